@@ -1,0 +1,89 @@
+"""Seawall: WebSocket applications on Trio, with structured concurrency and types that prove who is connected."""
+
+from seawall.app import App
+from seawall.connection import Connection
+from seawall.errors import (
+    AuthTimeout,
+    ConfigurationError,
+    Disconnected,
+    Forbidden,
+    IdleTimeout,
+    LeaseExpired,
+    LifetimeReached,
+    LimitReached,
+    NoCredentials,
+    ProtocolViolation,
+    Refused,
+    SeawallError,
+    SlowConsumer,
+    TokenExpired,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from seawall.guards.bearer import bearer, first_message
+from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.origins import any_origin, same_origin
+from seawall.guards.scopes import HasScopes, has_scope
+from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
+from seawall.handshake import Handshake
+from seawall.life import Provided
+from seawall.limits import LimitOverrides, Limits
+from seawall.policy import Close, Context, ErrorPolicy, ErrorReport, Escalate, Ignore, Phase, Refuse, Reply
+from seawall.route import AnyRoute, Route
+from seawall.server import Server
+
+__all__ = [
+    "Anonymous",
+    "AnyRoute",
+    "App",
+    "AuthTimeout",
+    "Check",
+    "Claims",
+    "Close",
+    "ConfigurationError",
+    "Connection",
+    "Context",
+    "Disconnected",
+    "ErrorPolicy",
+    "ErrorReport",
+    "Escalate",
+    "Forbidden",
+    "Gate",
+    "Guard",
+    "Handshake",
+    "HasScopes",
+    "IdleTimeout",
+    "Ignore",
+    "LeaseExpired",
+    "LifetimeReached",
+    "LimitOverrides",
+    "LimitReached",
+    "Limits",
+    "NoCredentials",
+    "Phase",
+    "ProtocolViolation",
+    "Provided",
+    "Refuse",
+    "Refused",
+    "Reply",
+    "Route",
+    "SeawallError",
+    "Server",
+    "SlowConsumer",
+    "TokenExpired",
+    "TokenVerifier",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "any_audience",
+    "any_issuer",
+    "any_origin",
+    "bearer",
+    "check",
+    "first_message",
+    "guard",
+    "has_scope",
+    "public",
+    "same_origin",
+]

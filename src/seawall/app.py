@@ -1,0 +1,257 @@
+"""`App`: routes, pages and lifespan values by decorator, and the ways to serve them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar, Unpack, final
+
+import trio
+
+from seawall import logs
+from seawall.connection import Connection
+from seawall.errors import ConfigurationError
+from seawall.guards.core import Anonymous, Guard
+from seawall.guards.origins import OriginCheck, Origins, same_origin
+from seawall.life import Provided, Values
+from seawall.limits import LimitOverrides, Limits
+from seawall.listening import Listen, open_listeners
+from seawall.pages import Page
+from seawall.paths import PathTable
+from seawall.policy import ErrorPolicy, ErrorReport
+from seawall.reports import log_report
+from seawall.route import AnyRoute, Endpoint, Route
+from seawall.server import Server
+from seawall.service import Service
+
+P = TypeVar("P")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+
+@final
+class App:
+    """A WebSocket application.
+
+    ::
+
+        app = App(origins=["https://chat.example"])
+
+
+        @app.route("/echo", guard=public)
+        async def echo(conn: Connection[Anonymous]) -> None:
+            async for message in conn:
+                await conn.send(message)
+
+
+        app.run(port=8765)
+    """
+
+    def __init__(
+        self,
+        *,
+        origins: Origins = same_origin,
+        errors: ErrorPolicy | None = None,
+        limits: Limits | None = None,
+        report: Callable[[ErrorReport], None] = log_report,
+    ) -> None:
+        """Begin with no routes.
+
+        Args:
+          origins: which web pages may connect: `same_origin`, `any_origin`, or a list of origins such as
+            ``https://chat.example``. A route may say otherwise for itself.
+          errors: the app's policy; asked after the route's, before the built-in defaults.
+          limits: the deadlines and sizes.
+          report: called with every failure; the default logs it. What it raises is logged and goes no further.
+
+        Raises:
+          ConfigurationError: an origin is not one that a browser sends.
+        """
+        self._origins = OriginCheck.parse(origins)
+        self._errors = errors or ErrorPolicy()
+        self._limits = limits or Limits()
+        self._report = report
+        self._routes: PathTable[AnyRoute] = PathTable()
+        self._pages: dict[str, Page] = {}
+        self._lifespan: list[Provided[object]] = []
+
+    # What there is.
+
+    def route(
+        self,
+        path: str,
+        *,
+        guard: Guard[Anonymous, P],
+        errors: ErrorPolicy | None = None,
+        limits: LimitOverrides | None = None,
+        subprotocols: Sequence[str] = (),
+        origins: Origins | None = None,
+        name: str = "",
+    ) -> Endpoint[P]:
+        """Register the async function below as the handler of `path`; see `Route` for the arguments.
+
+        Raises:
+          ConfigurationError: when the parts do not fit together, or another route has the path.
+        """
+
+        def register(
+            handler: Callable[Concatenate[Connection[P], Q], Awaitable[None]], /
+        ) -> Callable[Concatenate[Connection[P], Q], Awaitable[None]]:
+            self.add(
+                Route(
+                    path=path,
+                    guard=guard,
+                    handler=handler,
+                    errors=errors or ErrorPolicy(),
+                    limits=limits or {},
+                    subprotocols=subprotocols,
+                    origins=origins,
+                    name=name,
+                )
+            )
+            return handler
+
+        return register
+
+    def add(self, *routes: AnyRoute) -> None:
+        """Add routes that were made by hand. Raises as `route`."""
+        for route in routes:
+            entry = route.table_entry
+            self._limits.override(entry.limits)
+            try:
+                self._routes.add(entry.pattern, route)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{entry.handler}: {error}") from None
+
+    def page(self, path: str, body: str | bytes, *, media_type: str = "text/html; charset=utf-8") -> None:
+        """Serve a small fixed document at `path` to plain HTTP requests, on the port of the WebSockets.
+
+        A page and a route may have the same path.
+
+        Args:
+          path: the exact path, percent-encoded as a browser sends it.
+          body: the document; text is encoded as UTF-8.
+          media_type: its type.
+
+        Raises:
+          ConfigurationError: the path has a page already, or is not a path, or the type is not a header value.
+        """
+        if not path.startswith("/") or not path.isascii() or any(sign in path for sign in " ?#{}"):
+            raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
+        if path in self._pages:
+            raise ConfigurationError(f"page({path!r}): there is a page at this path already; remove one of them")
+        if not media_type.isascii() or not media_type.isprintable():
+            raise ConfigurationError(
+                f"page({path!r}): media_type {media_type!r} cannot be sent; use text/html or alike"
+            )
+        self._pages[path] = Page(body=body.encode() if isinstance(body, str) else body, media_type=media_type)
+
+    def lifespan(self, function: Callable[[], AbstractAsyncContextManager[T]], /) -> Provided[T]:
+        """Provide a value while the app is served: a decorator over an ``@asynccontextmanager`` function.
+
+        The function's context is entered before the app listens and left after its last connection, in reverse order
+        of definition. What the decorator returns is a handle: ``conn.provided(handle)`` and
+        ``gate.provided(handle)`` give the value that was yielded.
+        """
+        handle = Provided(function, getattr(function, "__name__", "lifespan"))
+        self._lifespan.append(handle)
+        return handle
+
+    # Serving it.
+
+    async def serve(
+        self, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED, **where: Unpack[Listen]
+    ) -> None:
+        """Serve until cancelled or drained; ``await app.start(nursery, ...)`` is the same in the background.
+
+        Cancelling it tells every peer 1001 at once, and ends within ``Limits.close_timeout``. It touches neither
+        signals nor the logging configuration.
+
+        Args:
+          task_status: for ``nursery.start``, which then returns the `Server`.
+          where: see `seawall.listening.Listen`.
+
+        Raises:
+          ConfigurationError: the address cannot be bound.
+          BaseExceptionGroup: what the error policy escalated.
+        """
+        async with AsyncExitStack() as stack:
+            values: dict[Provided[object], object] = {}
+            for handle in self._lifespan:
+                values[handle] = await stack.enter_async_context(handle.open())
+            service = Service(
+                routes=self._routes,
+                pages=self._pages,
+                errors=self._errors,
+                limits=self._limits,
+                origins=self._origins,
+                report=self._report,
+                values=Values(values),
+            )
+            await Server(service).serve(await open_listeners(where), task_status=task_status)
+
+    async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
+        """Serve in `nursery`, and return as soon as the app listens.
+
+        Args:
+          nursery: runs `serve`; cancelling it stops the app.
+          where: see `seawall.listening.Listen`.
+
+        Raises:
+          ConfigurationError: the address cannot be bound.
+        """
+        server: Server = await nursery.start(partial(self.serve, **where), name="seawall")
+        return server
+
+    def run(self, **where: Unpack[Listen]) -> None:
+        """Serve as the main program: SIGINT and SIGTERM drain, and a second one stops at once.
+
+        If nobody has configured logging, it goes to standard error; see `seawall.logs.configure`.
+
+        Args:
+          where: see `seawall.listening.Listen`.
+
+        Raises:
+          ConfigurationError: the address cannot be bound.
+        """
+        if not logs.is_configured():
+            logs.configure()
+        trio.run(serve_until_signalled, partial(self.start, **where))
+
+
+async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
+    """Start servers, such as ``partial(app.start, port=8765)``, and drain them all at SIGINT or SIGTERM.
+
+    A second signal stops them at once. Returns when all have stopped.
+
+    Raises:
+      ConfigurationError: an address cannot be bound; what had been started is stopped again.
+    """
+    mistake: ConfigurationError | None = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            try:
+                servers = [await start(nursery) for start in starts]
+            except ConfigurationError as error:
+                mistake = error
+                nursery.cancel_scope.cancel()
+            else:
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(_drain_when_told, signals, servers, nursery)
+                    for server in servers:
+                        await server.wait_closed()
+                    watching.cancel_scope.cancel()
+    if mistake is not None:
+        raise mistake
+
+
+async def _drain_when_told(signals: AsyncIterator[int], servers: list[Server], nursery: trio.Nursery) -> None:
+    draining = False
+    async for _ in signals:
+        if draining:
+            nursery.cancel_scope.cancel()
+        draining = True
+        for server in servers:
+            nursery.start_soon(server.aclose)

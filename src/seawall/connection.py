@@ -1,0 +1,154 @@
+"""`Connection`: what a handler holds."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar, final
+
+import trio
+from attrs import field, frozen
+
+from seawall.errors import ConfigurationError, Disconnected
+from seawall.handshake import Handshake
+from seawall.life import Cause, Life, Outcome, Provided, Values
+from seawall.policy import MAX_REASON
+from seawall.wire.frames import sendable_code
+from seawall.wire.lane import Lane
+
+P_co = TypeVar("P_co", covariant=True)
+T = TypeVar("T")
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class Connection(Generic[P_co]):
+    """An open WebSocket connection, whose principal has been proved.
+
+    Iterating gives messages until the conversation is over; see `receive`. It ends when the handler, and all that it
+    started in `nursery`, have finished.
+
+    Any number of tasks may send at the same time; only one may receive.
+    """
+
+    principal: P_co
+    """What the route's guards proved."""
+    handshake: Handshake
+    """What the client asked for."""
+    id: str
+    """Names the connection in the log."""
+    subprotocol: str | None
+    """The subprotocol that was selected, if any."""
+    nursery: trio.Nursery = field(repr=False)
+    """For tasks that live as long as the connection; one that fails ends it, by the error policy."""
+    draining: trio.Event = field(repr=False)
+    """Set when the server wants to stop: finish what you are doing and return."""
+    _lane: Lane = field(repr=False, alias="lane")
+    _life: Life = field(repr=False, alias="life")
+    _values: Values = field(repr=False, alias="values")
+    _closed: trio.Event = field(repr=False, alias="closed")
+
+    async def receive(self) -> str | bytes:
+        """The next message: text as `str`, binary as `bytes`.
+
+        What the peer sent before it closed is still delivered. Each such message gives the handler another
+        ``Limits.wind_down`` seconds.
+
+        Raises:
+          Disconnected: the connection is over, and all its messages have been delivered.
+          trio.EndOfChannel: the server is draining; the connection can still send.
+          trio.BusyResourceError: another task is receiving.
+        """
+        try:
+            message = await self._lane.receive()
+        except trio.EndOfChannel:
+            if self._life.outcome is None:
+                raise
+            raise Disconnected(self.id) from None
+        self._life.touch()
+        if self._life.outcome is not None:
+            self._life.extend(self._life.limits.wind_down)
+        return message
+
+    def __aiter__(self) -> Connection[P_co]:
+        """Iterate over the messages."""
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """The next message; the iteration ends where `receive` would raise `Disconnected` or `trio.EndOfChannel`."""
+        try:
+            return await self.receive()
+        except (Disconnected, trio.EndOfChannel):
+            raise StopAsyncIteration from None
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message: `str` as text, `bytes` as binary.
+
+        Waits while more than ``Limits.outbound_buffer`` bytes are on their way; a peer that takes nothing for
+        ``Limits.send_timeout`` seconds ends the connection. When this returns the message will be sent whole, not
+        that it has arrived. When it is cancelled the message has not been sent, and the connection is as good as
+        before.
+
+        Raises:
+          Disconnected: the connection is over.
+          TypeError: the message is neither `str` nor `bytes`.
+        """
+        try:
+            await self._lane.send(message)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(self.id) from None
+        self._life.touch()
+
+    def send_nowait(self, message: str | bytes) -> None:
+        """Send a message now, for a broadcaster that must not wait for its slowest reader.
+
+        Raises:
+          trio.WouldBlock: `send` would have to wait.
+          Disconnected, TypeError: as `send`.
+        """
+        try:
+            self._lane.send_nowait(message)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(self.id) from None
+        self._life.touch()
+
+    def discard_input(self) -> None:
+        """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send."""
+        self._lane.discard_input()
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
+
+        Afterwards `receive` and `send` raise `Disconnected`, and the handler has ``Limits.wind_down`` seconds to
+        return. If the connection is already over, nothing is sent.
+
+        Args:
+          code: the close code: 1000, or 4000-4999 for the application's own meanings.
+          reason: at most 123 bytes of UTF-8.
+
+        Raises:
+          ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
+        """
+        if not sendable_code(code):
+            raise ConfigurationError(f"aclose({code}): not a code that may be sent; use 1000, or 4000-4999")
+        if len(reason.encode()) > MAX_REASON:
+            raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
+        limits = self._life.limits
+        self._life.end(Outcome(Cause.CLOSED, code, reason), grace=limits.close_timeout + limits.wind_down)
+        await self._closed.wait()
+
+    async def renew(self, token: str) -> None:
+        """Prolong the lease with a new token of the same subject; see `Gate.lease`.
+
+        Raises:
+          Unauthorized: the token does not prove the same subject; the lease stays as it was.
+          LeaseExpired: it is too late.
+          ConfigurationError: no guard of this route gave a lease that can be renewed.
+        """
+        await self._life.renew(token)
+
+    def provided(self, handle: Provided[T]) -> T:
+        """The value that the ``@app.lifespan`` function behind `handle` yielded.
+
+        Raises:
+          ConfigurationError: the handle is another app's.
+        """
+        return self._values.get(handle)

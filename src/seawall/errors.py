@@ -1,0 +1,169 @@
+"""Every exception that Seawall raises.
+
+::
+
+    SeawallError
+    ├── ConfigurationError      a mistake in the program; raised when it is defined, never when a client arrives
+    ├── Refused                 a guard said no
+    │   ├── Unauthorized            401 · 3000   we do not know who you are
+    │   │   ├── NoCredentials       nothing was presented (the only refusal that ``|`` tries again)
+    │   │   └── TokenExpired        the token was good once
+    │   ├── Forbidden               403 · 3003   we know, and the answer is no
+    │   ├── TooManyRequests         429 · 1013   slow down
+    │   └── Unavailable             503 · 1013   we cannot tell right now
+    ├── LimitReached            one of the deadlines of `Limits` has passed
+    │   ├── AuthTimeout             408 · 3008   the guards took longer than ``auth_timeout``
+    │   ├── IdleTimeout                   3008   no message for ``idle_timeout``
+    │   ├── LifetimeReached               3008   the connection is older than ``lifetime``
+    │   └── SlowConsumer                  1008   the peer has not read for ``send_timeout``
+    ├── LeaseExpired                  3000   what a guard proved is true no longer
+    ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
+    └── Disconnected            this connection is over; raised by what a handler awaits
+
+The numbers are the HTTP status before the upgrade and the close code after it, as the built-in error policy
+gives them; an application's own `ErrorPolicy` may decide otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SeawallError(Exception):
+    """The base of everything below."""
+
+
+class ConfigurationError(SeawallError):
+    """The program is put together wrongly; the text names the place and the remedy."""
+
+
+class Refused(SeawallError):
+    """A guard refused the connection.
+
+    The text is for the log. The peer reads what the error policy says, never the text of the exception.
+    """
+
+    default: ClassVar[str] = "refused"
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        """Describe the refusal.
+
+        Args:
+          message: for the log; a fixed phrase when left out. Keep secrets out of it.
+          retry_after: seconds after which trying again makes sense; sent as ``Retry-After`` before the upgrade.
+        """
+        super().__init__(self.default if message is None else message)
+        self.retry_after = retry_after
+
+
+class Unauthorized(Refused):
+    """The credential is missing or wrong: HTTP 401, or close code 3000."""
+
+    default = "unauthorized"
+
+
+class NoCredentials(Unauthorized):
+    """No credential was presented at all; in ``a | b`` this, and only this, asks ``b``."""
+
+    default = "no credentials"
+
+
+class TokenExpired(Unauthorized):
+    """The token was valid, and its ``exp`` has passed (RFC 7519, section 4.1.4)."""
+
+    default = "token expired"
+
+
+class Forbidden(Refused):
+    """The principal is known and may not: HTTP 403, or close code 3003."""
+
+    default = "forbidden"
+
+
+class TooManyRequests(Refused):
+    """The client asks too often: HTTP 429 with ``Retry-After``, or close code 1013."""
+
+    default = "too many requests"
+
+
+class Unavailable(Refused):
+    """Something that the guard needs cannot be reached: HTTP 503, or close code 1013."""
+
+    default = "unavailable"
+
+
+class LimitReached(SeawallError):
+    """A deadline of `seawall.Limits` has passed."""
+
+    default: ClassVar[str] = "limit reached"
+
+    def __init__(self) -> None:
+        """Take the fixed text of the class."""
+        super().__init__(self.default)
+
+
+class AuthTimeout(LimitReached):
+    """The guards took longer than ``Limits.auth_timeout``: HTTP 408, or close code 3008."""
+
+    default = "authentication timed out"
+
+
+class IdleTimeout(LimitReached):
+    """No message went either way for ``Limits.idle_timeout``: close code 3008."""
+
+    default = "idle too long"
+
+
+class LifetimeReached(LimitReached):
+    """The connection has been open for ``Limits.lifetime``: close code 3008."""
+
+    default = "lifetime reached"
+
+
+class SlowConsumer(LimitReached):
+    """The peer has taken nothing for ``Limits.send_timeout``: close code 1008, if it can still be written."""
+
+    default = "slow consumer"
+
+
+class LeaseExpired(SeawallError):
+    """A guard's proof has run out and was not renewed: close code 3000."""
+
+    def __init__(self) -> None:
+        """Take the fixed text of the class."""
+        super().__init__("lease expired")
+
+
+class ProtocolViolation(SeawallError):
+    """The peer broke RFC 6455, or sent more than the limits allow.
+
+    Attributes:
+      code: the close code to answer with: 1002 (protocol error), 1007 (bad text) or 1009 (too big).
+      reason: a constant phrase for the close frame.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        """Say what was broken; `reason` is a constant, never the peer's bytes."""
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Show code and reason."""
+        return f"{self.code} {self.reason}"
+
+
+class Disconnected(SeawallError):
+    """The connection is over: `Connection.receive` has nothing more, `Connection.send` has nobody to send to.
+
+    A handler need not catch it: one that escapes ends its own connection as an ordinary end. Caught in the
+    handler of *another* connection and re-raised there, it is an error like any other.
+
+    Attributes:
+      connection: the id of the connection that ended.
+    """
+
+    def __init__(self, connection: str) -> None:
+        """Name the connection that ended."""
+        super().__init__(f"connection {connection} is closed")
+        self.connection = connection

@@ -1,0 +1,144 @@
+"""The `Gate` of a real connection, and the resources that its guards have entered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar, final
+
+import trio
+from attrs import field, frozen
+
+from seawall.errors import Disconnected, Unauthorized
+from seawall.guards.core import Gate
+from seawall.handshake import Handshake
+from seawall.life import Life, Provided, Renew, Values
+from seawall.paths import Parameter
+from seawall.policy import Phase
+from seawall.wire.lane import Lane
+
+T = TypeVar("T")
+
+
+@final
+class Held:
+    """One resource, in a task of its own: what holds a nursery may not be entered under somebody else's scope."""
+
+    def __init__(self, settle: Callable[[BaseException, Phase], None]) -> None:
+        """Prepare; `settle` decides about what the resource raises once it has been entered."""
+        self._settle = settle
+        self._leave = trio.Event()
+        self._failure: Exception | None = None
+        self.left = trio.Event()
+        """Set when the resource has been left."""
+
+    async def hold(
+        self,
+        context_manager: AbstractAsyncContextManager[T],
+        *,
+        task_status: trio.TaskStatus[T],
+    ) -> None:
+        """Enter, wait to be told to leave, and leave. What is raised before it is entered goes to the guard."""
+        entered = False
+        try:
+            async with context_manager as value:
+                entered = True
+                task_status.started(value)
+                await self._leave.wait()
+                if self._failure is not None:
+                    raise self._failure
+        except BaseException as raised:
+            if not entered:
+                raise
+            if raised is not self._failure:
+                self._settle(raised, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
+        finally:
+            self.left.set()
+
+    async def leave(self, failure: Exception | None) -> None:
+        """Leave the resource, passing on what ended the handler, and wait until it has been left."""
+        self._failure = failure
+        self._leave.set()
+        await self.left.wait()
+
+
+@final
+class Resources:
+    """What the guards of one connection have entered, in order."""
+
+    def __init__(self, nursery: trio.Nursery, settle: Callable[[BaseException, Phase], None]) -> None:
+        """Hold them in `nursery`."""
+        self._nursery = nursery
+        self._settle = settle
+        self._held: list[Held] = []
+
+    async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T:
+        """Enter one more; see `Gate.enter`."""
+        held = Held(self._settle)
+        value: T = await self._nursery.start(held.hold, context_manager)
+        self._held.append(held)
+        return value
+
+    async def leave(self, failure: Exception | None) -> None:
+        """Leave them all, the last one first."""
+        while self._held:
+            await self._held.pop().leave(failure)
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class SessionGate(Gate):
+    """What the guards of one connection may do."""
+
+    asked: Handshake
+    arguments: Mapping[str, Parameter]
+    connection: str
+    values: Values
+    life: Life
+    lane: Lane
+    resources: Resources
+    upgrade: Callable[[], Awaitable[None]] = field(repr=False)
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+        return self.asked
+
+    @property
+    def params(self) -> Mapping[str, Parameter]:
+        """The path parameters, converted."""
+        return self.arguments
+
+    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
+        """Hold a resource for the life of the connection."""
+        return await self.resources.enter(context_manager)
+
+    def provided(self, handle: Provided[T], /) -> T:
+        """The lifespan value behind `handle`."""
+        return self.values.get(handle)
+
+    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+        """Prove only until `expires_at`, in Unix time."""
+        self.life.lease(expires_at, renew)
+
+    async def accept(self) -> None:
+        """Accept the upgrade now."""
+        if not self.lane.opened:
+            await self.upgrade()
+
+    async def receive_text(self) -> str:
+        """The next message, if it is text."""
+        try:
+            message = await self.lane.receive()
+        except trio.EndOfChannel:
+            raise Disconnected(self.connection) from None
+        if isinstance(message, bytes):
+            raise Unauthorized("a binary message where text was expected")
+        return message
+
+    async def send_text(self, text: str, /) -> None:
+        """Send a message."""
+        try:
+            await self.lane.send(text)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(self.connection) from None

@@ -1,0 +1,83 @@
+"""`bearer` and `first_message`: guards that prove `Claims` from a token."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+
+from seawall.errors import NoCredentials, Unauthorized
+from seawall.guards.core import Anonymous, Gate, Guard
+from seawall.guards.tokens import Claims, TokenVerifier
+from seawall.handshake import Handshake
+
+
+def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anonymous, Claims]:
+    """Take the token from ``Authorization: Bearer`` (RFC 6750, section 2.1), or from a cookie.
+
+    The connection is leased until the token expires, and can be renewed with `Connection.renew`.
+
+    Args:
+      verifier: says which tokens are good.
+      cookie: the name of a cookie to look into when there is no such header, for browsers, whose JavaScript cannot
+        set headers on a WebSocket. The route's origins keep other sites from using it.
+    """
+    return _Bearer(verifier, cookie)
+
+
+def first_message(verifier: TokenVerifier) -> Guard[Anonymous, Claims]:
+    """Accept the upgrade and take the token from the first message, for browsers without a cookie.
+
+    A refusal is then a close code with a reason, which JavaScript can read, while of a refused handshake it learns
+    nothing. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
+    """
+    return _FirstMessage(verifier)
+
+
+@final
+@frozen
+class _Bearer(Guard[Anonymous, Claims]):
+    verifier: TokenVerifier
+    cookie: str | None
+
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
+        token = _from_header(gate.handshake)
+        if token is None and self.cookie is not None:
+            token = gate.handshake.cookie(self.cookie)
+        if not token:
+            raise NoCredentials
+        return _lease(gate, self.verifier, self.verifier.verify(token))
+
+
+@final
+@frozen
+class _FirstMessage(Guard[Anonymous, Claims]):
+    verifier: TokenVerifier
+
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
+        await gate.accept()
+        token = (await gate.receive_text()).strip()
+        return _lease(gate, self.verifier, self.verifier.verify(token))
+
+
+def _from_header(handshake: Handshake) -> str | None:
+    values = handshake.values("authorization")
+    if len(values) > 1:
+        raise Unauthorized("more than one Authorization header")
+    scheme, _, credential = (values[0] if values else "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    if not credential.strip():
+        raise Unauthorized("an Authorization header without a token")
+    return credential.strip()
+
+
+def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
+    async def renew(token: str) -> float:
+        renewed = verifier.verify(token)
+        if (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
+            raise Unauthorized("the new token is about another subject")
+        return renewed.expires_at + verifier.leeway
+
+    gate.lease(expires_at=claims.expires_at + verifier.leeway, renew=renew)
+    return claims

@@ -1,0 +1,291 @@
+"""`Guard`, `Check` and `Gate`: proving, step by step, who is at the door.
+
+A `Guard` takes what is already proved and proves more; its type parameters say what. A `Check` lets a principal
+through or refuses, and changes nothing. ``>>`` puts them one after the other and ``|`` side by side; a type checker
+follows the principal through the chain to the handler::
+
+    member = bearer(verifier) >> has_scope("chat:write") >> load_user  # Guard[Anonymous, User]
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
+
+from attrs import frozen
+
+from seawall.errors import NoCredentials
+from seawall.handshake import Handshake
+from seawall.life import Provided, Renew
+from seawall.paths import Parameter
+from seawall.signatures import Taken, taken
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+T = TypeVar("T")
+Q = ParamSpec("Q")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    Need_contra = DefaultTypeVar("Need_contra", contravariant=True, default=object)
+else:
+    Need_contra = TypeVar("Need_contra", contravariant=True)
+
+
+@final
+@frozen
+class Anonymous:
+    """Nobody in particular: what every chain of guards starts from, and what `public` lets in."""
+
+
+class Gate(ABC):
+    """What a guard may see and do while it decides about one connection."""
+
+    @property
+    @abstractmethod
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+
+    @property
+    @abstractmethod
+    def params(self) -> Mapping[str, Parameter]:
+        """The path parameters, converted."""
+
+    @abstractmethod
+    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
+        """Hold a resource for exactly the life of the connection.
+
+        It is entered in a task of its own, so it may hold a nursery. When the connection is over, resources are left
+        in reverse order, each told the exception that ended the handler.
+        """
+
+    @abstractmethod
+    def provided(self, handle: Provided[T], /) -> T:
+        """The lifespan value behind `handle`, as in `Connection.provided`."""
+
+    @abstractmethod
+    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+        """Prove only until a deadline; the connection then ends with close code 3000.
+
+        Args:
+          expires_at: when, in Unix time (seconds, as a token's ``exp``).
+          renew: what `Connection.renew` calls: proves the same principal from a new token and returns the new end.
+        """
+
+    @abstractmethod
+    async def accept(self) -> None:
+        """Accept the upgrade now, in order to talk; a refusal is a close code from here on. Idempotent."""
+
+    @abstractmethod
+    async def receive_text(self) -> str:
+        """The next message, after `accept`.
+
+        Raises:
+          Unauthorized: it is binary.
+          Disconnected: the peer has gone.
+        """
+
+    @abstractmethod
+    async def send_text(self, text: str, /) -> None:
+        """Send a message, after `accept`. Raises `Disconnected` when the peer has gone."""
+
+
+class Guard(ABC, Generic[In_contra, Out_co]):
+    """Takes what is proved, proves more.
+
+    Subclass it, or put `guard` over a function. Guards are shared by all connections: keep no state of one in them.
+    """
+
+    @abstractmethod
+    async def admit(self, gate: Gate, proved: In_contra, /) -> Out_co:
+        """Return the principal, or refuse by raising `Unauthorized`, `Forbidden`, or whatever the policy knows."""
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        """The path parameters that the functions in this chain take; see `guard`."""
+        return ()
+
+    @overload
+    def __rshift__(self, after: Guard[Out_co, C], /) -> Guard[In_contra, C]: ...
+    @overload
+    def __rshift__(self, after: Check[Out_co], /) -> Guard[In_contra, Out_co]: ...
+    def __rshift__(self, after: Guard[Out_co, C] | Check[Out_co], /) -> Guard[In_contra, C] | Guard[In_contra, Out_co]:
+        """This guard, then `after`."""
+        if isinstance(after, Guard):
+            return _Then(self, after)
+        return _ThenCheck(self, after) if _is(after, Check) else NotImplemented
+
+    def __rrshift__(self, before: Check[In_contra], /) -> Guard[In_contra, Out_co]:
+        """The check `before`, then this guard."""
+        return _AfterCheck(before, self) if _is(before, Check) else NotImplemented
+
+    def __or__(self, other: Guard[In_contra, C], /) -> Guard[In_contra, Out_co | C]:
+        """This guard, or `other` where this one found no credential; a wrong credential is refused at once."""
+        return _Either(self, other) if _is(other, Guard) else NotImplemented
+
+
+class Check(ABC, Generic[Need_contra]):
+    """Lets a principal through or refuses; the principal stays what it was.
+
+    Not a guard by itself: write ``check >> public`` for a route that asks for nothing else.
+    """
+
+    @abstractmethod
+    async def inspect(self, gate: Gate, principal: Need_contra, /) -> None:
+        """Return, or refuse by raising."""
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        """The path parameters that the functions in this chain take; see `check`."""
+        return ()
+
+    def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
+        """This check, then `after`."""
+        return _Both(self, after) if _is(after, Check) else NotImplemented
+
+    def __rrshift__(self, before: Check[Need_contra], /) -> Check[Need_contra]:
+        """The check `before`, then this one; lets a wide check come before a narrow one."""
+        return _Both(before, self) if _is(before, Check) else NotImplemented
+
+
+def _is(operand: object, kind: type) -> bool:
+    """For what a type checker rules out and a program without one may still do: then Python raises TypeError."""
+    return isinstance(operand, kind)
+
+
+def guard(function: Callable[Concatenate[Gate, A, Q], Awaitable[B]], /) -> Guard[A, B]:
+    """Make a guard of an async function ``(gate, proved, ...)`` that returns the principal.
+
+    Further parameters are path parameters, by name; they are checked when a route uses the guard.
+
+    Raises:
+      ConfigurationError: the function does not begin with two positional parameters.
+    """
+    return _FunctionGuard(function, taken(function, leading=2))
+
+
+def check(function: Callable[Concatenate[Gate, A, Q], Awaitable[None]], /) -> Check[A]:
+    """Make a check of an async function ``(gate, principal, ...)`` that returns nothing. See `guard`."""
+    return _FunctionCheck(function, taken(function, leading=2))
+
+
+#: A function under `guard` or `check` once its path parameters have been read off its signature.
+_Function: TypeAlias = Callable[Concatenate[Gate, A, ...], Awaitable[B]]  # type: ignore[explicit-any]  # any parameters
+
+
+def _arguments(gate: Gate, wanted: tuple[Taken, ...]) -> dict[str, Parameter]:
+    return {parameter.name: gate.params[parameter.name] for parameter in wanted if parameter.name in gate.params}
+
+
+@final
+@frozen
+class _FunctionGuard(Guard[A, B]):
+    function: _Function[A, B]
+    wanted: tuple[Taken, ...]
+
+    async def admit(self, gate: Gate, proved: A, /) -> B:
+        return await self.function(gate, proved, **_arguments(gate, self.wanted))
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return (self.wanted,)
+
+
+@final
+@frozen
+class _FunctionCheck(Check[A]):
+    function: _Function[A, None]
+    wanted: tuple[Taken, ...]
+
+    async def inspect(self, gate: Gate, principal: A, /) -> None:
+        await self.function(gate, principal, **_arguments(gate, self.wanted))
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return (self.wanted,)
+
+
+@final
+@frozen
+class _Then(Guard[A, C], Generic[A, B, C]):
+    first: Guard[A, B]
+    second: Guard[B, C]
+
+    async def admit(self, gate: Gate, proved: A, /) -> C:
+        return await self.second.admit(gate, await self.first.admit(gate, proved))
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return self.first.parameters() + self.second.parameters()
+
+
+@final
+@frozen
+class _ThenCheck(Guard[A, B]):
+    first: Guard[A, B]
+    second: Check[B]
+
+    async def admit(self, gate: Gate, proved: A, /) -> B:
+        principal = await self.first.admit(gate, proved)
+        await self.second.inspect(gate, principal)
+        return principal
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return self.first.parameters() + self.second.parameters()
+
+
+@final
+@frozen
+class _AfterCheck(Guard[A, B]):
+    first: Check[A]
+    second: Guard[A, B]
+
+    async def admit(self, gate: Gate, proved: A, /) -> B:
+        await self.first.inspect(gate, proved)
+        return await self.second.admit(gate, proved)
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return self.first.parameters() + self.second.parameters()
+
+
+@final
+@frozen
+class _Either(Guard[A, B | C], Generic[A, B, C]):
+    first: Guard[A, B]
+    second: Guard[A, C]
+
+    async def admit(self, gate: Gate, proved: A, /) -> B | C:
+        try:
+            return await self.first.admit(gate, proved)
+        except NoCredentials:
+            pass
+        return await self.second.admit(gate, proved)
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return self.first.parameters() + self.second.parameters()
+
+
+@final
+@frozen
+class _Both(Check[A]):
+    first: Check[A]
+    second: Check[A]
+
+    async def inspect(self, gate: Gate, principal: A, /) -> None:
+        await self.first.inspect(gate, principal)
+        await self.second.inspect(gate, principal)
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        return self.first.parameters() + self.second.parameters()
+
+
+@final
+@frozen
+class _Public(Guard[Anonymous, Anonymous]):
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> Anonymous:
+        return proved
+
+
+public: Guard[Anonymous, Anonymous] = _Public()
+"""Lets everybody in. An open door is declared by this name."""

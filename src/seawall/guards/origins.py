@@ -1,0 +1,97 @@
+"""Which web pages may connect: the ``Origin`` of a request (RFC 6455, section 10.2).
+
+A browser sends the user's cookies along with a WebSocket that any page opens, and no same-origin policy holds it back.
+The ``Origin`` header is what tells the pages apart. It is checked on every route before its guards, so that no chain of
+guards can forget it. Clients that are not browsers send none, and pass.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+from typing import Final, TypeAlias, final
+
+from attrs import frozen
+
+from seawall.errors import ConfigurationError
+from seawall.handshake import Handshake
+
+
+@final
+class OriginRule(enum.Enum):
+    """The two rules that have a name."""
+
+    SAME = "same_origin"
+    ANY = "any_origin"
+
+
+same_origin: Final = OriginRule.SAME
+"""The page must come from the host and port that the request names; the default."""
+any_origin: Final = OriginRule.ANY
+"""Any page on the web may connect, with its visitor's cookies."""
+
+Origins: TypeAlias = OriginRule | Sequence[str]
+
+#: An origin as browsers serialise it (RFC 6454, section 6.2).
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+_DEFAULT_PORTS = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+
+
+@final
+@frozen
+class OriginCheck:
+    """Compares a request's origin with a rule."""
+
+    rule: OriginRule | frozenset[str]
+
+    @classmethod
+    def parse(cls, origins: Origins) -> OriginCheck:
+        """Check `origins` and make them fast to look up.
+
+        Raises:
+          ConfigurationError: it is one string, or an entry is not an origin as browsers send it.
+        """
+        if isinstance(origins, OriginRule):
+            return cls(origins)
+        if isinstance(origins, str):
+            raise ConfigurationError(f"origins={origins!r}: give a list, [{origins!r}]")
+        for origin in origins:
+            _check(origin)
+        return cls(frozenset(origins))
+
+    def admits(self, handshake: Handshake) -> bool:
+        """Whether the request may come in, as far as its origin goes."""
+        origin = handshake.origin
+        if origin is None or self.rule is any_origin:
+            return True
+        if isinstance(self.rule, frozenset):
+            return origin in self.rule
+        return _is_same(origin, handshake.host)
+
+
+def _check(origin: str) -> None:
+    parsed = _ORIGIN.fullmatch(origin)
+    if parsed is None:
+        raise ConfigurationError(
+            f"origin {origin!r} is not one that a browser sends: write scheme://host or scheme://host:port in lower "
+            "case, without a path, such as 'https://chat.example'; for any origin, any_origin"
+        )
+    scheme, _, port = parsed.groups()
+    if port is not None and port == _DEFAULT_PORTS.get(scheme):
+        raise ConfigurationError(f"origin {origin!r}: browsers leave out the default port; remove :{port}")
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Host and port alike; a port left out of ``Host`` is the default of the origin's scheme.
+
+    The scheme itself is not compared: where TLS ends at a proxy, the page is https and the request here is not.
+    """
+    parsed = _ORIGIN.fullmatch(origin.lower())
+    if parsed is None:
+        return False
+    scheme, name, port = parsed.groups()
+    default = _DEFAULT_PORTS.get(scheme, "")
+    asked = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]+))?", host.lower())
+    return asked is not None and asked[1] == name and (asked[2] or default) == (port or default)

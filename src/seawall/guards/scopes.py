@@ -1,0 +1,43 @@
+"""`has_scope`: a check on what the principal may do."""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+from attrs import frozen
+
+from seawall.errors import ConfigurationError, Forbidden
+from seawall.guards.core import Check, Gate
+
+
+class HasScopes(Protocol):
+    """A principal with scopes, such as `Claims`."""
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes that it has been given."""
+        ...
+
+
+def has_scope(*scopes: str) -> Check[HasScopes]:
+    """Let through who has all of `scopes` (RFC 6749, section 3.3); others get `Forbidden`.
+
+    Raises:
+      ConfigurationError: no scope is named, or one has a space in it and could never match.
+    """
+    if not scopes or any(not scope or len(scope.split()) != 1 for scope in scopes):
+        raise ConfigurationError(
+            f"has_scope{scopes!r}: name one scope or several, each a word: has_scope('chat:write')"
+        )
+    return _HasScope(frozenset(scopes))
+
+
+@final
+@frozen
+class _HasScope(Check[HasScopes]):
+    needed: frozenset[str]
+
+    async def inspect(self, gate: Gate, principal: HasScopes, /) -> None:
+        missing = self.needed - principal.scopes
+        if missing:
+            raise Forbidden(f"scope {' '.join(sorted(missing))} is missing")

@@ -1,0 +1,211 @@
+"""`TokenVerifier` and `Claims`: JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
+
+The only module that imports ``jwt``. PyJWT checks signatures and registered claims; here is what it leaves to its
+caller: that ``exp`` is there and not absurd, that dates are numbers, the type, the size, and that whatever the bytes of
+a token cause is a refusal.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, cast, final, get_args
+
+import jwt
+from attrs import field, frozen
+
+from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
+
+#: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
+Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
+
+#: Bytes that a token may have; a longer one is refused unread.
+MAX_TOKEN = 8 * 1024
+
+#: Bytes that the secret must have: the size of the hash (RFC 7518, section 3.2).
+_KEY_SIZES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+
+#: No date lies beyond this many seconds (the year 9999); NaN and the infinities fail the comparison too.
+_LATEST = 253_402_300_800
+
+
+@final
+class Waiver(enum.Enum):
+    """What a `TokenVerifier` can be told not to ask for."""
+
+    AUDIENCE = "any_audience"
+    ISSUER = "any_issuer"
+
+
+any_audience: Final = Waiver.AUDIENCE
+"""Accept tokens that were made for somebody else too (RFC 8725, section 3.9, advises against it)."""
+any_issuer: Final = Waiver.ISSUER
+"""Accept tokens whoever says to have issued them; the key alone decides."""
+
+
+@final
+@frozen(kw_only=True)
+class Claims:
+    """What a verified token says. Dates are Unix time in seconds."""
+
+    subject: str | None
+    """``sub``: whom the token is about."""
+    issuer: str | None
+    """``iss``."""
+    audience: tuple[str, ...]
+    """``aud``, always as a tuple."""
+    expires_at: float
+    """``exp``."""
+    issued_at: float | None
+    """``iat``."""
+    not_before: float | None
+    """``nbf``."""
+    token_id: str | None
+    """``jti``."""
+    scopes: frozenset[str]
+    """``scope``: a string of words (RFC 8693, section 4.2) or a list of them."""
+    raw: Mapping[str, object] = field(repr=False)
+    """Every claim, registered or not, as it was decoded."""
+
+
+@final
+@frozen(kw_only=True)
+class TokenVerifier:
+    """Verifies tokens that were signed with a shared secret.
+
+    ::
+
+        verifier = TokenVerifier(keys=secret, algorithms=["HS256"], audience="chat", issuer="https://id.example")
+
+    Raises:
+      ConfigurationError: no or an unknown algorithm, or a secret that is too short for it.
+    """
+
+    keys: str | bytes = field(repr=False)
+    """The secret: at least 32 bytes for HS256, 48 for HS384, 64 for HS512."""
+    algorithms: tuple[Algorithm, ...] = field(converter=tuple[Algorithm, ...])
+    """The algorithms to accept; what a token's own header names only ever selects among them."""
+    audience: str | Literal[Waiver.AUDIENCE]
+    """Who we are: a token's ``aud`` must name it. `any_audience` waives that."""
+    issuer: str | Literal[Waiver.ISSUER]
+    """Who must have issued the token. `any_issuer` waives that."""
+    leeway: float = 0.0
+    """Seconds by which the clocks may differ."""
+    type: str | None = None
+    """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None does not look at it."""
+    max_lifetime: float = 86_400.0
+    """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what could not protect anybody."""
+        known = get_args(Algorithm)
+        if not self.algorithms or not set(self.algorithms) <= set(known):
+            raise ConfigurationError(f"TokenVerifier: algorithms {list(self.algorithms)}; name some of {list(known)}")
+        size = len(self.keys.encode() if isinstance(self.keys, str) else self.keys)
+        needed = max(_KEY_SIZES[algorithm] for algorithm in self.algorithms)
+        if size < needed:
+            raise ConfigurationError(
+                f"TokenVerifier: a secret of {size} bytes is too short, {'/'.join(self.algorithms)} needs {needed} "
+                f"(RFC 7518, section 3.2); make one with `secrets.token_urlsafe({needed})`"
+            )
+
+    def verify(self, token: str) -> Claims:
+        """The claims of `token`.
+
+        Raises:
+          TokenExpired: it was good once.
+          Unauthorized: anything else is wrong with it. The text does not repeat the token.
+        """
+        if len(token) > MAX_TOKEN:
+            raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
+        payload = self._decode(token)
+        try:
+            return _claims(payload, latest=time.time() + self.leeway + self.max_lifetime)
+        except _Malformed as error:
+            raise Unauthorized(f"token refused: {error}") from None
+
+    def _decode(self, token: str) -> Mapping[str, object]:
+        waived = {"aud": self.audience is any_audience, "iss": self.issuer is any_issuer}
+        try:
+            decoded: dict[str, dict[str, object]] = jwt.decode_complete(
+                token,
+                self.keys,
+                algorithms=self.algorithms,
+                options={
+                    "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
+                    "enforce_minimum_key_length": True,
+                    "verify_aud": not waived["aud"],
+                    "verify_iss": not waived["iss"],
+                },
+                audience=None if isinstance(self.audience, Waiver) else self.audience,
+                issuer=None if isinstance(self.issuer, Waiver) else self.issuer,
+                leeway=self.leeway,
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except Exception as error:  # noqa: BLE001 - PyJWT lets through what json, base64 and int() raise on odd bytes
+            raise Unauthorized(f"token refused: {type(error).__name__}") from None
+        if self.type is not None and _media_type(decoded["header"].get("typ")) != _media_type(self.type):
+            raise Unauthorized("token refused: of another type")
+        return decoded["payload"]
+
+
+class _Malformed(Exception):
+    """A claim is not what RFC 7519 says that it is."""
+
+
+def _claims(payload: Mapping[str, object], *, latest: float) -> Claims:
+    expires_at = _date(payload, "exp")
+    if expires_at is None:
+        raise _Malformed("exp is missing")
+    if expires_at > latest:
+        raise _Malformed("exp is too far away")
+    return Claims(
+        subject=_text(payload, "sub"),
+        issuer=_text(payload, "iss"),
+        audience=_words(payload, "aud", separate=False),
+        expires_at=expires_at,
+        issued_at=_date(payload, "iat"),
+        not_before=_date(payload, "nbf"),
+        token_id=_text(payload, "jti"),
+        scopes=frozenset(_words(payload, "scope", separate=True)),
+        raw=MappingProxyType(dict(payload)),
+    )
+
+
+def _date(payload: Mapping[str, object], name: str) -> float | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST < value < _LATEST:
+        raise _Malformed(f"{name} is not a date")
+    return float(value)
+
+
+def _text(payload: Mapping[str, object], name: str) -> str | None:
+    value = payload.get(name)
+    if value is not None and not isinstance(value, str):
+        raise _Malformed(f"{name} is not a string")
+    return value
+
+
+def _words(payload: Mapping[str, object], name: str, *, separate: bool) -> tuple[str, ...]:
+    value = payload.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(value.split()) if separate else (value,)
+    if isinstance(value, list):
+        entries = cast("list[object]", value)
+        words = tuple(word for word in entries if isinstance(word, str))
+        if len(words) == len(entries):
+            return words
+    raise _Malformed(f"{name} is neither a string nor a list of strings")
+
+
+def _media_type(name: object) -> str:
+    """A ``typ`` for comparison: without case and without the prefix that may be left out (RFC 7515, section 4.1.9)."""
+    return name.lower().removeprefix("application/") if isinstance(name, str) else ""

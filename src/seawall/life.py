@@ -1,0 +1,302 @@
+"""What ends a connection, and when: `Outcome`, `Lease`, `Life`, and the `Sweeper` that minds the deadlines."""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, TypeVar, cast, final
+
+import trio
+from attrs import define, field, frozen
+
+from seawall.errors import (
+    AuthTimeout,
+    ConfigurationError,
+    IdleTimeout,
+    LeaseExpired,
+    LifetimeReached,
+    ProtocolViolation,
+    Refused,
+    SeawallError,
+    SlowConsumer,
+)
+from seawall.limits import Limits
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+#: Proves the same principal from a new token, and returns when that proof ends, in Unix time.
+Renew = Callable[[str], Awaitable[float]]
+
+
+@final
+class Cause(enum.Enum):
+    """Why a connection ended. There is exactly one, the first; it is recorded before anything is cancelled."""
+
+    ANSWERED = "answered"
+    """A plain HTTP request got its page or its error."""
+    REFUSED = "refused"
+    """A guard, an origin, a limit or the request itself stood in the way."""
+    RETURNED = "handler returned"
+    CLOSED = "closed by the handler"
+    FAILED = "error"
+    PEER_CLOSED = "peer closed"
+    PEER_VANISHED = "peer vanished"
+    VIOLATION = "protocol violation"
+    LEASE_EXPIRED = "lease expired"
+    IDLE = "idle"
+    LIFETIME = "lifetime"
+    SLOW_CONSUMER = "slow consumer"
+    DRAINED = "server draining"
+    STOPPED = "server stopped"
+
+
+@final
+@frozen
+class Outcome:
+    """How a connection ended."""
+
+    cause: Cause
+    code: int
+    """The close code, ours or the peer's; the HTTP status if there never was an upgrade; 1006 if the peer vanished."""
+    reason: str = ""
+    """The reason that went with the code."""
+    detail: str = ""
+    """The failure behind it, for the log; the peer never reads it."""
+
+
+def cause_of(failure: Exception) -> Cause:
+    """The cause that a failure stands for, when it ends a connection."""
+    match failure:
+        case LeaseExpired():
+            return Cause.LEASE_EXPIRED
+        case IdleTimeout():
+            return Cause.IDLE
+        case LifetimeReached():
+            return Cause.LIFETIME
+        case SlowConsumer():
+            return Cause.SLOW_CONSUMER
+        case ProtocolViolation():
+            return Cause.VIOLATION
+        case Refused() | AuthTimeout():
+            return Cause.REFUSED
+        case _:
+            return Cause.FAILED
+
+
+@final
+@define(eq=False)
+class Lease:
+    """A proof that holds until a deadline."""
+
+    deadline: float
+    """When it ends, on Trio's clock."""
+    renew: Renew | None = field(default=None, repr=False)
+    """How to prolong it, where that is possible."""
+
+
+def until(expires_at: float) -> float:
+    """The moment on Trio's clock that is `expires_at` in Unix time."""
+    return trio.current_time() + (expires_at - time.time())
+
+
+@final
+@frozen(eq=False)
+class Provided(Generic[T_co]):
+    """A handle to a value that ``@app.lifespan`` provides while the app is served; see `Connection.provided`."""
+
+    open: Callable[[], AbstractAsyncContextManager[T_co]] = field(repr=False)
+    """Opens the value; entered before the app listens, left after the last connection."""
+    name: str
+    """The name of the function under ``@app.lifespan``."""
+
+
+@final
+class Values:
+    """The lifespan values of one server that runs."""
+
+    def __init__(self, values: Mapping[Provided[object], object]) -> None:
+        """Hold what the handles stand for."""
+        self._values = values
+
+    def get(self, handle: Provided[T]) -> T:
+        """The value behind `handle`.
+
+        Raises:
+          ConfigurationError: the handle is another app's.
+        """
+        if handle not in self._values:
+            raise ConfigurationError(
+                f"provided({handle.name}): this app does not provide it; put @app.lifespan over {handle.name}()"
+            )
+        return cast("T", self._values[handle])  # the app stored there what the handle's own function yielded
+
+
+@final
+class Sweeper:
+    """Wakes each `Life` at its next deadline: one task for all the connections of a server."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._heap: list[tuple[float, int, Life]] = []
+        self._order = itertools.count()
+        self._stale = 0
+        self._sleep = trio.CancelScope()
+
+    def arm(self, life: Life, due: float) -> None:
+        """Look at `life` at `due` on Trio's clock, and no longer when it was to be looked at before."""
+        if due == life.armed:
+            return
+        self.disarm(life)
+        if due < math.inf:
+            life.armed = due
+            heapq.heappush(self._heap, (due, next(self._order), life))
+            self._sleep.deadline = min(due, self._sleep.deadline)
+
+    def disarm(self, life: Life) -> None:
+        """Forget `life`. Its entry stays until it is due, or until half of all entries are stale."""
+        if life.armed == math.inf:
+            return
+        life.armed = math.inf
+        self._stale += 1
+        if self._stale * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[0] == entry[2].armed]
+            heapq.heapify(self._heap)
+            self._stale = 0
+
+    def __len__(self) -> int:
+        """How many entries are held, stale ones included."""
+        return len(self._heap)
+
+    async def run(self) -> None:
+        """Sleep until the next deadline, look, and again, until cancelled."""
+        while True:
+            with trio.move_on_at(self._heap[0][0] if self._heap else math.inf) as self._sleep:
+                await trio.sleep(math.inf)
+            now = trio.current_time()
+            while self._heap and self._heap[0][0] <= now:
+                due, _, life = heapq.heappop(self._heap)
+                if due == life.armed:
+                    life.armed = math.inf
+                    life.check(now)
+                else:
+                    self._stale -= 1
+
+
+@final
+class Life:
+    """The scope of one connection's guards and handler, and the record of what ended it."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        sweeper: Sweeper,
+        *,
+        on_end: Callable[[Outcome], None],
+        on_due: Callable[[SeawallError], None],
+    ) -> None:
+        """Begin.
+
+        Args:
+          limits: of the route.
+          sweeper: minds the deadlines.
+          on_end: called once, when the outcome is recorded and before anything is cancelled.
+          on_due: called with what has run out: `LeaseExpired`, `IdleTimeout` or `LifetimeReached`.
+        """
+        self.limits = limits
+        self.scope = trio.CancelScope()
+        self.outcome: Outcome | None = None
+        self.armed = math.inf
+        self._sweeper = sweeper
+        self._on_end = on_end
+        self._on_due = on_due
+        self._leases: list[Lease] = []
+        self._ends_at = math.inf
+        self._ended_at = math.inf
+        self._last_message = -math.inf
+
+    # The end.
+
+    def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
+        """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        self._sweeper.disarm(self)
+        self._ended_at = trio.current_time()
+        self._on_end(outcome)
+        self.extend(grace)
+
+    def extend(self, grace: float) -> None:
+        """Give what still runs `grace` seconds from now, but no more than ``drain_timeout`` since the end in all."""
+        if grace > 0:
+            self.scope.deadline = min(trio.current_time() + grace, self._ended_at + self.limits.drain_timeout)
+        else:
+            self.scope.cancel()
+
+    # The deadlines.
+
+    def open(self) -> None:
+        """The upgrade is accepted: lifetime and idle time count from now."""
+        now = trio.current_time()
+        self._last_message = now
+        if self.limits.lifetime is not None:
+            self._ends_at = now + self.limits.lifetime
+        self._rearm()
+
+    def touch(self) -> None:
+        """A message went in or out."""
+        if self.limits.idle_timeout is not None:
+            self._last_message = trio.current_time()
+
+    def lease(self, expires_at: float, renew: Renew | None) -> None:
+        """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
+        self._leases.append(Lease(until(expires_at), renew))
+        self._rearm()
+
+    async def renew(self, token: str) -> None:
+        """Renew the lease that can be renewed with `token`.
+
+        Raises:
+          ConfigurationError: no guard of this connection gave a lease that can be renewed.
+          LeaseExpired: the connection has already ended.
+        """
+        for lease in self._leases:
+            if lease.renew is not None:
+                expires_at = await lease.renew(token)
+                if self.outcome is not None:
+                    raise LeaseExpired
+                lease.deadline = until(expires_at)
+                self._rearm()
+                return
+        raise ConfigurationError("renew(): no guard of this route leases; put bearer(...) into its chain")
+
+    def check(self, now: float) -> None:
+        """Report what has run out, or look again at the next deadline."""
+        if self.outcome is not None:
+            return
+        if now >= self._lease_end():
+            self._on_due(LeaseExpired())
+        elif now >= self._ends_at:
+            self._on_due(LifetimeReached())
+        elif now >= self._idle_end():
+            self._on_due(IdleTimeout())
+        else:
+            self._rearm()
+
+    def _rearm(self) -> None:
+        if self.outcome is None:
+            self._sweeper.arm(self, min(self._lease_end(), self._ends_at, self._idle_end()))
+
+    def _lease_end(self) -> float:
+        return min((lease.deadline for lease in self._leases), default=math.inf)
+
+    def _idle_end(self) -> float:
+        if self.limits.idle_timeout is None or self._last_message == -math.inf:
+            return math.inf
+        return self._last_message + self.limits.idle_timeout

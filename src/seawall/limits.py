@@ -1,0 +1,112 @@
+"""`Limits`: every deadline and every size, each with its reason."""
+
+from __future__ import annotations
+
+from typing import TypedDict, final
+
+from attrs import evolve, fields, frozen
+
+from seawall.errors import ConfigurationError
+
+#: What `Limits.inbound_buffer` is, in multiples of ``max_message_size``, when it is left at None.
+INBOUND_MESSAGES = 4
+
+
+class LimitOverrides(TypedDict, total=False):
+    """What one route may set for its own connections; everything else stays the app's."""
+
+    auth_timeout: float
+    idle_timeout: float | None
+    lifetime: float | None
+    send_timeout: float
+    close_timeout: float
+    wind_down: float
+    max_message_size: int
+    max_fragments: int
+    inbound_buffer: int | None
+    outbound_buffer: int
+
+
+@final
+@frozen(kw_only=True)
+class Limits:
+    """How long anything may take and how large it may grow.
+
+    Times are seconds, sizes are bytes, None means no limit. App-wide by ``App(limits=...)``; a route sets single
+    fields with ``limits={"idle_timeout": 60.0}`` and keeps the app's for the rest.
+    """
+
+    handshake_timeout: float = 10.0
+    """TLS and the request head together. The precedent is websockets' ``open_timeout``; the peer gets HTTP 408."""
+
+    auth_timeout: float = 10.0
+    """All guards of a route together. As long as the handshake; the peer gets HTTP 408, or close code 3008."""
+
+    idle_timeout: float | None = None
+    """Time without a message in either direction. Off, as in nginx's upgraded connections; close code 3008."""
+
+    lifetime: float | None = None
+    """Time since the upgrade. Off; load balancers use it to rebalance. Close code 3008."""
+
+    send_timeout: float = 10.0
+    """Time in which a peer must take some of what is sent to it. Phoenix's is 10 too; ended as a slow consumer."""
+
+    close_timeout: float = 5.0
+    """The whole closing handshake, with flushing and lingering. Half of websockets' 10; a mute peer costs this."""
+
+    wind_down: float = 1.0
+    """What a handler gets, after its peer is gone, to finish by itself before it is cancelled."""
+
+    drain_timeout: float = 10.0
+    """What a server that drains gives its handlers. The half of what Kubernetes waits after SIGTERM, rounded down."""
+
+    max_connections: int = 10_000
+    """Connections of one server at a time, handshakes included; one too many gets HTTP 503."""
+
+    max_message_size: int = 1024 * 1024
+    """One message, in bytes of payload. 1 MiB as in websockets; refused from the frame header, close code 1009."""
+
+    max_fragments: int = 131_072
+    """Frames of one message, empty ones included: 1 MiB in fragments of 8 bytes. Close code 1009."""
+
+    inbound_buffer: int | None = None
+    """Received and not yet taken by the handler, before we stop reading. None: 4 x ``max_message_size``."""
+
+    outbound_buffer: int = 1024 * 1024
+    """Sent and not yet taken by the peer, before `send` waits. An empty buffer admits one message of any size."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse values and combinations that cannot work."""
+        for name in (limit.name for limit in fields(Limits)):
+            value: float | None = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"Limits.{name} is {value!r}; give a number greater than 0")
+        if self.inbound_buffer is not None and self.inbound_buffer < self.max_message_size:
+            raise ConfigurationError(
+                f"Limits.inbound_buffer ({self.inbound_buffer}) is smaller than one message "
+                f"(max_message_size {self.max_message_size}); raise the one or lower the other"
+            )
+        if self.close_timeout >= self.drain_timeout:
+            raise ConfigurationError(
+                f"Limits.close_timeout ({self.close_timeout}) leaves a draining server (drain_timeout "
+                f"{self.drain_timeout}) no time for its handlers; make it the smaller one"
+            )
+
+    @property
+    def inbound_bytes(self) -> int:
+        """`inbound_buffer`, with its default worked out."""
+        if self.inbound_buffer is not None:
+            return self.inbound_buffer
+        return INBOUND_MESSAGES * self.max_message_size
+
+    def override(self, overrides: LimitOverrides) -> Limits:
+        """These limits with a route's own over them.
+
+        Raises:
+          ConfigurationError: a name is not one that a route may set, or a value cannot work.
+        """
+        unknown = sorted(set(overrides) - set(LimitOverrides.__annotations__))
+        if unknown:
+            known = ", ".join(LimitOverrides.__annotations__)
+            raise ConfigurationError(f"a route cannot set the limits {unknown}; it can set {known}")
+        return evolve(self, **overrides)

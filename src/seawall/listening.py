@@ -1,0 +1,170 @@
+"""Where a server listens: the options of ``app.start``, ``app.serve`` and ``app.run``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Sequence
+from typing import TypeAlias, TypedDict, final
+
+import trio
+from attrs import frozen
+
+from seawall.errors import ConfigurationError
+
+Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
+
+#: Where an app listens when nobody says otherwise: this machine only.
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+
+#: What stands for the address of something that is no socket.
+MEMORY = "memory"
+
+
+class Listen(TypedDict, total=False):
+    """Where to listen. Without `unix` and `listeners` it is TCP, on 127.0.0.1:8765 unless told otherwise."""
+
+    host: str
+    """The address or name to bind; a name may stand for several addresses. ``"::"`` or ``"0.0.0.0"`` for all."""
+    port: int
+    """The TCP port; 0 takes a free one, which ``server.addresses`` tells."""
+    ssl_context: ssl.SSLContext
+    """Serve TLS on that port, with this server-side context."""
+    unix: str | os.PathLike[str]
+    """The path of a Unix socket, beside or instead of TCP. A socket that nobody listens on is replaced."""
+    listeners: Sequence[Listener]
+    """Trio listeners that are open already, beside or instead of these."""
+
+
+@final
+@frozen(kw_only=True)
+class Address:
+    """Where a server can be reached."""
+
+    host: str
+    """The address; the path of a Unix socket; ``memory`` for a listener without a socket."""
+    port: int = 0
+    """The TCP port; 0 where there is none."""
+    secure: bool = False
+    """Whether it speaks TLS."""
+
+    @property
+    def url(self) -> str:
+        """The address as a URL without a path: ``ws://127.0.0.1:8765``, ``wss://[::1]:443``, ``unix:/run/chat``."""
+        if not self.port:
+            return self.host if self.host == MEMORY else f"unix:{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'wss' if self.secure else 'ws'}://{host}:{self.port}"
+
+
+async def open_listeners(where: Listen) -> list[Listener]:
+    """Open what `where` asks for.
+
+    Raises:
+      ConfigurationError: the address cannot be bound; the text says which and why.
+    """
+    found: list[Listener] = list(where.get("listeners", ()))
+    path = where.get("unix")
+    if path is not None:
+        found.append(_open_unix(os.fspath(path)))
+    if "host" in where or "port" in where or "ssl_context" in where or not found:
+        found.extend(await _open_tcp(where))
+    return found
+
+
+async def _open_tcp(where: Listen) -> list[Listener]:
+    host, port = where.get("host", DEFAULT_HOST), where.get("port", DEFAULT_PORT)
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {_why(error)}; choose another") from error
+    context = where.get("ssl_context")
+    if context is None:
+        return [*listeners]
+    return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+
+
+def _why(error: OSError | OverflowError) -> str:
+    if isinstance(error, OSError):
+        reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        if reason.errno == errno.EADDRINUSE:
+            return "the port is in use"
+        return reason.strerror or str(reason)
+    return str(error)
+
+
+def _open_unix(path: str) -> Listener:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_abandoned(path)
+        listener.bind(path)
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on the Unix socket {path}: {error.strerror or error}") from error
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+
+
+def _remove_abandoned(path: str) -> None:
+    """Remove a socket that a process which is gone has left behind; leave anything else alone."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+def _socket_of(endpoint: object) -> trio.socket.SocketType | None:
+    if isinstance(endpoint, trio.SSLListener):
+        return _socket_of(endpoint.transport_listener)  # pyright: ignore[reportUnknownMemberType]
+    if isinstance(endpoint, trio.SSLStream):
+        return _socket_of(endpoint.transport_stream)  # pyright: ignore[reportUnknownMemberType]
+    if isinstance(endpoint, trio.SocketListener | trio.SocketStream):
+        return endpoint.socket
+    return None
+
+
+def address_of(listener: Listener) -> Address:
+    """Where `listener` can be reached."""
+    bound = _socket_of(listener)
+    if bound is None:
+        return Address(host=MEMORY)
+    name: tuple[str, int] | str = bound.getsockname()
+    if isinstance(name, str):
+        return Address(host=name)
+    return Address(host=name[0], port=name[1], secure=isinstance(listener, trio.SSLListener))
+
+
+def peer_of(stream: trio.abc.Stream) -> str:
+    """The other end of `stream`, as `Handshake.peer` shows it."""
+    connected = _socket_of(stream)
+    if connected is None:
+        return MEMORY
+    if connected.family not in {socket.AF_INET, socket.AF_INET6}:
+        return "unix"
+    try:
+        host, port = connected.getpeername()[:2]
+    except OSError:
+        return "gone"  # reset before we looked
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def close_listener(listener: Listener) -> None:
+    """Stop listening; a Unix socket's file goes too."""
+    bound = _socket_of(listener)
+    path = bound.getsockname() if bound is not None and bound.family == socket.AF_UNIX else ""
+    await listener.aclose()
+    if path:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,259 @@
+"""Logging: the loggers, two formatters, and `configure` for programs that want a sensible set-up.
+
+Seawall writes to three loggers of the standard library:
+
+- ``seawall.server``: a server has started, is draining, has stopped;
+- ``seawall.connection``: one line per connection, when it is over;
+- ``seawall.error``: every error event, with its traceback.
+
+A library leaves logging to its program. Importing this module therefore only gives the logger ``seawall`` a
+`logging.NullHandler`, so that nothing is printed unasked; `configure` is for the program to call.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from json import dumps
+from math import isfinite
+from typing import Final, TypeAlias, cast, final
+
+from seawall.errors import ConfigurationError
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+server_log: Final = logging.getLogger("seawall.server")
+connection_log: Final = logging.getLogger("seawall.connection")
+error_log: Final = logging.getLogger("seawall.error")
+
+_root: Final = logging.getLogger("seawall")
+_root.addHandler(logging.NullHandler())
+
+#: The most characters of a traceback in a log record. The ends say what happened; the middle is mostly recursion.
+MAX_TRACEBACK: Final = 16 * 1024
+#: How deep containers among the fields are followed; what is deeper (or contains itself) is shown as text.
+MAX_DEPTH: Final = 4
+_STDERR: Final = "seawall.stderr"
+_FILE: Final = "seawall.file"
+
+
+def _escaped(text: str) -> Iterator[str]:
+    for character in text:
+        code = ord(character)
+        if character.isprintable():
+            yield character
+        elif code <= 0xFF:
+            yield f"\\x{code:02x}"
+        else:
+            yield f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def safe(text: str, limit: int = 200) -> str:
+    r"""Text from outside, made fit for one line of a log.
+
+    What is not printable (`str.isprintable`: control characters, line breaks, bidirectional marks, lone surrogates)
+    is written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; printable characters of every script stay.
+
+    Args:
+      text: anything.
+      limit: the most characters of the result. What does not fit is left out, and the result ends in ``…``.
+    """
+    pieces: list[str] = []
+    size = 0
+    for piece in _escaped(text[: limit + 1]):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            break
+    else:
+        return "".join(pieces)
+    while pieces and size >= limit:
+        size -= len(pieces.pop())
+    return "".join(pieces) + "…"
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message; when its arguments do not fit it, what there is of both."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a mistake in a log call must not end what it reports on
+        return f"{_text(record.msg)} {_text(record.args)}"
+
+
+def _text(value: object) -> str:
+    """A value of any kind in one short line."""
+    try:
+        return safe(value if isinstance(value, str) else repr(value))
+    except Exception:  # noqa: BLE001 - anybody's repr may raise anything
+        return f"<{type(value).__name__} that has no repr>"
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates escaped, which no stream and few parsers would take."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _traceback(record: logging.LogRecord, formatter: logging.Formatter) -> str:
+    """Exception and stack of the record, without the middle if they are long; empty if there is neither."""
+    trace = record.exc_text or ""
+    if record.exc_info is not None and record.exc_info[0] is not None:
+        try:
+            trace = formatter.formatException(record.exc_info)
+        except Exception:  # noqa: BLE001 - it reads attributes that may raise anything
+            trace = _text(record.exc_info)
+    text = "\n".join(part for part in (trace, record.stack_info) if part)
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    half = MAX_TRACEBACK // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
+
+
+def _json(value: object, depth: int = MAX_DEPTH) -> Json:
+    """`value` as something that every JSON parser reads; text in place of what JSON does not have."""
+    try:
+        return _scalar(value) if depth == 0 else _container(value, depth)
+    except Exception:  # noqa: BLE001 - anybody's mapping may raise anything
+        return f"<{type(value).__name__} that cannot be read>"
+
+
+def _container(value: object, depth: int) -> Json:
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {_text(key): _json(item, depth - 1) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [_json(item, depth - 1) for item in cast("list[object] | tuple[object, ...]", value)]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> Json:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _encodable(value)
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if type(value) is float and isfinite(value):
+        return value
+    return _text(value)
+
+
+@final
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line (RFC 8259), in ASCII.
+
+    It has ``time`` (UTC, ISO 8601, milliseconds), ``level``, ``logger``, ``message``, the fields given with
+    ``extra={"seawall": {...}}``, and ``exception``, the traceback, if there is one. A field cannot replace one of
+    these. Values that JSON does not have are written as text, and no value makes it raise.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, without a line break."""
+        line: dict[str, Json] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _json(_message(record)),
+        }
+        if trace := _traceback(record, self):
+            line["exception"] = _json(trace)
+        fields = _json(getattr(record, "seawall", None))
+        if isinstance(fields, dict):
+            line = {**line, **{name: value for name, value in fields.items() if name not in line}}
+        elif fields is not None:
+            line["seawall"] = fields
+        return dumps(line)
+
+
+@final
+class TextFormatter(logging.Formatter):
+    """Lines for people: ``2026-11-22T12:00:00.123Z INFO seawall.connection message``.
+
+    The message is passed through as it is: whoever logs text from outside uses `safe`. The traceback follows,
+    indented, so that no line of it can pass for a record, with what is not printable escaped.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line, and the traceback under it."""
+        lines = [f"{_time(record)} {record.levelname} {record.name} {_encodable(_message(record))}"]
+        lines += ["    " + "".join(_escaped(line)) for line in _traceback(record, self).splitlines()]
+        return "\n".join(lines)
+
+
+class _PrivateFile(logging.FileHandler):
+    """A file that only its owner may read: a traceback can show what nobody else should see."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_open_private)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _level(level: str | int) -> int:
+    """The number of a level; at least 1, because 0 would ask the root logger."""
+    names = logging.getLevelNamesMapping()
+    number = names.get(level.upper()) if isinstance(level, str) else level
+    if number is None:
+        raise ConfigurationError(f"there is no log level {level!r}; known are {', '.join(names)}")
+    return max(number, 1)
+
+
+def _open_file(file: str | os.PathLike[str]) -> logging.Handler:
+    try:
+        return _PrivateFile(file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"cannot write the log file {os.fspath(file)!r} ({error}); "
+            "name a file in a directory that exists and that this user may write to"
+        ) from error
+
+
+def is_configured() -> bool:
+    """Whether what Seawall logs goes anywhere: a handler of `configure`, of the program, or of the root logger."""
+    handlers = [*_root.handlers, *(logging.getLogger().handlers if _root.propagate else ())]
+    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+def configure(*, level: str | int = "INFO", file: str | os.PathLike[str] | None = None, json: bool = False) -> None:
+    """Print what Seawall logs on stderr, and keep the error events in a file.
+
+    To be called by a program, once; called again, it replaces what it did before and closes the old file. Handlers
+    that others have given the logger ``seawall`` stay; the root logger no longer gets its records.
+
+    Args:
+      level: what is printed: a name such as ``"INFO"`` (case does not matter), or a number.
+      file: also append the records of level WARNING and above to this file, whatever `level` is. It is created
+        for its owner only (mode 0600); a file that exists keeps its mode.
+      json: JSON lines instead of text, in both places.
+
+    Raises:
+      ConfigurationError: the file cannot be written, or there is no such level. Nothing has changed then.
+    """
+    number = _level(level)
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.set_name(_STDERR)
+    stderr.setLevel(number)
+    handlers: list[logging.Handler] = [stderr]
+    if file is not None:
+        errors = _open_file(file)
+        errors.set_name(_FILE)
+        errors.setLevel(logging.WARNING)
+        handlers.append(errors)
+    for old in [handler for handler in _root.handlers if handler.get_name() in (_STDERR, _FILE)]:
+        _root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        handler.setFormatter(JsonFormatter() if json else TextFormatter())
+        _root.addHandler(handler)
+    _root.setLevel(min(handler.level for handler in handlers))
+    _root.propagate = False

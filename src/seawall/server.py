@@ -1,0 +1,187 @@
+"""`Server`: listeners, the barrier between connections and everything else, and the two ways to stop.
+
+`serve` itself only accepts; its sessions run in a child task under one shield. Whatever cancels `serve` therefore does
+not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper outlives
+every session.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Sequence
+from typing import final
+
+import trio
+
+from seawall.life import Cause
+from seawall.listening import Address, Listener, address_of, close_listener, peer_of
+from seawall.logs import server_log
+from seawall.service import Peer, Service
+from seawall.session import Session
+
+#: Errors of accept() that pass when somebody else lets go of something (as in trio.serve_listeners).
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: Errors of accept() that belong to the one connection that was about to be accepted (accept(2), "Error handling").
+_PASSING = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
+
+#: Seconds to wait when descriptors have run out.
+BACK_OFF = 0.1
+
+#: Connections above ``max_connections`` that are told so at the same time; beyond it they are just closed.
+SURPLUS = 100
+
+
+@final
+class Server:
+    """A server that runs; ``await app.start(...)`` gives one."""
+
+    def __init__(self, service: Service) -> None:
+        """Prepare; `serve` does everything."""
+        self.addresses: tuple[Address, ...] = ()
+        """Where it listens."""
+        self._service = service
+        self._sessions: set[Session] = set()
+        self._count = 0
+        self._names = itertools.count(1)
+        self._accepting = trio.CancelScope()
+        self._hosting = trio.Event()
+        self._nursery: trio.Nursery
+        self._stop = trio.Event()
+        self._empty = trio.Event()
+        self._finished = trio.Event()
+
+    async def aclose(self) -> None:
+        """Drain, and wait until everything has ended, for ``Limits.drain_timeout`` at most.
+
+        Listening ends at once. Handlers see `Connection.draining`, their iteration over messages ends, and they may
+        finish; what has not finished ``close_timeout`` before the end is cancelled. Peers get close code 1001.
+
+        Cancelling this call does not stop the draining; cancelling ``serve`` does.
+        """
+        self._accepting.cancel()
+        await self._finished.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has stopped, for whatever reason."""
+        await self._finished.wait()
+
+    async def serve(
+        self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled, drained, or stopped by what a policy escalates. Closes the listeners.
+
+        Raises:
+          BaseExceptionGroup: what was escalated, flat.
+        """
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                nursery.start_soon(self._host)
+                try:
+                    await self._hosting.wait()
+                    await self._accept_all(listeners, task_status)
+                    if not self._service.failed.is_set():
+                        await self._drain()
+                finally:
+                    self._stop.set()
+        finally:
+            server_log.info("stopped")
+            self._finished.set()
+        if self._service.escalated:
+            raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)
+
+    async def _host(self) -> None:
+        """Hold the sessions, shielded, until `_stop`; then end them all and wait for them."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery(strict_exception_groups=True) as around:
+                around.start_soon(self._service.sweeper.run)
+                async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
+                    self._hosting.set()
+                    await self._stop.wait()
+                    cause = Cause.DRAINED if self._service.draining.is_set() else Cause.STOPPED
+                    for session in tuple(self._sessions):
+                        session.stop(cause)
+                around.cancel_scope.cancel()
+
+    async def _drain(self) -> None:
+        limits = self._service.limits
+        server_log.info("draining %d connections", self._count)
+        self._service.draining.set()
+        for session in tuple(self._sessions):
+            session.drain()
+        with trio.move_on_after(limits.drain_timeout - limits.close_timeout):
+            while self._count:
+                self._empty = trio.Event()
+                await self._empty.wait()
+
+    # Accepting.
+
+    async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
+        """Accept from all listeners until told to drain or to stop."""
+        self.addresses = tuple(address_of(listener) for listener in listeners)
+        try:
+            with self._accepting:
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    for listener in listeners:
+                        nursery.start_soon(self._accept, listener)
+                    server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
+                    task_status.started(self)
+                    await self._service.failed.wait()
+                    nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                for listener in listeners:
+                    await close_listener(listener)
+
+    async def _accept(self, listener: Listener) -> None:
+        exhausted = False
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    if not exhausted:
+                        server_log.error("accept: %s; trying again every %s s", error.strerror, BACK_OFF)
+                    exhausted = True
+                    await trio.sleep(BACK_OFF)
+                elif error.errno not in _PASSING:
+                    raise
+                continue
+            exhausted = False
+            self._nursery.start_soon(self._run_session, stream)
+
+    async def _run_session(self, stream: trio.abc.Stream) -> None:
+        """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
+        limit = self._service.limits.max_connections
+        if self._stop.is_set() or self._count >= limit + SURPLUS:
+            await trio.aclose_forcefully(stream)
+            return
+        peer = Peer(
+            connection=f"c{next(self._names)}",
+            address=peer_of(stream),
+            secure=isinstance(stream, trio.SSLStream),
+            surplus=self._count >= limit,
+        )
+        session = Session(self._service, stream, peer)
+        self._count += 1
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+            self._count -= 1
+            if not self._count:
+                self._empty.set()

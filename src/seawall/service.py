@@ -1,0 +1,89 @@
+"""What all the connections of one server share, and how a failure is judged on their behalf."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import final
+
+import trio
+from attrs import field, frozen
+
+from seawall.errors import Refused
+from seawall.guards.origins import OriginCheck
+from seawall.life import Sweeper, Values
+from seawall.limits import Limits
+from seawall.pages import Page
+from seawall.paths import PathTable
+from seawall.policy import Context, ErrorPolicy, ErrorReport, Escalate, LeafDecision
+from seawall.reports import report_safely
+from seawall.route import AnyRoute
+
+#: What goes with a 503: when a client that was turned away may come back.
+RETRY = (("Retry-After", "5"),)
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class Service:
+    """What all the sessions of a server share."""
+
+    routes: PathTable[AnyRoute]
+    pages: Mapping[str, Page]
+    errors: ErrorPolicy
+    limits: Limits
+    origins: OriginCheck
+    report: Callable[[ErrorReport], None]
+    values: Values
+    sweeper: Sweeper = field(factory=Sweeper, init=False)
+    draining: trio.Event = field(factory=trio.Event, init=False)
+    failed: trio.Event = field(factory=trio.Event, init=False)
+    """Set when something was escalated: the server stops."""
+    escalated: list[BaseException] = field(factory=list, init=False)
+    """What is to come out of ``serve``."""
+
+    def escalate(self, failure: BaseException) -> None:
+        """Stop the server and let `failure` out of ``serve``."""
+        self.escalated.append(failure)
+        self.failed.set()
+
+    def judge(self, failure: Exception, context: Context, policy: ErrorPolicy) -> LeafDecision:
+        """Let `policy` decide about `failure`; report every leaf, escalate those that are to be, return the gravest."""
+        decision = policy.decide(failure, context)
+        for leaf in decision.leaves:
+            if isinstance(leaf.verdict, Escalate):
+                self.escalate(leaf.exception)
+            report = ErrorReport(
+                incident=context.incident,
+                phase=context.phase,
+                route=context.route,
+                connection=context.connection,
+                exception=leaf.exception,
+                verdict=leaf.verdict,
+                expected=leaf.expected,
+            )
+            report_safely(self.report, report)
+        return decision.gravest
+
+
+@final
+@frozen(kw_only=True)
+class Peer:
+    """Who connected."""
+
+    connection: str
+    """The connection's id."""
+    address: str
+    secure: bool
+    surplus: bool = False
+    """One too many: to be refused."""
+
+
+def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:
+    """What goes with a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
+    headers: list[tuple[str, str]] = []
+    if status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    if isinstance(failure, Refused) and failure.retry_after is not None:
+        headers.append(("Retry-After", str(max(0, math.ceil(failure.retry_after)))))
+    return tuple(headers)

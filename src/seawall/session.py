@@ -1,0 +1,408 @@
+"""`Session`: one connection's life, from accepted to closed.
+
+Read `Session.run` and what it calls, from top to bottom: that is the whole story. Three things run beside it, in
+nurseries of their own, and outlive one another in this order:
+
+- ``_tasks``: the lane's writer, the task that closes, and the tasks that hold the guards' resources;
+- ``_readers``: trio-websocket's reader alone, so that a crash in it cannot take the writer along before the peer has
+  been told;
+- ``_life.scope``: the guards and the handler. Cancelling it ends them and nothing else.
+
+Whatever ends the connection calls `Life.end`, from whichever task; the first call counts, and starts `_close` at once,
+so that a peer need not wait for a handler's cleanup to read why.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TypeVar, assert_never, final
+
+import trio
+import trio_websocket
+
+from seawall.connection import Connection
+from seawall.errors import AuthTimeout, Disconnected, ProtocolViolation, SeawallError, SlowConsumer
+from seawall.gate import Resources, SessionGate
+from seawall.handshake import Handshake
+from seawall.life import Cause, Life, Outcome, cause_of
+from seawall.logs import server_log
+from seawall.pages import Answer, answer, refusal
+from seawall.paths import Parameter
+from seawall.policy import Close, Context, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply, sift
+from seawall.reports import End, log_end, name_of
+from seawall.route import AnyRoute, Enter, RouteEntry
+from seawall.service import RETRY, Peer, Service, refusal_headers
+from seawall.wire.closing import linger
+from seawall.wire.frames import encode_close
+from seawall.wire.head import BadRequest, Head, HeadReader, canonical, handshake
+from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
+
+P = TypeVar("P")
+
+
+@final
+class Session:
+    """One connection."""
+
+    def __init__(self, service: Service, stream: trio.abc.Stream, peer: Peer) -> None:
+        """Prepare; `run` does everything."""
+        self._service = service
+        self._stream = stream
+        self._peer = peer
+        self._limits = service.limits
+        self._policy = service.errors
+        self._route = ""
+        self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=self._on_due)
+        self._lane: Lane | None = None
+        self._websocket: trio_websocket.WebSocketConnection | None = None
+        self._upgraded = trio.Event()
+        self._early = b""
+        self._answer: Answer | None = None
+        self._reader_died = False
+        self._handling = False
+        self._failure: Exception | None = None
+        self._closed = trio.Event()
+        self._started = trio.current_time()
+        self._tasks: trio.Nursery
+        self._readers: trio.Nursery
+        self._resources: Resources
+
+    # The story.
+
+    async def run(self) -> None:
+        """Live from accepted to closed, and write it down. Raises nothing, whatever happens."""
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
+                self._resources = Resources(self._tasks, self._settle)
+                await self._live()
+                await self._closed.wait()
+                await self._leave_resources()
+                self._tasks.cancel_scope.cancel()
+        except Exception as fault:
+            self._judge(fault, Phase.TRANSPORT)
+        finally:
+            await trio.aclose_forcefully(self._stream)
+            self._log()
+
+    async def _live(self) -> None:
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as self._readers:
+                with self._life.scope:
+                    await self._arrive()
+                await self._closed.wait()
+                self._readers.cancel_scope.cancel()
+        except Exception as crash:
+            # Only trio-websocket's reader, or a fault of our own, can get here: handlers and guards are contained.
+            self._reader_died = True
+            if self._lane is not None:
+                self._lane.reader_left.set()
+            self._fail(crash, Phase.TRANSPORT)
+
+    async def _arrive(self) -> None:
+        """Read the request and find out where it leads."""
+        if self._peer.surplus:
+            self._refuse(refusal(503, "too many connections", headers=RETRY))
+            return
+        try:
+            head = await self._read_head()
+            if head is None:
+                return
+            found = self._service.routes.find(head.path)
+            if not head.wants_upgrade:
+                page = self._service.pages.get(head.path)
+                last_word = answer(head, page, is_route=found is not None)
+                self._refuse(last_word, Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED)
+                return
+            asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
+        except BadRequest as bad:
+            self._refuse(refusal(bad.status, bad.reason, headers=bad.headers))
+            return
+        if found is None:
+            self._refuse(refusal(404, "not found"))
+            return
+        await self._enter(*found, asked)
+
+    async def _read_head(self) -> Head | None:
+        """The request head; None if the connection has ended instead."""
+        with trio.move_on_after(self._limits.handshake_timeout):
+            reader = HeadReader()
+            while True:
+                try:
+                    data = await self._stream.receive_some(16 * 1024)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    data = b""
+                if not data:
+                    self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
+                    return None
+                head = reader.receive_data(bytes(data))
+                if head is not None:
+                    self._early = reader.rest
+                    return head
+        self._refuse(refusal(408, "request timed out"))
+        return None
+
+    async def _enter(self, route: AnyRoute, params: Mapping[str, Parameter], asked: Handshake) -> None:
+        """Check the origin, pass the guards, accept the upgrade, run the handler."""
+        entry = route.table_entry
+        self._route = entry.name
+        self._policy = entry.errors.within(self._service.errors)
+        self._limits = self._life.limits = self._service.limits.override(entry.limits)
+        if not (entry.origins or self._service.origins).admits(asked):
+            self._refuse(refusal(403, "origin not allowed"))
+            return
+        gate, selected = await self._open_gate(entry, params, asked)
+        enter = await self._pass_guards(route, gate)
+        if enter is None:
+            return
+        try:
+            await gate.accept()
+        except Disconnected:
+            return
+        self._life.open()
+        self._handling = True
+        await self._handle(enter, asked, selected)
+
+    async def _open_gate(
+        self, entry: RouteEntry, params: Mapping[str, Parameter], asked: Handshake
+    ) -> tuple[SessionGate, str | None]:
+        """Start the lane and trio-websocket's reader, which now watches the socket."""
+        selected = next((name for name in asked.subprotocols if name in entry.subprotocols), None)
+        lane = Lane(self._stream, early=self._early, limits=self._limits, on_end=self._on_wire_end)
+        lane.present(canonical(asked, selected))
+        self._lane = lane
+        self._tasks.start_soon(lane.run_writer)
+        request = await trio_websocket.wrap_server_stream(self._readers, lane)
+
+        async def upgrade() -> None:
+            if self._life.outcome is not None:
+                raise Disconnected(self._peer.connection)
+            with trio.CancelScope(shield=True):  # nothing in here waits for the peer; half an upgrade is none
+                try:
+                    self._websocket = await request.accept(subprotocol=selected)
+                except trio_websocket.ConnectionClosed:
+                    raise Disconnected(self._peer.connection) from None
+            self._upgraded.set()
+
+        gate = SessionGate(
+            asked=asked,
+            arguments=params,
+            connection=self._peer.connection,
+            values=self._service.values,
+            life=self._life,
+            lane=lane,
+            resources=self._resources,
+            upgrade=upgrade,
+        )
+        return gate, selected
+
+    async def _pass_guards(self, route: AnyRoute, gate: SessionGate) -> Enter | None:
+        """Run the guards; None if they, or anything else, have ended the connection."""
+        try:
+            with trio.move_on_after(self._limits.auth_timeout):
+                return await route.admit(gate)
+        except BaseException as raised:
+            self._settle(raised, Phase.GUARD)
+            return None
+        self._fail(AuthTimeout(), Phase.GUARD)
+        return None
+
+    async def _handle(self, enter: Enter, asked: Handshake, selected: str | None) -> None:
+        """Run the handler, and what it starts in ``conn.nursery``, to their end."""
+        phase = Phase.BACKGROUND
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+
+                def opening(principal: P) -> Connection[P]:
+                    return self._connection(principal, asked, selected, nursery)
+
+                try:
+                    await enter(opening)
+                except Exception:
+                    phase = Phase.HANDLER
+                    raise
+        except BaseException as raised:
+            self._settle(raised, phase)
+        else:
+            drained = self._service.draining.is_set()
+            self._life.end(Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000))
+
+    def _connection(self, principal: P, asked: Handshake, selected: str | None, nursery: trio.Nursery) -> Connection[P]:
+        assert self._lane is not None
+        return Connection(
+            principal=principal,
+            handshake=asked,
+            id=self._peer.connection,
+            subprotocol=selected,
+            nursery=nursery,
+            draining=self._service.draining,
+            lane=self._lane,
+            life=self._life,
+            values=self._service.values,
+            closed=self._closed,
+        )
+
+    # What others do to it.
+
+    def drain(self) -> None:
+        """The server wants to stop: let the handler finish, turn away what has not come that far."""
+        if self._handling and self._lane is not None:
+            self._lane.stop_receiving()
+        else:
+            self.stop(Cause.DRAINED)
+
+    def stop(self, cause: Cause) -> None:
+        """End now: close code 1001, or HTTP 503 before the upgrade."""
+        if self._opened:
+            self._life.end(Outcome(cause, 1001, "going away"))
+        else:
+            self._refuse(refusal(503, "going away", headers=RETRY), cause)
+
+    def _on_wire_end(self, end: WireEnd) -> None:
+        grace = self._limits.wind_down if self._handling else 0.0
+        match end:
+            case PeerClosed(code, reason):
+                self._life.end(Outcome(Cause.PEER_CLOSED, code, reason), grace=grace)
+            case PeerVanished():
+                self._life.end(Outcome(Cause.PEER_VANISHED, 1006), grace=grace)
+            case ProtocolViolation() | SlowConsumer():
+                self._fail(end, Phase.TRANSPORT)
+            case _:
+                assert_never(end)
+
+    def _on_due(self, error: SeawallError) -> None:
+        self._fail(error, Phase.TRANSPORT)
+
+    # What goes wrong.
+
+    def _settle(self, raised: BaseException, phase: Phase) -> None:
+        """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
+        sifted = sift(raised)
+        for fatal in sifted.fatal:
+            self._service.escalate(fatal)
+            self._end_internally()
+        failures = [failure for failure in sifted.failures if not self._is_own_disconnect(failure)]
+        if failures:
+            failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
+            self._failure = self._failure or failure
+            self._fail(failure, phase)
+        elif sifted.failures:
+            self._life.end(Outcome(Cause.PEER_VANISHED, 1006))
+        if sifted.cancelled is not None:
+            raise sifted.cancelled
+
+    def _is_own_disconnect(self, failure: Exception) -> bool:
+        return isinstance(failure, Disconnected) and failure.connection == self._peer.connection
+
+    def _fail(self, failure: Exception, phase: Phase) -> None:
+        """Let the policy decide, report every leaf, and do what was decided."""
+        leaf = self._judge(failure, phase)
+        verdict, cause, detail = leaf.verdict, cause_of(leaf.exception), name_of(leaf.exception)
+        match verdict:
+            case Refuse(status):
+                last_word = refusal(status, verdict.text, headers=refusal_headers(status, leaf.exception))
+                self._refuse(last_word, cause, detail)
+            case Close(code, reason):
+                self._life.end(Outcome(cause, code, reason, detail))
+            case Escalate():
+                self._end_internally()
+            case Ignore() | Reply():
+                pass
+            case _:
+                assert_never(verdict)
+
+    def _judge(self, failure: Exception, phase: Phase) -> LeafDecision:
+        context = Context(
+            phase=phase,
+            accepted=self._opened,
+            incident=secrets.token_hex(3),
+            route=self._route,
+            connection=self._peer.connection,
+        )
+        return self._service.judge(failure, context, self._policy)
+
+    def _end_internally(self) -> None:
+        if self._opened:
+            self._life.end(Outcome(Cause.FAILED, 1011, "internal error"))
+        else:
+            self._refuse(refusal(500, "internal error"), Cause.FAILED)
+
+    # How it ends.
+
+    @property
+    def _opened(self) -> bool:
+        return self._lane is not None and self._lane.opened
+
+    def _refuse(self, last_word: Answer, cause: Cause = Cause.REFUSED, detail: str = "") -> None:
+        """End with an HTTP answer instead of an upgrade."""
+        if self._life.outcome is None:
+            self._answer = last_word
+            self._life.end(Outcome(cause, last_word.status, last_word.text, detail))
+
+    def _on_end(self, outcome: Outcome) -> None:
+        """The outcome has just been recorded: from this moment only the peer's Close counts."""
+        lane = self._lane
+        if lane is not None:
+            lane.begin_closing()
+            if outcome.cause not in {Cause.PEER_CLOSED, Cause.PEER_VANISHED}:
+                lane.drop_messages()
+            lane.stop_receiving()
+            if not lane.opened:
+                lane.abort()  # an upgrade that is just being accepted must not follow the answer
+        self._tasks.start_soon(self._close, outcome)
+
+    async def _close(self, outcome: Outcome) -> None:
+        """Tell the peer why, and close the socket; all within ``close_timeout``."""
+        try:
+            with trio.move_on_after(self._limits.close_timeout):
+                if self._lane is not None and self._lane.opened:
+                    await self._say_goodbye(self._lane, outcome)
+                elif self._answer is not None:
+                    await self._give_answer(self._answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer has gone; there is nobody left to tell
+        except Exception as fault:
+            self._judge(fault, Phase.TRANSPORT)
+        if self._lane is not None:
+            self._lane.abort()
+        await trio.aclose_forcefully(self._stream)
+        self._closed.set()
+
+    async def _give_answer(self, last_word: Answer) -> None:
+        if self._lane is not None:
+            await self._lane.reader_left.wait()
+        await self._stream.send_all(last_word.data)
+        await linger(self._stream)
+
+    async def _say_goodbye(self, lane: Lane, outcome: Outcome) -> None:
+        if outcome.cause is Cause.PEER_VANISHED or lane.broken:
+            return
+        if self._reader_died:
+            lane.put_close(encode_close(outcome.code, outcome.reason))
+        elif outcome.cause is not Cause.PEER_CLOSED:
+            await self._upgraded.wait()
+            assert self._websocket is not None
+            await self._websocket.aclose(outcome.code, outcome.reason or None)
+        await lane.reader_left.wait()
+        await lane.flush()
+        await linger(self._stream)
+
+    async def _leave_resources(self) -> None:
+        """Leave what the guards entered, in reverse order, with ``close_timeout`` for all of it."""
+        with trio.move_on_after(self._limits.close_timeout) as patience:
+            await self._resources.leave(self._failure)
+        if patience.cancelled_caught:
+            server_log.warning("%s: a guard's resource took too long to leave and was cancelled", self._peer.connection)
+
+    def _log(self) -> None:
+        lane = self._lane
+        end = End(
+            outcome=self._life.outcome or Outcome(Cause.FAILED, 1011, "internal error"),
+            connection=self._peer.connection,
+            peer=self._peer.address,
+            route=self._route,
+            seconds=trio.current_time() - self._started,
+            received=lane.received if lane is not None else 0,
+            sent=lane.sent if lane is not None else 0,
+        )
+        log_end(end)

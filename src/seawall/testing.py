@@ -1,0 +1,245 @@
+"""Talk to an app in a test: over memory streams, in virtual time if the test likes, with a real WebSocket client.
+
+::
+
+    async def test_echo(autojump_clock):
+        async with connect(app, "/echo") as client:
+            await client.send("hello")
+            assert await client.receive() == "hello"
+
+Nothing is mocked: the request is parsed, the guards run, frames are encoded and decoded. Only the network is a pair of
+memory streams, so that a test needs no port and, under `trio.testing.MockClock`, no time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeAlias, cast, final
+
+import trio
+import trio.testing
+import trio_websocket
+from attrs import define, field, frozen
+
+from seawall.app import App
+from seawall.policy import flatten
+from seawall.server import Server
+
+Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
+
+#: The ``Host`` that a test's client asks for.
+HOST = "seawall.test"
+
+#: Seconds that a client gives the app to answer its Close.
+CLOSE_TIMEOUT = 5.0
+
+#: What a client is ready for: messages waiting, and bytes of each. Tests are about the server's limits.
+QUEUE_SIZE = 100_000
+MAX_MESSAGE_SIZE = 1 << 30
+
+
+@final
+@frozen
+class Rejected(Exception):
+    """The app answered the handshake with an HTTP status instead of an upgrade."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+    def header(self, name: str) -> str | None:
+        """The first header called `name`, or None. Case does not matter."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+@final
+@frozen
+class Closed(Exception):
+    """The app closed the connection: there is no further message."""
+
+    code: int
+    reason: str
+
+
+@final
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener without a network: `connect` makes a connection for whoever accepts from it."""
+
+    def __init__(self) -> None:
+        """Start listening."""
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
+
+    def connect(self) -> trio.abc.Stream:
+        """The client's end of a new connection. Raises `trio.BrokenResourceError` when nobody listens any more."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._send.send_nowait(theirs)
+        return ours
+
+    async def accept(self) -> trio.abc.Stream:
+        """The server's end of the next connection."""
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        await self._receive.aclose()
+
+
+@final
+@define(eq=False)
+class Client:
+    """The client's end of a connection."""
+
+    _websocket: trio_websocket.WebSocketConnection = field(alias="websocket", repr=False)
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the app selected."""
+        return self._websocket.subprotocol
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message. Raises `Closed` when the app has closed."""
+        try:
+            await self._websocket.send_message(message)
+        except trio_websocket.ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises `Closed` when the app has closed and all messages have been received."""
+        try:
+            return await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    async def wait_closed(self) -> Closed:
+        """Discard messages until the app closes; how it did."""
+        while True:
+            try:
+                await self.receive()
+            except Closed as closed:
+                return closed
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close from the client's side."""
+        await self._websocket.aclose(code, reason or None)
+
+
+@final
+@frozen(eq=False)
+class Serving:
+    """An app that is being served over memory streams."""
+
+    server: Server
+    """The server, for `Server.aclose`."""
+    _listener: MemoryListener = field(alias="listener", repr=False)
+
+    def open_stream(self) -> trio.abc.Stream:
+        """A connection on which nothing has been said yet, for a test that speaks for itself."""
+        return self._listener.connect()
+
+    @asynccontextmanager
+    async def connect(
+        self, path: str, *, headers: Headers = (), subprotocols: Sequence[str] = (), host: str = HOST
+    ) -> AsyncIterator[Client]:
+        """Connect a client; see the function `connect`."""
+        async with _contained() as nursery, self.open_stream() as stream:
+            dial = partial(_dial, stream, host, path, subprotocols=subprotocols, headers=_pairs(headers))
+            client: Client = await nursery.start(dial)
+            yield client
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await client.aclose()
+
+
+@asynccontextmanager
+async def serve(app: App) -> AsyncIterator[Serving]:
+    """Serve `app` over memory streams, for tests with several clients or streams of their own.
+
+    On leaving, the app is stopped as if its nursery had been cancelled.
+    """
+    listener = MemoryListener()
+    async with _contained() as nursery:
+        server = await app.start(nursery, listeners=[listener])
+        yield Serving(server, listener)
+
+
+@asynccontextmanager
+async def connect(
+    app: App, path: str, *, headers: Headers = (), subprotocols: Sequence[str] = (), host: str = HOST
+) -> AsyncIterator[Client]:
+    """Serve `app` over memory streams and connect one client to it; leaving closes the connection with 1000.
+
+    Args:
+      app: what to talk to.
+      path: the path, with a query if need be, as it is sent.
+      headers: more header fields, such as ``{"Authorization": "Bearer ..."}`` or ``{"Origin": ...}``.
+      subprotocols: the subprotocols to offer, the preferred one first.
+      host: the ``Host`` header.
+
+    Raises:
+      Rejected: the app refused the handshake.
+    """
+    async with serve(app) as serving:
+        async with serving.connect(path, headers=headers, subprotocols=subprotocols, host=host) as client:
+            yield client
+
+
+@asynccontextmanager
+async def _contained() -> AsyncIterator[trio.Nursery]:
+    """A nursery that is cancelled on leaving, and does not wrap what its body raises into a group."""
+    raised: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except Exception as error:
+            raised = error
+        nursery.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
+async def _dial(
+    stream: trio.abc.Stream,
+    host: str,
+    path: str,
+    *,
+    subprotocols: Sequence[str],
+    headers: list[tuple[bytes, bytes]],
+    task_status: trio.TaskStatus[Client],
+) -> None:
+    """Open the connection and read it until cancelled."""
+    try:
+        async with trio.open_nursery() as readers:
+            websocket = await trio_websocket.wrap_client_stream(
+                readers,
+                cast("trio.SocketStream", stream),  # typed for sockets, but any stream will do
+                host,
+                path,
+                subprotocols=subprotocols,
+                extra_headers=headers,
+                message_queue_size=QUEUE_SIZE,
+                max_message_size=MAX_MESSAGE_SIZE,
+            )
+            task_status.started(Client(websocket))
+    except BaseExceptionGroup as group:
+        for leaf in flatten(group):
+            if isinstance(leaf, trio_websocket.ConnectionRejected):
+                raise _rejected(leaf) from None
+        raise
+
+
+def _rejected(rejection: trio_websocket.ConnectionRejected) -> Rejected:
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in rejection.headers)
+    return Rejected(rejection.status_code, headers, (rejection.body or b"").decode())
+
+
+def _closed(closed: trio_websocket.ConnectionClosed) -> Closed:
+    if closed.reason is None:
+        return Closed(1006, "")
+    return Closed(closed.reason.code, closed.reason.reason or "")
+
+
+def _pairs(headers: Headers) -> list[tuple[bytes, bytes]]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]

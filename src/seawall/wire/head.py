@@ -1,0 +1,372 @@
+"""The request head and the HTTP answers, with no I/O: what happens before a connection speaks WebSocket.
+
+h11 parses. In front of it stands what a server on the open internet should not be lenient about and h11 is: line
+endings, control bytes, folding, the form of the target, ``Host``, and bodies. Behind it `handshake` holds the
+request against RFC 6455, section 4.2.1. Whatever a client sends ends as a `Head`, as a `Handshake`, or as a
+`BadRequest` that says how to answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final, final
+
+import h11
+from attrs import field, frozen
+
+from seawall.handshake import Handshake
+
+#: Bytes of a request head, its final empty line included. The most that one connection can hold before it is known;
+#: Apache's ``LimitRequestFieldSize`` allows half of it for a single field, which is as much as cookies take.
+MAX_HEAD: Final = 16 * 1024
+
+#: Header fields of a request, as in Apache's ``LimitRequestFields``. Browsers send about 20.
+MAX_FIELDS: Final = 100
+
+#: The only version of the protocol (RFC 6455, section 4.1).
+VERSION: Final = "13"
+
+#: What a 426 must say (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
+UPGRADE_FIELDS: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
+
+_END: Final = b"\r\n\r\n"
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+
+# Anything but spaces and printable ASCII in the request line, and a CR or LF on its own.
+_BAD_IN_REQUEST_LINE: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[^ -~\r\n]")
+# Control bytes other than TAB in the fields, a CR or LF on its own, and a line that begins with white space: such
+# a line continued the one before it until RFC 9112, section 5.2, and was a way to smuggle a header.
+_BAD_IN_FIELDS: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r\n[ \t]")
+_REQUEST_LINE: Final = re.compile(rf"{_TOKEN} ([!-~]+) (HTTP/[0-9]\.[0-9])".encode())
+_CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([^\r]*)", re.IGNORECASE)
+
+_LIST_TOKEN: Final = re.compile(_TOKEN)
+# A registered name, narrowed to what names are made of, or an address in brackets; RFC 3986, section 3.2.2.
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
+# Base64 of exactly 16 bytes: the last letter before the padding has only two bits to say.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+
+
+@final
+class BadRequest(Exception):
+    """The request cannot become a connection; answer it with `response` and close.
+
+    Attributes:
+      status: the HTTP status.
+      reason: a constant phrase that holds nothing of what the client sent.
+      headers: fields that the status demands.
+    """
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Say how to answer."""
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+    def __str__(self) -> str:
+        """Show status and reason."""
+        return f"{self.status} {self.reason}"
+
+
+@final
+@frozen(kw_only=True)
+class Head:
+    """A request head that is HTTP/1.1, has one valid ``Host`` and announces no body.
+
+    Header bytes are ISO-8859-1 text, so that no byte is lost and none can raise. What may carry a credential is left
+    out of the repr.
+    """
+
+    method: str
+    """The method as sent; case matters (RFC 9110, section 9.1)."""
+
+    target: str = field(repr=False)
+    """The request target in origin-form (RFC 9112, section 3.2.1), printable ASCII beginning with ``/``."""
+
+    path: str
+    """The target up to the first ``?``, still percent-encoded."""
+
+    query: str = field(repr=False)
+    """What followed that ``?``; empty if there was none."""
+
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    """All header fields in order: names in lower case, values as ISO-8859-1."""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """The values of every field called `name`, in order. Case does not matter."""
+        wanted = name.lower()
+        return tuple(value for field_name, value in self.headers if field_name == wanted)
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """Whether ``Upgrade`` lists ``websocket``: if it does not, this is an ordinary request for a page."""
+        return _lists(self.values("upgrade"), "websocket")
+
+
+@final
+class HeadReader:
+    """Reads one request head from bytes as they come, and refuses as soon as they cannot become one.
+
+    What it makes of a stream does not depend on where the stream is cut, and costs time linear in its length.
+
+    Attributes:
+      rest: once `receive_data` has returned a `Head`, the bytes that came after it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.rest = b""
+        self._buffer = bytearray()
+        self._scanned = 0  # bytes that have been looked at and found good
+        self._fields_at = 0  # where the line end before the first field is; 0 until the request line is whole
+
+    def receive_data(self, data: bytes) -> Head | None:
+        """Take what has arrived. Call it no more once it has returned a head or raised.
+
+        Returns:
+          The head, or None if more data are needed.
+
+        Raises:
+          BadRequest: 400 for what is no proper request, 431 above `MAX_HEAD` bytes or `MAX_FIELDS` fields, 505 for
+            a version other than HTTP/1.1.
+        """
+        self._buffer += data
+        end = self._scan()
+        if end is None:
+            return None
+        self.rest = bytes(self._buffer[end:])
+        return _parse(bytes(self._buffer[:end]), self._fields_at)
+
+    def _scan(self) -> int | None:
+        """Look at what is new; the length of the head, or None if it is not all there yet."""
+        # Never beyond the limit, and again at what one byte could not decide: a CR, or half of an end.
+        seen = min(len(self._buffer), MAX_HEAD)
+        if not self._fields_at and not self._scan_request_line(max(0, self._scanned - 1), seen):
+            end = -1
+        else:
+            start = max(self._fields_at, self._scanned - len(_END) + 1)
+            end = self._buffer.find(_END, start, seen)
+            _refuse(_BAD_IN_FIELDS.search(self._buffer, start, seen if end < 0 else end + len(_END)))
+        self._scanned = seen
+        if end >= 0:
+            return end + len(_END)
+        if len(self._buffer) > MAX_HEAD:
+            raise BadRequest(431, "request head too large")
+        return None
+
+    def _scan_request_line(self, start: int, stop: int) -> bool:
+        """Check the request line as far as it is there; whether it is complete."""
+        if self._buffer and not 0x41 <= self._buffer[0] <= 0x5A:
+            # No method in use begins otherwise, and the first byte of TLS, SSH or a stray frame does.
+            raise BadRequest(400, "not an HTTP request")
+        end = self._buffer.find(b"\r\n", start, stop)
+        _refuse(_BAD_IN_REQUEST_LINE.search(self._buffer, start, stop if end < 0 else end + 2))
+        if end < 0:
+            return False
+        line = _REQUEST_LINE.fullmatch(self._buffer, 0, end)
+        if line is None:
+            raise BadRequest(400, "malformed request line")
+        if line[2] != b"HTTP/1.1":
+            raise BadRequest(505, "only HTTP/1.1 is spoken here")
+        if not line[1].startswith(b"/") or b"#" in line[1]:
+            raise BadRequest(400, "request target not in origin-form")
+        self._fields_at = end
+        return True
+
+
+def _refuse(found: re.Match[bytes] | None) -> None:
+    if found is not None:
+        raise BadRequest(400, "forbidden bytes in the request head")
+
+
+def _parse(head: bytes, fields_at: int) -> Head:
+    """Let h11 parse a whole head, and check what h11 lets pass."""
+    if head.count(b"\n", fields_at) - 2 > MAX_FIELDS:
+        raise BadRequest(431, "too many header fields")
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    try:
+        connection.receive_data(head)
+        request = connection.next_event()
+    except h11.RemoteProtocolError:
+        raise BadRequest(400, "malformed request head") from None
+    # A head that is complete is a request or an error, so only the second half ever refuses.
+    if not isinstance(request, h11.Request) or any(name == b"transfer-encoding" for name, _ in request.headers):
+        raise BadRequest(400, "request with a body")
+    _check_length(head)
+    target = request.target.decode("ascii")
+    path, _, query = target.partition("?")
+    headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers)
+    result = Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=headers)
+    _check_host(*result.values("host"))
+    return result
+
+
+def _check_length(head: bytes) -> None:
+    """Refuse a body: nobody would read it, and what it holds must not be taken for frames."""
+    # The bytes themselves are looked at, because h11 makes one of several lengths that agree.
+    lengths = _CONTENT_LENGTH.findall(head)
+    if len(lengths) > 1 or not all(length.strip(b" \t").isdigit() for length in lengths):
+        raise BadRequest(400, "bad Content-Length")
+    if any(length.strip(b" \t0") for length in lengths):
+        raise BadRequest(400, "request with a body")
+
+
+def _check_host(host: str) -> None:
+    """Refuse what is not a host with an optional port (RFC 9110, section 7.2)."""
+    parts = _HOST.fullmatch(host)
+    if parts is None or int(parts[2] or "0") > 0xFFFF:
+        raise BadRequest(400, "bad Host")
+    if parts[1] is not None:
+        try:
+            IPv6Address(parts[1])
+        except AddressValueError:
+            raise BadRequest(400, "bad Host") from None
+
+
+def _elements(values: Iterable[str]) -> list[str]:
+    """The elements of a list over any number of lines; empty ones do not count (RFC 9110, section 5.6.1.2)."""
+    elements = [element.strip(" \t") for value in values for element in value.split(",")]
+    return [element for element in elements if element]
+
+
+def _lists(values: Iterable[str], token: str) -> bool:
+    return any(element.lower() == token for element in _elements(values))
+
+
+def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
+    """Hold a request against RFC 6455, section 4.2.1.
+
+    Args:
+      head: what `HeadReader` returned.
+      peer: the other end of the socket, as in `Handshake.peer`.
+      secure: whether the connection is TLS.
+
+    Raises:
+      BadRequest: 405 for a method other than GET; 426 for a request that does not ask for WebSocket, or not for
+        exactly one version, 13; 400 for anything else that the section forbids, and for a second ``Origin``.
+    """
+    if head.method != "GET":
+        raise BadRequest(405, "only GET opens a WebSocket", (("Allow", "GET"),))
+    if not head.wants_upgrade:
+        raise BadRequest(426, "this is a WebSocket endpoint", UPGRADE_FIELDS)
+    if not _lists(head.values("connection"), "upgrade"):
+        raise BadRequest(400, "Connection does not list upgrade")
+    if head.values("sec-websocket-version") != (VERSION,):
+        raise BadRequest(426, "only WebSocket version 13 is spoken here", UPGRADE_FIELDS)
+    hosts, keys = head.values("host"), head.values("sec-websocket-key")
+    if len(hosts) != 1:
+        raise BadRequest(400, "not exactly one Host")
+    if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+        raise BadRequest(400, "not exactly one valid Sec-WebSocket-Key")
+    if len(head.values("origin")) > 1:
+        raise BadRequest(400, "more than one Origin")
+    return Handshake(
+        path=head.path,
+        query=head.query,
+        host=hosts[0],
+        key=keys[0],
+        headers=head.headers,
+        subprotocols=_subprotocols(head.values("sec-websocket-protocol")),
+        peer=peer,
+        secure=secure,
+    )
+
+
+def _subprotocols(values: tuple[str, ...]) -> tuple[str, ...]:
+    """What the client offers: unique tokens, and at least one if there is a field at all (section 4.1, item 10)."""
+    offered = tuple(_elements(values))
+    tokens = all(_LIST_TOKEN.fullmatch(offer) for offer in offered)
+    if not tokens or len(set(offered)) != len(offered) or (values and not offered):
+        raise BadRequest(400, "bad Sec-WebSocket-Protocol")
+    return offered
+
+
+def canonical(handshake: Handshake, subprotocol: str | None) -> bytes:
+    """The head that the layer below is given in place of the client's own.
+
+    Everything in it is constant but the key and the chosen subprotocol, both of which have been checked, so no
+    header that a client wrote can surprise a parser further down.
+
+    Args:
+      handshake: as `handshake` returned it.
+      subprotocol: the one that was chosen, or None.
+
+    Raises:
+      ValueError: the subprotocol is not one that the client offered (RFC 6455, section 4.2.2, item 5).
+    """
+    lines = [
+        "GET / HTTP/1.1",
+        "Host: seawall",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {handshake.key}",
+        f"Sec-WebSocket-Version: {VERSION}",
+    ]
+    if subprotocol is not None:
+        if subprotocol not in handshake.subprotocols:
+            raise ValueError("the subprotocol chosen is not one that the client offered")
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
+# What `response` says itself; a second one would contradict it.
+_OURS: Final = frozenset({"connection", "content-length", "content-type", "transfer-encoding"})
+
+
+def response(
+    status: int,
+    body: bytes,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    media_type: str = "text/plain; charset=utf-8",
+    head_only: bool = False,
+) -> bytes:
+    """A whole HTTP/1.1 answer, after which the connection is closed.
+
+    A 426 names the protocol to upgrade to and lists ``Upgrade`` as a connection option, which whoever sends that
+    field must (RFC 9110, sections 7.8 and 15.5.22).
+
+    Args:
+      status: from 200 to 999, but not 204 or 304, which have no body.
+      body: sent as it is, with its length.
+      headers: further fields; text in ISO-8859-1.
+      media_type: what the body is.
+      head_only: leave the body out and keep its length, to answer a HEAD request (RFC 9110, section 9.3.2).
+
+    Raises:
+      ValueError: no such answer can be sent: another status, a field that this function writes itself, or a name or
+        value that is not allowed in a field.
+    """
+    names = {name.lower() for name, _ in headers}
+    if status < 200 or status in (204, 304) or names & _OURS:
+        raise ValueError(f"cannot answer {status} with the fields {sorted(names)}: no body, or framing of its own")
+    upgrade = [("Upgrade", "websocket")] if status == 426 and "upgrade" not in names else []
+    fields = [
+        ("Content-Type", media_type),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close, Upgrade" if upgrade or "upgrade" in names else "close"),
+        ("X-Content-Type-Options", "nosniff"),
+        *upgrade,
+        *headers,
+    ]
+    return _serialise(status, fields, body, head_only=head_only)
+
+
+def _serialise(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
+    # h11 frames an answer by the request before it, so it is given one; the real one may have been unreadable.
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"%b / HTTP/1.1\r\nHost: seawall\r\n\r\n" % (b"HEAD" if head_only else b"GET"))
+    connection.next_event()
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    try:
+        answer = h11.Response(status_code=status, headers=raw, reason=_PHRASES.get(status, ""))
+        head = connection.send(answer)
+    except h11.LocalProtocolError as error:
+        raise ValueError(f"cannot answer {status}: {error}") from error
+    sent = b"" if head_only else connection.send(h11.Data(data=body))
+    return b"".join(part for part in (head, sent, connection.send(h11.EndOfMessage())) if part)

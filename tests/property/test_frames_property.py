@@ -1,0 +1,141 @@
+"""Any stream cut anywhere decodes the same, any bytes end well, and wsproto agrees in both directions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import Event as WsprotoEvent
+
+from seawall.errors import ProtocolViolation
+from seawall.wire.frames import Control, Event, FrameDecoder, Opcode, encode_close, encode_frame, encode_message
+
+MAX_SIZE = 1000
+MAX_FRAGMENTS = 5
+
+Trace = list[Event | tuple[int, str]]
+
+
+def decode(pieces: list[bytes]) -> Trace:
+    """Events of a fresh decoder, and the violation that ended them, which must be the last."""
+    decoder = FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS)
+    trace: Trace = []
+    arrived = 0
+    for piece in pieces:
+        decoder.receive_data(piece)
+        arrived += len(piece)
+        try:
+            while (event := decoder.next_event()) is not None:
+                trace.append(event)
+        except ProtocolViolation as violation:
+            assert decoder.next_event() is None
+            trace.append((violation.code, violation.reason))
+        assert decoder.pending <= min(arrived, MAX_SIZE + 14 + 125)
+    return trace
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """The data in pieces, some perhaps empty."""
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+def client_frame(first: int, payload: bytes, key: bytes) -> bytes:
+    """A masked frame with any first byte."""
+    size = len(payload)
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return bytes((first,)) + length + key + bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
+
+
+keys = st.binary(min_size=4, max_size=4)
+payloads = st.one_of(st.binary(max_size=700), st.text(max_size=200).map(str.encode))
+# Mostly legal, now and then not: a grammar of frames with faults strewn in.
+firsts = st.one_of(st.sampled_from([0x01, 0x81, 0x02, 0x82, 0x00, 0x80, 0x88, 0x89, 0x8A]), st.integers(0, 255))
+frames = st.builds(client_frame, firsts, payloads, keys)
+streams = st.lists(st.one_of(frames, st.binary(max_size=20)), max_size=10).map(b"".join)
+
+
+@given(streams, st.lists(st.integers(0, 10_000), max_size=20))
+def test_cuts_do_not_matter(stream: bytes, places: list[int]) -> None:
+    """Whole, in pieces or byte by byte, a stream has the same events and the same end."""
+    whole = decode([stream])
+    assert decode(cut(stream, places)) == whole
+    assert decode([stream[index : index + 1] for index in range(len(stream))]) == whole
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_end_well(data: bytes) -> None:
+    """Bytes of any kind make events or one violation with one of the three codes, and nothing else."""
+    for event in decode([data]):
+        assert not isinstance(event, tuple) or event[0] in (1002, 1007, 1009)
+
+
+sendable = st.one_of(st.integers(1000, 1003), st.integers(1007, 1013), st.integers(3000, 4999))
+short_text = st.text(st.characters(max_codepoint=0x7F), max_size=123)
+messages = st.one_of(st.text(max_size=300), st.binary(max_size=MAX_SIZE))
+
+
+def fragments(message: str | bytes, places: list[int]) -> list[WsprotoEvent]:
+    """A message as wsproto events, one for each fragment."""
+    edges = [0, *sorted(place % (len(message) + 1) for place in places), len(message)]
+    events: list[WsprotoEvent] = []
+    for start, end in pairwise(edges):
+        last = len(events) == len(edges) - 2
+        if isinstance(message, str):
+            events.append(TextMessage(data=message[start:end], message_finished=last))
+        else:
+            events.append(BytesMessage(data=bytearray(message[start:end]), message_finished=last))
+    return events
+
+
+@given(
+    st.lists(st.tuples(messages, st.lists(st.integers(0, 10_000), max_size=MAX_FRAGMENTS - 1)), max_size=5),
+    st.binary(max_size=125),
+    sendable,
+    short_text,
+)
+def test_wsproto_client_is_understood(
+    sent: list[tuple[str | bytes, list[int]]], ping: bytes, code: int, reason: str
+) -> None:
+    """What wsproto sends as a client, fragmented anyhow, arrives as it was meant."""
+    client = Connection(ConnectionType.CLIENT)
+    stream = b""
+    expected: Trace = []
+    for message, places in sent:
+        if len(message.encode() if isinstance(message, str) else message) > MAX_SIZE:
+            continue
+        stream += b"".join(client.send(event) for event in fragments(message, places))
+        stream += client.send(Ping(payload=ping))
+        expected += [message, Control(Opcode.PING, ping)]
+    stream += client.send(CloseConnection(code=code, reason=reason))
+    trace = decode([stream])
+    end = trace.pop()
+    assert trace == expected
+    assert isinstance(end, Control)
+    assert (end.opcode, end.code, end.reason) == (Opcode.CLOSE, code, reason)
+
+
+@given(st.lists(messages, max_size=5), st.binary(max_size=125), sendable, short_text)
+def test_wsproto_client_understands(sent: list[str | bytes], ping: bytes, code: int, reason: str) -> None:
+    """What we send arrives at a wsproto client as it was meant."""
+    client = Connection(ConnectionType.CLIENT)
+    client.receive_data(b"".join(encode_message(message) for message in sent) + encode_frame(Opcode.PING, ping))
+    client.receive_data(encode_frame(Opcode.PONG, ping) + encode_close(code, reason))
+    events = list(client.events())
+    got = [event.data for event in events if isinstance(event, (TextMessage, BytesMessage))]
+    assert got == sent
+    assert [event.payload for event in events if isinstance(event, (Ping, Pong))] == [ping, ping]
+    end = events[-1]
+    assert isinstance(end, CloseConnection)
+    assert (end.code, end.reason or "") == (code, reason)
+
+
+@given(st.binary(max_size=125), st.sampled_from([Opcode.PING, Opcode.PONG]), sendable, short_text)
+def test_masked_control_frames_decode_to_themselves(payload: bytes, opcode: Opcode, code: int, reason: str) -> None:
+    """A control frame encoded again as a client's is the same control frame."""
+    control = Control(opcode, payload)
+    goodbye = Control(Opcode.CLOSE, code.to_bytes(2, "big") + reason.encode())
+    assert decode([control.masked() + goodbye.masked()]) == [control, goodbye]

@@ -1,0 +1,481 @@
+"""Request heads, the opening handshake and HTTP answers, case by case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import h11
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import Request
+
+from seawall.handshake import Handshake
+from seawall.wire.head import (
+    MAX_FIELDS,
+    MAX_HEAD,
+    UPGRADE_FIELDS,
+    BadRequest,
+    Head,
+    HeadReader,
+    canonical,
+    handshake,
+    response,
+)
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+Outcome = tuple[Head, bytes] | tuple[int, str] | None
+
+
+def head_of(*fields: bytes, line: bytes = b"GET /chat?room=1 HTTP/1.1", host: bytes | None = b"example.com") -> bytes:
+    """A request head with these fields."""
+    hosts = [] if host is None else [b"Host: " + host]
+    return b"\r\n".join([line, *hosts, *fields, b"", b""])
+
+
+def outcome(pieces: Iterable[bytes]) -> Outcome:
+    """What a fresh reader makes of the pieces: a head and what came after it, a refusal, or nothing yet."""
+    reader, rest = HeadReader(), iter(pieces)
+    try:
+        for piece in rest:
+            head = reader.receive_data(piece)
+            if head is not None:
+                return head, reader.rest + b"".join(rest)
+    except BadRequest as refusal:
+        return refusal.status, refusal.reason
+    return None
+
+
+def octets(data: bytes) -> Iterator[bytes]:
+    """The bytes one by one."""
+    return (data[index : index + 1] for index in range(len(data)))
+
+
+def read(data: bytes) -> Head:
+    """The head that these bytes are."""
+    head = HeadReader().receive_data(data)
+    assert head is not None
+    return head
+
+
+def test_a_head() -> None:
+    """A head is split into its parts: names in lower case, values without the white space around them."""
+    data = head_of(b"X-One:  a b\t", b"x-ONE:", b"Caf\x65: \xe9\xff \xa0")
+    head = read(data + b"\x81\x00\r\n\r\n")
+    assert (head.method, head.target, head.path, head.query) == ("GET", "/chat?room=1", "/chat", "room=1")
+    expected = (("host", "example.com"), ("x-one", "a b"), ("x-one", ""), ("cafe", "\xe9\xff \xa0"))
+    assert head.headers == expected
+    assert head.values("X-One") == ("a b", "")
+    assert outcome([data, b"not ", b"its"]) == (read(data), b"not its")
+    assert outcome([data + b"\x81\x00\r\n\r\n"]) == (head, b"\x81\x00\r\n\r\n")
+
+
+def test_a_head_keeps_secrets() -> None:
+    """Neither the query nor the headers are in the repr."""
+    text = repr(read(head_of(b"Cookie: secret", line=b"GET /a?token=secret HTTP/1.1")))
+    assert "secret" not in text
+    assert "'/a'" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/", "/", ""),
+        (b"//", "//", ""),
+        (b"/a?", "/a", ""),
+        (b"/a?b?c", "/a", "b?c"),
+        (b"/%00%2f..;x=|~", "/%00%2f..;x=|~", ""),
+    ],
+)
+def test_targets(target: bytes, path: str, query: str) -> None:
+    """A target in origin-form is split at the first question mark and otherwise left alone."""
+    head = read(head_of(line=b"GET " + target + b" HTTP/1.1"))
+    assert (head.target, head.path, head.query) == (target.decode(), path, query)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"localhost", b"example.com.", b"a_b-c.example:0", b"127.0.0.1:65535", b"xn--bcher-kva.example"),
+        *(b"[::1]", b"[::1]:8080", b"[2001:DB8::ffff:192.0.2.1]:443", b"A:00080"),
+    ],
+)
+def test_hosts(host: bytes) -> None:
+    """Names, IPv4 and IPv6 addresses are hosts, with a port or without."""
+    assert read(head_of(host=host)).values("host") == (host.decode(),)
+
+
+FORBIDDEN = "forbidden bytes in the request head"
+LINE = b"GET / HTTP/1.1\r\n"
+
+# The bytes up to and with the one that shows the fault: before the last of them nothing is wrong yet.
+EARLY: list[tuple[str, bytes, int, str]] = [
+    ("TLS", b"\x16", 400, "not an HTTP request"),
+    ("an empty line first", b"\r", 400, "not an HTTP request"),
+    ("lower case", b"g", 400, "not an HTTP request"),
+    ("binary", b"\xff", 400, "not an HTTP request"),
+    ("space first", b" ", 400, "not an HTTP request"),
+    ("NUL in the target", b"GET /\x00", 400, FORBIDDEN),
+    ("TAB in the request line", b"GET\t", 400, FORBIDDEN),
+    ("8-bit target", b"GET /\xe9", 400, FORBIDDEN),
+    ("DEL in the target", b"GET /\x7f", 400, FORBIDDEN),
+    ("bare LF after the request line", b"GET / HTTP/1.1\n", 400, FORBIDDEN),
+    ("bare CR in the request line", b"GET /\rx", 400, FORBIDDEN),
+    ("two CR", b"GET / HTTP/1.1\r\r", 400, FORBIDDEN),
+    ("no target", b"GET  HTTP/1.1\r\n", 400, "malformed request line"),
+    ("no version", b"GET /\r\n", 400, "malformed request line"),
+    ("two spaces", b"GET  / HTTP/1.1\r\n", 400, "malformed request line"),
+    ("space at the end", b"GET / HTTP/1.1 \r\n", 400, "malformed request line"),
+    ("space in the target", b"GET /a b HTTP/1.1\r\n", 400, "malformed request line"),
+    ("bad method", b"G(T / HTTP/1.1\r\n", 400, "malformed request line"),
+    ("bad version", b"GET / HTTP/1.10\r\n", 400, "malformed request line"),
+    ("lower-case version", b"GET / http/1.1\r\n", 400, "malformed request line"),
+    ("HTTP/1.0", b"GET / HTTP/1.0\r\n", 505, "only HTTP/1.1 is spoken here"),
+    ("HTTP/2.0", b"PRI * HTTP/2.0\r\n", 505, "only HTTP/1.1 is spoken here"),
+    ("HTTP/1.2", b"GET / HTTP/1.2\r\n", 505, "only HTTP/1.1 is spoken here"),
+    ("absolute-form", b"GET http://example.com/ HTTP/1.1\r\n", 400, "request target not in origin-form"),
+    ("userinfo", b"GET http://user:pass@example.com/ HTTP/1.1\r\n", 400, "request target not in origin-form"),
+    ("authority-form", b"CONNECT example.com:443 HTTP/1.1\r\n", 400, "request target not in origin-form"),
+    ("asterisk-form", b"OPTIONS * HTTP/1.1\r\n", 400, "request target not in origin-form"),
+    ("relative target", b"GET chat HTTP/1.1\r\n", 400, "request target not in origin-form"),
+    ("fragment", b"GET /chat#top HTTP/1.1\r\n", 400, "request target not in origin-form"),
+    ("bare LF between fields", LINE + b"A: b\n", 400, FORBIDDEN),
+    ("bare LF at the end", LINE + b"A: b\r\n\n", 400, FORBIDDEN),
+    ("bare CR in a value", LINE + b"A: b\rc", 400, FORBIDDEN),
+    ("bare CR at the end", LINE + b"A: b\r\n\rX", 400, FORBIDDEN),
+    ("NUL in a value", LINE + b"A: \x00", 400, FORBIDDEN),
+    ("escape in a value", LINE + b"A: \x1b", 400, FORBIDDEN),
+    ("DEL in a name", LINE + b"A\x7f", 400, FORBIDDEN),
+    ("folding", LINE + b"A: b\r\n ", 400, FORBIDDEN),
+    ("folding with a TAB", LINE + b"A: b\r\n\t", 400, FORBIDDEN),
+    ("folding of the request line", LINE + b" ", 400, FORBIDDEN),
+    ("too long", b"GET /" + b"a" * (MAX_HEAD - 4), 431, "request head too large"),
+    ("too long, in fields", LINE + b"A: " + b"a" * (MAX_HEAD - 18), 431, "request head too large"),
+    ("too long by its end", LINE + b"A: " + b"a" * (MAX_HEAD - 22) + b"\r\n\r\n", 431, "request head too large"),
+]  # fmt: skip
+
+# Faults that show when the head is complete.
+LATE: list[tuple[str, bytes, int, str]] = [
+    ("no fields", head_of(host=None), 400, "malformed request head"),
+    ("no Host", head_of(b"A: b", host=None), 400, "malformed request head"),
+    ("two Hosts", head_of(b"Host: example.com"), 400, "malformed request head"),
+    ("space before the colon", head_of(b"A : b"), 400, "malformed request head"),
+    ("space in a name", head_of(b"A B: c"), 400, "malformed request head"),
+    ("8-bit name", head_of(b"\xe9: c"), 400, "malformed request head"),
+    ("no name", head_of(b": c"), 400, "malformed request head"),
+    ("no colon", head_of(b"A"), 400, "malformed request head"),
+    *((f"Host {host!r}", head_of(host=host), 400, "bad Host") for host in (
+        b"", b"a b", b"a,b", b"user@example.com", b"http://a", b"a/", b"a:", b":80", b"a:b", b"a:65536", b"a:999999",
+        b"a:-1", b"a:80:80", b"\xe9", b"a%41", b"::1", b"[]", b"[::1", b"[::1]80", b"[1::2::3]", b"[127.0.0.1]",
+        b"[fe80::1%25eth0]", b"[v1.x]", b"a:\xb2",
+    )),
+    ("a body", head_of(b"Content-Length: 5"), 400, "request with a body"),
+    ("a chunked body", head_of(b"Transfer-Encoding: chunked"), 400, "request with a body"),
+    ("an encoded body", head_of(b"transfer-encoding: gzip"), 400, "malformed request head"),
+    ("identity", head_of(b"Transfer-Encoding: identity"), 400, "malformed request head"),
+    ("both", head_of(b"Content-Length: 0", b"Transfer-Encoding: chunked"), 400, "request with a body"),
+    ("two equal lengths", head_of(b"Content-Length: 0", b"content-LENGTH: 0"), 400, "bad Content-Length"),
+    ("two lengths in one", head_of(b"Content-Length: 0, 0"), 400, "bad Content-Length"),
+    ("no length", head_of(b"Content-Length:"), 400, "malformed request head"),
+    ("two lengths", head_of(b"Content-Length: 0", b"Content-Length: 5"), 400, "malformed request head"),
+    ("signed length", head_of(b"Content-Length: +0"), 400, "malformed request head"),
+    ("negative length", head_of(b"Content-Length: -1"), 400, "malformed request head"),
+    ("superscript length", head_of(b"Content-Length: \xb2"), 400, "malformed request head"),
+    ("huge length", head_of(b"Content-Length: " + b"9" * 5000), 400, "malformed request head"),
+    ("too many fields", head_of(*[b"A: b"] * MAX_FIELDS), 431, "too many header fields"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "reason"), [case[1:] for case in EARLY + LATE], ids=[case[0] for case in EARLY + LATE]
+)
+def test_refusals(data: bytes, status: int, reason: str) -> None:
+    """Each fault is refused with its status, at the very byte that shows it, whatever follows it."""
+    assert outcome(octets(data)) == (status, reason)
+    assert outcome(octets(data[:-1])) is None
+    assert outcome([data]) == (status, reason)
+    assert outcome([data + b"\x00 rest\r\n\r\n"]) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head_of(b"Content-Length: 0"),
+        head_of(b"Content-Length: 000"),
+        head_of(*[b"A: b"] * (MAX_FIELDS - 1)),
+        head_of(b"A: " + b"a" * (MAX_HEAD - len(head_of(b"A: ")))),
+        head_of(line=b"M-SEARCH / HTTP/1.1"),
+        head_of(b"Expect: 100-continue"),
+    ],
+    ids=["length 0", "length 000", "most fields", "largest", "another method", "expectation"],
+)
+def test_heads_at_the_limits(data: bytes) -> None:
+    """What is just within the limits is read, whole or byte by byte, and so is what was sent early behind it."""
+    expected = (read(data), b"\n\x00early")
+    assert outcome([data + expected[1]]) == expected
+    assert outcome(octets(data + expected[1])) == expected
+
+
+def test_nothing_yet() -> None:
+    """Without bytes, and without an end, there is neither a head nor a refusal."""
+    assert outcome([]) is None
+    assert outcome([b""]) is None
+    assert outcome([head_of()[:-1]]) is None
+
+
+def test_time_is_linear() -> None:
+    """The largest head, byte by byte, costs microseconds a byte, not milliseconds."""
+    data = b"GET /" + b"a" * (MAX_HEAD - 5)
+    began = time.perf_counter()
+    assert outcome(octets(data)) is None
+    assert time.perf_counter() - began < 2
+
+
+pieces = st.one_of(
+    st.sampled_from([b"GET ", b"/ ", b"HTTP/1.1\r\n", b"Host: a\r\n", b"A: b\r\n", b"\r\n", b"\r", b"\n", b" ", b":"]),
+    st.sampled_from([LINE, LINE + b"Host: a\r\n", b"Content-Length: ", b"Host: ", b"\xe9", b"\x00", b"0"]),
+    st.binary(max_size=6),
+)  # fmt: skip
+
+
+@given(st.lists(pieces, max_size=12).map(b"".join), st.integers(1, 7))
+@example(LINE + b"Host: a\r\n\r\n" + b"x" * 20, 3)
+def test_cuts_do_not_matter(data: bytes, size: int) -> None:
+    """Any bytes, cut anywhere, make one and the same head, refusal, or neither."""
+    whole = outcome([data])
+    assert outcome(octets(data)) == whole
+    assert outcome(data[at : at + size] for at in range(0, len(data), size)) == whole
+
+
+UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
+
+
+def opening(*fields: str, without: str = "", method: str = "GET") -> Head:
+    """A valid opening handshake with these fields more and one fewer."""
+    kept = [field for field in UPGRADE if not without or not field.startswith(without)]
+    raw = [field.encode("latin-1") for field in [*kept, *fields]]
+    return read(head_of(*raw, line=f"{method} /c?q HTTP/1.1".encode()))
+
+
+def shake(head: Head) -> Handshake:
+    """The handshake that a head asks for."""
+    return handshake(head, peer="127.0.0.1:50000", secure=True)
+
+
+def test_a_handshake() -> None:
+    """A valid request becomes a handshake that has everything and shows no secret."""
+    head = opening("Origin: https://example.com", "Sec-WebSocket-Protocol: chat, bearer.secret")
+    assert shake(head) == Handshake(
+        path="/c",
+        query="q",
+        host="example.com",
+        key=KEY,
+        headers=head.headers,
+        subprotocols=("chat", "bearer.secret"),
+        peer="127.0.0.1:50000",
+        secure=True,
+    )
+    assert shake(head).origin == "https://example.com"
+
+
+@pytest.mark.parametrize(
+    ("without", "fields"),
+    [
+        ("Connection", ["Connection: keep-alive, Upgrade"]),
+        ("Connection", ["Connection: keep-alive", "Connection: ,uPGRADE\t,"]),
+        ("Upgrade", ["Upgrade: WebSocket"]),
+        ("Upgrade", ["Upgrade: h2c", "Upgrade: ,, websocket"]),
+        ("", ["Connection: \xe9", "Sec-WebSocket-Extensions: \xff", "Upgrade: \xb5"]),
+        ("", ["Origin: null"]),
+    ],
+)
+def test_lists_over_any_number_of_lines(without: str, fields: list[str]) -> None:
+    """Tokens are found wherever a list may put them, and unknown bytes beside them are only bytes."""
+    assert shake(opening(*fields, without=without)).key == KEY
+
+
+@pytest.mark.parametrize(
+    ("fields", "offered"),
+    [
+        ([], ()),
+        (["Sec-WebSocket-Protocol: a"], ("a",)),
+        (["Sec-WebSocket-Protocol: a,b , c"], ("a", "b", "c")),
+        (["Sec-WebSocket-Protocol: b", "Sec-WebSocket-Protocol: ,a,,A"], ("b", "a", "A")),
+    ],
+)
+def test_subprotocols(fields: list[str], offered: tuple[str, ...]) -> None:
+    """What is offered keeps its order over any number of lines; empty elements do not count."""
+    assert shake(opening(*fields)).subprotocols == offered
+
+
+METHOD = "only GET opens a WebSocket"
+VERSION = "only WebSocket version 13 is spoken here"
+PLAIN = "this is a WebSocket endpoint"
+CONNECTION = "Connection does not list upgrade"
+BAD_KEY = "not exactly one valid Sec-WebSocket-Key"
+PROTOCOL = "bad Sec-WebSocket-Protocol"
+
+UNFIT: list[tuple[Head, int, str]] = [
+    *((opening(method=method), 405, METHOD) for method in ("POST", "HEAD", "CONNECT", "GETS")),
+    (opening(without="Upgrade"), 426, PLAIN),
+    (opening("Upgrade: h2c", without="Upgrade"), 426, PLAIN),
+    (opening("Upgrade: websockets", "Upgrade: web socket", without="Upgrade"), 426, PLAIN),
+    (opening(without="Connection"), 400, CONNECTION),
+    (opening("Connection: close", without="Connection"), 400, CONNECTION),
+    (opening("Connection: up grade, upgrade\xa0", without="Connection"), 400, CONNECTION),
+    (opening(without="Sec-WebSocket-Version"), 426, VERSION),
+    (opening("Sec-WebSocket-Version: 13"), 426, VERSION),
+    *((opening(f"Sec-WebSocket-Version: {version}", without="Sec-WebSocket-Version"), 426, VERSION)
+      for version in ("", "8", "013", "13, 8", "13,13", "1\xb3")),
+    (opening(without="Sec-WebSocket-Key"), 400, BAD_KEY),
+    (opening(f"Sec-WebSocket-Key: {KEY}"), 400, BAD_KEY),
+    *((opening(f"Sec-WebSocket-Key: {key}", without="Sec-WebSocket-Key"), 400, BAD_KEY) for key in (
+        "", KEY[:-1], KEY[:-2], KEY + "=", "A" * 22, "A" * 24, "dGhlIHNhbXBsZSBub25jZR==", "dGhlIHNhbXBsZSBub25j",
+        "dGhlIHNhbXBsZSBub25jZTE=", "dGhlIHNhbXBsZSBub25j_Q==", "dGhlIHNhbXBs ZSBub25jZQ==", f"{KEY}, {KEY}",
+        "\xe9GhlIHNhbXBsZSBub25jZQ==",
+    )),
+    *((opening(f"Sec-WebSocket-Protocol: {offer}"), 400, PROTOCOL) for offer in (
+        "", ",", "a b", "a, a", "a/b", "\xff", "a;q=1", '"a"', "a, \xa0",
+    )),
+    (opening("Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"), 400, PROTOCOL),
+    (opening("Origin: https://a.example", "Origin: https://a.example"), 400, "more than one Origin"),
+    (Head(method="GET", target="/", path="/", query="", headers=(*opening().headers, ("host", "b"))), 400,
+     "not exactly one Host"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("head", "status", "reason"), UNFIT, ids=[str(index) for index in range(len(UNFIT))])
+def test_unfit_handshakes(head: Head, status: int, reason: str) -> None:
+    """Each departure from RFC 6455, section 4.2.1, has its status and the fields that the status demands."""
+    with pytest.raises(BadRequest) as caught:
+        shake(head)
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+    demanded = {405: (("Allow", "GET"),), 426: UPGRADE_FIELDS}
+    assert caught.value.headers == demanded.get(status, ())
+    assert str(caught.value) == f"{status} {reason}"
+
+
+def test_every_key_of_16_bytes_passes() -> None:
+    """The last letter of a canonical key is one of four, and each of them is accepted."""
+    for letter in "AQgw":
+        head = opening(f"Sec-WebSocket-Key: {'/' * 21}{letter}==", without="Sec-WebSocket-Key")
+        assert shake(head).key.endswith(f"{letter}==")
+
+
+def test_wants_upgrade() -> None:
+    """A request for a page is told from one for a WebSocket by its Upgrade field alone."""
+    assert opening().wants_upgrade
+    assert not read(head_of()).wants_upgrade
+
+
+def test_canonical_head() -> None:
+    """What goes down holds the key and the chosen subprotocol, and nothing else that a client wrote."""
+    shaken = shake(opening("Sec-WebSocket-Protocol: a, chat", "Origin: https://x.example", "X: \xff"))
+    assert canonical(shaken, None).decode().split("\r\n") == [
+        "GET / HTTP/1.1",
+        "Host: seawall",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {KEY}",
+        "Sec-WebSocket-Version: 13",
+        "",
+        "",
+    ]
+    assert canonical(shaken, "chat").endswith(b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
+
+
+def test_canonical_head_is_understood_below() -> None:
+    """The canonical head is an opening handshake to wsproto, and one to ourselves."""
+    shaken = shake(opening("Sec-WebSocket-Protocol: a, chat"))
+    server = WSConnection(ConnectionType.SERVER)
+    server.receive_data(canonical(shaken, "chat"))
+    (event,) = server.events()
+    assert isinstance(event, Request)
+    assert (event.host, event.target, event.subprotocols) == ("seawall", "/", ["chat"])
+    assert shake(read(canonical(shaken, "chat"))).subprotocols == ("chat",)
+
+
+def test_a_subprotocol_must_have_been_offered() -> None:
+    """Nothing else can be chosen, so nothing else can get into the canonical head."""
+    with pytest.raises(ValueError, match="not one that the client offered"):
+        canonical(shake(opening("Sec-WebSocket-Protocol: a")), "b\r\nX: y")
+
+
+def client_reads(data: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
+    """What h11, as a client, makes of an answer after which the connection ends."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(data)
+    answer = client.next_event()
+    assert isinstance(answer, h11.Response)
+    body = b""
+    while isinstance(event := client.next_event(), h11.Data):
+        body += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage)
+    assert client.trailing_data == (b"", False)
+    assert client.their_state is h11.MUST_CLOSE
+    return answer, body
+
+
+def test_a_response() -> None:
+    """An answer is complete, has its length, says that the connection ends, and reads as it was meant."""
+    data = response(404, "néin\n".encode(), headers=[("X-Extra", "caf\xe9")])
+    assert data.split(b"\r\n") == [
+        b"HTTP/1.1 404 Not Found",
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Length: 6",
+        b"Connection: close",
+        b"X-Content-Type-Options: nosniff",
+        b"X-Extra: caf\xe9",
+        b"",
+        "néin\n".encode(),
+    ]
+    answer, body = client_reads(data)
+    assert (answer.status_code, body) == (404, "néin\n".encode())
+
+
+def test_an_empty_response() -> None:
+    """A body may be empty, and a media type be another one."""
+    data = response(200, b"", media_type="application/json")
+    assert b"\r\nContent-Type: application/json\r\nContent-Length: 0\r\n" in data
+    assert client_reads(data)[1] == b""
+
+
+def test_a_response_to_head() -> None:
+    """The answer to HEAD has the length of the body and not the body."""
+    data = response(200, b"page", head_only=True)
+    assert data == response(200, b"page")[: -len(b"page")]
+    assert client_reads(data, "HEAD")[1] == b""
+
+
+@pytest.mark.parametrize("headers", [(), UPGRADE_FIELDS], ids=["bare", "complete"])
+def test_upgrade_required(headers: tuple[tuple[str, str], ...]) -> None:
+    """A 426 has one Upgrade field and the connection option that belongs to it."""
+    answer, _ = client_reads(response(426, b"no", headers=headers))
+    fields = list(answer.headers)
+    assert [value for name, value in fields if name == b"upgrade"] == [b"websocket"]
+    assert [value for name, value in fields if name == b"connection"] == [b"close, Upgrade"]
+
+
+def test_unregistered_status() -> None:
+    """A status that has no phrase goes without one."""
+    assert response(499, b"").startswith(b"HTTP/1.1 499 \r\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "value"),
+    [
+        *((status, "X", "y") for status in (-1, 0, 101, 199, 204, 304, 1000)),
+        *((403, name, "1") for name in ("Content-Length", "transfer-encoding", "CONNECTION", "Content-Type")),
+        *((403, "X", value) for value in ("a\r\nY: b", "a\nb", "\x00", " a", "☃")),
+        *((403, name, "a") for name in ("", "a b", "a:", "é", "a\r\nb")),
+    ],
+)
+def test_a_response_that_cannot_be_sent(status: int, name: str, value: str) -> None:
+    """A status without a body, framing of one's own, and fields that would split the answer are refused."""
+    with pytest.raises(ValueError, match=r"cannot answer|codec can't encode"):
+        response(status, b"", headers=[(name, value)])
