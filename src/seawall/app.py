@@ -10,7 +10,6 @@ from typing import Concatenate, ParamSpec, TypeVar, Unpack, final
 
 import trio
 
-from seawall import logs
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
 from seawall.guards.core import Anonymous, Guard
@@ -18,6 +17,7 @@ from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.life import Provided, Values
 from seawall.limits import LimitOverrides, Limits
 from seawall.listening import Listen, open_listeners
+from seawall.logs import configure, is_configured
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport
@@ -76,8 +76,6 @@ class App:
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
-
-    # What there is.
 
     def route(
         self,
@@ -159,8 +157,6 @@ class App:
         self._lifespan.append(handle)
         return handle
 
-    # Serving it.
-
     async def serve(
         self, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED, **where: Unpack[Listen]
     ) -> None:
@@ -216,8 +212,8 @@ class App:
         Raises:
           ConfigurationError: the address cannot be bound.
         """
-        if not logs.is_configured():
-            logs.configure()
+        if not is_configured():
+            configure()
         trio.run(serve_until_signalled, partial(self.start, **where))
 
 

@@ -220,8 +220,6 @@ class Life:
         self._ended_at = math.inf
         self._last_message = -math.inf
 
-    # The end.
-
     def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
         """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
         if self.outcome is not None:
@@ -238,8 +236,6 @@ class Life:
             self.scope.deadline = min(trio.current_time() + grace, self._ended_at + self.limits.drain_timeout)
         else:
             self.scope.cancel()
-
-    # The deadlines.
 
     def open(self) -> None:
         """The upgrade is accepted: lifetime and idle time count from now."""

@@ -6,9 +6,9 @@ import errno
 import os
 import socket
 import ssl
-import stat
 from collections.abc import Sequence
-from typing import TypeAlias, TypedDict, final
+from pathlib import Path
+from typing import TypeAlias, TypedDict, cast, final
 
 import trio
 from attrs import frozen
@@ -111,23 +111,19 @@ def _open_unix(path: str) -> Listener:
 
 def _remove_abandoned(path: str) -> None:
     """Remove a socket that a process which is gone has left behind; leave anything else alone."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
+    if Path(path).is_socket():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink()
 
 
 def _socket_of(endpoint: object) -> trio.socket.SocketType | None:
     if isinstance(endpoint, trio.SSLListener):
-        return _socket_of(endpoint.transport_listener)  # pyright: ignore[reportUnknownMemberType]
+        return _socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
     if isinstance(endpoint, trio.SSLStream):
-        return _socket_of(endpoint.transport_stream)  # pyright: ignore[reportUnknownMemberType]
+        return _socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
     if isinstance(endpoint, trio.SocketListener | trio.SocketStream):
         return endpoint.socket
     return None
@@ -164,7 +160,4 @@ async def close_listener(listener: Listener) -> None:
     path = bound.getsockname() if bound is not None and bound.family == socket.AF_UNIX else ""
     await listener.aclose()
     if path:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
+        Path(path).unlink(missing_ok=True)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast, final
 
-import trio
 from attrs import Attribute, evolve, field, frozen
 
 from seawall.errors import (
@@ -30,6 +29,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
+from seawall.groups import leaves
 
 E = TypeVar("E", bound=Exception)
 E_contra = TypeVar("E_contra", bound=Exception, contravariant=True)
@@ -260,7 +260,7 @@ class ErrorPolicy:
                     verdict = candidate(exception, context) if callable(candidate) else candidate
                     if applies(verdict, context):
                         return LeafDecision(exception=exception, verdict=verdict, expected=True)
-        except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report, with its cause behind it
+        except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report, its cause behind it
             exception = fault
         return LeafDecision(exception=exception, verdict=_last_resort(context), expected=False)
 
@@ -280,48 +280,6 @@ class ErrorPolicy:
 
 def _is_decidable(kind: type[BaseException]) -> bool:
     return issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
-
-
-def leaves(exception: BaseException) -> Iterator[Exception]:
-    """The `Exception` leaves of `exception`, itself if it is no group, each once."""
-    seen = set[int]()
-    for leaf in flatten(exception):
-        if isinstance(leaf, Exception) and id(leaf) not in seen:
-            seen.add(id(leaf))
-            yield leaf
-
-
-def flatten(raised: BaseException) -> Iterator[BaseException]:
-    """The exceptions in `raised` that are not groups, however deep, in order."""
-    pending = [raised]
-    while pending:
-        head = pending.pop()
-        if isinstance(head, BaseExceptionGroup):
-            pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", head).exceptions))
-        else:
-            yield head
-
-
-@final
-@frozen
-class Sifted:
-    """What was raised, taken apart by who may decide about it."""
-
-    failures: tuple[Exception, ...]
-    """For the policy."""
-    fatal: tuple[BaseException, ...]
-    """KeyboardInterrupt, SystemExit and the like: never decided by a policy, never consumed."""
-    cancelled: BaseException | None
-    """The part made of `trio.Cancelled`, to be raised again: it belongs to a cancel scope further out."""
-
-
-def sift(raised: BaseException) -> Sifted:
-    """Take what was raised apart; each exception is in exactly one part."""
-    failures = tuple(leaves(raised))
-    fatal = tuple(leaf for leaf in flatten(raised) if not isinstance(leaf, Exception | trio.Cancelled))
-    if not isinstance(raised, BaseExceptionGroup):
-        return Sifted(failures, fatal, raised if isinstance(raised, trio.Cancelled) else None)
-    return Sifted(failures, fatal, cast("BaseExceptionGroup[BaseException]", raised).split(trio.Cancelled)[0])
 
 
 def applies(verdict: AnyVerdict, context: Context) -> bool:

@@ -66,7 +66,7 @@ def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -
     """Call the application's `report`; what it raises is logged and goes no further."""
     try:
         report(failure)
-    except Exception:  # the report of one connection's failure must not become a failure of the server
+    except Exception:  # noqa: BLE001 - the report of one failure must not become another one's
         error_log.exception("App(report=...) raised")
         log_report(failure)
 

@@ -114,7 +114,7 @@ class Route(AnyRoute, Generic[P]):
     """Proves who it is. There is no default: a door that is open to all says so with `public`."""
     handler: Handler[P]
     """What runs for each connection."""
-    errors: ErrorPolicy = ErrorPolicy()
+    errors: ErrorPolicy = field(factory=ErrorPolicy)
     """Asked before the app's policy."""
     limits: LimitOverrides = field(factory=LimitOverrides)
     """Single limits of this route, over the app's."""
@@ -163,6 +163,6 @@ class Route(AnyRoute, Generic[P]):
 
 
 def _check_async(handler: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # whatever was given
-    called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)
+    called = handler if inspect.isroutine(handler) else type(handler).__call__
     if not inspect.iscoroutinefunction(inspect.unwrap(called)):
         raise ConfigurationError(f"{describe(handler)} is not an async function; a handler is `async def` and awaits")

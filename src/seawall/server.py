@@ -125,8 +125,6 @@ class Server:
                 self._empty = trio.Event()
                 await self._empty.wait()
 
-    # Accepting.
-
     async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
         """Accept from all listeners until told to drain or to stop."""
         self.addresses = tuple(address_of(listener) for listener in listeners)

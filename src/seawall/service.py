@@ -39,7 +39,7 @@ class Service:
     draining: trio.Event = field(factory=trio.Event, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""
-    escalated: list[BaseException] = field(factory=list, init=False)
+    escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
 
     def escalate(self, failure: BaseException) -> None:

@@ -15,30 +15,36 @@ so that a peer need not wait for a handler's cleanup to read why.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import TypeVar, assert_never, final
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TypeAlias, TypeVar, assert_never, final
 
 import trio
 import trio_websocket
 
 from seawall.connection import Connection
-from seawall.errors import AuthTimeout, Disconnected, ProtocolViolation, SeawallError, SlowConsumer
+from seawall.errors import AuthTimeout, Disconnected, ProtocolViolation, SlowConsumer
 from seawall.gate import Resources, SessionGate
+from seawall.groups import sift
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, cause_of
 from seawall.logs import server_log
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
-from seawall.policy import Close, Context, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply, sift
+from seawall.policy import Close, Context, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply
 from seawall.reports import End, log_end, name_of
 from seawall.route import AnyRoute, Enter, RouteEntry
 from seawall.service import RETRY, Peer, Service, refusal_headers
+from seawall.wire.arrival import read_head
 from seawall.wire.closing import linger
 from seawall.wire.frames import encode_close
-from seawall.wire.head import BadRequest, Head, HeadReader, canonical, handshake
+from seawall.wire.head import BadRequest, Head, canonical, handshake
 from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
 
 P = TypeVar("P")
+
+#: Sends our Close, with a code and a reason, and takes part in the closing handshake.
+HangUp: TypeAlias = Callable[[int, str], Awaitable[None]]
 
 
 @final
@@ -53,13 +59,12 @@ class Session:
         self._limits = service.limits
         self._policy = service.errors
         self._route = ""
-        self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=self._on_due)
+        due = partial(self._fail, phase=Phase.TRANSPORT)
+        self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=due)
         self._lane: Lane | None = None
-        self._websocket: trio_websocket.WebSocketConnection | None = None
-        self._upgraded = trio.Event()
         self._early = b""
         self._answer: Answer | None = None
-        self._reader_died = False
+        self._hang_up: HangUp = self._hang_up_alone
         self._handling = False
         self._failure: Exception | None = None
         self._closed = trio.Event()
@@ -67,8 +72,6 @@ class Session:
         self._tasks: trio.Nursery
         self._readers: trio.Nursery
         self._resources: Resources
-
-    # The story.
 
     async def run(self) -> None:
         """Live from accepted to closed, and write it down. Raises nothing, whatever happens."""
@@ -79,7 +82,7 @@ class Session:
                 await self._closed.wait()
                 await self._leave_resources()
                 self._tasks.cancel_scope.cancel()
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
         finally:
             await trio.aclose_forcefully(self._stream)
@@ -92,9 +95,8 @@ class Session:
                     await self._arrive()
                 await self._closed.wait()
                 self._readers.cancel_scope.cancel()
-        except Exception as crash:
-            # Only trio-websocket's reader, or a fault of our own, can get here: handlers and guards are contained.
-            self._reader_died = True
+        except Exception as crash:  # noqa: BLE001 - of trio-websocket's reader; handlers and guards are contained
+            self._hang_up = self._hang_up_alone
             if self._lane is not None:
                 self._lane.reader_left.set()
             self._fail(crash, Phase.TRANSPORT)
@@ -126,19 +128,12 @@ class Session:
     async def _read_head(self) -> Head | None:
         """The request head; None if the connection has ended instead."""
         with trio.move_on_after(self._limits.handshake_timeout):
-            reader = HeadReader()
-            while True:
-                try:
-                    data = await self._stream.receive_some(16 * 1024)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    data = b""
-                if not data:
-                    self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
-                    return None
-                head = reader.receive_data(bytes(data))
-                if head is not None:
-                    self._early = reader.rest
-                    return head
+            found = await read_head(self._stream)
+            if found is None:
+                self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
+                return None
+            head, self._early = found
+            return head
         self._refuse(refusal(408, "request timed out"))
         return None
 
@@ -161,7 +156,7 @@ class Session:
             return
         self._life.open()
         self._handling = True
-        await self._handle(enter, asked, selected)
+        await self._handle(enter, gate, selected)
 
     async def _open_gate(
         self, entry: RouteEntry, params: Mapping[str, Parameter], asked: Handshake
@@ -179,10 +174,10 @@ class Session:
                 raise Disconnected(self._peer.connection)
             with trio.CancelScope(shield=True):  # nothing in here waits for the peer; half an upgrade is none
                 try:
-                    self._websocket = await request.accept(subprotocol=selected)
+                    websocket = await request.accept(subprotocol=selected)
                 except trio_websocket.ConnectionClosed:
                     raise Disconnected(self._peer.connection) from None
-            self._upgraded.set()
+                self._hang_up = websocket.aclose
 
         gate = SessionGate(
             asked=asked,
@@ -201,48 +196,47 @@ class Session:
         try:
             with trio.move_on_after(self._limits.auth_timeout):
                 return await route.admit(gate)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - what is not for the policy is raised again in there
             self._settle(raised, Phase.GUARD)
             return None
         self._fail(AuthTimeout(), Phase.GUARD)
         return None
 
-    async def _handle(self, enter: Enter, asked: Handshake, selected: str | None) -> None:
+    async def _handle(self, enter: Enter, gate: SessionGate, selected: str | None) -> None:
         """Run the handler, and what it starts in ``conn.nursery``, to their end."""
         phase = Phase.BACKGROUND
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
 
                 def opening(principal: P) -> Connection[P]:
-                    return self._connection(principal, asked, selected, nursery)
+                    return self._connection(principal, gate, selected, nursery)
 
                 try:
                     await enter(opening)
                 except Exception:
                     phase = Phase.HANDLER
                     raise
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - what is not for the policy is raised again in there
             self._settle(raised, phase)
         else:
             drained = self._service.draining.is_set()
             self._life.end(Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000))
 
-    def _connection(self, principal: P, asked: Handshake, selected: str | None, nursery: trio.Nursery) -> Connection[P]:
-        assert self._lane is not None
+    def _connection(
+        self, principal: P, gate: SessionGate, selected: str | None, nursery: trio.Nursery
+    ) -> Connection[P]:
         return Connection(
             principal=principal,
-            handshake=asked,
-            id=self._peer.connection,
+            handshake=gate.handshake,
+            id=gate.connection,
             subprotocol=selected,
             nursery=nursery,
             draining=self._service.draining,
-            lane=self._lane,
-            life=self._life,
-            values=self._service.values,
+            lane=gate.lane,
+            life=gate.life,
+            values=gate.values,
             closed=self._closed,
         )
-
-    # What others do to it.
 
     def drain(self) -> None:
         """The server wants to stop: let the handler finish, turn away what has not come that far."""
@@ -269,11 +263,6 @@ class Session:
                 self._fail(end, Phase.TRANSPORT)
             case _:
                 assert_never(end)
-
-    def _on_due(self, error: SeawallError) -> None:
-        self._fail(error, Phase.TRANSPORT)
-
-    # What goes wrong.
 
     def _settle(self, raised: BaseException, phase: Phase) -> None:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
@@ -327,8 +316,6 @@ class Session:
         else:
             self._refuse(refusal(500, "internal error"), Cause.FAILED)
 
-    # How it ends.
-
     @property
     def _opened(self) -> bool:
         return self._lane is not None and self._lane.opened
@@ -361,7 +348,7 @@ class Session:
                     await self._give_answer(self._answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
             self._judge(fault, Phase.TRANSPORT)
         if self._lane is not None:
             self._lane.abort()
@@ -377,15 +364,17 @@ class Session:
     async def _say_goodbye(self, lane: Lane, outcome: Outcome) -> None:
         if outcome.cause is Cause.PEER_VANISHED or lane.broken:
             return
-        if self._reader_died:
-            lane.put_close(encode_close(outcome.code, outcome.reason))
-        elif outcome.cause is not Cause.PEER_CLOSED:
-            await self._upgraded.wait()
-            assert self._websocket is not None
-            await self._websocket.aclose(outcome.code, outcome.reason or None)
+        if outcome.cause is not Cause.PEER_CLOSED:
+            await self._hang_up(outcome.code, outcome.reason)
         await lane.reader_left.wait()
         await lane.flush()
         await linger(self._stream)
+
+    async def _hang_up_alone(self, code: int, reason: str) -> None:
+        """Send the Close without trio-websocket: it is not there yet, or its reader has died."""
+        if self._lane is not None:
+            self._lane.put_close(encode_close(code, reason))
+        await trio.lowlevel.checkpoint()
 
     async def _leave_resources(self) -> None:
         """Leave what the guards entered, in reverse order, with ``close_timeout`` for all of it."""

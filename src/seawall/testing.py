@@ -14,7 +14,7 @@ memory streams, so that a test needs no port and, under `trio.testing.MockClock`
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias, cast, final
@@ -25,7 +25,7 @@ import trio_websocket
 from attrs import define, field, frozen
 
 from seawall.app import App
-from seawall.policy import flatten
+from seawall.groups import flatten
 from seawall.server import Server
 
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -142,7 +142,7 @@ class Serving:
     @asynccontextmanager
     async def connect(
         self, path: str, *, headers: Headers = (), subprotocols: Sequence[str] = (), host: str = HOST
-    ) -> AsyncIterator[Client]:
+    ) -> AsyncGenerator[Client]:
         """Connect a client; see the function `connect`."""
         async with _contained() as nursery, self.open_stream() as stream:
             dial = partial(_dial, stream, host, path, subprotocols=subprotocols, headers=_pairs(headers))
@@ -153,7 +153,7 @@ class Serving:
 
 
 @asynccontextmanager
-async def serve(app: App) -> AsyncIterator[Serving]:
+async def serve(app: App) -> AsyncGenerator[Serving]:
     """Serve `app` over memory streams, for tests with several clients or streams of their own.
 
     On leaving, the app is stopped as if its nursery had been cancelled.
@@ -167,7 +167,7 @@ async def serve(app: App) -> AsyncIterator[Serving]:
 @asynccontextmanager
 async def connect(
     app: App, path: str, *, headers: Headers = (), subprotocols: Sequence[str] = (), host: str = HOST
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Serve `app` over memory streams and connect one client to it; leaving closes the connection with 1000.
 
     Args:
@@ -180,19 +180,21 @@ async def connect(
     Raises:
       Rejected: the app refused the handshake.
     """
-    async with serve(app) as serving:
-        async with serving.connect(path, headers=headers, subprotocols=subprotocols, host=host) as client:
-            yield client
+    async with (
+        serve(app) as serving,
+        serving.connect(path, headers=headers, subprotocols=subprotocols, host=host) as client,
+    ):
+        yield client
 
 
 @asynccontextmanager
-async def _contained() -> AsyncIterator[trio.Nursery]:
+async def _contained() -> AsyncGenerator[trio.Nursery]:
     """A nursery that is cancelled on leaving, and does not wrap what its body raises into a group."""
     raised: Exception | None = None
     async with trio.open_nursery() as nursery:
         try:
             yield nursery
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery
             raised = error
         nursery.cancel_scope.cancel()
     if raised is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeGuard
 
 import trio
 
@@ -28,9 +28,9 @@ async def linger(stream: trio.abc.Stream) -> None:
 
 
 async def _half_close(stream: trio.abc.Stream) -> None:
-    if isinstance(stream, trio.SSLStream):
+    if _is_tls(stream):
         try:
-            await cast("trio.SSLStream[trio.abc.Stream]", stream).unwrap()
+            await stream.unwrap()
         except trio.BrokenResourceError:
             pass  # the peer sent something else than its close_notify; ours is out, and that is what counts
     transport = _transport(stream)
@@ -40,6 +40,8 @@ async def _half_close(stream: trio.abc.Stream) -> None:
 
 def _transport(stream: trio.abc.Stream) -> trio.abc.Stream:
     """What carries the bytes: the stream itself, or what is under its TLS."""
-    if isinstance(stream, trio.SSLStream):
-        return cast("trio.SSLStream[trio.abc.Stream]", stream).transport_stream
-    return stream
+    return stream.transport_stream if _is_tls(stream) else stream
+
+
+def _is_tls(stream: trio.abc.Stream) -> TypeGuard[trio.SSLStream[trio.abc.Stream]]:
+    return isinstance(stream, trio.SSLStream)

@@ -117,8 +117,6 @@ class Lane(trio.abc.Stream):
         self.sent = 0
         """Messages sent."""
 
-    # The session's side.
-
     def present(self, head: bytes) -> None:
         """Give the request head that trio-websocket is to read first."""
         self._head = head
@@ -150,7 +148,7 @@ class Lane(trio.abc.Stream):
         self.drop_messages()
 
     def put_close(self, frame: bytes) -> None:
-        """Send a Close frame without trio-websocket, for when its reader has died."""
+        """Send a Close frame, ours or trio-websocket's; only the first one goes out."""
         if not self._close_put.is_set():
             self._out.put(frame)
             self._close_put.set()
@@ -170,8 +168,6 @@ class Lane(trio.abc.Stream):
     def broken(self) -> bool:
         """Whether nothing more can be written."""
         return self._out.broken
-
-    # The handler's side.
 
     async def receive(self) -> str | bytes:
         """The next message.
@@ -201,8 +197,6 @@ class Lane(trio.abc.Stream):
         self._out.put_message_nowait(encode_message(message))
         self.sent += 1
 
-    # trio-websocket's side.
-
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Take what trio-websocket writes: first the 101, then control frames."""
         frame = bytes(data)
@@ -210,9 +204,8 @@ class Lane(trio.abc.Stream):
             self._out.put(frame)
             self._open()
         elif frame[0] == _CLOSE_FRAME:
-            self._out.put(frame)
             self._out.finish()
-            self._close_put.set()
+            self.put_close(frame)
         else:
             await self._out.put_control(frame)
         await trio.lowlevel.checkpoint()
@@ -244,8 +237,6 @@ class Lane(trio.abc.Stream):
         self._closed = True
         self._interrupt()
         await trio.lowlevel.checkpoint()
-
-    # Inside.
 
     async def _wait_for_message(self) -> None:
         if self.eof or self._deaf:

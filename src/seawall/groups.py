@@ -1,0 +1,51 @@
+"""Exception groups taken apart: what a policy decides, and what nobody may swallow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast, final
+
+import trio
+from attrs import frozen
+
+
+def leaves(exception: BaseException) -> Iterator[Exception]:
+    """The `Exception` leaves of `exception`, itself if it is no group, each once."""
+    seen = set[int]()
+    for leaf in flatten(exception):
+        if isinstance(leaf, Exception) and id(leaf) not in seen:
+            seen.add(id(leaf))
+            yield leaf
+
+
+def flatten(raised: BaseException) -> Iterator[BaseException]:
+    """The exceptions in `raised` that are not groups, however deep, in order."""
+    pending = [raised]
+    while pending:
+        head = pending.pop()
+        if isinstance(head, BaseExceptionGroup):
+            pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", head).exceptions))
+        else:
+            yield head
+
+
+@final
+@frozen
+class Sifted:
+    """What was raised, taken apart by who may decide about it."""
+
+    failures: tuple[Exception, ...]
+    """For the policy."""
+    fatal: tuple[BaseException, ...]
+    """KeyboardInterrupt, SystemExit and the like: never decided by a policy, never consumed."""
+    cancelled: BaseException | None
+    """The part made of `trio.Cancelled`, to be raised again: it belongs to a cancel scope further out."""
+
+
+def sift(raised: BaseException) -> Sifted:
+    """Take what was raised apart; each exception is in exactly one part."""
+    failures = tuple(leaves(raised))
+    fatal = tuple(leaf for leaf in flatten(raised) if not isinstance(leaf, Exception | trio.Cancelled))
+    if not isinstance(raised, BaseExceptionGroup):
+        return Sifted(failures, fatal, raised if isinstance(raised, trio.Cancelled) else None)
+    return Sifted(failures, fatal, cast("BaseExceptionGroup[BaseException]", raised).split(trio.Cancelled)[0])
