@@ -106,8 +106,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check", "--diff")
     # ASYNC9 wants a checkpoint on every path, but cannot see one in a loop or before an error that is dealt with;
+    # ASYNC114 wants every startable function listed here, for a rule about nurseries in __aenter__, which we have not;
     # ASYNC124 wants no async function without an await, but an interface may ask for one.
-    session.run("flake8", "--select=ASYNC", "--ignore=ASYNC9,ASYNC124", "src", "tests", "examples")
+    session.run("flake8", "--select=ASYNC", "--ignore=ASYNC9,ASYNC114,ASYNC124", "src", "tests", "examples")
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("python", "tests/house.py")
 

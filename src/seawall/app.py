@@ -157,7 +157,7 @@ class App:
         self._lifespan.append(handle)
         return handle
 
-    async def serve(
+    async def serve(  # noqa: ASYNC128 - the server calls started()
         self, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED, **where: Unpack[Listen]
     ) -> None:
         """Serve until cancelled or drained; ``await app.start(nursery, ...)`` is the same in the background.

@@ -10,6 +10,7 @@ import trio
 from attrs import field, frozen
 
 from seawall.errors import Disconnected, Unauthorized
+from seawall.groups import without
 from seawall.guards.core import Gate
 from seawall.handshake import Handshake
 from seawall.life import Life, Provided, Renew, Values
@@ -47,11 +48,12 @@ class Held:
                 await self._leave.wait()
                 if self._failure is not None:
                     raise self._failure
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: ASYNC103 - raised again by `settle`, but for what the policy decides
             if not entered:
                 raise
-            if raised is not self._failure:
-                self._settle(raised, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
+            fresh = without(raised, self._failure)  # what was passed on comes back, perhaps in a group
+            if fresh is not None:
+                self._settle(fresh, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
         finally:
             self.left.set()
 

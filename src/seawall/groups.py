@@ -49,3 +49,11 @@ def sift(raised: BaseException) -> Sifted:
     if not isinstance(raised, BaseExceptionGroup):
         return Sifted(failures, fatal, raised if isinstance(raised, trio.Cancelled) else None)
     return Sifted(failures, fatal, cast("BaseExceptionGroup[BaseException]", raised).split(trio.Cancelled)[0])
+
+
+def without(raised: BaseException, known: Exception | None) -> BaseException | None:
+    """What is left of `raised` without the leaves of `known`; None if nothing is."""
+    old = frozenset(id(leaf) for leaf in leaves(known)) if known is not None else frozenset[int]()
+    if isinstance(raised, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", raised).split(lambda leaf: id(leaf) in old)[1]
+    return None if id(raised) in old else raised

@@ -177,7 +177,7 @@ class Sweeper:
         """Sleep until the next deadline, look, and again, until cancelled."""
         while True:
             with trio.move_on_at(self._heap[0][0] if self._heap else math.inf) as self._sleep:
-                await trio.sleep(math.inf)
+                await trio.sleep_forever()
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
                 due, _, life = heapq.heappop(self._heap)

@@ -109,4 +109,4 @@ class Limits:
         if unknown:
             known = ", ".join(LimitOverrides.__annotations__)
             raise ConfigurationError(f"a route cannot set the limits {unknown}; it can set {known}")
-        return evolve(self, **overrides)
+        return evolve(self, **overrides) if overrides else self

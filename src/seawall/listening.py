@@ -69,10 +69,15 @@ async def open_listeners(where: Listen) -> list[Listener]:
     """
     found: list[Listener] = list(where.get("listeners", ()))
     path = where.get("unix")
-    if path is not None:
-        found.append(_open_unix(os.fspath(path)))
-    if "host" in where or "port" in where or "ssl_context" in where or not found:
+    if "host" in where or "port" in where or "ssl_context" in where or not (found or path):
         found.extend(await _open_tcp(where))
+    if path is not None:
+        try:
+            found.append(_open_unix(os.fspath(path)))
+        except ConfigurationError:
+            for listener in found:
+                await listener.aclose()
+            raise
     return found
 
 

@@ -87,11 +87,17 @@ def _error_code(instance: object, attribute: Attribute[int], value: int) -> None
         raise ConfigurationError("Close(1004): the code is reserved (RFC 6455, section 7.4.1); give another")
 
 
-def _short(instance: object, attribute: Attribute[str], value: str) -> None:
+def _size(instance: object, attribute: Attribute[str], value: str) -> int:
     try:
-        size = len(value.encode())
+        return len(value.encode())
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"Close reason {value!r} cannot be encoded as UTF-8; remove the surrogate") from error
+        raise ConfigurationError(
+            f"{type(instance).__name__} {attribute.name} {value!r} cannot be encoded as UTF-8; remove the surrogate"
+        ) from error
+
+
+def _short(instance: object, attribute: Attribute[str], value: str) -> None:
+    size = _size(instance, attribute, value)
     if size > MAX_REASON:
         raise ConfigurationError(f"Close reason of {size} bytes; a close frame has room for {MAX_REASON}: shorten it")
 
@@ -103,7 +109,7 @@ class Refuse:
 
     status: int = field(validator=_error_status)
     """The HTTP status, 400 to 599."""
-    body: str = ""
+    body: str = field(default="", validator=_size)
     """The text of the answer; empty means the standard phrase of the status."""
 
     @property
@@ -192,8 +198,10 @@ class Decision:
 
     @property
     def gravest(self) -> LeafDecision:
-        """The leaf whose verdict acts; the same one in whatever order the leaves come."""
-        return min(self.leaves, key=lambda leaf: _gravity(leaf.verdict))
+        """The leaf whose verdict acts. Of equals it is the first by the name of its type, so that the order of a group,
+        which is the order in which tasks happened to end, decides only between leaves of one type.
+        """
+        return min(self.leaves, key=lambda leaf: (_gravity(leaf.verdict), _name(type(leaf.exception))))
 
     @property
     def verdict(self) -> AnyVerdict:
@@ -251,18 +259,31 @@ class ErrorPolicy:
 
     def decide(self, exception: Exception, context: Context) -> Decision:
         """What is to be done about `exception`: pure, total, and the same in whatever order a group's leaves come."""
-        return Decision(tuple(self._leaf(leaf, context) for leaf in leaves(exception)))
+        return Decision(tuple(decided for leaf in leaves(exception) for decided in self._leaf(leaf, context)))
 
-    def _leaf(self, exception: Exception, context: Context) -> LeafDecision:
+    def _leaf(self, exception: Exception, context: Context) -> Iterator[LeafDecision]:
+        """One decision; but when a rule itself fails, one for each of its failures, with `exception` behind them."""
+        failures = [exception]
         try:
-            for rule in self._rules(type(exception)):
-                for candidate in rule.verdicts:
-                    verdict = candidate(exception, context) if callable(candidate) else candidate
-                    if applies(verdict, context):
-                        return LeafDecision(exception=exception, verdict=verdict, expected=True)
-        except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report, its cause behind it
-            exception = fault
-        return LeafDecision(exception=exception, verdict=_last_resort(context), expected=False)
+            verdict = self._verdict(exception, context)
+        except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report
+            verdict = None
+            failures = list(leaves(fault))
+            if fault is not exception and fault.__context__ is None:
+                fault.__context__ = exception
+        for failure in failures:
+            yield LeafDecision(
+                exception=failure, verdict=verdict or _last_resort(context), expected=verdict is not None
+            )
+
+    def _verdict(self, exception: Exception, context: Context) -> AnyVerdict | None:
+        """What the first rule that has something for this phase says; None if there is no such rule."""
+        for rule in self._rules(type(exception)):
+            for candidate in rule.verdicts:
+                verdict = candidate(exception, context) if callable(candidate) else candidate
+                if applies(verdict, context):
+                    return verdict
+        return None
 
     def _rules(self, kind: type[Exception]) -> Iterator[Rule]:
         level: ErrorPolicy | None = self
@@ -276,6 +297,10 @@ class ErrorPolicy:
             for rule in reversed(self.rules):
                 if rule.type is base:
                     yield rule
+
+
+def _name(kind: type[object]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _is_decidable(kind: type[BaseException]) -> bool:
@@ -292,7 +317,7 @@ def applies(verdict: AnyVerdict, context: Context) -> bool:
         case Escalate():
             return True
         case Refuse():
-            return not context.accepted and context.phase in {Phase.GUARD, Phase.TRANSPORT}
+            return not context.accepted and context.phase is not Phase.RELEASE
         case Close():
             return context.accepted and context.phase is not Phase.RELEASE
         case Reply():

@@ -77,7 +77,7 @@ class Server:
         """Wait until the server has stopped, for whatever reason."""
         await self._finished.wait()
 
-    async def serve(
+    async def serve(  # noqa: ASYNC128 - `_accept_all` calls started()
         self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until cancelled, drained, or stopped by what a policy escalates. Closes the listeners.
@@ -89,7 +89,6 @@ class Server:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 nursery.start_soon(self._host)
                 try:
-                    await self._hosting.wait()
                     await self._accept_all(listeners, task_status)
                     if not self._service.failed.is_set():
                         await self._drain()
@@ -129,6 +128,7 @@ class Server:
         """Accept from all listeners until told to drain or to stop."""
         self.addresses = tuple(address_of(listener) for listener in listeners)
         try:
+            await self._hosting.wait()
             with self._accepting:
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     for listener in listeners:
@@ -150,16 +150,18 @@ class Server:
             except trio.ClosedResourceError:
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    if not exhausted:
-                        server_log.error("accept: %s; trying again every %s s", error.strerror, BACK_OFF)
-                    exhausted = True
-                    await trio.sleep(BACK_OFF)
-                elif error.errno not in _PASSING:
+                if error.errno not in _EXHAUSTED | _PASSING:
                     raise
+                passing = error
+            else:
+                exhausted = False
+                self._nursery.start_soon(self._run_session, stream)
                 continue
-            exhausted = False
-            self._nursery.start_soon(self._run_session, stream)
+            if passing.errno in _EXHAUSTED:
+                if not exhausted:  # once, not ten times a second
+                    server_log.error("accept: %s; trying again every %s s", passing.strerror, BACK_OFF)
+                exhausted = True
+                await trio.sleep(BACK_OFF)
 
     async def _run_session(self, stream: trio.abc.Stream) -> None:
         """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""

@@ -63,6 +63,7 @@ class Session:
         self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=due)
         self._lane: Lane | None = None
         self._early = b""
+        self._asked = False
         self._answer: Answer | None = None
         self._hang_up: HangUp = self._hang_up_alone
         self._handling = False
@@ -118,6 +119,7 @@ class Session:
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
+            self._asked = True
             self._refuse(refusal(bad.status, bad.reason, headers=bad.headers))
             return
         if found is None:
@@ -129,6 +131,7 @@ class Session:
         """The request head; None if the connection has ended instead."""
         with trio.move_on_after(self._limits.handshake_timeout):
             found = await read_head(self._stream)
+            self._asked = True
             if found is None:
                 self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
                 return None
@@ -162,6 +165,7 @@ class Session:
         self, entry: RouteEntry, params: Mapping[str, Parameter], asked: Handshake
     ) -> tuple[SessionGate, str | None]:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
         selected = next((name for name in asked.subprotocols if name in entry.subprotocols), None)
         lane = Lane(self._stream, early=self._early, limits=self._limits, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
@@ -196,10 +200,10 @@ class Session:
         try:
             with trio.move_on_after(self._limits.auth_timeout):
                 return await route.admit(gate)
-        except BaseException as raised:  # noqa: BLE001 - what is not for the policy is raised again in there
+        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, Phase.GUARD)
-            return None
-        self._fail(AuthTimeout(), Phase.GUARD)
+        else:
+            self._fail(AuthTimeout(), Phase.GUARD)
         return None
 
     async def _handle(self, enter: Enter, gate: SessionGate, selected: str | None) -> None:
@@ -216,7 +220,7 @@ class Session:
                 except Exception:
                     phase = Phase.HANDLER
                     raise
-        except BaseException as raised:  # noqa: BLE001 - what is not for the policy is raised again in there
+        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, phase)
         else:
             drained = self._service.draining.is_set()
@@ -301,13 +305,8 @@ class Session:
                 assert_never(verdict)
 
     def _judge(self, failure: Exception, phase: Phase) -> LeafDecision:
-        context = Context(
-            phase=phase,
-            accepted=self._opened,
-            incident=secrets.token_hex(3),
-            route=self._route,
-            connection=self._peer.connection,
-        )
+        incident, name = secrets.token_hex(3), self._peer.connection
+        context = Context(phase=phase, accepted=self._opened, incident=incident, route=self._route, connection=name)
         return self._service.judge(failure, context, self._policy)
 
     def _end_internally(self) -> None:
@@ -344,7 +343,8 @@ class Session:
             with trio.move_on_after(self._limits.close_timeout):
                 if self._lane is not None and self._lane.opened:
                     await self._say_goodbye(self._lane, outcome)
-                elif self._answer is not None:
+                elif self._answer is not None and (self._asked or not self._peer.secure):
+                    # Before the request there may be no TLS either, and a handshake just to say no is too much.
                     await self._give_answer(self._answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell

@@ -17,7 +17,7 @@ import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeAlias, cast, final
+from typing import NamedTuple, TypeAlias, cast, final
 
 import trio
 import trio.testing
@@ -59,6 +59,13 @@ class Rejected(Exception):
 @frozen
 class Closed(Exception):
     """The app closed the connection: there is no further message."""
+
+    code: int
+    reason: str
+
+
+class CloseFrame(NamedTuple):
+    """What a Close frame said; equal to a plain ``(code, reason)``. 1006 stands for none at all."""
 
     code: int
     reason: str
@@ -113,13 +120,13 @@ class Client:
         except trio_websocket.ConnectionClosed as closed:
             raise _closed(closed) from None
 
-    async def wait_closed(self) -> Closed:
-        """Discard messages until the app closes; how it did."""
+    async def wait_closed(self) -> CloseFrame:
+        """Discard messages until the app closes; with which code and reason it did."""
         while True:
             try:
                 await self.receive()
             except Closed as closed:
-                return closed
+                return CloseFrame(closed.code, closed.reason)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close from the client's side."""
@@ -239,7 +246,7 @@ def _rejected(rejection: trio_websocket.ConnectionRejected) -> Rejected:
 def _closed(closed: trio_websocket.ConnectionClosed) -> Closed:
     if closed.reason is None:
         return Closed(1006, "")
-    return Closed(closed.reason.code, closed.reason.reason or "")
+    return Closed(int(closed.reason.code), closed.reason.reason or "")
 
 
 def _pairs(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -1,0 +1,115 @@
+"""Every program in the README runs, and does what the text beside it says."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+import jwt
+import pytest
+import trio
+
+from seawall import App
+from seawall.testing import Rejected, connect
+
+README = Path(__file__).parent.parent / "README.md"
+PROGRAMS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Loader:
+    """Loads the program that contains a line, as a module of its own."""
+    return Loader(monkeypatch)
+
+
+class Loader:
+    """Finds programs in the README."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, line: str) -> ModuleType:
+        """The one program that contains `line`, run as an import would run it."""
+        (program,) = [program for program in PROGRAMS if line in program]
+        module = ModuleType("readme")
+        self._monkeypatch.setitem(sys.modules, "readme", module)
+        exec(compile(program, str(README), "exec"), vars(module))
+        return module
+
+    def app(self, line: str) -> App:
+        """The ``app`` of that program."""
+        return cast("App", vars(self(line))["app"])
+
+
+def token(**claims: object) -> str:
+    """A token for the chat of the README."""
+    payload = {"aud": "chat", "iss": "https://id.example", "sub": "ada", "scope": "chat:write", "exp": 4e9} | claims
+    return jwt.encode(payload, "only for trying it out, not for anything real", algorithm="HS256")
+
+
+async def test_first_program_echoes(load: Loader, autojump_clock: object) -> None:
+    """The ten lines at the top are an echo server."""
+    async with connect(load.app('"/echo"'), "/echo") as client:
+        await client.send("hello")
+        assert await client.receive() == "hello"
+
+
+def test_every_program_is_loaded_by_a_test() -> None:
+    """A program that is added to the README needs a test here."""
+    tested = ['"/echo"', "NoSuchRoom", "discard_input", "@app.lifespan", "test_later"]
+    assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
+
+
+async def test_chat_knows_members_and_guests(load: Loader, autojump_clock: object) -> None:
+    """The chat admits a member, refuses a bad token, lets a guest into the feed only, and closes for no room."""
+    app = load.app("NoSuchRoom")
+    member = {"Authorization": f"Bearer {token(exp=time.time() + 60)}", "Origin": "https://chat.example"}
+    async with connect(app, "/rooms/lobby", headers=member) as client:
+        await client.send("hi")
+        assert await client.receive() == "ada in lobby: 'hi'"
+    async with connect(app, "/rooms/attic", headers=member) as client:
+        assert await client.wait_closed() == (4404, "no such room")
+    async with connect(app, "/feed", headers=member) as client:
+        assert await client.receive() == "hello, ada"
+    async with connect(app, "/feed") as client:
+        assert await client.receive() == "hello, whoever you are"
+    for path, headers, status in [
+        ("/rooms/lobby", {}, 401),
+        ("/feed", {"Authorization": "Bearer nonsense"}, 401),
+        ("/rooms/lobby", {"Authorization": f"Bearer {token(exp=time.time() + 60, scope='')}"}, 403),
+        ("/rooms/lobby", member | {"Origin": "https://elsewhere.example"}, 403),
+    ]:
+        with pytest.raises(Rejected) as refused:
+            async with connect(app, path, headers=headers):
+                raise AssertionError(f"{path} was open to {headers}")
+        assert refused.value.status == status
+
+
+async def test_embedded_program_runs(load: Loader, capsys: pytest.CaptureFixture[str]) -> None:
+    """The embedded program listens, and ends by itself."""
+    module = load("discard_input")
+    with trio.fail_after(5):
+        await vars(module)["main"]()
+    assert capsys.readouterr().out.startswith("listening on ws://127.0.0.1:")
+
+
+async def test_clock_sends_every_second(load: Loader, autojump_clock: object) -> None:
+    """The embedded program's route sends once a second."""
+    async with connect(load.app("discard_input"), "/time") as client:
+        first = int(str(await client.receive()))
+        assert int(str(await client.receive())) == first + 1
+
+
+async def test_lifespan_provides_the_greeting(load: Loader, autojump_clock: object) -> None:
+    """The handler gets what the lifespan function yielded."""
+    async with connect(load.app("@app.lifespan"), "/") as client:
+        assert await client.receive() == "ahoy"
+
+
+async def test_the_test_in_the_readme_passes(load: Loader, autojump_clock: object) -> None:
+    """The hour passes in virtual time."""
+    await vars(load("test_later"))["test_later"]()
