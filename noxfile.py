@@ -22,7 +22,19 @@ SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # Modules without I/O: there is no excuse for a branch that no test takes.
-PURE = ["errors.py", "limits.py", "handshake.py", "paths.py", "policy.py", "wire/frames.py", "wire/head.py"]
+PURE = [
+    "errors.py",
+    "groups.py",
+    "handshake.py",
+    "limits.py",
+    "pages.py",
+    "paths.py",
+    "policy.py",
+    "signatures.py",
+    "wire/frames.py",
+    "wire/head.py",
+    "wire/masking.py",
+]
 
 SMOKE = """
 import pathlib, seawall

@@ -97,9 +97,9 @@ class LimitReached(SeawallError):
 
     default: ClassVar[str] = "limit reached"
 
-    def __init__(self) -> None:
-        """Take the fixed text of the class."""
-        super().__init__(self.default)
+    def __str__(self) -> str:
+        """The fixed text of the class."""
+        return self.default
 
 
 class AuthTimeout(LimitReached):
@@ -129,9 +129,9 @@ class SlowConsumer(LimitReached):
 class LeaseExpired(SeawallError):
     """A guard's proof has run out and was not renewed: close code 3000."""
 
-    def __init__(self) -> None:
-        """Take the fixed text of the class."""
-        super().__init__("lease expired")
+    def __str__(self) -> str:
+        """A fixed text."""
+        return "lease expired"
 
 
 class ProtocolViolation(SeawallError):
@@ -165,5 +165,9 @@ class Disconnected(SeawallError):
 
     def __init__(self, connection: str) -> None:
         """Name the connection that ended."""
-        super().__init__(f"connection {connection} is closed")
+        super().__init__(connection)
         self.connection = connection
+
+    def __str__(self) -> str:
+        """Say so."""
+        return f"connection {self.connection} is closed"

@@ -77,10 +77,11 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         """Refuse values and combinations that cannot work."""
-        for name in (limit.name for limit in fields(Limits)):
-            value: float | None = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"Limits.{name} is {value!r}; give a number greater than 0")
+        for limit in fields(Limits):
+            value: float | None = getattr(self, limit.name)
+            is_unlimited = value is None and limit.default is None
+            if not is_unlimited and (value is None or not value > 0):
+                raise ConfigurationError(f"Limits.{limit.name} is {value!r}; give a number greater than 0")
         if self.inbound_buffer is not None and self.inbound_buffer < self.max_message_size:
             raise ConfigurationError(
                 f"Limits.inbound_buffer ({self.inbound_buffer}) is smaller than one message "

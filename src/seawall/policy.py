@@ -198,8 +198,10 @@ class Decision:
 
     @property
     def gravest(self) -> LeafDecision:
-        """The leaf whose verdict acts. Of equals it is the first by the name of its type, so that the order of a group,
-        which is the order in which tasks happened to end, decides only between leaves of one type.
+        """The leaf whose verdict acts.
+
+        Of equals it is the first by the name of its type: the order of a group, which is the order in which tasks
+        happened to end, decides only between leaves of one type.
         """
         return min(self.leaves, key=lambda leaf: (_gravity(leaf.verdict), _name(type(leaf.exception))))
 

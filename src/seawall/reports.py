@@ -59,7 +59,11 @@ def log_report(report: ErrorReport) -> None:
 
 def name_of(failure: Exception) -> str:
     """The type and the text of `failure`, bounded and escaped, for a log line."""
-    return f"{type(failure).__name__}: {safe(str(failure))}"
+    try:
+        text = str(failure)
+    except Exception:  # noqa: BLE001 - an exception whose text cannot be had is still to be reported
+        text = "(its text cannot be shown)"
+    return f"{type(failure).__name__}: {safe(text)}"
 
 
 def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -> None:

@@ -72,13 +72,13 @@ class Claims:
 
 
 @final
-@frozen(kw_only=True)
+@frozen
 class TokenVerifier:
     """Verifies tokens that were signed with a shared secret.
 
     ::
 
-        verifier = TokenVerifier(keys=secret, algorithms=["HS256"], audience="chat", issuer="https://id.example")
+        verifier = TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example")
 
     Raises:
       ConfigurationError: no or an unknown algorithm, or a secret that is too short for it.
@@ -86,17 +86,17 @@ class TokenVerifier:
 
     keys: str | bytes = field(repr=False)
     """The secret: at least 32 bytes for HS256, 48 for HS384, 64 for HS512."""
-    algorithms: tuple[Algorithm, ...] = field(converter=tuple[Algorithm, ...])
+    algorithms: tuple[Algorithm, ...] = field(converter=tuple[Algorithm, ...], kw_only=True)
     """The algorithms to accept; what a token's own header names only ever selects among them."""
-    audience: str | Literal[Waiver.AUDIENCE]
+    audience: str | Literal[Waiver.AUDIENCE] = field(kw_only=True)
     """Who we are: a token's ``aud`` must name it. `any_audience` waives that."""
-    issuer: str | Literal[Waiver.ISSUER]
+    issuer: str | Literal[Waiver.ISSUER] = field(kw_only=True)
     """Who must have issued the token. `any_issuer` waives that."""
-    leeway: float = 0.0
+    leeway: float = field(default=0.0, kw_only=True)
     """Seconds by which the clocks may differ."""
-    type: str | None = None
+    type: str | None = field(default=None, kw_only=True)
     """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None does not look at it."""
-    max_lifetime: float = 86_400.0
+    max_lifetime: float = field(default=86_400.0, kw_only=True)
     """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery."""
 
     def __attrs_post_init__(self) -> None:

@@ -38,6 +38,9 @@ EARLY_SIZE = 64 * 1024
 #: What a queued message costs besides its payload, so that a flood of empty ones is bounded too.
 MESSAGE_OVERHEAD = 128
 
+#: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
+MAX_PINGS = 16
+
 #: Bits of a frame's first byte (RFC 6455, section 5.2).
 _CLOSE_FRAME = 0x80 | Opcode.CLOSE
 
@@ -100,7 +103,7 @@ class Lane(trio.abc.Stream):
         self._discarding = False
         self._deaf = False
         self._silent = False
-        self._ping: bytes | None = None
+        self._pings: deque[bytes] = deque(maxlen=MAX_PINGS)
         self._close: bytes | None = None
         self._close_put = trio.Event()
         self._violated = False
@@ -178,9 +181,13 @@ class Lane(trio.abc.Stream):
         """
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving from this connection")
-        await trio.lowlevel.checkpoint()
-        while not self._messages:
-            await self._wait_for_message()
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint()  # before the message is taken: a cancelled call has taken none
+            while not self._messages:
+                await self._wait_for_message()
+        finally:
+            self._receiving = False
         message = self._messages.popleft()
         self._queued -= len(message) + MESSAGE_OVERHEAD
         if self._queued * 2 <= self._limits.inbound_bytes:
@@ -241,17 +248,14 @@ class Lane(trio.abc.Stream):
     async def _wait_for_message(self) -> None:
         if self.eof or self._deaf:
             raise trio.EndOfChannel
-        self._receiving = True
         self._arrival = trio.Event()
-        try:
-            await self._arrival.wait()
-        finally:
-            self._receiving = False
+        await self._arrival.wait()
 
     def _take_control(self) -> bytes | None:
-        ping, self._ping = self._ping, None
-        if ping is not None and not self._silent:
-            return ping
+        if self._silent:
+            self._pings.clear()
+        if self._pings:
+            return self._pings.popleft()
         close, self._close = self._close, None
         return close
 
@@ -293,7 +297,7 @@ class Lane(trio.abc.Stream):
         early, self._early = self._early, bytearray()
         if early:
             self._decode(early)
-        if early or self._ping or self._close or self._violated:
+        if early or self._pings or self._close or self._violated:
             self._interrupt()
 
     def _decode(self, data: bytes | bytearray) -> None:
@@ -317,8 +321,7 @@ class Lane(trio.abc.Stream):
 
     def _take_in_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:
-            # Of pings that come faster than they can be answered only the latest counts (RFC 6455, section 5.5.3).
-            self._ping = control.masked()
+            self._pings.append(control.masked())
         elif control.opcode is Opcode.CLOSE:
             self._close = control.masked()
             self._arrival.set()
