@@ -117,8 +117,8 @@ class App:
         """Add routes that were made by hand. Raises as `route`."""
         for route in routes:
             entry = route.table_entry
-            self._limits.override(entry.limits)
             try:
+                self._limits.override(entry.limits)
                 self._routes.add(entry.pattern, route)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{entry.handler}: {error}") from None
@@ -134,17 +134,11 @@ class App:
           media_type: its type.
 
         Raises:
-          ConfigurationError: the path has a page already, or is not a path, or the type is not a header value.
+          ConfigurationError: the path has a page already, or is not a path, or body or type cannot be sent.
         """
-        if not path.startswith("/") or not path.isascii() or any(sign in path for sign in " ?#{}"):
-            raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
         if path in self._pages:
             raise ConfigurationError(f"page({path!r}): there is a page at this path already; remove one of them")
-        if not media_type.isascii() or not media_type.isprintable():
-            raise ConfigurationError(
-                f"page({path!r}): media_type {media_type!r} cannot be sent; use text/html or alike"
-            )
-        self._pages[path] = Page(body=body.encode() if isinstance(body, str) else body, media_type=media_type)
+        self._pages[path] = Page.parse(path, body, media_type)
 
     def lifespan(self, function: Callable[[], AbstractAsyncContextManager[T]], /) -> Provided[T]:
         """Provide a value while the app is served: a decorator over an ``@asynccontextmanager`` function.

@@ -125,15 +125,21 @@ class Connection(Generic[P_co]):
           reason: at most 123 bytes of UTF-8.
 
         Raises:
-          ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
+          ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
         """
         if not sendable_code(code):
             raise ConfigurationError(f"aclose({code}): not a code that may be sent; use 1000, or 4000-4999")
-        if len(reason.encode()) > MAX_REASON:
+        try:
+            size = len(reason.encode())
+        except UnicodeEncodeError:
+            raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
+        if size > MAX_REASON:
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        limits = self._life.limits
-        self._life.end(Outcome(Cause.CLOSED, code, reason), grace=limits.close_timeout + limits.wind_down)
+        limits, outcome = self._life.limits, Outcome(Cause.CLOSED, code, reason)
+        self._life.end(outcome, grace=limits.close_timeout + limits.wind_down)
         await self._closed.wait()
+        if self._life.outcome is outcome:
+            self._life.extend(limits.wind_down)
 
     async def renew(self, token: str) -> None:
         """Prolong the lease with a new token of the same subject; see `Gate.lease`.

@@ -101,7 +101,13 @@ class Lease:
 
 
 def until(expires_at: float) -> float:
-    """The moment on Trio's clock that is `expires_at` in Unix time."""
+    """The moment on Trio's clock that is `expires_at` in Unix time.
+
+    Raises:
+      ConfigurationError: it is NaN, which is later than nothing: the lease would never end.
+    """
+    if math.isnan(expires_at):
+        raise ConfigurationError("a lease until NaN would never end; give a Unix time, such as a token's exp")
     return trio.current_time() + (expires_at - time.time())
 
 
@@ -219,6 +225,8 @@ class Life:
         self._ends_at = math.inf
         self._ended_at = math.inf
         self._last_message = -math.inf
+        self.heard_at: Callable[[], float] = lambda: -math.inf
+        """Tells when the last message came from the peer, taken by the handler or not."""
 
     def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
         """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
@@ -246,7 +254,7 @@ class Life:
         self._rearm()
 
     def touch(self) -> None:
-        """A message went in or out."""
+        """A message was sent or taken."""
         if self.limits.idle_timeout is not None:
             self._last_message = trio.current_time()
 
@@ -262,6 +270,7 @@ class Life:
           ConfigurationError: no guard of this connection gave a lease that can be renewed.
           LeaseExpired: the connection has already ended.
         """
+        await trio.lowlevel.checkpoint()
         for lease in self._leases:
             if lease.renew is not None:
                 expires_at = await lease.renew(token)
@@ -295,4 +304,4 @@ class Life:
     def _idle_end(self) -> float:
         if self.limits.idle_timeout is None or self._last_message == -math.inf:
             return math.inf
-        return self._last_message + self.limits.idle_timeout
+        return max(self._last_message, self.heard_at()) + self.limits.idle_timeout

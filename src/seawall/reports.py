@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
-from typing import final
+from functools import wraps
+from typing import ParamSpec, final
 
 from attrs import frozen
 
 from seawall.life import Cause, Outcome
 from seawall.logs import connection_log, error_log, safe
 from seawall.policy import ErrorReport
+
+Q = ParamSpec("Q")
 
 #: The ends of a connection that are nobody's failure.
 _ORDINARY = frozenset(
@@ -29,6 +33,20 @@ _ORDINARY = frozenset(
 )
 
 
+def _contained(write: Callable[Q, None]) -> Callable[Q, None]:
+    """Log; a log handler of the application that raises must end neither a connection nor the server."""
+
+    @wraps(write)
+    def written(*args: Q.args, **kwargs: Q.kwargs) -> None:
+        try:
+            write(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - it is shown where `logging` itself shows such a thing
+            traceback.print_exc(chain=False)
+
+    return written
+
+
+@_contained
 def log_report(report: ErrorReport) -> None:
     """Log a failure that no rule expected, with its traceback, under the incident that the peer may have read.
 
@@ -71,8 +89,13 @@ def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -
     try:
         report(failure)
     except Exception:  # noqa: BLE001 - the report of one failure must not become another one's
-        error_log.exception("App(report=...) raised")
+        _log_broken_report()
         log_report(failure)
+
+
+@_contained
+def _log_broken_report() -> None:
+    error_log.exception("App(report=...) raised")
 
 
 @final
@@ -92,6 +115,7 @@ class End:
     """Messages to the peer."""
 
 
+@_contained
 def log_end(end: End) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
     outcome = end.outcome

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
 from attrs import Attribute, field, frozen
@@ -17,7 +17,7 @@ from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
 from seawall.paths import PathPattern
 from seawall.policy import ErrorPolicy
-from seawall.signatures import Taken, check, describe, taken
+from seawall.signatures import Taken, check, describe, is_async, taken
 
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -129,19 +129,23 @@ class Route(AnyRoute, Generic[P]):
 
     def __attrs_post_init__(self) -> None:
         """Check that the parts fit together."""
-        _check_guard(self.guard)
-        _check_async(self.handler)
-        pattern = PathPattern.parse(self.path)
+        by = describe(self.handler)
+        if not is_async(self.handler):
+            raise ConfigurationError(f"{by} is not an async function; a handler is `async def` and awaits")
+        with _naming(by):
+            _check_guard(self.guard)
+            pattern = PathPattern.parse(self.path)
+            origins = None if self.origins is None else OriginCheck.parse(self.origins)
         handler_takes = taken(self.handler, leading=1)
-        check(self.path, pattern.parameters, (handler_takes, *self.guard.parameters()))
+        check(self.path, pattern.parameters, by=by, functions=(handler_takes, *self.guard.parameters()))
         entry = RouteEntry(
             pattern=pattern,
             name=self.name or self.path,
             errors=self.errors,
             limits=self.limits,
             subprotocols=self.subprotocols,
-            origins=None if self.origins is None else OriginCheck.parse(self.origins),
-            handler=describe(self.handler),
+            origins=origins,
+            handler=by,
         )
         object.__setattr__(self, "_taken", handler_takes)
         object.__setattr__(self, "_entry", entry)
@@ -162,7 +166,10 @@ class Route(AnyRoute, Generic[P]):
         return enter
 
 
-def _check_async(handler: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # whatever was given
-    called = handler if inspect.isroutine(handler) else type(handler).__call__
-    if not inspect.iscoroutinefunction(inspect.unwrap(called)):
-        raise ConfigurationError(f"{describe(handler)} is not an async function; a handler is `async def` and awaits")
+@contextmanager
+def _naming(by: str) -> Generator[None]:
+    """Put the function that a mistake is about in front of it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{by}: {error}") from None

@@ -84,6 +84,6 @@ def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], .
     headers: list[tuple[str, str]] = []
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    if isinstance(failure, Refused) and failure.retry_after is not None:
+    if isinstance(failure, Refused) and failure.retry_after is not None and math.isfinite(failure.retry_after):
         headers.append(("Retry-After", str(max(0, math.ceil(failure.retry_after)))))
     return tuple(headers)

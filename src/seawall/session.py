@@ -1,10 +1,9 @@
 """`Session`: one connection's life, from accepted to closed.
 
-Read `Session.run` and what it calls, from top to bottom: that is the whole story. Three things run beside it, in
-nurseries of their own, and outlive one another in this order:
+Read `Session.run` and what it calls, from top to bottom: that is the whole story. One thing runs inside the other:
 
-- ``_tasks``: the lane's writer, the task that closes, and the tasks that hold the guards' resources;
-- ``_readers``: trio-websocket's reader alone, so that a crash in it cannot take the writer along before the peer has
+- ``_tasks``: the lane's writer, the task that closes, the tasks that hold the guards' resources, and trio-websocket's
+  reader. The reader has a nursery of its own, so that a crash in it cannot take the others along before the peer has
   been told;
 - ``_life.scope``: the guards and the handler. Cancelling it ends them and nothing else.
 
@@ -15,12 +14,11 @@ so that a peer need not wait for a handler's cleanup to read why.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TypeAlias, TypeVar, assert_never, final
+from typing import TypeVar, assert_never, final
 
 import trio
-import trio_websocket
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, ProtocolViolation, SlowConsumer
@@ -36,15 +34,12 @@ from seawall.reports import End, log_end, name_of
 from seawall.route import AnyRoute, Enter, RouteEntry
 from seawall.service import RETRY, Peer, Service, refusal_headers
 from seawall.wire.arrival import read_head
-from seawall.wire.closing import linger
-from seawall.wire.frames import encode_close
+from seawall.wire.authority import Authority
+from seawall.wire.closing import abandon, linger
 from seawall.wire.head import BadRequest, Head, canonical, handshake
 from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
 
 P = TypeVar("P")
-
-#: Sends our Close, with a code and a reason, and takes part in the closing handshake.
-HangUp: TypeAlias = Callable[[int, str], Awaitable[None]]
 
 
 @final
@@ -62,16 +57,15 @@ class Session:
         due = partial(self._fail, phase=Phase.TRANSPORT)
         self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=due)
         self._lane: Lane | None = None
+        self._authority: Authority
         self._early = b""
         self._asked = False
         self._answer: Answer | None = None
-        self._hang_up: HangUp = self._hang_up_alone
         self._handling = False
         self._failure: Exception | None = None
         self._closed = trio.Event()
         self._started = trio.current_time()
         self._tasks: trio.Nursery
-        self._readers: trio.Nursery
         self._resources: Resources
 
     async def run(self) -> None:
@@ -80,27 +74,21 @@ class Session:
             async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
                 self._resources = Resources(self._tasks, self._settle)
                 await self._live()
-                await self._closed.wait()
                 await self._leave_resources()
                 self._tasks.cancel_scope.cancel()
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
         finally:
-            await trio.aclose_forcefully(self._stream)
+            await abandon(self._stream)
             self._log()
 
     async def _live(self) -> None:
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as self._readers:
-                with self._life.scope:
-                    await self._arrive()
-                await self._closed.wait()
-                self._readers.cancel_scope.cancel()
-        except Exception as crash:  # noqa: BLE001 - of trio-websocket's reader; handlers and guards are contained
-            self._hang_up = self._hang_up_alone
-            if self._lane is not None:
-                self._lane.reader_left.set()
-            self._fail(crash, Phase.TRANSPORT)
+            with self._life.scope:
+                await self._arrive()
+        except Exception as fault:  # noqa: BLE001 - of the stream, or our own; handlers and guards are contained
+            self._fail(fault, Phase.TRANSPORT)
+        await self._closed.wait()
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
@@ -170,18 +158,19 @@ class Session:
         lane = Lane(self._stream, early=self._early, limits=self._limits, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
         self._lane = lane
-        self._tasks.start_soon(lane.run_writer)
-        request = await trio_websocket.wrap_server_stream(self._readers, lane)
+        self._authority = Authority(lane)
+        self._life.heard_at = lambda: lane.heard_at
+        self._tasks.start_soon(self._write, lane)
+        with trio.CancelScope(shield=True):  # nothing in here waits for the peer, but our answer waits for the reader
+            await self._tasks.start(self._read)
 
         async def upgrade() -> None:
             if self._life.outcome is not None:
                 raise Disconnected(self._peer.connection)
-            with trio.CancelScope(shield=True):  # nothing in here waits for the peer; half an upgrade is none
-                try:
-                    websocket = await request.accept(subprotocol=selected)
-                except trio_websocket.ConnectionClosed:
-                    raise Disconnected(self._peer.connection) from None
-                self._hang_up = websocket.aclose
+            try:
+                await self._authority.accept(selected)
+            except trio.BrokenResourceError:
+                raise Disconnected(self._peer.connection) from None
 
         gate = SessionGate(
             asked=asked,
@@ -194,6 +183,21 @@ class Session:
             upgrade=upgrade,
         )
         return gate, selected
+
+    async def _read(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run trio-websocket's reader; if it crashes, the peer is told without it."""
+        try:
+            await self._authority.run(task_status=task_status)
+        except Exception as crash:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+            self._fail(crash, Phase.TRANSPORT)
+
+    async def _write(self, lane: Lane) -> None:
+        """Run the lane's writer; if it crashes, nobody can be told."""
+        try:
+            await lane.run_writer()
+        except Exception as crash:  # noqa: BLE001 - as in `_read`
+            lane.abort()
+            self._fail(crash, Phase.TRANSPORT)
 
     async def _pass_guards(self, route: AnyRoute, gate: SessionGate) -> Enter | None:
         """Run the guards; None if they, or anything else, have ended the connection."""
@@ -257,11 +261,11 @@ class Session:
             self._refuse(refusal(503, "going away", headers=RETRY), cause)
 
     def _on_wire_end(self, end: WireEnd) -> None:
-        grace = self._limits.wind_down if self._handling else 0.0
         match end:
-            case PeerClosed(code, reason):
-                self._life.end(Outcome(Cause.PEER_CLOSED, code, reason), grace=grace)
+            case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
+                self._life.end(Outcome(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
             case PeerVanished():
+                grace = self._limits.wind_down if self._handling else 0.0
                 self._life.end(Outcome(Cause.PEER_VANISHED, 1006), grace=grace)
             case ProtocolViolation() | SlowConsumer():
                 self._fail(end, Phase.TRANSPORT)
@@ -280,7 +284,7 @@ class Session:
             self._failure = self._failure or failure
             self._fail(failure, phase)
         elif sifted.failures:
-            self._life.end(Outcome(Cause.PEER_VANISHED, 1006))
+            self._life.end(Outcome(Cause.PEER_VANISHED, 1006) if self._broken else Outcome(Cause.RETURNED, 1000))
         if sifted.cancelled is not None:
             raise sifted.cancelled
 
@@ -319,6 +323,10 @@ class Session:
     def _opened(self) -> bool:
         return self._lane is not None and self._lane.opened
 
+    @property
+    def _broken(self) -> bool:
+        return self._lane is None or not self._lane.opened or self._lane.broken
+
     def _refuse(self, last_word: Answer, cause: Cause = Cause.REFUSED, detail: str = "") -> None:
         """End with an HTTP answer instead of an upgrade."""
         if self._life.outcome is None:
@@ -352,7 +360,7 @@ class Session:
             self._judge(fault, Phase.TRANSPORT)
         if self._lane is not None:
             self._lane.abort()
-        await trio.aclose_forcefully(self._stream)
+        await abandon(self._stream)
         self._closed.set()
 
     async def _give_answer(self, last_word: Answer) -> None:
@@ -365,16 +373,10 @@ class Session:
         if outcome.cause is Cause.PEER_VANISHED or lane.broken:
             return
         if outcome.cause is not Cause.PEER_CLOSED:
-            await self._hang_up(outcome.code, outcome.reason)
+            await self._authority.hang_up(outcome.code, outcome.reason)
         await lane.reader_left.wait()
         await lane.flush()
         await linger(self._stream)
-
-    async def _hang_up_alone(self, code: int, reason: str) -> None:
-        """Send the Close without trio-websocket: it is not there yet, or its reader has died."""
-        if self._lane is not None:
-            self._lane.put_close(encode_close(code, reason))
-        await trio.lowlevel.checkpoint()
 
     async def _leave_resources(self) -> None:
         """Leave what the guards entered, in reverse order, with ``close_timeout`` for all of it."""

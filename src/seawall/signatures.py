@@ -6,8 +6,9 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import cast, final
 
 from attrs import frozen
 
@@ -28,6 +29,19 @@ class Taken:
     """The function, for messages: ``chat() (app.py:12)``."""
 
 
+#: What ``X | Y`` and ``Union[X, Y]`` are made of.
+_UNIONS = (types.UnionType, typing.Union)  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
+
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
+
+    # Annotations are evaluated when they are asked for, and a name that only type checkers know would raise.
+    _signature = partial(inspect.signature, annotation_format=Format.FORWARDREF)
+else:
+    _signature = inspect.signature
+
+
 def describe(function: Callable[..., object]) -> str:  # type: ignore[explicit-any]  # any function at all
     """Where `function` was written, for messages: its name, file and line."""
     target = _underlying(function)
@@ -36,10 +50,17 @@ def describe(function: Callable[..., object]) -> str:  # type: ignore[explicit-a
     return f"{name}() ({code.co_filename}:{code.co_firstlineno})" if isinstance(code, types.CodeType) else f"{name}()"
 
 
-def _underlying(function: Callable[..., object]) -> object:  # type: ignore[explicit-any]  # any function at all
-    if inspect.isroutine(function) or isinstance(function, type):
-        return inspect.unwrap(function)
-    return inspect.unwrap(type(function).__call__)
+def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
+    """Whether `function` was written as ``async def``: itself, or what is behind a method, an instance or a partial."""
+    return inspect.iscoroutinefunction(_underlying(function))
+
+
+def _underlying(function: object) -> object:
+    while isinstance(function, partial):
+        function = cast("partial[object]", function).func
+    if not (inspect.isroutine(function) or isinstance(function, type)) and callable(function):
+        function = type(function).__call__
+    return inspect.unwrap(function) if callable(function) else function
 
 
 def taken(function: Callable[..., object], *, leading: int) -> tuple[Taken, ...]:  # type: ignore[explicit-any]  # any function
@@ -49,7 +70,7 @@ def taken(function: Callable[..., object], *, leading: int) -> tuple[Taken, ...]
       ConfigurationError: it takes fewer than `leading`, or has more that only a position could fill.
     """
     where = describe(function)
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = list(_signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters[:leading]):
         return ()
@@ -86,8 +107,14 @@ def _resolve(function: Callable[..., object], annotation: object) -> object:  # 
         return inspect.Parameter.empty
 
 
-def check(path: str, offered: Mapping[str, type], functions: Iterable[tuple[Taken, ...]]) -> None:
+def check(path: str, offered: Mapping[str, type], *, by: str, functions: Iterable[tuple[Taken, ...]]) -> None:
     """Compare what a path offers with what the functions of its route take.
+
+    Args:
+      path: the pattern, for messages.
+      offered: its placeholders and the types of their values.
+      by: the handler, for messages.
+      functions: what the handler and the guards take.
 
     Raises:
       ConfigurationError: a placeholder that nobody takes, a parameter that the path does not offer, or an annotation
@@ -106,18 +133,33 @@ def check(path: str, offered: Mapping[str, type], functions: Iterable[tuple[Take
     if unclaimed:
         name = next(iter(unclaimed))
         raise ConfigurationError(
-            f"path {path!r} has {{{name}}}, but neither its handler nor a guard takes it; "
+            f"{by}: path {path!r} has {{{name}}}, but neither the handler nor a guard takes it; "
             f"add a parameter `{name}: {offered[name].__name__}` to the handler, or remove the placeholder"
         )
 
 
 def _agree(path: str, offered: type, parameter: Taken) -> None:
     annotation = parameter.annotation
-    open_ended: tuple[object, ...] = (inspect.Parameter.empty, typing.Any, object)
-    if any(annotation is kind for kind in open_ended) or offered in (annotation, *typing.get_args(annotation)):
-        return
+    open_ended: tuple[object, ...] = (inspect.Parameter.empty, typing.Any, object, offered)
+    for member in _members(annotation):
+        if isinstance(member, typing.ForwardRef) or any(member is kind for kind in open_ended):
+            return
     shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     raise ConfigurationError(
         f"{parameter.by}: parameter {parameter.name!r} is annotated {shown}, but the path {path!r} gives "
         f"{offered.__name__}; change the annotation, or the converter in the path"
     )
+
+
+def _members(annotation: object) -> Iterator[object]:
+    """The types that an annotation allows: a union's, and what is in ``Annotated`` or behind ``type X = ...``."""
+    annotation = getattr(annotation, "__value__", annotation)
+    arguments: tuple[object, ...] = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        arguments = arguments[:1]
+    elif origin not in _UNIONS:
+        yield annotation
+        return
+    for argument in arguments:
+        yield from _members(argument)

@@ -75,7 +75,8 @@ def _from_header(handshake: Handshake) -> str | None:
 def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
     async def renew(token: str) -> float:
         renewed = verifier.verify(token)
-        if (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
+        # Two tokens about nobody have nothing in common, and the other one may grant something else.
+        if renewed.subject is None or (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
             raise Unauthorized("the new token is about another subject")
         return renewed.expires_at + verifier.leeway
 

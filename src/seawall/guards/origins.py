@@ -88,10 +88,10 @@ def _is_same(origin: str, host: str) -> bool:
 
     The scheme itself is not compared: where TLS ends at a proxy, the page is https and the request here is not.
     """
-    parsed = _ORIGIN.fullmatch(origin.lower())
-    if parsed is None:
+    parsed = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
+    if parsed is None or parsed[1] not in {"http", "https"}:  # the host of an extension or a file is not a host
         return False
     scheme, name, port = parsed.groups()
-    default = _DEFAULT_PORTS.get(scheme, "")
+    default = _DEFAULT_PORTS[scheme]
     asked = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]+))?", host.lower())
     return asked is not None and asked[1] == name and (asked[2] or default) == (port or default)

@@ -25,7 +25,7 @@ def has_scope(*scopes: str) -> Check[HasScopes]:
     Raises:
       ConfigurationError: no scope is named, or one has a space in it and could never match.
     """
-    if not scopes or any(not scope or len(scope.split()) != 1 for scope in scopes):
+    if not scopes or any(scope.split() != [scope] for scope in scopes):
         raise ConfigurationError(
             f"has_scope{scopes!r}: name one scope or several, each a word: has_scope('chat:write')"
         )

@@ -8,6 +8,7 @@ a token cause is a refusal.
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from typing import Final, Literal, TypeAlias, cast, final, get_args
 
 import jwt
 from attrs import field, frozen
+from jwt.algorithms import HMACAlgorithm
 
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 
@@ -81,7 +83,8 @@ class TokenVerifier:
         verifier = TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example")
 
     Raises:
-      ConfigurationError: no or an unknown algorithm, or a secret that is too short for it.
+      ConfigurationError: no or an unknown algorithm, a secret that is too short for it or no secret at all, an
+        audience or an issuer that is neither named nor waived, a leeway or a lifetime that is no number of seconds.
     """
 
     keys: str | bytes = field(repr=False)
@@ -104,13 +107,35 @@ class TokenVerifier:
         known = get_args(Algorithm)
         if not self.algorithms or not set(self.algorithms) <= set(known):
             raise ConfigurationError(f"TokenVerifier: algorithms {list(self.algorithms)}; name some of {list(known)}")
-        size = len(self.keys.encode() if isinstance(self.keys, str) else self.keys)
+        self._check_secret(_secret(self.keys))
+        for name, value, waiver in (
+            ("audience", self.audience, any_audience),
+            ("issuer", self.issuer, any_issuer),
+        ):
+            if value is not waiver and not _is_word(value):
+                raise ConfigurationError(f"TokenVerifier: {name}={value!r}; give its name, or waive it: {waiver.value}")
+        if not 0 <= self.leeway < math.inf:
+            raise ConfigurationError(f"TokenVerifier: leeway={self.leeway}; give a number of seconds, such as 30")
+        if not self.max_lifetime > 0:
+            raise ConfigurationError(
+                f"TokenVerifier: max_lifetime={self.max_lifetime}; give a number of seconds above 0"
+            )
+
+    def _check_secret(self, secret: bytes) -> None:
+        size = len(secret)
         needed = max(_KEY_SIZES[algorithm] for algorithm in self.algorithms)
         if size < needed:
             raise ConfigurationError(
                 f"TokenVerifier: a secret of {size} bytes is too short, {'/'.join(self.algorithms)} needs {needed} "
                 f"(RFC 7518, section 3.2); make one with `secrets.token_urlsafe({needed})`"
             )
+        try:
+            HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+        except jwt.InvalidKeyError:
+            raise ConfigurationError(
+                "TokenVerifier: keys looks like a key of another kind (PEM or SSH), and a public one is no secret; "
+                "give the secret that is shared with the issuer"
+            ) from None
 
     def verify(self, token: str) -> Claims:
         """The claims of `token`.
@@ -151,6 +176,18 @@ class TokenVerifier:
         if self.type is not None and _media_type(decoded["header"].get("typ")) != _media_type(self.type):
             raise Unauthorized("token refused: of another type")
         return decoded["payload"]
+
+
+def _secret(keys: str | bytes) -> bytes:
+    try:
+        return keys.encode() if isinstance(keys, str) else keys
+    except UnicodeEncodeError:  # which holds what it could not encode
+        raise ConfigurationError("TokenVerifier: keys cannot be encoded as UTF-8; give the secret as bytes") from None
+
+
+def _is_word(value: object) -> bool:
+    """For what a type checker rules out: a setting that is not there must not mean that anybody will do."""
+    return isinstance(value, str) and bool(value)
 
 
 class _Malformed(Exception):

@@ -17,30 +17,35 @@ async def linger(stream: trio.abc.Stream) -> None:
     away what the peer has not read yet: the HTTP refusal or the Close frame. So we half-close, and read on until the
     peer has closed too. The caller closes the stream afterwards.
     """
-    with trio.move_on_after(LINGER):
-        try:
-            await _half_close(stream)
-            transport = _transport(stream)
+    transport = stream.transport_stream if _is_tls(stream) else stream
+    try:
+        with trio.move_on_after(LINGER):
+            await _half_close(stream, transport)
             while await transport.receive_some(64 * 1024):
                 pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    finally:
+        if transport is not stream:  # TLS that has been unwrapped lets go of its transport, and no longer closes it
+            await trio.aclose_forcefully(transport)
 
 
-async def _half_close(stream: trio.abc.Stream) -> None:
+async def abandon(stream: trio.abc.Stream) -> None:
+    """Close `stream` without waiting, whatever it raises: it is closed all the same (`trio.abc.AsyncResource`)."""
+    try:
+        await trio.aclose_forcefully(stream)
+    except Exception:  # noqa: BLE001, S110 - nothing more is done with it, and nobody could do anything about it
+        pass
+
+
+async def _half_close(stream: trio.abc.Stream, transport: trio.abc.Stream) -> None:
     if _is_tls(stream):
         try:
             await stream.unwrap()
         except trio.BrokenResourceError:
             pass  # the peer sent something else than its close_notify; ours is out, and that is what counts
-    transport = _transport(stream)
     if isinstance(transport, trio.abc.HalfCloseableStream):
         await transport.send_eof()
-
-
-def _transport(stream: trio.abc.Stream) -> trio.abc.Stream:
-    """What carries the bytes: the stream itself, or what is under its TLS."""
-    return stream.transport_stream if _is_tls(stream) else stream
 
 
 def _is_tls(stream: trio.abc.Stream) -> TypeGuard[trio.SSLStream[trio.abc.Stream]]:

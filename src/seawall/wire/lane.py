@@ -17,6 +17,7 @@ The rules that are easy to get wrong:
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias, final
@@ -117,6 +118,8 @@ class Lane(trio.abc.Stream):
         """Set when trio-websocket has been told end-of-file and will not write any more."""
         self.received = 0
         """Messages received."""
+        self.heard_at = -math.inf
+        """When the last one came, on Trio's clock."""
         self.sent = 0
         """Messages sent."""
 
@@ -278,8 +281,9 @@ class Lane(trio.abc.Stream):
         return self._deaf or self._discarding or self._queued < self._limits.inbound_bytes
 
     async def _read(self) -> None:
+        size = READ_SIZE if self.opened else EARLY_SIZE - len(self._early)
         try:
-            data = await self._stream.receive_some(READ_SIZE)
+            data = await self._stream.receive_some(size)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             data = b""
         if not data:
@@ -301,6 +305,7 @@ class Lane(trio.abc.Stream):
             self._interrupt()
 
     def _decode(self, data: bytes | bytearray) -> None:
+        received = self.received
         self._decoder.receive_data(data)
         try:
             while (event := self._decoder.next_event()) is not None:
@@ -311,6 +316,8 @@ class Lane(trio.abc.Stream):
         except ProtocolViolation as violation:
             self._violated = True
             self._on_end(violation)
+        if self.received > received:
+            self.heard_at = trio.current_time()
 
     def _take_in_message(self, message: str | bytes) -> None:
         self.received += 1

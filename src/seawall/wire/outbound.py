@@ -97,6 +97,7 @@ class Outbound:
         """Give up: nothing more will be written, and nobody waits any longer."""
         self.broken = True
         self._buffer.clear()
+        self._more.set()
         self._wake_waiters()
 
     async def wait_empty(self) -> None:

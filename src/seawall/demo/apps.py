@@ -1,0 +1,105 @@
+"""The two apps of the demo."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Final, final
+
+from attrs import field, frozen
+
+from seawall.app import App
+from seawall.connection import Connection
+from seawall.demo.page import document
+from seawall.demo.tokens import GARBAGE, Issuer
+from seawall.errors import LeaseExpired, TokenExpired, Unauthorized
+from seawall.guards.bearer import first_message
+from seawall.guards.core import Anonymous, Gate, Guard, public
+from seawall.guards.tokens import Claims
+from seawall.policy import Close, ErrorPolicy
+
+AUTHENTICATED: Final = "Authenticated!"
+EXPIRED: Final = "Token Expired"
+INVALID: Final = "Invalid Token"
+
+#: Seconds since the demo's expired tokens were good.
+LONG_AGO: Final = 3600.0
+
+
+@final
+@frozen(kw_only=True)
+class Surroundings:
+    """What both apps have to know of each other."""
+
+    issuer: Issuer
+    origins: Sequence[str]
+    """The origins under which a browser may have opened the page."""
+    echo_port: int
+    secure_port: int
+    session_seconds: float
+    """How long the page's tokens are good for."""
+
+
+def echo_app(around: Surroundings) -> App:
+    """The page, the echo, and tokens for the page."""
+    app = App(origins=around.origins)
+    app.page("/", document(ports=(around.echo_port, around.secure_port)))
+
+    @app.route("/", guard=public)
+    async def echo(conn: Connection[Anonymous]) -> None:
+        await _echo(conn)
+
+    @app.route("/tokens", guard=public)
+    async def tokens(conn: Connection[Anonymous]) -> None:
+        fresh = {
+            "valid": around.issuer.issue(around.session_seconds),
+            "expired": around.issuer.issue(-LONG_AGO),
+            "garbage": GARBAGE,
+            "now": time.time(),
+            "secure_port": around.secure_port,
+            "session_seconds": around.session_seconds,
+        }
+        await conn.send(json.dumps(fresh))
+
+    return app
+
+
+def secure_app(around: Surroundings) -> App:
+    """The session: a token as the first message, then an echo until the token expires."""
+    app = App(
+        origins=around.origins,
+        errors=ErrorPolicy()
+        .on(Unauthorized, Close(3000, INVALID))
+        .on(TokenExpired, Close(3000, EXPIRED))
+        .on(LeaseExpired, Close(3000, EXPIRED)),
+    )
+
+    @app.route("/", guard=SpokenRefusal(first_message(around.issuer.verifier)))
+    async def session(conn: Connection[Claims]) -> None:
+        await conn.send(AUTHENTICATED)
+        await _echo(conn)
+
+    return app
+
+
+@final
+@frozen
+class SpokenRefusal(Guard[Anonymous, Claims]):
+    """`first_message`, with a message before the close, for clients that look at nothing else."""
+
+    inner: Guard[Anonymous, Claims] = field(repr=False)
+
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
+        """Prove the claims, or say why not and refuse."""
+        try:
+            return await self.inner.admit(gate, proved)
+        except Unauthorized as unauthorized:
+            refusal = unauthorized
+        await gate.send_text(EXPIRED if isinstance(refusal, TokenExpired) else INVALID)
+        raise refusal
+
+
+async def _echo(conn: Connection[object]) -> None:
+    async for message in conn:
+        await conn.send(f"Server received: {message}" if isinstance(message, str) else message)

@@ -1,0 +1,335 @@
+"""What the tests over memory streams share: a client that speaks in bytes, a stream that misbehaves, the log."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import NamedTuple, final
+
+import trio
+import trio.testing
+from attrs import define, field
+
+from seawall.app import App
+from seawall.testing import HOST, Serving, serve
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+#: How a client masks in these tests. Any key will do; one that is not zero shows that it is taken off.
+KEY = b"\x11\x22\x33\x44"
+
+
+def request(path: str = "/", *fields: str) -> bytes:
+    """A request head that asks for an upgrade."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {HOST}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        *fields,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
+    """A frame as a client sends it, masked."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 0x10000:
+        length = bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([0x80 | 127]) + size.to_bytes(8, "big")
+    key = (KEY * (size // 4 + 1))[:size]
+    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
+    return bytes([(0x80 if final else 0) | opcode]) + length + KEY + masked
+
+
+def text(message: str) -> bytes:
+    """A text message in one frame."""
+    return frame(TEXT, message.encode())
+
+
+def close(code: int = 1000, reason: str = "") -> bytes:
+    """A Close frame."""
+    return frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
+
+
+#: A frame with a reserved bit set.
+BROKEN = b"\xc1\x80\x00\x00\x00\x00"
+
+
+class Frame(NamedTuple):
+    """A frame of the server's."""
+
+    opcode: int
+    payload: bytes
+
+    @property
+    def closing(self) -> tuple[int, str]:
+        """The code and the reason of a Close."""
+        assert self.opcode == CLOSE
+        return int.from_bytes(self.payload[:2], "big"), self.payload[2:].decode()
+
+
+def take(buffer: bytearray) -> Frame | None:
+    """Take the first frame off what a server has written; None if it is not all there."""
+    if len(buffer) < 2:
+        return None
+    assert buffer[0] & 0xF0 == 0x80, "a server of ours sends whole messages"
+    at, size = 2, buffer[1]
+    if size >= 126:
+        at = 4 if size == 126 else 10
+        if len(buffer) < at:
+            return None
+        size = int.from_bytes(buffer[2:at], "big")
+    if len(buffer) < at + size:
+        return None
+    found = Frame(buffer[0] & 0x0F, bytes(buffer[at : at + size]))
+    del buffer[: at + size]
+    return found
+
+
+def frames(data: bytes | bytearray) -> list[Frame]:
+    """What a server has written, which must be whole frames and nothing else."""
+    buffer = bytearray(data)
+    found: list[Frame] = []
+    while buffer:
+        one = take(buffer)
+        assert one is not None, f"torn: {bytes(buffer[:20])!r} ..."
+        found.append(one)
+    return found
+
+
+@final
+@define
+class Peer:
+    """A client that says exactly what it is told to, and reads only when it is told to."""
+
+    stream: trio.abc.Stream
+    _heard: bytearray = field(factory=bytearray, init=False)
+
+    async def say(self, *data: bytes) -> None:
+        """Send all of this in one segment."""
+        await self.stream.send_all(b"".join(data))
+
+    async def hear(self) -> bool:
+        """Read some more; False when there is nothing more."""
+        try:
+            data = await self.stream.receive_some()
+        except trio.BrokenResourceError:
+            return False
+        self._heard += data
+        return bool(data)
+
+    async def head(self) -> str:
+        """The head of the answer to a request."""
+        while b"\r\n\r\n" not in self._heard:
+            assert await self.hear(), f"no answer, only {bytes(self._heard)!r}"
+        head, _, rest = self._heard.partition(b"\r\n\r\n")
+        self._heard = rest
+        return head.decode()
+
+    async def open(self, path: str = "/", *fields: str, early: bytes = b"") -> None:
+        """Ask for an upgrade and get it."""
+        await self.say(request(path, *fields), early)
+        head = await self.head()
+        assert head.startswith("HTTP/1.1 101 "), head
+
+    async def status(self) -> int:
+        """The status of the answer to a request, when the server has closed the connection after it."""
+        head = await self.head()
+        await self.rest()
+        return int(head.split()[1])
+
+    async def frame(self) -> Frame | None:
+        """The next frame; None if the server is gone."""
+        while (found := take(self._heard)) is None:
+            if not await self.hear():
+                assert not self._heard, "torn"
+                return None
+        return found
+
+    async def message(self) -> str:
+        """The next frame, which is a text message."""
+        found = await self.frame()
+        assert found is not None
+        assert found.opcode == TEXT, found
+        return found.payload.decode()
+
+    async def closing(self) -> tuple[int, str] | None:
+        """The code and the reason of the server's Close; None if it went away without one."""
+        while (found := await self.frame()) is not None:
+            if found.opcode == CLOSE:
+                return found.closing
+        return None
+
+    async def rest(self) -> bytes:
+        """Everything until the server is gone."""
+        while await self.hear():
+            pass
+        rest, self._heard = bytes(self._heard), bytearray()
+        return rest
+
+
+@final
+class Wire(trio.abc.HalfCloseableStream):
+    """The server's end of a connection, which stalls, breaks and fails as it is told to, and remembers."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream | None = None) -> None:
+        """Wrap `stream`, or the near end of a new pair whose other end is `far`."""
+        near, self.far = trio.testing.memory_stream_pair()
+        self._stream = stream or near
+        self.written = bytearray()
+        """What was written, whole or in part."""
+        self.taken = 0
+        """Bytes that were read."""
+        self._flow = trio.Event()
+        self.flow()
+        self.send_error: Exception | None = None
+        self.receive_error: Exception | None = None
+        """Raised once: by the next call, or by one that is already waiting as soon as data come."""
+        self.close_error: Exception | None = None
+        self.ended_at = math.inf
+        """When it was half-closed."""
+        self.closed_at = math.inf
+
+    def stall(self) -> None:
+        """Let writing get nowhere, until `flow`."""
+        self._flow = trio.Event()
+
+    def flow(self) -> None:
+        """Let writing go on."""
+        self._flow.set()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write."""
+        await trio.lowlevel.checkpoint()
+        if self.send_error is not None:
+            raise self.send_error
+        await self._flow.wait()
+        await self._stream.send_all(data)
+        self.written += data
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Nobody asks."""
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        """Half-close."""
+        self.ended_at = trio.current_time()
+        await self._stream.send_eof()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Read."""
+        data = b"" if self.receive_error else await self._stream.receive_some(max_bytes)
+        error, self.receive_error = self.receive_error, None
+        if error is not None:
+            await trio.lowlevel.checkpoint()
+            raise error
+        self.taken += len(data)
+        return data
+
+    async def aclose(self) -> None:
+        """Close."""
+        self.closed_at = min(self.closed_at, trio.current_time())
+        try:
+            await self._stream.aclose()
+        finally:
+            if self.close_error is not None:
+                raise self.close_error
+
+
+@final
+class Doorstep(trio.abc.Listener[trio.abc.Stream]):
+    """A listener whose connections a test makes itself."""
+
+    def __init__(self) -> None:
+        """Listen."""
+        self._put, self._get = trio.open_memory_channel[trio.abc.Stream | OSError](math.inf)
+        self.closed = 0
+        """How often it was closed."""
+
+    def arrive(self, stream: trio.abc.Stream | OSError) -> None:
+        """Let somebody come, or let accepting fail."""
+        self._put.send_nowait(stream)
+
+    async def accept(self) -> trio.abc.Stream:
+        """The next one who came."""
+        arrived = await self._get.receive()
+        if isinstance(arrived, OSError):
+            raise arrived
+        return arrived
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        self.closed += 1
+        await self._get.aclose()
+
+
+def living() -> int:
+    """How many tasks there are."""
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+@asynccontextmanager
+async def serving(app: App) -> AsyncGenerator[Serving]:
+    """Serve `app`, and see that not one task is left when it has stopped."""
+    before = living()
+    async with serve(app) as served:
+        yield served
+    assert living() == before
+
+
+@asynccontextmanager
+async def wired(app: App, wire: Wire) -> AsyncGenerator[Peer]:
+    """Serve `app` to one connection, whose server's end is `wire`."""
+    listener = Doorstep()
+    before = living()
+    async with trio.open_nursery() as nursery:
+        await app.start(nursery, listeners=[listener])
+        listener.arrive(wire)
+        yield Peer(wire.far)
+        nursery.cancel_scope.cancel()
+    assert living() == before
+
+
+@final
+class Records(logging.Handler):
+    """What Seawall has logged."""
+
+    def __init__(self) -> None:
+        """Keep everything."""
+        super().__init__(logging.DEBUG)
+        self.found: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.found.append(record)
+
+    def lines(self, logger: str) -> list[str]:
+        """The messages of one logger, such as ``connection``."""
+        return [record.getMessage() for record in self.found if record.name == f"seawall.{logger}"]
+
+    @property
+    def ends(self) -> list[str]:
+        """What ended the connections, and how: the middle of their lines, such as ``handler returned, 1000 ''``."""
+        return [line.partition(": ")[2].partition(" after ")[0] for line in self.lines("connection")]
+
+
+@contextmanager
+def recorded() -> Generator[Records]:
+    """Keep what Seawall logs."""
+    logger, records = logging.getLogger("seawall"), Records()
+    level = logger.level
+    logger.addHandler(records)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(records)
+        logger.setLevel(level)

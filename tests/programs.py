@@ -1,0 +1,160 @@
+"""Programs of ours as processes of their own: what they print, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, final
+
+from attrs import define, field
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+#: Seconds in which anything that a test waits for has to happen, on a machine that is busy with others.
+PATIENCE: Final = 20.0
+
+
+@final
+@define(eq=False)
+class Output:
+    """What a program writes to one of its streams, read as it comes."""
+
+    text: str = ""
+    _changed: threading.Condition = field(init=False, factory=threading.Condition)
+    _ended: bool = field(init=False, default=False)
+
+    def follow(self, stream: IO[str]) -> None:
+        """Read `stream` to its end and close it; for a thread."""
+        with stream:
+            for line in stream:
+                with self._changed:
+                    self.text += line
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first place where `pattern` matches, as soon as there is one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or re.search(pattern, self.text), PATIENCE)
+        found = re.search(pattern, self.text)
+        assert found is not None, f"no {pattern!r} in:\n{self.text}"
+        return found
+
+
+@final
+@define(eq=False)
+class Program:
+    """A program that runs."""
+
+    process: subprocess.Popen[str]
+    stdout: Output = field(init=False, factory=Output)
+    stderr: Output = field(init=False, factory=Output)
+    _readers: list[threading.Thread] = field(init=False, factory=list[threading.Thread])
+
+    def __attrs_post_init__(self) -> None:
+        """Begin to read what it writes."""
+        for stream, output in ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr)):
+            assert stream is not None
+            self._readers.append(threading.Thread(target=output.follow, args=(stream,)))
+            self._readers[-1].start()
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended and all that it wrote is here."""
+        status = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return status
+
+
+@contextmanager
+def running(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[Program]:
+    """Run Python with `arguments`; whatever happens, the program is gone afterwards.
+
+    Args:
+      arguments: ``-m seawall demo``, or a file.
+      env: more variables.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    program = Program(process)
+    try:
+        yield program
+    finally:
+        # Told to stop first, because a process that is killed writes down no coverage.
+        if process.poll() is None:
+            process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+        program.wait()
+
+
+def run(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Run Python with `arguments` to its end: its exit status, stdout and stderr."""
+    with running(*arguments, env=env) as program:
+        return program.wait(), program.stdout.text, program.stderr.text
+
+
+@final
+@define
+class Demo:
+    """The demo, running."""
+
+    program: Program
+    page: str
+    echo: str
+    secure: str
+    valid_token: str = field(repr=False)
+    expired_token: str = field(repr=False)
+
+    @property
+    def echo_port(self) -> int:
+        """The port of page and echo."""
+        return _port(self.echo)
+
+    @property
+    def secure_port(self) -> int:
+        """The port of the session."""
+        return _port(self.secure)
+
+    @property
+    def origin(self) -> str:
+        """The origin of the page."""
+        return self.page.rstrip("/")
+
+
+def _port(url: str) -> int:
+    found = re.search(r":(\d+)/$", url)
+    assert found is not None, url
+    return int(found[1])
+
+
+@contextmanager
+def demo(*options: str) -> Generator[Demo]:
+    """Run ``python -m seawall demo`` on free ports."""
+    with running("-m", "seawall", "demo", "--echo-port", "0", "--secure-port", "0", *options) as program:
+        program.stdout.wait_for("Ctrl-C stops")
+        page, echo, secure = (program.stdout.wait_for(rf"{name} +(\S+)")[1] for name in ("Page", "Echo", "Secure"))
+        valid, expired = re.findall(r"^ *(ey\S+)$", program.stdout.text, re.MULTILINE)
+        yield Demo(program, page, echo, secure, valid, expired)

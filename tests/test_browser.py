@@ -1,0 +1,290 @@
+"""The demo's page in headless Chromium: a person's clicks, and what the page then shows.
+
+Skipped where there is no Chromium or no driver for it, but not on CI (``CI`` is set there), where that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias, cast
+
+import pytest
+from attrs import frozen
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.programs import PATIENCE, Demo, demo
+
+#: What keeps Chromium from calling home, and makes it start without a screen.
+FLAGS: Final = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,1100",
+)
+
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+#: One line of a log on the page: what happened, and its text.
+Line: TypeAlias = tuple[str, str]
+
+
+class Browser(Protocol):
+    """What is used of a driver; Selenium leaves half of it without types."""
+
+    def get(self, url: str) -> None:
+        """Open a page."""
+        ...
+
+    def find_element(self, by: str, value: str) -> WebElement:
+        """The first element that matches."""
+        ...
+
+    def find_elements(self, by: str, value: str) -> list[WebElement]:
+        """All elements that match."""
+        ...
+
+    def execute_script(self, script: str) -> object:
+        """Run JavaScript in the page."""
+        ...
+
+    def execute_cdp_cmd(self, cmd: str, cmd_args: dict[str, object]) -> object:
+        """Give a command of the Chrome DevTools Protocol."""
+        ...
+
+    def get_log(self, log_type: str) -> list[object]:
+        """What has been logged since the last call."""
+        ...
+
+    def save_screenshot(self, filename: str) -> bool:
+        """Write what is seen into a PNG file."""
+        ...
+
+
+def executable(*names: str) -> str:
+    """The first of `names` that is installed."""
+    for name in names:
+        if (found := shutil.which(name)) is not None:
+            return found
+    missing = f"{' or '.join(names)} is not installed: nobody has looked at the demo's page"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium with an empty profile."""
+    options = ChromeOptions()
+    options.binary_location = executable("chromium", "chromium-browser", "google-chrome")
+    for flag in FLAGS:
+        options.add_argument(flag)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # as root it starts in no other way
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    # Named, so that nothing is downloaded.
+    driver = Chrome(options=options, service=Service(executable("chromedriver")))
+    try:
+        yield cast("Browser", driver)
+    finally:
+        driver.quit()
+
+
+@frozen
+class Page:
+    """The demo's page, as a person sees it."""
+
+    chrome: Browser
+
+    def find(self, name: str) -> WebElement:
+        """The element with this id."""
+        return self.chrome.find_element(By.ID, name)
+
+    def click(self, name: str) -> None:
+        """Click on what has this id, as soon as that is possible."""
+        self.until(lambda: self.find(name).is_enabled(), f"{name} can be clicked")
+        self.find(name).click()
+
+    def choose(self, kind: str) -> None:
+        """Choose a kind of token."""
+        self.chrome.find_element(By.CSS_SELECTOR, f"label[for=kind-{kind}]").click()
+
+    def log(self, panel: str) -> list[Line]:
+        """What the log of a panel says; of a close, only code and reason."""
+        lines: list[Line] = []
+        for entry in self.chrome.find_elements(By.CSS_SELECTOR, f"#{panel}-log .entry"):
+            body = entry.find_element(By.CSS_SELECTOR, "strong, p:not(:has(strong))")
+            lines.append((entry.get_attribute("data-kind") or "", body.text))
+        return lines
+
+    def closes(self, panel: str) -> list[str]:
+        """The closes that a panel shows: code and reason."""
+        return [text for kind, text in self.log(panel) if kind == "close"]
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        """Wait until something is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def running(chrome: Browser) -> Iterator[Demo]:
+    """A demo whose sessions last two seconds; it starts after the browser, so that it need not if there is none."""
+    with demo("--session-seconds", "2") as started:
+        yield started
+
+
+@pytest.fixture
+def page(chrome: Browser, running: Demo) -> Iterator[Page]:
+    """The page, freshly loaded; what it wrote to the console must be nothing."""
+    chrome.get(running.page)
+    loaded = Page(chrome)
+    loaded.until(lambda: bool(loaded.find("secure-token").get_attribute("value")), "there is a token")
+    yield loaded
+    assert chrome.get_log("browser") == []
+
+
+def test_echo(page: Page, running: Demo) -> None:
+    """Connect, send by click and by Enter, disconnect: each frame is shown, and the code of the close."""
+    assert page.find("echo-address").text == running.echo
+    assert not page.find("echo-send").is_enabled()
+    page.click("echo-connect")
+    page.click("echo-send")
+    field = page.find("echo-text")
+    field.clear()
+    field.send_keys("Ahoy", Keys.ENTER)
+    page.until(lambda: len(page.log("echo")) == 5, "five entries")
+    page.click("echo-disconnect")
+    page.until(lambda: bool(page.closes("echo")), "closed")
+    assert page.log("echo") == [
+        ("open", "open"),
+        ("out", "Hello, sea!"),
+        ("in", "Server received: Hello, sea!"),
+        ("out", "Ahoy"),
+        ("in", "Server received: Ahoy"),
+        ("close", "1000 goodbye"),
+    ]
+    assert page.find("echo-state").text == "closed 1000"
+    assert not page.find("echo-send").is_enabled()
+    page.click("echo-clear")
+    assert page.log("echo") == []
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    """Connecting, sending and disconnecting by keys leaves the focus where the next key is of use."""
+    page.find("echo-connect").send_keys(Keys.ENTER)
+    page.until(lambda: page.find("echo-send").is_enabled(), "connected")
+    assert page.chrome.execute_script("return document.activeElement.id") == "echo-disconnect"
+    page.find("echo-text").send_keys("!", Keys.ENTER)
+    page.until(lambda: len(page.log("echo")) == 3, "echoed")
+    page.find("echo-disconnect").send_keys(Keys.SPACE)
+    page.until(lambda: page.closes("echo") == ["1000 goodbye"], "closed")
+    assert page.chrome.execute_script("return document.activeElement.id") == "echo-connect"
+
+
+def test_a_session_from_its_token_to_its_expiry(page: Page, running: Demo, tmp_path: Path) -> None:
+    """A valid token opens a session, which counts down and then ends with 3000; and again, with a fresh token."""
+    assert page.find("secure-address").text == running.secure
+    page.click("secure-connect")
+    page.click("secure-send")
+    page.until(lambda: page.find("secure-countdown").text.endswith(" s"), "counting down")
+    assert page.find("secure-label").text == "Session expires in"
+    assert page.find("secure-state").text == "open"
+    assert page.chrome.save_screenshot(str(tmp_path / "session.png"))
+    page.until(lambda: bool(page.closes("secure")), "the session expires")
+    opened, token, *rest = page.log("secure")
+    assert opened == ("open", "open")
+    assert token[1].startswith("eyJ")
+    assert rest == [
+        ("in", "Authenticated!"),
+        ("out", "Hello from inside!"),
+        ("in", "Server received: Hello from inside!"),
+        ("close", "3000 Token Expired"),
+    ]
+    assert page.find("secure-countdown").text == "expired"
+    assert "Unauthorized" in page.find("secure-log").text
+    assert page.chrome.save_screenshot(str(tmp_path / "expired.png"))
+    for picture in ("session", "expired"):
+        assert (tmp_path / f"{picture}.png").read_bytes().startswith(PNG)
+    page.click("secure-connect")
+    page.until(lambda: page.log("secure")[-1] == ("in", "Authenticated!"), "authenticated again")
+    page.click("secure-disconnect")
+    page.until(lambda: page.closes("secure") == ["3000 Token Expired", "1000 goodbye"], "closed by the visitor")
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("expired", "Token Expired"), ("garbage", "Invalid Token")])
+def test_a_refused_token(page: Page, kind: str, answer: str) -> None:
+    """The page shows the message that refuses, and the close code and reason that follow."""
+    page.choose(kind)
+    page.click("secure-connect")
+    page.until(lambda: bool(page.closes("secure")), "refused")
+    assert page.log("secure")[-2:] == [("in", answer), ("close", f"3000 {answer}")]
+    assert page.find("secure-state").text == "closed 3000"
+    assert page.find("secure-label").text == "No session"
+    assert page.find("secure-countdown").text == "refused"
+    assert not page.find("secure-send").is_enabled()
+
+
+def test_a_token_of_the_visitor(page: Page, running: Demo) -> None:
+    """The token that the demo has printed can be pasted, and its session is an hour long."""
+    page.choose("own")
+    page.find("secure-token").send_keys(running.valid_token)
+    assert page.find("secure-claims").text.startswith("Subject: visitor. Good until ")
+    page.click("secure-connect")
+    page.until(lambda: page.find("secure-countdown").text.startswith("59 min"), "an hour to go")
+    page.click("secure-disconnect")
+    page.until(lambda: page.closes("secure") == ["1000 goodbye"], "closed by the visitor")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits(page: Page, scheme: str, width: int) -> None:
+    """Nothing is wider than the screen, in a phone and on a desk, and the ground follows the visitor's colours."""
+    page.chrome.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    page.chrome.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    try:
+        assert page.chrome.execute_script("return innerWidth") == width
+        assert page.chrome.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        ground = page.chrome.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
+        assert (ground == "rgb(14, 21, 24)") == (scheme == "dark")
+    finally:
+        page.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {})
+
+
+def test_the_demo_stops_under_the_page(chrome: Browser) -> None:
+    """When the demo is stopped the page says so: 1001 on an open connection, and a note on the next attempt."""
+    with demo() as stopping:
+        chrome.get(stopping.page)
+        page = Page(chrome)
+        page.click("echo-connect")
+        page.click("echo-send")
+        page.until(lambda: len(page.log("echo")) == 3, "echoed")
+        stopping.program.process.terminate()
+        page.until(lambda: page.closes("echo") == ["1001 going away"], "told")
+        assert stopping.program.wait() == 0
+        page.click("secure-connect")
+        page.until(
+            lambda: page.log("secure")[-1:] == [("note", "The demo does not answer. Is it still running?")], "noted"
+        )
+        assert page.find("secure-connect").is_enabled()
+    chrome.get_log("browser")  # that the connection was refused

@@ -1,0 +1,133 @@
+"""The exceptions: the tree that the docstring draws, and what they carry."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+
+from seawall import errors
+from seawall.errors import (
+    AuthTimeout,
+    Disconnected,
+    Forbidden,
+    IdleTimeout,
+    LeaseExpired,
+    LifetimeReached,
+    LimitReached,
+    NoCredentials,
+    ProtocolViolation,
+    Refused,
+    SeawallError,
+    SlowConsumer,
+    TokenExpired,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from seawall.policy import DEFAULTS, Close, Context, Phase, Refuse
+
+NUMBERS = re.compile(r"(?:(\d{3}) · )?\b(\d{4})\b")
+
+
+def described() -> dict[str, tuple[str, str]]:
+    """Each class that the module docstring draws, with its parent and what is said about it."""
+    found: dict[str, tuple[str, str]] = {}
+    above: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        drawn = re.fullmatch(r"    ([│ ]*)(?:[├└]── )?([A-Z]\w+)(?: +(.*))?", line)
+        if drawn is None:
+            continue
+        indent, name, text = drawn.groups()
+        depth = 0 if name == "SeawallError" else len(indent) // 4 + 1
+        above[depth:] = [name]
+        found[name] = (above[depth - 1] if depth else "Exception", text or "")
+    return found
+
+
+def classes() -> dict[str, type[Exception]]:
+    """The classes that the module defines."""
+    return {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+
+def test_the_tree_in_the_docstring() -> None:
+    """The tree that is drawn is the tree that is defined."""
+    drawn = {name: parent for name, (parent, _) in described().items()}
+    assert drawn == {name: kind.__base__.__name__ for name, kind in classes().items() if kind.__base__ is not None}
+
+
+def test_the_numbers_in_the_docstring() -> None:
+    """The status and the close code that are drawn are those of the default policy."""
+    given: set[str] = set()
+    for name, (_, text) in described().items():
+        numbers = NUMBERS.match(text)
+        if numbers is None:
+            continue
+        given.add(name)
+        status, code = numbers.groups()
+        failure = classes()[name]()
+        before = DEFAULTS.decide(failure, Context(phase=Phase.GUARD, accepted=False)).verdict
+        after = DEFAULTS.decide(failure, Context(phase=Phase.TRANSPORT)).verdict
+        assert isinstance(after, Close)
+        assert after.code == int(code)
+        assert status is None or (isinstance(before, Refuse) and before.status == int(status))
+    named = {rule.type.__name__ for rule in DEFAULTS.rules}
+    assert given == named - {"ProtocolViolation"}  # which carries its own code
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Refused, "refused"),
+        (Unauthorized, "unauthorized"),
+        (NoCredentials, "no credentials"),
+        (TokenExpired, "token expired"),
+        (Forbidden, "forbidden"),
+        (TooManyRequests, "too many requests"),
+        (Unavailable, "unavailable"),
+    ],
+)
+def test_a_refusal_has_a_text_and_a_time(kind: type[Refused], text: str) -> None:
+    """Each refusal has its phrase, may have another text, and says when to come back."""
+    assert str(kind()) == text
+    assert kind().retry_after is None
+    other = kind("the log reads this", retry_after=2.5)
+    assert (str(other), other.retry_after) == ("the log reads this", 2.5)
+    assert str(kind("")) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (LimitReached, "limit reached"),
+        (AuthTimeout, "authentication timed out"),
+        (IdleTimeout, "idle too long"),
+        (LifetimeReached, "lifetime reached"),
+        (SlowConsumer, "slow consumer"),
+    ],
+)
+def test_a_limit_has_its_text(kind: type[LimitReached], text: str) -> None:
+    """Each deadline has its phrase."""
+    assert str(kind()) == text
+
+
+def test_what_the_others_carry() -> None:
+    """A violation has its close code, a disconnection names its connection, a lease just ends."""
+    violation = ProtocolViolation(1007, "bad text")
+    assert (violation.code, violation.reason, str(violation)) == (1007, "bad text", "1007 bad text")
+    assert (Disconnected("c7").connection, str(Disconnected("c7"))) == ("c7", "connection c7 is closed")
+    assert str(LeaseExpired()) == "lease expired"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Forbidden("x", retry_after=2.5), IdleTimeout(), LeaseExpired(), ProtocolViolation(1002, "x"), Disconnected("c7")],
+    ids=repr,
+)
+def test_errors_can_be_copied(error: SeawallError) -> None:
+    """An error survives pickling, as multiprocessing and some log handlers ask, with its text and its data."""
+    copied: object = pickle.loads(pickle.dumps(error))
+    assert type(copied) is type(error)
+    assert str(copied) == str(error)
+    assert vars(copied) == vars(error)

@@ -1,0 +1,416 @@
+"""`Sweeper`, `Life`, leases and lifespan values, alone and in virtual time."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from attrs import define, field
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall.errors import (
+    AuthTimeout,
+    ConfigurationError,
+    Forbidden,
+    IdleTimeout,
+    LeaseExpired,
+    LifetimeReached,
+    ProtocolViolation,
+    SeawallError,
+    SlowConsumer,
+    Unauthorized,
+)
+from seawall.life import Cause, Life, Outcome, Provided, Sweeper, Values, cause_of, until
+from seawall.limits import Limits
+
+DONE = Outcome(Cause.RETURNED, 1000)
+
+
+@define(eq=False)
+class Subject:
+    """A life, and what became of it."""
+
+    sweeper: Sweeper
+    limits: Limits = field(factory=Limits)
+    ends: list[tuple[float, Outcome, bool]] = field(factory=list[tuple[float, Outcome, bool]])
+    """When it ended, how, and whether its scope had been cancelled by then."""
+    due: list[tuple[float, type[SeawallError]]] = field(factory=list[tuple[float, type[SeawallError]]])
+    """When something ran out, and what."""
+    life: Life = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin."""
+        self.life = Life(self.limits, self.sweeper, on_end=self.on_end, on_due=self.on_due)
+
+    @property
+    def ran_out(self) -> list[tuple[float, type[SeawallError]]]:
+        """`due`, to the tenth of a second: leases are in Unix time, which is not virtual."""
+        return [(round(moment, 1), error) for moment, error in self.due]
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Remember."""
+        self.ends.append((trio.current_time(), outcome, self.life.scope.cancel_called))
+
+    def on_due(self, error: SeawallError) -> None:
+        """Remember, and end as a session does."""
+        self.due.append((trio.current_time(), type(error)))
+        self.life.end(Outcome(cause_of(error), 3008))
+
+
+@asynccontextmanager
+async def sweeping() -> AsyncGenerator[Sweeper]:
+    """A sweeper that runs."""
+    sweeper = Sweeper()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sweeper.run)
+        yield sweeper
+        nursery.cancel_scope.cancel()
+
+
+# The sweeper.
+
+
+async def test_lives_are_looked_at_exactly_when_due(autojump_clock: MockClock) -> None:
+    """A hundred lives with random limits each run out at their own moment, in one task."""
+    chance = random.Random(1)
+    async with sweeping() as sweeper:
+        seconds = [chance.uniform(0.001, 1000) for _ in range(100)]
+        subjects = [Subject(sweeper, Limits(lifetime=limit)) for limit in seconds]
+        for subject in subjects:
+            subject.life.open()
+        await trio.sleep(1001)
+        assert [subject.due for subject in subjects] == [[(limit, LifetimeReached)] for limit in seconds]
+        assert len(sweeper) == 0
+
+
+async def test_one_moment_for_many(autojump_clock: MockClock) -> None:
+    """Lives that are due together are all looked at."""
+    async with sweeping() as sweeper:
+        subjects = [Subject(sweeper, Limits(lifetime=10)) for _ in range(50)]
+        for subject in subjects:
+            subject.life.open()
+        await trio.sleep(10.001)
+        assert all(subject.due == [(10, LifetimeReached)] for subject in subjects)
+
+
+async def test_rearming_earlier_and_later(autojump_clock: MockClock) -> None:
+    """Only the last moment that was armed counts, be it earlier or later than the one before."""
+    async with sweeping() as sweeper:
+        early, late = Subject(sweeper), Subject(sweeper)
+        sweeper.arm(early.life, 100)
+        sweeper.arm(late.life, 50)
+        await trio.sleep(1)  # the sweeper sleeps until 50
+        early.life.lease(time.time() + 1000, None)
+        sweeper.arm(early.life, 10)
+        sweeper.arm(late.life, 75)
+        early.life.lease(time.time() + 9, None)
+        await trio.sleep(20)
+        assert [error for _, error in early.due] == [LeaseExpired]
+        assert early.due[0][0] == pytest.approx(10, abs=0.1)
+        assert not late.due
+        sweeper.arm(late.life, 75)  # the same again is nothing new
+        assert len(sweeper) == 1
+
+
+async def test_disarmed(autojump_clock: MockClock) -> None:
+    """A life that was disarmed is not looked at; twice is once."""
+    async with sweeping() as sweeper:
+        subject, other = Subject(sweeper, Limits(lifetime=10)), Subject(sweeper, Limits(lifetime=20))
+        subject.life.open()
+        other.life.open()
+        sweeper.disarm(subject.life)
+        sweeper.disarm(subject.life)
+        await trio.sleep(30)
+        assert not subject.due
+        assert other.due == [(20, LifetimeReached)]
+
+
+async def test_lives_that_came_and_went_leave_nothing(autojump_clock: MockClock) -> None:
+    """Ten thousand lives that ended long before they were due take no place among those that live."""
+    async with sweeping() as sweeper:
+        alive = [Subject(sweeper, Limits(lifetime=5000)) for _ in range(20)]
+        for subject in alive:
+            subject.life.open()
+        largest = 0
+        for _ in range(10_000):
+            passing = Subject(sweeper, Limits(lifetime=4000, idle_timeout=60))
+            passing.life.open()
+            passing.life.lease(time.time() + 3000, None)
+            passing.life.end(DONE)
+            largest = max(largest, len(sweeper))
+        assert largest <= 2 * (len(alive) + 1)
+        await trio.sleep(5000.5)
+        assert all(subject.due == [(5000, LifetimeReached)] for subject in alive)
+        assert len(sweeper) == 0
+
+
+async def test_stale_entries_pass(autojump_clock: MockClock) -> None:
+    """Entries that went stale, but were too few to be swept, are skipped when their time comes."""
+    async with sweeping() as sweeper:
+        subjects = [Subject(sweeper, Limits(lifetime=10 + number)) for number in range(10)]
+        for subject in subjects:
+            subject.life.open()
+        for subject in subjects[:4]:
+            subject.life.end(DONE)
+        assert len(sweeper) == 10
+        await trio.sleep(30)
+        assert len(sweeper) == 0
+        assert [subject.due for subject in subjects] == [[]] * 4 + [[(10 + n, LifetimeReached)] for n in range(4, 10)]
+
+
+async def test_a_sweeper_without_work(autojump_clock: MockClock) -> None:
+    """A sweeper with nothing to do sleeps, and takes up what comes then."""
+    async with sweeping() as sweeper:
+        await trio.sleep(1000)
+        subject = Subject(sweeper, Limits(lifetime=5))
+        subject.life.open()
+        await trio.sleep(6)
+        assert subject.due == [(1005, LifetimeReached)]
+
+
+# Deadlines.
+
+
+async def test_idle_time_counts_from_the_last_message(autojump_clock: MockClock) -> None:
+    """Each message puts the idle limit off; it runs out exactly so long after the last one."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper, Limits(idle_timeout=10))
+        await trio.sleep(100)
+        assert not subject.due
+        subject.life.open()
+        for _ in range(5):
+            await trio.sleep(9)
+            subject.life.touch()
+        await trio.sleep(20)
+        assert subject.due == [(100 + 45 + 10, IdleTimeout)]
+
+
+async def test_without_limits_nothing_runs_out(autojump_clock: MockClock) -> None:
+    """Idle limit and lifetime are off unless set, and cost the sweeper nothing."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+        subject.life.open()
+        subject.life.touch()
+        assert len(sweeper) == 0
+
+
+async def test_the_earliest_deadline_wins(autojump_clock: MockClock) -> None:
+    """Of lease, lifetime and idle limit the one that runs out first ends the life; of equals it is the lease."""
+    async with sweeping() as sweeper:
+        for limits, lease, expected in [
+            (Limits(lifetime=10, idle_timeout=20), 30, LifetimeReached),
+            (Limits(lifetime=20, idle_timeout=10), 30, IdleTimeout),
+            (Limits(lifetime=20, idle_timeout=30), 10, LeaseExpired),
+            (Limits(lifetime=10, idle_timeout=10), 10, LifetimeReached),
+        ]:
+            subject, start = Subject(sweeper, limits), trio.current_time()
+            subject.life.open()
+            subject.life.lease(time.time() + lease + 0.01, None)
+            await trio.sleep(40)
+            assert subject.ran_out == [(start + 10, expected)]
+
+
+async def test_the_first_of_several_leases_ends(autojump_clock: MockClock) -> None:
+    """With several leases the one that ends first ends the life."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+        subject.life.lease(time.time() + 20, None)
+        subject.life.lease(time.time() + 10, None)
+        subject.life.lease(math.inf, None)
+        await trio.sleep(30)
+        assert subject.ran_out == [(10, LeaseExpired)]
+
+
+async def test_renewing(autojump_clock: MockClock) -> None:
+    """A renewed lease ends when the new proof does; only the first lease that can be renewed is."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+        tokens: list[str] = []
+
+        async def renew(token: str) -> float:
+            await trio.lowlevel.checkpoint()
+            tokens.append(token)
+            return time.time() + 50
+
+        subject.life.lease(time.time() + 1000, None)
+        subject.life.lease(time.time() + 10, renew)
+        await trio.sleep(9)
+        await subject.life.renew("new")
+        assert tokens == ["new"]
+        await trio.sleep(100)
+        assert subject.ran_out == [(59, LeaseExpired)]
+
+
+async def test_renewing_to_an_earlier_end(autojump_clock: MockClock) -> None:
+    """A new proof may also end earlier, even at once."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+
+        async def renew(token: str) -> float:
+            await trio.lowlevel.checkpoint()
+            return time.time() - 1
+
+        subject.life.lease(time.time() + 1000, renew)
+        await subject.life.renew("old")
+        await wait_all_tasks_blocked()
+        assert subject.due == [(0, LeaseExpired)]
+
+
+async def test_renewing_too_late(autojump_clock: MockClock) -> None:
+    """A renewal that is decided when the life is already over raises, and revives nothing."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+
+        async def renew(token: str) -> float:
+            await trio.sleep(20)
+            return time.time() + 1000
+
+        subject.life.lease(time.time() + 10, renew)
+        with pytest.raises(LeaseExpired):
+            await subject.life.renew("slow")
+        assert [error for _, error in subject.due] == [LeaseExpired]
+        assert len(sweeper) == 0
+
+
+async def test_a_refused_renewal_changes_nothing(autojump_clock: MockClock) -> None:
+    """What the verifier raises comes out, and the lease ends when it would have."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+
+        async def renew(token: str) -> float:
+            await trio.lowlevel.checkpoint()
+            raise Unauthorized
+
+        subject.life.lease(time.time() + 10, renew)
+        with pytest.raises(Unauthorized):
+            await subject.life.renew("bad")
+        await trio.sleep(20)
+        assert subject.ran_out == [(10, LeaseExpired)]
+
+
+async def test_nothing_to_renew() -> None:
+    """Without a lease that can be renewed the call is a mistake of the program's."""
+    subject = Subject(Sweeper())
+    subject.life.lease(time.time() + 10, None)
+    with pytest.raises(ConfigurationError, match="put bearer"):
+        await subject.life.renew("token")
+
+
+async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:
+    """A moment in Unix time is as far away on Trio's clock."""
+    assert until(time.time() + 100) == pytest.approx(trio.current_time() + 100, abs=0.1)
+    assert until(time.time() - 100) == pytest.approx(trio.current_time() - 100, abs=0.1)
+
+
+# The end.
+
+
+async def test_the_first_end_wins(autojump_clock: MockClock) -> None:
+    """Only the first cause counts, and it is told before anything is cancelled."""
+    subject = Subject(Sweeper())
+    other = Outcome(Cause.FAILED, 1011)
+    subject.life.end(DONE)
+    subject.life.end(other)
+    assert subject.life.outcome is DONE
+    assert subject.ends == [(0, DONE, False)]
+    assert subject.life.scope.cancel_called
+
+
+async def test_an_end_within_the_end(autojump_clock: MockClock) -> None:
+    """What `on_end` itself sets off cannot end the life again."""
+    ends: list[Outcome] = []
+
+    def on_end(outcome: Outcome) -> None:
+        ends.append(outcome)
+        life.end(Outcome(Cause.FAILED, 1011))
+
+    life = Life(Limits(), Sweeper(), on_end=on_end, on_due=lambda error: None)
+    life.end(DONE)
+    assert ends == [DONE]
+
+
+async def test_what_is_over_does_not_run_out(autojump_clock: MockClock) -> None:
+    """No deadline is armed, and none reported, after the end."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper, Limits(lifetime=10))
+        subject.life.end(DONE)
+        subject.life.open()
+        subject.life.lease(time.time() + 1, None)
+        subject.life.check(math.inf)
+        assert len(sweeper) == 0
+        assert not subject.due
+
+
+async def test_grace(autojump_clock: MockClock) -> None:
+    """With grace the scope goes on for exactly so long."""
+    subject = Subject(Sweeper())
+    with subject.life.scope:
+        subject.life.end(DONE, grace=1.5)
+        await trio.sleep_forever()
+    assert trio.current_time() == 1.5
+    assert subject.life.scope.cancelled_caught
+
+
+async def test_grace_can_be_extended_but_not_for_ever(autojump_clock: MockClock) -> None:
+    """Each extension counts from its own moment; ``drain_timeout`` after the end it is over whatever came."""
+    subject = Subject(Sweeper(), Limits(drain_timeout=6))
+    await trio.sleep(100)
+    with subject.life.scope:
+        subject.life.end(DONE, grace=1)
+        for _ in range(100):
+            await trio.sleep(0.75)
+            subject.life.extend(1)
+    assert trio.current_time() == 106
+
+
+async def test_no_more_grace(autojump_clock: MockClock) -> None:
+    """An extension by nothing cancels at once."""
+    subject = Subject(Sweeper())
+    with subject.life.scope:
+        subject.life.end(DONE, grace=1)
+        await trio.sleep(0.5)
+        subject.life.extend(0)
+        await trio.sleep_forever()
+    assert trio.current_time() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        (LeaseExpired(), Cause.LEASE_EXPIRED),
+        (IdleTimeout(), Cause.IDLE),
+        (LifetimeReached(), Cause.LIFETIME),
+        (SlowConsumer(), Cause.SLOW_CONSUMER),
+        (ProtocolViolation(1002, "x"), Cause.VIOLATION),
+        (Forbidden(), Cause.REFUSED),
+        (AuthTimeout(), Cause.REFUSED),
+        (ValueError(), Cause.FAILED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_causes(failure: Exception, cause: Cause) -> None:
+    """Each failure stands for one cause."""
+    assert cause_of(failure) is cause
+
+
+# Lifespan values.
+
+
+def test_values() -> None:
+    """A handle gives what the app stored for it; a handle of another app is a mistake that names the function."""
+
+    @asynccontextmanager
+    async def database() -> AsyncGenerator[str]:
+        yield "rows"
+
+    ours, theirs = Provided(database, "database"), Provided(database, "database")
+    values = Values({ours: "rows"})
+    assert values.get(ours) == "rows"
+    with pytest.raises(ConfigurationError, match=r"put @app.lifespan over database\(\)"):
+        values.get(theirs)
+    assert "object at" not in repr(ours)

@@ -1,0 +1,201 @@
+"""Origins: which pages a browser may connect from."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seawall.errors import ConfigurationError
+from seawall.guards.origins import OriginCheck, Origins, any_origin, same_origin
+from seawall.handshake import Handshake
+
+
+def asked(origin: str | None, host: str = "chat.example", *, secure: bool = False) -> Handshake:
+    """A handshake from a page of this origin."""
+    headers = () if origin is None else (("origin", origin),)
+    return Handshake(path="/", host=host, key="x", headers=headers, peer="memory", secure=secure)
+
+
+def admits(origins: Origins, origin: str | None, host: str = "chat.example") -> bool:
+    """Whether the rule lets the page in."""
+    return OriginCheck.parse(origins).admits(asked(origin, host))
+
+
+SAME = [
+    # The plain cases: page and server on one address.
+    ("http://chat.example", "chat.example"),
+    ("http://chat.example:8765", "chat.example:8765"),
+    ("http://127.0.0.1:8765", "127.0.0.1:8765"),
+    ("http://localhost:8765", "localhost:8765"),
+    # TLS that ends at a proxy, or here: the scheme does not count.
+    ("https://chat.example", "chat.example"),
+    ("https://chat.example:8443", "chat.example:8443"),
+    # Default ports may be there or not.
+    ("http://chat.example", "chat.example:80"),
+    ("https://chat.example", "chat.example:443"),
+    ("http://chat.example:80", "chat.example"),
+    ("https://chat.example:443", "chat.example"),
+    ("https://chat.example:443", "chat.example:443"),
+    # Case does not count.
+    ("HTTPS://Chat.Example", "chat.EXAMPLE"),
+    # IPv6.
+    ("http://[::1]:8765", "[::1]:8765"),
+    ("http://[::1]", "[::1]"),
+    ("https://[2001:db8::1]", "[2001:DB8::1]:443"),
+    # Names that are legal, if odd.
+    ("http://xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ("http://my_box", "my_box"),
+]
+
+OTHER = [
+    ("http://evil.example", "chat.example"),
+    ("http://chat.example.evil.example", "chat.example"),
+    ("http://evil-chat.example", "chat.example"),
+    ("http://sub.chat.example", "chat.example"),
+    ("http://chat.exampl", "chat.example"),
+    # Another port is another origin.
+    ("http://chat.example:8080", "chat.example"),
+    ("http://chat.example", "chat.example:8080"),
+    ("http://chat.example:8080", "chat.example:8081"),
+    ("http://chat.example", "chat.example:443"),
+    ("https://chat.example", "chat.example:80"),
+    ("http://[::1]:1", "[::1]:2"),
+    ("http://[::1]", "[::2]"),
+    # What is no origin of a page.
+    ("null", "chat.example"),
+    ("null", "null"),
+    ("", "chat.example"),
+    ("", ""),
+    ("chat.example", "chat.example"),
+    ("//chat.example", "chat.example"),
+    ("file://", ""),
+    ("file://chat.example", "chat.example"),
+    ("chrome-extension://abcdefghijklmnop", "abcdefghijklmnop"),
+    ("data:text/html,chat.example", "chat.example"),
+    # What only looks like ours.
+    ("http://chat.example@evil.example", "chat.example"),
+    ("http://evil.example@chat.example", "chat.example"),
+    ("http://user:pass@chat.example", "chat.example"),
+    ("http://chat.example/", "chat.example"),
+    ("http://chat.example/path", "chat.example"),
+    ("http://chat.example?x", "chat.example"),
+    ("http://chat.example#x", "chat.example"),
+    ("http://chat.example:", "chat.example"),
+    ("http://chat.example:80:80", "chat.example"),
+    ("http://chat.example:x", "chat.example"),
+    ("http://chat.example:\u0668\u0660", "chat.example"),
+    ("http://chat.example ", "chat.example"),
+    (" http://chat.example", "chat.example"),
+    ("http://chat.example\n", "chat.example"),
+    ("http://chat.example http://evil.example", "chat.example"),
+    ("http://chat.example, http://evil.example", "chat.example"),
+    ("http://chat.example.", "chat.example"),
+    ("http://ch\u0430t.example", "chat.example"),
+    ("http://\u212aelvin.example", "kelvin.example"),
+]
+
+
+@pytest.mark.parametrize(("origin", "host"), SAME)
+def test_the_same_origin(origin: str, host: str) -> None:
+    """Host and port alike, default ports and the scheme aside: the page is ours."""
+    assert admits(same_origin, origin, host)
+
+
+@pytest.mark.parametrize(("origin", "host"), OTHER)
+def test_another_origin(origin: str, host: str) -> None:
+    """Anything else is somebody else's page, or none."""
+    assert not admits(same_origin, origin, host)
+
+
+def test_whether_this_connection_is_tls_does_not_count() -> None:
+    """The page's scheme is the browser's; what reaches us may have passed a proxy."""
+    for secure in (False, True):
+        for origin in ("http://chat.example", "https://chat.example"):
+            assert OriginCheck.parse(same_origin).admits(asked(origin, secure=secure))
+
+
+@pytest.mark.parametrize("origins", [same_origin, any_origin, [], ["https://chat.example"]], ids=repr)
+def test_no_origin_is_no_browser(origins: Origins) -> None:
+    """A request without an origin does not come from a page; it passes, whatever the rule."""
+    assert admits(origins, None)
+
+
+def test_any_origin() -> None:
+    """Every page, `null` and nonsense included."""
+    for origin in ("https://evil.example", "null", "", "\xff"):
+        assert admits(any_origin, origin)
+
+
+def test_listed_origins_match_exactly() -> None:
+    """Listed origins are compared as text, and replace the rule for our own."""
+    origins = ["https://chat.example", "http://localhost:3000", "app://desktop", "http://[::1]:3000"]
+    for origin in origins:
+        assert admits(origins, origin)
+    for origin in (
+        "http://chat.example",
+        "https://chat.example:8443",
+        "https://www.chat.example",
+        "https://chat.example.evil.example",
+        "https://CHAT.example",
+        "http://localhost",
+        "null",
+        "",
+        "http://chat.example",
+    ):
+        assert not admits(origins, origin)
+
+
+def test_an_empty_list() -> None:
+    """No page at all: the clients are programs."""
+    assert not admits([], "http://chat.example")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "*",
+        "null",
+        "chat.example",
+        "https://",
+        "https://chat.example/",
+        "https://chat.example/app",
+        "https://Chat.example",
+        "HTTPS://chat.example",
+        "https://*.chat.example",
+        "https://user@chat.example",
+        "https://chat.example?x",
+        "https://chat.example:",
+        "https://chat.example:123456",
+        "https://bücher.example",
+        "https://chat.example ",
+        "https://chat.example\n",
+    ],
+)
+def test_an_entry_that_no_browser_sends(origin: str) -> None:
+    """An entry that could never match fails when it is defined, with what to write."""
+    with pytest.raises(ConfigurationError, match=r"is not one that a browser sends: write scheme://host.*any_origin"):
+        OriginCheck.parse(["https://good.example", origin])
+
+
+@pytest.mark.parametrize("origin", ["http://a.example:80", "https://a.example:443", "ws://a:80", "wss://a:443"])
+def test_an_entry_with_its_default_port(origin: str) -> None:
+    """Browsers leave the default port out, so an entry that has it could never match."""
+    with pytest.raises(ConfigurationError, match="browsers leave out the default port; remove :"):
+        OriginCheck.parse([origin])
+
+
+@pytest.mark.parametrize("origins", ["https://chat.example", "*", ""])
+def test_one_string_is_not_a_list(origins: str) -> None:
+    """A string is a sequence of letters to Python; the remedy is shown."""
+    with pytest.raises(ConfigurationError, match="give a list, \\["):
+        OriginCheck.parse(origins)
+
+
+@given(st.text(), st.text())
+def test_only_a_web_page_of_our_host_gets_in(origin: str, host: str) -> None:
+    """Whatever the headers hold: nothing raises, and what gets in names the host."""
+    if admits(same_origin, origin, host):
+        assert origin.lower().startswith(("http://", "https://"))
+        assert host.lower().partition(":")[0].strip("[") in origin.lower()
