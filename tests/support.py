@@ -59,7 +59,9 @@ def request(path: str = "/echo", *extra: bytes, host: bytes = b"localhost") -> b
     return b"\r\n".join([*lines, b"", b""])
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = b"\x5a\x00\xff7") -> bytes:
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = b"\x5a\x00\xff7"
+) -> bytes:
     """One frame as a client sends it; without a `mask` it is one that no client may send."""
     size, marked = len(payload), 0 if mask is None else 0x80
     first = (0x80 if fin else 0) | rsv << 4 | opcode
@@ -183,7 +185,7 @@ class RawClient:
             if answer and found[-1].opcode == CLOSE:
                 await self.send(frame(CLOSE, found[-1].payload[:2]))
         took = trio.current_time() - started
-        self._let_go()
+        await self._let_go()
         assert took < within, f"it took {took:.2f} s"
         return found
 
@@ -200,7 +202,7 @@ class RawClient:
         while await self._more():
             self._buffer.clear()
         took = trio.current_time() - started
-        self._let_go()
+        await self._let_go()
         return took
 
     def finish(self) -> None:
@@ -213,8 +215,10 @@ class RawClient:
         assert self.socket is not None
         self.socket.close()
 
-    def _let_go(self) -> None:
-        if self.socket is not None:
+    async def _let_go(self) -> None:
+        if self.socket is None:
+            await trio.aclose_forcefully(self.stream)
+        else:
             self.socket.close()
 
     def reset(self) -> None:
@@ -253,6 +257,7 @@ def _authority() -> trustme.CA:
     return trustme.CA()
 
 
+@cache
 def server_context() -> ssl.SSLContext:
     """TLS for a server on this machine."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -260,6 +265,7 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
+@cache
 def client_context() -> ssl.SSLContext:
     """TLS for a client that trusts `server_context`."""
     context = ssl.create_default_context()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -36,8 +37,26 @@ from seawall import (
     public,
 )
 from seawall.testing import Closed, connect
-from tests.memory import BROKEN, PONG, TEXT, Peer, Records, Wire, close, frame, recorded, request, serving, text, wired
-from tests.memory import PING as PING_CODE
+from tests.memory import (
+    BROKEN,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Doorstep,
+    Peer,
+    Records,
+    Wire,
+    close,
+    frame,
+    frames,
+    living,
+    recorded,
+    request,
+    serving,
+    text,
+    wired,
+)
 
 Handler = Callable[[Connection[Anonymous]], Awaitable[None]]
 
@@ -371,7 +390,7 @@ async def test_traffic_puts_the_idle_limit_off(autojump_clock: MockClock) -> Non
         start = trio.current_time()
         for _ in range(3):
             await trio.sleep(3)
-            await peer.say(frame(PING_CODE))
+            await peer.say(frame(PING))
         assert await peer.closing() == (3008, "idle too long")
         assert trio.current_time() == start + 10
 
@@ -644,7 +663,7 @@ async def test_what_comes_with_the_handshake_is_delivered(autojump_clock: MockCl
 
     async with serving(app_of(hear)) as served:
         peer = Peer(served.open_stream())
-        await peer.open("/", early=text("one") + frame(PING_CODE, b"!") + text("two") + close(4000, "bye"))
+        await peer.open("/", early=text("one") + frame(PING, b"!") + text("two") + close(4000, "bye"))
         assert await peer.closing() == (4000, "bye")
         await peer.stream.aclose()
         await trio.sleep(2)
@@ -730,7 +749,7 @@ async def test_a_peer_that_talks_on(autojump_clock: MockClock) -> None:
         assert await peer.closing() == (1000, "")
         for _ in range(20):
             await trio.sleep(0.125)
-            await peer.say(text("and another thing"), frame(PING_CODE), frame(PONG))
+            await peer.say(text("and another thing"), frame(PING), frame(PONG))
         await peer.say(close(1000))
         assert await peer.rest() == b""
         assert wire.ended_at == 2.5
@@ -1080,7 +1099,7 @@ async def test_a_handler_that_does_not_receive(autojump_clock: MockClock) -> Non
     async with serving(app_of(sleep)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
-        await peer.say(*[text("x")] * 1000, frame(PING_CODE, b"!"))
+        await peer.say(*[text("x")] * 1000, frame(PING, b"!"))
         assert await peer.frame() == (PONG, b"!")
         await peer.say(close(4000))
         assert await peer.closing() == (4000, "")
@@ -1311,7 +1330,7 @@ async def test_a_binary_message_for_a_guard(autojump_clock: MockClock) -> None:
 
 
 async def test_resources_are_left_in_reverse_order(autojump_clock: MockClock) -> None:
-    """What guards enter is held until the connection is closed, then left in reverse order with the handler's failure."""
+    """What guards enter is left when the connection is closed, in reverse order, with the handler's failure."""
     story: list[str] = []
 
     @asynccontextmanager
@@ -1642,3 +1661,113 @@ async def test_the_auth_timeout_can_be_decided(autojump_clock: MockClock) -> Non
     async with connect(app_of(listen, door=hanging(accept=True), errors=errors), "/") as client:
         assert await client.wait_closed() == (4408, "too slow")
         await wait_all_tasks_blocked()
+
+
+# Everything at once.
+
+
+async def stumble(chance: random.Random) -> None:
+    """Let others go first, or some time pass."""
+    for _ in range(chance.randrange(6)):
+        await trio.lowlevel.checkpoint()
+    await trio.sleep(chance.choice([0, 0, 0, 0.5, 1, 2.5]))
+
+
+async def misbehave(chance: random.Random, peer: Peer) -> None:
+    """Be a peer that does anything at any time."""
+    said = [text("x"), text("x") * 50, frame(PING, b"!"), frame(PONG), close(), close(4000), BROKEN, b"\x81"]
+    try:
+        await peer.say(*chance.choice([[request()], [request(), text("early")], [request()[:30]]]))
+        for _ in range(chance.randrange(12)):
+            await stumble(chance)
+            await peer.say(chance.choice(said))
+        if chance.random() < 0.5:
+            await stumble(chance)
+            await peer.stream.aclose()
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+
+
+async def handle(chance: random.Random, conn: Connection[Anonymous]) -> None:
+    """Be a handler that does anything at any time."""
+    for _ in range(chance.randrange(10)):
+        await stumble(chance)
+        match chance.randrange(9):
+            case 0 | 1:
+                await conn.send("x" * chance.choice([1, 1000, 70_000]))
+            case 2:
+                conn.send_nowait("x")
+            case 3 | 4:
+                with trio.move_on_after(1):
+                    await conn.receive()
+            case 5:
+                conn.nursery.start_soon(conn.send, "from behind")
+            case 6:
+                conn.discard_input()
+            case 7:
+                await conn.aclose(4001)
+            case _:
+                raise Trouble
+
+
+@pytest.mark.parametrize("seed", range(150))
+async def test_whatever_happens(seed: int, autojump_clock: MockClock, records: Records) -> None:
+    """Whatever peer, handler, wire and server do: one end, one line, whole frames, one Close, nothing left behind."""
+    chance = random.Random(seed)
+    held = 0
+
+    @asynccontextmanager
+    async def resource() -> AsyncGenerator[None]:
+        nonlocal held
+        held += 1
+        try:
+            yield
+        finally:
+            held -= 1
+
+    @guard
+    async def hold(gate: Gate, proved: Anonymous) -> Anonymous:
+        await gate.enter(resource())
+        if chance.random() < 0.3:
+            await gate.accept()
+        await stumble(chance)
+        return proved
+
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await handle(chance, conn)
+
+    reports: list[ErrorReport] = []
+    limits = Limits(idle_timeout=chance.choice([None, 3]), lifetime=chance.choice([None, 7]), outbound_buffer=5000)
+    app = app_of(handler, door=hold, limits=limits, reports=reports)
+    wire, listener = Wire(), Doorstep()
+    before = living()
+    async with trio.open_nursery() as nursery:
+        server = await app.start(nursery, listeners=[listener])
+        listener.arrive(wire)
+        async with trio.open_nursery() as people:
+            people.start_soon(misbehave, chance, Peer(wire.far))
+            await stumble(chance)
+            match chance.randrange(6):
+                case 0:
+                    wire.stall()
+                case 1:
+                    people.start_soon(server.aclose)
+                case 2:
+                    nursery.cancel_scope.cancel()
+                case _:
+                    pass
+        await trio.sleep(40)
+        assert len(records.ends) == 1
+        nursery.cancel_scope.cancel()
+    assert living() == before
+    assert held == 0
+    assert len(records.ends) == 1
+    assert wire.closed_at <= trio.current_time()
+    assert {type(report.exception).__name__ for report in reports} <= {
+        *("Trouble", "WouldBlock", "EndOfChannel", "ProtocolViolation"),
+        *("IdleTimeout", "LifetimeReached", "SlowConsumer"),
+    }
+    head, _, rest = bytes(wire.written).partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 101 "):
+        opcodes = [found.opcode for found in frames(rest)]
+        assert CLOSE not in opcodes[:-1]

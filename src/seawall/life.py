@@ -179,6 +179,7 @@ class Sweeper:
         """How many entries are held, stale ones included."""
         return len(self._heap)
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Sleep until the next deadline, look, and again, until cancelled."""
         while True:

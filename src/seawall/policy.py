@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Generic, Protocol, TypeAlias, TypeVar, cast, final
+from typing import Generic, TypeAlias, TypeVar, cast, final
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -158,15 +158,8 @@ class Escalate:
 Verdict: TypeAlias = Refuse | Close | Reply[E] | Ignore | Escalate
 AnyVerdict: TypeAlias = Refuse | Close | Reply[Exception] | Ignore | Escalate
 
-
-class Decide(Protocol[E_contra]):
-    """Decides from the exception's own data. One that itself raises counts as an unexpected failure."""
-
-    def __call__(
-        self, exception: E_contra, context: Context, /
-    ) -> Refuse | Close | Reply[E_contra] | Ignore | Escalate:
-        """Return the verdict for `exception`."""
-        ...
+Decide: TypeAlias = Callable[[E, Context], Verdict[E]]
+"""Decides from the exception's own data. One that itself raises counts as an unexpected failure."""
 
 
 @final

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
+import trio
 from attrs import Attribute, field, frozen
 
 from seawall.connection import Connection
@@ -155,11 +156,13 @@ class Route(AnyRoute, Generic[P]):
         """What the look-up and the session need to know."""
         return self._entry
 
+    @trio.lowlevel.disable_ki_protection
     async def admit(self, gate: Gate, /) -> Enter:
         """Run the guards; what they refuse, they raise."""
         principal = await self.guard.admit(gate, Anonymous())
         arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
 
+        @trio.lowlevel.disable_ki_protection
         async def enter(opening: Opening) -> None:
             await self.handler(opening(principal), **arguments)
 

@@ -3,6 +3,10 @@
 `serve` itself only accepts; its sessions run in a child task under one shield. Whatever cancels `serve` therefore does
 not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper outlives
 every session.
+
+Their tasks are protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio then
+raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not protected, so
+that Ctrl-C can break one that loops.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from seawall.listening import Address, Listener, address_of, close_listener, pee
 from seawall.logs import server_log
 from seawall.service import Peer, Service
 from seawall.session import Session
+from seawall.wire.closing import abandon
 
 #: Errors of accept() that pass when somebody else lets go of something (as in trio.serve_listeners).
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -97,9 +102,10 @@ class Server:
         finally:
             server_log.info("stopped")
             self._finished.set()
-        if self._service.escalated:
-            raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)
+            if self._service.escalated:  # also in the place of a cancellation, during which it may have been raised
+                raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)
 
+    @trio.lowlevel.enable_ki_protection
     async def _host(self) -> None:
         """Hold the sessions, shielded, until `_stop`; then end them all and wait for them."""
         with trio.CancelScope(shield=True):
@@ -142,6 +148,7 @@ class Server:
                 for listener in listeners:
                     await close_listener(listener)
 
+    @trio.lowlevel.enable_ki_protection
     async def _accept(self, listener: Listener) -> None:
         exhausted = False
         while True:
@@ -163,11 +170,12 @@ class Server:
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
+    @trio.lowlevel.enable_ki_protection
     async def _run_session(self, stream: trio.abc.Stream) -> None:
         """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
         limit = self._service.limits.max_connections
         if self._stop.is_set() or self._count >= limit + SURPLUS:
-            await trio.aclose_forcefully(stream)
+            await abandon(stream)
             return
         peer = Peer(
             connection=f"c{next(self._names)}",

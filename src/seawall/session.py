@@ -93,6 +93,7 @@ class Session:
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
         if self._peer.surplus:
+            self._asked = True  # whatever it was
             self._refuse(refusal(503, "too many connections", headers=RETRY))
             return
         try:
@@ -184,18 +185,20 @@ class Session:
         )
         return gate, selected
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Run trio-websocket's reader; if it crashes, the peer is told without it."""
         try:
             await self._authority.run(task_status=task_status)
-        except Exception as crash:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._fail(crash, Phase.TRANSPORT)
+        except BaseException as crash:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
+            self._settle(crash, Phase.TRANSPORT)
 
+    @trio.lowlevel.enable_ki_protection
     async def _write(self, lane: Lane) -> None:
         """Run the lane's writer; if it crashes, nobody can be told."""
         try:
             await lane.run_writer()
-        except Exception as crash:  # noqa: BLE001 - as in `_read`
+        except Exception as crash:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
             lane.abort()
             self._fail(crash, Phase.TRANSPORT)
 
@@ -345,6 +348,7 @@ class Session:
                 lane.abort()  # an upgrade that is just being accepted must not follow the answer
         self._tasks.start_soon(self._close, outcome)
 
+    @trio.lowlevel.enable_ki_protection
     async def _close(self, outcome: Outcome) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:

@@ -1,0 +1,206 @@
+"""Routes that are right: the handler takes what the guard proves, or a base class of it, and is returned unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import assert_type
+
+import trio
+
+from seawall import (
+    Anonymous,
+    AnyRoute,
+    App,
+    Claims,
+    Close,
+    Connection,
+    ErrorPolicy,
+    Gate,
+    Limits,
+    Provided,
+    Route,
+    Server,
+    any_origin,
+    guard,
+    has_scope,
+    public,
+    same_origin,
+)
+from tests.typing.house import (
+    Admin,
+    Person,
+    Robot,
+    app,
+    for_admin,
+    for_anonymous,
+    for_claims,
+    for_claims_or_nobody,
+    for_object,
+    for_person,
+    for_person_in_room,
+    for_person_or_robot,
+    load_person,
+    member,
+    promote,
+    robot,
+)
+
+person = member >> load_person
+admin = person >> promote
+
+
+# As a decorator, over the whole chain at once.
+@app.route("/chat", guard=member >> has_scope("chat:write") >> load_person)
+async def chat(conn: Connection[Person]) -> None:
+    """Everything that a connection can do."""
+    assert_type(conn.principal, Person)
+    assert_type(conn.principal.name, str)
+    assert_type(conn.subprotocol, str | None)
+    assert_type(await conn.receive(), str | bytes)
+    async for message in conn:
+        assert_type(message, str | bytes)
+        await conn.send(message)
+    conn.send_nowait(b"")
+    conn.discard_input()
+    await conn.renew("token")
+    await conn.aclose(4000, "bye")
+    wider: Connection[object] = conn
+    await for_object(wider)
+
+
+@app.route("/rooms/{room}/{floor:int}", guard=person)
+async def room(conn: Connection[Person], room: str, *, floor: int) -> None:
+    """Path parameters are the handler's own business."""
+
+
+# What comes back is the handler, with its own parameters.
+plain = app.route("/a", guard=person)(for_person)
+assert_type(plain, Callable[[Connection[Person]], Awaitable[None]])
+placed = app.route("/b/{room}", guard=person)(for_person_in_room)
+
+
+async def still_a_function(conn: Connection[Person]) -> None:
+    """The parameters behind the connection are kept."""
+    await plain(conn)
+    await placed(conn, "lobby", floor=1)
+    await chat(conn)
+
+
+# A handler for a base class of what is proved.
+app.route("/c", guard=admin)(for_person)
+app.route("/d", guard=admin)(for_object)
+app.route("/e", guard=person)(for_person_or_robot)
+app.route("/f", guard=robot)(for_person_or_robot)
+app.route("/g", guard=person | robot)(for_person_or_robot)
+app.route("/h", guard=admin | robot)(for_person_or_robot)
+app.route("/i", guard=member | public)(for_claims_or_nobody)
+app.route("/j", guard=public)(for_claims_or_nobody)
+app.route("/k", guard=public)(for_anonymous)
+
+
+# Methods and callable instances.
+class Chat:
+    """A handler with a state of its own."""
+
+    async def __call__(self, conn: Connection[Person], room: str) -> None:
+        """Make instances handlers."""
+
+    async def method(self, conn: Connection[Person], room: str) -> None:
+        """Be a handler."""
+
+    @staticmethod
+    async def static(conn: Connection[Person], room: str) -> None:
+        """Be a handler."""
+
+
+app.route("/l/{room}", guard=person)(Chat())
+app.route("/m/{room}", guard=person)(Chat().method)
+app.route("/n/{room}", guard=person)(Chat.static)
+
+# As values, of different principals, in one table.
+table: list[AnyRoute] = [
+    Route(path="/o", guard=person, handler=for_person),
+    Route(path="/p", guard=public, handler=for_anonymous),
+    Route(path="/q", guard=admin, handler=for_admin, limits={"idle_timeout": None, "auth_timeout": 2}),
+    Route(path="/r/{room}", guard=person, handler=for_person_in_room),
+    Route(path="/s/{room}", guard=person, handler=Chat()),
+]
+app.add(*table)
+assert_type(Route(path="/t", guard=person, handler=for_person), Route[Person])
+assert_type(Route(path="/u", guard=member, handler=for_claims), Route[Claims])
+
+# Everything that a route and an app can be told.
+app.route(
+    "/v",
+    guard=public,
+    errors=ErrorPolicy().on(OSError, Close(4000)),
+    limits={"lifetime": 3600, "idle_timeout": None},
+    subprotocols=["chat.v1"],
+    origins=["https://chat.example"],
+    name="v",
+)(for_anonymous)
+App(origins=any_origin, errors=ErrorPolicy(), limits=Limits(idle_timeout=60))
+App(origins=same_origin, report=lambda report: None)
+App(origins=("https://chat.example",))
+app.page("/", "text")
+app.page("/", b"bytes", media_type="text/plain")
+
+
+# Lifespan values.
+@app.lifespan
+@asynccontextmanager
+async def database() -> AsyncGenerator[Person]:
+    """Provide a value."""
+    yield Person()
+
+
+@app.lifespan
+@asynccontextmanager  # pyright: ignore[reportDeprecated]  # still written everywhere
+async def cache() -> AsyncIterator[dict[str, int]]:
+    """Provide another one, in the older spelling."""
+    yield {}
+
+
+assert_type(database, Provided[Person])
+assert_type(cache, Provided[dict[str, int]])
+
+
+@guard
+async def with_values(gate: Gate, proved: Anonymous) -> Person:
+    """Read a value at the door."""
+    assert_type(gate.provided(cache), dict[str, int])
+    assert_type(await gate.enter(trio.open_nursery()), trio.Nursery)
+    assert_type(await gate.receive_text(), str)
+    return gate.provided(database)
+
+
+async def reads(conn: Connection[object]) -> None:
+    """Read a value in a handler."""
+    assert_type(conn.provided(database), Person)
+    assert_type(conn.provided(cache)["key"], int)
+    assert_type(conn.nursery, trio.Nursery)
+
+
+# Serving.
+async def embedded() -> None:
+    """Both ways to serve in a nursery."""
+    async with trio.open_nursery() as nursery:
+        server = await app.start(nursery, host="127.0.0.1", port=0)
+        assert_type(server, Server)
+        again: Server = await nursery.start(partial(app.serve, port=0))
+        await again.aclose()
+
+
+def narrowed(principal: Person | Robot) -> str:
+    """A union can be told apart."""
+    if isinstance(principal, Person):
+        return principal.name
+    assert_type(principal, Robot)
+    return ""
+
+
+def is_admin(conn: Connection[Admin]) -> Connection[Person]:
+    """A connection of an admin is one of a person."""
+    return conn
