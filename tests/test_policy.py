@@ -79,9 +79,6 @@ def verdict_of(policy: ErrorPolicy, exception: Exception, context: Context = HAN
     return policy.decide(exception, context).verdict
 
 
-# The built-in defaults.
-
-
 @pytest.mark.parametrize(
     ("exception", "before", "after"),
     [
@@ -153,9 +150,6 @@ def test_a_resource_that_fails_before_the_upgrade_is_refused_by_the_rule() -> No
     context = Context(phase=Phase.BACKGROUND, accepted=False)
     assert verdict_of(policy, Broken(), context) == Refuse(503, "no database")
     assert verdict_of(policy, Unavailable(), context) == Refuse(503)
-
-
-# Which rule decides.
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
@@ -239,9 +233,6 @@ def test_a_policy_is_a_value() -> None:
     assert one == empty.on(Broken, Close(4001))
     assert hash(one) == hash(empty.on(Broken, Close(4001)))
     assert one != empty.on(Broken, Close(4002))
-
-
-# Callables.
 
 
 def test_a_callable_decides_from_the_exception_and_the_context() -> None:
@@ -339,9 +330,6 @@ def test_a_callable_that_interrupts() -> None:
         ErrorPolicy().on(Broken, interrupt).decide(Broken(), HANDLER)
 
 
-# Groups.
-
-
 def nest(exception: Exception, depth: int) -> Exception:
     """The exception, in `depth` groups."""
     for level in range(depth):
@@ -431,9 +419,6 @@ def test_of_equal_verdicts_the_same_leaf_acts() -> None:
     assert isinstance(chosen[0].exception, IndexError)
 
 
-# What an error never is.
-
-
 def test_an_error_is_never_1000() -> None:
     """No rule can make an error look like an ordinary end."""
     with pytest.raises(ConfigurationError, match=r"Close\(1000\).*an error is never 1000.*give 4000-4999"):
@@ -521,9 +506,6 @@ def test_types_that_no_policy_decides(kind: type[Exception]) -> None:
     """What is no Exception, or is a group, cannot have a rule."""
     with pytest.raises(ConfigurationError, match=rf"ErrorPolicy\.on\({kind.__name__}\): name a subclass of Exception"):
         ErrorPolicy().on(kind, Close(4000))
-
-
-# What a policy never gets to see.
 
 
 async def cancelled() -> trio.Cancelled:

@@ -38,9 +38,6 @@ def defined(path: str, handler: Callable[..., Awaitable[None]], door: Guard[Anon
     App().route(path, guard=door)(handler)
 
 
-# Mistakes.
-
-
 MISTAKES: list[tuple[str, Callable[..., Awaitable[None]], str]] = [  # type: ignore[explicit-any]  # as above
     ("/echo/{room}", echo, r"has \{room\}, but neither the handler nor a guard takes it; add a parameter `room: str`"),
     ("/rooms", in_room, r"takes 'room', which the path '/rooms' does not have; add \{room\} to the path"),
@@ -250,9 +247,6 @@ def test_a_route_that_was_refused_is_not_there() -> None:
     with pytest.raises(ConfigurationError):
         app.route("/", guard=public, limits={"auth_timeout": 0})(echo)
     app.route("/", guard=public)(echo)
-
-
-# What a good one does.
 
 
 async def test_the_decorator_returns_the_function() -> None:

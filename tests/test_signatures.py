@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
@@ -161,6 +162,27 @@ async def shapes(
     checkers: OnlyForCheckers,
 ) -> None:
     """Take one parameter for each form of annotation."""
+
+
+def test_annotations_that_are_no_text() -> None:
+    """Without the import from __future__ they are there as they are."""
+
+    async def handler(conn: object, room: str) -> None:
+        pass
+
+    handler.__annotations__["room"] = UUID
+    assert [parameter.annotation for parameter in taken(handler, leading=1)] == [UUID]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="a name that is not there is an error of the definition")
+def test_annotations_that_nobody_has_evaluated() -> None:
+    """From Python 3.14 on they are evaluated when they are asked for; a name for type checkers only stays open."""
+    namespace: dict[str, AnyFunction] = {}
+    exec("async def handler(conn: Unknown, room: OnlyForCheckers, key: int) -> None: ...", namespace)
+    room, key = taken(namespace["handler"], leading=1)
+    compare("/{room}/{key:int}", {"room": str, "key": int}, (room, key))
+    with pytest.raises(ConfigurationError, match="'key' is annotated int"):
+        compare("/{room}/{key}", {"room": str, "key": str}, (room, key))
 
 
 OFFERED = ["alias", "union", "annotated", "anything", "checkers"]

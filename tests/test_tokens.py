@@ -59,9 +59,6 @@ def refused(token: str, by: TokenVerifier = verifier) -> Unauthorized:
     return caught.value
 
 
-# What is good.
-
-
 def test_a_good_token() -> None:
     """Every registered claim is read, dates as floats, the audience as a tuple, the scopes as a set."""
     payload = good(iat=NOW - 5, nbf=NOW - 5, jti="t1", scope="chat:read chat:write", room=7)
@@ -120,9 +117,6 @@ def test_a_secret_of_bytes() -> None:
     """A secret is text or bytes."""
     one = TokenVerifier(keys=SECRET.encode(), algorithms=["HS256"], audience="chat", issuer="https://id.example")
     assert one.verify(sign(good())).subject == "ann"
-
-
-# The algorithm (RFC 8725, sections 3.1 and 3.2).
 
 
 @pytest.mark.parametrize(
@@ -197,9 +191,6 @@ def test_headers_that_cannot_be_obeyed(header: dict[str, object]) -> None:
 def test_headers_that_do_not_count(header: dict[str, object]) -> None:
     """A token cannot bring its own key, nor say where to fetch one (RFC 8725, section 3.10)."""
     assert verifier.verify(sign(good(), header)).subject == "ann"
-
-
-# The claims.
 
 
 @pytest.mark.parametrize("name", ["exp", "aud", "iss"])
@@ -355,9 +346,6 @@ def test_the_type_of_a_token(wanted: str | None, typ: object, fits: bool) -> Non
         refused(token, one)
 
 
-# The bytes.
-
-
 def test_a_token_that_is_too_long_is_not_read() -> None:
     """Above 8 KiB nothing is decoded: the refusal costs nothing and says so."""
     token = sign(good(pad="x" * MAX_TOKEN))
@@ -475,9 +463,6 @@ def test_any_change_to_a_token_is_unauthorized(data: st.DataObject) -> None:
     assert claims == verifier.verify(token)
 
 
-# Mistakes of the program.
-
-
 @pytest.mark.parametrize(("algorithm", "size"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
 def test_a_secret_that_is_too_short(algorithm: Algorithm, size: int) -> None:
     """A secret is at least as long as the hash (RFC 7518, section 3.2); the error has the remedy, not the secret."""
@@ -542,9 +527,6 @@ def test_a_public_key_as_a_secret() -> None:
     with pytest.raises(ConfigurationError, match="a key of another kind") as caught:
         TokenVerifier(keys=pem, algorithms=["HS256"], audience="a", issuer="b")
     assert "MFkw" not in "".join(traceback.format_exception(caught.value))
-
-
-# Secrets stay secret.
 
 
 def test_the_secret_is_in_no_text(caplog: pytest.LogCaptureFixture) -> None:

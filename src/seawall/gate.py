@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, final
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from seawall.errors import Disconnected, Unauthorized
 from seawall.groups import without
@@ -16,6 +16,7 @@ from seawall.handshake import Handshake
 from seawall.life import Life, Provided, Renew, Values
 from seawall.paths import Parameter
 from seawall.policy import Phase
+from seawall.wire.authority import Authority
 from seawall.wire.lane import Lane
 
 T = TypeVar("T")
@@ -95,11 +96,13 @@ class SessionGate(Gate):
     asked: Handshake
     arguments: Mapping[str, Parameter]
     connection: str
+    subprotocol: str | None
+    """The one that is selected, if any."""
     values: Values
     life: Life
     lane: Lane
+    authority: Authority
     resources: Resources
-    upgrade: Callable[[], Awaitable[None]] = field(repr=False)
 
     @property
     def handshake(self) -> Handshake:
@@ -125,8 +128,14 @@ class SessionGate(Gate):
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
-        if not self.lane.opened:
-            await self.upgrade()
+        if self.lane.opened:
+            return
+        if self.life.outcome is not None:
+            raise Disconnected(self.connection)
+        try:
+            await self.authority.accept(self.subprotocol)
+        except trio.BrokenResourceError:
+            raise Disconnected(self.connection) from None
 
     async def receive_text(self) -> str:
         """The next message, if it is text."""

@@ -69,15 +69,15 @@ async def open_listeners(where: Listen) -> list[Listener]:
     """
     found: list[Listener] = list(where.get("listeners", ()))
     path = where.get("unix")
-    if "host" in where or "port" in where or "ssl_context" in where or not (found or path):
-        found.extend(await _open_tcp(where))
-    if path is not None:
-        try:
+    try:
+        if "host" in where or "port" in where or "ssl_context" in where or not (found or path):
+            found.extend(await _open_tcp(where))
+        if path is not None:
             found.append(_open_unix(os.fspath(path)))
-        except ConfigurationError:
-            for listener in found:
-                await listener.aclose()
-            raise
+    except ConfigurationError:
+        for listener in found:
+            await listener.aclose()
+        raise
     return found
 
 
@@ -118,6 +118,7 @@ def _remove_abandoned(path: str) -> None:
     """Remove a socket that a process which is gone has left behind; leave anything else alone."""
     if Path(path).is_socket():
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # somebody who is there, but busy, would let us wait
             try:
                 probe.connect(path)
             except ConnectionRefusedError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Generic, TypeAlias, TypeVar, cast, final
+from typing import Generic, TypeAlias, TypeVar, assert_never, cast, final
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -343,6 +343,8 @@ def _gravity(verdict: AnyVerdict) -> tuple[int, int, str]:
             return (2, 0, "")
         case Ignore():
             return (3, 0, "")
+        case _:
+            assert_never(verdict)
 
 
 def _broken_protocol(violation: ProtocolViolation, context: Context) -> Close:

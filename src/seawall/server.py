@@ -4,9 +4,9 @@
 not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper outlives
 every session.
 
-Their tasks are protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio then
-raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not protected, so
-that Ctrl-C can break one that loops.
+Their tasks are protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
+then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not
+protected, so that Ctrl-C can break one that loops.
 """
 
 from __future__ import annotations

@@ -78,9 +78,8 @@ class Session:
                 self._tasks.cancel_scope.cancel()
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
-        finally:
-            await abandon(self._stream)
-            self._log()
+        await abandon(self._stream)
+        self._log()
 
     async def _live(self) -> None:
         try:
@@ -138,7 +137,7 @@ class Session:
         if not (entry.origins or self._service.origins).admits(asked):
             self._refuse(refusal(403, "origin not allowed"))
             return
-        gate, selected = await self._open_gate(entry, params, asked)
+        gate = await self._open_gate(entry, params, asked)
         enter = await self._pass_guards(route, gate)
         if enter is None:
             return
@@ -148,11 +147,9 @@ class Session:
             return
         self._life.open()
         self._handling = True
-        await self._handle(enter, gate, selected)
+        await self._handle(enter, gate)
 
-    async def _open_gate(
-        self, entry: RouteEntry, params: Mapping[str, Parameter], asked: Handshake
-    ) -> tuple[SessionGate, str | None]:
+    async def _open_gate(self, entry: RouteEntry, params: Mapping[str, Parameter], asked: Handshake) -> SessionGate:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
         selected = next((name for name in asked.subprotocols if name in entry.subprotocols), None)
@@ -164,32 +161,24 @@ class Session:
         self._tasks.start_soon(self._write, lane)
         with trio.CancelScope(shield=True):  # nothing in here waits for the peer, but our answer waits for the reader
             await self._tasks.start(self._read)
-
-        async def upgrade() -> None:
-            if self._life.outcome is not None:
-                raise Disconnected(self._peer.connection)
-            try:
-                await self._authority.accept(selected)
-            except trio.BrokenResourceError:
-                raise Disconnected(self._peer.connection) from None
-
-        gate = SessionGate(
+        return SessionGate(
             asked=asked,
             arguments=params,
             connection=self._peer.connection,
+            subprotocol=selected,
             values=self._service.values,
             life=self._life,
             lane=lane,
+            authority=self._authority,
             resources=self._resources,
-            upgrade=upgrade,
         )
-        return gate, selected
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _read(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - the authority calls it
         """Run trio-websocket's reader; if it crashes, the peer is told without it."""
         try:
             await self._authority.run(task_status=task_status)
+            self._on_wire_end(PeerVanished())  # a reader that cannot write leaves early: nobody else reads the socket
         except BaseException as crash:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
             self._settle(crash, Phase.TRANSPORT)
 
@@ -213,14 +202,14 @@ class Session:
             self._fail(AuthTimeout(), Phase.GUARD)
         return None
 
-    async def _handle(self, enter: Enter, gate: SessionGate, selected: str | None) -> None:
+    async def _handle(self, enter: Enter, gate: SessionGate) -> None:
         """Run the handler, and what it starts in ``conn.nursery``, to their end."""
         phase = Phase.BACKGROUND
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
 
                 def opening(principal: P) -> Connection[P]:
-                    return self._connection(principal, gate, selected, nursery)
+                    return self._connection(principal, gate, nursery)
 
                 try:
                     await enter(opening)
@@ -233,14 +222,12 @@ class Session:
             drained = self._service.draining.is_set()
             self._life.end(Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000))
 
-    def _connection(
-        self, principal: P, gate: SessionGate, selected: str | None, nursery: trio.Nursery
-    ) -> Connection[P]:
+    def _connection(self, principal: P, gate: SessionGate, nursery: trio.Nursery) -> Connection[P]:
         return Connection(
             principal=principal,
             handshake=gate.handshake,
             id=gate.connection,
-            subprotocol=selected,
+            subprotocol=gate.subprotocol,
             nursery=nursery,
             draining=self._service.draining,
             lane=gate.lane,

@@ -193,7 +193,7 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
     text: str = await conn.receive()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # it may be bytes
     conn.send("hello")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # not awaited
     await conn.send_nowait("hello")  # type: ignore[misc, func-returns-value]  # pyright: ignore[reportGeneralTypeIssues]  # nothing to await
-    for message in conn:  # type: ignore[attr-defined]  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]  # messages have to be waited for
+    for _message in conn:  # type: ignore[attr-defined]  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]  # messages have to be waited for
         pass
     await conn.aclose("bye")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the code comes first
     await conn.renew(conn.principal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is text

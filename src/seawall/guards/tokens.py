@@ -196,10 +196,8 @@ class _Malformed(Exception):
 
 def _claims(payload: Mapping[str, object], *, latest: float) -> Claims:
     expires_at = _date(payload, "exp")
-    if expires_at is None:
-        raise _Malformed("exp is missing")
-    if expires_at > latest:
-        raise _Malformed("exp is too far away")
+    if expires_at is None or expires_at > latest:
+        raise _Malformed("exp is too far away, or missing")
     return Claims(
         subject=_text(payload, "sub"),
         issuer=_text(payload, "iss"),

@@ -1,0 +1,63 @@
+"""Ctrl-C in a program that embeds an app and has no signal handling of its own."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+import trio
+
+from seawall import Anonymous, App, Connection, ErrorReport, public
+from seawall.groups import flatten
+from tests.clients import ending, opened
+
+
+def interrupt(report: ErrorReport) -> None:
+    """Press Ctrl-C in the middle of the session's own code."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def app_with(*, report: bool) -> App:
+    """An app in which a handler fails, and SIGINT comes either there or while the failure is reported."""
+    app = App(report=interrupt) if report else App()
+
+    @app.route("/echo", guard=public)
+    async def echo(conn: Connection[Anonymous]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    @app.route("/fail", guard=public)
+    async def fail(conn: Connection[Anonymous]) -> None:
+        if not report:
+            signal.raise_signal(signal.SIGINT)
+        raise ValueError("after Ctrl-C")
+
+    return app
+
+
+def talk(url: str) -> list[int]:
+    """Echo on one connection, let the other one fail, and read the close codes of both."""
+    with opened(f"{url}/echo") as echo:
+        echo.send("hello")
+        assert echo.recv() == "hello"
+        with opened(f"{url}/fail") as fail:
+            return [ending(client)[1] for client in (echo, fail)]
+
+
+@pytest.mark.parametrize("report", [True, False], ids=["in our code", "in a handler"])
+def test_ctrl_c_tells_every_peer(report: bool) -> None:
+    """Wherever the interrupt lands, every peer reads a Close, and the program still gets its KeyboardInterrupt."""
+    with ThreadPoolExecutor() as threads:
+        codes: list[Future[list[int]]] = []
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                server = await app_with(report=report).start(nursery, port=0)
+                codes.append(threads.submit(talk, server.addresses[0].url))
+                await trio.sleep(10)
+
+        with pytest.raises(BaseExceptionGroup) as raised:
+            trio.run(main)
+        assert codes[0].result(timeout=5) == [1001, 1011]
+    assert any(isinstance(leaf, KeyboardInterrupt) for leaf in flatten(raised.value))
