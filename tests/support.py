@@ -126,12 +126,23 @@ class RawClient:
     stream: trio.abc.Stream
     socket: trio.socket.SocketType | None = None
     """What is under it all; None for a memory stream."""
+    tls: trio.SSLStream[trio.SocketStream] | None = None
+    """The stream, if it is TLS."""
     _buffer: bytearray = field(init=False, factory=bytearray)
 
     async def send(self, *pieces: bytes) -> None:
         """Send the pieces in one segment."""
         with trio.fail_after(PATIENCE):
             await self.stream.send_all(b"".join(pieces))
+
+    async def insist(self, data: bytes, *, every: float = 0.01) -> None:
+        """Send `data` again and again, until it is no longer taken."""
+        try:
+            while True:
+                await self.send(data)
+                await trio.sleep(every)
+        except trio.BrokenResourceError:
+            return
 
     async def upgrade(self, path: str = "/echo", *extra: bytes, then: bytes = b"") -> Response:
         """Open a WebSocket, with more bytes in the same segment; the 101."""
@@ -261,7 +272,7 @@ def _authority() -> trustme.CA:
 def server_context() -> ssl.SSLContext:
     """TLS for a server on this machine."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _authority().issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    _authority().issue_cert("localhost", "127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # pyOpenSSL's
     return context
 
 
@@ -269,7 +280,7 @@ def server_context() -> ssl.SSLContext:
 def client_context() -> ssl.SSLContext:
     """TLS for a client that trusts `server_context`."""
     context = ssl.create_default_context()
-    _authority().configure_trust(context)
+    _authority().configure_trust(context)  # pyright: ignore[reportUnknownMemberType] # pyOpenSSL's
     return context
 
 
@@ -299,9 +310,11 @@ class Place:
         """A TCP, Unix or TLS connection on which nothing has been said; closed by `hang_up`."""
         client = await self.dial_plain()
         if self.server.addresses[0].secure:
-            client.stream = trio.SSLStream(
+            assert isinstance(client.stream, trio.SocketStream)
+            client.tls = trio.SSLStream(
                 client.stream, client_context(), server_hostname="localhost", https_compatible=True
             )
+            client.stream = client.tls
         return client
 
     async def dial_plain(self) -> RawClient:
@@ -335,7 +348,7 @@ class Place:
     @property
     def sessions(self) -> int:
         """The connections that the server holds."""
-        return len(self.server._sessions)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # a leak would be here
+        return len(self.server._sessions)  # pyright: ignore[reportPrivateUsage] # a leak would be here
 
     @property
     def deadlines(self) -> int:
@@ -433,6 +446,6 @@ async def until(true: Callable[[], bool], within: float = PATIENCE, describe: Ca
 
 @asynccontextmanager
 async def surviving(app: App, **where: Unpack[Listen]) -> AsyncGenerator[Place]:
-    """Serve `app`; an innocent connection must notice nothing, and all that the block begins must be gone at its end."""
+    """Serve `app`; an innocent connection must notice nothing, and all that the block begins must be gone after it."""
     async with serving(app, **where) as place, innocent(place), no_leaks(place):
         yield place

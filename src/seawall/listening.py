@@ -83,9 +83,11 @@ async def open_listeners(where: Listen) -> list[Listener]:
 
 async def _open_tcp(where: Listen) -> list[Listener]:
     host, port = where.get("host", DEFAULT_HOST), where.get("port", DEFAULT_PORT)
+    if not 0 <= port <= 65_535:  # the C library would take the rest of a division by 65,536
+        raise ConfigurationError(f"cannot listen on {host} port {port}: ports end at 65535; choose another")
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {_why(error)}; choose another") from error
     context = where.get("ssl_context")
     if context is None:
@@ -93,13 +95,11 @@ async def _open_tcp(where: Listen) -> list[Listener]:
     return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
 
 
-def _why(error: OSError | OverflowError) -> str:
-    if isinstance(error, OSError):
-        reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        if reason.errno == errno.EADDRINUSE:
-            return "the port is in use"
-        return reason.strerror or str(reason)
-    return str(error)
+def _why(error: OSError) -> str:
+    reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if reason.errno == errno.EADDRINUSE:
+        return "the port is in use"
+    return reason.strerror or str(reason)
 
 
 def _open_unix(path: str) -> Listener:
