@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from sys import getsizeof
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from seawall.errors import ProtocolViolation, SlowConsumer
 from seawall.handshake import Handshake
 from seawall.limits import Limits
 from seawall.wire.head import canonical
-from seawall.wire.lane import EARLY_SIZE, MAX_PINGS, MESSAGE_OVERHEAD, Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.lane import EARLY_SIZE, MAX_PINGS, Lane, PeerClosed, PeerVanished, WireEnd
 from tests.memory import BROKEN, CLOSE, PING, PONG, TEXT, Peer, Wire, close, frame, frames, text
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -402,7 +403,7 @@ async def test_reading_stops_when_the_queue_is_full_and_resumes_at_half(autojump
     """Above ``inbound_buffer`` the socket is not read; below half of it, it is again."""
     async with opened(SMALL) as made:
         await fill(made, 20)
-        assert made.lane.received == 4  # each counts 1,000 + 128, so the fourth is one too many
+        assert made.lane.received == 4  # each takes a little over 1,000, so the fourth is one too many
         await made.peer.say(frame(PING, b"a"))
         for left in (3, 2):
             await made.lane.receive()
@@ -420,7 +421,7 @@ async def test_empty_messages_are_not_free(autojump_clock: MockClock) -> None:
     """A flood of empty messages fills the queue as well."""
     async with opened(SMALL) as made:
         await fill(made, 100, size=0)
-        assert made.lane.received == -(-4000 // MESSAGE_OVERHEAD)
+        assert made.lane.received == -(-4000 // getsizeof(""))
 
 
 async def test_discarded_input_never_fills_the_queue(autojump_clock: MockClock) -> None:

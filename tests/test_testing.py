@@ -6,7 +6,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Connection, ErrorPolicy, Escalate, Forbidden, Gate, Limits, guard, public
+from seawall import (
+    Anonymous,
+    App,
+    Connection,
+    Disconnected,
+    ErrorPolicy,
+    Escalate,
+    Forbidden,
+    Gate,
+    Limits,
+    guard,
+    public,
+)
 from seawall.testing import Closed, MemoryListener, Rejected, connect, serve
 from tests.memory import living
 
@@ -39,12 +51,6 @@ def echoing() -> App:
         raise AssertionError
 
     return app
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left() -> None:
-    """Each test here begins with a clean slate."""
-    await wait_all_tasks_blocked()
 
 
 async def test_the_example(autojump_clock: MockClock) -> None:
@@ -108,13 +114,8 @@ async def test_closing(autojump_clock: MockClock) -> None:
 
 
 async def test_an_app_that_hangs_up(autojump_clock: MockClock) -> None:
-    """A connection that ends without a Close is 1006, a handshake that ends without an answer as well."""
+    """A handshake that ends without an answer is 1006."""
     async with serve(echoing()) as serving:
-        async with serving.connect("/echo") as client:
-            serving.server.addresses  # noqa: B018 - there is a server to ask
-            stream = serving.open_stream()
-            await stream.aclose()
-            assert client.subprotocol is None
         streams = [serving.open_stream() for _ in range(102)]  # two that may stay, a hundred that are told to go
         await wait_all_tasks_blocked()
         with trio.fail_after(10), pytest.raises(Closed) as caught:
@@ -123,6 +124,24 @@ async def test_an_app_that_hangs_up(autojump_clock: MockClock) -> None:
         assert caught.value.code == 1006
         for stream in streams:
             await stream.aclose()
+
+
+async def test_an_app_that_hangs_up_after_the_request(autojump_clock: MockClock) -> None:
+    """The same when the request has already been read."""
+    app = App()
+
+    @guard
+    async def rude(gate: Gate, proved: Anonymous) -> Anonymous:
+        raise Disconnected("c1")
+
+    @app.route("/", guard=rude)
+    async def never(conn: Connection[Anonymous]) -> None:
+        raise AssertionError
+
+    with trio.fail_after(10), pytest.raises(Closed) as caught:
+        async with connect(app, "/"):
+            raise AssertionError
+    assert caught.value.code == 1006
 
 
 async def test_a_failing_assertion_comes_out_as_it_is(autojump_clock: MockClock) -> None:

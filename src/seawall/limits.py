@@ -70,7 +70,7 @@ class Limits:
     """Frames of one message, empty ones included: 1 MiB in fragments of 8 bytes. Close code 1009."""
 
     inbound_buffer: int | None = None
-    """Received and not yet taken by the handler, before we stop reading. None: 4 x ``max_message_size``."""
+    """Memory of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``."""
 
     outbound_buffer: int = 1024 * 1024
     """Sent and not yet taken by the peer, before `send` waits. An empty buffer admits one message of any size."""

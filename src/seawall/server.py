@@ -47,6 +47,9 @@ BACK_OFF = 0.1
 #: Connections above ``max_connections`` that are told so at the same time; beyond it they are just closed.
 SURPLUS = 100
 
+#: Numbers the connections of the process, so that the logs of two servers in it can be told apart.
+_numbers = itertools.count(1)
+
 
 @final
 class Server:
@@ -59,7 +62,6 @@ class Server:
         self._service = service
         self._sessions: set[Session] = set()
         self._count = 0
-        self._names = itertools.count(1)
         self._accepting = trio.CancelScope()
         self._hosting = trio.Event()
         self._nursery: trio.Nursery
@@ -178,7 +180,7 @@ class Server:
             await abandon(stream)
             return
         peer = Peer(
-            connection=f"c{next(self._names)}",
+            connection=f"c{next(_numbers)}",
             address=peer_of(stream),
             secure=isinstance(stream, trio.SSLStream),
             surplus=self._count >= limit,

@@ -90,8 +90,12 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         return await self._receive.receive()
 
     async def aclose(self) -> None:
-        """Stop listening."""
-        await self._receive.aclose()
+        """Stop listening, and hang up on those who have not been accepted, as a kernel does."""
+        try:
+            while True:
+                await trio.aclose_forcefully(self._receive.receive_nowait())
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            await self._receive.aclose()
 
 
 @final
@@ -186,6 +190,7 @@ async def connect(
 
     Raises:
       Rejected: the app refused the handshake.
+      Closed: the app hung up without an answer.
     """
     async with (
         serve(app) as serving,
@@ -196,16 +201,32 @@ async def connect(
 
 @asynccontextmanager
 async def _contained() -> AsyncGenerator[trio.Nursery]:
-    """A nursery that is cancelled on leaving, and does not wrap what its body raises into a group."""
-    raised: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield nursery
-        except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery
-            raised = error
-        nursery.cancel_scope.cancel()
+    """A nursery that is cancelled on leaving, and does not wrap what its body raises into a group.
+
+    When what runs in it fails too, both come out in one group; but that the app has closed is then no failure besides.
+    """
+    raised: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised again below, outside the nursery
+                if _belongs_to_trio(error):
+                    raise
+                raised = error
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if raised is None or isinstance(raised, Closed):
+            raise
+        raise BaseExceptionGroup("the test and the app", [raised, group]) from None
     if raised is not None:
         raise raised
+
+
+def _belongs_to_trio(raised: BaseException) -> bool:
+    """Whether a cancel scope waits for it. The outcomes of pytest are no `Exception` either, and they are the test's."""
+    group = isinstance(raised, BaseExceptionGroup) and not isinstance(raised, Exception)
+    return group or isinstance(raised, trio.Cancelled)
 
 
 async def _dial(
@@ -218,24 +239,66 @@ async def _dial(
     task_status: trio.TaskStatus[Client],
 ) -> None:
     """Open the connection and read it until cancelled."""
+    line, dialing = _Line(stream), trio.CancelScope()
     try:
         async with trio.open_nursery() as readers:
-            websocket = await trio_websocket.wrap_client_stream(
-                readers,
-                cast("trio.SocketStream", stream),  # typed for sockets, but any stream will do
-                host,
-                path,
-                subprotocols=subprotocols,
-                extra_headers=headers,
-                message_queue_size=QUEUE_SIZE,
-                max_message_size=MAX_MESSAGE_SIZE,
-            )
-            task_status.started(Client(websocket))
+            readers.start_soon(line.wait_ended, dialing)
+            with dialing:
+                websocket = await trio_websocket.wrap_client_stream(
+                    readers,
+                    cast("trio.SocketStream", line),  # typed for sockets, but any stream will do
+                    host,
+                    path,
+                    subprotocols=subprotocols,
+                    extra_headers=headers,
+                    message_queue_size=QUEUE_SIZE,
+                    max_message_size=MAX_MESSAGE_SIZE,
+                )
+                task_status.started(Client(websocket))
     except BaseExceptionGroup as group:
         for leaf in flatten(group):
             if isinstance(leaf, trio_websocket.ConnectionRejected):
                 raise _rejected(leaf) from None
         raise
+    if dialing.cancelled_caught:
+        raise Closed(1006, "")
+
+
+@final
+@define(eq=False)
+class _Line(trio.abc.Stream):
+    """Notices when the app hangs up: during the handshake trio-websocket would wait for ever."""
+
+    _stream: trio.abc.Stream
+    _ended: trio.Event = field(factory=trio.Event, init=False)
+
+    async def wait_ended(self, dialing: trio.CancelScope) -> None:
+        """Cancel `dialing` at the end of the stream; it has no effect any more when that is over."""
+        await self._ended.wait()
+        dialing.cancel()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            self._ended.set()
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Part of the interface of a stream."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Read."""
+        data = await self._stream.receive_some(max_bytes)
+        if not data:
+            self._ended.set()
+        return data
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._stream.aclose()
 
 
 def _rejected(rejection: trio_websocket.ConnectionRejected) -> Rejected:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from sys import getsizeof
 from typing import TypeAlias, final
 
 import trio
@@ -35,9 +36,6 @@ READ_SIZE = 64 * 1024
 
 #: Bytes that a client may send after its request before it has been let in.
 EARLY_SIZE = 64 * 1024
-
-#: What a queued message costs besides its payload, so that a flood of empty ones is bounded too.
-MESSAGE_OVERHEAD = 128
 
 #: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
 MAX_PINGS = 16
@@ -192,7 +190,7 @@ class Lane(trio.abc.Stream):
         finally:
             self._receiving = False
         message = self._messages.popleft()
-        self._queued -= len(message) + MESSAGE_OVERHEAD
+        self._queued -= getsizeof(message)
         if self._queued * 2 <= self._limits.inbound_bytes:
             self._room.set()
         return message
@@ -323,7 +321,9 @@ class Lane(trio.abc.Stream):
         self.received += 1
         if not (self._deaf or self._discarding):
             self._messages.append(message)
-            self._queued += len(message) + MESSAGE_OVERHEAD
+            self._queued += getsizeof(
+                message
+            )  # the memory that it takes: an empty message counts, and an emoji as four
             self._arrival.set()
 
     def _take_in_control(self, control: Control) -> None:
