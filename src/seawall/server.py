@@ -47,9 +47,6 @@ BACK_OFF = 0.1
 #: Connections above ``max_connections`` that are told so at the same time; beyond it they are just closed.
 SURPLUS = 100
 
-#: Numbers the connections of the process, so that the logs of two servers in it can be told apart.
-_numbers = itertools.count(1)
-
 
 @final
 class Server:
@@ -62,6 +59,8 @@ class Server:
         self._service = service
         self._sessions: set[Session] = set()
         self._count = 0
+        self._numbers = itertools.count(1)
+        self._surplus = 0
         self._accepting = trio.CancelScope()
         self._hosting = trio.Event()
         self._nursery: trio.Nursery
@@ -175,23 +174,25 @@ class Server:
     @trio.lowlevel.enable_ki_protection
     async def _run_session(self, stream: trio.abc.Stream) -> None:
         """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
-        limit = self._service.limits.max_connections
-        if self._stop.is_set() or self._count >= limit + SURPLUS:
+        surplus = self._count - self._surplus >= self._service.limits.max_connections
+        if self._stop.is_set() or (surplus and self._surplus >= SURPLUS):
             await abandon(stream)
             return
         peer = Peer(
-            connection=f"c{next(_numbers)}",
+            connection=f"c{next(self._numbers)}",
             address=peer_of(stream),
             secure=isinstance(stream, trio.SSLStream),
-            surplus=self._count >= limit,
+            surplus=surplus,
         )
         session = Session(self._service, stream, peer)
         self._count += 1
+        self._surplus += surplus
         self._sessions.add(session)
         try:
             await session.run()
         finally:
             self._sessions.discard(session)
             self._count -= 1
+            self._surplus -= surplus
             if not self._count:
                 self._empty.set()

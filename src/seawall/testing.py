@@ -210,7 +210,7 @@ async def _contained() -> AsyncGenerator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
-            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised again below, outside the nursery
+            except BaseException as error:  # noqa: ASYNC103 - raised again below, outside the nursery
                 if _belongs_to_trio(error):
                     raise
                 raised = error
@@ -224,7 +224,7 @@ async def _contained() -> AsyncGenerator[trio.Nursery]:
 
 
 def _belongs_to_trio(raised: BaseException) -> bool:
-    """Whether a cancel scope waits for it. The outcomes of pytest are no `Exception` either, and they are the test's."""
+    """Whether a cancel scope waits for it; pytest's outcomes, which are no `Exception` either, are the test's own."""
     group = isinstance(raised, BaseExceptionGroup) and not isinstance(raised, Exception)
     return group or isinstance(raised, trio.Cancelled)
 
