@@ -246,6 +246,22 @@ async def test_renewing(autojump_clock: MockClock) -> None:
         assert subject.ran_out == [(59, LeaseExpired)]
 
 
+async def test_renewing_for_good(autojump_clock: MockClock) -> None:
+    """A new proof that never ends leaves nothing to look at."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+
+        async def renew(token: str) -> float:
+            await trio.lowlevel.checkpoint()
+            return math.inf
+
+        subject.life.lease(time.time() + 10, renew)
+        await subject.life.renew("eternal")
+        assert len(sweeper) == 0
+        await trio.sleep(20)
+        assert not subject.due
+
+
 async def test_renewing_to_an_earlier_end(autojump_clock: MockClock) -> None:
     """A new proof may also end earlier, even at once."""
     async with sweeping() as sweeper:

@@ -564,7 +564,7 @@ async def test_a_surplus_stream_that_cannot_be_closed(autojump_clock: MockClock)
         await peer.open("/echo")
 
 
-async def test_ten_thousand_connections_that_come_and_go(autojump_clock: MockClock) -> None:
+async def test_a_thousand_connections_that_come_and_go(autojump_clock: MockClock) -> None:
     """Connections that end in any way leave no task, and the server is as good as new."""
     listener = Doorstep()
     async with started(echoing(), listener):

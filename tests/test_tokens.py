@@ -21,14 +21,14 @@ from seawall.guards.tokens import MAX_TOKEN, Algorithm, Claims, TokenVerifier, a
 
 SECRET = "s3cret-that-nobody-may-ever-read-in-a-log-or-an-error-message-0123456789"
 HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
-NOW = time.time()
+NOW: float = time.time()
 
 
 @pytest.fixture(autouse=True)
 def _present() -> None:
     """Each test has its own now: the whole suite takes longer than some of these tokens live."""
     global NOW  # noqa: PLW0603 - the cases below are written against one moment
-    NOW = time.time()
+    NOW = time.time()  # pyright: ignore[reportConstantRedefinition]  # as above
 
 
 def encode(data: bytes) -> str:

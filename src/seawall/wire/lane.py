@@ -321,9 +321,8 @@ class Lane(trio.abc.Stream):
         self.received += 1
         if not (self._deaf or self._discarding):
             self._messages.append(message)
-            self._queued += getsizeof(
-                message
-            )  # the memory that it takes: an empty message counts, and an emoji as four
+            # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
+            self._queued += getsizeof(message)
             self._arrival.set()
 
     def _take_in_control(self, control: Control) -> None:
