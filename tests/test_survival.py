@@ -75,6 +75,14 @@ def log(caplog: pytest.LogCaptureFixture) -> Lines:
     return lambda: [record.getMessage() for record in caplog.records if record.name == "seawall.connection"]
 
 
+@pytest.fixture
+def calm(caplog: pytest.LogCaptureFixture) -> Generator[None]:
+    """Nothing of what happens is a fault of ours or of the layers below."""
+    yield
+    records = caplog.get_records("call")
+    assert [record.getMessage() for record in records if record.name == "seawall.error"] == []
+
+
 @pytest.fixture(params=["tcp", "tls", "unix"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Listen:
     """Each kind of socket."""
@@ -411,6 +419,7 @@ async def test_two_receivers_do_not_lose_each_other() -> None:
 
 
 @pytest.mark.parametrize("stage", ["connected", "in the head", "undecided", "echoing", "in a frame", "busy", "pouring"])
+@pytest.mark.usefixtures("calm")
 async def test_a_reset_frees_everything_within_a_second(stage: str, where: Listen) -> None:
     """Whenever a peer vanishes, also while a guard is undecided or a handler busy, nothing is held for it."""
     app = echo_app(limits=Limits(wind_down=0.1), busy=busy, pour=pour)
@@ -494,6 +503,7 @@ async def test_a_peer_leaves_while_a_guard_talks_to_it(farewell: str, code: int 
         await place.idle(1, within=0.5)
 
 
+@pytest.mark.usefixtures("calm")
 async def test_a_port_scanner_may_reset_while_its_answer_is_written() -> None:
     """A plain GET whose sender resets, with megabytes of answer under way, harms nobody."""
     app = echo_app()
@@ -511,6 +521,7 @@ async def test_a_port_scanner_may_reset_while_its_answer_is_written() -> None:
 
 
 @pytest.mark.parametrize("leave", ["close", "half-close", "reset"])
+@pytest.mark.usefixtures("calm")
 async def test_a_head_that_ends_early_is_freed_at_once(leave: str) -> None:
     """A connection that ends at any byte before its request is whole does not wait for a deadline."""
     whole = request()
@@ -531,6 +542,7 @@ async def test_a_head_that_ends_early_is_freed_at_once(leave: str) -> None:
         await place.idle(1, within=1.0)
 
 
+@pytest.mark.usefixtures("calm")
 async def test_a_thousand_clients_connect_and_drop() -> None:
     """Their slots and descriptors are free as soon as they have gone."""
     async with surviving(echo_app()) as place:
@@ -605,6 +617,7 @@ async def test_a_request_that_is_refused_is_answered_and_freed(ask: bytes, statu
 
 
 @pytest.mark.parametrize("reading", [True, False])
+@pytest.mark.usefixtures("calm")
 async def test_a_client_that_is_refused_cannot_stay(reading: bool) -> None:
     """All of them are gone within a second, though they stream data for ever, whether they read the answer or not."""
 
@@ -702,6 +715,7 @@ SMALL: Final = Limits(max_message_size=100, max_fragments=20)
 
 
 @pytest.mark.parametrize(("broken", "code"), VIOLATIONS.values(), ids=VIOLATIONS)
+@pytest.mark.usefixtures("calm")
 async def test_a_violation_is_told_and_ends_the_connection(broken: bytes, code: int) -> None:
     """The right code is really on the wire, alone and last, TCP is closed at once, and nothing after it counts."""
     async with surviving(echo_app(limits=SMALL)) as place:
@@ -752,6 +766,7 @@ AFTERWARDS: Final = {
 
 
 @pytest.mark.parametrize("late", AFTERWARDS.values(), ids=AFTERWARDS)
+@pytest.mark.usefixtures("calm")
 async def test_after_our_close_only_the_peers_close_counts(late: bytes, where: Listen) -> None:
     """What else a peer sends after our Close is ignored, and answered with nothing."""
     async with surviving(echo_app(quick=quick), **where) as place:
@@ -764,6 +779,7 @@ async def test_after_our_close_only_the_peers_close_counts(late: bytes, where: L
 
 
 @pytest.mark.parametrize(("broken", "code"), VIOLATIONS.values(), ids=VIOLATIONS)
+@pytest.mark.usefixtures("calm")
 async def test_a_violation_after_our_close_ends_it_at_once(broken: bytes, code: int) -> None:
     """We have said 1000 and say nothing more, nor wait any longer."""
     async with surviving(echo_app(limits=SMALL, quick=quick)) as place:
@@ -774,6 +790,7 @@ async def test_a_violation_after_our_close_ends_it_at_once(broken: bytes, code: 
 
 
 @pytest.mark.parametrize("late", [*AFTERWARDS.values(), close_frame(), b"\xff" * 1000])
+@pytest.mark.usefixtures("calm")
 async def test_after_the_peers_close_nothing_counts(late: bytes, where: Listen) -> None:
     """The answer to a Close is the same Close, and the end, whatever comes with it in the same segment."""
     async with surviving(echo_app(busy=busy, limits=SHORT), **where) as place:
@@ -786,6 +803,7 @@ async def test_after_the_peers_close_nothing_counts(late: bytes, where: Listen) 
 CLOSED_4000: Final = Frame(CLOSE, struct.pack("!H", 4000))
 
 
+@pytest.mark.usefixtures("calm")
 async def test_a_ping_and_a_close_in_one_segment(where: Listen) -> None:
     """The Close is answered; the Ping may be, but only before it."""
     async with surviving(echo_app(), **where) as place:
@@ -805,6 +823,7 @@ async def test_a_ping_is_answered_while_the_handler_is_busy(where: Listen) -> No
 
 
 @pytest.mark.parametrize("path", ["/echo", "/busy", "/slow"])
+@pytest.mark.usefixtures("calm")
 async def test_a_close_right_after_the_handshake_is_answered(path: str, where: Listen) -> None:
     """Even when it comes in one segment with the request, whatever code it carries, or none."""
     app = echo_app(busy=busy, limits=SHORT)
@@ -872,6 +891,7 @@ async def test_a_peer_that_streams_instead_of_closing_costs_the_close_timeout(wh
             await place.idle(1, within=SHORT.close_timeout + 0.5)
 
 
+@pytest.mark.usefixtures("calm")
 async def test_closing_does_not_wait_behind_a_blocked_send(where: Listen) -> None:
     """With a peer that does not read, and a task stuck in `send`, `aclose` takes no more than its limit."""
     ended: list[float] = []
@@ -948,6 +968,7 @@ async def test_a_resource_that_does_not_leave_is_cancelled(where: Listen) -> Non
     ],
     ids=["empty texts", "Pings", "Pongs", "empty fragments"],
 )
+@pytest.mark.usefixtures("calm")
 async def test_a_flood_of_tiny_frames_delays_nobody(first: bytes, flood: bytes) -> None:
     """One peer that sends as fast as it can, and as little as possible at a time, gets no more than its share."""
     async with surviving(echo_app(limits=SHORT, discard=discard)) as place:
@@ -955,9 +976,10 @@ async def test_a_flood_of_tiny_frames_delays_nobody(first: bytes, flood: bytes) 
         with trio.move_on_after(0.7):
             await client.insist(flood, every=0)
         client.reset()
-        await place.idle(1, within=2.0)
+        await place.idle(1)  # what has been received is still delivered
 
 
+@pytest.mark.usefixtures("calm")
 async def test_a_slow_consumer_is_ended_although_its_socket_is_stuck(where: Listen, log: Lines) -> None:
     """A peer that takes nothing for `send_timeout` is let go, with all that it held."""
     async with surviving(echo_app(limits=SHORT, pour=pour), **where) as place:
@@ -1024,6 +1046,7 @@ async def test_no_more_than_64_kib_are_kept_before_the_upgrade(autojump_clock: o
 # Sends
 
 
+@pytest.mark.usefixtures("calm")
 async def test_a_cancelled_send_never_tears_a_frame(where: Listen) -> None:
     """What `send` has returned from arrives whole and in order, and what was cancelled does not arrive at all."""
     delivered: list[bytes] = []
@@ -1102,6 +1125,7 @@ async def test_a_mute_client_after_tls_gets_the_handshake_timeout() -> None:
 
 
 @pytest.mark.parametrize("plaintext", [request(), b"\x00" * 1000, b"\x16\x03\x01" + b"\xff" * 1000, b"SSH-2.0-x\r\n"])
+@pytest.mark.usefixtures("calm")
 async def test_plaintext_on_a_tls_port_is_the_end_of_it(plaintext: bytes) -> None:
     """It is not answered in plain text, and freed at once."""
     async with surviving(echo_app(), port=0, ssl_context=server_context()) as place:
@@ -1112,6 +1136,7 @@ async def test_plaintext_on_a_tls_port_is_the_end_of_it(plaintext: bytes) -> Non
 
 
 @pytest.mark.parametrize("polite", [True, False])
+@pytest.mark.usefixtures("calm")
 async def test_tls_is_closed_properly(polite: bool, log: Lines) -> None:
     """The Close frame is readable, then comes TLS's own farewell, which the client may answer or not."""
     async with surviving(echo_app(quick=quick), port=0, ssl_context=server_context()) as place:
@@ -1233,6 +1258,7 @@ async def test_running_out_of_descriptors_is_survived(caplog: pytest.LogCaptureF
 # Stopping
 
 
+@pytest.mark.usefixtures("calm")
 async def test_cancelling_tells_every_peer_1001_at_once(where: Listen) -> None:
     """Also those whose handler is busy, sends, or whose peer does not read; all is over within `close_timeout`."""
     app = echo_app(busy=busy, pour=pour, limits=Limits(close_timeout=1.0))
@@ -1372,6 +1398,7 @@ def hostilities(count: int) -> Iterator[bytes]:
                 yield request() + frame(CLOSE, rng.randbytes(rng.randrange(3, 100)))
 
 
+@pytest.mark.usefixtures("calm")
 async def test_a_hostile_run_leaves_one_bounded_line_each() -> None:
     """Hundreds of cases write kilobytes, without a byte that a terminal or a parser of logs would obey."""
     output = io.StringIO()
@@ -1403,6 +1430,7 @@ async def test_a_hostile_run_leaves_one_bounded_line_each() -> None:
 # The wire at random
 
 
+@pytest.mark.usefixtures("calm")
 async def test_noise_after_a_good_handshake_is_survived() -> None:
     """Good frames with a byte changed, cut at random, in any order: always an answer or the end, never a hang."""
     rng = random.Random(7)
