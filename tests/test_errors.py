@@ -11,6 +11,7 @@ from seawall import errors
 from seawall.errors import (
     AuthTimeout,
     Disconnected,
+    Draining,
     Forbidden,
     IdleTimeout,
     LeaseExpired,
@@ -122,7 +123,14 @@ def test_what_the_others_carry() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [Forbidden("x", retry_after=2.5), IdleTimeout(), LeaseExpired(), ProtocolViolation(1002, "x"), Disconnected("c7")],
+    [
+        Forbidden("x", retry_after=2.5),
+        IdleTimeout(),
+        LeaseExpired(),
+        ProtocolViolation(1002, "x"),
+        Disconnected("c7"),
+        Draining("c7"),
+    ],
     ids=repr,
 )
 def test_errors_can_be_copied(error: SeawallError) -> None:

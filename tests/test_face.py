@@ -67,6 +67,7 @@ COMPANIONS = [
     "any_audience",
     "any_issuer",
     "AuthTimeout",
+    "Draining",
     "IdleTimeout",
     "LeaseExpired",
     "LifetimeReached",

@@ -27,6 +27,7 @@ from seawall import (
     public,
 )
 from seawall.server import BACK_OFF, SURPLUS
+from seawall.testing import serve as served
 from tests.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
 
 
@@ -647,3 +648,20 @@ async def test_a_listener_that_is_closed_from_outside(autojump_clock: MockClock)
         _, peer = come(other)
         await peer.open("/echo")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_that_only_receives_is_drained_like_any_other(
+    records: Records, autojump_clock: MockClock
+) -> None:
+    """What `Connection.receive` raises when the server stops may escape the handler: 1001, and no failure logged."""
+    app = App()
+
+    @app.route("/", guard=public)
+    async def receives(conn: Connection[Anonymous]) -> None:
+        while True:
+            await conn.receive()
+
+    async with served(app) as server, server.connect("/") as client, trio.open_nursery() as nursery:
+        nursery.start_soon(server.server.aclose)
+        assert await client.wait_closed() == (1001, "going away")
+    assert records.lines("error") == []

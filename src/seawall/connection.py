@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, final
 import trio
 from attrs import field, frozen
 
-from seawall.errors import ConfigurationError, Disconnected
+from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, Provided, Values
 from seawall.policy import MAX_REASON
@@ -54,14 +54,14 @@ class Connection(Generic[P_co]):
 
         Raises:
           Disconnected: the connection is over, and all its messages have been delivered.
-          trio.EndOfChannel: the server is draining; the connection can still send.
+          Draining: the server is stopping; the connection can still send. It is a `trio.EndOfChannel`.
           trio.BusyResourceError: another task is receiving.
         """
         try:
             message = await self._lane.receive()
         except trio.EndOfChannel:
             if self._life.outcome is None:
-                raise
+                raise Draining(self.id) from None
             raise Disconnected(self.id) from None
         self._life.touch()
         if self._life.outcome is not None:
@@ -73,10 +73,10 @@ class Connection(Generic[P_co]):
         return self
 
     async def __anext__(self) -> str | bytes:
-        """The next message; the iteration ends where `receive` would raise `Disconnected` or `trio.EndOfChannel`."""
+        """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
         try:
             return await self.receive()
-        except (Disconnected, trio.EndOfChannel):
+        except (Disconnected, Draining):
             raise StopAsyncIteration from None
 
     async def send(self, message: str | bytes) -> None:

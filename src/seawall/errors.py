@@ -18,6 +18,7 @@
     │   └── SlowConsumer                  1008   the peer has not read for ``send_timeout``
     ├── LeaseExpired                  3000   what a guard proved is true no longer
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
+    ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
     └── Disconnected            this connection is over; raised by what a handler awaits
 
 The numbers are the HTTP status before the upgrade and the close code after it, as the built-in error policy
@@ -27,6 +28,8 @@ gives them; an application's own `ErrorPolicy` may decide otherwise.
 from __future__ import annotations
 
 from typing import ClassVar
+
+import trio
 
 
 class SeawallError(Exception):
@@ -151,6 +154,25 @@ class ProtocolViolation(SeawallError):
     def __str__(self) -> str:
         """Show code and reason."""
         return f"{self.code} {self.reason}"
+
+
+class Draining(SeawallError, trio.EndOfChannel):
+    """The server is stopping: `Connection.receive` gives nothing more, while `Connection.send` still works.
+
+    A handler need not catch it: one that escapes ends its own connection as a return would, with close code 1001.
+
+    Attributes:
+      connection: the id of the connection that was receiving.
+    """
+
+    def __init__(self, connection: str) -> None:
+        """Name the connection that was receiving."""
+        super().__init__(connection)
+        self.connection = connection
+
+    def __str__(self) -> str:
+        """Say so."""
+        return f"connection {self.connection} receives nothing more, because the server is stopping"
 
 
 class Disconnected(SeawallError):

@@ -21,7 +21,7 @@ from typing import TypeVar, assert_never, final
 import trio
 
 from seawall.connection import Connection
-from seawall.errors import AuthTimeout, Disconnected, ProtocolViolation, SlowConsumer
+from seawall.errors import AuthTimeout, Disconnected, Draining, ProtocolViolation, SlowConsumer
 from seawall.gate import Resources, SessionGate
 from seawall.groups import sift
 from seawall.handshake import Handshake
@@ -219,8 +219,7 @@ class Session:
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, phase)
         else:
-            drained = self._service.draining.is_set()
-            self._life.end(Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000))
+            self._life.end(self._returned())
 
     def _connection(self, principal: P, gate: SessionGate, nursery: trio.Nursery) -> Connection[P]:
         return Connection(
@@ -268,18 +267,22 @@ class Session:
         for fatal in sifted.fatal:
             self._service.escalate(fatal)
             self._end_internally()
-        failures = [failure for failure in sifted.failures if not self._is_own_disconnect(failure)]
+        failures = [failure for failure in sifted.failures if not self._is_own_end(failure)]
         if failures:
             failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
             self._failure = self._failure or failure
             self._fail(failure, phase)
         elif sifted.failures:
-            self._life.end(Outcome(Cause.PEER_VANISHED, 1006) if self._broken else Outcome(Cause.RETURNED, 1000))
+            self._life.end(Outcome(Cause.PEER_VANISHED, 1006) if self._broken else self._returned())
         if sifted.cancelled is not None:
             raise sifted.cancelled
 
-    def _is_own_disconnect(self, failure: Exception) -> bool:
-        return isinstance(failure, Disconnected) and failure.connection == self._peer.connection
+    def _is_own_end(self, failure: Exception) -> bool:
+        return isinstance(failure, Disconnected | Draining) and failure.connection == self._peer.connection
+
+    def _returned(self) -> Outcome:
+        drained = self._service.draining.is_set()
+        return Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000)
 
     def _fail(self, failure: Exception, phase: Phase) -> None:
         """Let the policy decide, report every leaf, and do what was decided."""

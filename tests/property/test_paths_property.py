@@ -7,7 +7,8 @@ from unicodedata import category
 from urllib.parse import quote
 from uuid import UUID
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError
 from seawall.paths import PathPattern, PathTable
