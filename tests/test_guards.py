@@ -491,7 +491,7 @@ async def test_a_peer_that_leaves_a_guard(autojump_clock: trio.abc.Clock) -> Non
     async with serve(telling(hang)) as serving:
         async with serving.connect("/"):
             await trio.sleep(2)
-        await serving.server.aclose()
+        await trio.sleep(2)
     assert cut == [2.0 + Limits().wind_down]
 
 
@@ -526,7 +526,7 @@ async def test_a_guard_whose_peer_leaves_in_the_middle() -> None:
                     await operation()
                 except Disconnected as gone:
                     seen.append(gone.connection)
-        raise Disconnected("c1")
+        raise Disconnected(seen[0])
 
     app = App(report=reports.append)
     app.route("/", guard=ask)(tell)
@@ -534,7 +534,8 @@ async def test_a_guard_whose_peer_leaves_in_the_middle() -> None:
         async with serving.connect("/"):
             pass
         await serving.server.aclose()
-    assert seen == ["c1", "c1"]
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
     assert reports == []
 
 

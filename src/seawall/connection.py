@@ -90,6 +90,7 @@ class Connection(Generic[P_co]):
         Raises:
           Disconnected: the connection is over.
           TypeError: the message is neither `str` nor `bytes`.
+          UnicodeEncodeError: the text has a lone surrogate, which UTF-8 cannot carry.
         """
         try:
             await self._lane.send(message)
@@ -102,7 +103,7 @@ class Connection(Generic[P_co]):
 
         Raises:
           trio.WouldBlock: `send` would have to wait.
-          Disconnected, TypeError: as `send`.
+          Disconnected, TypeError, UnicodeEncodeError: as `send`.
         """
         try:
             self._lane.send_nowait(message)

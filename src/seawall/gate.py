@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, final
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
-from seawall.errors import Disconnected, Unauthorized
+from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.groups import without
 from seawall.guards.core import Gate
 from seawall.handshake import Handshake
@@ -31,8 +31,10 @@ class Held:
         self._settle = settle
         self._leave = trio.Event()
         self._failure: Exception | None = None
-        self.left = trio.Event()
-        """Set when the resource has been left."""
+        self._scope = trio.CancelScope()
+        self._left = trio.Event()
+        self.name = ""
+        """What it is, for the log."""
 
     async def hold(
         self,
@@ -42,13 +44,15 @@ class Held:
     ) -> None:
         """Enter, wait to be told to leave, and leave. What is raised before it is entered goes to the guard."""
         entered = False
+        self.name = repr(context_manager)
         try:
-            async with context_manager as value:
-                entered = True
-                task_status.started(value)
-                await self._leave.wait()
-                if self._failure is not None:
-                    raise self._failure
+            with self._scope:
+                async with context_manager as value:
+                    entered = True
+                    task_status.started(value)
+                    await self._leave.wait()
+                    if self._failure is not None:
+                        raise self._failure
         except BaseException as raised:  # noqa: ASYNC103 - raised again by `settle`, but for what the policy decides
             if not entered:
                 raise
@@ -56,13 +60,18 @@ class Held:
             if fresh is not None:
                 self._settle(fresh, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
         finally:
-            self.left.set()
+            self._left.set()
 
-    async def leave(self, failure: Exception | None) -> None:
-        """Leave the resource, passing on what ended the handler, and wait until it has been left."""
+    async def leave(self, failure: Exception | None, *, patience: float) -> bool:
+        """Leave the resource, passing on what ended the handler; False if it had to be cancelled after `patience`."""
         self._failure = failure
         self._leave.set()
-        await self.left.wait()
+        with trio.move_on_after(patience):
+            await self._left.wait()
+        in_time = self._left.is_set()
+        self._scope.cancel()
+        await self._left.wait()
+        return in_time
 
 
 @final
@@ -82,10 +91,14 @@ class Resources:
         self._held.append(held)
         return value
 
-    async def leave(self, failure: Exception | None) -> None:
-        """Leave them all, the last one first."""
+    async def leave(self, failure: Exception | None, *, patience: float) -> list[str]:
+        """Leave them all, the last one first, with `patience` seconds for each; the names of those that took longer."""
+        late: list[str] = []
         while self._held:
-            await self._held.pop().leave(failure)
+            held = self._held.pop()
+            if not await held.leave(failure, patience=patience):
+                late.append(held.name)
+        return late
 
 
 @final
@@ -103,6 +116,7 @@ class SessionGate(Gate):
     lane: Lane
     authority: Authority
     resources: Resources
+    _accepting: trio.Lock = field(factory=trio.Lock, init=False, repr=False)
 
     @property
     def handshake(self) -> Handshake:
@@ -128,17 +142,19 @@ class SessionGate(Gate):
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
-        if self.lane.opened:
-            return
-        if self.life.outcome is not None:
-            raise Disconnected(self.connection)
-        try:
-            await self.authority.accept(self.subprotocol)
-        except trio.BrokenResourceError:
-            raise Disconnected(self.connection) from None
+        async with self._accepting:
+            if self.lane.opened:
+                return
+            if self.life.outcome is not None:
+                raise Disconnected(self.connection)
+            try:
+                await self.authority.accept(self.subprotocol)
+            except trio.BrokenResourceError:
+                raise Disconnected(self.connection) from None
 
     async def receive_text(self) -> str:
         """The next message, if it is text."""
+        self._check_accepted("receive_text")
         try:
             message = await self.lane.receive()
         except trio.EndOfChannel:
@@ -149,7 +165,14 @@ class SessionGate(Gate):
 
     async def send_text(self, text: str, /) -> None:
         """Send a message."""
+        self._check_accepted("send_text")
         try:
             await self.lane.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.connection) from None
+
+    def _check_accepted(self, what: str) -> None:
+        if not self.lane.opened:
+            raise ConfigurationError(
+                f"gate.{what}() before the upgrade: there is no conversation yet; await gate.accept()"
+            )

@@ -229,6 +229,7 @@ class Life:
         self.heard_at: Callable[[], float] = lambda: -math.inf
         """Tells when the last message came from the peer, taken by the handler or not."""
 
+    @trio.lowlevel.enable_ki_protection
     def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
         """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
         if self.outcome is not None:

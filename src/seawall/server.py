@@ -47,6 +47,9 @@ BACK_OFF = 0.1
 #: Connections above ``max_connections`` that are told so at the same time; beyond it they are just closed.
 SURPLUS = 100
 
+#: Numbers the connections of the process: an id names one of them even where several servers run.
+_numbers = itertools.count(1)
+
 
 @final
 class Server:
@@ -59,7 +62,6 @@ class Server:
         self._service = service
         self._sessions: set[Session] = set()
         self._count = 0
-        self._numbers = itertools.count(1)
         self._surplus = 0
         self._accepting = trio.CancelScope()
         self._hosting = trio.Event()
@@ -69,10 +71,12 @@ class Server:
         self._finished = trio.Event()
 
     async def aclose(self) -> None:
-        """Drain, and wait until everything has ended, for ``Limits.drain_timeout`` at most.
+        """Drain, and wait until every connection has ended, which takes ``Limits.drain_timeout`` at most.
 
         Listening ends at once. Handlers see `Connection.draining`, their iteration over messages ends, and they may
-        finish; what has not finished ``close_timeout`` before the end is cancelled. Peers get close code 1001.
+        finish; what has not finished ``close_timeout`` before the end is cancelled. Peers get close code 1001. Only
+        three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what a
+        handler shields from cancellation, and threads. The app's lifespan is left afterwards.
 
         Cancelling this call does not stop the draining; cancelling ``serve`` does.
         """
@@ -101,8 +105,8 @@ class Server:
                 finally:
                     self._stop.set()
         finally:
-            server_log.info("stopped")
             self._finished.set()
+            server_log.info("stopped")
             if self._service.escalated:  # also in the place of a cancellation, during which it may have been raised
                 raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)
 
@@ -179,7 +183,7 @@ class Server:
             await abandon(stream)
             return
         peer = Peer(
-            connection=f"c{next(self._numbers)}",
+            connection=f"c{next(_numbers)}",
             address=peer_of(stream),
             secure=isinstance(stream, trio.SSLStream),
             surplus=surplus,

@@ -23,7 +23,7 @@ import trio
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining, ProtocolViolation, SlowConsumer
 from seawall.gate import Resources, SessionGate
-from seawall.groups import sift
+from seawall.groups import leaves, sift
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, cause_of
 from seawall.logs import server_log
@@ -82,12 +82,22 @@ class Session:
         self._log()
 
     async def _live(self) -> None:
+        """Run guards and handler in a task of their own, under a nursery of its own.
+
+        One that leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task
+        when it exits, whatever the frames of that task catch. It must not be the one that all sessions hang from.
+        """
         try:
-            with self._life.scope:
-                await self._arrive()
-        except Exception as fault:  # noqa: BLE001 - of the stream, or our own; handlers and guards are contained
-            self._fail(fault, Phase.TRANSPORT)
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                nursery.start_soon(self._visit)
+        except Exception as fault:  # noqa: BLE001 - of the stream, of a broken task, or our own
+            self._fail(fault, Phase.HANDLER if self._handling else Phase.TRANSPORT)
         await self._closed.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _visit(self) -> None:
+        with self._life.scope:
+            await self._arrive()
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
@@ -213,8 +223,9 @@ class Session:
 
                 try:
                     await enter(opening)
-                except Exception:
-                    phase = Phase.HANDLER
+                except BaseException as raised:
+                    if any(leaves(raised)):
+                        phase = Phase.HANDLER
                     raise
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, phase)
@@ -244,7 +255,9 @@ class Session:
 
     def stop(self, cause: Cause) -> None:
         """End now: close code 1001, or HTTP 503 before the upgrade."""
-        if self._opened:
+        if self._life.outcome is not None:
+            self._life.extend(0.0)  # over already; what a handler had left to wind down is not ours to wait for
+        elif self._opened:
             self._life.end(Outcome(cause, 1001, "going away"))
         else:
             self._refuse(refusal(503, "going away", headers=RETRY), cause)
@@ -373,11 +386,9 @@ class Session:
         await linger(self._stream)
 
     async def _leave_resources(self) -> None:
-        """Leave what the guards entered, in reverse order, with ``close_timeout`` for all of it."""
-        with trio.move_on_after(self._limits.close_timeout) as patience:
-            await self._resources.leave(self._failure)
-        if patience.cancelled_caught:
-            server_log.warning("%s: a guard's resource took too long to leave and was cancelled", self._peer.connection)
+        """Leave what the guards entered, in reverse order, with ``close_timeout`` for each."""
+        for late in await self._resources.leave(self._failure, patience=self._limits.close_timeout):
+            server_log.warning("%s: leaving %s took too long and was cancelled", self._peer.connection, late)
 
     def _log(self) -> None:
         lane = self._lane

@@ -363,10 +363,18 @@ def encode_message(message: str | bytes) -> bytes:
 
     Raises:
       UnicodeEncodeError: the text holds a lone surrogate, which UTF-8 cannot carry. It is a `ValueError`.
+      TypeError: it is neither.
     """
     if isinstance(message, str):
         return encode_frame(_TEXT, message.encode())
+    if not _is_bytes(message):
+        raise TypeError(f"a message is str or bytes, not {type(message).__name__}; convert it, as with bytes(message)")
     return encode_frame(Opcode.BINARY, message)
+
+
+def _is_bytes(message: object) -> bool:
+    """For what a type checker rules out: of other buffers the length counts items, and the frame would be torn."""
+    return isinstance(message, bytes)
 
 
 def encode_close(code: int, reason: str) -> bytes:

@@ -31,8 +31,8 @@ from seawall.limits import Limits
 from seawall.wire.frames import Control, FrameDecoder, Opcode, encode_message
 from seawall.wire.outbound import Outbound
 
-#: Bytes asked of the stream at once.
-READ_SIZE = 64 * 1024
+#: Bytes asked of the stream at once. All of them are decoded before anybody else's turn, and may be 2,700 frames.
+READ_SIZE = 16 * 1024
 
 #: Bytes that a client may send after its request before it has been let in.
 EARLY_SIZE = 64 * 1024
@@ -173,6 +173,7 @@ class Lane(trio.abc.Stream):
         """Whether nothing more can be written."""
         return self._out.broken
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
         """The next message.
 
@@ -195,16 +196,19 @@ class Lane(trio.abc.Stream):
             self._room.set()
         return message
 
+    @trio.lowlevel.enable_ki_protection
     async def send(self, message: str | bytes) -> None:
         """Queue a message once there is room. Raises as `Outbound.put_message`."""
         await self._out.put_message(encode_message(message))
         self.sent += 1
 
+    @trio.lowlevel.enable_ki_protection
     def send_nowait(self, message: str | bytes) -> None:
         """Queue a message now. Raises as `Outbound.put_message_nowait`."""
         self._out.put_message_nowait(encode_message(message))
         self.sent += 1
 
+    @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Take what trio-websocket writes: first the 101, then control frames."""
         frame = bytes(data)
@@ -222,6 +226,7 @@ class Lane(trio.abc.Stream):
         """Part of the interface of a stream; the buffer is always there."""
         await trio.lowlevel.checkpoint()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Give trio-websocket the head, then one control frame a call, then end-of-file.
 

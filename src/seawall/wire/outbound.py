@@ -72,9 +72,13 @@ class Outbound:
           trio.ClosedResourceError: `finish` was called.
           trio.BrokenResourceError: the stream has failed.
         """
-        async with self._turn:  # taking a lock is a checkpoint, so a sender that never waits still yields
-            while self._is_full(len(data)):
-                await self._less.wait()
+        await trio.lowlevel.checkpoint()
+        if self._turn.locked() or self._is_full(len(data)):
+            async with self._turn:  # held only by who waits for room, so that `put_message_nowait` sees nobody else
+                while self._is_full(len(data)):
+                    await self._less.wait()
+                self._append_message(data)
+        else:
             self._append_message(data)
 
     def put_message_nowait(self, data: bytes) -> None:
