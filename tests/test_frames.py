@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import pytest
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol
@@ -394,3 +396,10 @@ def test_text_that_is_no_text() -> None:
     """A lone surrogate cannot be sent as text."""
     with pytest.raises(UnicodeEncodeError):
         encode_message("\ud800")
+
+
+@pytest.mark.parametrize("buffer", [bytearray(b"x"), memoryview(b"x"), array("I", [1, 2, 3]), None, 5], ids=repr)
+def test_what_is_neither_text_nor_bytes_is_not_sent(buffer: object) -> None:
+    """Of another buffer the length would count items, and the frame would be torn."""
+    with pytest.raises(TypeError, match="a message is str or bytes"):
+        encode_message(cast("bytes", buffer))

@@ -1098,3 +1098,71 @@ async def test_a_policy_tells_expired_from_unauthorized() -> None:
         assert await client.wait_closed() == CloseFrame(3000, "Token Expired")
     assert (await rejection(app, by_header(-1), "/header")).body == "expired\n"
     assert (await rejection(app, {"Authorization": "Bearer x"}, "/header")).body == "unauthorized\n"
+
+
+async def test_a_gate_before_the_upgrade(autojump_clock: trio.abc.Clock) -> None:
+    """Talking before `accept` is a mistake of the guard and names the remedy; nothing gets in front of the 101."""
+    reports: list[ErrorReport] = []
+
+    @guard
+    async def hasty(gate: Gate, proved: Anonymous) -> Anonymous:
+        with pytest.raises(ConfigurationError, match=r"await gate\.accept"):
+            await gate.receive_text()
+        await gate.send_text("hello")
+        return proved
+
+    app = App(report=reports.append)
+    app.route("/", guard=hasty)(tell)
+    with pytest.raises(Rejected) as refused:
+        async with connect(app, "/"):
+            pass
+    assert refused.value.status == 500
+    assert [type(report.exception) for report in reports] == [ConfigurationError]
+
+
+async def test_two_tasks_accept(autojump_clock: trio.abc.Clock) -> None:
+    """Accepting is idempotent, also for two tasks at the same time."""
+
+    @guard
+    async def both(gate: Gate, proved: Anonymous) -> Anonymous:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gate.accept)
+            nursery.start_soon(gate.accept)
+        return proved
+
+    async with connect(telling(both), "/") as client:
+        assert await client.receive() == "Anonymous()"
+
+
+@pytest.mark.parametrize("decorate", [guard, check])
+def test_a_sync_function_is_no_guard(decorate: Callable[[Callable[..., object]], object]) -> None:  # type: ignore[explicit-any]  # either decorator
+    """It is refused where it is written, not when a client arrives."""
+
+    def sync(gate: Gate, proved: Anonymous) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigurationError, match=r"sync\(\) .* is not an async function"):
+        decorate(sync)
+
+
+async def test_renewal_keeps_the_scopes(autojump_clock: trio.abc.Clock) -> None:
+    """A token with fewer scopes does not renew: what the route's checks have seen stays true."""
+    app = App()
+
+    @app.route("/", guard=bearer(verifier) >> has_scope("chat"))
+    async def renewing(conn: Connection[Claims]) -> None:
+        with pytest.raises(Unauthorized, match="grants less"):
+            await conn.renew(token(120))
+        await conn.renew(token(120, scope="more chat"))
+        await conn.send("renewed")
+
+    async with connect(app, "/", headers=by_header(scope="chat")) as client:
+        assert await client.receive() == "renewed"
+
+
+async def test_a_tab_after_bearer(autojump_clock: trio.abc.Clock) -> None:
+    """A wrong token behind a tab is a wrong token, not none: it does not come in as anybody else."""
+    with pytest.raises(Rejected) as refused:
+        async with connect(telling(bearer(verifier) | public), "/", headers={"Authorization": "Bearer\tnonsense"}):
+            pass
+    assert refused.value.status == 401

@@ -10,6 +10,7 @@ import trio
 
 from seawall import Anonymous, App, Connection, ErrorReport, public
 from tests.clients import ending, opened
+from tests.programs import running
 
 
 def interrupt(report: ErrorReport) -> None:
@@ -59,3 +60,38 @@ def test_ctrl_c_tells_every_peer(report: bool) -> None:
         with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
             trio.run(main)
         assert codes[0].result(timeout=5) == [1001, 1011]
+
+
+HANGING = """
+import sys, trio
+from contextlib import asynccontextmanager
+from seawall import App, public
+
+app = App()
+
+@app.lifespan
+@asynccontextmanager
+async def hangs():
+    if sys.argv[1] == "start":
+        print("hanging", flush=True)
+        await trio.sleep_forever()
+    yield
+    print("hanging", flush=True)
+    await trio.sleep_forever()
+
+app.run(port=0)
+print("over")
+"""
+
+
+@pytest.mark.parametrize("when", ["start", "stop"])
+def test_a_lifespan_that_hangs_can_be_interrupted(when: str) -> None:
+    """Before anything listens the first signal ends the program, while it drains the second one does."""
+    with running("-c", HANGING, when) as program:
+        if when == "stop":
+            program.stderr.wait_for("listening on")
+            program.tell(signal.SIGTERM)
+        program.stdout.wait_for("hanging")
+        program.tell(signal.SIGINT)
+        assert program.wait() == 0
+        assert program.stdout.text.endswith("over\n")

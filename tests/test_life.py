@@ -430,3 +430,16 @@ def test_values() -> None:
     with pytest.raises(ConfigurationError, match=r"put @app.lifespan over database\(\)"):
         values.get(theirs)
     assert "object at" not in repr(ours)
+
+
+async def test_the_end_is_protected_from_ctrl_c() -> None:
+    """Between the record of the end and what follows from it no KeyboardInterrupt can land, whoever calls."""
+    protected: list[bool] = []
+    life = Life(
+        Limits(),
+        Sweeper(),
+        on_end=lambda outcome: protected.append(trio.lowlevel.currently_ki_protected()),
+        on_due=lambda error: None,
+    )
+    life.end(DONE)
+    assert protected == [True]

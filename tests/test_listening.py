@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -15,14 +16,14 @@ import trustme
 from trio.testing import MockClock
 
 from seawall.errors import ConfigurationError
-from seawall.listening import Address, Listener, address_of, close_listener, open_listeners, peer_of
+from seawall.listening import Address, Listen, Listener, address_of, open_listeners, peer_of
 from tests.memory import Doorstep
 
 
 async def close(listeners: Sequence[Listener]) -> None:
     """Close them all."""
     for listener in listeners:
-        await close_listener(listener)
+        await listener.aclose()
 
 
 async def accept(listener: Listener, client: socket.socket) -> trio.abc.Stream:
@@ -134,7 +135,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         stream = await accept(listener, client)
         assert peer_of(stream) == "unix"
         await stream.aclose()
-    await close_listener(listener)
+    await listener.aclose()
     assert not path.exists()
 
 
@@ -143,7 +144,7 @@ async def test_a_unix_socket_whose_file_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "chat"
     [listener] = await open_listeners({"unix": path})
     path.unlink()
-    await close_listener(listener)
+    await listener.aclose()
 
 
 async def test_an_abandoned_unix_socket(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ async def test_an_abandoned_unix_socket(tmp_path: Path) -> None:
     [listener] = await open_listeners({"unix": str(path)})
     with socket.socket(socket.AF_UNIX) as client:
         await (await accept(listener, client)).aclose()
-    await close_listener(listener)
+    await listener.aclose()
 
 
 async def test_a_unix_socket_that_is_in_use(tmp_path: Path) -> None:
@@ -215,4 +216,28 @@ async def test_what_is_no_socket() -> None:
     near, _ = trio.testing.memory_stream_pair()
     assert peer_of(near) == "memory"
     assert address_of(Doorstep()) == Address(host="memory")
-    await close_listener(Doorstep())
+    await Doorstep().aclose()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"ssl": None}, {"prot": 0}, {"host": None}, {"host": ""}, {"port": "8765"}, {"port": None}, {"listeners": []}],
+    ids=repr,
+)
+async def test_an_option_that_says_nothing_opens_nothing(where: dict[str, object]) -> None:
+    """A misspelt or empty option never means another address than the one that was meant."""
+    with pytest.raises(ConfigurationError, match="listening: "):
+        await open_listeners(cast("Listen", where))
+
+
+async def test_a_successor_keeps_its_file(tmp_path: Path) -> None:
+    """A server that stops takes its own Unix socket away, not the one that another has put in its place."""
+    path = tmp_path / "socket"
+    (first,) = await open_listeners({"unix": path})
+    path.unlink()
+    (second,) = await open_listeners({"unix": path})
+    await first.aclose()
+    assert path.is_socket()
+    await second.aclose()
+    assert not path.exists()
+    await second.aclose()

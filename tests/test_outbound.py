@@ -312,3 +312,14 @@ async def test_a_sender_that_never_waits_still_yields() -> None:
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert not bench.written
+
+
+async def test_sending_now_beside_a_sender_that_need_not_wait(autojump_clock: MockClock) -> None:
+    """`put_message_nowait` refuses only where `put_message` would wait: not because somebody else is sending."""
+    bench = Bench(Sink())
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(bench.out.put_message, b"from another task")
+        for _ in range(3):
+            bench.out.put_message_nowait(b"now")
+            await trio.lowlevel.checkpoint()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
 import trio
@@ -542,7 +543,7 @@ async def test_sift_takes_a_group_apart() -> None:
     assert str(sifted.cancelled) == "outer (2 sub-exceptions)"
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_sift_never_consumes_what_is_fatal(kind: type[BaseException]) -> None:
     """Alone or in a group, it is in exactly one part, and that is not the policy's."""
     fatal = kind()
@@ -588,3 +589,19 @@ def test_what_is_known_already_is_taken_out() -> None:
     assert left is not None
     assert list(flatten(left)) == [more, other]
     assert list(flatten(without(group, None) or known)) == [known, more, known, other]
+
+
+def test_sift_makes_a_failure_of_what_means_nothing_here() -> None:
+    """What is neither an Exception nor meant for the whole program is a failure, with itself as the cause."""
+    odd = GeneratorExit()
+    sifted = sift(BaseExceptionGroup("", [odd, ValueError("x")]))
+    assert [type(failure) for failure in sifted.failures] == [ValueError, RuntimeError]
+    assert sifted.failures[1].__cause__ is odd
+    assert (sifted.fatal, sifted.cancelled) == ((), None)
+
+
+@pytest.mark.parametrize("junk", ["oops", 4000, Close, None])
+def test_what_is_no_verdict_is_refused_at_once(junk: object) -> None:
+    """A rule with something else than a verdict is a mistake of the definition."""
+    with pytest.raises(ConfigurationError, match=r"on\(ValueError\): .* is no verdict"):
+        ErrorPolicy().on(ValueError, cast("Close", junk))

@@ -38,7 +38,7 @@ from seawall import (
     guard,
     public,
 )
-from seawall.testing import Closed, connect
+from seawall.testing import Closed, Rejected, connect, serve
 from tests.memory import (
     BROKEN,
     CLOSE,
@@ -1933,3 +1933,53 @@ async def test_whatever_happens(seed: int, autojump_clock: MockClock, records: R
     if head.startswith(b"HTTP/1.1 101 "):
         opcodes = [found.opcode for found in frames(rest)]
         assert CLOSE not in opcodes[:-1]
+
+
+@pytest.mark.parametrize("where", ["handler", "guard"])
+async def test_user_code_that_leaves_its_task_in_disorder(
+    where: str, autojump_clock: MockClock, records: Records
+) -> None:
+    """Leaving a nursery open breaks the task that did it, and nothing else: the others go on, the peer is told."""
+
+    async def disorder() -> None:
+        await trio.open_nursery().__aenter__()
+
+    @guard
+    async def careless(gate: Gate, proved: Anonymous) -> Anonymous:
+        await disorder()
+        return proved
+
+    app = App()
+
+    @app.route("/echo", guard=public)
+    async def echo(conn: Connection[Anonymous]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    @app.route("/handler", guard=public)
+    async def broken(conn: Connection[Anonymous]) -> None:
+        await disorder()
+
+    app.route("/guard", guard=careless)(echo)
+    async with serve(app) as served, served.connect("/echo") as innocent:
+        for _ in range(3):
+            with pytest.raises((Closed, Rejected)) as ended:
+                async with served.connect(f"/{where}") as client:
+                    await client.receive()
+            assert getattr(ended.value, "code", None) == 1011 or getattr(ended.value, "status", None) == 500
+            await innocent.send("still there?")
+            assert await innocent.receive() == "still there?"
+    assert len(records.lines("error")) >= 3
+
+
+async def test_stopping_does_not_wait_for_a_handler_that_winds_down(autojump_clock: MockClock) -> None:
+    """When `serve` is cancelled, a handler whose peer has gone before loses what it had left."""
+    app = App()
+
+    @app.route("/", guard=public, limits={"wind_down": 9.0})
+    async def lingers(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    async with serve(app) as served, served.connect("/"):
+        pass
+    assert trio.current_time() < 6

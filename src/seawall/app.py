@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -146,8 +147,14 @@ class App:
         The function's context is entered before the app listens and left after its last connection, in reverse order
         of definition. What the decorator returns is a handle: ``conn.provided(handle)`` and
         ``gate.provided(handle)`` give the value that was yielded.
+
+        Raises:
+          ConfigurationError: ``@asynccontextmanager`` is missing.
         """
-        handle = Provided(function, getattr(function, "__name__", "lifespan"))
+        name = getattr(function, "__name__", "lifespan")
+        if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
+            raise ConfigurationError(f"lifespan: {name}() opens no context; put @asynccontextmanager between the two")
+        handle = Provided(function, name)
         self._lifespan.append(handle)
         return handle
 
@@ -214,34 +221,38 @@ class App:
 async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
     """Start servers, such as ``partial(app.start, port=8765)``, and drain them all at SIGINT or SIGTERM.
 
-    A second signal stops them at once. Returns when all have stopped.
+    A second signal, or one before anything listens, cancels everything. Returns when all have stopped and their
+    lifespans have been left.
 
     Raises:
       ConfigurationError: an address cannot be bound; what had been started is stopped again.
     """
     mistake: ConfigurationError | None = None
+    servers: list[Server] = []
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            try:
-                servers = [await start(nursery) for start in starts]
-            except ConfigurationError as error:
-                mistake = error
-                nursery.cancel_scope.cancel()
-            else:
-                async with trio.open_nursery() as watching:
-                    watching.start_soon(_drain_when_told, signals, servers, nursery)
-                    for server in servers:
-                        await server.wait_closed()
-                    watching.cancel_scope.cancel()
+        async with trio.open_nursery(strict_exception_groups=True) as watching:
+            stop = trio.CancelScope()
+            # From the first moment to the last: a lifespan that hangs can be interrupted as well.
+            watching.start_soon(_stop_when_told, signals, servers, stop)
+            with stop:
+                async with trio.open_nursery(strict_exception_groups=True) as serving:
+                    try:
+                        for start in starts:
+                            servers.append(await start(serving))  # noqa: PERF401 - the watcher sees each as it comes
+                    except ConfigurationError as error:
+                        mistake = error
+                        stop.cancel()
+            watching.cancel_scope.cancel()
     if mistake is not None:
         raise mistake
 
 
-async def _drain_when_told(signals: AsyncIterator[int], servers: list[Server], nursery: trio.Nursery) -> None:
-    draining = False
-    async for _ in signals:
-        if draining:
-            nursery.cancel_scope.cancel()
-        draining = True
-        for server in servers:
-            nursery.start_soon(server.aclose)
+async def _stop_when_told(signals: AsyncIterator[int], servers: list[Server], stop: trio.CancelScope) -> None:
+    async with trio.open_nursery(strict_exception_groups=True) as nursery:
+        draining = False
+        async for _ in signals:
+            if draining or not servers:
+                stop.cancel()
+            draining = True
+            for server in servers:
+                nursery.start_soon(server.aclose)

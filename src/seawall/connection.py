@@ -143,10 +143,10 @@ class Connection(Generic[P_co]):
             self._life.extend(limits.wind_down)
 
     async def renew(self, token: str) -> None:
-        """Prolong the lease with a new token of the same subject; see `Gate.lease`.
+        """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
 
         Raises:
-          Unauthorized: the token does not prove the same subject; the lease stays as it was.
+          Unauthorized: the token does not prove as much as the first one; the lease stays as it was.
           LeaseExpired: it is too late.
           ConfigurationError: no guard of this route gave a lease that can be renewed.
         """

@@ -44,7 +44,8 @@ class Held:
     ) -> None:
         """Enter, wait to be told to leave, and leave. What is raised before it is entered goes to the guard."""
         entered = False
-        self.name = repr(context_manager)
+        made_by = getattr(context_manager, "func", type(context_manager))  # the function under @asynccontextmanager
+        self.name = getattr(made_by, "__qualname__", type(context_manager).__qualname__)
         try:
             with self._scope:
                 async with context_manager as value:

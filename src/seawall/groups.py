@@ -37,15 +37,17 @@ class Sifted:
     failures: tuple[Exception, ...]
     """For the policy."""
     fatal: tuple[BaseException, ...]
-    """KeyboardInterrupt, SystemExit and the like: never decided by a policy, never consumed."""
+    """KeyboardInterrupt and SystemExit: never decided by a policy, never consumed."""
     cancelled: BaseException | None
     """The part made of `trio.Cancelled`, to be raised again: it belongs to a cancel scope further out."""
 
 
 def sift(raised: BaseException) -> Sifted:
     """Take what was raised apart; each exception is in exactly one part."""
-    failures = tuple(leaves(raised))
-    fatal = tuple(leaf for leaf in flatten(raised) if not isinstance(leaf, Exception | trio.Cancelled))
+    others = [leaf for leaf in flatten(raised) if not isinstance(leaf, Exception | trio.Cancelled)]
+    fatal = tuple(leaf for leaf in others if isinstance(leaf, KeyboardInterrupt | SystemExit))
+    odd = (_as_failure(leaf) for leaf in others if not isinstance(leaf, KeyboardInterrupt | SystemExit))
+    failures = (*leaves(raised), *odd)
     if not isinstance(raised, BaseExceptionGroup):
         return Sifted(failures, fatal, raised if isinstance(raised, trio.Cancelled) else None)
     return Sifted(failures, fatal, cast("BaseExceptionGroup[BaseException]", raised).split(trio.Cancelled)[0])
@@ -57,3 +59,10 @@ def without(raised: BaseException, known: Exception | None) -> BaseException | N
     if isinstance(raised, BaseExceptionGroup):
         return cast("BaseExceptionGroup[BaseException]", raised).split(lambda leaf: id(leaf) in old)[1]
     return None if id(raised) in old else raised
+
+
+def _as_failure(odd: BaseException) -> Exception:
+    """A failure that stands for GeneratorExit, asyncio.CancelledError and the like, which mean nothing under Trio."""
+    failure = RuntimeError(f"{type(odd).__name__} was raised, which is not an Exception")
+    failure.__cause__ = odd
+    return failure

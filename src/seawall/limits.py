@@ -49,7 +49,7 @@ class Limits:
     """Time since the upgrade. Off; load balancers use it to rebalance. Close code 3008."""
 
     send_timeout: float = 10.0
-    """Time in which a peer must take some of what is sent to it. Phoenix's is 10 too; ended as a slow consumer."""
+    """Time in which a peer must take what is written at once, 64 KiB at most; else it ends as a slow consumer, 1008."""
 
     close_timeout: float = 5.0
     """The whole closing handshake, with flushing and lingering. Half of websockets' 10; a mute peer costs this."""
@@ -58,7 +58,7 @@ class Limits:
     """What a handler gets, after its peer is gone, to finish by itself before it is cancelled."""
 
     drain_timeout: float = 10.0
-    """What a server that drains gives its handlers. The half of what Kubernetes waits after SIGTERM, rounded down."""
+    """How long draining takes at most, closing included. Well within the 30 s that Kubernetes waits after SIGTERM."""
 
     max_connections: int = 10_000
     """Connections of one server at a time, handshakes included; one too many gets HTTP 503."""

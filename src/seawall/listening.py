@@ -67,10 +67,11 @@ async def open_listeners(where: Listen) -> list[Listener]:
     Raises:
       ConfigurationError: the address cannot be bound; the text says which and why.
     """
+    _check(where)
     found: list[Listener] = list(where.get("listeners", ()))
     path = where.get("unix")
     try:
-        if "host" in where or "port" in where or "ssl_context" in where or not (found or path):
+        if not {"host", "port", "ssl_context"}.isdisjoint(where) or not ("listeners" in where or path):
             found.extend(await _open_tcp(where))
         if path is not None:
             found.append(_open_unix(os.fspath(path)))
@@ -79,6 +80,22 @@ async def open_listeners(where: Listen) -> list[Listener]:
             await listener.aclose()
         raise
     return found
+
+
+def _check(where: Listen) -> None:
+    """A misspelt option must not open another door than the one that was meant."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "host": str,
+        "port": int,
+        "ssl_context": ssl.SSLContext,
+        "unix": (str, os.PathLike),
+        "listeners": Sequence,
+    }
+    for name, value in where.items():
+        if name not in kinds:
+            raise ConfigurationError(f"listening: there is no option {name!r}; the options are {', '.join(kinds)}")
+        if not isinstance(value, kinds[name]) or value in ("", ()) or value == []:
+            raise ConfigurationError(f"listening: {name}={value!r} says nothing; leave it out, or give a value")
 
 
 async def _open_tcp(where: Listen) -> list[Listener]:
@@ -111,7 +128,32 @@ def _open_unix(path: str) -> Listener:
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot listen on the Unix socket {path}: {error.strerror or error}") from error
-    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    return UnixListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), path)
+
+
+@final
+class UnixListener(trio.abc.Listener[trio.SocketStream]):
+    """A Unix socket that takes its file away when it is closed, if another server has not put its own there."""
+
+    def __init__(self, listener: trio.SocketListener, path: str) -> None:
+        """Remember which file it is."""
+        self.socket = listener.socket
+        self._listener = listener
+        self._path = Path(path)
+        self._inode = self._path.stat().st_ino
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection."""
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        """Stop listening. The file goes first: once the socket is closed, a successor may bind the path."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        except FileNotFoundError:
+            pass
+        await self._listener.aclose()
 
 
 def _remove_abandoned(path: str) -> None:
@@ -130,7 +172,7 @@ def _socket_of(endpoint: object) -> trio.socket.SocketType | None:
         return _socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
     if isinstance(endpoint, trio.SSLStream):
         return _socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
-    if isinstance(endpoint, trio.SocketListener | trio.SocketStream):
+    if isinstance(endpoint, trio.SocketListener | trio.SocketStream | UnixListener):
         return endpoint.socket
     return None
 
@@ -140,9 +182,9 @@ def address_of(listener: Listener) -> Address:
     bound = _socket_of(listener)
     if bound is None:
         return Address(host=MEMORY)
-    name: tuple[str, int] | str = bound.getsockname()
-    if isinstance(name, str):
-        return Address(host=name)
+    name: tuple[str, int] | str | bytes = bound.getsockname()
+    if isinstance(name, str | bytes):
+        return Address(host=os.fsdecode(name).replace("\0", "@"))  # as Linux writes abstract names
     return Address(host=name[0], port=name[1], secure=isinstance(listener, trio.SSLListener))
 
 
@@ -158,12 +200,3 @@ def peer_of(stream: trio.abc.Stream) -> str:
     except OSError:
         return "gone"  # reset before we looked
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-async def close_listener(listener: Listener) -> None:
-    """Stop listening; a Unix socket's file goes too."""
-    bound = _socket_of(listener)
-    path = bound.getsockname() if bound is not None and bound.family == socket.AF_UNIX else ""
-    await listener.aclose()
-    if path:
-        Path(path).unlink(missing_ok=True)

@@ -152,7 +152,11 @@ class Ignore:
 @final
 @frozen
 class Escalate:
-    """End the server: the exception comes out of ``app.serve`` in the embedding program. Acts everywhere."""
+    """End the server: the exception comes out of ``app.serve`` in the embedding program. Acts everywhere.
+
+    Name your own exception types with it. Under ``on(Exception, Escalate())`` any client could stop the server, with a
+    bad token or a bad frame, because `Unauthorized` and `ProtocolViolation` are exceptions too.
+    """
 
 
 Verdict: TypeAlias = Refuse | Close | Reply[E] | Ignore | Escalate
@@ -233,7 +237,7 @@ class ErrorPolicy:
             return one. What cannot act in the phase is passed over.
 
         Raises:
-          ConfigurationError: no verdict is given, or the type is not an `Exception`.
+          ConfigurationError: no verdict is given, or something else than one, or the type is not an `Exception`.
         """
         if not _is_decidable(exception):
             raise ConfigurationError(
@@ -241,9 +245,9 @@ class ErrorPolicy:
                 "is not an Exception (Cancelled, KeyboardInterrupt, SystemExit) is never decided by a policy"
             )
         if not verdicts:
-            raise ConfigurationError(
-                f"ErrorPolicy.on({exception.__name__}) names no verdict; add one, such as Close(4000)"
-            )
+            raise ConfigurationError(f"ErrorPolicy.on({exception.__name__}): no verdict; add one, such as Close(4000)")
+        for verdict in verdicts:
+            _check_verdict(exception.__name__, verdict)
         # A rule is only ever asked about exceptions of its own type, which makes the narrower callables safe here.
         rule = Rule(exception, cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts))
         return evolve(self, rules=(*self.rules, rule))
@@ -296,6 +300,12 @@ class ErrorPolicy:
 
 def _name(kind: type[object]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _check_verdict(rule: str, verdict: object) -> None:
+    known = isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate)
+    if isinstance(verdict, type) or not (known or callable(verdict)):
+        raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
 
 
 def _is_decidable(kind: type[BaseException]) -> bool:

@@ -19,7 +19,7 @@ from typing import final
 import trio
 
 from seawall.life import Cause
-from seawall.listening import Address, Listener, address_of, close_listener, peer_of
+from seawall.listening import Address, Listener, address_of, peer_of
 from seawall.logs import server_log
 from seawall.service import Peer, Service
 from seawall.session import Session
@@ -151,7 +151,7 @@ class Server:
         finally:
             with trio.CancelScope(shield=True):
                 for listener in listeners:
-                    await close_listener(listener)
+                    await listener.aclose()
 
     @trio.lowlevel.enable_ki_protection
     async def _accept(self, listener: Listener) -> None:

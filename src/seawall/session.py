@@ -82,13 +82,10 @@ class Session:
         self._log()
 
     async def _live(self) -> None:
-        """Run guards and handler in a task of their own, under a nursery of its own.
-
-        One that leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task
-        when it exits, whatever the frames of that task catch. It must not be the one that all sessions hang from.
-        """
+        # Guards and handler have a task of their own: one that leaves a nursery open (an async generator that is not
+        # run to its end is enough) breaks its whole task, whatever the frames of that task catch.
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task matters
                 nursery.start_soon(self._visit)
         except Exception as fault:  # noqa: BLE001 - of the stream, of a broken task, or our own
             self._fail(fault, Phase.HANDLER if self._handling else Phase.TRANSPORT)
@@ -286,7 +283,8 @@ class Session:
             self._failure = self._failure or failure
             self._fail(failure, phase)
         elif sifted.failures:
-            self._life.end(Outcome(Cause.PEER_VANISHED, 1006) if self._broken else self._returned())
+            reachable = self._opened and self._lane is not None and not self._lane.broken
+            self._life.end(self._returned() if reachable else Outcome(Cause.PEER_VANISHED, 1006))
         if sifted.cancelled is not None:
             raise sifted.cancelled
 
@@ -328,10 +326,6 @@ class Session:
     @property
     def _opened(self) -> bool:
         return self._lane is not None and self._lane.opened
-
-    @property
-    def _broken(self) -> bool:
-        return self._lane is None or not self._lane.opened or self._lane.broken
 
     def _refuse(self, last_word: Answer, cause: Cause = Cause.REFUSED, detail: str = "") -> None:
         """End with an HTTP answer instead of an upgrade."""

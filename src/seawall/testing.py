@@ -207,7 +207,7 @@ async def _contained() -> AsyncGenerator[trio.Nursery]:
     """
     raised: BaseException | None = None
     try:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
             try:
                 yield nursery
             except BaseException as error:  # noqa: ASYNC103 - raised again below, outside the nursery
@@ -241,7 +241,7 @@ async def _dial(
     """Open the connection and read it until cancelled."""
     line, dialing = _Line(stream), trio.CancelScope()
     try:
-        async with trio.open_nursery() as readers:
+        async with trio.open_nursery(strict_exception_groups=True) as readers:
             readers.start_soon(line.wait_ended, dialing)
             with dialing:
                 websocket = await trio_websocket.wrap_client_stream(

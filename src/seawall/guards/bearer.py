@@ -64,7 +64,8 @@ def _from_header(handshake: Handshake) -> str | None:
     values = handshake.values("authorization")
     if len(values) > 1:
         raise Unauthorized("more than one Authorization header")
-    scheme, _, credential = (values[0] if values else "").partition(" ")
+    scheme, *rest = (values[0] if values else "").split(None, 1) or [""]
+    credential = "".join(rest)
     if scheme.lower() != "bearer":
         return None
     if not credential.strip():
@@ -78,6 +79,8 @@ def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
         # Two tokens about nobody have nothing in common, and the other one may grant something else.
         if renewed.subject is None or (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
             raise Unauthorized("the new token is about another subject")
+        if not renewed.scopes >= claims.scopes:  # what the route's checks have seen must stay true
+            raise Unauthorized("the new token grants less")
         return renewed.expires_at + verifier.leeway
 
     gate.lease(expires_at=claims.expires_at + verifier.leeway, renew=renew)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeAlias, Ty
 
 from attrs import frozen
 
-from seawall.errors import NoCredentials
+from seawall.errors import ConfigurationError, NoCredentials
 from seawall.handshake import Handshake
 from seawall.life import Provided, Renew
 from seawall.paths import Parameter
-from seawall.signatures import Taken, taken
+from seawall.signatures import Taken, describe, is_async, taken
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -163,14 +163,21 @@ def guard(function: Callable[Concatenate[Gate, A, Q], Awaitable[B]], /) -> Guard
     Further parameters are path parameters, by name; they are checked when a route uses the guard.
 
     Raises:
-      ConfigurationError: the function does not begin with two positional parameters.
+      ConfigurationError: the function is not async, or does not begin with two positional parameters.
     """
+    _check_async("guard", function)
     return _FunctionGuard(function, taken(function, leading=2))
 
 
 def check(function: Callable[Concatenate[Gate, A, Q], Awaitable[None]], /) -> Check[A]:
     """Make a check of an async function ``(gate, principal, ...)`` that returns nothing. See `guard`."""
+    _check_async("check", function)
     return _FunctionCheck(function, taken(function, leading=2))
+
+
+def _check_async(decorator: str, function: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # any function
+    if not is_async(function):
+        raise ConfigurationError(f"@{decorator}: {describe(function)} is not an async function; write `async def`")
 
 
 #: A function under `guard` or `check` once its path parameters have been read off its signature.

@@ -1,8 +1,8 @@
 """`TokenVerifier` and `Claims`: JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
 
-The only module that imports ``jwt``. PyJWT checks signatures and registered claims; here is what it leaves to its
-caller: that ``exp`` is there and not absurd, that dates are numbers, the type, the size, and that whatever the bytes of
-a token cause is a refusal.
+PyJWT checks signatures and registered claims. Here is what it leaves to its caller: that ``exp`` is there and not
+absurd, that dates are numbers, the type, the size, and that whatever the bytes of a token cause is a refusal. Nothing
+else in the framework imports ``jwt``.
 """
 
 from __future__ import annotations
