@@ -486,7 +486,7 @@ def test_what_cannot_be_encoded() -> None:
 
 def test_a_rule_without_a_verdict() -> None:
     """A rule that says nothing is a mistake, with the remedy."""
-    with pytest.raises(ConfigurationError, match=r"ErrorPolicy\.on\(Broken\) no verdict; add one"):
+    with pytest.raises(ConfigurationError, match=r"ErrorPolicy\.on\(Broken\): no verdict; add one"):
         ErrorPolicy().on(Broken)
 
 
