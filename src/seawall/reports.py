@@ -127,7 +127,7 @@ def log_end(end: End) -> None:
         safe(end.route) or "-",
         outcome.cause.value,
         outcome.code,
-        safe(outcome.reason),
+        outcome.reason,  # at most 123 bytes, and %r escapes
         end.seconds,
         end.received,
         end.sent,
