@@ -1942,7 +1942,9 @@ async def test_user_code_that_leaves_its_task_in_disorder(
     """Leaving a nursery open breaks the task that did it, and nothing else: the others go on, the peer is told."""
 
     async def disorder() -> None:
-        await trio.open_nursery().__aenter__()
+        left_open = trio.open_nursery()
+        nursery = await left_open.__aenter__()
+        nursery.start_soon(trio.sleep_forever)
 
     @guard
     async def careless(gate: Gate, proved: Anonymous) -> Anonymous:

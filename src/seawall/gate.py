@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, final
 
@@ -20,6 +20,22 @@ from seawall.wire.authority import Authority
 from seawall.wire.lane import Lane
 
 T = TypeVar("T")
+
+
+async def apart(user_code: Callable[[], Awaitable[T]]) -> T:
+    """Run code of the application in a task that has no scope of ours in it.
+
+    Who leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task, and with
+    it whatever else that task holds, which must therefore be nothing.
+    """
+    results: list[T] = []
+
+    async def run() -> None:
+        results.append(await user_code())
+
+    async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task is the point
+        nursery.start_soon(run)
+    return results[0]
 
 
 @final

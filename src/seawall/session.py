@@ -22,7 +22,7 @@ import trio
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining, ProtocolViolation, SlowConsumer
-from seawall.gate import Resources, SessionGate
+from seawall.gate import Resources, SessionGate, apart
 from seawall.groups import leaves, sift
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, cause_of
@@ -82,19 +82,12 @@ class Session:
         self._log()
 
     async def _live(self) -> None:
-        # Guards and handler have a task of their own: one that leaves a nursery open (an async generator that is not
-        # run to its end is enough) breaks its whole task, whatever the frames of that task catch.
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task matters
-                nursery.start_soon(self._visit)
-        except Exception as fault:  # noqa: BLE001 - of the stream, of a broken task, or our own
-            self._fail(fault, Phase.HANDLER if self._handling else Phase.TRANSPORT)
+            with self._life.scope:
+                await self._arrive()
+        except Exception as fault:  # noqa: BLE001 - of the stream, or our own; handlers and guards are contained
+            self._fail(fault, Phase.TRANSPORT)
         await self._closed.wait()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _visit(self) -> None:
-        with self._life.scope:
-            await self._arrive()
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
@@ -202,7 +195,7 @@ class Session:
         """Run the guards; None if they, or anything else, have ended the connection."""
         try:
             with trio.move_on_after(self._limits.auth_timeout):
-                return await route.admit(gate)
+                return await apart(partial(route.admit, gate))
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, Phase.GUARD)
         else:
@@ -212,18 +205,22 @@ class Session:
     async def _handle(self, enter: Enter, gate: SessionGate) -> None:
         """Run the handler, and what it starts in ``conn.nursery``, to their end."""
         phase = Phase.BACKGROUND
+
+        async def handle() -> None:
+            nonlocal phase
+            try:
+                await enter(opening)
+            except BaseException as raised:
+                phase = Phase.HANDLER if any(leaves(raised)) else phase
+                raise
+
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
 
                 def opening(principal: P) -> Connection[P]:
                     return self._connection(principal, gate, nursery)
 
-                try:
-                    await enter(opening)
-                except BaseException as raised:
-                    if any(leaves(raised)):
-                        phase = Phase.HANDLER
-                    raise
+                nursery.start_soon(handle)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, phase)
         else:
