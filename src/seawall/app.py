@@ -163,8 +163,9 @@ class App:
     ) -> None:
         """Serve until cancelled or drained; ``await app.start(nursery, ...)`` is the same in the background.
 
-        Cancelling it tells every peer 1001 at once, and ends within ``Limits.close_timeout``. It touches neither
-        signals nor the logging configuration.
+        Cancelling it tells every peer 1001 at once and closes every socket within ``Limits.close_timeout``. It returns
+        when the guards' resources and the lifespans have been left too; see `Server.aclose` for what that can take. It
+        touches neither signals nor the logging configuration.
 
         Args:
           task_status: for ``nursery.start``, which then returns the `Server`.

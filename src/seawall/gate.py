@@ -26,7 +26,8 @@ async def apart(user_code: Callable[[], Awaitable[T]]) -> T:
     """Run code of the application in a task that has no scope of ours in it.
 
     Who leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task, and with
-    it whatever else that task holds, which must therefore be nothing.
+    it whatever else that task holds, which must therefore be nothing. What the code raises comes out in a group;
+    cancelling this cancels the code.
     """
     results: list[T] = []
 

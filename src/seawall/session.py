@@ -5,7 +5,7 @@ Read `Session.run` and what it calls, from top to bottom: that is the whole stor
 - ``_tasks``: the lane's writer, the task that closes, the tasks that hold the guards' resources, and trio-websocket's
   reader. The reader has a nursery of its own, so that a crash in it cannot take the others along before the peer has
   been told;
-- ``_life.scope``: the guards and the handler. Cancelling it ends them and nothing else.
+- ``_life.scope``: the guards and the handler, each in a task of its own. Cancelling it ends them and nothing else.
 
 Whatever ends the connection calls `Life.end`, from whichever task; the first call counts, and starts `_close` at once,
 so that a peer need not wait for a handler's cleanup to read why.
