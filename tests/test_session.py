@@ -396,7 +396,7 @@ async def test_traffic_puts_the_idle_limit_off(autojump_clock: MockClock) -> Non
         done.set()
         await trio.sleep_forever()
 
-    async with serving(app_of(talk, limits=Limits(idle_timeout=10))) as served:
+    async with serving(app_of(talk, limits=Limits(idle_timeout=10, ping_interval=None))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         for _ in range(3):
@@ -450,7 +450,7 @@ def leased(seconds: float, renewed: float | None = None) -> Guard[Anonymous, Ano
 
 async def test_a_lease_that_expires(autojump_clock: MockClock, records: Records) -> None:
     """What a guard proved until a moment ends at that moment, with 3000."""
-    async with serving(app_of(listen, door=leased(60))) as served:
+    async with serving(app_of(listen, door=leased(60), limits=Limits(ping_interval=None))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         assert await peer.closing() == (3000, "lease expired")
@@ -466,7 +466,8 @@ async def test_a_lease_that_is_renewed(autojump_clock: MockClock) -> None:
         await conn.renew("token")
         await trio.sleep_forever()
 
-    async with serving(app_of(renewing, door=leased(60, renewed=100))) as served:
+    quiet = Limits(ping_interval=None)
+    async with serving(app_of(renewing, door=leased(60, renewed=100), limits=quiet)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         assert await peer.closing() == (3000, "lease expired")
@@ -506,7 +507,7 @@ async def test_renewing_after_the_end(autojump_clock: MockClock) -> None:
 
 
 async def test_a_slow_consumer(autojump_clock: MockClock, records: Records) -> None:
-    """A peer that takes nothing for ``send_timeout`` is cut off then, and there is nobody to tell."""
+    """A peer that takes nothing for ``send_timeout`` is cut off, an eighth later at most; there is nobody to tell."""
 
     async def feed(conn: Connection[Anonymous]) -> None:
         while True:
@@ -520,7 +521,7 @@ async def test_a_slow_consumer(autojump_clock: MockClock, records: Records) -> N
         wire.stall()
         start = trio.current_time()
         await trio.sleep(20)
-        assert wire.closed_at == start + 10
+        assert start + 10 <= wire.closed_at <= start + 11.25
     assert records.ends == ["slow consumer, 1008 'slow consumer'"]
     assert len([line for line in records.lines("error") if "SlowConsumer" in line]) == 1
 

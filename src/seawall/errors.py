@@ -15,7 +15,8 @@
     │   ├── AuthTimeout             408 · 3008   the guards took longer than ``auth_timeout``
     │   ├── IdleTimeout                   3008   no message for ``idle_timeout``
     │   ├── LifetimeReached               3008   the connection is older than ``lifetime``
-    │   └── SlowConsumer                  1008   the peer has not read for ``send_timeout``
+    │   ├── SlowConsumer                  1008   the peer has not read for ``send_timeout``
+    │   └── KeepaliveLost                 1011   the peer has not answered a Ping for ``ping_timeout``
     ├── LeaseExpired                  3000   what a guard proved is true no longer
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
     ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
@@ -127,6 +128,12 @@ class SlowConsumer(LimitReached):
     """The peer has taken nothing for ``Limits.send_timeout``: close code 1008, if it can still be written."""
 
     default = "slow consumer"
+
+
+class KeepaliveLost(LimitReached):
+    """The peer has sent nothing for ``Limits.ping_timeout`` after a Ping: close code 1011, if it can still be read."""
+
+    default = "keepalive lost"
 
 
 class LeaseExpired(SeawallError):

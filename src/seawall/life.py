@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Generic, TypeVar, cast, final
+from typing import Generic, Protocol, TypeVar, cast, final
 
 import trio
 from attrs import define, field, frozen
@@ -18,6 +18,7 @@ from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
     IdleTimeout,
+    KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
     ProtocolViolation,
@@ -52,6 +53,7 @@ class Cause(enum.Enum):
     IDLE = "idle"
     LIFETIME = "lifetime"
     SLOW_CONSUMER = "slow consumer"
+    KEEPALIVE = "keepalive lost"
     DRAINED = "server draining"
     STOPPED = "server stopped"
 
@@ -81,6 +83,8 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.LIFETIME
         case SlowConsumer():
             return Cause.SLOW_CONSUMER
+        case KeepaliveLost():
+            return Cause.KEEPALIVE
         case ProtocolViolation():
             return Cause.VIOLATION
         case Refused() | AuthTimeout():
@@ -144,55 +148,97 @@ class Values:
 
 
 @final
+@define(order=False)
+class Alarm:
+    """When to look at one `Life`."""
+
+    due: float
+    number: int
+    """Tells alarms of the same moment apart."""
+    life: Life | None
+    """None if it is not to be looked at any more; so the alarm keeps nothing alive until it is due."""
+
+    def __lt__(self, other: Alarm) -> bool:
+        """Whether it is the earlier one."""
+        return (self.due, self.number) < (other.due, other.number)
+
+
+@final
 class Sweeper:
     """Wakes each `Life` at its next deadline: one task for all the connections of a server."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._heap: list[tuple[float, int, Life]] = []
+        self._heap: list[Alarm] = []
         self._order = itertools.count()
         self._stale = 0
         self._sleep = trio.CancelScope()
 
     def arm(self, life: Life, due: float) -> None:
-        """Look at `life` at `due` on Trio's clock, and no longer when it was to be looked at before."""
-        if due == life.armed:
-            return
+        """Look at `life` at `due` on Trio's clock at the latest."""
+        if life.alarm is not None and life.alarm.due <= due:
+            return  # it is looked at before, and armed again then
         self.disarm(life)
         if due < math.inf:
-            life.armed = due
-            heapq.heappush(self._heap, (due, next(self._order), life))
+            life.alarm = Alarm(due, next(self._order), life)
+            heapq.heappush(self._heap, life.alarm)
             self._sleep.deadline = min(due, self._sleep.deadline)
 
     def disarm(self, life: Life) -> None:
-        """Forget `life`. Its entry stays until it is due, or until half of all entries are stale."""
-        if life.armed == math.inf:
+        """Forget `life`. An empty alarm stays until it is due, or until half of all are empty."""
+        if life.alarm is None:
             return
-        life.armed = math.inf
+        life.alarm.life = None
+        life.alarm = None
         self._stale += 1
         if self._stale * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[0] == entry[2].armed]
+            self._heap = [alarm for alarm in self._heap if alarm.life is not None]
             heapq.heapify(self._heap)
             self._stale = 0
 
     def __len__(self) -> int:
-        """How many entries are held, stale ones included."""
-        return len(self._heap)
+        """How many connections it minds."""
+        return len(self._heap) - self._stale
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Sleep until the next deadline, look, and again, until cancelled."""
         while True:
-            with trio.move_on_at(self._heap[0][0] if self._heap else math.inf) as self._sleep:
+            with trio.move_on_at(self._heap[0].due if self._heap else math.inf) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
-            while self._heap and self._heap[0][0] <= now:
-                due, _, life = heapq.heappop(self._heap)
-                if due == life.armed:
-                    life.armed = math.inf
-                    life.check(now)
-                else:
+            while self._heap and self._heap[0].due <= now:
+                life = heapq.heappop(self._heap).life
+                if life is None:
                     self._stale -= 1
+                else:
+                    life.alarm = None
+                    life.check(now)
+
+
+def _nothing() -> None:
+    """Nothing is to be done."""
+
+
+class Vitals(Protocol):
+    """What a `Life` asks of the connection's wire; `seawall.wire.pulse.Pulse` is one."""
+
+    @property
+    def message_at(self) -> float:
+        """When the last message came from the peer, taken by the handler or not."""
+        ...
+
+    def begin(self) -> None:
+        """The connection is open."""
+        ...
+
+    def due(self) -> float:
+        """When to `check` next, on Trio's clock."""
+        ...
+
+    def check(self, now: float) -> SeawallError | None:
+        """What is wrong with the wire or the peer, if anything."""
+        ...
 
 
 @final
@@ -213,21 +259,22 @@ class Life:
           limits: of the route.
           sweeper: minds the deadlines.
           on_end: called once, when the outcome is recorded and before anything is cancelled.
-          on_due: called with what has run out: `LeaseExpired`, `IdleTimeout` or `LifetimeReached`.
+          on_due: called with what has run out, or what is wrong with the wire.
         """
         self.limits = limits
         self.scope = trio.CancelScope()
         self.outcome: Outcome | None = None
-        self.armed = math.inf
+        self.alarm: Alarm | None = None
         self._sweeper = sweeper
         self._on_end = on_end
         self._on_due = on_due
         self._leases: list[Lease] = []
         self._ends_at = math.inf
         self._ended_at = math.inf
+        self._late_at = math.inf
+        self._on_late: Callable[[], None] = _nothing
         self._last_message = -math.inf
-        self.heard_at: Callable[[], float] = lambda: -math.inf
-        """Tells when the last message came from the peer, taken by the handler or not."""
+        self._vitals: Vitals | None = None
 
     @trio.lowlevel.enable_ki_protection
     def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
@@ -247,13 +294,25 @@ class Life:
         else:
             self.scope.cancel()
 
+    def within(self, seconds: float, on_late: Callable[[], None]) -> None:
+        """What the connection does now has to be over in `seconds`, or `on_late` is called."""
+        self._late_at, self._on_late = trio.current_time() + seconds, on_late
+        self.rearm()
+
     def open(self) -> None:
         """The upgrade is accepted: lifetime and idle time count from now."""
         now = trio.current_time()
+        self._late_at, self._on_late = math.inf, _nothing
         self._last_message = now
+        if self._vitals is not None:
+            self._vitals.begin()
         if self.limits.lifetime is not None:
             self._ends_at = now + self.limits.lifetime
-        self._rearm()
+        self.rearm()
+
+    def watch(self, vitals: Vitals) -> None:
+        """Mind the wire as well, from now on."""
+        self._vitals = vitals
 
     def touch(self) -> None:
         """A message was sent or taken."""
@@ -263,7 +322,7 @@ class Life:
     def lease(self, expires_at: float, renew: Renew | None) -> None:
         """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
         self._leases.append(Lease(until(expires_at), renew))
-        self._rearm()
+        self.rearm()
 
     async def renew(self, token: str) -> None:
         """Renew the lease that can be renewed with `token`.
@@ -279,7 +338,7 @@ class Life:
                 if self.outcome is not None:
                     raise LeaseExpired
                 lease.deadline = until(expires_at)
-                self._rearm()
+                self.rearm()
                 return
         raise ConfigurationError("renew(): no guard of this route leases; put bearer(...) into its chain")
 
@@ -287,18 +346,24 @@ class Life:
         """Report what has run out, or look again at the next deadline."""
         if self.outcome is not None:
             return
-        if now >= self._lease_end():
+        if now >= self._late_at:
+            self._on_late()
+        elif now >= self._lease_end():
             self._on_due(LeaseExpired())
         elif now >= self._ends_at:
             self._on_due(LifetimeReached())
         elif now >= self._idle_end():
             self._on_due(IdleTimeout())
+        elif (failure := self._vitals.check(now) if self._vitals else None) is not None:
+            self._on_due(failure)
         else:
-            self._rearm()
+            self.rearm()
 
-    def _rearm(self) -> None:
+    def rearm(self) -> None:
+        """Look at the connection when the first of its deadlines is due."""
         if self.outcome is None:
-            self._sweeper.arm(self, min(self._lease_end(), self._ends_at, self._idle_end()))
+            wire = self._vitals.due() if self._vitals else math.inf
+            self._sweeper.arm(self, min(self._late_at, self._lease_end(), self._ends_at, self._idle_end(), wire))
 
     def _lease_end(self) -> float:
         return min((lease.deadline for lease in self._leases), default=math.inf)
@@ -306,4 +371,5 @@ class Life:
     def _idle_end(self) -> float:
         if self.limits.idle_timeout is None or self._last_message == -math.inf:
             return math.inf
-        return max(self._last_message, self.heard_at()) + self.limits.idle_timeout
+        heard_at = self._vitals.message_at if self._vitals else -math.inf
+        return max(self._last_message, heard_at) + self.limits.idle_timeout

@@ -11,6 +11,9 @@ from seawall.errors import ConfigurationError
 #: What `Limits.inbound_buffer` is, in multiples of ``max_message_size``, when it is left at None.
 INBOUND_MESSAGES = 4
 
+#: The limits that can be switched off, or, for the buffer, be worked out.
+_MAY_BE_NONE = frozenset({"idle_timeout", "lifetime", "ping_interval", "ping_timeout", "inbound_buffer"})
+
 
 class LimitOverrides(TypedDict, total=False):
     """What one route may set for its own connections; everything else stays the app's."""
@@ -18,11 +21,14 @@ class LimitOverrides(TypedDict, total=False):
     auth_timeout: float
     idle_timeout: float | None
     lifetime: float | None
+    ping_interval: float | None
+    ping_timeout: float | None
     send_timeout: float
     close_timeout: float
     wind_down: float
     max_message_size: int
     max_fragments: int
+    inbound_queue: int
     inbound_buffer: int | None
     outbound_buffer: int
 
@@ -48,8 +54,14 @@ class Limits:
     lifetime: float | None = None
     """Time since the upgrade. Off; load balancers use it to rebalance. Close code 3008."""
 
+    ping_interval: float | None = 20.0
+    """Silence of the peer after which it gets a Ping. As in websockets; below the 60 s of proxies and mobile networks."""
+
+    ping_timeout: float | None = 20.0
+    """Silence after that Ping for which the peer is given up: close code 1011. Any byte of it counts as life."""
+
     send_timeout: float = 10.0
-    """Time in which a peer must take what is written at once, 64 KiB at most; else it ends as a slow consumer, 1008."""
+    """Time without any progress for which a peer may let its data wait; then it ends as a slow consumer, 1008."""
 
     close_timeout: float = 5.0
     """The whole closing handshake, with flushing and lingering. Half of websockets' 10; a mute peer costs this."""
@@ -69,6 +81,10 @@ class Limits:
     max_fragments: int = 131_072
     """Frames of one message, empty ones included: 1 MiB in fragments of 8 bytes. Close code 1009."""
 
+    inbound_queue: int = 64
+    """Messages that the handler has not yet taken, before the peer is read only twice a second, for the sake of its
+    control frames. Room for a burst; more would only be stale."""
+
     inbound_buffer: int | None = None
     """Memory of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``."""
 
@@ -79,8 +95,9 @@ class Limits:
         """Refuse values and combinations that cannot work."""
         for limit in fields(Limits):
             value: float | None = getattr(self, limit.name)
-            is_unlimited = value is None and limit.default is None
-            if not is_unlimited and (value is None or not value > 0):
+            if value is None and limit.name in _MAY_BE_NONE:
+                continue
+            if value is None or not value > 0:
                 raise ConfigurationError(f"Limits.{limit.name} is {value!r}; give a number greater than 0")
         if self.inbound_buffer is not None and self.inbound_buffer < self.max_message_size:
             raise ConfigurationError(

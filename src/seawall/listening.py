@@ -167,11 +167,12 @@ def _remove_abandoned(path: str) -> None:
                 Path(path).unlink()
 
 
-def _socket_of(endpoint: object) -> trio.socket.SocketType | None:
+def socket_of(endpoint: object) -> trio.socket.SocketType | None:
+    """The socket under a stream or a listener, if there is one that can be seen."""
     if isinstance(endpoint, trio.SSLListener):
-        return _socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
+        return socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
     if isinstance(endpoint, trio.SSLStream):
-        return _socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
+        return socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
     if isinstance(endpoint, trio.SocketListener | trio.SocketStream | UnixListener):
         return endpoint.socket
     return None
@@ -179,7 +180,7 @@ def _socket_of(endpoint: object) -> trio.socket.SocketType | None:
 
 def address_of(listener: Listener) -> Address:
     """Where `listener` can be reached."""
-    bound = _socket_of(listener)
+    bound = socket_of(listener)
     if bound is None:
         return Address(host=MEMORY)
     name: tuple[str, int] | str | bytes = bound.getsockname()
@@ -190,7 +191,7 @@ def address_of(listener: Listener) -> Address:
 
 def peer_of(stream: trio.abc.Stream) -> str:
     """The other end of `stream`, as `Handshake.peer` shows it."""
-    connected = _socket_of(stream)
+    connected = socket_of(stream)
     if connected is None:
         return MEMORY
     if connected.family not in {socket.AF_INET, socket.AF_INET6}:

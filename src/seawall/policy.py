@@ -21,6 +21,7 @@ from seawall.errors import (
     ConfigurationError,
     Forbidden,
     IdleTimeout,
+    KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
     ProtocolViolation,
@@ -372,6 +373,7 @@ DEFAULTS = (
     .on(IdleTimeout, Close(3008, "idle too long"))
     .on(LifetimeReached, Close(3008, "lifetime reached"))
     .on(SlowConsumer, Close(1008, "slow consumer"))
+    .on(KeepaliveLost, Close(1011, "keepalive lost"))
     .on(LeaseExpired, Refuse(401), Close(3000, "lease expired"))
     .on(ProtocolViolation, _broken_protocol)
 )

@@ -27,6 +27,7 @@ _ORDINARY = frozenset(
         Cause.LEASE_EXPIRED,
         Cause.IDLE,
         Cause.LIFETIME,
+        Cause.KEEPALIVE,
         Cause.DRAINED,
         Cause.STOPPED,
     }

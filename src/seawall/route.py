@@ -78,6 +78,8 @@ class RouteEntry:
     subprotocols: tuple[str, ...]
     origins: OriginCheck | None
     handler: str
+    needs_task: bool
+    """Whether the guards run in a task of their own."""
 
 
 def _check_guard(value: object) -> None:
@@ -147,6 +149,7 @@ class Route(AnyRoute, Generic[P]):
             subprotocols=self.subprotocols,
             origins=origins,
             handler=by,
+            needs_task=self.guard.needs_task(),
         )
         object.__setattr__(self, "_taken", handler_takes)
         object.__setattr__(self, "_entry", entry)

@@ -18,6 +18,8 @@ from seawall.paths import PathTable
 from seawall.policy import Context, ErrorPolicy, ErrorReport, Escalate, LeafDecision
 from seawall.reports import report_safely
 from seawall.route import AnyRoute
+from seawall.wire.budget import Budget
+from seawall.wire.poller import Poller, open_poller
 
 #: What goes with a 503: when a client that was turned away may come back.
 RETRY = (("Retry-After", "5"),)
@@ -36,6 +38,8 @@ class Service:
     report: Callable[[ErrorReport], None]
     values: Values
     sweeper: Sweeper = field(factory=Sweeper, init=False)
+    poller: Poller | None = field(factory=open_poller, init=False)
+    budget: Budget = field(factory=Budget, init=False)
     draining: trio.Event = field(factory=trio.Event, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""

@@ -2,10 +2,10 @@
 
 Read `Session.run` and what it calls, from top to bottom: that is the whole story. One thing runs inside the other:
 
-- ``_tasks``: the lane's writer, the task that closes, the tasks that hold the guards' resources, and trio-websocket's
-  reader. The reader has a nursery of its own, so that a crash in it cannot take the others along before the peer has
-  been told;
-- ``_life.scope``: the guards and the handler, each in a task of its own. Cancelling it ends them and nothing else.
+- ``_tasks``: trio-websocket's reader, the lane's writer where there is one, the task that closes, and the tasks that
+  hold the guards' resources;
+- ``_nursery``: the guards and the handler, in a task of their own, and what the handler starts. Cancelling its scope,
+  which is the life's, ends them and nothing else.
 
 Whatever ends the connection calls `Life.end`, from whichever task; the first call counts, and starts `_close` at once,
 so that a peer need not wait for a handler's cleanup to read why.
@@ -19,13 +19,15 @@ from functools import partial
 from typing import TypeVar, assert_never, final
 
 import trio
+from attrs import frozen
 
 from seawall.connection import Connection
-from seawall.errors import AuthTimeout, Disconnected, Draining, ProtocolViolation, SlowConsumer
+from seawall.errors import AuthTimeout, Disconnected, Draining
 from seawall.gate import Resources, SessionGate, apart
 from seawall.groups import leaves, sift
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, cause_of
+from seawall.listening import socket_of
 from seawall.logs import server_log
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
@@ -36,10 +38,23 @@ from seawall.service import RETRY, Peer, Service, refusal_headers
 from seawall.wire.arrival import read_head
 from seawall.wire.authority import Authority
 from seawall.wire.closing import abandon, linger
-from seawall.wire.head import BadRequest, Head, canonical, handshake
+from seawall.wire.head import BadRequest, canonical, handshake
 from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.link import Link
+from seawall.wire.poller import PolledLink, Watch
+from seawall.wire.pulse import Pulse
+from seawall.wire.streamed import StreamLink
 
 P = TypeVar("P")
+
+
+@final
+@frozen
+class Arrival:
+    """What a client asked for, and what it sent after it."""
+
+    asked: Handshake
+    early: bytes
 
 
 @final
@@ -58,14 +73,17 @@ class Session:
         self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=due)
         self._lane: Lane | None = None
         self._authority: Authority
-        self._early = b""
         self._asked = False
         self._answer: Answer | None = None
+        self._serving = False
         self._handling = False
+        self._phase = Phase.TRANSPORT
         self._failure: Exception | None = None
+        self._closing = False
         self._closed = trio.Event()
         self._started = trio.current_time()
         self._tasks: trio.Nursery
+        self._nursery: trio.Nursery
         self._resources: Resources
 
     async def run(self) -> None:
@@ -78,15 +96,22 @@ class Session:
                 self._tasks.cancel_scope.cancel()
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
+        if self._lane is not None:
+            self._lane.abort()
         await abandon(self._stream)
         self._log()
 
     async def _live(self) -> None:
         try:
-            with self._life.scope:
+            async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
+                self._life.scope = self._nursery.cancel_scope
                 await self._arrive()
-        except Exception as fault:  # noqa: BLE001 - of the stream, or our own; handlers and guards are contained
-            self._fail(fault, Phase.TRANSPORT)
+        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
+            self._settle(raised, self._phase)
+        else:
+            self._life.end(self._returned())
+        if not self._closing:
+            await self._close()
         await self._closed.wait()
 
     async def _arrive(self) -> None:
@@ -95,14 +120,17 @@ class Session:
             self._asked = True  # whatever it was
             self._refuse(refusal(503, "too many connections", headers=RETRY))
             return
+        self._life.within(self._limits.handshake_timeout, lambda: self._refuse(refusal(408, "request timed out")))
         try:
-            head = await self._read_head()
-            if head is None:
+            found = await read_head(self._stream)
+            self._asked = True
+            if found is None:
+                self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
                 return
-            found = self._service.routes.find(head.path)
+            head, early = found
+            place = self._service.routes.find(head.path)
             if not head.wants_upgrade:
-                page = self._service.pages.get(head.path)
-                last_word = answer(head, page, is_route=found is not None)
+                last_word = answer(head, self._service.pages.get(head.path), is_route=place is not None)
                 self._refuse(last_word, Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED)
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
@@ -110,57 +138,38 @@ class Session:
             self._asked = True
             self._refuse(refusal(bad.status, bad.reason, headers=bad.headers))
             return
-        if found is None:
+        if place is None:
             self._refuse(refusal(404, "not found"))
             return
-        await self._enter(*found, asked)
+        await self._enter(*place, Arrival(asked, early))
 
-    async def _read_head(self) -> Head | None:
-        """The request head; None if the connection has ended instead."""
-        with trio.move_on_after(self._limits.handshake_timeout):
-            found = await read_head(self._stream)
-            self._asked = True
-            if found is None:
-                self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
-                return None
-            head, self._early = found
-            return head
-        self._refuse(refusal(408, "request timed out"))
-        return None
-
-    async def _enter(self, route: AnyRoute, params: Mapping[str, Parameter], asked: Handshake) -> None:
-        """Check the origin, pass the guards, accept the upgrade, run the handler."""
+    async def _enter(self, route: AnyRoute, params: Mapping[str, Parameter], arrival: Arrival) -> None:
+        """Check the origin, then let the guards and the handler begin."""
         entry = route.table_entry
         self._route = entry.name
         self._policy = entry.errors.within(self._service.errors)
         self._limits = self._life.limits = self._service.limits.override(entry.limits)
-        if not (entry.origins or self._service.origins).admits(asked):
+        if not (entry.origins or self._service.origins).admits(arrival.asked):
             self._refuse(refusal(403, "origin not allowed"))
             return
-        gate = await self._open_gate(entry, params, asked)
-        enter = await self._pass_guards(route, gate)
-        if enter is None:
-            return
-        try:
-            await gate.accept()
-        except Disconnected:
-            return
-        self._life.open()
-        self._handling = True
-        await self._handle(enter, gate)
+        self._life.within(self._limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
+        gate = await self._open_gate(entry, params, arrival)
+        self._serving = True
+        self._nursery.start_soon(self._serve, route, gate)
 
-    async def _open_gate(self, entry: RouteEntry, params: Mapping[str, Parameter], asked: Handshake) -> SessionGate:
+    async def _open_gate(self, entry: RouteEntry, params: Mapping[str, Parameter], arrival: Arrival) -> SessionGate:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
+        asked = arrival.asked
         selected = next((name for name in asked.subprotocols if name in entry.subprotocols), None)
-        lane = Lane(self._stream, early=self._early, limits=self._limits, on_end=self._on_wire_end)
+        lane = Lane(self._connect, self._limits, self._service.budget, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
+        if arrival.early:
+            lane.feed(arrival.early)
         self._lane = lane
+        self._life.watch(Pulse(lane, self._limits, socket_of(self._stream), on_due=self._life.rearm))
         self._authority = Authority(lane)
-        self._life.heard_at = lambda: lane.heard_at
-        self._tasks.start_soon(self._write, lane)
-        with trio.CancelScope(shield=True):  # nothing in here waits for the peer, but our answer waits for the reader
-            await self._tasks.start(self._read)
+        await self._authority.start(self._tasks, on_left=self._on_reader_left)
         return SessionGate(
             asked=asked,
             arguments=params,
@@ -173,66 +182,45 @@ class Session:
             resources=self._resources,
         )
 
-    @trio.lowlevel.enable_ki_protection
-    async def _read(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - the authority calls it
-        """Run trio-websocket's reader; if it crashes, the peer is told without it."""
-        try:
-            await self._authority.run(task_status=task_status)
-            self._on_wire_end(PeerVanished())  # a reader that cannot write leaves early: nobody else reads the socket
-        except BaseException as crash:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
-            self._settle(crash, Phase.TRANSPORT)
+    def _connect(self, lane: Lane) -> Link:
+        """The lane's way to its peer."""
+        poller, transport = self._service.poller, socket_of(self._stream)
+        if poller is not None and isinstance(self._stream, trio.SocketStream):
+            return PolledLink(poller, self._stream, lane)
+        watch = partial(Watch, poller, transport.fileno()) if poller is not None and transport is not None else None
+        link = StreamLink(self._stream, lane, watch)
+        self._tasks.start_soon(link.run)
+        return link
 
     @trio.lowlevel.enable_ki_protection
-    async def _write(self, lane: Lane) -> None:
-        """Run the lane's writer; if it crashes, nobody can be told."""
+    async def _serve(self, route: AnyRoute, gate: SessionGate) -> None:
+        """Pass the guards, accept the upgrade, run the handler. No scope of ours may be around the handler here."""
         try:
-            await lane.run_writer()
-        except Exception as crash:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            lane.abort()
-            self._fail(crash, Phase.TRANSPORT)
-
-    async def _pass_guards(self, route: AnyRoute, gate: SessionGate) -> Enter | None:
-        """Run the guards; None if they, or anything else, have ended the connection."""
-        try:
-            with trio.move_on_after(self._limits.auth_timeout):
-                return await apart(partial(route.admit, gate))
+            admit = partial(route.admit, gate)
+            enter = await (apart(admit) if route.table_entry.needs_task else admit())
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, Phase.GUARD)
-        else:
-            self._fail(AuthTimeout(), Phase.GUARD)
-        return None
-
-    async def _handle(self, enter: Enter, gate: SessionGate) -> None:
-        """Run the handler, and what it starts in ``conn.nursery``, to their end."""
-        phase = Phase.BACKGROUND
-
-        async def handle() -> None:
-            nonlocal phase
-            try:
-                await enter(opening)
-            except BaseException as raised:
-                phase = Phase.HANDLER if any(leaves(raised)) else phase
-                raise
-
+            return
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            await gate.accept()
+        except Disconnected:
+            return
+        self._life.open()
+        self._handling, self._phase = True, Phase.BACKGROUND
+        try:
+            await enter(partial(self._connection, gate=gate))
+        except BaseException as raised:
+            if any(leaves(raised)):
+                self._phase = Phase.HANDLER
+            raise
 
-                def opening(principal: P) -> Connection[P]:
-                    return self._connection(principal, gate, nursery)
-
-                nursery.start_soon(handle)
-        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
-            self._settle(raised, phase)
-        else:
-            self._life.end(self._returned())
-
-    def _connection(self, principal: P, gate: SessionGate, nursery: trio.Nursery) -> Connection[P]:
+    def _connection(self, principal: P, *, gate: SessionGate) -> Connection[P]:
         return Connection(
             principal=principal,
             handshake=gate.handshake,
             id=gate.connection,
             subprotocol=gate.subprotocol,
-            nursery=nursery,
+            nursery=self._nursery,
             draining=self._service.draining,
             lane=gate.lane,
             life=gate.life,
@@ -263,10 +251,17 @@ class Session:
             case PeerVanished():
                 grace = self._limits.wind_down if self._handling else 0.0
                 self._life.end(Outcome(Cause.PEER_VANISHED, 1006), grace=grace)
-            case ProtocolViolation() | SlowConsumer():
+            case Exception():
                 self._fail(end, Phase.TRANSPORT)
             case _:
                 assert_never(end)
+
+    def _on_reader_left(self, crash: BaseException | None) -> None:
+        """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
+        if crash is not None:
+            self._settle(crash, Phase.TRANSPORT)
+        else:  # one that cannot write leaves early: nobody else reads the socket
+            self._on_wire_end(PeerVanished())
 
     def _settle(self, raised: BaseException, phase: Phase) -> None:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
@@ -340,15 +335,17 @@ class Session:
             lane.stop_receiving()
             if not lane.opened:
                 lane.abort()  # an upgrade that is just being accepted must not follow the answer
-        self._tasks.start_soon(self._close, outcome)
+        if self._serving:  # a peer need not wait for a handler's cleanup to read why
+            self._closing = True
+            self._tasks.start_soon(self._close)
 
     @trio.lowlevel.enable_ki_protection
-    async def _close(self, outcome: Outcome) -> None:
+    async def _close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:
             with trio.move_on_after(self._limits.close_timeout):
                 if self._lane is not None and self._lane.opened:
-                    await self._say_goodbye(self._lane, outcome)
+                    await self._say_goodbye(self._lane)
                 elif self._answer is not None and (self._asked or not self._peer.secure):
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
                     await self._give_answer(self._answer)
@@ -362,18 +359,20 @@ class Session:
         self._closed.set()
 
     async def _give_answer(self, last_word: Answer) -> None:
-        if self._lane is not None:
+        if self._lane is not None:  # which has been aborted, and has let go of the stream
             await self._lane.reader_left.wait()
         await self._stream.send_all(last_word.data)
         await linger(self._stream)
 
-    async def _say_goodbye(self, lane: Lane, outcome: Outcome) -> None:
-        if outcome.cause is Cause.PEER_VANISHED or lane.broken:
+    async def _say_goodbye(self, lane: Lane) -> None:
+        outcome = self._life.outcome
+        if outcome is None or outcome.cause is Cause.PEER_VANISHED or lane.broken:
             return
         if outcome.cause is not Cause.PEER_CLOSED:
             await self._authority.hang_up(outcome.code, outcome.reason)
         await lane.reader_left.wait()
         await lane.flush()
+        lane.release()
         await linger(self._stream)
 
     async def _leave_resources(self) -> None:

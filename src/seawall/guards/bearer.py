@@ -48,6 +48,9 @@ class _Bearer(Guard[Anonymous, Claims]):
             raise NoCredentials
         return _lease(gate, self.verifier, self.verifier.verify(token))
 
+    def needs_task(self) -> bool:
+        return False
+
 
 @final
 @frozen
@@ -58,6 +61,9 @@ class _FirstMessage(Guard[Anonymous, Claims]):
         await gate.accept()
         token = (await gate.receive_text()).strip()
         return _lease(gate, self.verifier, self.verifier.verify(token))
+
+    def needs_task(self) -> bool:
+        return False
 
 
 def _from_header(handshake: Handshake) -> str | None:

@@ -110,6 +110,10 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         """The path parameters that the functions in this chain take; see `guard`."""
         return ()
 
+    def needs_task(self) -> bool:
+        """Whether it has a task of its own, because it may do anything; Seawall's own guards say that they need none."""
+        return True
+
     @overload
     def __rshift__(self, after: Guard[Out_co, C], /) -> Guard[In_contra, C]: ...
     @overload
@@ -142,6 +146,10 @@ class Check(ABC, Generic[Need_contra]):
     def parameters(self) -> tuple[tuple[Taken, ...], ...]:
         """The path parameters that the functions in this chain take; see `check`."""
         return ()
+
+    def needs_task(self) -> bool:
+        """Whether it has a task of its own; see `Guard.needs_task`."""
+        return True
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
@@ -226,6 +234,9 @@ class _Then(Guard[A, C], Generic[A, B, C]):
     def parameters(self) -> tuple[tuple[Taken, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
+    def needs_task(self) -> bool:
+        return self.first.needs_task() or self.second.needs_task()
+
 
 @final
 @frozen
@@ -241,6 +252,9 @@ class _ThenCheck(Guard[A, B]):
     def parameters(self) -> tuple[tuple[Taken, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
+    def needs_task(self) -> bool:
+        return self.first.needs_task() or self.second.needs_task()
+
 
 @final
 @frozen
@@ -254,6 +268,9 @@ class _AfterCheck(Guard[A, B]):
 
     def parameters(self) -> tuple[tuple[Taken, ...], ...]:
         return self.first.parameters() + self.second.parameters()
+
+    def needs_task(self) -> bool:
+        return self.first.needs_task() or self.second.needs_task()
 
 
 @final
@@ -272,6 +289,9 @@ class _Either(Guard[A, B | C], Generic[A, B, C]):
     def parameters(self) -> tuple[tuple[Taken, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
+    def needs_task(self) -> bool:
+        return self.first.needs_task() or self.second.needs_task()
+
 
 @final
 @frozen
@@ -286,12 +306,18 @@ class _Both(Check[A]):
     def parameters(self) -> tuple[tuple[Taken, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
+    def needs_task(self) -> bool:
+        return self.first.needs_task() or self.second.needs_task()
+
 
 @final
 @frozen
 class _Public(Guard[Anonymous, Anonymous]):
     async def admit(self, gate: Gate, proved: Anonymous, /) -> Anonymous:
         return proved
+
+    def needs_task(self) -> bool:
+        return False
 
 
 public: Guard[Anonymous, Anonymous] = _Public()

@@ -41,3 +41,6 @@ class _HasScope(Check[HasScopes]):
         missing = self.needed - principal.scopes
         if missing:
             raise Forbidden(f"scope {' '.join(sorted(missing))} is missing")
+
+    def needs_task(self) -> bool:
+        return False

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast, final
 
 import trio
 import trio_websocket
+from attrs import frozen
 
 from seawall.wire.frames import encode_close
 from seawall.wire.lane import Lane
+
+Reader: TypeAlias = Callable[[], Awaitable[None]]
 
 
 @final
@@ -16,26 +20,19 @@ class Authority:
     """trio-websocket's connection over a `Lane`, with its reader under control."""
 
     def __init__(self, lane: Lane) -> None:
-        """Prepare; nothing is read before `run`."""
+        """Prepare; nothing is read before `start`."""
         self._lane = lane
         self._request: trio_websocket.WebSocketRequest
         self._websocket: trio_websocket.WebSocketConnection | None = None
-        self._farewell = trio.CancelScope()
+        self._farewell: trio.CancelScope | None = None
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Read the lane until its end; started when the lane's head has been read.
+    async def start(self, tasks: trio.Nursery, *, on_left: Callable[[BaseException | None], None]) -> None:
+        """Let a reader run in `tasks` that reads the lane until its end, and wait until it has the lane's head.
 
-        What the reader raises is raised here, alone in its nursery: nothing else is cancelled by it.
+        What the reader raises is for `on_left`, which is called when it has ended: nothing else is cancelled by it.
         """
-        try:
-            async with trio.open_nursery(strict_exception_groups=True) as readers:
-                self._request = await trio_websocket.wrap_server_stream(readers, self._lane)
-                task_status.started()
-        finally:
-            # Normally the lane has said so itself, and this is nothing new; after a crash nobody else would.
-            self._lane.reader_left.set()
-            self._websocket = None
-            self._farewell.cancel()
+        around = cast("trio.Nursery", _Around(tasks, self._read, on_left))  # of which it uses `start_soon` alone
+        self._request = await trio_websocket.wrap_server_stream(around, self._lane)
 
     async def accept(self, subprotocol: str | None) -> None:
         """Accept the upgrade. Cannot be cancelled: nothing in here waits for the peer, and half an upgrade is none.
@@ -56,7 +53,35 @@ class Authority:
           trio.BrokenResourceError: nothing can be sent any more.
         """
         if self._websocket is not None:
-            with self._farewell:
+            with trio.CancelScope() as self._farewell:
                 await self._websocket.aclose(code, reason)
         self._lane.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
         await trio.lowlevel.checkpoint()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _read(self, reader: Reader, on_left: Callable[[BaseException | None], None]) -> None:
+        crash: BaseException | None = None
+        try:
+            await reader()
+        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_left`, if it is for a cancel scope
+            crash = raised
+        # Normally the lane has said so itself, and this is nothing new; after a crash nobody else would.
+        self._lane.reader_left.set()
+        self._websocket = None
+        if self._farewell is not None:
+            self._farewell.cancel()
+        on_left(crash)
+
+
+@final
+@frozen
+class _Around:
+    """What trio-websocket takes for a nursery: it starts the reader under `read`."""
+
+    tasks: trio.Nursery
+    read: Callable[[Reader, Callable[[BaseException | None], None]], Awaitable[None]]
+    on_left: Callable[[BaseException | None], None]
+
+    def start_soon(self, reader: Reader) -> None:
+        """Start it."""
+        self.tasks.start_soon(self.read, reader, self.on_left)

@@ -178,6 +178,11 @@ class FrameDecoder:
         """Bytes held: those not yet decoded and those of an unfinished message."""
         return len(self._buffer) - self._at + len(self._message)
 
+    @property
+    def missing(self) -> int:
+        """Bytes that are known to be still on their way: the rest of a data frame that has begun."""
+        return 0 if self._opcode is None else max(0, self._left - (len(self._buffer) - self._at))
+
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take what has arrived; ask `next_event` what it means."""
         if self._deaf:

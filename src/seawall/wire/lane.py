@@ -1,9 +1,9 @@
 """`Lane`: the stream that trio-websocket is given, between it and the real one.
 
 trio-websocket keeps the authority over the handshake, control frames and the closing handshake. Messages never
-pass through it: the lane decodes them into a bounded queue for the handler. What trio-websocket reads from the
-lane is one canonical request head and then one well-formed control frame at a time; what it writes joins the
-messages in one `Outbound`.
+pass through it: the lane decodes them into an `Inbox` for the handler. What trio-websocket reads from the lane is one
+canonical request head and then one well-formed control frame at a time; what it writes joins the messages in one
+`Outbound`. The bytes come and go through a `Link`.
 
 The rules that are easy to get wrong:
 
@@ -20,28 +20,35 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from sys import getsizeof
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import trio
 from attrs import frozen
 
-from seawall.errors import ProtocolViolation, SlowConsumer
+from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
-from seawall.wire.frames import Control, FrameDecoder, Opcode, encode_message
+from seawall.wire.budget import Budget
+from seawall.wire.frames import Control, FrameDecoder, Opcode, encode_frame, encode_message
+from seawall.wire.inbox import Inbox
+from seawall.wire.link import Demand, Link
 from seawall.wire.outbound import Outbound
 
-#: Bytes asked of the stream at once. All of them are decoded before anybody else's turn, and may be 2,700 frames.
-READ_SIZE = 16 * 1024
+#: Bytes read at once; and at most, in the middle of a frame that is larger.
+READ_SIZE: Final = 16 * 1024
+MAX_READ_SIZE: Final = 256 * 1024
+
+#: Frames decoded before everybody else has a turn. 16 KiB may hold 2,700.
+FRAMES_PER_TURN: Final = 64
 
 #: Bytes that a client may send after its request before it has been let in.
-EARLY_SIZE = 64 * 1024
+EARLY_SIZE: Final = 64 * 1024
 
 #: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
-MAX_PINGS = 16
+MAX_PINGS: Final = 16
 
-#: Bits of a frame's first byte (RFC 6455, section 5.2).
-_CLOSE_FRAME = 0x80 | Opcode.CLOSE
+#: A frame's first byte (RFC 6455, section 5.2), and a whole frame.
+_CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE
+_PING: Final = encode_frame(Opcode.PING, b"")
 
 
 @final
@@ -59,7 +66,12 @@ class PeerVanished:
     """The stream ended without a Close frame."""
 
 
-WireEnd: TypeAlias = PeerClosed | PeerVanished | ProtocolViolation | SlowConsumer
+#: What ends a conversation from the outside; an exception is a violation, or a fault of the link.
+WireEnd: TypeAlias = PeerClosed | PeerVanished | Exception
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 @final
@@ -68,46 +80,36 @@ class Lane(trio.abc.Stream):
 
     def __init__(
         self,
-        stream: trio.abc.Stream,
-        *,
-        early: bytes,
+        connect: Callable[[Lane], Link],
         limits: Limits,
+        budget: Budget,
+        *,
         on_end: Callable[[WireEnd], None],
     ) -> None:
-        """Prepare; the socket is read only inside `receive_some`, by trio-websocket's reader.
+        """Prepare.
 
         Args:
-          stream: the real one; its request head has been read already.
-          early: what came after that head.
-          limits: message size and fragments, buffers, ``send_timeout``.
+          connect: makes the link.
+          limits: message size and fragments, buffers.
+          budget: of the server.
           on_end: told what ends the conversation. It may be called more than once; the first call counts.
         """
-        self._stream = stream
-        self._limits = limits
         self._on_end = on_end
-        self._out = Outbound(
-            stream,
-            limit=limits.outbound_buffer,
-            send_timeout=limits.send_timeout,
-            on_stall=lambda: on_end(SlowConsumer()),
-        )
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
+        self._inbox = Inbox(limits, budget, on_room=lambda: self._link.update())
         self._head = b""
-        self._early = bytearray(early)
-        self._messages: deque[str | bytes] = deque()
-        self._queued = 0
-        self._arrival = trio.Event()
-        self._receiving = False
-        self._room = trio.Event()
-        self._discarding = False
-        self._deaf = False
-        self._silent = False
+        self._early = bytearray()
         self._pings: deque[bytes] = deque(maxlen=MAX_PINGS)
         self._close: bytes | None = None
-        self._close_put = trio.Event()
+        self._close_put = False
+        self._backlog = False
+        self._dropping = False
+        self._silent = False
+        self._done = False
         self._violated = False
         self._closed = False
-        self._wait: trio.CancelScope | None = None
+        self.looking = False
+        """Whether what there is is to be taken in, though the handler is behind."""
         self.opened = False
         """Whether the 101 is on its way: from then on refusals are close codes."""
         self.eof = False
@@ -117,109 +119,173 @@ class Lane(trio.abc.Stream):
         self.received = 0
         """Messages received."""
         self.heard_at = -math.inf
-        """When the last one came, on Trio's clock."""
+        """When something last came, on Trio's clock."""
+        self.message_at = -math.inf
+        """When a message last came, on Trio's clock."""
         self.sent = 0
         """Messages sent."""
+        self._link = connect(self)
+        self.out = Outbound(self._link, budget, limit=limits.outbound_buffer, on_change=self._on_pending)
+        """The way out."""
+        self.on_blocked: Callable[[], None] = _nothing
+        """Called when something begins to wait for the peer to take it."""
+        self._link.update()
 
     def present(self, head: bytes) -> None:
         """Give the request head that trio-websocket is to read first."""
         self._head = head
 
-    async def run_writer(self) -> None:
-        """Write what is sent, until cancelled or until the stream fails."""
-        await self._out.run()
-
     def begin_closing(self) -> None:
         """The connection is over: answer no more pings, take no more messages from senders."""
         self._silent = True
-        self._out.finish()
+        self.out.finish()
 
     def drop_messages(self) -> None:
         """Throw away what is queued."""
-        self._messages.clear()
-        self._queued = 0
-        self._room.set()
+        self._inbox.clear()
 
     def stop_receiving(self) -> None:
         """Queue no more messages; `receive` gives what is queued and then `trio.EndOfChannel`."""
-        self._deaf = True
-        self._arrival.set()
-        self._room.set()
+        self._dropping = True
+        self._inbox.end()
+        self._link.update()
 
     def discard_input(self) -> None:
         """Throw away what is queued and what comes from now on, so that it never fills the queue."""
-        self._discarding = True
-        self.drop_messages()
+        self._dropping = True
+        self._inbox.clear()
+        self._link.update()
 
     def put_close(self, frame: bytes) -> None:
         """Send a Close frame, ours or trio-websocket's; only the first one goes out."""
-        if not self._close_put.is_set():
-            self._out.put(frame)
-            self._close_put.set()
+        if not self._close_put:
+            self.out.put(frame)
+            self._close_put = True
+            self._link.interrupt()
+
+    def ping(self) -> None:
+        """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
+        if not self.out.broken and len(self.out.pending) < self.out.limit:
+            self.out.put(_PING)
 
     async def flush(self) -> None:
         """Wait until all that was sent is with the operating system, or cannot get there."""
-        await self._out.wait_empty()
+        await self.out.wait_empty()
+
+    def release(self) -> None:
+        """Let go of the stream, which the caller reads and closes from now on."""
+        self._link.close()
 
     def abort(self) -> None:
-        """Give everything up: whoever waits here, for room or for data, waits no longer."""
-        self._out.abort()
+        """Give everything up, the stream too: whoever waits here, for room or for data, waits no longer."""
         self._closed = True
+        self.out.abort()
         self.stop_receiving()
-        self._interrupt()
+        self._link.interrupt()
+        self._link.close()
 
     @property
     def broken(self) -> bool:
         """Whether nothing more can be written."""
-        return self._out.broken
+        return self.out.broken
 
-    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
-        """The next message.
-
-        Raises:
-          trio.EndOfChannel: there will be none.
-          trio.BusyResourceError: another task is already waiting for it.
-        """
-        if self._receiving:
-            raise trio.BusyResourceError("another task is already receiving from this connection")
-        self._receiving = True
-        try:
-            await trio.lowlevel.checkpoint()  # before the message is taken: a cancelled call has taken none
-            while not self._messages:
-                await self._wait_for_message()
-        finally:
-            self._receiving = False
-        message = self._messages.popleft()
-        self._queued -= getsizeof(message)
-        if self._queued * 2 <= self._limits.inbound_bytes:
-            self._room.set()
-        return message
+        """The next message. Raises as `Inbox.receive`."""
+        return await self._inbox.receive()
 
     @trio.lowlevel.enable_ki_protection
     async def send(self, message: str | bytes) -> None:
-        """Queue a message once there is room. Raises as `Outbound.put_message`."""
-        await self._out.put_message(encode_message(message))
+        """Send a message once there is room. Raises as `Outbound.put_message`."""
+        await self.out.put_message(encode_message(message))
         self.sent += 1
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, message: str | bytes) -> None:
-        """Queue a message now. Raises as `Outbound.put_message_nowait`."""
-        self._out.put_message_nowait(encode_message(message))
+        """Send a message now. Raises as `Outbound.put_message_nowait`."""
+        self.out.put_message_nowait(encode_message(message))
         self.sent += 1
+
+    @property
+    def demand(self) -> Demand:
+        """What the link is to do next."""
+        if self._done:
+            return Demand.NOTHING
+        if not self.opened:
+            return Demand.READ if len(self._early) < EARLY_SIZE else Demand.WATCH
+        if self._inbox.crowded and not self._dropping:
+            if self._inbox.full:
+                return Demand.WATCH
+            if not self.looking:
+                return Demand.LATER
+        return Demand.DECODE if self._backlog else Demand.READ
+
+    @property
+    def read_size(self) -> int:
+        """How many bytes the link may read at once."""
+        if not self.opened:
+            return min(READ_SIZE, EARLY_SIZE - len(self._early))
+        return READ_SIZE if self._decoder.missing <= READ_SIZE else MAX_READ_SIZE
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take what the link has read; nothing means that there will be no more."""
+        if not data:
+            self.eof = self._done = True
+            self._inbox.end()
+            self._link.interrupt()
+            self._on_end(PeerVanished())
+        elif self.opened:
+            self.heard_at = trio.current_time()
+            self._decoder.receive_data(data)
+            self.proceed()
+        else:
+            self._early += data
+
+    def proceed(self) -> None:
+        """Decode one turn's worth of what has come, or as much as the handler may have for now."""
+        received, self._backlog = self.received, True
+        try:
+            for _ in range(FRAMES_PER_TURN):
+                event = self._decoder.next_event()
+                if event is None:
+                    self._backlog = False
+                    break
+                if isinstance(event, Control):
+                    self._take_control(event)
+                elif self._take_message(event):
+                    break
+        except ProtocolViolation as violation:
+            self._done = self._violated = True
+            self._link.interrupt()
+            self._on_end(violation)
+        if self.received > received:
+            self.message_at = self.heard_at
+
+    def look(self) -> None:
+        """Take in, once, all that there is, though the handler is behind: a Ping or a Close may be in it."""
+        self.looking = True
+        self._link.update()
+
+    def rest(self) -> None:
+        """There is nothing more to read for the moment."""
+        self.looking = False
+
+    def fail(self, fault: Exception) -> None:
+        """The link has failed in a way that nobody foresaw, which must harm nobody else."""
+        self.abort()
+        self._on_end(fault)
 
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Take what trio-websocket writes: first the 101, then control frames."""
         frame = bytes(data)
         if not self.opened:
-            self._out.put(frame)
+            self.out.put(frame)
             self._open()
         elif frame[0] == _CLOSE_FRAME:
-            self._out.finish()
+            self.out.finish()
             self.put_close(frame)
         else:
-            await self._out.put_control(frame)
+            await self.out.put_control(frame)
         await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -228,36 +294,27 @@ class Lane(trio.abc.Stream):
 
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Give trio-websocket the head, then one control frame a call, then end-of-file.
-
-        Messages go into the queue on the way. This is where the socket is read.
-        """
+        """Give trio-websocket the head, then one control frame a call, then end-of-file."""
         await trio.lowlevel.checkpoint()
         if self._head:
             head, self._head = self._head, b""
             return head
         while not self._closed:
-            if self.opened and (control := self._take_control()):
+            if self.opened and (control := self._next_control()):
                 return control
-            if self.eof:
+            if self.eof or (self._violated and self._close_put and not self.out.pending):
                 break
-            await self._advance()
+            await self._link.advance()
         self.reader_left.set()
         return b""
 
     async def aclose(self) -> None:
         """Only mark: the session closes the socket when our Close is out."""
         self._closed = True
-        self._interrupt()
+        self._link.interrupt()
         await trio.lowlevel.checkpoint()
 
-    async def _wait_for_message(self) -> None:
-        if self.eof or self._deaf:
-            raise trio.EndOfChannel
-        self._arrival = trio.Event()
-        await self._arrival.wait()
-
-    def _take_control(self) -> bytes | None:
+    def _next_control(self) -> bytes | None:
         if self._silent:
             self._pings.clear()
         if self._pings:
@@ -265,79 +322,38 @@ class Lane(trio.abc.Stream):
         close, self._close = self._close, None
         return close
 
-    async def _advance(self) -> None:
-        """Wait for whatever has to come first, and take it in; `_interrupt` ends the wait early."""
-        with trio.CancelScope() as self._wait:
-            if self._violated:
-                await self._close_put.wait()
-                await self._out.wait_empty()
-                self.eof = True
-            elif self._has_room():
-                await self._read()
-            else:
-                self._room = trio.Event()
-                await self._room.wait()
-
-    def _has_room(self) -> bool:
-        if not self.opened:
-            return len(self._early) < EARLY_SIZE
-        return self._deaf or self._discarding or self._queued < self._limits.inbound_bytes
-
-    async def _read(self) -> None:
-        size = READ_SIZE if self.opened else EARLY_SIZE - len(self._early)
-        try:
-            data = await self._stream.receive_some(size)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
-        if not data:
-            self.eof = True
-            self._arrival.set()
-            self._on_end(PeerVanished())
-        elif self.opened:
-            self._decode(data)
-        else:
-            self._early += data
-
     def _open(self) -> None:
         """The 101 is on its way: what came early counts now."""
         self.opened = True
         early, self._early = self._early, bytearray()
         if early:
-            self._decode(early)
-        if early or self._pings or self._close or self._violated:
-            self._interrupt()
+            self.feed(early)
+        self._link.update()
+        self._link.interrupt()
 
-    def _decode(self, data: bytes | bytearray) -> None:
-        received = self.received
-        self._decoder.receive_data(data)
-        try:
-            while (event := self._decoder.next_event()) is not None:
-                if isinstance(event, Control):
-                    self._take_in_control(event)
-                else:
-                    self._take_in_message(event)
-        except ProtocolViolation as violation:
-            self._violated = True
-            self._on_end(violation)
-        if self.received > received:
-            self.heard_at = trio.current_time()
-
-    def _take_in_message(self, message: str | bytes) -> None:
+    def _take_message(self, message: str | bytes) -> bool:
+        """Queue a message; whether the handler has enough for now."""
         self.received += 1
-        if not (self._deaf or self._discarding):
-            self._messages.append(message)
-            # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
-            self._queued += getsizeof(message)
-            self._arrival.set()
+        if self._dropping:
+            return False
+        self._inbox.put(message)
+        return self._inbox.full or (self._inbox.crowded and not self.looking)
 
-    def _take_in_control(self, control: Control) -> None:
+    def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:
             self._pings.append(control.masked())
+            self._link.interrupt()
         elif control.opcode is Opcode.CLOSE:
+            self._done = True
             self._close = control.masked()
-            self._arrival.set()
+            self._inbox.end()
+            self._link.interrupt()
             self._on_end(PeerClosed(control.code, control.reason))
 
-    def _interrupt(self) -> None:
-        if self._wait is not None:
-            self._wait.cancel()
+    def _on_pending(self) -> None:
+        """Something waits to be written, or nothing does any more."""
+        self._link.update()
+        if self.out.pending:
+            self.on_blocked()
+        else:
+            self._link.interrupt()

@@ -1,8 +1,9 @@
 """`Outbound`: the one way out of a connection, so that frames never interleave and never tear.
 
-Everything that is sent, data frames and trio-websocket's control frames alike, is appended whole to one buffer,
-and one task writes that buffer to the stream. A sender that is cancelled has therefore either not sent at all or
-sent a whole frame; it can never leave half of one behind for the next sender to land in.
+Everything that is sent, data frames and trio-websocket's control frames alike, is handed to the link whole, or as much
+of it as the link takes; the rest waits in one buffer, which the link empties as it can. A sender that is cancelled has
+therefore either not sent at all or sent a whole frame; it can never leave half of one behind for the next sender to
+land in.
 """
 
 from __future__ import annotations
@@ -12,77 +13,83 @@ from typing import final
 
 import trio
 
-#: Bytes handed to the stream at once. Progress is judged per write, so a write must be small beside a slow link.
-WRITE_SIZE = 64 * 1024
+from seawall.wire.budget import Budget
+from seawall.wire.link import Link
 
 
 @final
 class Outbound:
-    """A bounded buffer and the task that empties it."""
+    """What goes out, and a bounded buffer for what cannot go at once."""
 
-    def __init__(
-        self,
-        stream: trio.abc.SendStream,
-        *,
-        limit: int,
-        send_timeout: float,
-        on_stall: Callable[[], None],
-    ) -> None:
-        """Prepare; nothing is written before `run`.
+    def __init__(self, link: Link, budget: Budget, *, limit: int, on_change: Callable[[], None]) -> None:
+        """Begin empty.
 
         Args:
-          stream: where to write.
+          link: takes the bytes.
+          budget: of the server.
           limit: bytes that may wait; an empty buffer takes one message of any size.
-          send_timeout: seconds that one write may take before the peer counts as a slow consumer.
-          on_stall: called once, when a write has taken that long. The stream is useless from then on.
+          on_change: called when something begins to wait, and when nothing waits any more.
         """
-        self._stream = stream
-        self._limit = limit
-        self._send_timeout = send_timeout
-        self._on_stall = on_stall
-        self._buffer = bytearray()
-        self._more = trio.Event()
-        self._less = trio.Event()
+        self._link = link
+        self._budget = budget
+        self._on_change = on_change
+        self._less: trio.Event | None = None
         self._turn = trio.StrictFIFOLock()
         self._finished = False
+        self.pending = bytearray()
+        """What waits. Only links look into it, and say with `taken` what has gone."""
+        self.limit = limit
+        """Bytes that may wait."""
+        self.gone = 0
+        """Bytes that the link has taken so far."""
         self.broken = False
-        """Whether the stream has failed or stalled: nothing more can be written."""
+        """Whether nothing more can be written."""
 
     def put(self, data: bytes) -> None:
-        """Append whole frames without waiting for room: for the handshake and the Close, of which there is one each.
+        """Send whole frames without waiting for room: for the handshake, the Close and a ping.
 
         Raises:
-          trio.BrokenResourceError: the stream has failed.
+          trio.BrokenResourceError: the link has failed.
         """
         if self.broken:
             raise trio.BrokenResourceError
-        self._buffer += data
-        self._more.set()
+        if self.pending:
+            self.pending += data
+            return
+        try:
+            gone = self._link.write(data)
+        except trio.BrokenResourceError:
+            self.abort()
+            raise
+        self.gone += gone
+        if gone < len(data):
+            self.pending += memoryview(data)[gone:]
+            self._on_change()
 
     async def put_control(self, data: bytes) -> None:
-        """Append a control frame once there is room, messages or not. Raises as `put`."""
+        """Send a control frame once there is room, messages or not. Raises as `put`."""
         while self._is_full(len(data)):
-            await self._less.wait()
+            await self._wait_less()
         self.put(data)
 
     async def put_message(self, data: bytes) -> None:
-        """Append a data frame once there is room; waiting senders take turns in the order in which they came.
+        """Send a data frame once there is room; waiting senders take turns in the order in which they came.
 
         Raises:
           trio.ClosedResourceError: `finish` was called.
-          trio.BrokenResourceError: the stream has failed.
+          trio.BrokenResourceError: the link has failed.
         """
-        await trio.lowlevel.checkpoint()
+        await self._budget.checkpoint(len(data))
         if self._turn.locked() or self._is_full(len(data)):
             async with self._turn:  # held only by who waits for room, so that `put_message_nowait` sees nobody else
                 while self._is_full(len(data)):
-                    await self._less.wait()
-                self._append_message(data)
+                    await self._wait_less()
+                self._put_message(data)
         else:
-            self._append_message(data)
+            self._put_message(data)
 
     def put_message_nowait(self, data: bytes) -> None:
-        """Append a data frame now.
+        """Send a data frame now.
 
         Raises:
           trio.WouldBlock: there is no room, or others are waiting for it.
@@ -90,7 +97,15 @@ class Outbound:
         """
         if self._turn.locked() or self._is_full(len(data)):
             raise trio.WouldBlock
-        self._append_message(data)
+        self._put_message(data)
+
+    def taken(self, count: int) -> None:
+        """The link has taken `count` bytes off the front of what waits."""
+        self.gone += count
+        del self.pending[:count]
+        self._wake_waiters()
+        if not self.pending:
+            self._on_change()
 
     def finish(self) -> None:
         """Take no more messages; those who wait for room get `trio.ClosedResourceError`."""
@@ -100,51 +115,29 @@ class Outbound:
     def abort(self) -> None:
         """Give up: nothing more will be written, and nobody waits any longer."""
         self.broken = True
-        self._buffer.clear()
-        self._more.set()
+        self.pending = bytearray()  # a new one: a link may still be writing from the old one
         self._wake_waiters()
+        self._on_change()
 
     async def wait_empty(self) -> None:
-        """Wait until everything has been handed to the stream, or the stream has failed."""
-        while self._buffer:
-            await self._less.wait()
+        """Wait until the link has taken everything, or has failed."""
+        while self.pending:
+            await self._wait_less()
 
-    async def run(self) -> None:
-        """Write what is put, until cancelled or until the stream fails or stalls."""
-        while not self.broken:
-            if not self._buffer:
-                self._more = trio.Event()
-                await self._more.wait()
-                continue
-            batch = bytes(self._buffer[:WRITE_SIZE])
-            if not await self._write(batch):
-                self.abort()
-                return
-            del self._buffer[: len(batch)]
-            self._wake_waiters()
-
-    async def _write(self, batch: bytes) -> bool:
-        with trio.move_on_after(self._send_timeout) as patience:
-            try:
-                await self._stream.send_all(batch)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                # The reader finds out too, and says so: whether the peer had closed properly only it can know.
-                return False
-        if patience.cancelled_caught:
-            self._on_stall()
-            return False
-        return True
-
-    def _append_message(self, data: bytes) -> None:
+    def _put_message(self, data: bytes) -> None:
         if self._finished:
             raise trio.ClosedResourceError
         self.put(data)
 
     def _is_full(self, size: int) -> bool:
-        if self._finished or self.broken:
-            return False
-        return bool(self._buffer) and len(self._buffer) + size > self._limit
+        return bool(self.pending) and len(self.pending) + size > self.limit and not (self._finished or self.broken)
+
+    async def _wait_less(self) -> None:
+        if self._less is None:
+            self._less = trio.Event()
+        await self._less.wait()
 
     def _wake_waiters(self) -> None:
-        self._less.set()
-        self._less = trio.Event()
+        if self._less is not None:
+            self._less.set()
+            self._less = None

@@ -1,0 +1,37 @@
+"""`Bell`: what one task waits for, again and again."""
+
+from __future__ import annotations
+
+from typing import final
+
+import trio
+
+
+@final
+class Bell:
+    """Wakes the one task that waits; like a `trio.Event` that need not be made anew, at a third of its cost.
+
+    A ring that nobody waits for is lost: look whether there is something to wait for first, and again afterwards.
+    """
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        """Begin with nobody waiting."""
+        self._task: trio.lowlevel.Task | None = None
+
+    async def wait(self) -> None:
+        """Wait for the next ring. Only one task may."""
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED

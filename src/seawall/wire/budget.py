@@ -1,0 +1,36 @@
+"""`Budget`: how much may be done without blocking before everybody else gets a turn."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import trio
+
+#: Operations and bytes after which a task that never has to wait lets the others run.
+OPERATIONS: Final = 16
+BYTES: Final = 256 * 1024
+
+
+@final
+class Budget:
+    """Shared by all connections of a server, because one task may use many: a broadcast, for instance."""
+
+    __slots__ = ("_bytes", "_operations")
+
+    def __init__(self) -> None:
+        """Begin with nothing spent."""
+        self._operations = 0
+        self._bytes = 0
+
+    async def checkpoint(self, size: int) -> None:
+        """Count an operation on `size` bytes that need not block, before it is done.
+
+        It is always a checkpoint for cancellation, and lets others run when it is time.
+        """
+        self._operations += 1
+        self._bytes += size
+        if self._operations < OPERATIONS and self._bytes < BYTES:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._operations = self._bytes = 0
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,97 @@
+"""`Inbox`: the messages that the handler has not yet taken."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from sys import getsizeof
+from typing import final
+
+import trio
+
+from seawall.limits import Limits
+from seawall.wire.bell import Bell
+from seawall.wire.budget import Budget
+
+
+@final
+class Inbox:
+    """A queue with two marks.
+
+    Above the soft one (``inbound_queue`` messages) the peer is read only now and then; above the hard one
+    (``inbound_buffer`` bytes of memory) not at all. Once a mark has been reached it counts until the queue is below
+    half of both.
+    """
+
+    def __init__(self, limits: Limits, budget: Budget, *, on_room: Callable[[], None]) -> None:
+        """Begin empty; `on_room` is called when there is room again after a mark was reached."""
+        self._soft = limits.inbound_queue
+        self._hard = limits.inbound_bytes
+        self._budget = budget
+        self._on_room = on_room
+        self._messages: deque[str | bytes] = deque()
+        self._size = 0
+        self._arrival = Bell()
+        self._receiving = False
+        self._ended = False
+        self.crowded = False
+        """Whether a mark has been reached, and the queue is not below half of both again."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it is above the hard mark."""
+        return self._size >= self._hard
+
+    def put(self, message: str | bytes) -> None:
+        """Queue a message, room or not: who calls this looks at the marks first."""
+        self._messages.append(message)
+        # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
+        self._size += getsizeof(message)
+        if len(self._messages) >= self._soft or self._size >= self._hard:
+            self.crowded = True
+        self._arrival.ring()
+
+    def clear(self) -> None:
+        """Throw away what is queued."""
+        self._messages.clear()
+        self._size = 0
+        self._make_room()
+
+    def end(self) -> None:
+        """No more will come; `receive` gives what is queued and then raises `trio.EndOfChannel`."""
+        self._ended = True
+        self._arrival.ring()
+
+    @trio.lowlevel.enable_ki_protection
+    async def receive(self) -> str | bytes:
+        """The next message.
+
+        Raises:
+          trio.EndOfChannel: there will be none.
+          trio.BusyResourceError: another task is already waiting for it.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is already receiving from this connection")
+        self._receiving = True
+        messages = self._messages
+        try:
+            if messages:  # the message is taken after the last checkpoint: a cancelled call has taken none
+                await self._budget.checkpoint(len(messages[0]))
+            elif self._ended:
+                await trio.lowlevel.checkpoint()
+            while not messages:
+                if self._ended:
+                    raise trio.EndOfChannel
+                await self._arrival.wait()
+        finally:
+            self._receiving = False
+        message = messages.popleft()
+        self._size -= getsizeof(message)
+        if self.crowded:
+            self._make_room()
+        return message
+
+    def _make_room(self) -> None:
+        if self.crowded and len(self._messages) * 2 <= self._soft and self._size * 2 <= self._hard:
+            self.crowded = False
+            self._on_room()

@@ -1,0 +1,53 @@
+"""`Link`: how the bytes of a `Lane` get to its peer and back; and what a lane asks of it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Protocol, final
+
+#: Seconds between two looks at a peer whose handler is behind.
+PACE: Final = 0.5
+
+
+@final
+class Demand(enum.Enum):
+    """What a lane wants from its link next."""
+
+    READ = "read"
+    """Read, `Lane.read_size` bytes at most, and give what came to `Lane.feed`."""
+    DECODE = "decode"
+    """There is more than one turn's worth already: call `Lane.proceed` when everybody else has had a turn."""
+    LATER = "later"
+    """The handler has enough for now. Call `Lane.look` after `PACE`, so that control frames are not kept waiting."""
+    WATCH = "watch"
+    """As much is held as may be: do not read at all, but say ``feed(b"")`` when the peer has gone."""
+    NOTHING = "nothing"
+    """Whatever comes does not matter any more."""
+
+
+class Link(Protocol):
+    """One connection's way to its peer."""
+
+    def write(self, data: bytes, /) -> int:
+        """Hand over what can go at once, and say how many bytes went; the rest is then taken from `Outbound.pending`.
+
+        Raises:
+          trio.BrokenResourceError: nothing will ever go again.
+        """
+        ...
+
+    def update(self) -> None:
+        """The lane's demand has changed, or whether something waits to be written."""
+        ...
+
+    async def advance(self) -> None:
+        """For trio-websocket's reader: wait until there may be something for it, or until `interrupt`."""
+        ...
+
+    def interrupt(self) -> None:
+        """End `advance`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the stream: it is the session's from now on. May be called more than once."""
+        ...

@@ -1,0 +1,258 @@
+"""`Poller`: waits for all the plain sockets of a server at once, and reads them without a task for each.
+
+Trio waits for one epoll descriptor; that one knows all the sockets. What one turn of the poller does is bounded for
+each of them: one read, and one turn's worth of frames. It then lets everybody else run, the handlers that it woke above
+all, so that a peer that floods slows the others down by its share and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+
+from seawall.wire.bell import Bell
+from seawall.wire.lane import Lane
+from seawall.wire.link import PACE, Demand
+
+#: Sockets looked at in one turn.
+MAX_EVENTS: Final = 256
+
+if sys.platform == "linux" or TYPE_CHECKING:
+    _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
+    _WRITE: Final = select.EPOLLOUT
+    _LEFT: Final = select.EPOLLRDHUP
+    _DEAD: Final = select.EPOLLERR | select.EPOLLHUP
+    _ONCE: Final = select.EPOLLONESHOT
+
+    #: What is waited for. Never nothing at all, which would report a reset again and again.
+    _EVENTS: Final = {
+        Demand.READ: _READ,
+        Demand.DECODE: _READ,
+        Demand.LATER: _LEFT | _ONCE,
+        Demand.WATCH: _LEFT | _ONCE,
+        Demand.NOTHING: _ONCE,
+    }
+
+
+def open_poller() -> Poller | None:
+    """A poller, where the system has epoll."""
+    return Poller() if sys.platform == "linux" else None
+
+
+@final
+class Poller:
+    """One epoll descriptor, and the task that waits for it."""
+
+    def __init__(self) -> None:
+        """Prepare; `run` opens the descriptor."""
+        self._minded: dict[int, PolledLink | Watch] = {}
+        self._busy: set[PolledLink] = set()
+        self._later: dict[PolledLink, float] = {}
+        self._epoll: select.epoll
+        self._wakeup: int
+
+    def __len__(self) -> int:
+        """How many sockets it minds."""
+        return len(self._minded)
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve the sockets until cancelled."""
+        with select.epoll() as self._epoll, open(os.eventfd(0), "wb", buffering=0) as wakeup:
+            self._wakeup = wakeup.fileno()
+            self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
+            task_status.started()
+            while True:
+                await self._wait()
+                for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
+                    link = self._minded.get(descriptor)
+                    if link is not None:
+                        link.on_ready(events)
+
+    def add(self, descriptor: int, link: PolledLink | Watch, events: int) -> None:
+        """Mind a socket."""
+        self._epoll.register(descriptor, events)
+        self._minded[descriptor] = link
+
+    def modify(self, descriptor: int, events: int) -> None:
+        """Wait for other events of a socket that it minds."""
+        self._epoll.modify(descriptor, events)
+
+    def remove(self, descriptor: int) -> None:
+        """Mind a socket no longer. It must still be open: later its number may be another one's."""
+        del self._minded[descriptor]
+        self._epoll.unregister(descriptor)
+
+    def schedule(self, link: PolledLink, demand: Demand) -> None:
+        """Let `link` decode in the next turn, or look after `PACE`, or neither, as its lane demands."""
+        if demand is Demand.DECODE:
+            self._busy.add(link)
+            os.eventfd_write(self._wakeup, 1)
+        else:
+            self._busy.discard(link)
+        if demand is not Demand.LATER:
+            self._later.pop(link, None)
+        elif link not in self._later:
+            self._later[link] = trio.current_time() + PACE
+            os.eventfd_write(self._wakeup, 1)
+
+    async def _wait(self) -> None:
+        """Wait until there is something to do, after what was left over from the last turn."""
+        busy, self._busy = self._busy, set()
+        for link in busy:
+            link.proceed()
+        if self._busy:
+            await trio.lowlevel.checkpoint()
+        elif self._later:
+            with trio.move_on_at(next(iter(self._later.values()))):  # they are in the order in which they are due
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+            now = trio.current_time()
+            for link in [link for link, due in self._later.items() if due <= now]:
+                link.look()
+        else:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+
+@final
+class PolledLink:
+    """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
+
+    def __init__(self, poller: Poller, stream: trio.SocketStream, lane: Lane) -> None:
+        """Take the socket over from `stream`, until `close`."""
+        self._poller = poller
+        self._lane = lane
+        self._descriptor = stream.socket.fileno()
+        self._demand = Demand.NOTHING
+        self._events = _ONCE
+        self._open = True
+        self._bell = Bell()
+        poller.add(self._descriptor, self, self._events)
+
+    def write(self, data: bytes | bytearray) -> int:
+        """Write to the socket."""
+        if not self._open:
+            raise trio.BrokenResourceError
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # The reader finds out too, and says so: whether the peer had closed properly only it can know.
+            raise trio.BrokenResourceError from None
+
+    def update(self) -> None:
+        """Wait for what the lane wants now, and for room if there is something to write."""
+        if not self._open:
+            return
+        self._demand = demand = self._lane.demand
+        self._poller.schedule(self, demand)
+        events = _EVENTS[demand]
+        if self._lane.out.pending:
+            events |= _WRITE
+        if events != self._events:
+            self._events = events
+            self._poller.modify(self._descriptor, events)
+
+    def on_ready(self, events: int) -> None:
+        """Something has happened to the socket."""
+        try:
+            if self._events & _ONCE:
+                self._events = 0  # the kernel has forgotten what it was to wait for
+            if events & _WRITE and self._lane.out.pending:
+                self._drain()
+            if events & ~_WRITE:
+                self._take(events)
+            if self._demand is not self._lane.demand or not self._events:
+                self.update()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+            self._lane.fail(fault)
+
+    def proceed(self) -> None:
+        """Decode on."""
+        try:
+            if self._lane.demand is Demand.DECODE:
+                self._lane.proceed()
+            self.update()
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._lane.fail(fault)
+
+    def look(self) -> None:
+        """Take in what has come, though the handler is behind."""
+        try:
+            self._lane.look()
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._lane.fail(fault)
+
+    async def advance(self) -> None:
+        """Wait; the poller does the work."""
+        await self._bell.wait()
+
+    def interrupt(self) -> None:
+        """End `advance`."""
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._open:
+            self._open = False
+            self._poller.schedule(self, Demand.NOTHING)
+            self._poller.remove(self._descriptor)
+
+    def _drain(self) -> None:
+        try:
+            self._lane.out.taken(self.write(self._lane.out.pending))
+        except trio.BrokenResourceError:
+            self._lane.out.abort()
+
+    def _take(self, events: int) -> None:
+        match self._lane.demand:
+            case Demand.READ:
+                self._read()
+            case Demand.LATER:
+                self._lane.look()  # the peer may have gone, and have said why
+            case Demand.WATCH:
+                self._lane.feed(b"")
+            case Demand.NOTHING:
+                if events & _DEAD:  # it would be reported for ever
+                    self.close()
+                    self._lane.out.abort()
+            case Demand.DECODE:
+                pass  # first what is here already
+
+    def _read(self) -> None:
+        size = self._lane.read_size
+        try:
+            data = os.read(self._descriptor, size)
+        except BlockingIOError:
+            self._lane.rest()
+            return
+        except OSError:
+            data = b""
+        if len(data) < size:
+            self._lane.rest()
+        self._lane.feed(data)
+
+
+@final
+class Watch:
+    """Tells when the peer of a socket that nobody reads has gone."""
+
+    def __init__(self, poller: Poller, descriptor: int, on_gone: Callable[[], None]) -> None:
+        """Begin to watch; `on_gone` is called once, at a reset or when the peer has finished."""
+        self._poller = poller
+        self._descriptor = descriptor
+        self._on_gone = on_gone
+        poller.add(descriptor, self, _LEFT | _ONCE)
+
+    def on_ready(self, _: int) -> None:
+        """It has gone."""
+        self._on_gone()
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._poller.remove(self._descriptor)
