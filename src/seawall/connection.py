@@ -44,7 +44,6 @@ class Connection(Generic[P_co]):
     _lane: Lane = field(repr=False, alias="lane")
     _life: Life = field(repr=False, alias="life")
     _values: Values = field(repr=False, alias="values")
-    _closed: trio.Event = field(repr=False, alias="closed")
 
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
@@ -63,9 +62,7 @@ class Connection(Generic[P_co]):
             if self._life.outcome is None:
                 raise Draining(self.id) from None
             raise Disconnected(self.id) from None
-        self._life.touch()
-        if self._life.outcome is not None:
-            self._life.extend(self._life.limits.wind_down)
+        self._received()
         return message
 
     def __aiter__(self) -> Connection[P_co]:
@@ -75,9 +72,11 @@ class Connection(Generic[P_co]):
     async def __anext__(self) -> str | bytes:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
         try:
-            return await self.receive()
-        except (Disconnected, Draining):
+            message = await self._lane.receive()
+        except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        self._received()
+        return message
 
     async def send(self, message: str | bytes) -> None:
         """Send a message: `str` as text, `bytes` as binary.
@@ -138,7 +137,7 @@ class Connection(Generic[P_co]):
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
         limits, outcome = self._life.limits, Outcome(Cause.CLOSED, code, reason)
         self._life.end(outcome, grace=limits.close_timeout + limits.wind_down)
-        await self._closed.wait()
+        await self._life.wait_closed()
         if self._life.outcome is outcome:
             self._life.extend(limits.wind_down)
 
@@ -159,3 +158,8 @@ class Connection(Generic[P_co]):
           ConfigurationError: the handle is another app's.
         """
         return self._values.get(handle)
+
+    def _received(self) -> None:
+        self._life.touch()
+        if self._life.outcome is not None:
+            self._life.extend(self._life.limits.wind_down)

@@ -96,6 +96,8 @@ class Held:
 class Resources:
     """What the guards of one connection have entered, in order."""
 
+    __slots__ = ("_held", "_nursery", "_settle")
+
     def __init__(self, nursery: trio.Nursery, settle: Callable[[BaseException, Phase], None]) -> None:
         """Hold them in `nursery`."""
         self._nursery = nursery
@@ -134,7 +136,7 @@ class SessionGate(Gate):
     lane: Lane
     authority: Authority
     resources: Resources
-    _accepting: trio.Lock = field(factory=trio.Lock, init=False, repr=False)
+    _accepting: list[trio.Event] = field(factory=list[trio.Event], init=False, repr=False)
 
     @property
     def handshake(self) -> Handshake:
@@ -160,15 +162,19 @@ class SessionGate(Gate):
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
-        async with self._accepting:
-            if self.lane.opened:
-                return
-            if self.life.outcome is not None:
-                raise Disconnected(self.connection)
-            try:
-                await self.authority.accept(self.subprotocol)
-            except trio.BrokenResourceError:
-                raise Disconnected(self.connection) from None
+        while self._accepting:
+            await self._accepting[-1].wait()
+        if self.lane.opened:
+            return
+        if self.life.outcome is not None:
+            raise Disconnected(self.connection)
+        self._accepting.append(trio.Event())
+        try:
+            await self.authority.accept(self.subprotocol)
+        except trio.BrokenResourceError:
+            raise Disconnected(self.connection) from None
+        finally:
+            self._accepting.pop().set()
 
     async def receive_text(self) -> str:
         """The next message, if it is text."""

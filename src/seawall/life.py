@@ -275,6 +275,9 @@ class Life:
         self._on_late: Callable[[], None] = _nothing
         self._last_message = -math.inf
         self._vitals: Vitals | None = None
+        self.is_closed = False
+        """Whether the socket has been closed."""
+        self._closing: trio.Event | None = None  # made when somebody waits
 
     @trio.lowlevel.enable_ki_protection
     def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
@@ -298,6 +301,20 @@ class Life:
         """What the connection does now has to be over in `seconds`, or `on_late` is called."""
         self._late_at, self._on_late = trio.current_time() + seconds, on_late
         self.rearm()
+
+    def close(self) -> None:
+        """The socket has been closed."""
+        self.is_closed = True
+        if self._closing is not None:
+            self._closing.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket has been closed."""
+        if self._closing is None:
+            self._closing = trio.Event()
+        if self.is_closed:
+            self._closing.set()
+        await self._closing.wait()
 
     def open(self) -> None:
         """The upgrade is accepted: lifetime and idle time count from now."""

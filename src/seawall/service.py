@@ -45,6 +45,20 @@ class Service:
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
+    _terms: dict[int, Terms] = field(factory=dict[int, "Terms"], init=False)
+
+    def terms(self, route: AnyRoute) -> Terms:
+        """What holds on `route`, one of `routes`: its own settings over the app's."""
+        found = self._terms.get(id(route))
+        if found is None:
+            entry = route.table_entry
+            found = Terms(
+                errors=entry.errors.within(self.errors),
+                limits=self.limits.override(entry.limits),
+                origins=entry.origins or self.origins,
+            )
+            self._terms[id(route)] = found
+        return found
 
     def escalate(self, failure: BaseException) -> None:
         """Stop the server and let `failure` out of ``serve``."""
@@ -68,6 +82,16 @@ class Service:
             )
             report_safely(self.report, report)
         return decision.gravest
+
+
+@final
+@frozen(kw_only=True)
+class Terms:
+    """What holds for the connections of one route."""
+
+    errors: ErrorPolicy
+    limits: Limits
+    origins: OriginCheck
 
 
 @final

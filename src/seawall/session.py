@@ -19,7 +19,7 @@ from functools import partial
 from typing import TypeVar, assert_never, final
 
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
@@ -27,11 +27,12 @@ from seawall.gate import Resources, SessionGate, apart
 from seawall.groups import leaves, sift
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, cause_of
+from seawall.limits import Limits
 from seawall.listening import socket_of
 from seawall.logs import server_log
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
-from seawall.policy import Close, Context, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply
+from seawall.policy import Close, Context, ErrorPolicy, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply
 from seawall.reports import End, log_end, name_of
 from seawall.route import AnyRoute, Enter, RouteEntry
 from seawall.service import RETRY, Peer, Service, refusal_headers
@@ -58,61 +59,60 @@ class Arrival:
 
 
 @final
+@define(eq=False)
 class Session:
-    """One connection."""
+    """One connection; `run` does everything."""
 
-    def __init__(self, service: Service, stream: trio.abc.Stream, peer: Peer) -> None:
-        """Prepare; `run` does everything."""
-        self._service = service
-        self._stream = stream
-        self._peer = peer
-        self._limits = service.limits
-        self._policy = service.errors
-        self._route = ""
-        due = partial(self._fail, phase=Phase.TRANSPORT)
-        self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=due)
-        self._lane: Lane | None = None
-        self._authority: Authority
-        self._asked = False
-        self._answer: Answer | None = None
-        self._serving = False
-        self._handling = False
-        self._phase = Phase.TRANSPORT
-        self._failure: Exception | None = None
-        self._closing = False
-        self._closed = trio.Event()
-        self._started = trio.current_time()
-        self._tasks: trio.Nursery
-        self._nursery: trio.Nursery
-        self._resources: Resources
+    _service: Service
+    _stream: trio.abc.Stream
+    _peer: Peer
+    _limits: Limits = field(init=False)
+    _policy: ErrorPolicy = field(init=False)
+    _life: Life = field(init=False)
+    _started: float = field(init=False, factory=trio.current_time)
+    _route: str = field(init=False, default="")
+    _lane: Lane | None = field(init=False, default=None)
+    _authority: Authority = field(init=False)
+    _gate: SessionGate = field(init=False)
+    _tasks: trio.Nursery = field(init=False)
+    _nursery: trio.Nursery = field(init=False)
+    _resources: Resources = field(init=False)
+    _phase: Phase = field(init=False, default=Phase.TRANSPORT)
+    _asked: bool = field(init=False, default=False)  # whether a request has come
+    _answer: Answer | None = field(init=False, default=None)
+    _serving: bool = field(init=False, default=False)  # whether guards or handler have begun
+    _handling: bool = field(init=False, default=False)  # whether the handler has
+    _closing: bool = field(init=False, default=False)
+    _failure: Exception | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with the app's own terms."""
+        self._limits, self._policy = self._service.limits, self._service.errors
+        self._life = Life(self._limits, self._service.sweeper, on_end=self._on_end, on_due=self._on_wire_end)
 
     async def run(self) -> None:
         """Live from accepted to closed, and write it down. Raises nothing, whatever happens."""
         try:
             async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
                 self._resources = Resources(self._tasks, self._settle)
-                await self._live()
+                try:
+                    async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
+                        self._life.scope = self._nursery.cancel_scope
+                        await self._arrive()
+                except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
+                    self._settle(raised, self._phase)
+                else:
+                    self._life.end(self._returned())
+                if not self._closing:
+                    await self._close()
+                await self._life.wait_closed()
                 await self._leave_resources()
-                self._tasks.cancel_scope.cancel()
+                if self._tasks.child_tasks:
+                    self._tasks.cancel_scope.cancel()
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
-        if self._lane is not None:
-            self._lane.abort()
-        await abandon(self._stream)
+            await self._let_go()
         self._log()
-
-    async def _live(self) -> None:
-        try:
-            async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
-                self._life.scope = self._nursery.cancel_scope
-                await self._arrive()
-        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
-            self._settle(raised, self._phase)
-        else:
-            self._life.end(self._returned())
-        if not self._closing:
-            await self._close()
-        await self._closed.wait()
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
@@ -145,19 +145,19 @@ class Session:
 
     async def _enter(self, route: AnyRoute, params: Mapping[str, Parameter], arrival: Arrival) -> None:
         """Check the origin, then let the guards and the handler begin."""
-        entry = route.table_entry
+        entry, terms = route.table_entry, self._service.terms(route)
         self._route = entry.name
-        self._policy = entry.errors.within(self._service.errors)
-        self._limits = self._life.limits = self._service.limits.override(entry.limits)
-        if not (entry.origins or self._service.origins).admits(arrival.asked):
+        self._policy = terms.errors
+        self._limits = self._life.limits = terms.limits
+        if not terms.origins.admits(arrival.asked):
             self._refuse(refusal(403, "origin not allowed"))
             return
         self._life.within(self._limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
-        gate = await self._open_gate(entry, params, arrival)
+        await self._open_gate(entry, params, arrival)
         self._serving = True
-        self._nursery.start_soon(self._serve, route, gate)
+        self._nursery.start_soon(self._serve, route)
 
-    async def _open_gate(self, entry: RouteEntry, params: Mapping[str, Parameter], arrival: Arrival) -> SessionGate:
+    async def _open_gate(self, entry: RouteEntry, params: Mapping[str, Parameter], arrival: Arrival) -> None:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
         asked = arrival.asked
@@ -165,12 +165,12 @@ class Session:
         lane = Lane(self._connect, self._limits, self._service.budget, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
         if arrival.early:
-            lane.feed(arrival.early)
+            lane.feed(arrival.early, trio.current_time())
         self._lane = lane
         self._life.watch(Pulse(lane, self._limits, socket_of(self._stream), on_due=self._life.rearm))
         self._authority = Authority(lane)
         await self._authority.start(self._tasks, on_left=self._on_reader_left)
-        return SessionGate(
+        self._gate = SessionGate(
             asked=asked,
             arguments=params,
             connection=self._peer.connection,
@@ -193,28 +193,31 @@ class Session:
         return link
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, route: AnyRoute, gate: SessionGate) -> None:
+    async def _serve(self, route: AnyRoute) -> None:
         """Pass the guards, accept the upgrade, run the handler. No scope of ours may be around the handler here."""
         try:
-            admit = partial(route.admit, gate)
-            enter = await (apart(admit) if route.table_entry.needs_task else admit())
+            if route.table_entry.needs_task:
+                enter = await apart(partial(route.admit, self._gate))
+            else:
+                enter = await route.admit(self._gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, Phase.GUARD)
             return
         try:
-            await gate.accept()
+            await self._gate.accept()
         except Disconnected:
             return
         self._life.open()
         self._handling, self._phase = True, Phase.BACKGROUND
         try:
-            await enter(partial(self._connection, gate=gate))
+            await enter(self._connection)
         except BaseException as raised:
             if any(leaves(raised)):
                 self._phase = Phase.HANDLER
             raise
 
-    def _connection(self, principal: P, *, gate: SessionGate) -> Connection[P]:
+    def _connection(self, principal: P) -> Connection[P]:
+        gate = self._gate
         return Connection(
             principal=principal,
             handshake=gate.handshake,
@@ -225,7 +228,6 @@ class Session:
             lane=gate.lane,
             life=gate.life,
             values=gate.values,
-            closed=self._closed,
         )
 
     def drain(self) -> None:
@@ -353,14 +355,17 @@ class Session:
             pass  # the peer has gone; there is nobody left to tell
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
             self._judge(fault, Phase.TRANSPORT)
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         if self._lane is not None:
             self._lane.abort()
         await abandon(self._stream)
-        self._closed.set()
+        self._life.close()
 
     async def _give_answer(self, last_word: Answer) -> None:
         if self._lane is not None:  # which has been aborted, and has let go of the stream
-            await self._lane.reader_left.wait()
+            await self._lane.wait_left()
         await self._stream.send_all(last_word.data)
         await linger(self._stream)
 
@@ -370,10 +375,11 @@ class Session:
             return
         if outcome.cause is not Cause.PEER_CLOSED:
             await self._authority.hang_up(outcome.code, outcome.reason)
-        await lane.reader_left.wait()
+        await lane.wait_left()
         await lane.flush()
         lane.release()
-        await linger(self._stream)
+        if not lane.eof:
+            await linger(self._stream)
 
     async def _leave_resources(self) -> None:
         """Leave what the guards entered, in reverse order, with ``close_timeout`` for each."""
@@ -389,6 +395,6 @@ class Session:
             route=self._route,
             seconds=trio.current_time() - self._started,
             received=lane.received if lane is not None else 0,
-            sent=lane.sent if lane is not None else 0,
+            sent=lane.out.messages if lane is not None else 0,
         )
         log_end(end)

@@ -19,10 +19,12 @@ Reader: TypeAlias = Callable[[], Awaitable[None]]
 class Authority:
     """trio-websocket's connection over a `Lane`, with its reader under control."""
 
+    __slots__ = ("_farewell", "_lane", "_request", "_websocket")
+
     def __init__(self, lane: Lane) -> None:
         """Prepare; nothing is read before `start`."""
         self._lane = lane
-        self._request: trio_websocket.WebSocketRequest
+        self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._farewell: trio.CancelScope | None = None
 
@@ -40,9 +42,12 @@ class Authority:
         Raises:
           trio.BrokenResourceError: the lane has been given up.
         """
+        request, self._request = self._request, None  # most of what it holds is of no use any more
+        if request is None:
+            raise trio.BrokenResourceError
         with trio.CancelScope(shield=True):
             try:
-                self._websocket = await self._request.accept(subprotocol=subprotocol)
+                self._websocket = await request.accept(subprotocol=subprotocol)
             except trio_websocket.ConnectionClosed:
                 raise trio.BrokenResourceError from None
 
@@ -66,7 +71,7 @@ class Authority:
         except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_left`, if it is for a cancel scope
             crash = raised
         # Normally the lane has said so itself, and this is nothing new; after a crash nobody else would.
-        self._lane.reader_left.set()
+        self._lane.leave()
         self._websocket = None
         if self._farewell is not None:
             self._farewell.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import final
 
 import trio
@@ -20,10 +21,10 @@ class Bell:
         """Begin with nobody waiting."""
         self._task: trio.lowlevel.Task | None = None
 
-    async def wait(self) -> None:
-        """Wait for the next ring. Only one task may."""
+    def wait(self) -> Awaitable[object]:
+        """Wait for the next ring; to be awaited at once. Only one task may."""
         self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def ring(self) -> None:
         """Wake who waits."""

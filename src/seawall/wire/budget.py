@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, final
 
-import trio
-
 #: Operations and bytes after which a task that never has to wait lets the others run.
 OPERATIONS: Final = 16
 BYTES: Final = 256 * 1024
@@ -22,15 +20,14 @@ class Budget:
         self._operations = 0
         self._bytes = 0
 
-    async def checkpoint(self, size: int) -> None:
-        """Count an operation on `size` bytes that need not block, before it is done.
+    def is_spent(self, size: int) -> bool:
+        """Count an operation on `size` bytes that need not block; whether others are to run before it is done.
 
-        It is always a checkpoint for cancellation, and lets others run when it is time.
+        It is followed by a full checkpoint then, and otherwise by one for cancellation alone.
         """
         self._operations += 1
         self._bytes += size
         if self._operations < OPERATIONS and self._bytes < BYTES:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._operations = self._bytes = 0
-            await trio.lowlevel.checkpoint()
+            return False
+        self._operations = self._bytes = 0
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TypeGuard
 
 import trio
@@ -27,11 +28,14 @@ async def linger(stream: trio.abc.Stream) -> None:
         pass
     finally:
         if transport is not stream:  # TLS that has been unwrapped lets go of its transport, and no longer closes it
-            await trio.aclose_forcefully(transport)
+            await abandon(transport)
 
 
 async def abandon(stream: trio.abc.Stream) -> None:
     """Close `stream` without waiting, whatever it raises: it is closed all the same (`trio.abc.AsyncResource`)."""
+    if isinstance(stream, trio.SocketStream):
+        stream.socket.close()  # what its `aclose` does, but for a turn of the scheduler
+        return
     try:
         await trio.aclose_forcefully(stream)
     except Exception:  # noqa: BLE001, S110 - nothing more is done with it, and nobody could do anything about it
@@ -44,7 +48,12 @@ async def _half_close(stream: trio.abc.Stream, transport: trio.abc.Stream) -> No
             await stream.unwrap()
         except trio.BrokenResourceError:
             pass  # the peer sent something else than its close_notify; ours is out, and that is what counts
-    if isinstance(transport, trio.abc.HalfCloseableStream):
+    if isinstance(transport, trio.SocketStream):
+        try:
+            transport.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has gone already
+    elif isinstance(transport, trio.abc.HalfCloseableStream):
         await transport.send_eof()
 
 

@@ -107,6 +107,18 @@ class Head:
         return _lists(self.values("upgrade"), "websocket")
 
 
+#: The names of the fields that most clients send: one string each, instead of one for each connection.
+_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        *("host", "connection", "upgrade", "origin", "user-agent", "cookie", "authorization"),
+        *("sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-protocol"),
+        *("accept", "accept-encoding", "accept-language", "cache-control", "pragma"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded"),
+    )
+}
+
+
 @final
 class HeadReader:
     """Reads one request head from bytes as they come, and refuses as soon as they cannot become one.
@@ -194,12 +206,15 @@ def _parse(head: bytes, fields_at: int) -> Head:
     except h11.RemoteProtocolError:
         raise BadRequest(400, "malformed request head") from None
     # A head that is complete is a request or an error, so only the second half ever refuses.
-    if not isinstance(request, h11.Request) or any(name == b"transfer-encoding" for name, _ in request.headers):
+    if not isinstance(request, h11.Request):
+        raise BadRequest(400, "request with a body")
+    fields = list(request.headers)
+    if any(name == b"transfer-encoding" for name, _ in fields):
         raise BadRequest(400, "request with a body")
     _check_length(head)
     target = request.target.decode("ascii")
     path, _, query = target.partition("?")
-    headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers)
+    headers = tuple((_NAMES.get(name) or name.decode("ascii"), value.decode("latin-1")) for name, value in fields)
     result = Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=headers)
     _check_host(*result.values("host"))
     return result

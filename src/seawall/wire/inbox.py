@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from sys import getsizeof
-from typing import final
+from typing import Final, final
 
 import trio
 
 from seawall.limits import Limits
 from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
+
+
+#: What every empty inbox holds: a deque takes 760 bytes, which most connections do without most of the time.
+_EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
 
 
 @final
@@ -23,13 +27,26 @@ class Inbox:
     half of both.
     """
 
+    __slots__ = (
+        "_arrival",
+        "_budget",
+        "_ended",
+        "_hard",
+        "_messages",
+        "_on_room",
+        "_receiving",
+        "_size",
+        "_soft",
+        "crowded",
+    )
+
     def __init__(self, limits: Limits, budget: Budget, *, on_room: Callable[[], None]) -> None:
         """Begin empty; `on_room` is called when there is room again after a mark was reached."""
         self._soft = limits.inbound_queue
         self._hard = limits.inbound_bytes
         self._budget = budget
         self._on_room = on_room
-        self._messages: deque[str | bytes] = deque()
+        self._messages = _EMPTY
         self._size = 0
         self._arrival = Bell()
         self._receiving = False
@@ -44,6 +61,8 @@ class Inbox:
 
     def put(self, message: str | bytes) -> None:
         """Queue a message, room or not: who calls this looks at the marks first."""
+        if self._messages is _EMPTY:
+            self._messages = deque()
         self._messages.append(message)
         # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
         self._size += getsizeof(message)
@@ -53,7 +72,7 @@ class Inbox:
 
     def clear(self) -> None:
         """Throw away what is queued."""
-        self._messages.clear()
+        self._messages = _EMPTY
         self._size = 0
         self._make_room()
 
@@ -73,19 +92,23 @@ class Inbox:
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self._receiving = True
-        messages = self._messages
         try:
-            if messages:  # the message is taken after the last checkpoint: a cancelled call has taken none
-                await self._budget.checkpoint(len(messages[0]))
-            elif self._ended:
+            if not (self._messages or self._ended):
+                await self._arrival.wait()
+            elif self._budget.is_spent(len(self._messages[0]) if self._messages else 0):
                 await trio.lowlevel.checkpoint()
-            while not messages:
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            # The message is taken after the last checkpoint: a cancelled call has taken none.
+            while not self._messages:
                 if self._ended:
                     raise trio.EndOfChannel
                 await self._arrival.wait()
         finally:
             self._receiving = False
-        message = messages.popleft()
+        message = self._messages.popleft()
+        if not self._messages:
+            self._messages = _EMPTY
         self._size -= getsizeof(message)
         if self.crowded:
             self._make_room()

@@ -11,6 +11,8 @@ The rules that are easy to get wrong:
   reader would die of it. The check therefore sits at the very return of `receive_some`, after the last checkpoint.
 - `aclose` closes nothing. trio-websocket closes its stream when it pleases, also while our Close is still waiting
   to be written; the session closes the socket when everything is out.
+- Only the reader uses these methods, a few times in the life of a connection. They are no checkpoints where they need
+  not wait, because a turn of the scheduler costs more than what they do.
 - After a violation nothing that the peer sends matters; `receive_some` waits until our Close is written and then
   returns end-of-file, which is how trio-websocket learns that no answer will come.
 """
@@ -18,8 +20,7 @@ The rules that are easy to get wrong:
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, final
 
 import trio
@@ -27,6 +28,7 @@ from attrs import frozen
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
+from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
 from seawall.wire.frames import Control, FrameDecoder, Opcode, encode_frame, encode_message
 from seawall.wire.inbox import Inbox
@@ -78,6 +80,34 @@ def _nothing() -> None:
 class Lane(trio.abc.Stream):
     """One connection's frames, in and out."""
 
+    __slots__ = (
+        "_backlog",
+        "_close",
+        "_close_put",
+        "_closed",
+        "_decoder",
+        "_departure",
+        "_done",
+        "_dropping",
+        "_early",
+        "_head",
+        "_inbox",
+        "_link",
+        "_on_end",
+        "_pings",
+        "_reader_left",
+        "_silent",
+        "_violated",
+        "eof",
+        "heard_at",
+        "looking",
+        "message_at",
+        "on_blocked",
+        "opened",
+        "out",
+        "received",
+    )
+
     def __init__(
         self,
         connect: Callable[[Lane], Link],
@@ -96,10 +126,10 @@ class Lane(trio.abc.Stream):
         """
         self._on_end = on_end
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
-        self._inbox = Inbox(limits, budget, on_room=lambda: self._link.update())
+        self._inbox = Inbox(limits, budget, on_room=self._on_room)
         self._head = b""
-        self._early = bytearray()
-        self._pings: deque[bytes] = deque(maxlen=MAX_PINGS)
+        self._early = b""
+        self._pings: list[bytes] = []
         self._close: bytes | None = None
         self._close_put = False
         self._backlog = False
@@ -109,21 +139,19 @@ class Lane(trio.abc.Stream):
         self._violated = False
         self._closed = False
         self.looking = False
-        """Whether what there is is to be taken in, though the handler is behind."""
+        """Whether what there is is to be taken in, though the handler is behind. The link ends it when there is no more."""
         self.opened = False
         """Whether the 101 is on its way: from then on refusals are close codes."""
         self.eof = False
         """Whether nothing more can come from the peer."""
-        self.reader_left = trio.Event()
-        """Set when trio-websocket has been told end-of-file and will not write any more."""
+        self._reader_left = False
+        self._departure = Bell()
         self.received = 0
         """Messages received."""
         self.heard_at = -math.inf
         """When something last came, on Trio's clock."""
         self.message_at = -math.inf
         """When a message last came, on Trio's clock."""
-        self.sent = 0
-        """Messages sent."""
         self._link = connect(self)
         self.out = Outbound(self._link, budget, limit=limits.outbound_buffer, on_change=self._on_pending)
         """The way out."""
@@ -189,21 +217,17 @@ class Lane(trio.abc.Stream):
         """Whether nothing more can be written."""
         return self.out.broken
 
-    async def receive(self) -> str | bytes:
+    def receive(self) -> Awaitable[str | bytes]:
         """The next message. Raises as `Inbox.receive`."""
-        return await self._inbox.receive()
+        return self._inbox.receive()
 
-    @trio.lowlevel.enable_ki_protection
-    async def send(self, message: str | bytes) -> None:
-        """Send a message once there is room. Raises as `Outbound.put_message`."""
-        await self.out.put_message(encode_message(message))
-        self.sent += 1
+    def send(self, message: str | bytes) -> Awaitable[None]:
+        """Send a message once there is room; to be awaited at once. Raises as `Outbound.put_message`."""
+        return self.out.put_message(encode_message(message))
 
-    @trio.lowlevel.enable_ki_protection
     def send_nowait(self, message: str | bytes) -> None:
         """Send a message now. Raises as `Outbound.put_message_nowait`."""
         self.out.put_message_nowait(encode_message(message))
-        self.sent += 1
 
     @property
     def demand(self) -> Demand:
@@ -226,15 +250,15 @@ class Lane(trio.abc.Stream):
             return min(READ_SIZE, EARLY_SIZE - len(self._early))
         return READ_SIZE if self._decoder.missing <= READ_SIZE else MAX_READ_SIZE
 
-    def feed(self, data: bytes | bytearray) -> None:
-        """Take what the link has read; nothing means that there will be no more."""
+    def feed(self, data: bytes | bytearray, now: float) -> None:
+        """Take what the link has read; nothing means that there will be no more. `now` is on Trio's clock."""
         if not data:
             self.eof = self._done = True
             self._inbox.end()
             self._link.interrupt()
             self._on_end(PeerVanished())
         elif self.opened:
-            self.heard_at = trio.current_time()
+            self.heard_at = now
             self._decoder.receive_data(data)
             self.proceed()
         else:
@@ -251,8 +275,12 @@ class Lane(trio.abc.Stream):
                     break
                 if isinstance(event, Control):
                     self._take_control(event)
-                elif self._take_message(event):
-                    break
+                    continue
+                self.received += 1
+                if not self._dropping:
+                    self._inbox.put(event)
+                    if self._inbox.crowded and (self._inbox.full or not self.looking):
+                        break
         except ProtocolViolation as violation:
             self._done = self._violated = True
             self._link.interrupt()
@@ -264,10 +292,6 @@ class Lane(trio.abc.Stream):
         """Take in, once, all that there is, though the handler is behind: a Ping or a Close may be in it."""
         self.looking = True
         self._link.update()
-
-    def rest(self) -> None:
-        """There is nothing more to read for the moment."""
-        self.looking = False
 
     def fail(self, fault: Exception) -> None:
         """The link has failed in a way that nobody foresaw, which must harm nobody else."""
@@ -286,7 +310,6 @@ class Lane(trio.abc.Stream):
             self.put_close(frame)
         else:
             await self.out.put_control(frame)
-        await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Part of the interface of a stream; the buffer is always there."""
@@ -295,7 +318,6 @@ class Lane(trio.abc.Stream):
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Give trio-websocket the head, then one control frame a call, then end-of-file."""
-        await trio.lowlevel.checkpoint()
         if self._head:
             head, self._head = self._head, b""
             return head
@@ -305,43 +327,44 @@ class Lane(trio.abc.Stream):
             if self.eof or (self._violated and self._close_put and not self.out.pending):
                 break
             await self._link.advance()
-        self.reader_left.set()
+        self.leave()
         return b""
+
+    def leave(self) -> None:
+        """trio-websocket has been told end-of-file, or has crashed, and will not write any more."""
+        self._reader_left = True
+        self._departure.ring()
+
+    async def wait_left(self) -> None:
+        """Wait until `leave`. Only one task may."""
+        while not self._reader_left:
+            await self._departure.wait()
 
     async def aclose(self) -> None:
         """Only mark: the session closes the socket when our Close is out."""
         self._closed = True
         self._link.interrupt()
-        await trio.lowlevel.checkpoint()
 
     def _next_control(self) -> bytes | None:
         if self._silent:
             self._pings.clear()
         if self._pings:
-            return self._pings.popleft()
+            return self._pings.pop(0)
         close, self._close = self._close, None
         return close
 
     def _open(self) -> None:
         """The 101 is on its way: what came early counts now."""
         self.opened = True
-        early, self._early = self._early, bytearray()
+        early, self._early = self._early, b""
         if early:
-            self.feed(early)
+            self.feed(early, trio.current_time())
         self._link.update()
         self._link.interrupt()
 
-    def _take_message(self, message: str | bytes) -> bool:
-        """Queue a message; whether the handler has enough for now."""
-        self.received += 1
-        if self._dropping:
-            return False
-        self._inbox.put(message)
-        return self._inbox.full or (self._inbox.crowded and not self.looking)
-
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:
-            self._pings.append(control.masked())
+            self._pings = [*self._pings[1 - MAX_PINGS :], control.masked()]
             self._link.interrupt()
         elif control.opcode is Opcode.CLOSE:
             self._done = True
@@ -349,6 +372,10 @@ class Lane(trio.abc.Stream):
             self._inbox.end()
             self._link.interrupt()
             self._on_end(PeerClosed(control.code, control.reason))
+
+    def _on_room(self) -> None:
+        """The handler is no longer behind."""
+        self._link.update()
 
     def _on_pending(self) -> None:
         """Something waits to be written, or nothing does any more."""

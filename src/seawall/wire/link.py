@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Awaitable
 from typing import Final, Protocol, final
 
 #: Seconds between two looks at a peer whose handler is behind.
@@ -40,7 +41,7 @@ class Link(Protocol):
         """The lane's demand has changed, or whether something waits to be written."""
         ...
 
-    async def advance(self) -> None:
+    def advance(self) -> Awaitable[object]:
         """For trio-websocket's reader: wait until there may be something for it, or until `interrupt`."""
         ...
 

@@ -21,6 +21,20 @@ from seawall.wire.link import Link
 class Outbound:
     """What goes out, and a bounded buffer for what cannot go at once."""
 
+    __slots__ = (
+        "_budget",
+        "_finished",
+        "_less",
+        "_link",
+        "_on_change",
+        "_turn",
+        "broken",
+        "gone",
+        "limit",
+        "messages",
+        "pending",
+    )
+
     def __init__(self, link: Link, budget: Budget, *, limit: int, on_change: Callable[[], None]) -> None:
         """Begin empty.
 
@@ -34,7 +48,7 @@ class Outbound:
         self._budget = budget
         self._on_change = on_change
         self._less: trio.Event | None = None
-        self._turn = trio.StrictFIFOLock()
+        self._turn: trio.StrictFIFOLock | None = None
         self._finished = False
         self.pending = bytearray()
         """What waits. Only links look into it, and say with `taken` what has gone."""
@@ -42,6 +56,8 @@ class Outbound:
         """Bytes that may wait."""
         self.gone = 0
         """Bytes that the link has taken so far."""
+        self.messages = 0
+        """Messages that have been sent."""
         self.broken = False
         """Whether nothing more can be written."""
 
@@ -72,6 +88,7 @@ class Outbound:
             await self._wait_less()
         self.put(data)
 
+    @trio.lowlevel.enable_ki_protection
     async def put_message(self, data: bytes) -> None:
         """Send a data frame once there is room; waiting senders take turns in the order in which they came.
 
@@ -79,15 +96,18 @@ class Outbound:
           trio.ClosedResourceError: `finish` was called.
           trio.BrokenResourceError: the link has failed.
         """
-        await self._budget.checkpoint(len(data))
-        if self._turn.locked() or self._is_full(len(data)):
-            async with self._turn:  # held only by who waits for room, so that `put_message_nowait` sees nobody else
-                while self._is_full(len(data)):
-                    await self._wait_less()
-                self._put_message(data)
+        if self._budget.is_spent(len(data)):
+            await trio.lowlevel.checkpoint()
         else:
-            self._put_message(data)
+            await trio.lowlevel.checkpoint_if_cancelled()
+        if self.pending or self._is_queued():
+            await self._wait_turn(len(data))
+        if self._finished:
+            raise trio.ClosedResourceError
+        self.put(data)
+        self.messages += 1
 
+    @trio.lowlevel.enable_ki_protection
     def put_message_nowait(self, data: bytes) -> None:
         """Send a data frame now.
 
@@ -95,9 +115,12 @@ class Outbound:
           trio.WouldBlock: there is no room, or others are waiting for it.
           trio.ClosedResourceError, trio.BrokenResourceError: as `put_message`.
         """
-        if self._turn.locked() or self._is_full(len(data)):
+        if self._is_queued() or self._is_full(len(data)):
             raise trio.WouldBlock
-        self._put_message(data)
+        if self._finished:
+            raise trio.ClosedResourceError
+        self.put(data)
+        self.messages += 1
 
     def taken(self, count: int) -> None:
         """The link has taken `count` bytes off the front of what waits."""
@@ -124,13 +147,21 @@ class Outbound:
         while self.pending:
             await self._wait_less()
 
-    def _put_message(self, data: bytes) -> None:
-        if self._finished:
-            raise trio.ClosedResourceError
-        self.put(data)
-
     def _is_full(self, size: int) -> bool:
         return bool(self.pending) and len(self.pending) + size > self.limit and not (self._finished or self.broken)
+
+    def _is_queued(self) -> bool:
+        """Whether somebody waits for room."""
+        return self._turn is not None and self._turn.locked()
+
+    async def _wait_turn(self, size: int) -> None:
+        """Wait for room. The caller sends at once: until then, nobody else does."""
+        if self._is_queued() or self._is_full(size):
+            if self._turn is None:
+                self._turn = trio.StrictFIFOLock()
+            async with self._turn:  # held only by who waits for room, so that `put_message_nowait` sees nobody else
+                while self._is_full(size):
+                    await self._wait_less()
 
     async def _wait_less(self) -> None:
         if self._less is None:

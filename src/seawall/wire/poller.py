@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, final
 
 import trio
 
 from seawall.wire.bell import Bell
-from seawall.wire.lane import Lane
+from seawall.wire.lane import READ_SIZE, Lane
 from seawall.wire.link import PACE, Demand
 
 #: Sockets looked at in one turn.
 MAX_EVENTS: Final = 256
 
 if sys.platform == "linux" or TYPE_CHECKING:
+    _IN: Final = select.EPOLLIN
     _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
     _WRITE: Final = select.EPOLLOUT
     _LEFT: Final = select.EPOLLRDHUP
@@ -69,10 +70,11 @@ class Poller:
             task_status.started()
             while True:
                 await self._wait()
+                now = trio.current_time()
                 for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
                     link = self._minded.get(descriptor)
                     if link is not None:
-                        link.on_ready(events)
+                        link.on_ready(events, now)
 
     def add(self, descriptor: int, link: PolledLink | Watch, events: int) -> None:
         """Mind a socket."""
@@ -122,6 +124,8 @@ class Poller:
 class PolledLink:
     """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
 
+    __slots__ = ("_bell", "_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_read_size")
+
     def __init__(self, poller: Poller, stream: trio.SocketStream, lane: Lane) -> None:
         """Take the socket over from `stream`, until `close`."""
         self._poller = poller
@@ -129,6 +133,7 @@ class PolledLink:
         self._descriptor = stream.socket.fileno()
         self._demand = Demand.NOTHING
         self._events = _ONCE
+        self._read_size = READ_SIZE
         self._open = True
         self._bell = Bell()
         poller.add(self._descriptor, self, self._events)
@@ -158,15 +163,13 @@ class PolledLink:
             self._events = events
             self._poller.modify(self._descriptor, events)
 
-    def on_ready(self, events: int) -> None:
+    def on_ready(self, events: int, now: float) -> None:
         """Something has happened to the socket."""
         try:
-            if self._events & _ONCE:
-                self._events = 0  # the kernel has forgotten what it was to wait for
-            if events & _WRITE and self._lane.out.pending:
-                self._drain()
-            if events & ~_WRITE:
-                self._take(events)
+            if events == _IN and self._demand is Demand.READ:
+                self._read(now)
+            else:
+                self._serve(events, now)
             if self._demand is not self._lane.demand or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
@@ -188,9 +191,9 @@ class PolledLink:
         except Exception as fault:  # noqa: BLE001 - as above
             self._lane.fail(fault)
 
-    async def advance(self) -> None:
+    def advance(self) -> Awaitable[object]:
         """Wait; the poller does the work."""
-        await self._bell.wait()
+        return self._bell.wait()
 
     def interrupt(self) -> None:
         """End `advance`."""
@@ -209,14 +212,20 @@ class PolledLink:
         except trio.BrokenResourceError:
             self._lane.out.abort()
 
-    def _take(self, events: int) -> None:
+    def _serve(self, events: int, now: float) -> None:
+        if self._events & _ONCE:
+            self._events = 0  # the kernel has forgotten what it was to wait for
+        if events & _WRITE and self._lane.out.pending:
+            self._drain()
+        if not events & ~_WRITE:
+            return
         match self._lane.demand:
             case Demand.READ:
-                self._read()
+                self._read(now)
             case Demand.LATER:
                 self._lane.look()  # the peer may have gone, and have said why
             case Demand.WATCH:
-                self._lane.feed(b"")
+                self._lane.feed(b"", now)
             case Demand.NOTHING:
                 if events & _DEAD:  # it would be reported for ever
                     self.close()
@@ -224,18 +233,21 @@ class PolledLink:
             case Demand.DECODE:
                 pass  # first what is here already
 
-    def _read(self) -> None:
-        size = self._lane.read_size
+    def _read(self, now: float) -> None:
+        size = self._read_size if self._lane.opened else self._lane.read_size
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
-            self._lane.rest()
-            return
+            data = None
         except OSError:
             data = b""
-        if len(data) < size:
-            self._lane.rest()
-        self._lane.feed(data)
+        if data is not None:
+            self._lane.feed(data, now)
+        if data is None or len(data) < size:
+            self._read_size = READ_SIZE
+            self._lane.looking = False
+        else:
+            self._read_size = self._lane.read_size  # there is more, and perhaps much more
 
 
 @final
@@ -249,7 +261,7 @@ class Watch:
         self._on_gone = on_gone
         poller.add(descriptor, self, _LEFT | _ONCE)
 
-    def on_ready(self, _: int) -> None:
+    def on_ready(self, _events: int, _now: float) -> None:
         """It has gone."""
         self._on_gone()
 

@@ -40,9 +40,27 @@ class Progress:
     """Whether there are others on their way."""
 
 
+_NONE: Final = Progress(0, behind=False)
+
+
 @final
 class Pulse:
     """Looked at by the server's sweeper, when `due` says so."""
+
+    __slots__ = (
+        "_advanced_at",
+        "_alive_at",
+        "_at_ping",
+        "_interval",
+        "_lane",
+        "_next_sample",
+        "_on_due",
+        "_patience",
+        "_pinged_at",
+        "_sample",
+        "_send_timeout",
+        "_transport",
+    )
 
     def __init__(
         self, lane: Lane, limits: Limits, transport: trio.socket.SocketType | None, *, on_due: Callable[[], None]
@@ -56,10 +74,10 @@ class Pulse:
         self._on_due = on_due
         self._next_sample = math.inf
         self._advanced_at = -math.inf
-        self._sample = Progress(0, behind=False)
+        self._sample = _NONE
         self._alive_at = math.inf
         self._pinged_at: float | None = None
-        self._at_ping = Progress(0, behind=False)
+        self._at_ping = _NONE
         lane.on_blocked = self._on_blocked
 
     def begin(self) -> None:

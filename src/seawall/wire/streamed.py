@@ -100,15 +100,15 @@ class StreamLink:
                 data = await self._stream.receive_some(self._lane.read_size)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
-            self._lane.feed(data)
+            self._lane.feed(data, trio.current_time())
         if patience.cancelled_caught:
-            self._lane.rest()
+            self._lane.looking = False
 
     async def _watch(self) -> None:
         if self._begin_watch is None:
             await self._bell.wait()
             return
-        watch = self._begin_watch(lambda: self._lane.feed(b""))
+        watch = self._begin_watch(lambda: self._lane.feed(b"", trio.current_time()))
         try:
             await self._bell.wait()
         finally:
