@@ -28,6 +28,7 @@ from seawall import (
 )
 from seawall.server import BACK_OFF, SURPLUS
 from seawall.testing import serve as served
+from seawall.wire.closing import LINGER
 from tests.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
 
 
@@ -288,7 +289,7 @@ async def test_cancelling(autojump_clock: MockClock, records: Records) -> None:
     for name, (wire, peer) in wires.items():
         if name in {"guard", "handshake"}:
             assert (await peer.head()).startswith("HTTP/1.1 503 ")
-            assert wire.closed_at == 2, name
+            assert wire.closed_at == 1 + LINGER, name
         else:
             assert await peer.closing() == (1001, "going away")
             assert wire.closed_at == 6, name

@@ -39,6 +39,7 @@ from seawall import (
     public,
 )
 from seawall.testing import Closed, Rejected, connect, serve
+from seawall.wire.closing import LINGER
 from tests.memory import (
     BROKEN,
     CLOSE,
@@ -742,7 +743,7 @@ async def test_a_violation(moment: float, autojump_clock: MockClock, records: Re
         await peer.say(b"x" * 1000)
         await trio.sleep(10)
         assert cancelled == [moment]
-        assert wire.closed_at == moment + 1
+        assert wire.closed_at == moment + LINGER
     assert records.ends == ["protocol violation, 1002 'reserved bits set'"]
 
 
@@ -774,7 +775,7 @@ async def test_a_peer_that_talks_on(autojump_clock: MockClock) -> None:
         assert await peer.rest() == b""
         assert wire.ended_at == 2.5
         await trio.sleep(10)
-        assert wire.closed_at == 3.5
+        assert wire.closed_at == 2.5 + LINGER
 
 
 async def test_a_violation_after_our_close(autojump_clock: MockClock, records: Records) -> None:
@@ -786,7 +787,7 @@ async def test_a_violation_after_our_close(autojump_clock: MockClock, records: R
         await trio.sleep(1)
         await peer.say(BROKEN)
         await trio.sleep(10)
-        assert wire.closed_at == 2
+        assert wire.closed_at == 1 + LINGER
     assert records.ends == ["handler returned, 1000 ''"]
 
 
@@ -818,7 +819,7 @@ async def test_two_closes_cross(autojump_clock: MockClock, records: Records) -> 
         assert await peer.rest() == b""
         await peer.stream.aclose()
         await trio.sleep(5)
-        assert wire.closed_at == 1
+        assert wire.closed_at == LINGER
     assert len(records.ends) == 1
 
 
@@ -1173,7 +1174,7 @@ async def test_a_peer_that_leaves_before_its_request(
             wire.receive_error = trio.BrokenResourceError()
         await peer.stream.aclose()
         await trio.sleep(1)
-        assert wire.closed_at == 2
+        assert wire.closed_at == 1 + LINGER
     assert records.ends == ["peer vanished, 1006 'before its request'"]
 
 
@@ -1185,7 +1186,7 @@ async def test_a_refused_client_that_stays(autojump_clock: MockClock) -> None:
         assert (await peer.head()).startswith("HTTP/1.1 404 ")
         await peer.say(text("two"))
         await trio.sleep(5)
-        assert wire.closed_at == 1
+        assert wire.closed_at == LINGER
 
 
 async def test_a_refused_client_that_is_deaf(autojump_clock: MockClock) -> None:
@@ -1236,7 +1237,7 @@ async def test_a_peer_that_leaves_while_guards_run(accept: bool, autojump_clock:
         await trio.sleep(2)
         await peer.stream.aclose()
         await trio.sleep(2)
-        assert wire.closed_at == 2
+        assert wire.closed_at == 1 + LINGER
     assert records.ends == ["peer vanished, 1006 ''"]
     assert records.lines("error") == []
 
@@ -1535,7 +1536,7 @@ async def test_a_reader_that_crashes_after_our_close(autojump_clock: MockClock, 
         await peer.say(close())
         assert await peer.rest() == b""
         await trio.sleep(10)
-        assert wire.closed_at == 1
+        assert wire.closed_at == LINGER
     assert records.ends == ["handler returned, 1000 ''"]
     assert len(records.lines("error")) == 1
 
@@ -1561,7 +1562,7 @@ async def test_a_reader_that_crashes(cleanup: float, autojump_clock: MockClock, 
         assert trio.current_time() == 1
         assert await peer.rest() == b""
         await trio.sleep(10)
-        assert wire.closed_at == 2
+        assert wire.closed_at == 1 + LINGER
     assert closing is not None
     assert closing[0] == 1011
     assert closing[1].removeprefix("internal error, incident ") in records.lines("error")[0]
@@ -1620,7 +1621,7 @@ async def test_a_stream_that_cannot_be_closed(
         assert await peer.closing() == (1000, "")
         await peer.say(close())
         await trio.sleep(10)
-        assert wire.closed_at == 1
+        assert wire.closed_at == LINGER
     assert records.ends == ["handler returned, 1000 ''"]
 
 

@@ -102,20 +102,21 @@ class Resources:
         """Hold them in `nursery`."""
         self._nursery = nursery
         self._settle = settle
-        self._held: list[Held] = []
+        self._held: tuple[Held, ...] = ()
 
     async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T:
         """Enter one more; see `Gate.enter`."""
         held = Held(self._settle)
         value: T = await self._nursery.start(held.hold, context_manager)
-        self._held.append(held)
+        self._held += (held,)
         return value
 
     async def leave(self, failure: Exception | None, *, patience: float) -> list[str]:
         """Leave them all, the last one first, with `patience` seconds for each; the names of those that took longer."""
         late: list[str] = []
         while self._held:
-            held = self._held.pop()
+            *rest, held = self._held
+            self._held = tuple(rest)
             if not await held.leave(failure, patience=patience):
                 late.append(held.name)
         return late
@@ -136,7 +137,6 @@ class SessionGate(Gate):
     lane: Lane
     authority: Authority
     resources: Resources
-    _accepting: list[trio.Event] = field(factory=list[trio.Event], init=False, repr=False)
 
     @property
     def handshake(self) -> Handshake:
@@ -162,19 +162,14 @@ class SessionGate(Gate):
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
-        while self._accepting:
-            await self._accepting[-1].wait()
         if self.lane.opened:
             return
         if self.life.outcome is not None:
             raise Disconnected(self.connection)
-        self._accepting.append(trio.Event())
         try:
             await self.authority.accept(self.subprotocol)
         except trio.BrokenResourceError:
             raise Disconnected(self.connection) from None
-        finally:
-            self._accepting.pop().set()
 
     async def receive_text(self) -> str:
         """The next message, if it is text."""

@@ -242,42 +242,31 @@ class Vitals(Protocol):
 
 
 @final
+@define(eq=False)
 class Life:
     """The scope of one connection's guards and handler, and the record of what ended it."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        sweeper: Sweeper,
-        *,
-        on_end: Callable[[Outcome], None],
-        on_due: Callable[[SeawallError], None],
-    ) -> None:
-        """Begin.
-
-        Args:
-          limits: of the route.
-          sweeper: minds the deadlines.
-          on_end: called once, when the outcome is recorded and before anything is cancelled.
-          on_due: called with what has run out, or what is wrong with the wire.
-        """
-        self.limits = limits
-        self.scope = trio.CancelScope()
-        self.outcome: Outcome | None = None
-        self.alarm: Alarm | None = None
-        self._sweeper = sweeper
-        self._on_end = on_end
-        self._on_due = on_due
-        self._leases: list[Lease] = []
-        self._ends_at = math.inf
-        self._ended_at = math.inf
-        self._late_at = math.inf
-        self._on_late: Callable[[], None] = _nothing
-        self._last_message = -math.inf
-        self._vitals: Vitals | None = None
-        self.is_closed = False
-        """Whether the socket has been closed."""
-        self._closing: trio.Event | None = None  # made when somebody waits
+    limits: Limits
+    """Of the route, once there is one."""
+    _sweeper: Sweeper
+    """Minds the deadlines."""
+    _on_end: Callable[[Outcome], None] = field(kw_only=True, alias="on_end")
+    """Called once, when the outcome is recorded and before anything is cancelled."""
+    _on_due: Callable[[SeawallError], None] = field(kw_only=True, alias="on_due")
+    """Called with what has run out, or what is wrong with the wire."""
+    scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+    outcome: Outcome | None = field(init=False, default=None)
+    alarm: Alarm | None = field(init=False, default=None)
+    is_closed: bool = field(init=False, default=False)
+    """Whether the socket has been closed."""
+    _closing: trio.Event | None = field(init=False, default=None)  # made when somebody waits
+    _vitals: Vitals | None = field(init=False, default=None)
+    _leases: tuple[Lease, ...] = field(init=False, default=())
+    _ends_at: float = field(init=False, default=math.inf)
+    _ended_at: float = field(init=False, default=math.inf)
+    _late_at: float = field(init=False, default=math.inf)
+    _on_late: Callable[[], None] = field(init=False, default=_nothing)
+    _last_message: float = field(init=False, default=-math.inf)
 
     @trio.lowlevel.enable_ki_protection
     def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
@@ -338,7 +327,7 @@ class Life:
 
     def lease(self, expires_at: float, renew: Renew | None) -> None:
         """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
-        self._leases.append(Lease(until(expires_at), renew))
+        self._leases += (Lease(until(expires_at), renew),)
         self.rearm()
 
     async def renew(self, token: str) -> None:

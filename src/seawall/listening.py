@@ -169,12 +169,12 @@ def _remove_abandoned(path: str) -> None:
 
 def socket_of(endpoint: object) -> trio.socket.SocketType | None:
     """The socket under a stream or a listener, if there is one that can be seen."""
+    if isinstance(endpoint, trio.SocketStream | trio.SocketListener | UnixListener):
+        return endpoint.socket
     if isinstance(endpoint, trio.SSLListener):
         return socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
     if isinstance(endpoint, trio.SSLStream):
         return socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
-    if isinstance(endpoint, trio.SocketListener | trio.SocketStream | UnixListener):
-        return endpoint.socket
     return None
 
 

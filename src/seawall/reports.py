@@ -120,8 +120,11 @@ class End:
 def log_end(end: End) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
     outcome = end.outcome
+    level = logging.INFO if outcome.cause in _ORDINARY else logging.WARNING
+    if not connection_log.isEnabledFor(level):
+        return  # before anything is made for it
     connection_log.log(
-        logging.INFO if outcome.cause in _ORDINARY else logging.WARNING,
+        level,
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         end.connection,
         end.peer,

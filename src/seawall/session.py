@@ -38,7 +38,7 @@ from seawall.route import AnyRoute, Enter, RouteEntry
 from seawall.service import RETRY, Peer, Service, refusal_headers
 from seawall.wire.arrival import read_head
 from seawall.wire.authority import Authority
-from seawall.wire.closing import abandon, linger
+from seawall.wire.closing import LINGER, abandon, linger
 from seawall.wire.head import BadRequest, canonical, handshake
 from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
 from seawall.wire.link import Link
@@ -345,9 +345,9 @@ class Session:
     async def _close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:
-            with trio.move_on_after(self._limits.close_timeout):
+            with trio.move_on_after(self._limits.close_timeout) as patience:
                 if self._lane is not None and self._lane.opened:
-                    await self._say_goodbye(self._lane)
+                    await self._say_goodbye(self._lane, patience)
                 elif self._answer is not None and (self._asked or not self._peer.secure):
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
                     await self._give_answer(self._answer)
@@ -369,7 +369,7 @@ class Session:
         await self._stream.send_all(last_word.data)
         await linger(self._stream)
 
-    async def _say_goodbye(self, lane: Lane) -> None:
+    async def _say_goodbye(self, lane: Lane, patience: trio.CancelScope) -> None:
         outcome = self._life.outcome
         if outcome is None or outcome.cause is Cause.PEER_VANISHED or lane.broken:
             return
@@ -377,9 +377,8 @@ class Session:
             await self._authority.hang_up(outcome.code, outcome.reason)
         await lane.wait_left()
         await lane.flush()
-        lane.release()
-        if not lane.eof:
-            await linger(self._stream)
+        patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
+        await lane.linger()
 
     async def _leave_resources(self) -> None:
         """Leave what the guards entered, in reverse order, with ``close_timeout`` for each."""

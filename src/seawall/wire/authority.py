@@ -19,7 +19,7 @@ Reader: TypeAlias = Callable[[], Awaitable[None]]
 class Authority:
     """trio-websocket's connection over a `Lane`, with its reader under control."""
 
-    __slots__ = ("_farewell", "_lane", "_request", "_websocket")
+    __slots__ = ("_accepted", "_farewell", "_lane", "_request", "_websocket")
 
     def __init__(self, lane: Lane) -> None:
         """Prepare; nothing is read before `start`."""
@@ -27,6 +27,7 @@ class Authority:
         self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._farewell: trio.CancelScope | None = None
+        self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
     async def start(self, tasks: trio.Nursery, *, on_left: Callable[[BaseException | None], None]) -> None:
         """Let a reader run in `tasks` that reads the lane until its end, and wait until it has the lane's head.
@@ -43,13 +44,24 @@ class Authority:
           trio.BrokenResourceError: the lane has been given up.
         """
         request, self._request = self._request, None  # most of what it holds is of no use any more
-        if request is None:
-            raise trio.BrokenResourceError
         with trio.CancelScope(shield=True):
+            if request is None:
+                await self._wait_accepted()
+                return
             try:
                 self._websocket = await request.accept(subprotocol=subprotocol)
             except trio_websocket.ConnectionClosed:
                 raise trio.BrokenResourceError from None
+            finally:
+                if self._accepted is not None:
+                    self._accepted.set()
+
+    async def _wait_accepted(self) -> None:
+        """Wait for another task that is accepting."""
+        self._accepted = self._accepted or trio.Event()
+        await self._accepted.wait()
+        if self._websocket is None:
+            raise trio.BrokenResourceError
 
     async def hang_up(self, code: int, reason: str) -> None:
         """Send our Close, and take part in the closing handshake for as long as there is a reader.

@@ -7,8 +7,8 @@ from typing import TypeGuard
 
 import trio
 
-#: Seconds for which a peer may keep us reading after our last word.
-LINGER = 1.0
+#: Seconds for which a peer may keep us reading after our last word; within a second all of it has to be over.
+LINGER = 0.9
 
 
 async def linger(stream: trio.abc.Stream) -> None:

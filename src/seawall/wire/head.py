@@ -99,7 +99,8 @@ class Head:
     def values(self, name: str) -> tuple[str, ...]:
         """The values of every field called `name`, in order. Case does not matter."""
         wanted = name.lower()
-        return tuple(value for field_name, value in self.headers if field_name == wanted)
+        found = [value for field_name, value in self.headers if field_name == wanted]
+        return tuple(found)
 
     @property
     def wants_upgrade(self) -> bool:
@@ -208,14 +209,14 @@ def _parse(head: bytes, fields_at: int) -> Head:
     # A head that is complete is a request or an error, so only the second half ever refuses.
     if not isinstance(request, h11.Request):
         raise BadRequest(400, "request with a body")
-    fields = list(request.headers)
-    if any(name == b"transfer-encoding" for name, _ in fields):
+    fields = [(name.lower(), value) for name, value in request.headers.raw_items()]  # `items` costs a call for each
+    if b"transfer-encoding" in dict(fields):
         raise BadRequest(400, "request with a body")
     _check_length(head)
     target = request.target.decode("ascii")
     path, _, query = target.partition("?")
-    headers = tuple((_NAMES.get(name) or name.decode("ascii"), value.decode("latin-1")) for name, value in fields)
-    result = Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=headers)
+    headers = [(_NAMES.get(name) or name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
+    result = Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=tuple(headers))
     _check_host(*result.values("host"))
     return result
 

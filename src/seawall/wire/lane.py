@@ -92,6 +92,7 @@ class Lane(trio.abc.Stream):
         "_early",
         "_head",
         "_inbox",
+        "_lingering",
         "_link",
         "_on_end",
         "_pings",
@@ -129,17 +130,18 @@ class Lane(trio.abc.Stream):
         self._inbox = Inbox(limits, budget, on_room=self._on_room)
         self._head = b""
         self._early = b""
-        self._pings: list[bytes] = []
+        self._pings: tuple[bytes, ...] = ()
         self._close: bytes | None = None
         self._close_put = False
         self._backlog = False
         self._dropping = False
         self._silent = False
+        self._lingering = False
         self._done = False
         self._violated = False
         self._closed = False
         self.looking = False
-        """Whether what there is is to be taken in, though the handler is behind. The link ends it when there is no more."""
+        """Whether all that there is is to be taken in, though the handler is behind; the link ends that."""
         self.opened = False
         """Whether the 101 is on its way: from then on refusals are close codes."""
         self.eof = False
@@ -200,9 +202,11 @@ class Lane(trio.abc.Stream):
         """Wait until all that was sent is with the operating system, or cannot get there."""
         await self.out.wait_empty()
 
-    def release(self) -> None:
-        """Let go of the stream, which the caller reads and closes from now on."""
-        self._link.close()
+    async def linger(self) -> None:
+        """Half-close, and discard what the peer still sends until it has closed too. The caller bounds the time."""
+        if not self.eof:
+            self._lingering = True
+            await self._link.linger()
 
     def abort(self) -> None:
         """Give everything up, the stream too: whoever waits here, for room or for data, waits no longer."""
@@ -233,7 +237,7 @@ class Lane(trio.abc.Stream):
     def demand(self) -> Demand:
         """What the link is to do next."""
         if self._done:
-            return Demand.NOTHING
+            return Demand.READ if self._lingering and not self.eof else Demand.NOTHING
         if not self.opened:
             return Demand.READ if len(self._early) < EARLY_SIZE else Demand.WATCH
         if self._inbox.crowded and not self._dropping:
@@ -257,6 +261,8 @@ class Lane(trio.abc.Stream):
             self._inbox.end()
             self._link.interrupt()
             self._on_end(PeerVanished())
+        elif self._lingering:
+            pass
         elif self.opened:
             self.heard_at = now
             self._decoder.receive_data(data)
@@ -347,9 +353,11 @@ class Lane(trio.abc.Stream):
 
     def _next_control(self) -> bytes | None:
         if self._silent:
-            self._pings.clear()
+            self._pings = ()
         if self._pings:
-            return self._pings.pop(0)
+            ping, *rest = self._pings
+            self._pings = tuple(rest)
+            return ping
         close, self._close = self._close, None
         return close
 
@@ -364,7 +372,7 @@ class Lane(trio.abc.Stream):
 
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:
-            self._pings = [*self._pings[1 - MAX_PINGS :], control.masked()]
+            self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
             self._link.interrupt()
         elif control.opcode is Opcode.CLOSE:
             self._done = True

@@ -49,6 +49,13 @@ class Link(Protocol):
         """End `advance`."""
         ...
 
+    async def linger(self) -> None:
+        """Say that nothing more will come, and discard what the peer still sends, until it has finished too.
+
+        The caller bounds the time, and closes the stream afterwards; `seawall.wire.closing.linger` says why.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the stream: it is the session's from now on. May be called more than once."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, final
@@ -29,15 +30,6 @@ if sys.platform == "linux" or TYPE_CHECKING:
     _LEFT: Final = select.EPOLLRDHUP
     _DEAD: Final = select.EPOLLERR | select.EPOLLHUP
     _ONCE: Final = select.EPOLLONESHOT
-
-    #: What is waited for. Never nothing at all, which would report a reset again and again.
-    _EVENTS: Final = {
-        Demand.READ: _READ,
-        Demand.DECODE: _READ,
-        Demand.LATER: _LEFT | _ONCE,
-        Demand.WATCH: _LEFT | _ONCE,
-        Demand.NOTHING: _ONCE,
-    }
 
 
 def open_poller() -> Poller | None:
@@ -64,17 +56,16 @@ class Poller:
     @trio.lowlevel.enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve the sockets until cancelled."""
-        with select.epoll() as self._epoll, open(os.eventfd(0), "wb", buffering=0) as wakeup:
-            self._wakeup = wakeup.fileno()
-            self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
-            task_status.started()
-            while True:
-                await self._wait()
-                now = trio.current_time()
-                for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
-                    link = self._minded.get(descriptor)
-                    if link is not None:
-                        link.on_ready(events, now)
+        self._wakeup = os.eventfd(0)
+        try:
+            with select.epoll() as self._epoll:
+                self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
+                task_status.started()
+                while True:
+                    await self._wait()
+                    self._serve()
+        finally:
+            os.close(self._wakeup)
 
     def add(self, descriptor: int, link: PolledLink | Watch, events: int) -> None:
         """Mind a socket."""
@@ -95,13 +86,21 @@ class Poller:
         if demand is Demand.DECODE:
             self._busy.add(link)
             os.eventfd_write(self._wakeup, 1)
-        else:
+        elif self._busy:
             self._busy.discard(link)
         if demand is not Demand.LATER:
-            self._later.pop(link, None)
+            if self._later:
+                self._later.pop(link, None)
         elif link not in self._later:
             self._later[link] = trio.current_time() + PACE
             os.eventfd_write(self._wakeup, 1)
+
+    def _serve(self) -> None:
+        now = trio.current_time()
+        for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
+            link = self._minded.get(descriptor)
+            if link is not None:
+                link.on_ready(events, now)
 
     async def _wait(self) -> None:
         """Wait until there is something to do, after what was left over from the last turn."""
@@ -124,15 +123,16 @@ class Poller:
 class PolledLink:
     """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
 
-    __slots__ = ("_bell", "_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_read_size")
+    __slots__ = ("_bell", "_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_read_size", "_socket")
 
     def __init__(self, poller: Poller, stream: trio.SocketStream, lane: Lane) -> None:
         """Take the socket over from `stream`, until `close`."""
         self._poller = poller
         self._lane = lane
+        self._socket = stream.socket
         self._descriptor = stream.socket.fileno()
-        self._demand = Demand.NOTHING
-        self._events = _ONCE
+        self._demand = Demand.READ
+        self._events = _READ
         self._read_size = READ_SIZE
         self._open = True
         self._bell = Bell()
@@ -154,9 +154,17 @@ class PolledLink:
         """Wait for what the lane wants now, and for room if there is something to write."""
         if not self._open:
             return
-        self._demand = demand = self._lane.demand
+        demand = self._lane.demand
+        if demand is self._demand is Demand.READ and self._events == _READ and not self._lane.out.pending:
+            return  # as nearly always
         self._poller.schedule(self, demand)
-        events = _EVENTS[demand]
+        self._demand = demand
+        if demand is Demand.READ or demand is Demand.DECODE:
+            events = _READ
+        elif demand is Demand.NOTHING:
+            events = _ONCE  # not 0, which would report a reset again and again
+        else:
+            events = _LEFT | _ONCE
         if self._lane.out.pending:
             events |= _WRITE
         if events != self._events:
@@ -198,6 +206,16 @@ class PolledLink:
     def interrupt(self) -> None:
         """End `advance`."""
         self._bell.ring()
+
+    async def linger(self) -> None:
+        """Half-close the socket; the poller discards what still comes."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # it has gone already
+        self.update()
+        while not self._lane.eof:
+            await self._bell.wait()
 
     def close(self) -> None:
         """Give the socket back."""

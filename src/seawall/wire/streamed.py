@@ -13,6 +13,7 @@ from typing import Final, final
 import trio
 
 from seawall.wire.bell import Bell
+from seawall.wire.closing import linger
 from seawall.wire.lane import Lane
 from seawall.wire.link import PACE, Demand
 from seawall.wire.poller import Watch
@@ -89,6 +90,10 @@ class StreamLink:
                     await self._watch()
                 case Demand.NOTHING:
                     await self._bell.wait()
+
+    async def linger(self) -> None:
+        """Half-close the stream, and discard what still comes."""
+        await linger(self._stream)
 
     def close(self) -> None:
         """Write no more."""
