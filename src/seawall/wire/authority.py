@@ -7,7 +7,7 @@ from typing import final
 import trio
 import trio_websocket
 
-from seawall.wire.frames import encode_close
+from seawall.wire.encoding import encode_close
 from seawall.wire.lane import Lane
 
 

@@ -28,7 +28,8 @@ from attrs import frozen
 
 from seawall.errors import ProtocolViolation, SlowConsumer
 from seawall.limits import Limits
-from seawall.wire.frames import Control, FrameDecoder, Opcode, encode_message
+from seawall.wire.encoding import encode_message
+from seawall.wire.frames import Control, FrameDecoder, Opcode
 from seawall.wire.outbound import Outbound
 
 #: Bytes asked of the stream at once. All of them are decoded before anybody else's turn, and may be 2,700 frames.
