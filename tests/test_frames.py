@@ -26,6 +26,7 @@ from seawall.wire.masking import STRIDED_FROM, unmask
 KEY = b"\x81\x02\xfe\x37"
 MAX_SIZE = 100_000
 MAX_FRAGMENTS = 8
+RSV1 = 0x40
 
 Trace = list[Event | tuple[int, str]]
 
@@ -215,6 +216,14 @@ BAD: list[tuple[str, bytes, int, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("opcode", [1, 2, RSV1 | 1, RSV1 | 2])
+def test_a_whole_message_inside_a_message(opcode: int) -> None:
+    """A message that is all there is no better than its first byte."""
+    for begun in (frame(1, b"a", fin=False), frame(RSV1 | 2, fin=False)):
+        for pieces in ([begun + frame(opcode, b"b")], [begun, frame(opcode, b"b")]):
+            assert trace_of(pieces, inflater()) == [(1002, "message inside a message")]
+
+
 def test_every_first_byte() -> None:
     """Of the 256 first bytes exactly those of section 5.2 may begin a stream, or go on in the middle of a message."""
     for first in range(256):
@@ -376,8 +385,6 @@ def test_control_reads_a_close() -> None:
 
 # RFC 7692: frames of compressed messages.
 
-RSV1 = 0x40
-
 
 def deflated(data: bytes, *, level: int = 6) -> bytes:
     """The payload of a compressed message that refers to no other."""
@@ -466,6 +473,8 @@ WRONG: list[tuple[str, bytes, int, str]] = [
     ("one too big at the end", frame(RSV1 | 2, deflated(HARD + b"x", level=0))[:-1], 1009, "message too big"),
     ("header too big", b"\xc2\xff" + (2 * MAX_SIZE + 1025).to_bytes(8, "big"), 1009, "message too big"),
     ("much too big", b"\xc2\xff\x00\x00\x00\x01", 1009, "message too big"),
+    ("plain and too big, after a compressed one", frame(RSV1 | 1, deflated(b"a")) + b"\x82\xff\x00\x00\x00\x00\x00\x02",
+     1009, "message too big"),
     ("frames too big", frame(RSV1 | 2, b"\x00\x00\x00\xff\xff" * 40_000, fin=False) + b"\x00\xfe\x04\x01", 1009,
      "message too big"),
     ("too many fragments", frame(RSV1 | 1, fin=False) + frame(0, fin=False) * 7 + b"\x80", 1009, "too many fragments"),

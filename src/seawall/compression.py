@@ -8,8 +8,8 @@ from attrs import Attribute, field, frozen
 
 from seawall.errors import ConfigurationError
 
-#: The range of each number that zlib is given. Its window could have 8 bits too, but not in a stream without a header:
-#: zlib refuses that, and older releases used 9 in silence, which the other side cannot read.
+# The range of each number that zlib is given. The RFC knows windows of 8 bits too, but with them zlib cannot deflate a
+# stream without a header: it refuses, and older releases took 9 in silence, which is more than was agreed.
 _RANGES = {
     "level": range(1, 10),
     "memory_level": range(1, 10),

@@ -24,7 +24,7 @@ NAME: Final = "permessage-deflate"
 MAX_ELEMENTS: Final = 32
 
 _MAX_BITS: Final = 15  # the window of who has not agreed to a smaller one (RFC 7692, section 7.1.2)
-_MIN_BITS: Final = 9  # zlib's least, for which `seawall.compression` has the reason
+_MIN_BITS: Final = 9  # the least with which zlib deflates, for which `seawall.compression` has the reason
 
 # The empty block that ends a message and does not travel (RFC 7692, section 7.2.1).
 _TAIL: Final = b"\x00\x00\xff\xff"
@@ -47,7 +47,7 @@ _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _KNOWN: Final = frozenset({*_FLAGS, "server_max_window_bits", "client_max_window_bits"})
 
 # What may stand for a window: 8 to 15 without leading zeros (RFC 7692, section 7.1.2). A client that wants us to keep
-# to 8 is declined, because zlib cannot; one that says so of itself is welcome. It need not say how many.
+# to 8 is declined, because zlib cannot; to inflate with 8 it can. Of its own window a client need not say how large.
 _SERVER_BITS: Final[dict[str | None, int]] = {str(bits): bits for bits in range(_MIN_BITS, _MAX_BITS + 1)}
 _CLIENT_BITS: Final[dict[str | None, int]] = {None: _MAX_BITS, "8": 8, **_SERVER_BITS}
 
@@ -157,7 +157,7 @@ def _agree(offer: dict[str, str | None], config: Deflate) -> Agreement | None:
         response.append(f"client_max_window_bits={client_bits}")
     return Agreement(
         response="; ".join(response),
-        inbound_bits=max(client_bits, _MIN_BITS),  # clients with an older zlib say 8 and use 9
+        inbound_bits=client_bits,
         inbound_takeover=inbound_takeover,
         outbound_bits=server_bits,
         outbound_takeover=outbound_takeover,
