@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
+import zlib
 from array import array
 from collections.abc import Callable, Iterable
+from itertools import accumulate, product
+from random import Random
 from typing import cast
 
 import pytest
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol
 from wsproto.frame_protocol import Opcode as WsprotoOpcode
 
+from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
-from seawall.wire.frames import (
-    Control,
-    Event,
-    FrameDecoder,
-    Opcode,
-    encode_close,
-    encode_frame,
-    encode_message,
-    sendable_code,
-)
+from seawall.wire.codes import sendable_code
+from seawall.wire.deflate import Deflater, Inflater, negotiate
+from seawall.wire.encoding import compress_frame, encode_close, encode_frame, encode_message
+from seawall.wire.frames import Control, Event, FrameDecoder, Opcode
 from seawall.wire.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"
 MAX_SIZE = 100_000
 MAX_FRAGMENTS = 8
+RSV1 = 0x40
 
 Trace = list[Event | tuple[int, str]]
 
@@ -48,14 +48,19 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
     return bytes((0x80 * fin | opcode,)) + length_field(len(payload)) + KEY + masked(payload)
 
 
+def masked_with(key: bytes, payload: bytes) -> bytes:
+    """A binary message with a key of its own."""
+    return bytes((0x82, 0x80 | len(payload))) + key + masked(payload, key)
+
+
 def close(code: int, reason: bytes = b"") -> bytes:
     """A client's Close frame."""
     return frame(8, code.to_bytes(2, "big") + reason)
 
 
-def decoder() -> FrameDecoder:
+def decoder(inflater: Inflater | None = None) -> FrameDecoder:
     """A decoder with the limits that these tests assume."""
-    return FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS)
+    return FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater)
 
 
 def drain(decoding: FrameDecoder) -> Trace:
@@ -69,9 +74,9 @@ def drain(decoding: FrameDecoder) -> Trace:
     return trace
 
 
-def trace_of(pieces: Iterable[bytes]) -> Trace:
+def trace_of(pieces: Iterable[bytes], inflater: Inflater | None = None) -> Trace:
     """What a fresh decoder makes of the pieces."""
-    decoding, trace = decoder(), Trace()
+    decoding, trace = decoder(inflater), Trace()
     for piece in pieces:
         decoding.receive_data(piece)
         trace += drain(decoding)
@@ -79,14 +84,17 @@ def trace_of(pieces: Iterable[bytes]) -> Trace:
 
 
 def octets(data: bytes) -> Iterable[bytes]:
-    """The bytes one by one."""
-    return (data[index : index + 1] for index in range(len(data)))
+    """The bytes one by one; those before the last 2,000 a hundred and one at a time, to save time."""
+    single = max(0, len(data) - 2_000)
+    yield from (data[index : min(single, index + 101)] for index in range(0, single, 101))
+    yield from (data[index : index + 1] for index in range(single, len(data)))
 
 
 PING = Control(Opcode.PING, b"p")
 SNOWMAN = "☃".encode()
 
 GOOD: list[tuple[str, bytes, Trace]] = [
+    # 5.2, base framing, and 5.6, data frames
     ("nothing", b"", []),
     ("empty text", frame(1), [""]),
     ("empty binary", frame(2), [b""]),
@@ -98,8 +106,25 @@ GOOD: list[tuple[str, bytes, Trace]] = [
     ("shortest 64-bit length", frame(2, b"a" * 65536), [b"a" * 65536]),
     ("largest message", frame(2, b"a" * MAX_SIZE), [b"a" * MAX_SIZE]),
     ("strided, odd size", frame(2, bytes(range(256)) * 3 + b"xyz"), [bytes(range(256)) * 3 + b"xyz"]),
+    ("network byte order", frame(2, b"a" * 0x0102), [b"a" * 0x0102]),
+    ("network byte order, 64 bits", frame(2, b"a" * 0x010203), [b"a" * 0x010203]),
+    # 5.3, masking
+    ("a key for each frame", masked_with(b"abcd", b"a") + masked_with(b"\0\0\0\0", b"b") + masked_with(KEY, b"c"),
+     [b"a", b"b", b"c"]),
+    # 5.5, control frames
     ("ping", frame(9, b"p"), [PING]),
-    ("pong", frame(10, b"p" * 125), [Control(Opcode.PONG, b"p" * 125)]),
+    ("empty ping", frame(9), [Control(Opcode.PING, b"")]),
+    ("longest ping", frame(9, b"p" * 125), [Control(Opcode.PING, b"p" * 125)]),
+    ("pong that nobody asked for", frame(10, b"p" * 125), [Control(Opcode.PONG, b"p" * 125)]),
+    ("control frames hold any bytes", frame(9, b"\xff\x00"), [Control(Opcode.PING, b"\xff\x00")]),
+    ("all kinds between fragments", frame(1, b"a", fin=False) + frame(9, b"p") + frame(10) + frame(0, b"b"),
+     [PING, Control(Opcode.PONG, b""), "ab"]),
+    # 8.1, UTF-8
+    ("text like binary", frame(2, b"\xed\xa0\x80"), [b"\xed\xa0\x80"]),
+    ("NUL and U+10FFFF", frame(1, "\0\U0010ffff\ufeff".encode()), ["\0\U0010ffff\ufeff"]),
+    ("character cut at every byte", b"".join(frame(1 if not i else 0, b"\xf0\x9f\x98\x80"[i : i + 1], fin=i == 3)
+                                           for i in range(4)), ["😀"]),
+    # 5.4, fragmentation
     ("several", frame(1, b"a") + frame(9, b"p") + frame(2, b"b"), ["a", PING, b"b"]),
     ("fragments", frame(1, b"a", fin=False) + frame(0, b"b", fin=False) + frame(0, b"c"), ["abc"]),
     ("binary fragments", frame(2, b"a", fin=False) + frame(0, b"b"), [b"ab"]),
@@ -111,7 +136,11 @@ GOOD: list[tuple[str, bytes, Trace]] = [
     ("size over all fragments", frame(2, b"a" * 50_000, fin=False) + frame(0, b"b" * 50_000),
      [b"a" * 50_000 + b"b" * 50_000]),
     ("two fragmented messages", (frame(1, b"a", fin=False) + frame(0, b"b")) * 2, ["ab", "ab"]),
+    # 5.5.1, Close, and 7.4, its codes
     ("close without code", frame(8), [Control(Opcode.CLOSE, b"")]),
+    ("close without reason", close(1000), [Control(Opcode.CLOSE, b"\x03\xe8")]),
+    ("longest close", close(1000, b"r" * 123), [Control(Opcode.CLOSE, b"\x03\xe8" + b"r" * 123)]),
+    ("close between fragments", frame(1, b"a", fin=False) + frame(8) + frame(0), [Control(Opcode.CLOSE, b"")]),
     ("close with reason", close(4000, SNOWMAN), [Control(Opcode.CLOSE, b"\x0f\xa0" + SNOWMAN)]),
     ("nothing after a close", frame(8) + b"\xff" * 100, [Control(Opcode.CLOSE, b"")]),
 ]  # fmt: skip
@@ -126,20 +155,33 @@ def test_legal_streams(data: bytes, expected: Trace) -> None:
 
 # The bytes up to and with the one that shows the fault: before the last of them nothing is wrong yet.
 BAD: list[tuple[str, bytes, int, str]] = [
+    # 5.2, base framing, and 5.5, control frames
     ("rsv1", b"\xc1", 1002, "reserved bits set"),
     ("rsv2", b"\xa1", 1002, "reserved bits set"),
     ("rsv3", b"\x91", 1002, "reserved bits set"),
-    *((f"opcode {code}", bytes((0x80 | code,)), 1002, "unknown opcode") for code in (3, 4, 5, 6, 7, 11, 12, 15)),
+    ("rsv1 on a continuation", frame(1, fin=False) + b"\xc0", 1002, "reserved bits set"),
+    ("rsv1 on a ping", b"\xc9", 1002, "reserved bits set"),
+    ("all reserved bits", b"\xf2", 1002, "reserved bits set"),
+    *((f"opcode {code}", bytes((0x80 | code,)), 1002, "unknown opcode") for code in (*range(3, 8), *range(11, 16))),
     *((f"fragmented {code}", bytes((code,)), 1002, "fragmented control frame") for code in (8, 9, 10)),
+    # 5.4, fragmentation
     ("continuation of nothing", b"\x80", 1002, "nothing to continue"),
+    ("continuation after a whole message", frame(1, b"a") + b"\x80", 1002, "nothing to continue"),
+    ("continuation after a ping", frame(9) + b"\x80", 1002, "nothing to continue"),
     ("continuation after the end", frame(1, b"a") + b"\x00", 1002, "nothing to continue"),
     ("text in a text", frame(1, b"a", fin=False) + b"\x81", 1002, "message inside a message"),
     ("binary in a text", frame(1, fin=False) + b"\x02", 1002, "message inside a message"),
+    # 5.1 and 5.3, masking
     ("unmasked", b"\x81\x05", 1002, "frame not masked"),
     ("unmasked ping", b"\x89\x00", 1002, "frame not masked"),
+    ("unmasked close", b"\x88\x02", 1002, "frame not masked"),
+    ("unmasked continuation", frame(1, fin=False) + b"\x80\x00", 1002, "frame not masked"),
+    ("unmasked, long", b"\x82\x7f", 1002, "frame not masked"),
+    # 5.5, control frames
     ("long ping", b"\x89\xfe", 1002, "control frame too long"),
     ("very long close", b"\x88\xff", 1002, "control frame too long"),
     ("half a close code", b"\x88\x81", 1002, "half a close code"),
+    # 5.2, lengths; 7.4.1 and 10.4, sizes
     ("short in 16 bits", b"\x82\xfe\x00\x7d", 1002, "length not minimal"),
     ("zero in 16 bits", b"\x82\xfe\x00\x00", 1002, "length not minimal"),
     ("short in 64 bits", b"\x82\xff" + bytes(6), 1002, "length not minimal"),
@@ -150,23 +192,58 @@ BAD: list[tuple[str, bytes, int, str]] = [
     ("too big in the second fragment", frame(2, b"a" * MAX_SIZE, fin=False) + b"\x80\x81", 1009, "message too big"),
     ("too big with 16 bits", frame(2, b"a" * MAX_SIZE, fin=False) + b"\x00\xfe\x01", 1009, "message too big"),
     ("too many fragments", frame(1, fin=False) + frame(0, fin=False) * 7 + b"\x80", 1009, "too many fragments"),
+    # 8.1, UTF-8
     ("bad text", frame(1, b"a\xffb")[:-1], 1007, "invalid UTF-8"),
     ("bad last byte", frame(1, b"a\xff"), 1007, "invalid UTF-8"),
     ("overlong", frame(1, b"\xc0\xaf")[:-1], 1007, "invalid UTF-8"),
     ("surrogate", frame(1, b"\xed\xa0\x80")[:-1], 1007, "invalid UTF-8"),
     ("last surrogate", frame(1, b"a\xed\xbf\xbf")[:-1], 1007, "invalid UTF-8"),
     ("above U+10FFFF", frame(1, b"\xf4\x90\x80\x80")[:-2], 1007, "invalid UTF-8"),
+    ("lone continuation byte", frame(1, b"\x80"), 1007, "invalid UTF-8"),
+    ("bad in a last fragment", frame(1, b"a", fin=False) + frame(0, b"b\xff"), 1007, "invalid UTF-8"),
+    ("bad after a ping", frame(1, SNOWMAN[:1], fin=False) + frame(9) + frame(0, b"\xff"), 1007, "invalid UTF-8"),
     ("unfinished character", frame(1, SNOWMAN[:2]), 1007, "invalid UTF-8"),
     ("unfinished over fragments", frame(1, SNOWMAN[:1], fin=False) + frame(0, SNOWMAN[1:2]), 1007, "invalid UTF-8"),
     ("unfinished at an empty end", frame(1, SNOWMAN[:1], fin=False) + frame(0), 1007, "invalid UTF-8"),
     ("bad in a first fragment", frame(1, b"\xff", fin=False), 1007, "invalid UTF-8"),
     ("bad across fragments", frame(1, SNOWMAN[:1], fin=False) + frame(0, b"aa")[:-1], 1007, "invalid UTF-8"),
+    # 5.5.1, Close, and 7.4, its codes
     *((f"close {code}", close(code), 1002, "invalid close code") for code in (0, 999, 1004, 1005, 1006, 1015, 1016)),
     *((f"close {code}", close(code), 1002, "invalid close code") for code in (1100, 2000, 2999, 5000, 65535)),
     ("bad close reason", close(1000, b"\xff"), 1007, "invalid UTF-8"),
     ("cut close reason", close(1000, SNOWMAN[:2]), 1007, "invalid UTF-8"),
     ("bad code before bad reason", close(999, b"\xff"), 1002, "invalid close code"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("opcode", [1, 2, RSV1 | 1, RSV1 | 2])
+def test_a_whole_message_inside_a_message(opcode: int) -> None:
+    """A message that is all there is no better than its first byte."""
+    for begun in (frame(1, b"a", fin=False), frame(RSV1 | 2, fin=False)):
+        for pieces in ([begun + frame(opcode, b"b")], [begun, frame(opcode, b"b")]):
+            assert trace_of(pieces, inflater()) == [(1002, "message inside a message")]
+
+
+def test_every_first_byte() -> None:
+    """Of the 256 first bytes exactly those of section 5.2 may begin a stream, or go on in the middle of a message."""
+    for first in range(256):
+        fin, rsv, opcode = first >= 0x80, first & 0x70, first & 0x0F
+        control, data = opcode in (8, 9, 10), opcode in (1, 2)
+        good = not rsv and (fin or not control)
+        assert (trace_of([bytes((first,))]) == []) == (good and (control or data))
+        assert (trace_of([frame(1, b"a", fin=False), bytes((first,))]) == []) == (good and (control or not opcode))
+        deflated = rsv == 0x40 and data
+        assert (trace_of([bytes((first,))], inflater()) == []) == ((good and (control or data)) or deflated)
+
+
+@pytest.mark.parametrize("opcode", Opcode)
+def test_every_second_byte(opcode: Opcode) -> None:
+    """Of the 256 second bytes exactly those go on that are masked and, in control frames, of a length that may be."""
+    before = [frame(1, fin=False)] if opcode is Opcode.CONTINUATION else []
+    for second in range(256):
+        length = second & 0x7F
+        fits = opcode < 8 or (length <= 125 and not (opcode == 8 and length == 1))
+        assert (trace_of([*before, bytes((0x80 | opcode, second))]) == []) == (second >= 0x80 and fits)
 
 
 @pytest.mark.parametrize(("data", "code", "reason"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
@@ -253,8 +330,8 @@ def best_of_three(work: Callable[[int], None], size: int) -> float:
 def one_text_byte_by_byte(size: int) -> None:
     """Feed one long text message in the smallest pieces."""
     decoding = FrameDecoder(max_message_size=size, max_fragments=1)
-    for piece in octets(frame(1, b"x" * size)):
-        decoding.receive_data(piece)
+    for piece in frame(1, b"x" * size):
+        decoding.receive_data(bytes((piece,)))
         decoding.next_event()
 
 
@@ -304,6 +381,175 @@ def test_control_reads_a_close() -> None:
     assert (Control(Opcode.CLOSE, b"").code, Control(Opcode.CLOSE, b"").reason) == (1005, "")
     full = Control(Opcode.CLOSE, b"\x03\xe9" + SNOWMAN)
     assert (full.code, full.reason) == (1001, "☃")
+
+
+# RFC 7692: frames of compressed messages.
+
+
+def deflated(data: bytes, *, level: int = 6) -> bytes:
+    """The payload of a compressed message that refers to no other."""
+    stream = zlib.compressobj(level, wbits=-15)
+    return (stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+
+
+def inflater() -> Inflater:
+    """What a client without any agreement on windows needs."""
+    return Inflater(bits=15, takeover=True)
+
+
+def fragmented(opcode: int, payload: bytes, *sizes: int) -> bytes:
+    """A compressed message in fragments; the last one has what is left."""
+    ends = [*accumulate(sizes), len(payload)]
+    starts = [0, *ends[:-1]]
+    frames = [
+        frame(RSV1 | opcode if not start else 0, payload[start:end], fin=end == len(payload))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    return b"".join(frames)
+
+
+SAME = "ab" * 50_000
+HARD = Random(0).randbytes(MAX_SIZE)
+
+COMPRESSED: list[tuple[str, bytes, Trace]] = [
+    ("text", frame(RSV1 | 1, deflated(SNOWMAN * 100)), ["☃" * 100]),
+    ("binary", frame(RSV1 | 2, deflated(b"\xff\x00" * 100)), [b"\xff\x00" * 100]),
+    ("empty", frame(RSV1 | 1, b"\x00") + frame(RSV1 | 2, b"\x00"), ["", b""]),
+    ("no payload", frame(RSV1 | 1) + frame(1, b"a"), ["", "a"]),
+    ("largest message", frame(RSV1 | 1, deflated(SAME.encode())), [SAME]),
+    ("largest message, incompressible", frame(RSV1 | 2, deflated(HARD, level=1)), [HARD]),
+    ("largest message, longer than plain", frame(RSV1 | 2, deflated(HARD, level=0)), [HARD]),
+    ("fragments", fragmented(1, deflated(b"Hello, Hello, Hello"), 1, 3, 0, 2), ["Hello, Hello, Hello"]),
+    ("empty first fragment", frame(RSV1 | 1, fin=False) + frame(0, deflated(b"abc")), ["abc"]),
+    ("empty last fragment", frame(RSV1 | 1, deflated(b"abc"), fin=False) + frame(0), ["abc"]),
+    ("only empty fragments", frame(RSV1 | 1, fin=False) + frame(0, fin=False) + frame(0), [""]),
+    ("ping between fragments", frame(RSV1 | 1, deflated(b"abc")[:2], fin=False) + frame(9, b"p")
+     + frame(0, deflated(b"abc")[2:]), [PING, "abc"]),
+    ("plain between compressed", frame(RSV1 | 1, deflated(b"abc")) + frame(1, b"def") + frame(RSV1 | 1, deflated(b"g")),
+     ["abc", "def", "g"]),
+    ("plain fragments between compressed", frame(RSV1 | 1, deflated(b"abc")) + frame(1, b"d", fin=False)
+     + frame(0, b"e") + frame(RSV1 | 1, deflated(b"f")), ["abc", "de", "f"]),
+    ("context is taken over", frame(RSV1 | 1, deflated(b"Hello")) + frame(1, b"x")
+     + frame(RSV1 | 1, bytes.fromhex("f200110000")), ["Hello", "x", "Hello"]),
+    ("final block", frame(RSV1 | 1, bytes.fromhex("f348cdc9c9070000")) * 2, ["Hello", "Hello"]),
+    ("character cut by a fragment", fragmented(1, deflated(SNOWMAN * 3, level=0), 7), ["☃☃☃"]),
+    ("close", frame(RSV1 | 1, deflated(b"abc")) + frame(8), ["abc", Control(Opcode.CLOSE, b"")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "expected"), [case[1:] for case in COMPRESSED], ids=[case[0] for case in COMPRESSED])
+def test_compressed_streams(data: bytes, expected: Trace) -> None:
+    """Compressed messages, plain ones between them and control frames decode alike, whole or byte by byte."""
+    assert trace_of([data], inflater()) == expected
+    assert trace_of(octets(data), inflater()) == expected
+
+
+@pytest.mark.parametrize(("data", "expected"), [case[1:] for case in GOOD], ids=[case[0] for case in GOOD])
+def test_plain_streams_with_compression(data: bytes, expected: Trace) -> None:
+    """That compression was agreed on changes nothing for who does not use it."""
+    assert trace_of([data], inflater()) == expected
+    assert trace_of(octets(data), inflater()) == expected
+
+
+# As in BAD, up to the byte that shows the fault.
+WRONG: list[tuple[str, bytes, int, str]] = [
+    ("rsv2", b"\xa1", 1002, "reserved bits set"),
+    ("rsv1 and rsv3", b"\xd1", 1002, "reserved bits set"),
+    ("rsv1 on a continuation", frame(RSV1 | 1, fin=False) + b"\xc0", 1002, "reserved bits set"),
+    ("rsv1 on a continuation of plain text", frame(1, fin=False) + b"\x40", 1002, "reserved bits set"),
+    *((f"rsv1 on {code}", bytes((0xC0 | code,)), 1002, "reserved bits set") for code in (8, 9, 10)),
+    *((f"rsv1 on {code}", bytes((0xC0 | code,)), 1002, "reserved bits set") for code in (3, 7, 11, 15)),
+    ("compressed in a text", frame(1, fin=False) + b"\xc1", 1002, "message inside a message"),
+    ("text in a compressed one", frame(RSV1 | 1, fin=False) + b"\x81", 1002, "message inside a message"),
+    ("unmasked", b"\xc1\x05", 1002, "frame not masked"),
+    ("corrupt", frame(RSV1 | 2, b"\x06"), 1007, "invalid compressed data"),
+    ("corrupt in a fragment", frame(RSV1 | 2, b"\x00\x00\x00\xff\xff", fin=False) + frame(0, b"\x06", fin=False), 1007,
+     "invalid compressed data"),
+    ("reference to nothing", frame(RSV1 | 1, bytes.fromhex("f20011")), 1007, "invalid compressed data"),
+    ("reference to a plain message", frame(1, b"Hello") + frame(RSV1 | 1, bytes.fromhex("f20011")), 1007,
+     "invalid compressed data"),
+    ("unfinished character", frame(RSV1 | 1, deflated(SNOWMAN[:2])), 1007, "invalid UTF-8"),
+    ("one too big", frame(RSV1 | 2, deflated(HARD + b"x", level=0)[:-1], fin=False), 1009, "message too big"),
+    ("one too big at the end", frame(RSV1 | 2, deflated(HARD + b"x", level=0))[:-1], 1009, "message too big"),
+    ("header too big", b"\xc2\xff" + (2 * MAX_SIZE + 1025).to_bytes(8, "big"), 1009, "message too big"),
+    ("much too big", b"\xc2\xff\x00\x00\x00\x01", 1009, "message too big"),
+    ("plain and too big, after a compressed one", frame(RSV1 | 1, deflated(b"a")) + b"\x82\xff\x00\x00\x00\x00\x00\x02",
+     1009, "message too big"),
+    ("frames too big", frame(RSV1 | 2, b"\x00\x00\x00\xff\xff" * 40_000, fin=False) + b"\x00\xfe\x04\x01", 1009,
+     "message too big"),
+    ("too many fragments", frame(RSV1 | 1, fin=False) + frame(0, fin=False) * 7 + b"\x80", 1009, "too many fragments"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "code", "reason"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_compressed_violations(data: bytes, code: int, reason: str) -> None:
+    """With compression too each violation is reported at the byte that shows it, and what follows changes nothing."""
+    assert trace_of(octets(data), inflater())[-1] == (code, reason)
+    assert (code, reason) not in trace_of(octets(data[:-1]), inflater())
+    assert trace_of([data], inflater())[-1] == (code, reason)
+    assert trace_of([data + b"\x00" * 20], inflater())[-1] == (code, reason)
+
+
+@pytest.mark.parametrize("opcode", [0x41, 0x42, 0xC1, 0xC2])
+def test_rsv1_without_an_agreement(opcode: int) -> None:
+    """Nobody may compress what was not agreed to be compressed (RFC 7692, section 6)."""
+    assert trace_of([bytes((opcode,))]) == [(1002, "reserved bits set")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(RSV1 | 1, deflated(b"a\xff", level=0), fin=False)[:-1],
+        fragmented(1, deflated(SNOWMAN[:1] + b"a", level=0), 6)[:-1],
+    ],
+    ids=["in a fragment", "across fragments"],
+)
+def test_compressed_text_fails_fast(data: bytes) -> None:
+    """A text that can no longer become UTF-8 is refused before its compressed data are all there."""
+    assert trace_of(octets(data[:-1]), inflater()) == []
+    assert trace_of(octets(data), inflater()) == trace_of([data], inflater()) == [(1007, "invalid UTF-8")]
+
+
+BOMB = deflated(b"a" * 10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"a" * (MAX_SIZE + 1), (1009, "message too big")),
+        (b"a" * MAX_SIZE + b"\xff", (1007, "invalid UTF-8")),
+        (b"a" * 50_000 + b"\xff" + b"a" * MAX_SIZE, (1007, "invalid UTF-8")),
+        (b"a" * (MAX_SIZE - 1) + SNOWMAN, (1009, "message too big")),
+    ],
+    ids=["too big", "bad where it is too big", "bad, then too big", "a character over the limit"],
+)
+def test_the_first_fault_is_the_fault(text: bytes, fault: tuple[int, str]) -> None:
+    """What a text is refused for does not depend on how much of it is inflated at once."""
+    data = frame(RSV1 | 1, deflated(text))
+    assert trace_of([data], inflater()) == trace_of(octets(data), inflater()) == [fault]
+
+
+def test_a_bomb_is_defused() -> None:
+    """Ten million bytes in ten thousand are refused after the limit, and let go of."""
+    decoding = decoder(inflater())
+    decoding.receive_data(frame(RSV1 | 2, BOMB))
+    tracemalloc.start()
+    try:
+        assert drain(decoding) == [(1009, "message too big")]
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert decoding.pending == 0
+    assert held < 5_000
+    assert peak < 5 * MAX_SIZE
+
+
+def test_pending_counts_what_was_inflated() -> None:
+    """An unfinished message counts as large as it has become."""
+    decoding = decoder(inflater())
+    decoding.receive_data(frame(RSV1 | 2, deflated(b"a" * 50_000), fin=False))
+    assert drain(decoding) == []
+    assert decoding.pending == 50_000
 
 
 def client_reads(data: bytes) -> list[Frame]:
@@ -367,6 +613,52 @@ def test_encoded_messages(message: str | bytes) -> None:
     kind = WsprotoOpcode.TEXT if isinstance(message, str) else WsprotoOpcode.BINARY
     assert (read.opcode, read.message_finished) == (kind, True)
     assert read.payload == message
+
+
+def deflater(config: Deflate) -> Deflater:
+    """One for a client that leaves everything to us."""
+    agreement = negotiate(["permessage-deflate"], config)
+    assert agreement is not None
+    return agreement.deflater()
+
+
+@pytest.mark.parametrize(
+    "message", ["☃" * 100, b"\xff" * 300, "ab" * 100_000, HARD], ids=["text", "bytes", "large", "hard"]
+)
+def test_compressed_messages(message: str | bytes) -> None:
+    """A compressed message is one frame with RSV1, of minimal length, and inflates to what went in."""
+    data = encode_message(message, deflater(Deflate()))
+    size, start = data[1], 2
+    if size > 125:
+        start = 4 if size == 126 else 10
+        size = int.from_bytes(data[2:start], "big")
+    assert data[0] == (0xC1 if isinstance(message, str) else 0xC2)
+    assert (size, start) == (len(data) - start, 2 if size < 126 else 4 if size < 65536 else 10)
+    plain = inflater().inflate(data[start:], limit=1_000_000, last=True)
+    assert plain == (message.encode() if isinstance(message, str) else message)
+
+
+@pytest.mark.parametrize(("size", "first"), [(0, 0x81), (9, 0x81), (10, 0xC1), (11, 0xC1), (70_000, 0xC1)])
+def test_what_is_worth_compressing(size: int, first: int) -> None:
+    """From the threshold on messages are compressed; those below go out as they are."""
+    message = "x" * size
+    data = encode_message(message, deflater(Deflate(threshold=10)))
+    assert data[0] == first
+    assert (data == encode_message(message)) == (first == 0x81)
+
+
+def test_an_empty_message_compressed() -> None:
+    """With a threshold of 0 even nothing is compressed, to the one byte that RFC 7692, section 7.2.3.6, gives."""
+    deflating = deflater(Deflate(threshold=0))
+    assert [encode_message("", deflating), encode_message(b"", deflating)] == [b"\xc1\x01\x00", b"\xc2\x01\x00"]
+
+
+def test_what_cannot_be_compressed_grows_little() -> None:
+    """A frame never becomes longer than its docstring says, however little memory there is."""
+    for memory_level, size in product(range(1, 10), (0, 1, 64, 119, 120, 125, 126, 200, 1_000, 65_530, MAX_SIZE)):
+        config = Deflate(threshold=0, memory_level=memory_level, server_max_window_bits=9)
+        deflating, frame = deflater(config), encode_message(HARD[:size])
+        assert len(compress_frame(frame, deflating)) <= len(frame) * 1.07 + 8
 
 
 def test_encoded_close() -> None:

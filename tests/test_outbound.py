@@ -9,7 +9,7 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall.wire.frames import encode_message
+from seawall.wire.encoding import encode_message
 from seawall.wire.outbound import WRITE_SIZE, Outbound
 from tests.memory import frames
 

@@ -819,7 +819,7 @@ async def test_two_closes_cross(autojump_clock: MockClock, records: Records) -> 
         assert await peer.rest() == b""
         await peer.stream.aclose()
         await trio.sleep(5)
-        assert wire.closed_at == LINGER
+        assert wire.closed_at == 1
     assert len(records.ends) == 1
 
 
@@ -1174,7 +1174,7 @@ async def test_a_peer_that_leaves_before_its_request(
             wire.receive_error = trio.BrokenResourceError()
         await peer.stream.aclose()
         await trio.sleep(1)
-        assert wire.closed_at == 1 + LINGER
+        assert wire.closed_at == 2
     assert records.ends == ["peer vanished, 1006 'before its request'"]
 
 
@@ -1237,7 +1237,7 @@ async def test_a_peer_that_leaves_while_guards_run(accept: bool, autojump_clock:
         await trio.sleep(2)
         await peer.stream.aclose()
         await trio.sleep(2)
-        assert wire.closed_at == 1 + LINGER
+        assert wire.closed_at == 2
     assert records.ends == ["peer vanished, 1006 ''"]
     assert records.lines("error") == []
 

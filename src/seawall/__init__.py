@@ -1,6 +1,7 @@
 """Seawall: WebSocket applications on Trio, with structured concurrency and types that prove who is connected."""
 
 from seawall.app import App
+from seawall.compression import Deflate
 from seawall.connection import Connection
 from seawall.errors import (
     AuthTimeout,
@@ -46,6 +47,7 @@ __all__ = [
     "ConfigurationError",
     "Connection",
     "Context",
+    "Deflate",
     "Disconnected",
     "Draining",
     "ErrorPolicy",
@@ -57,8 +59,8 @@ __all__ = [
     "Handshake",
     "HasScopes",
     "IdleTimeout",
-    "KeepaliveLost",
     "Ignore",
+    "KeepaliveLost",
     "LeaseExpired",
     "LifetimeReached",
     "LimitOverrides",

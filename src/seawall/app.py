@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar, Unpack, final
 
 import trio
 
+from seawall.compression import Deflate, RouteCompression, check_compression
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
 from seawall.guards.core import Anonymous, Guard
@@ -57,6 +58,7 @@ class App:
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
+        compression: Deflate | None = None,
     ) -> None:
         """Begin with no routes.
 
@@ -66,14 +68,17 @@ class App:
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged and goes no further.
+          compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
 
         Raises:
           ConfigurationError: an origin is not one that a browser sends.
         """
+        check_compression(compression, where="App")
         self._origins = OriginCheck.parse(origins)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
+        self._compression = compression
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
@@ -87,6 +92,7 @@ class App:
         limits: LimitOverrides | None = None,
         subprotocols: Sequence[str] = (),
         origins: Origins | None = None,
+        compression: RouteCompression = None,
         name: str = "",
     ) -> Endpoint[P]:
         """Register the async function below as the handler of `path`; see `Route` for the arguments.
@@ -107,6 +113,7 @@ class App:
                     limits=limits or {},
                     subprotocols=subprotocols,
                     origins=origins,
+                    compression=compression,
                     name=name,
                 )
             )
@@ -185,6 +192,7 @@ class App:
                 errors=self._errors,
                 limits=self._limits,
                 origins=self._origins,
+                compression=self._compression,
                 report=self._report,
                 values=Values(values),
             )

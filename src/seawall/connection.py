@@ -11,7 +11,7 @@ from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, Provided, Values
 from seawall.policy import MAX_REASON
-from seawall.wire.frames import sendable_code
+from seawall.wire.codes import sendable_code
 from seawall.wire.lane import Lane
 
 P_co = TypeVar("P_co", covariant=True)

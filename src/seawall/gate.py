@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, final
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.groups import without

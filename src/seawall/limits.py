@@ -55,7 +55,7 @@ class Limits:
     """Time since the upgrade. Off; load balancers use it to rebalance. Close code 3008."""
 
     ping_interval: float | None = 20.0
-    """Silence of the peer after which it gets a Ping. As in websockets; below the 60 s of proxies and mobile networks."""
+    """Silence of the peer after which it gets a Ping. As in websockets; below the 60 s of many proxies."""
 
     ping_timeout: float | None = 20.0
     """Silence after that Ping for which the peer is given up: close code 1011. Any byte of it counts as life."""

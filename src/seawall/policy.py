@@ -350,10 +350,8 @@ def _gravity(verdict: AnyVerdict) -> tuple[int, int, str]:
             return (1, -status, body)
         case Close(code, reason):
             return (1, code, reason)
-        case Reply():
-            return (2, 0, "")
-        case Ignore():
-            return (3, 0, "")
+        case Reply() | Ignore():
+            return (2 if isinstance(verdict, Reply) else 3, 0, "")
         case _:
             assert_never(verdict)
 

@@ -11,6 +11,7 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 import trio
 from attrs import Attribute, field, frozen
 
+from seawall.compression import RouteCompression, check_compression
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
 from seawall.guards.core import Anonymous, Check, Gate, Guard
@@ -77,6 +78,7 @@ class RouteEntry:
     limits: LimitOverrides
     subprotocols: tuple[str, ...]
     origins: OriginCheck | None
+    compression: RouteCompression
     handler: str
     needs_task: bool
     """Whether the guards run in a task of their own."""
@@ -125,6 +127,8 @@ class Route(AnyRoute, Generic[P]):
     """The subprotocols that this route speaks; the first of the client's that is among them is selected."""
     origins: Origins | None = None
     """Which web pages may connect; None leaves it to the app."""
+    compression: RouteCompression = None
+    """How messages are compressed; None leaves it to the app, False switches it off."""
     name: str = ""
     """For log and reports; the path, if left out."""
     _entry: RouteEntry = field(init=False, repr=False)
@@ -137,6 +141,7 @@ class Route(AnyRoute, Generic[P]):
             raise ConfigurationError(f"{by} is not an async function; a handler is `async def` and awaits")
         with _naming(by):
             _check_guard(self.guard)
+            check_compression(self.compression, where=f"route {self.path}")
             pattern = PathPattern.parse(self.path)
             origins = None if self.origins is None else OriginCheck.parse(self.origins)
         handler_takes = taken(self.handler, leading=1)
@@ -148,6 +153,7 @@ class Route(AnyRoute, Generic[P]):
             limits=self.limits,
             subprotocols=self.subprotocols,
             origins=origins,
+            compression=self.compression,
             handler=by,
             needs_task=self.guard.needs_task(),
         )

@@ -1,8 +1,8 @@
 """`Server`: listeners, the barrier between connections and everything else, and the two ways to stop.
 
 `serve` itself only accepts; its sessions run in a child task under one shield. Whatever cancels `serve` therefore does
-not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper and the poller
-outlive every session.
+not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper and the
+poller outlive every session.
 
 Their tasks are protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
 then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not

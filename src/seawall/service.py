@@ -9,6 +9,7 @@ from typing import final
 import trio
 from attrs import field, frozen
 
+from seawall.compression import Deflate
 from seawall.errors import Refused
 from seawall.guards.origins import OriginCheck
 from seawall.life import Sweeper, Values
@@ -35,6 +36,7 @@ class Service:
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
+    compression: Deflate | None
     report: Callable[[ErrorReport], None]
     values: Values
     sweeper: Sweeper = field(factory=Sweeper, init=False)
@@ -56,6 +58,8 @@ class Service:
                 errors=entry.errors.within(self.errors),
                 limits=self.limits.override(entry.limits),
                 origins=entry.origins or self.origins,
+                compression=(self.compression if entry.compression is None else entry.compression) or None,
+                subprotocols=entry.subprotocols,
             )
             self._terms[id(route)] = found
         return found
@@ -92,6 +96,8 @@ class Terms:
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
+    compression: Deflate | None
+    subprotocols: tuple[str, ...]
 
 
 @final

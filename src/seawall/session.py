@@ -19,13 +19,12 @@ from functools import partial
 from typing import TypeVar, assert_never, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
 from seawall.gate import Resources, SessionGate, apart
 from seawall.groups import leaves, sift
-from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, cause_of
 from seawall.limits import Limits
 from seawall.listening import socket_of
@@ -34,11 +33,12 @@ from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
 from seawall.policy import Close, Context, ErrorPolicy, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply
 from seawall.reports import End, log_end, name_of
-from seawall.route import AnyRoute, Enter, RouteEntry
-from seawall.service import RETRY, Peer, Service, refusal_headers
-from seawall.wire.arrival import read_head
+from seawall.route import AnyRoute
+from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
+from seawall.wire.arrival import Arrival, read_head
 from seawall.wire.authority import Authority
 from seawall.wire.closing import LINGER, abandon, linger
+from seawall.wire.deflate import negotiate
 from seawall.wire.head import BadRequest, canonical, handshake
 from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
 from seawall.wire.link import Link
@@ -47,15 +47,6 @@ from seawall.wire.pulse import Pulse
 from seawall.wire.streamed import StreamLink
 
 P = TypeVar("P")
-
-
-@final
-@frozen
-class Arrival:
-    """What a client asked for, and what it sent after it."""
-
-    asked: Handshake
-    early: bytes
 
 
 @final
@@ -153,22 +144,27 @@ class Session:
             self._refuse(refusal(403, "origin not allowed"))
             return
         self._life.within(self._limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
-        await self._open_gate(entry, params, arrival)
+        await self._open_gate(params, arrival, terms)
         self._serving = True
         self._nursery.start_soon(self._serve, route)
 
-    async def _open_gate(self, entry: RouteEntry, params: Mapping[str, Parameter], arrival: Arrival) -> None:
+    async def _open_gate(self, params: Mapping[str, Parameter], arrival: Arrival, terms: Terms) -> None:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
         asked = arrival.asked
-        selected = next((name for name in asked.subprotocols if name in entry.subprotocols), None)
+        selected = next((name for name in asked.subprotocols if name in terms.subprotocols), None)
         lane = Lane(self._connect, self._limits, self._service.budget, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
         if arrival.early:
             lane.feed(arrival.early, trio.current_time())
         self._lane = lane
         self._life.watch(Pulse(lane, self._limits, socket_of(self._stream), on_due=self._life.rearm))
-        self._authority = Authority(lane)
+        agreement = None
+        if terms.compression is not None:
+            agreement = negotiate(asked.values("sec-websocket-extensions"), terms.compression)
+        if agreement is not None:
+            lane.agree(agreement)
+        self._authority = Authority(lane, extensions=agreement.response if agreement else "")
         await self._authority.start(self._tasks, on_left=self._on_reader_left)
         self._gate = SessionGate(
             asked=asked,

@@ -1,7 +1,8 @@
-"""Any stream cut anywhere decodes the same, any bytes end well, and wsproto agrees in both directions."""
+"""Any stream cut anywhere decodes the same, any bytes end well, and wsproto agrees both ways, compressed or not."""
 
 from __future__ import annotations
 
+import zlib
 from itertools import pairwise
 
 from hypothesis import given
@@ -9,9 +10,13 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.events import Event as WsprotoEvent
+from wsproto.extensions import PerMessageDeflate
 
+from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
-from seawall.wire.frames import Control, Event, FrameDecoder, Opcode, encode_close, encode_frame, encode_message
+from seawall.wire.deflate import Agreement, Inflater, negotiate
+from seawall.wire.encoding import encode_close, encode_frame, encode_message
+from seawall.wire.frames import Control, Event, FrameDecoder, Opcode
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5
@@ -19,9 +24,9 @@ MAX_FRAGMENTS = 5
 Trace = list[Event | tuple[int, str]]
 
 
-def decode(pieces: list[bytes]) -> Trace:
+def decode(pieces: list[bytes], inflater: Inflater | None = None) -> Trace:
     """Events of a fresh decoder, and the violation that ended them, which must be the last."""
-    decoder = FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS)
+    decoder = FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater)
     trace: Trace = []
     arrived = 0
     for piece in pieces:
@@ -33,7 +38,8 @@ def decode(pieces: list[bytes]) -> Trace:
         except ProtocolViolation as violation:
             assert decoder.next_event() is None
             trace.append((violation.code, violation.reason))
-        assert decoder.pending <= min(arrived, MAX_SIZE + 14 + 125)
+        assert decoder.pending <= MAX_SIZE + 14 + 125
+        assert decoder.pending <= arrived or inflater is not None
     return trace
 
 
@@ -71,6 +77,61 @@ def test_any_bytes_end_well(data: bytes) -> None:
     """Bytes of any kind make events or one violation with one of the three codes, and nothing else."""
     for event in decode([data]):
         assert not isinstance(event, tuple) or event[0] in (1002, 1007, 1009)
+
+
+def whole(trace: Trace) -> Trace:
+    """The trace without the reason of a 1007: of a text that is corrupt and no UTF-8, either may be found first."""
+    return [(1007, "") if isinstance(event, tuple) and event[0] == 1007 else event for event in trace]
+
+
+@st.composite
+def compressed_streams(draw: st.DrawFn) -> bytes:
+    """Messages of one context, compressed or not, in fragments with pings between; and now and then a wrong byte."""
+    stream, context = (
+        bytearray(),
+        zlib.compressobj(draw(st.integers(0, 9)), wbits=-15, memLevel=draw(st.integers(1, 9))),
+    )
+    for message in draw(st.lists(st.one_of(payloads, st.just(b"ab" * 500), st.just(b"a" * 3000)), max_size=5)):
+        first, payload, end = draw(st.sampled_from([0x41, 0x42, 0x01, 0x02])), message, zlib.Z_SYNC_FLUSH
+        if first & 0x40:
+            if draw(st.booleans()):
+                end = zlib.Z_FINISH
+            payload = (context.compress(message) + context.flush(end)).removesuffix(b"\x00\x00\xff\xff")
+        if end == zlib.Z_FINISH:
+            payload += draw(st.sampled_from([b"", b"\x00"]))
+            context = zlib.compressobj(wbits=-15)
+        pieces = cut(payload, draw(st.lists(st.integers(0, 10_000), max_size=MAX_FRAGMENTS)))
+        for index, piece in enumerate(pieces):
+            last = 0x80 if index == len(pieces) - 1 else 0
+            stream += client_frame(last | (0 if index else first), piece, draw(keys))
+            stream += draw(st.sampled_from([b"", client_frame(0x89, b"ping", b"keys")]))
+    for index in draw(st.lists(st.integers(0, 10_000), max_size=2)):
+        if stream:
+            stream[index % len(stream)] = draw(st.integers(0, 255))
+    return bytes(stream)
+
+
+@given(compressed_streams(), st.lists(st.integers(0, 10_000), max_size=20), st.booleans())
+def test_cuts_do_not_matter_with_compression(stream: bytes, places: list[int], takeover: bool) -> None:
+    """Compressed messages too, good or corrupt, are the same however the stream is cut."""
+
+    def trace(pieces: list[bytes]) -> Trace:
+        return whole(decode(pieces, Inflater(bits=15, takeover=takeover)))
+
+    expected = trace([stream])
+    assert trace(cut(stream, places)) == expected
+    assert trace([stream[index : index + 1] for index in range(len(stream))]) == expected
+
+
+@given(st.sampled_from([0x41, 0x42, 0xC1, 0xC2]), st.binary(max_size=600), st.lists(st.integers(0, 600), max_size=5))
+def test_any_compressed_data_end_well(first: int, data: bytes, places: list[int]) -> None:
+    """Bytes of any kind that claim to be compressed make one message, or none yet, or one violation."""
+    stream = client_frame(first, data, b"keys")
+    trace = decode([stream], Inflater(bits=15, takeover=True))
+    assert len(trace) <= 1
+    assert whole(trace) == whole(decode(cut(stream, places), Inflater(bits=15, takeover=True)))
+    for event in trace:
+        assert not isinstance(event, tuple) or event[0] in (1007, 1009)
 
 
 sendable = st.one_of(st.integers(1000, 1003), st.integers(1007, 1013), st.integers(3000, 4999))
@@ -139,3 +200,63 @@ def test_masked_control_frames_decode_to_themselves(payload: bytes, opcode: Opco
     control = Control(opcode, payload)
     goodbye = Control(Opcode.CLOSE, code.to_bytes(2, "big") + reason.encode())
     assert decode([control.masked() + goodbye.masked()]) == [control, goodbye]
+
+
+bits = st.integers(9, 15)
+extensions = st.builds(PerMessageDeflate, st.booleans(), bits, st.booleans(), bits)
+configs = st.builds(
+    Deflate,
+    level=st.integers(1, 9),
+    memory_level=st.integers(1, 9),
+    server_max_window_bits=bits,
+    client_max_window_bits=bits,
+    server_context_takeover=st.booleans(),
+    client_context_takeover=st.booleans(),
+    threshold=st.integers(0, 100),
+)
+# Some that refer to one another, some that do not shrink, some that are longer than a small window.
+noise = bytes(index * index * 7919 >> 8 & 0xFF for index in range(MAX_SIZE))
+similar = st.sampled_from(["", b"", "{'text': 'hello'}", "{'text': 'hello again'}", "☃" * 300, noise, noise[:600]])
+conversations = st.lists(
+    st.tuples(st.one_of(messages, similar), st.lists(st.integers(0, 10_000), max_size=MAX_FRAGMENTS - 1)), max_size=8
+)
+
+
+def agreed(extension: PerMessageDeflate, config: Deflate) -> Agreement:
+    """What wsproto, as a client, and we have agreed on; both know it."""
+    agreement = negotiate([f"permessage-deflate; {extension.offer()}"], config)
+    assert agreement is not None
+    extension.finalize(agreement.response)
+    return agreement
+
+
+@given(conversations, extensions, configs)
+def test_compressing_wsproto_client_is_understood(
+    sent: list[tuple[str | bytes, list[int]]], extension: PerMessageDeflate, config: Deflate
+) -> None:
+    """What wsproto compresses as a client arrives as it was meant, with any windows, with and without takeover."""
+    inflater = agreed(extension, config).inflater()
+    client = Connection(ConnectionType.CLIENT, [extension])
+    stream = b""
+    expected: Trace = []
+    for message, places in sent:
+        if len(message.encode() if isinstance(message, str) else message) > MAX_SIZE:
+            continue
+        for event in fragments(message, places):
+            stream += client.send(event) + client.send(Ping(payload=b"ping"))
+            expected.append(Control(Opcode.PING, b"ping"))
+        expected.insert(len(expected) - 1, message)
+    assert decode([stream], inflater) == expected
+
+
+@given(conversations, extensions, configs)
+def test_compressing_wsproto_client_understands(
+    sent: list[tuple[str | bytes, list[int]]], extension: PerMessageDeflate, config: Deflate
+) -> None:
+    """What we compress arrives at a wsproto client as it was meant, with any windows, with and without takeover."""
+    deflater = agreed(extension, config).deflater()
+    client = Connection(ConnectionType.CLIENT, [extension])
+    for message, _ in sent:
+        client.receive_data(encode_message(message, deflater))
+    got = [event.data for event in client.events() if isinstance(event, (TextMessage, BytesMessage))]
+    assert got == [message for message, _ in sent]

@@ -111,7 +111,7 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         return ()
 
     def needs_task(self) -> bool:
-        """Whether it has a task of its own, because it may do anything; Seawall's own guards say that they need none."""
+        """Whether it runs in a task of its own, because it may do anything; Seawall's own guards need none."""
         return True
 
     @overload

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-import trio
+from typing import final
 
+import trio
+from attrs import frozen
+
+from seawall.handshake import Handshake
 from seawall.wire.head import Head, HeadReader
 
 #: Bytes asked of the stream at once.
 READ_SIZE = 16 * 1024
+
+
+@final
+@frozen
+class Arrival:
+    """What a client asked for, and what it sent after it."""
+
+    asked: Handshake
+    early: bytes
 
 
 async def read_head(stream: trio.abc.ReceiveStream) -> tuple[Head, bytes] | None:

@@ -9,7 +9,7 @@ import trio
 import trio_websocket
 from attrs import frozen
 
-from seawall.wire.frames import encode_close
+from seawall.wire.encoding import encode_close
 from seawall.wire.lane import Lane
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
@@ -19,11 +19,12 @@ Reader: TypeAlias = Callable[[], Awaitable[None]]
 class Authority:
     """trio-websocket's connection over a `Lane`, with its reader under control."""
 
-    __slots__ = ("_accepted", "_farewell", "_lane", "_request", "_websocket")
+    __slots__ = ("_accepted", "_farewell", "_headers", "_lane", "_request", "_websocket")
 
-    def __init__(self, lane: Lane) -> None:
-        """Prepare; nothing is read before `start`."""
+    def __init__(self, lane: Lane, *, extensions: str = "") -> None:
+        """Prepare; nothing is read before `start`. `extensions` goes into the answer."""
         self._lane = lane
+        self._headers = [(b"Sec-WebSocket-Extensions", extensions.encode("ascii"))] if extensions else None
         self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._farewell: trio.CancelScope | None = None
@@ -49,7 +50,7 @@ class Authority:
                 await self._wait_accepted()
                 return
             try:
-                self._websocket = await request.accept(subprotocol=subprotocol)
+                self._websocket = await request.accept(subprotocol=subprotocol, extra_headers=self._headers)
             except trio_websocket.ConnectionClosed:
                 raise trio.BrokenResourceError from None
             finally:

@@ -1,37 +1,36 @@
 """RFC 6455 framing, the server's side: bytes in, events out; nothing here waits and nothing here does I/O.
 
-`FrameDecoder` checks every byte of a client against section 5 and yields whole messages and single control frames;
-the ``encode_*`` functions make the frames of a server. A fault is reported as soon as the bytes that show it have
-arrived, and always as the same fault, wherever the stream was cut.
+`FrameDecoder` checks every byte of a client against section 5 and yields whole messages and single control frames.
+A fault is reported as soon as the bytes that show it have arrived, and always as the same fault, wherever the stream
+was cut; only where compressed text is corrupt and no UTF-8 either, one or the other is named, and both are 1007.
 """
 
 from __future__ import annotations
 
-import codecs
 import enum
 import struct
+from io import BytesIO
 from typing import Final, TypeAlias, final
 
 from attrs import define, field, frozen
 
 from seawall.errors import ProtocolViolation
+from seawall.wire.codes import PROTOCOL_ERROR, TOO_BIG, sendable_code
+from seawall.wire.deflate import Inflater
 from seawall.wire.masking import unmask
-
-#: Close codes for the three ways to break the rules (RFC 6455, section 7.4.1).
-PROTOCOL_ERROR: Final = 1002
-INVALID_DATA: Final = 1007
-TOO_BIG: Final = 1009
+from seawall.wire.text import decode, unfinished
 
 #: The largest payload of a control frame, in bytes (RFC 6455, section 5.5); a close reason has two fewer.
 MAX_CONTROL: Final = 125
 
-# The codes a Close frame may carry: RFC 6455, section 7.4, and the IANA registry (1012 to 1014). 1004 to 1006 and
-# 1015 never travel, 1016 to 2999 are unassigned, and nothing lies outside 1000 to 4999.
-_CODES: Final = frozenset([*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)])
+#: Bytes by which the frames of a compressed message may exceed twice what it may inflate to. Deflating adds some
+#: percent at most, and a few bytes for each flush; what is longer than that are blocks with nothing in them.
+COMPRESSED_SLACK: Final = 1024
 
 _CODE: Final = struct.Struct("!H")
-_HEADER_16: Final = struct.Struct("!BBH")
-_HEADER_64: Final = struct.Struct("!BBQ")
+
+_FIN: Final = 0x80
+_RSV1: Final = 0x40  # "per-message compressed" (RFC 7692, section 6)
 
 
 class Opcode(enum.IntEnum):
@@ -48,6 +47,8 @@ class Opcode(enum.IntEnum):
 # Looking a member up in its class costs as much as a call; these are looked at for every frame.
 _TEXT: Final = Opcode.TEXT
 _CLOSE: Final = Opcode.CLOSE
+_WHOLE_TEXT: Final = _FIN | Opcode.TEXT
+_WHOLE_BINARY: Final = _FIN | Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 
 
@@ -96,8 +97,12 @@ def _first_byte_fault(byte: int) -> str | None:
     return "fragmented control frame" if byte & 0x08 and byte < 0x80 else None
 
 
-# What is wrong with a frame's first byte, whatever came before it.
+# What is wrong with a frame's first byte, whatever came before it; and the same where compression was agreed on: then
+# RSV1 may stand on the first frame of a message, and on no other (RFC 7692, section 6).
 _FIRST_BYTE_FAULTS: Final = tuple(_first_byte_fault(byte) for byte in range(256))
+_FIRST_BYTE_FAULTS_RSV1: Final = tuple(
+    None if byte & ~_FIN in (_RSV1 | _TEXT, _RSV1 | Opcode.BINARY) else _FIRST_BYTE_FAULTS[byte] for byte in range(256)
+)
 
 
 def _check_second_byte(opcode: Opcode, second: int) -> int:
@@ -112,31 +117,22 @@ def _check_second_byte(opcode: Opcode, second: int) -> int:
     return length
 
 
-def _decode(payload: bytes | bytearray) -> str:
-    try:
-        return str(payload, "utf-8")
-    except UnicodeDecodeError:
-        raise ProtocolViolation(INVALID_DATA, "invalid UTF-8") from None
-
-
-def _whole_characters(text: bytearray) -> int:
-    """How many bytes of a text that goes on are whole characters; the rest is one that may still become valid."""
-    try:
-        _, whole = codecs.utf_8_decode(text, "strict", False)
-    except UnicodeDecodeError:
-        raise ProtocolViolation(INVALID_DATA, "invalid UTF-8") from None
-    # For the sake of "surrogatepass" CPython waits for the third byte of a surrogate before it refuses the second.
-    rest = text[whole:]
-    if len(rest) == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
-        raise ProtocolViolation(INVALID_DATA, "invalid UTF-8")
-    return whole
+def _long_length(found: bytes | bytearray, width: int) -> int:
+    """The extended length that `found` is, or the least it can become once all `width` bytes are there."""
+    missing = 8 * (width - len(found))
+    least = int.from_bytes(found, "big") << missing
+    if least >> 63:
+        raise ProtocolViolation(PROTOCOL_ERROR, "length over 63 bits")
+    if least + (1 << missing) <= (126 if width == 2 else 0x10000):
+        raise ProtocolViolation(PROTOCOL_ERROR, "length not minimal")
+    return least
 
 
 def _check_close(payload: bytes) -> None:
     """Refuse a code that may not travel, and a reason that is not text (RFC 6455, sections 5.5.1 and 7.4)."""
     if payload and not sendable_code(int.from_bytes(payload[:2], "big")):
         raise ProtocolViolation(PROTOCOL_ERROR, "invalid close code")
-    _decode(payload[2:])
+    decode(payload[2:])
 
 
 @final
@@ -152,31 +148,39 @@ class FrameDecoder:
     """
 
     _max_message_size: int = field(alias="max_message_size")
-    """Bytes of payload in one message, over all of its frames."""
+    """Bytes of payload in one message, over all of its frames; of a compressed one, when it has been inflated."""
 
     _max_fragments: int = field(alias="max_fragments")
     """Frames in one message, empty ones included; at least 1."""
 
-    _buffer: bytearray = field(init=False, factory=bytearray)
+    _inflater: Inflater | None = field(alias="inflater", default=None)
+    """What inflates compressed messages, if that was agreed on; nobody else may use it."""
+
+    _buffer: bytes | bytearray = field(init=False, default=b"")
     _at: int = field(init=False, default=0)  # where the unread part of the buffer begins
     _deaf: bool = field(init=False, default=False)
 
     # The frame whose header has been read; without an opcode a header comes next.
     _opcode: Opcode | None = field(init=False, default=None)
     _final: bool = field(init=False, default=False)
-    _key: bytes = field(init=False, default=b"")
+    _key: bytes | bytearray = field(init=False, default=b"")
     _left: int = field(init=False, default=0)  # bytes of its payload that have not been taken
 
     # The message whose first header has been read; without a kind there is none.
     _kind: Opcode | None = field(init=False, default=None)
+    _inflating: Inflater | None = field(init=False, default=None)  # if it is compressed
+    _announced: int = field(init=False, default=0)  # bytes of payload in its frames so far
     _fragments: int = field(init=False, default=0)
-    _message: bytearray = field(init=False, factory=bytearray)
-    _checked: int = field(init=False, default=0)  # bytes of it that are known to be whole characters
+    # What there is of a message that did not come all at once. Unlike a bytearray it gives bytes without a copy, and
+    # fresh memory for a second MiB would cost as much time as unmasking the first.
+    _message: BytesIO = field(init=False, factory=BytesIO)
+    _held: int = field(init=False, default=0)  # bytes in it
+    _cut: bytes | bytearray = field(init=False, default=b"")  # the character that it ends in, if that is not whole yet
 
     @property
     def pending(self) -> int:
         """Bytes held: those not yet decoded and those of an unfinished message."""
-        return len(self._buffer) - self._at + len(self._message)
+        return len(self._buffer) - self._at + self._held
 
     @property
     def missing(self) -> int:
@@ -187,26 +191,61 @@ class FrameDecoder:
         """Take what has arrived; ask `next_event` what it means."""
         if self._deaf:
             return
+        if self._at == len(self._buffer):
+            self._buffer = bytes(data)  # which copies nothing if it is bytes
+            self._at = 0
+            return
+        if not isinstance(self._buffer, bytearray):
+            self._buffer = bytearray(self._buffer)
         # To cut off the read part only when it is the larger one makes all moves together linear.
         if self._at * 2 > len(self._buffer):
-            self._compact()
+            del self._buffer[: self._at]
+            self._at = 0
         self._buffer += data
 
     def next_event(self) -> Event | None:
         """The next message or control frame, or None if more data are needed.
 
         Raises:
-          ProtocolViolation: the client broke RFC 6455 (1002), sent text that is not UTF-8 (1007), or exceeded a
-            limit (1009). Raised once; from then on the answer is None.
+          ProtocolViolation: the client broke RFC 6455 (1002), sent text that is not UTF-8 or compressed data that are
+            none (1007), or exceeded a limit (1009). Raised once; from then on the answer is None.
         """
+        if self._at == len(self._buffer):
+            self._compact()
+            return None
         try:
+            if self._kind is None and self._opcode is None:
+                message = self._read_whole()
+                if message is not None:
+                    return message
             return self._next()
         except ProtocolViolation:
             self._stop()
             raise
 
+    def _read_whole(self) -> str | bytes | None:
+        """A message in one frame of less than 64 KiB that is all there, which is by far the commonest case.
+
+        None if this is anything else, a fault too: `_next` takes it step by step.
+        """
+        buffer, at = self._buffer, self._at
+        if len(buffer) - at < 6:
+            return None
+        first, size, start = buffer[at], buffer[at + 1] - 0x80, at + 6
+        if size > MAX_CONTROL:
+            start += 2
+            size = buffer[at + 2] << 8 | buffer[at + 3] if size == 126 else 0
+            if size <= MAX_CONTROL:
+                return None
+        is_text, end = first == _WHOLE_TEXT, start + size
+        if not (is_text or first == _WHOLE_BINARY) or not 0 <= size <= self._max_message_size or end > len(buffer):
+            return None
+        self._at = end
+        payload = unmask(buffer[start:end], buffer[start - 4 : start])
+        return decode(payload) if is_text else bytes(payload)
+
     def _next(self) -> Event | None:
-        while not self._deaf:
+        while True:
             opcode = self._opcode
             if opcode is None:
                 opcode = self._read_header()
@@ -215,14 +254,13 @@ class FrameDecoder:
             available = len(self._buffer) - self._at
             if available < self._left:
                 if opcode < _CLOSE:
-                    self._append(self._take(available))
+                    self._append(self._read_payload(available, last=False))
                 break
             if opcode >= _CLOSE:
                 return self._finish_control(opcode)
             message = self._finish_data()
             if message is not None:
                 return message
-        # What is left now is less than one header or one control frame, so this moves next to nothing.
         self._compact()
         return None
 
@@ -243,22 +281,20 @@ class FrameDecoder:
         at += 2
         if length > MAX_CONTROL:
             width = 2 if length == 126 else 8
-            length = self._long_length(buffer[at : at + width], width)
+            length = _long_length(buffer[at : at + width], width)
             at += width
-        elif opcode < _CLOSE:
-            self._check_size(length)
+        if opcode < _CLOSE:
+            self._check_size(first, length)
         if len(buffer) < at + 4:
             return None
         self._at = at + 4
-        self._opcode, self._key, self._left = opcode, bytes(buffer[at : at + 4]), length
+        self._opcode, self._key, self._left = opcode, buffer[at : at + 4], length
         if opcode < _CLOSE:
-            self._final = first >= 0x80
-            self._fragments += 1
-            self._kind = self._kind or opcode  # a continuation is not reached without a kind
+            self._begin_frame(first, length)
         return opcode
 
     def _check_first_byte(self, first: int) -> Opcode:
-        fault = _FIRST_BYTE_FAULTS[first]
+        fault = (_FIRST_BYTE_FAULTS if self._inflater is None else _FIRST_BYTE_FAULTS_RSV1)[first]
         if fault is not None:
             raise ProtocolViolation(PROTOCOL_ERROR, fault)
         opcode = _OPCODES[first & 0x0F]
@@ -271,21 +307,21 @@ class FrameDecoder:
             raise ProtocolViolation(PROTOCOL_ERROR, "message inside a message")
         return opcode
 
-    def _long_length(self, found: bytearray, width: int) -> int:
-        """The extended length that `found` is, or the least it can become once all `width` bytes are there."""
-        missing = 8 * (width - len(found))
-        least = int.from_bytes(found, "big") << missing
-        if least >> 63:
-            raise ProtocolViolation(PROTOCOL_ERROR, "length over 63 bits")
-        if least + (1 << missing) <= (126 if width == 2 else 0x10000):
-            raise ProtocolViolation(PROTOCOL_ERROR, "length not minimal")
-        self._check_size(least)
-        return least
-
-    def _check_size(self, length: int) -> None:
-        # The frames before this one are all there, so what is held of the message is its size up to here.
-        if len(self._message) + length > self._max_message_size:
+    def _check_size(self, first: int, length: int) -> None:
+        """Refuse a frame whose header says that the message is too big, or that even compressed it is."""
+        limit = self._max_message_size
+        if self._inflating is not None or first & _RSV1:
+            limit += limit + COMPRESSED_SLACK
+        if self._announced + length > limit:
             raise ProtocolViolation(TOO_BIG, "message too big")
+
+    def _begin_frame(self, first: int, length: int) -> None:
+        self._final = first >= _FIN
+        self._fragments += 1
+        self._announced += length
+        if self._kind is None:  # a continuation is not reached without a kind
+            self._kind = self._opcode
+            self._inflating = self._inflater if first & _RSV1 else None
 
     def _take(self, size: int) -> bytes | bytearray:
         """Unmask the next `size` bytes of the payload."""
@@ -297,29 +333,44 @@ class FrameDecoder:
             self._key = key[turn:] + key[:turn]
         return unmask(self._buffer[start : start + size], key)
 
+    def _read_payload(self, size: int, *, last: bool) -> bytes | bytearray:
+        """The next `size` bytes of a data frame's payload, inflated if they are compressed."""
+        payload = self._take(size)
+        if self._inflating is None:
+            return payload
+        room = self._max_message_size - self._held
+        payload = self._inflating.inflate(payload, limit=room, last=last)
+        if len(payload) > room:
+            self._append(payload)  # if it stopped being UTF-8 before it was too big, it does so wherever it is cut
+            raise ProtocolViolation(TOO_BIG, "message too big")
+        return payload
+
     def _append(self, payload: bytes | bytearray) -> None:
         """Add to a message that goes on, and refuse it now if it can no longer become valid UTF-8.
 
         The text itself is thrown away and decoded again at the end: strings of a few characters each would hold
         many times what has arrived.
         """
-        self._message += payload
+        self._message.write(payload)
+        self._held += len(payload)
         if self._kind is _TEXT:
-            self._checked += _whole_characters(self._message[self._checked :])
+            self._cut = unfinished(self._cut + payload if self._cut else payload)
 
     def _finish_data(self) -> str | bytes | None:
         """Read the rest of a data frame that is all there; a message if that was its end."""
-        payload = self._take(self._left)
+        payload = self._read_payload(self._left, last=self._final)
         self._opcode = None
         if not self._final:
             self._append(payload)
             return None
-        if self._message:
-            self._message += payload
-            payload, self._message = self._message, bytearray()
+        if self._held:
+            self._message.write(payload)
+            payload, self._message = self._message.getvalue(), BytesIO()
         kind, self._kind = self._kind, None
-        self._fragments = self._checked = 0
-        return _decode(payload) if kind is _TEXT else bytes(payload)
+        self._inflating = None
+        self._announced = self._fragments = self._held = 0
+        self._cut = b""
+        return decode(payload) if kind is _TEXT else bytes(payload)
 
     def _finish_control(self, opcode: Opcode) -> Control:
         """Read the payload of a control frame that is all there."""
@@ -333,65 +384,10 @@ class FrameDecoder:
     def _stop(self) -> None:
         """Be deaf, and let go of everything."""
         self._deaf = True
-        self._at = 0
-        self._buffer.clear()
-        self._message.clear()
+        self._buffer, self._at = b"", 0
+        self._message, self._held = BytesIO(), 0
+        self._inflater = self._inflating = None
 
     def _compact(self) -> None:
-        del self._buffer[: self._at]
-        self._at = 0
-
-
-def sendable_code(code: int) -> bool:
-    """Whether an endpoint may put `code` into a Close frame (RFC 6455, section 7.4), and so may receive it."""
-    return code in _CODES
-
-
-def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
-    """One unfragmented, unmasked frame, as a server sends it (RFC 6455, section 5.2).
-
-    Raises:
-      ValueError: a control frame with more than 125 bytes of payload (RFC 6455, section 5.5).
-    """
-    size = len(payload)
-    if size <= MAX_CONTROL:
-        return bytes((0x80 | opcode, size)) + payload
-    if opcode >= _CLOSE:
-        raise ValueError(f"a control frame holds {MAX_CONTROL} bytes, not {size}")
-    if size < 0x10000:
-        return _HEADER_16.pack(0x80 | opcode, 126, size) + payload
-    return _HEADER_64.pack(0x80 | opcode, 127, size) + payload
-
-
-def encode_message(message: str | bytes) -> bytes:
-    """One message as one frame: a str as text, bytes as binary (RFC 6455, section 5.6).
-
-    Raises:
-      UnicodeEncodeError: the text holds a lone surrogate, which UTF-8 cannot carry. It is a `ValueError`.
-      TypeError: it is neither.
-    """
-    if isinstance(message, str):
-        return encode_frame(_TEXT, message.encode())
-    if not _is_bytes(message):
-        raise TypeError(f"a message is str or bytes, not {type(message).__name__}; convert it, as with bytes(message)")
-    return encode_frame(Opcode.BINARY, message)
-
-
-def _is_bytes(message: object) -> bool:
-    """For what a type checker rules out: of other buffers the length counts items, and the frame would be torn."""
-    return isinstance(message, bytes)
-
-
-def encode_close(code: int, reason: str) -> bytes:
-    """A Close frame (RFC 6455, section 5.5.1).
-
-    Args:
-      code: one that `sendable_code` accepts.
-      reason: at most 123 bytes of UTF-8; may be empty.
-
-    Raises:
-      ValueError: the code may not be sent, or the reason is too long or cannot be encoded.
-    """
-    if not sendable_code(code):
-        raise ValueError(f"{code} cannot be sent as a close code; see RFC 6455, section 7.4")
-    return encode_frame(_CLOSE, _CODE.pack(code) + reason.encode())
+        """Let go of what has been read; the rest is less than one header or one control frame."""
+        self._buffer, self._at = self._buffer[self._at :], 0

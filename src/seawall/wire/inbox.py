@@ -13,7 +13,6 @@ from seawall.limits import Limits
 from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
 
-
 #: What every empty inbox holds: a deque takes 760 bytes, which most connections do without most of the time.
 _EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
 

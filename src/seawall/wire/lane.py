@@ -21,16 +21,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias, final
 
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
-from seawall.wire.frames import Control, FrameDecoder, Opcode, encode_frame, encode_message
+from seawall.wire.deflate import Agreement
+from seawall.wire.encoding import compress_frame, encode_frame, encode_message
+from seawall.wire.frames import Control, FrameDecoder, Opcode
 from seawall.wire.inbox import Inbox
 from seawall.wire.link import Demand, Link
 from seawall.wire.outbound import Outbound
@@ -41,6 +44,9 @@ MAX_READ_SIZE: Final = 256 * 1024
 
 #: Frames decoded before everybody else has a turn. 16 KiB may hold 2,700.
 FRAMES_PER_TURN: Final = 64
+
+#: Bytes of messages after which it is somebody else's turn as well: 16 KiB that are compressed may become 16 MiB.
+BYTES_PER_TURN: Final = 256 * 1024
 
 #: Bytes that a client may send after its request before it has been let in.
 EARLY_SIZE: Final = 64 * 1024
@@ -77,93 +83,74 @@ def _nothing() -> None:
 
 
 @final
+@define(eq=False)
 class Lane(trio.abc.Stream):
     """One connection's frames, in and out."""
 
-    __slots__ = (
-        "_backlog",
-        "_close",
-        "_close_put",
-        "_closed",
-        "_decoder",
-        "_departure",
-        "_done",
-        "_dropping",
-        "_early",
-        "_head",
-        "_inbox",
-        "_lingering",
-        "_link",
-        "_on_end",
-        "_pings",
-        "_reader_left",
-        "_silent",
-        "_violated",
-        "eof",
-        "heard_at",
-        "looking",
-        "message_at",
-        "on_blocked",
-        "opened",
-        "out",
-        "received",
-    )
+    _connect: Callable[[Lane], Link]
+    """Makes the link."""
+    _limits: Limits
+    """Message size and fragments, buffers."""
+    _budget: Budget
+    """The server's."""
+    _on_end: Callable[[WireEnd], None] = field(kw_only=True, alias="on_end")
+    """Told what ends the conversation. It may be called more than once; the first call counts."""
 
-    def __init__(
-        self,
-        connect: Callable[[Lane], Link],
-        limits: Limits,
-        budget: Budget,
-        *,
-        on_end: Callable[[WireEnd], None],
-    ) -> None:
-        """Prepare.
+    on_blocked: Callable[[], None] = field(init=False, default=_nothing)
+    """Called when something begins to wait for the peer to take it."""
+    out: Outbound = field(init=False)
+    """The way out."""
+    opened: bool = field(init=False, default=False)
+    """Whether the 101 is on its way: from then on refusals are close codes."""
+    eof: bool = field(init=False, default=False)
+    """Whether nothing more can come from the peer."""
+    looking: bool = field(init=False, default=False)
+    """Whether all that there is is to be taken in, though the handler is behind; the link ends that."""
+    received: int = field(init=False, default=0)
+    """Messages received."""
+    heard_at: float = field(init=False, default=-math.inf)
+    """When something last came, on Trio's clock."""
+    message_at: float = field(init=False, default=-math.inf)
+    """When a message last came, on Trio's clock."""
 
-        Args:
-          connect: makes the link.
-          limits: message size and fragments, buffers.
-          budget: of the server.
-          on_end: told what ends the conversation. It may be called more than once; the first call counts.
-        """
-        self._on_end = on_end
+    _link: Link = field(init=False)
+    _decoder: FrameDecoder = field(init=False)
+    _inbox: Inbox = field(init=False)
+    _head: bytes = field(init=False, default=b"")
+    _early: bytes = field(init=False, default=b"")
+    _pings: tuple[bytes, ...] = field(init=False, default=())
+    _close: bytes | None = field(init=False, default=None)
+    _close_put: bool = field(init=False, default=False)
+    _backlog: bool = field(init=False, default=False)  # whether there is more to decode
+    _dropping: bool = field(init=False, default=False)  # whether messages are thrown away
+    _silent: bool = field(init=False, default=False)  # whether pings are answered no more
+    _done: bool = field(init=False, default=False)  # whether all that matters has come
+    _lingering: bool = field(init=False, default=False)
+    _violated: bool = field(init=False, default=False)
+    _closed: bool = field(init=False, default=False)  # whether trio-websocket is to be told end-of-file
+    _reader_left: bool = field(init=False, default=False)
+    _departure: Bell = field(init=False, factory=Bell)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the parts."""
+        limits = self._limits
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
-        self._inbox = Inbox(limits, budget, on_room=self._on_room)
-        self._head = b""
-        self._early = b""
-        self._pings: tuple[bytes, ...] = ()
-        self._close: bytes | None = None
-        self._close_put = False
-        self._backlog = False
-        self._dropping = False
-        self._silent = False
-        self._lingering = False
-        self._done = False
-        self._violated = False
-        self._closed = False
-        self.looking = False
-        """Whether all that there is is to be taken in, though the handler is behind; the link ends that."""
-        self.opened = False
-        """Whether the 101 is on its way: from then on refusals are close codes."""
-        self.eof = False
-        """Whether nothing more can come from the peer."""
-        self._reader_left = False
-        self._departure = Bell()
-        self.received = 0
-        """Messages received."""
-        self.heard_at = -math.inf
-        """When something last came, on Trio's clock."""
-        self.message_at = -math.inf
-        """When a message last came, on Trio's clock."""
-        self._link = connect(self)
-        self.out = Outbound(self._link, budget, limit=limits.outbound_buffer, on_change=self._on_pending)
-        """The way out."""
-        self.on_blocked: Callable[[], None] = _nothing
-        """Called when something begins to wait for the peer to take it."""
-        self._link.update()
+        self._inbox = Inbox(limits, self._budget, on_room=self._on_room)
+        self._link = self._connect(self)
+        self.out = Outbound(self._link, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
 
     def present(self, head: bytes) -> None:
         """Give the request head that trio-websocket is to read first."""
         self._head = head
+
+    def agree(self, agreement: Agreement) -> None:
+        """Compress messages in both directions, as it was agreed on; to be called before anything is decoded."""
+        self._decoder = FrameDecoder(
+            max_message_size=self._limits.max_message_size,
+            max_fragments=self._limits.max_fragments,
+            inflater=agreement.inflater(),
+        )
+        self.out.seal = partial(compress_frame, deflater=agreement.deflater())
 
     def begin_closing(self) -> None:
         """The connection is over: answer no more pings, take no more messages from senders."""
@@ -272,7 +259,7 @@ class Lane(trio.abc.Stream):
 
     def proceed(self) -> None:
         """Decode one turn's worth of what has come, or as much as the handler may have for now."""
-        received, self._backlog = self.received, True
+        decoded, received, self._backlog = 0, self.received, True
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
@@ -283,10 +270,13 @@ class Lane(trio.abc.Stream):
                     self._take_control(event)
                     continue
                 self.received += 1
+                decoded += len(event)
                 if not self._dropping:
                     self._inbox.put(event)
                     if self._inbox.crowded and (self._inbox.full or not self.looking):
                         break
+                if decoded > BYTES_PER_TURN:
+                    break
         except ProtocolViolation as violation:
             self._done = self._violated = True
             self._link.interrupt()

@@ -33,6 +33,7 @@ class Outbound:
         "limit",
         "messages",
         "pending",
+        "seal",
     )
 
     def __init__(self, link: Link, budget: Budget, *, limit: int, on_change: Callable[[], None]) -> None:
@@ -56,6 +57,8 @@ class Outbound:
         """Bytes that may wait."""
         self.gone = 0
         """Bytes that the link has taken so far."""
+        self.seal: Callable[[bytes], bytes] | None = None
+        """Compresses a message's frame. What it makes depends on what it made before, and so has to be sent."""
         self.messages = 0
         """Messages that have been sent."""
         self.broken = False
@@ -104,7 +107,7 @@ class Outbound:
             await self._wait_turn(len(data))
         if self._finished:
             raise trio.ClosedResourceError
-        self.put(data)
+        self.put(data if self.seal is None else self.seal(data))
         self.messages += 1
 
     @trio.lowlevel.enable_ki_protection
@@ -119,7 +122,7 @@ class Outbound:
             raise trio.WouldBlock
         if self._finished:
             raise trio.ClosedResourceError
-        self.put(data)
+        self.put(data if self.seal is None else self.seal(data))
         self.messages += 1
 
     def taken(self, count: int) -> None:

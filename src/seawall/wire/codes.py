@@ -1,0 +1,23 @@
+"""The close codes of RFC 6455, section 7.4."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The framing is wrong.
+PROTOCOL_ERROR: Final = 1002
+
+#: A payload is not what it claims to be.
+INVALID_DATA: Final = 1007
+
+#: A message exceeds a limit.
+TOO_BIG: Final = 1009
+
+# The codes a Close frame may carry: section 7.4, and the IANA registry (1012 to 1014). 1004 to 1006 and 1015 never
+# travel, 1016 to 2999 are unassigned, and nothing lies outside 1000 to 4999.
+_SENDABLE: Final = frozenset([*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)])
+
+
+def sendable_code(code: int) -> bool:
+    """Whether an endpoint may put `code` into a Close frame, and so may receive it."""
+    return code in _SENDABLE
