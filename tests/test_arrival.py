@@ -269,3 +269,26 @@ async def test_who_comes_late_gets_503(where: Listen) -> None:
             if not place.server.addresses[0].secure:
                 check(await client.response(), Refusal(b"", 503, "going away", (("retry-after", "5"),)))
             assert await client.eof() < PROMPT
+
+
+@pytest.mark.parametrize(
+    ("ask", "status"),
+    [
+        (b"HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        (b"HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (request().replace(b"GET", b"HEAD"), 405),
+    ],
+    ids=["no page", "a route", "an upgrade"],
+)
+async def test_a_refusal_of_head_has_no_body(ask: bytes, status: int) -> None:
+    """No answer to HEAD has one (RFC 9110, section 9.3.2), whatever else the request asked for."""
+    async with serving(refusing_app()) as place:
+        client = await place.dial()
+        await client.send(ask)
+        answer = b""
+        with trio.fail_after(PATIENCE):
+            while data := await client.stream.receive_some():
+                answer += data
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nContent-Length: " in answer
+        assert answer.endswith(b"\r\n\r\n")
