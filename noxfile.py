@@ -49,14 +49,14 @@ assert any((inside / "demo").rglob("*.html")), "the page of the demo is missing"
 """
 
 
-def starts(python: str) -> bool:
-    """Whether it runs and can make a venv: pyenv's shims are there but refuse, Debian's may lack ensurepip."""
+def starts(python: str, proof: str) -> bool:
+    """Whether it runs and has what `proof` imports: pyenv's shims are there but refuse, Debian's may lack ensurepip."""
     if (path := shutil.which(python)) is None:
         return False
-    return subprocess.run([path, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
+    return subprocess.run([path, "-c", proof], capture_output=True, check=False).returncode == 0
 
 
-def interpreter(version: str) -> str | None:
+def interpreter(version: str, proof: str = "import ensurepip") -> str | None:
     """An interpreter of this version: from PATH, else the newest of pyenv's, else the one that runs nox."""
     candidates = [f"python{version}"]
     if root := os.environ.get("PYENV_ROOT"):
@@ -65,7 +65,7 @@ def interpreter(version: str) -> str | None:
         candidates += map(str, newest_first)
     if version == RUNNING:
         candidates.append(sys.executable)
-    return next(filter(starts, candidates), None)
+    return next((python for python in candidates if starts(python, proof)), None)
 
 
 FOUND = {version: python for version in SUPPORTED if (python := interpreter(version))} or {RUNNING: sys.executable}
@@ -144,3 +144,24 @@ def build(session: nox.Session) -> None:
         session.run(str(binaries / "python"), "-m", "pip", "install", "--quiet", str(made), external=True)
         session.run(str(binaries / "python"), "-I", "-c", SMOKE, external=True)
         session.run(str(binaries / "seawall"), "--version", external=True)
+
+
+@nox.session(python=FOUND[MAIN])
+def conformance(session: nox.Session) -> None:
+    """Does the Autobahn test-suite find the server strict? ``-- --deflate``: in permessage-deflate too."""
+    python2 = interpreter("2.7", "import zlib, ssl")
+    if python2 is None:
+        session.error("the Autobahn test-suite is written in Python 2: put a python2.7 on PATH, or into pyenv")
+    session.install("-e", ".")
+    tmp = Path(session.create_tmp()).resolve()
+    suite, report = tmp / "suite", tmp / "report"
+    if not (suite / "complete").exists():  # `nox -R` keeps it
+        old = tmp / "virtualenv"
+        session.run("python", "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(old), "virtualenv<20.22")
+        session.run(
+            "python", "-m", "virtualenv", "--quiet", "--clear", "-p", python2, str(suite), env={"PYTHONPATH": str(old)}
+        )
+        session.run(str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==0.8.2", external=True)
+        (suite / "complete").touch()
+    shutil.rmtree(report, ignore_errors=True)
+    session.run("python", "-m", "tests.conformance", str(suite / "bin"), str(report), *session.posargs)

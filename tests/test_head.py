@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import string
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import h11
 import pytest
@@ -13,6 +14,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request
 
 from seawall.handshake import Handshake
+from seawall.pages import Page, answer, refusal
 from seawall.wire.head import (
     MAX_FIELDS,
     MAX_HEAD,
@@ -200,6 +202,56 @@ def test_refusals(data: bytes, status: int, reason: str) -> None:
     assert outcome([data + b"\x00 rest\r\n\r\n"]) == (status, reason)
 
 
+TOKEN = set(f"!#$%&'*+-.^_`|~{string.digits}{string.ascii_letters}".encode())  # RFC 9110, section 5.6.2
+VISIBLE = set(range(0x21, 0x7F))
+IN_VALUES = {*VISIBLE, *b" \t", *range(0x80, 0x100)}  # RFC 9110, section 5.5
+
+ALPHANUMERIC = set(f"{string.digits}{string.ascii_letters}".encode())
+
+PLACES: dict[str, tuple[bytes, set[int]]] = {
+    "first byte": (b"%cET / HTTP/1.1\r\nHost: a\r\n\r\n", set(string.ascii_uppercase.encode())),
+    "method": (b"G%cT / HTTP/1.1\r\nHost: a\r\n\r\n", TOKEN),
+    "first byte of the target": (b"GET %ca HTTP/1.1\r\nHost: a\r\n\r\n", {*b"/"}),
+    "path": (b"GET /%c HTTP/1.1\r\nHost: a\r\n\r\n", VISIBLE - {*b"#"}),
+    "query": (b"GET /?%c HTTP/1.1\r\nHost: a\r\n\r\n", VISIBLE - {*b"#"}),
+    "after the target": (b"GET /%cHTTP/1.1\r\nHost: a\r\n\r\n", {*b" "}),
+    "after the request line": (b"GET / HTTP/1.1%c\r\nHost: a\r\n\r\n", set()),
+    "first byte of a name": (b"GET / HTTP/1.1\r\nHost: a\r\n%c: b\r\n\r\n", TOKEN),
+    "name": (b"GET / HTTP/1.1\r\nHost: a\r\nX%c: b\r\n\r\n", TOKEN | {*b":"}),  # X with the value ": b"
+    "value": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b%cc\r\n\r\n", IN_VALUES),
+    "end of a value": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b%c\r\n\r\n", IN_VALUES),
+    "host": (b"GET / HTTP/1.1\r\nHost: a%cb\r\n\r\n", ALPHANUMERIC | {*b"._~-"}),
+    "port": (b"GET / HTTP/1.1\r\nHost: a:%c\r\n\r\n", set(string.digits.encode())),
+}
+
+
+@pytest.mark.parametrize(("template", "allowed"), PLACES.values(), ids=PLACES)
+def test_every_byte(template: bytes, allowed: set[int]) -> None:
+    """In each place of a head exactly the bytes that belong there pass; any other is a 400."""
+    passed: set[int] = set()
+    for byte in range(256):
+        found = outcome([template % byte])
+        assert found is not None, byte
+        if isinstance(found[0], Head):
+            passed.add(byte)
+        else:
+            assert found[0] == 400, byte
+    assert passed == allowed
+
+
+def test_every_version() -> None:
+    """Only HTTP/1.1 is spoken, and every other version that there could be is told so."""
+    for version in range(100):
+        found = outcome([head_of(line=f"GET / HTTP/{version // 10}.{version % 10}".encode())])
+        assert found is not None
+        assert isinstance(found[0], Head) if version == 11 else found[0] == 505, version
+
+
+def test_the_numbers() -> None:
+    """The limits are those that are documented; a head may take 16 KiB and 100 fields, and not one more."""
+    assert (MAX_HEAD, MAX_FIELDS) == (16_384, 100)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -358,6 +410,41 @@ def test_unfit_handshakes(head: Head, status: int, reason: str) -> None:
     assert str(caught.value) == f"{status} {reason}"
 
 
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.swapcase], ids=["lower", "upper", "swapped"])
+def test_names_in_any_case(change: Callable[[str], str]) -> None:
+    """The names of fields have no case, and neither have the tokens in Upgrade and Connection."""
+    fields = [change(line) for line in UPGRADE[:2]]
+    fields += [f"{change(name)}:{value}" for name, _, value in (line.partition(":") for line in UPGRADE[2:])]
+    assert shake(read(head_of(*map(str.encode, fields)))).key == KEY
+
+
+def offers(offer: str) -> tuple[str, ...] | str:
+    """The subprotocols that this offers, or why it is refused."""
+    try:
+        return shake(opening(f"Sec-WebSocket-Protocol: {offer}")).subprotocols
+    except BadRequest as bad:
+        return bad.reason
+
+
+def test_every_byte_of_a_subprotocol() -> None:
+    """A subprotocol is a token; a comma makes two of it."""
+    tokens = {byte: (f"a{chr(byte)}b",) for byte in TOKEN}
+    found = {byte: offers(f"a{chr(byte)}b") for byte in IN_VALUES}
+    assert found == {**dict.fromkeys(IN_VALUES, PROTOCOL), **tokens, ord(","): ("a", "b")}
+
+
+def test_every_byte_of_a_key() -> None:
+    """A key has the alphabet of base64 (RFC 4648, section 4), and not the one for URLs."""
+    accepted: set[int] = set()
+    for byte in IN_VALUES - {*b" \t"}:  # white space before a value is not part of it
+        try:
+            shake(opening(f"Sec-WebSocket-Key: {chr(byte)}{KEY[1:]}", without="Sec-WebSocket-Key"))
+        except BadRequest:
+            continue
+        accepted.add(byte)
+    assert accepted == ALPHANUMERIC | {*b"+/"}
+
+
 def test_every_key_of_16_bytes_passes() -> None:
     """The last letter of a canonical key is one of four, and each of them is accepted."""
     for letter in "AQgw":
@@ -436,6 +523,95 @@ def test_a_response() -> None:
     ]
     answer, body = client_reads(data)
     assert (answer.status_code, body) == (404, "néin\n".encode())
+
+
+def refused(data: bytes) -> BadRequest:
+    """The refusal of these bytes, by the reader or of what they ask for."""
+    with pytest.raises(BadRequest) as caught:
+        shake(read(data))
+    return caught.value
+
+
+def check_answer(data: bytes, status: int, *, head_only: bool = False) -> None:
+    """It is one short text with its length, has what its status demands, and says that it is the last."""
+    found, body = client_reads(data, "HEAD" if head_only else "GET")
+    fields = {name.decode(): value.decode() for name, value in found.headers}
+    assert len(fields) == len(list(found.headers))
+    assert found.status_code == status
+    assert found.reason
+    assert fields["content-type"] == "text/plain; charset=utf-8"
+    assert fields["connection"] == ("close, Upgrade" if status == 426 else "close")
+    assert (fields.get("upgrade"), fields.get("sec-websocket-version")) == (
+        ("websocket", "13") if status == 426 else (None, None)
+    )
+    assert ("allow" in fields) == (status == 405)
+    length = int(fields["content-length"])
+    assert 0 < length <= 64
+    assert len(body) == (0 if head_only else length)
+    assert head_only or (body.isascii() and body.endswith(b"\n"))
+
+
+REFUSED = [
+    *((data, status) for _, data, status, _ in EARLY + LATE),
+    (head_of(*map(str.encode, UPGRADE), line=b"POST / HTTP/1.1"), 405),
+    (head_of(), 426),
+    (head_of(*map(str.encode, UPGRADE[:3])), 400),
+    (head_of(*map(str.encode, UPGRADE[:2])), 426),
+    (head_of(UPGRADE[0].encode()), 400),
+]
+
+
+def test_every_refusal_has_its_answer() -> None:
+    """Whatever is refused is answered with a short text of ours, its length, and the end of the connection."""
+    for data, status in REFUSED:
+        bad = refused(data)
+        made = refusal(bad.status, bad.reason, headers=bad.headers)
+        assert (made.status, made.text) == (status, bad.reason)
+        check_answer(made.data, status)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 429, 431, 500, 503, 505])
+def test_every_status_has_its_answer(status: int) -> None:
+    """What is refused for other reasons than its head is answered in the same way, and to HEAD without a body."""
+    check_answer(refusal(status, "no").data, status)
+    check_answer(refusal(status, "no", head_only=True).data, status, head_only=True)
+
+
+PAGE = Page(body=b"hello", media_type="text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("method", "page", "is_route", "status", "allow"),
+    [
+        ("GET", PAGE, False, 200, None),
+        ("GET", PAGE, True, 200, None),
+        ("GET", None, True, 426, None),
+        ("GET", None, False, 404, None),
+        ("HEAD", PAGE, False, 200, None),
+        ("HEAD", PAGE, True, 200, None),
+        ("HEAD", None, True, 405, "GET"),
+        ("HEAD", None, False, 404, None),
+        ("POST", PAGE, False, 405, "GET, HEAD"),
+        ("POST", PAGE, True, 405, "GET, HEAD"),
+        ("POST", None, True, 405, "GET"),
+        ("POST", None, False, 404, None),
+        ("get", PAGE, True, 405, "GET, HEAD"),
+        ("OPTIONS", None, True, 405, "GET"),
+    ],
+)
+def test_every_plain_request_has_its_answer(
+    method: str, page: Page | None, is_route: bool, status: int, allow: str | None
+) -> None:
+    """A request that asks for no WebSocket gets the page, or learns why there is none."""
+    made = answer(Head(method=method, target="/", path="/", query="", headers=()), page, is_route=is_route)
+    assert made.status == status
+    found, body = client_reads(made.data, method)
+    assert dict(found.headers).get(b"allow") == (None if allow is None else allow.encode())
+    if status == 200:
+        assert body == (b"" if method == "HEAD" else b"hello")
+        assert dict(found.headers)[b"content-length"] == b"5"
+    else:
+        check_answer(made.data, status, head_only=method == "HEAD")
 
 
 def test_an_empty_response() -> None:

@@ -1,0 +1,294 @@
+"""How a request arrives, and how one that is refused is sent away: the whole answer, and the end of the connection."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from pathlib import Path
+from typing import Final, final
+
+import pytest
+import trio
+import trio.testing
+from attrs import frozen
+
+from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
+from seawall.listening import Listen
+from seawall.wire.arrival import read_head
+from seawall.wire.head import MAX_HEAD, BadRequest
+from tests.memory import Doorstep
+from tests.support import (
+    KEY,
+    PATIENCE,
+    PROMPT,
+    Place,
+    RawClient,
+    Response,
+    client_context,
+    echo,
+    echo_app,
+    request,
+    server_context,
+    serving,
+    until,
+)
+
+
+@pytest.fixture(params=["tcp", "tls", "unix"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Listen:
+    """Each kind of socket."""
+    kind: object = request.param
+    if kind == "unix":
+        return {"unix": tmp_path / "socket"}
+    return {"port": 0, "ssl_context": server_context()} if kind == "tls" else {"port": 0}
+
+
+# Reading
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+async def test_a_head_in_pieces(size: int) -> None:
+    """However the stream is cut, the head is whole, and nothing that came after it is lost."""
+    near, far = trio.testing.memory_stream_pair()
+    sent = request("/chat?a=b") + b"\x81\x00early"
+
+    async def send() -> None:
+        for at in range(0, len(sent), size):
+            await near.send_all(sent[at : at + size])
+            await trio.testing.wait_all_tasks_blocked()
+        await near.send_eof()
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            found = await read_head(far)
+        assert found is not None
+        head, early = found
+        while data := await far.receive_some():
+            early += data
+    assert (head.target, head.values("sec-websocket-key")) == ("/chat?a=b", (KEY,))
+    assert early == b"\x81\x00early"
+
+
+async def test_a_peer_that_leaves_before_its_head_is_whole() -> None:
+    """After any number of bytes, the end of the stream is the end of it, and no refusal."""
+    whole = request()
+    for size in range(len(whole)):
+        near, far = trio.testing.memory_stream_pair()
+        if size:
+            await near.send_all(whole[:size])
+        await near.send_eof()
+        with trio.fail_after(PATIENCE):
+            assert await read_head(far) is None, size
+
+
+async def test_a_peer_that_resets_before_its_head_is_whole() -> None:
+    """A reset is such an end as well, and so is a stream that we have closed ourselves."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        with socket.create_connection(listener.getsockname()) as client:
+            server = trio.SocketStream(trio.socket.from_stdlib_socket(listener.accept()[0]))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with trio.fail_after(PATIENCE):
+        assert await read_head(server) is None
+        await server.aclose()
+        assert await read_head(server) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16", 400),
+        (b"GET / HTTP/1.0\r\n", 505),
+        (b"GET /" + b"a" * MAX_HEAD, 431),
+        (b"GET / HTTP/1.1\r\nA: \x00", 400),
+    ],
+    ids=["TLS", "HTTP/1.0", "too long", "NUL"],
+)
+async def test_a_refusal_waits_for_nothing(data: bytes, status: int) -> None:
+    """What cannot become a request is refused as soon as that shows, though its head never ends."""
+    near, far = trio.testing.memory_stream_pair()
+    await near.send_all(data)
+    with trio.fail_after(PATIENCE), pytest.raises(BadRequest) as caught:
+        await read_head(far)
+    assert caught.value.status == status
+
+
+async def test_tls_and_the_head_share_one_deadline(autojump_clock: object) -> None:
+    """Who takes half of the time for TLS has only the other half for the request; nobody gets twice as long."""
+    app, listener = echo_app(limits=Limits(handshake_timeout=10)), Doorstep()
+    server_end, client_end = trio.testing.memory_stream_pair()
+    client = trio.SSLStream(client_end, client_context(), server_hostname="localhost", https_compatible=True)
+    async with trio.open_nursery() as nursery:
+        await app.start(nursery, listeners=[listener])
+        began = trio.current_time()
+        listener.arrive(trio.SSLStream(server_end, server_context(), server_side=True, https_compatible=True))
+        await trio.sleep(6)
+        await client.do_handshake()
+        await trio.sleep(3.9)
+        await client.send_all(b"GET / HTTP/1.1\r\n")  # still there
+        try:
+            assert not await client.receive_some()
+        except trio.BrokenResourceError:
+            pass  # the end without TLS's farewell
+        assert trio.current_time() - began == pytest.approx(10, abs=0.01)
+        nursery.cancel_scope.cancel()
+
+
+# Sending away
+
+
+@final
+@frozen
+class Refusal:
+    """A request that is refused, and how."""
+
+    ask: bytes
+    status: int
+    text: str
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+UPGRADE_FIELDS: Final = (("upgrade", "websocket"), ("sec-websocket-version", "13"))
+
+REFUSED: Final = {
+    "400": Refusal(request(host=b"a b"), 400, "bad Host"),
+    "400 for a body": Refusal(request("/echo", b"Content-Length: 9"), 400, "request with a body"),
+    "400 for bytes": Refusal(b"\x00", 400, "not an HTTP request"),
+    "403": Refusal(request("/echo", b"Origin: https://elsewhere.example"), 403, "origin not allowed"),
+    "403 from a guard": Refusal(request("/forbidden"), 403, "forbidden"),
+    "404": Refusal(request("/nowhere"), 404, "not found"),
+    "404 for a page": Refusal(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404, "not found"),
+    "405": Refusal(request().replace(b"GET", b"PUT"), 405, "only GET opens a WebSocket", (("allow", "GET"),)),
+    "405 for a route": Refusal(b"PUT /echo HTTP/1.1\r\nHost: a\r\n\r\n", 405, "only GET", (("allow", "GET"),)),
+    "405 for a page": Refusal(
+        b"PUT /page HTTP/1.1\r\nHost: a\r\n\r\n", 405, "only GET and HEAD", (("allow", "GET, HEAD"),)
+    ),
+    "426": Refusal(
+        b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", 426, "this is a WebSocket; upgrade to connect", UPGRADE_FIELDS
+    ),
+    "426 for version 8": Refusal(
+        request().replace(b"Version: 13", b"Version: 8"),
+        426,
+        "only WebSocket version 13 is spoken here",
+        UPGRADE_FIELDS,
+    ),
+    "431": Refusal(request("/echo", b"Cookie: " + b"x" * MAX_HEAD), 431, "request head too large"),
+    "431 for fields": Refusal(request("/echo", *[b"X: y"] * 100), 431, "too many header fields"),
+    "505": Refusal(request().replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "only HTTP/1.1 is spoken here"),
+}
+
+
+def refusing_app(limits: Limits | None = None) -> App:
+    """An app with a route, a page, and a guard that says no."""
+
+    @guard
+    async def forbids(gate: Gate, proved: Anonymous) -> Anonymous:
+        raise Forbidden
+
+    app = echo_app(limits=limits)
+    app.route("/forbidden", guard=forbids)(echo)
+    app.page("/page", "hello")
+    return app
+
+
+def check(answer: Response, expected: Refusal) -> None:
+    """The answer has a text, its length, the end of the connection, what its status demands, and nothing else."""
+    assert (answer.status, answer.body.decode()) == (expected.status, f"{expected.text}\n")
+    assert sorted(answer.headers) == sorted(
+        [
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-length", str(len(expected.text) + 1)),
+            ("connection", "close, Upgrade" if expected.status == 426 else "close"),
+            ("x-content-type-options", "nosniff"),
+            *expected.extra,
+        ]
+    )
+
+
+async def dismiss(client: RawClient, expected: Refusal) -> None:
+    """Ask, read the answer and the end of the stream, and stay."""
+    await client.send(expected.ask)
+    check(await client.response(), expected)
+    with trio.fail_after(PROMPT):
+        assert not await client.stream.receive_some(1)
+
+
+async def dismiss_all(place: Place, *refusals: Refusal) -> None:
+    """All of them at once; the server must have let go of each, although no client ever closes."""
+    before = place.sessions
+    async with trio.open_nursery() as nursery:
+        for expected in refusals:
+            nursery.start_soon(dismiss, await place.dial(), expected)
+    await place.idle(before, within=PROMPT)
+
+
+async def test_every_refusal_from_outside(where: Listen) -> None:
+    """Each is answered completely, and its connection is over within a second although the client never closes."""
+    async with serving(refusing_app(), **where) as place:
+        await dismiss_all(place, *REFUSED.values())
+
+
+async def test_an_answer_is_not_lost_to_a_reset(where: Listen) -> None:
+    """It can still be read when the client looks late, and was not done with sending when it was refused."""
+    async with serving(refusing_app(), **where) as place:
+        clients = [await place.dial() for _ in REFUSED]
+        for client, expected in zip(clients, REFUSED.values(), strict=True):
+            await client.send(expected.ask, bytes(1_000_000))
+        await place.idle(0, within=2 * PROMPT)
+        for client, expected in zip(clients, REFUSED.values(), strict=True):
+            check(await client.response(), expected)
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"], indirect=True)
+async def test_a_request_that_takes_too_long_gets_408(where: Listen) -> None:
+    """Whether it has begun or not; over TLS, which may not have begun either, there is nothing to say it in."""
+    late = [Refusal(begun, 408, "request timed out") for begun in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n")]
+    async with serving(refusing_app(Limits(handshake_timeout=0.2)), **where) as place:
+        await dismiss_all(place, *late)
+
+
+async def test_one_connection_too_many_gets_503(where: Listen) -> None:
+    """Whatever it asks for, and whether it has asked yet or not."""
+    retry = (("retry-after", "5"),)
+    surplus = [Refusal(ask, 503, "too many connections", retry) for ask in (request(), b"", b"\x00")]
+    async with serving(refusing_app(Limits(max_connections=1, close_timeout=0.5)), **where) as place:
+        await place.open()
+        await dismiss_all(place, *surplus)
+
+
+async def test_who_comes_late_gets_503(where: Listen) -> None:
+    """A server that drains says so to those who have not asked yet, and closes; over TLS it only closes."""
+    async with serving(refusing_app(), **where) as place:
+        client = await place.dial()
+        await client.send(b"GET / HTTP/1.1\r\n")
+        await until(lambda: place.sessions == 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(place.server.aclose)
+            if not place.server.addresses[0].secure:
+                check(await client.response(), Refusal(b"", 503, "going away", (("retry-after", "5"),)))
+            assert await client.eof() < PROMPT
+
+
+@pytest.mark.parametrize(
+    ("ask", "status"),
+    [
+        (b"HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        (b"HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (request().replace(b"GET", b"HEAD"), 405),
+    ],
+    ids=["no page", "a route", "an upgrade"],
+)
+async def test_a_refusal_of_head_has_no_body(ask: bytes, status: int) -> None:
+    """No answer to HEAD has one (RFC 9110, section 9.3.2), whatever else the request asked for."""
+    async with serving(refusing_app()) as place:
+        client = await place.dial()
+        await client.send(ask)
+        answer = b""
+        with trio.fail_after(PATIENCE):
+            while data := await client.stream.receive_some():
+                answer += data
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nContent-Length: " in answer
+        assert answer.endswith(b"\r\n\r\n")
