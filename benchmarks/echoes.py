@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import cycle
 from typing import final
 
 from attrs import define, field, frozen
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import (
+    WSCloseCode,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,  # pyright: ignore[reportUnknownVariableType] # its **kwargs have no type
+)
 
-from benchmarks.target import Failed, Target
+from benchmarks.measures import Failed, Measured, Row, Unit, cost
+from benchmarks.target import Target
 
-#: Seconds for everything that is not measured: connecting, the last answers, closing.
+#: Seconds for what is not measured: connecting, and then the last answers and closing.
 PATIENCE = 20.0
 
 
@@ -27,8 +37,6 @@ class Tally:
     running: bool = True
     wrong: str = ""
     """The last answer that was no echo."""
-    delays: list[float] = field(factory=list[float])
-    """Seconds between a message and its echo, where that is asked for."""
 
 
 class Client(WSListener):
@@ -57,6 +65,12 @@ class Client(WSListener):
         if self.is_echo(transport, frame) and self.tally.running:
             self.send(transport)
 
+    def pause_writing(self) -> None:
+        """The server does not keep up with what is in flight; picows keeps the rest."""
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+
     def is_echo(self, transport: WSTransport, frame: WSFrame) -> bool:
         """Count an answer. Its size and kind are compared, of a connection's first answer every byte."""
         right = frame.msg_type is self.kind and frame.fin and frame.payload_size == len(self.expected)
@@ -74,9 +88,9 @@ class Client(WSListener):
 class Timed(Client):
     """One connection that sends when it is told to, and notes how long each answer takes."""
 
-    def __init__(self, tally: Tally, payload: str | bytes) -> None:
+    def __init__(self, tally: Tally, payload: str | bytes, delays: list[float]) -> None:
         super().__init__(tally, payload, in_flight=0)
-        self.times = deque[float]()
+        self.delays, self.times = delays, deque[float]()
 
     def send(self, transport: WSTransport) -> None:
         """Send one message, and note when."""
@@ -86,7 +100,32 @@ class Timed(Client):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Note how long an answer took."""
         if self.is_echo(transport, frame):
-            self.tally.delays.append(time.perf_counter() - self.times.popleft())
+            self.delays.append(time.perf_counter() - self.times.popleft())
+
+
+@asynccontextmanager
+async def conversing(target: Target, tally: Tally, clients: Sequence[Client]) -> AsyncGenerator[None]:
+    """Connections that send and receive; at the end each message has been answered, or the run has failed."""
+    transports = list[WSTransport]()
+    async with asyncio.timeout(PATIENCE):
+        for client in clients:
+            transport, _ = await ws_connect(partial(_same, client), f"ws://127.0.0.1:{target.port}/echo")
+            transports.append(transport)
+    ends = [asyncio.create_task(transport.wait_disconnected()) for transport in transports]
+    yield
+    tally.running = False
+    async with asyncio.timeout(PATIENCE):
+        while tally.received < tally.sent and not any(end.done() for end in ends):
+            await asyncio.sleep(0.01)
+        if any(end.done() for end in ends):
+            raise Failed(f"a connection has ended early, or sent no echo: {tally.wrong}")
+        for transport in transports:
+            transport.send_close(WSCloseCode.OK)
+        await asyncio.gather(*ends)
+
+
+def _same(client: Client) -> Client:
+    return client
 
 
 @final
@@ -99,53 +138,48 @@ class Echo:
     payload: str | bytes = field(repr=False)
     connections: int = 64
     in_flight: int = 1
-    seconds: float = 1.0
+    seconds: float = 0.8
 
-    async def measure(self, target: Target) -> Mapping[str, float]:
-        """Microseconds of the server's CPU time per message."""
+    async def measure(self, target: Target) -> Measured:
+        """The server's CPU time per message."""
         tally = Tally()
         clients = [Client(tally, self.payload, self.in_flight) for _ in range(self.connections)]
-
-        async def window(wait: Callable[[float], Awaitable[None]]) -> float:
-            await wait(self.seconds / 3)  # warms up
-            cpu, received = target.cpu(), tally.received
-            await wait(self.seconds)
-            return (target.cpu() - cpu) / (tally.received - received)
-
-        return {self.title: await _converse(target, tally, clients, window) * 1e6}
+        async with conversing(target, tally, clients):
+            await asyncio.sleep(self.seconds / 3)  # warms up
+            spent = await cost(target.cpu, lambda: tally.received, asyncio.sleep(self.seconds))
+        return {Row(self.title): spent}
 
 
 @final
 @frozen(kw_only=True)
 class Latency:
-    """A fixed number of messages a second over all connections, whether the server keeps up or not."""
+    """So many messages a second over all connections in turn, whether the server keeps up or not."""
 
     name: str
     title: str
     payload: str | bytes = field(repr=False)
     connections: int = 64
-    rate: int = 2000
-    seconds: float = 3.0
+    rate: int
+    seconds: float = 2.0
 
-    async def measure(self, target: Target) -> Mapping[str, float]:
-        """Microseconds from a message to its echo: percentiles; and the server's CPU time per message."""
-        tally = Tally()
-        clients = [Timed(tally, self.payload) for _ in range(self.connections)]
+    async def measure(self, target: Target) -> Measured:
+        """Percentiles of the time from a message to its echo, and the server's CPU time per message."""
+        tally, delays = Tally(), list[float]()
+        clients = [Timed(tally, self.payload, delays) for _ in range(self.connections)]
+        turns = cycle(clients)
+        async with conversing(target, tally, clients):
+            await self._send(turns, self.seconds / 5)  # warms up
+            delays.clear()
+            spent = await cost(target.cpu, lambda: tally.received, self._send(turns, self.seconds))
+        delays.sort()
+        percentiles = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+        rows = {
+            Row(f"{self.title}, {name}", Unit.DELAY): delays[int(share * len(delays))] * 1e6
+            for name, share in percentiles.items()
+        }
+        return {Row(self.title): spent, **rows}
 
-        async def window(wait: Callable[[float], Awaitable[None]]) -> float:
-            turns = cycle(clients)
-            await self._send(turns, self.seconds / 6, wait)
-            tally.delays.clear()
-            cpu, received = target.cpu(), tally.received
-            await self._send(turns, self.seconds, wait)
-            return (target.cpu() - cpu) / (tally.received - received)
-
-        cpu = await _converse(target, tally, clients, window)
-        delays = sorted(tally.delays)
-        percentiles = {f"p{share * 100:g}": delays[int(share * len(delays))] for share in (0.5, 0.99, 0.999)}
-        return {f"{self.title}, {name}": seconds * 1e6 for name, seconds in (*percentiles.items(), ("CPU", cpu))}
-
-    async def _send(self, turns: Iterator[Timed], seconds: float, wait: Callable[[float], Awaitable[None]]) -> None:
+    async def _send(self, turns: Iterator[Timed], seconds: float) -> None:
         start, sent = time.perf_counter(), 0
         while (passed := time.perf_counter() - start) < seconds:
             while sent < passed * self.rate:
@@ -153,33 +187,4 @@ class Latency:
                 assert client.transport is not None  # noqa: S101 # all are connected
                 client.send(client.transport)
                 sent += 1
-            await wait(0.0005)
-
-
-async def _converse(
-    target: Target,
-    tally: Tally,
-    clients: list[Client] | list[Timed],
-    window: Callable[[Callable[[float], Awaitable[None]]], Awaitable[float]],
-) -> float:
-    """Connect, measure, and make sure that every message has been answered."""
-    connected = list[WSTransport]()
-    async with asyncio.timeout(PATIENCE):
-        for client in clients:
-            connected.append((await ws_connect(lambda client=client: client, f"ws://127.0.0.1:{target.port}/echo"))[0])
-    ends = [asyncio.create_task(transport.wait_disconnected()) for transport in connected]
-
-    async def wait(seconds: float) -> None:
-        ended, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if ended:
-            raise Failed(f"{target.server.name} has ended a connection, or sent no echo: {tally.wrong}")
-
-    measured = await window(wait)
-    tally.running = False
-    async with asyncio.timeout(PATIENCE):
-        while tally.received < tally.sent:
-            await wait(0.01)
-        for transport in connected:
-            transport.send_close(WSCloseCode.OK)
-        await asyncio.gather(*ends)
-    return measured
+            await asyncio.sleep(0.0005)

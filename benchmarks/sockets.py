@@ -8,15 +8,15 @@ import hashlib
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack
 from typing import final
 
 import jwt
 from attrs import define, frozen
 
+from benchmarks.measures import Failed, Measured, Row, Unit, cost
 from benchmarks.servers import common
-from benchmarks.target import Failed, Target
+from benchmarks.target import Target
 
 #: Seconds that one step of one connection may take.
 PATIENCE = 20.0
@@ -54,22 +54,19 @@ def request(port: int, path: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-@asynccontextmanager
-async def opened(port: int, greeting: bytes) -> AsyncIterator[socket.socket]:
-    """A connection whose handshake is done."""
+async def shake_hands(connection: socket.socket, port: int, greeting: bytes) -> None:
+    """Connect, and do the opening handshake."""
     loop = asyncio.get_running_loop()
-    with socket.socket() as connection:
-        connection.setblocking(False)
-        await loop.sock_connect(connection, ("127.0.0.1", port))
-        await loop.sock_sendall(connection, greeting)
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            if not (chunk := await loop.sock_recv(connection, 4096)):
-                raise Failed(f"a handshake was answered by {answer!r} and the end")
-            answer += chunk
-        if not answer.startswith(b"HTTP/1.1 101 ") or ACCEPT not in answer:
-            raise Failed(f"a handshake was answered by {answer!r}")
-        yield connection
+    connection.setblocking(False)
+    await loop.sock_connect(connection, ("127.0.0.1", port))
+    await loop.sock_sendall(connection, greeting)
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        if not (chunk := await loop.sock_recv(connection, 4096)):
+            raise Failed(f"a handshake was answered by {answer!r} and the end")
+        answer += chunk
+    if not answer.startswith(b"HTTP/1.1 101 ") or ACCEPT not in answer:
+        raise Failed(f"a handshake was answered by {answer!r}")
 
 
 @define
@@ -89,26 +86,25 @@ class Handshakes:
     title: str
     path: str = "/echo"
     visitors: int = 16
-    seconds: float = 1.5
+    seconds: float = 1.2
 
-    async def measure(self, target: Target) -> Mapping[str, float]:
-        """Microseconds of the server's CPU time per connection."""
+    async def measure(self, target: Target) -> Measured:
+        """The server's CPU time per connection."""
         visits, greeting = Visits(), request(target.port, self.path)
         async with asyncio.timeout(PATIENCE + self.seconds * 2), asyncio.TaskGroup() as group:
             for _ in range(self.visitors):
                 group.create_task(_visit(target, greeting, visits))
             await asyncio.sleep(self.seconds / 3)  # warms up
-            cpu, done = target.cpu(), visits.done
-            await asyncio.sleep(self.seconds)
-            measured = (target.cpu() - cpu) / (visits.done - done)
+            spent = await cost(target.cpu, lambda: visits.done, asyncio.sleep(self.seconds))
             visits.running = False
-        return {self.title: measured * 1e6}
+        return {Row(self.title): spent}
 
 
 async def _visit(target: Target, greeting: bytes, visits: Visits) -> None:
     loop = asyncio.get_running_loop()
     while visits.running:
-        async with opened(target.port, greeting) as connection:
+        with socket.socket() as connection:
+            await shake_hands(connection, target.port, greeting)
             await loop.sock_sendall(connection, CLOSE)
             answer = b""
             while chunk := await loop.sock_recv(connection, 4096):
@@ -129,24 +125,24 @@ class Idle:
     before: int = 200
     """How many are open already when counting begins: what is there once is not a connection's."""
 
-    async def measure(self, target: Target) -> Mapping[str, float]:
-        """Bytes of the server's own memory per connection."""
-        allow_descriptors(self.before + self.connections)
-        async with AsyncExitStack() as stack:
+    async def measure(self, target: Target) -> Measured:
+        """The server's own memory per connection."""
+        with ExitStack() as stack:
             await self._open(target, stack, self.before)
             start = await _settled(target)
             await self._open(target, stack, self.connections)
             used = await _settled(target) - start
             target.end()  # before its peers go: that 5,000 vanish at once is not what is measured
-        return {self.title: used / self.connections}
+        return {Row(self.title, Unit.MEMORY): used / self.connections / 1024}
 
-    async def _open(self, target: Target, stack: AsyncExitStack, count: int) -> None:
+    async def _open(self, target: Target, stack: ExitStack, count: int) -> None:
         greeting, slots = request(target.port, "/echo"), asyncio.Semaphore(32)
         loop = asyncio.get_running_loop()
 
         async def one() -> None:
             async with slots:
-                connection = await stack.enter_async_context(opened(target.port, greeting))
+                connection = stack.enter_context(socket.socket())
+                await shake_hands(connection, target.port, greeting)
                 await loop.sock_sendall(connection, HELLO)
                 if (answer := await loop.sock_recv(connection, 4096)) != HELLO_BACK:
                     raise Failed(f"a message was answered by {answer!r}")
@@ -167,7 +163,11 @@ async def _settled(target: Target) -> int:
 
 
 def allow_descriptors(connections: int) -> None:
-    """Let this process, and the servers that it starts, have a descriptor for each connection."""
+    """Let this process, and the servers that it starts from now on, have a descriptor for each connection.
+
+    Raises:
+      Failed: the system does not allow so many.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + 256
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -8,21 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, final
 
 from attrs import define, field, frozen
 
+from benchmarks.measures import Failed
+
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Seconds that a server has to say where it listens, and to go when it is told to.
 START, STOP = 30.0, 10.0
-
-
-class Failed(Exception):
-    """The run is worth nothing: a server died, complained, or answered something else than it was sent."""
 
 
 @final
@@ -33,8 +31,8 @@ class Server:
     name: str
     command: tuple[str, ...]
     """The module in ``benchmarks.servers``, and its arguments."""
-    checks_tokens: bool = False
-    """Whether it has a door at ``/jwt``."""
+    paths: tuple[str, ...] = ("/echo",)
+    """Its doors; ``/jwt`` asks for a token."""
     answers_close: bool = True
     """Whether each Close is answered by one; if not, some connections are only ended."""
     tree: Path | None = None
@@ -54,7 +52,7 @@ class Target:
 
     def cpu(self) -> float:
         """CPU seconds that all its threads have used up to now, those included that have ended."""
-        return time.clock_gettime((~self.process.pid << 3) | 2)  # Linux' clock of another process: clock_getcpuclockid()
+        return time.clock_gettime((~self.process.pid << 3) | 2)  # what Linux' clock_getcpuclockid(3) gives
 
     def memory(self) -> int:
         """Bytes of memory that are its own: what ending it would free."""
@@ -69,7 +67,7 @@ class Target:
 
 
 @contextmanager
-def running(server: Server, core: int | None) -> Iterator[Target]:
+def running(server: Server, core: int | None) -> Generator[Target]:
     """Start a server, and end it whatever happens.
 
     Raises:

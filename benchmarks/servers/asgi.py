@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 import trio
 import uvicorn
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # it takes a bare dict somewhere
+from hypercorn.typing import ASGIFramework
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
@@ -26,11 +28,18 @@ async def echo(connection: WebSocket) -> None:
 
 
 app = Starlette(routes=[WebSocketRoute("/echo", echo)])
+
+
+async def on_trio(config: Config) -> None:
+    """Hypercorn's Trio worker, in this process."""
+    await serve(cast(ASGIFramework, app), config)  # each of the two has its own types for ASGI
+
+
 listener = common.listen()
 if "uvicorn" in sys.argv:
     uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
 else:
     config = Config()
-    config.loglevel = "ERROR"
     config.bind = [f"fd://{listener.fileno()}"]
-    trio.run(serve, app, config)
+    config.loglevel = "ERROR"
+    trio.run(on_trio, config)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+from typing import Final
 
 #: What the JWT of the handshakes is signed with; nobody else ever sees it.
-SECRET = "a secret of the benchmark, which protects nothing at all"  # noqa: S105 # it says so
-ALGORITHM, AUDIENCE, ISSUER = "HS256", "benchmark", "https://id.example"
+SECRET = "a secret of the benchmark, which protects nothing at all"
+ALGORITHM: Final = "HS256"
+AUDIENCE, ISSUER = "benchmark", "https://id.example"
 
 #: A server ends by itself after this many seconds, whatever has become of the one who started it.
 LIFETIME = 3600

@@ -8,9 +8,7 @@ from benchmarks.servers import common
 from seawall import Anonymous, App, Claims, Connection, TokenVerifier, bearer, public
 
 app = App()
-verifier = TokenVerifier(
-    common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER
-)
+verifier = TokenVerifier(common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER)
 
 
 @app.route("/echo", guard=public)
