@@ -79,7 +79,9 @@ class Client(WSListener):
             self.tally.received += 1
             return True
         if not transport.is_close_frame_sent:
-            self.tally.wrong = f"{frame.msg_type}, {frame.payload_size} bytes: {frame.get_payload_as_bytes()[:80]!r}"
+            self.tally.wrong = (
+                f"no echo, but {frame.msg_type}, {frame.payload_size} bytes: {frame.get_payload_as_bytes()[:80]!r}"
+            )
         transport.disconnect(graceful=False)
         return False
 
@@ -112,13 +114,16 @@ async def conversing(target: Target, tally: Tally, clients: Sequence[Client]) ->
             transport, _ = await ws_connect(partial(_same, client), f"ws://127.0.0.1:{target.port}/echo")
             transports.append(transport)
     ends = [asyncio.create_task(transport.wait_disconnected()) for transport in transports]
-    yield
+    try:
+        yield
+    except Failed as failure:
+        raise Failed(tally.wrong or str(failure)) from failure
     tally.running = False
     async with asyncio.timeout(PATIENCE):
         while tally.received < tally.sent and not any(end.done() for end in ends):
             await asyncio.sleep(0.01)
         if any(end.done() for end in ends):
-            raise Failed(f"a connection has ended early, or sent no echo: {tally.wrong}")
+            raise Failed(tally.wrong or "a connection has ended too early")
         for transport in transports:
             transport.send_close(WSCloseCode.OK)
         await asyncio.gather(*ends)
