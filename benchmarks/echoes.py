@@ -47,11 +47,9 @@ class Client(WSListener):
         self.kind = WSMsgType.TEXT if isinstance(payload, str) else WSMsgType.BINARY
         self.expected = payload.encode() if isinstance(payload, str) else payload
         self.compared = False
-        self.transport: WSTransport | None = None
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
+    def start(self, transport: WSTransport) -> None:
         """Send the first messages."""
-        self.transport = transport
         for _ in range(self.in_flight):
             self.send(transport)
 
@@ -93,6 +91,11 @@ class Timed(Client):
     def __init__(self, tally: Tally, payload: str | bytes, delays: list[float]) -> None:
         super().__init__(tally, payload, in_flight=0)
         self.delays, self.times = delays, deque[float]()
+        self.transport: WSTransport | None = None
+
+    def start(self, transport: WSTransport) -> None:
+        """Keep the connection for later."""
+        self.transport = transport
 
     def send(self, transport: WSTransport) -> None:
         """Send one message, and note when."""
@@ -114,6 +117,8 @@ async def conversing(target: Target, tally: Tally, clients: Sequence[Client]) ->
             transport, _ = await ws_connect(partial(_same, client), f"ws://127.0.0.1:{target.port}/echo")
             transports.append(transport)
     ends = [asyncio.create_task(transport.wait_disconnected()) for transport in transports]
+    for client, transport in zip(clients, transports, strict=True):
+        client.start(transport)  # not before: a busy server would take long to accept the others
     try:
         yield
     except Failed as failure:
