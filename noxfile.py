@@ -125,9 +125,17 @@ def lint(session: nox.Session) -> None:
     # ASYNC9 wants a checkpoint on every path, but cannot see one in a loop or before an error that is dealt with;
     # ASYNC114 wants every startable function listed here, for a rule about nurseries in __aenter__, which we have not;
     # ASYNC124 wants no async function without an await, but an interface may ask for one.
-    session.run("flake8", "--select=ASYNC", "--ignore=ASYNC9,ASYNC114,ASYNC124", "src", "tests", "examples")
+    code = ("src", "tests", "examples", "benchmarks")
+    session.run("flake8", "--select=ASYNC", "--ignore=ASYNC9,ASYNC114,ASYNC124", *code)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("python", "tests/house.py")
+
+
+@nox.session(python=FOUND[MAIN])
+def bench(session: nox.Session) -> None:
+    """What does Seawall take for the same work as its peers? ``nox -s bench -- --help`` tells how to ask for a part."""
+    session.install("-e", ".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])

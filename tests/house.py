@@ -70,7 +70,7 @@ def shape(module: str, source: str, stale: set[str]) -> Iterator[tuple[int, str]
 def main() -> int:
     """Print what breaks a rule; 1 if anything does."""
     modules, stale = sorted(ROOT.joinpath("src").rglob("*.py")), set(WIDE)
-    others = [path for top in ("tests", "examples") for path in sorted(ROOT.joinpath(top).rglob("*.py"))]
+    others = [path for top in ("tests", "examples", "benchmarks") for path in sorted(ROOT.joinpath(top).rglob("*.py"))]
     found = [(path, *one) for path in (*modules, *others, ROOT / "noxfile.py") for one in comments(path)]
     for path in modules:
         module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)

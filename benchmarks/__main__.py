@@ -1,0 +1,179 @@
+"""``python -m benchmarks``: what Seawall and its peers take for the same work, measured side by side.
+
+Each server is a process of its own on one core, the client is on another. Counted is the CPU time of the server, of
+all its threads, between two moments well inside the work; every answer is checked. Each server does each work once a
+round, one right after the other, in processes that are new in each round; what is printed is the median of the rounds.
+All servers have their defaults; logging is off everywhere, and the client offers no compression.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import assert_never, final
+
+import uvloop
+from attrs import evolve, frozen
+
+from benchmarks.echoes import Echo, Latency
+from benchmarks.measures import Failed
+from benchmarks.picture import draw
+from benchmarks.report import Report
+from benchmarks.sockets import Handshakes, Idle, allow_descriptors
+from benchmarks.target import Server, Target, running
+from benchmarks.works import SERVERS, WORKS, Work
+
+PICTURE = "results.svg"
+#: What `--write` replaces in the README is between these.
+BEGIN, END = "<!-- written by: python -m benchmarks --write -->\n", "<!-- end -->\n"
+
+#: Memory hardly varies, and takes long.
+MEMORY_ROUNDS = 2
+
+
+@final
+class Options(argparse.Namespace):
+    """What the command line asks for."""
+
+    only: list[str]
+    servers: list[str]
+    rounds: int
+    quick: bool
+    tree: list[Path]
+    write: bool
+
+
+def options() -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    works, servers = [work.name for work in WORKS], [server.name for server in SERVERS]
+    parser.add_argument("--only", nargs="+", choices=works, default=works, metavar="WORK", help=", ".join(works))
+    parser.add_argument(
+        "--servers", nargs="+", choices=servers, default=servers, metavar="SERVER", help=", ".join(servers)
+    )
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="5 unless told otherwise")
+    parser.add_argument("--quick", action="store_true", help="one short round: shows that it runs, and little more")
+    parser.add_argument(
+        "--tree", type=Path, action="append", default=[], metavar="SRC", help="one more server: Seawall as it is there"
+    )
+    parser.add_argument("--write", action="store_true", help="write results.md and results.svg too")
+    return parser.parse_args(namespace=Options())
+
+
+@final
+@frozen
+class Plan:
+    """What is to be measured."""
+
+    servers: list[Server]
+    works: list[Work]
+    rounds: int
+
+    @classmethod
+    def of(cls, given: Options) -> Plan:
+        """What the command line asks for."""
+        servers = [server for server in SERVERS if server.name in given.servers]
+        for number, tree in enumerate(given.tree, 2):
+            servers.append(evolve(SERVERS[0], name=f"seawall-{number}", tree=tree.resolve()))
+        works = [work for work in WORKS if work.name in given.only]
+        return cls(servers, [shorter(work) for work in works], 1) if given.quick else cls(servers, works, given.rounds)
+
+
+def shorter(work: Work) -> Work:
+    """The same in a fraction of the time, and with less precision."""
+    match work:
+        case Idle():
+            return evolve(work, connections=work.connections // 10, before=work.before // 4)
+        case Echo() | Handshakes() | Latency():
+            return evolve(work, seconds=work.seconds / 4)
+        case _:
+            assert_never(work)
+
+
+def carry_out(plan: Plan, report: Report) -> None:
+    """Server by server within work by work within round by round."""
+    ours, theirs = cores()
+    if ours is not None:
+        os.sched_setaffinity(0, {ours})
+    start = time.monotonic()
+    for turn in range(plan.rounds):
+        sys.stderr.write(f"round {turn + 1} of {plan.rounds}, after {time.monotonic() - start:.0f} s\n")
+        with ExitStack() as stack:
+            targets = [stack.enter_context(running(server, theirs)) for server in plan.servers]
+            for work in plan.works:
+                for target in targets:
+                    if not isinstance(work, Idle) and can(target.server, work):
+                        measure(work, target, report)
+        for work in plan.works:
+            for server in plan.servers if isinstance(work, Idle) and turn < MEMORY_ROUNDS else []:
+                with running(server, theirs) as target:
+                    measure(work, target, report)
+
+
+def cores() -> tuple[int | None, int | None]:
+    """A core for the client and another one for the servers, where there are two to be had."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
+
+
+def can(server: Server, work: Work) -> bool:
+    """Whether the server has the door that the work knocks at."""
+    return not isinstance(work, Handshakes) or work.path in server.paths
+
+
+def measure(work: Work, target: Target, report: Report) -> None:
+    """Measure one server at one work.
+
+    Raises:
+      Failed: whatever went wrong.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            measured = runner.run(work.measure(target))
+        except Exception as error:
+            raise Failed(f"{target.server.name}, {work.name}: {error!r}") from error
+    for row, value in measured.items():
+        report.add(row, target.server.name, value)
+        sys.stderr.write(f"{target.server.name:16} {row.title:36} {row.unit.value:16} {value:10,.1f}\n")
+
+
+def main() -> None:
+    """Measure what was asked for, and print it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers too
+    given = options()
+    plan = Plan.of(given)
+    allow_descriptors(max(work.before + work.connections if isinstance(work, Idle) else 0 for work in plan.works))
+    report = Report([server.name for server in plan.servers])
+    carry_out(plan, report)
+    print(report.text())
+    if given.write:
+        write(report)
+
+
+def write(report: Report) -> None:
+    """Put the tables and the picture beside this file, and a part of it into the README where that has a place."""
+    here = Path(__file__).parent
+    here.joinpath("results.md").write_text(f"# Results\n\n![]({PICTURE})\n\n{report.text()}", encoding="utf-8")
+    draw(report, here / PICTURE)
+    readme = here.parent / "README.md"
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        readme.write_text(f"{before}{begin}\n{report.summary()}\n{end}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as failure:
+        sys.exit(f"benchmarks: {failure}")
+    except KeyboardInterrupt:
+        sys.exit("benchmarks: interrupted")

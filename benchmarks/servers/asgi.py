@@ -1,0 +1,45 @@
+"""A Starlette app, on the ASGI server that the argument names: ``uvicorn`` or ``hypercorn`` (its Trio worker)."""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+import trio
+import uvicorn
+from hypercorn.config import Config
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # it takes a bare dict somewhere
+from hypercorn.typing import ASGIFramework
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from benchmarks.servers import common
+
+
+async def echo(connection: WebSocket) -> None:
+    """Answer every message."""
+    await connection.accept()
+    while (event := await connection.receive())["type"] == "websocket.receive":
+        if (text := event.get("text")) is not None:
+            await connection.send_text(text)
+        else:
+            await connection.send_bytes(event["bytes"])
+
+
+app = Starlette(routes=[WebSocketRoute("/echo", echo)])
+
+
+async def on_trio(config: Config) -> None:
+    """Hypercorn's Trio worker, in this process."""
+    await serve(cast(ASGIFramework, app), config)  # each of the two has its own types for ASGI
+
+
+listener = common.listen()
+if "uvicorn" in sys.argv:
+    uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
+else:
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.loglevel = "ERROR"
+    trio.run(on_trio, config)

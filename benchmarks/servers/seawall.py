@@ -1,0 +1,34 @@
+"""Seawall as its README shows it: guards, policy, limits and keepalive as they are when nobody says otherwise."""
+
+from __future__ import annotations
+
+import trio
+
+from benchmarks.servers import common
+from seawall import Anonymous, App, Claims, Connection, TokenVerifier, bearer, public
+
+app = App()
+verifier = TokenVerifier(common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER)
+
+
+@app.route("/echo", guard=public)
+async def echo(conn: Connection[Anonymous]) -> None:
+    """Answer everybody."""
+    async for message in conn:
+        await conn.send(message)
+
+
+@app.route("/jwt", guard=bearer(verifier))
+async def members(conn: Connection[Claims]) -> None:
+    """Answer those who have a token."""
+    async for message in conn:
+        await conn.send(message)
+
+
+async def main() -> None:
+    """Serve until the process is ended."""
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(common.listen()))
+    await app.serve(listeners=[listener])
+
+
+trio.run(main)
