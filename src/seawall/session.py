@@ -127,7 +127,7 @@ class Session:
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
             self._asked = True
-            self._refuse(refusal(bad.status, bad.reason, headers=bad.headers))
+            self._refuse(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
             return
         if place is None:
             self._refuse(refusal(404, "not found"))

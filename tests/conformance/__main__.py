@@ -57,7 +57,7 @@ def asked() -> Run:
     parser.add_argument(
         "--deflate",
         action=argparse.BooleanOptionalAction,
-        default=False,
+        default=True,
         help="the sample of the permessage-deflate cases too",
     )
     given = parser.parse_args()

@@ -58,14 +58,18 @@ class BadRequest(Exception):
       status: the HTTP status.
       reason: a constant phrase that holds nothing of what the client sent.
       headers: fields that the status demands.
+      head_only: whether the answer has no body, because HEAD was asked.
     """
 
-    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = (), *, head_only: bool = False
+    ) -> None:
         """Say how to answer."""
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.head_only = head_only
 
     def __str__(self) -> str:
         """Show status and reason."""
@@ -266,7 +270,8 @@ def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
         exactly one version, 13; 400 for anything else that the section forbids, and for a second ``Origin``.
     """
     if head.method != "GET":
-        raise BadRequest(405, "only GET opens a WebSocket", (("Allow", "GET"),))
+        allow = (("Allow", "GET"),)
+        raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
     if not head.wants_upgrade:
         raise BadRequest(426, "this is a WebSocket endpoint", UPGRADE_FIELDS)
     if not _lists(head.values("connection"), "upgrade"):
