@@ -59,7 +59,7 @@ class Inbox:
         return self._size >= self._hard
 
     def put(self, message: str | bytes) -> None:
-        """Queue a message, room or not: who calls this looks at the marks first."""
+        """Queue a message, room or not: who calls this looks at the marks first, and calls `announce` afterwards."""
         if self._messages is _EMPTY:
             self._messages = deque()
         self._messages.append(message)
@@ -67,7 +67,11 @@ class Inbox:
         self._size += getsizeof(message)
         if len(self._messages) >= self._soft or self._size >= self._hard:
             self.crowded = True
-        self._arrival.ring()
+
+    def announce(self) -> None:
+        """Wake the receiver if there is something for it."""
+        if self._messages:
+            self._arrival.ring()
 
     def clear(self) -> None:
         """Throw away what is queued."""

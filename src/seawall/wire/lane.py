@@ -13,6 +13,8 @@ The rules that are easy to get wrong:
   to be written; the session closes the socket when everything is out.
 - Only the reader uses these methods, a few times in the life of a connection. They are no checkpoints where they need
   not wait, because a turn of the scheduler costs more than what they do.
+- A Ping is answered before the handler is woken for the message that came after it; so trio-websocket's reader, having
+  answered, does that. Behind a full buffer the handler does not wait for it.
 - After a violation nothing that the peer sends matters; `receive_some` waits until our Close is written and then
   returns end-of-file, which is how trio-websocket learns that no answer will come.
 """
@@ -124,6 +126,7 @@ class Lane(trio.abc.Stream):
     _backlog: bool = field(init=False, default=False)  # whether there is more to decode
     _dropping: bool = field(init=False, default=False)  # whether messages are thrown away
     _silent: bool = field(init=False, default=False)  # whether pings are answered no more
+    _answering: bool = field(init=False, default=False)  # whether trio-websocket is about to answer
     _done: bool = field(init=False, default=False)  # whether all that matters has come
     _lingering: bool = field(init=False, default=False)
     _violated: bool = field(init=False, default=False)
@@ -283,6 +286,8 @@ class Lane(trio.abc.Stream):
             self._on_end(violation)
         if self.received > received:
             self.message_at = self.heard_at
+            if self.out.pending or not (self._pings or self._answering):
+                self._inbox.announce()
 
     def look(self) -> None:
         """Take in, once, all that there is, though the handler is behind: a Ping or a Close may be in it."""
@@ -317,9 +322,12 @@ class Lane(trio.abc.Stream):
         if self._head:
             head, self._head = self._head, b""
             return head
+        self._answering = False
         while not self._closed:
             if self.opened and (control := self._next_control()):
+                self._answering = True
                 return control
+            self._inbox.announce()
             if self.eof or (self._violated and self._close_put and not self.out.pending):
                 break
             await self._link.advance()

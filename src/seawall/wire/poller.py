@@ -95,28 +95,28 @@ class Poller:
             self._later[link] = trio.current_time() + PACE
             os.eventfd_write(self._wakeup, 1)
 
-    def _serve(self) -> None:
-        now = trio.current_time()
-        for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
-            link = self._minded.get(descriptor)
-            if link is not None:
-                link.on_ready(events, now)
-
     async def _wait(self) -> None:
-        """Wait until there is something to do, after what was left over from the last turn."""
-        busy, self._busy = self._busy, set()
-        for link in busy:
-            link.proceed()
+        """Let everybody else run, and wait until there is something to do."""
         if self._busy:
             await trio.lowlevel.checkpoint()
         elif self._later:
             with trio.move_on_at(next(iter(self._later.values()))):  # they are in the order in which they are due
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-            now = trio.current_time()
-            for link in [link for link, due in self._later.items() if due <= now]:
-                link.look()
         else:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+    def _serve(self) -> None:
+        """What is left from the last turn, then what has come, then those that were to be looked at later."""
+        now = trio.current_time()
+        busy, self._busy = self._busy, set()
+        for link in busy:
+            link.proceed()
+        for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
+            minded = self._minded.get(descriptor)
+            if minded is not None:
+                minded.on_ready(events, now)
+        for link in [link for link, due in self._later.items() if due <= now]:
+            link.look()
 
 
 @final
