@@ -25,7 +25,8 @@ import re
 from collections.abc import Iterator, Mapping
 from keyword import iskeyword
 from math import isfinite
-from typing import Generic, NoReturn, TypeAlias, TypeVar, final
+from types import MappingProxyType
+from typing import Final, Generic, NoReturn, TypeAlias, TypeVar, final
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -211,6 +212,9 @@ class _Node(Generic[T]):
                 yield node, (value,)
 
 
+_NO_PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType({})
+
+
 @final
 class PathTable(Generic[T]):
     """Patterns with a value each, and the look-up.
@@ -231,6 +235,7 @@ class PathTable(Generic[T]):
         """Begin with no patterns."""
         self._root: _Node[T] = _Node()
         self._shapes: dict[tuple[str, ...], PathPattern] = {}
+        self._literal: dict[str, T] = {}  # what needs no walk: patterns without a placeholder, as they are written
 
     def add(self, pattern: PathPattern, value: T) -> None:
         """Let `pattern` lead to `value`.
@@ -249,17 +254,21 @@ class PathTable(Generic[T]):
         for segment in pattern.segments:
             node = node.child(segment)
         node.entry = (pattern, value)
+        if not pattern.parameters and "%" not in pattern.text:
+            self._literal[pattern.text] = value
 
-    def find(self, path: str) -> tuple[T, dict[str, Parameter]] | None:
+    def find(self, path: str) -> tuple[T, Mapping[str, Parameter]] | None:
         """The value for a path and its parameters by name, or None if no pattern takes it.
 
         Args:
           path: as sent, still percent-encoded, without the query. Whatever it is, nothing is raised.
         """
+        if path in self._literal:
+            return self._literal[path], _NO_PARAMETERS
         segments = _split(path)
         return None if segments is None else self._walk(segments)
 
-    def _walk(self, segments: list[str]) -> tuple[T, dict[str, Parameter]] | None:
+    def _walk(self, segments: list[str]) -> tuple[T, Mapping[str, Parameter]] | None:
         end, rest_from = len(segments), _rest_from(segments)
         stack: list[tuple[_Node[T], int, tuple[Parameter, ...]]] = [(self._root, 0, ())]
         while stack:

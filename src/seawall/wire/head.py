@@ -112,14 +112,16 @@ class Head:
         return _lists(self.values("upgrade"), "websocket")
 
 
-#: The names of the fields that most clients send: one string each, instead of one for each connection.
-_NAMES: Final = {
-    name.encode(): name
-    for name in (
+#: What most clients send as names and as values of fields: one string each, instead of one for each connection.
+_COMMON: Final = {
+    text.encode(): text
+    for text in (
         *("host", "connection", "upgrade", "origin", "user-agent", "cookie", "authorization"),
         *("sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-protocol"),
         *("accept", "accept-encoding", "accept-language", "cache-control", "pragma"),
         *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded"),
+        *("websocket", "Upgrade", "keep-alive, Upgrade", "13", "no-cache", "gzip, deflate, br", "*/*"),
+        *("permessage-deflate; client_max_window_bits", "permessage-deflate"),
     )
 }
 
@@ -219,7 +221,10 @@ def _parse(head: bytes, fields_at: int) -> Head:
     _check_length(head)
     target = request.target.decode("ascii")
     path, _, query = target.partition("?")
-    headers = [(_NAMES.get(name) or name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
+    headers = [
+        (_COMMON.get(name) or name.decode("ascii"), _COMMON.get(value) or value.decode("latin-1"))
+        for name, value in fields
+    ]
     result = Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=tuple(headers))
     _check_host(*result.values("host"))
     return result
