@@ -17,15 +17,15 @@ from attrs import evolve, frozen
 from seawall.limits import Limits
 from tests.support import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
 
-#: Under what the server of `tests.fuzz` runs: everything is easily too large, and waits are short, but for those that
-#: would turn away a good client on a machine that is busy with others.
+#: Under what the server of `tests.fuzz` runs: everything is easily too large, but a good client that shares a busy
+#: machine with all the others is not easily too slow.
 LIMITS: Final = Limits(
-    handshake_timeout=5.0,
-    auth_timeout=5.0,
-    send_timeout=0.5,
-    close_timeout=1.0,
+    handshake_timeout=12.0,
+    auth_timeout=12.0,
+    send_timeout=1.0,
+    close_timeout=3.0,
     wind_down=0.1,
-    drain_timeout=2.0,
+    drain_timeout=6.0,
     max_message_size=16 * 1024,
     max_fragments=64,
     inbound_buffer=512 * 1024,

@@ -41,10 +41,10 @@ Over: TypeAlias = Literal["tcp", "stream", "tls", "unix"]
 OVER: Final[tuple[Over, ...]] = get_args(Over)
 
 #: Clients at the same time.
-AT_ONCE: Final = 24
+AT_ONCE: Final = 12
 
 #: Seconds in which the server has to end what a client has finished: less than it would wait for a request.
-ENDED: Final = 4.0
+ENDED: Final = 8.0
 
 #: Seconds after which a client gives up that cannot send, because the server does not read.
 STUCK: Final = 5.0
@@ -53,7 +53,7 @@ STUCK: Final = 5.0
 UNANSWERED: Final = 0.1
 
 #: Seconds for which a client that stalls does not read: long enough to be too slow.
-STALLED: Final = 0.8
+STALLED: Final = 1.3
 
 #: Conversations after which every cache is filled, at most.
 WARM: Final = 500

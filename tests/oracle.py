@@ -248,7 +248,10 @@ def _check_frames(data: bytes, sent: bytes, *, cut: bool) -> list[Frame]:
     code = found[-1].code if found and found[-1].opcode == CLOSE else None
     if path in PATIENT:
         said = hear(_stream(sent))
-        assert code is None or code in said.codes, f"closed with {code}, not with one of {said.codes or 'none'}"
+        # Who does not read to the end may have been too slow.
+        assert code is None or code in said.codes or (cut and code == 1008), (
+            f"closed with {code}, not with one of {said.codes or 'none'}"
+        )
         assert cut or code is not None or not (said.codes and said.is_certain), f"never said one of {said.codes}"
         assert _is_among([one.payload for one in found if one.opcode == PONG], said.pings), "a Pong without a Ping"
         assert path != b"/echo" or messages == said.messages[: len(messages)], "not what was sent"
