@@ -101,13 +101,15 @@ def compose(seed: int, number: int) -> Script:
 
 
 @cache
-def _token() -> str:
-    return jwt.encode({"aud": "fuzz", "iss": "fuzz", "sub": "fuzzer", "exp": FOREVER}, SECRET, algorithm="HS256")
+def credentials() -> bytes:
+    """The header that lets one into ``/member``."""
+    claims = {"aud": "fuzz", "iss": "fuzz", "sub": "fuzzer", "exp": FOREVER}
+    return b"Authorization: Bearer " + jwt.encode(claims, SECRET, algorithm="HS256").encode()
 
 
 def opening(rng: random.Random, path: str) -> bytes:
     """A good request for `path`."""
-    extra = [b"Authorization: Bearer " + _token().encode()] if path == "/member" else []
+    extra = [credentials()] if path == "/member" else []
     if rng.random() < 0.2:
         extra.append(b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
     if rng.random() < 0.1:

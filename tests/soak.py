@@ -30,7 +30,7 @@ from attrs import asdict, define, field, frozen
 from seawall import public
 from seawall.limits import Limits
 from seawall.listening import Address
-from tests.conversations import compose
+from tests.conversations import compose, credentials
 from tests.fuzz import IN_USE, converse, memory, patient_app, say, watched
 from tests.support import BINARY, CONTINUATION, PING, TEXT, Frame, Place, RawClient, close_frame, echo, frame, request
 
@@ -195,7 +195,7 @@ class Crowd:
     async def visit(self) -> None:
         """Come, say something, and go in one way or another."""
         client = await self.dial()
-        await client.upgrade()
+        await client.upgrade("/member", credentials())
         for _ in range(self.rng.randrange(5)):
             payload = self.rng.randbytes(self.rng.choice((0, 10, 1000, 15_000)))
             await client.send(frame(BINARY, payload))
@@ -252,7 +252,7 @@ class Crowd:
         del self.idle[: self.idlers // 10]
         while len(self.idle) < self.idlers:
             self.idle.append(await self.dial())
-            await self.idle[-1].upgrade()
+            await self.idle[-1].upgrade("/member", credentials())
         for client in self.idle:
             await client.send(frame(TEXT, b"still here"))
             assert await client.frame() == Frame(TEXT, b"still here")
@@ -328,7 +328,7 @@ class Plan:
     seconds: float
     rounds: int
     idlers: int
-    """Connections that stay all the time. They say something in each round, and then one in ten is replaced."""
+    """Connections that stay, with a deadline. They say something in each round, and then one in ten is replaced."""
     seed: int
 
 

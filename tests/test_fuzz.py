@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final
 
 import pytest
+import trio
 
 from seawall import Anonymous, Connection
+from seawall.listening import Address
 from tests.conversations import LIMITS, REWRITES, Ending, compose
-from tests.fuzz import Over, Plan, describe, fuzz, patient_app
+from tests.fuzz import Over, Plan, converse, describe, fuzz, opened, patient_app, watched
 from tests.oracle import accept, check, hear
 from tests.support import (
     BINARY,
@@ -22,11 +25,13 @@ from tests.support import (
     PING,
     PONG,
     TEXT,
+    UNDISTURBED,
     Handler,
     close_frame,
     echo,
     frame,
     request,
+    until,
 )
 
 #: Any will do; one that has found something belongs here for as long as it takes to write a test of its own.
@@ -53,6 +58,39 @@ async def test_whatever_clients_do_the_server_answers_by_the_book_and_keeps_noth
     run = await fuzz(Plan(over=over, seed=SEED, numbers=range(SHARES[over]), seconds=12.0))
     if run.held == SHARES[over]:  # else time was up, on a machine that has other things to do
         assert run.tally.keys() >= REACHED, REACHED - run.tally.keys()
+
+
+@pytest.mark.parametrize("how", ["drained", "cancelled"])
+async def test_stopping_in_the_middle_of_it_all_is_bounded_and_calm(how: str) -> None:
+    """However wild the clients are just then, the server ends in time, and logs no failure."""
+    numbers, stopped = itertools.count(), trio.Event()
+
+    async def go_on(address: Address) -> None:
+        while not stopped.is_set():
+            try:
+                await converse(address, compose(SEED, next(numbers)))
+            except* (AssertionError, OSError, trio.BrokenResourceError):
+                pass  # what a server that stops says is not what the book expects of one that goes on
+
+    with watched() as watch:
+        async with trio.open_nursery() as clients:
+            async with opened(patient_app(), "tcp") as place:
+                (address,) = place.server.addresses
+                for _ in range(16):
+                    clients.start_soon(go_on, address)
+                await until(lambda: next(numbers) > 150)
+                stopping = trio.current_time()
+                if how == "drained":
+                    await place.server.aclose()
+            assert trio.current_time() - stopping < LIMITS.drain_timeout + UNDISTURBED
+            stopped.set()
+        assert watch.complaints == []
+
+
+@pytest.mark.xfail(strict=True, reason="Sweeper keeps as many dead connections as there are living ones with deadlines")
+async def test_nothing_is_kept_while_others_have_deadlines() -> None:
+    """What waits for the deadline of a connection must let go of it when it is dead, however many others wait."""
+    await fuzz(Plan(over="tcp", seed=SEED, numbers=range(400), members=30))
 
 
 def test_a_number_is_a_conversation_for_ever() -> None:
