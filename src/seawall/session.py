@@ -367,12 +367,13 @@ class Session:
 
     async def _say_goodbye(self, lane: Lane, patience: trio.CancelScope) -> None:
         outcome = self._life.outcome
-        if outcome is None or outcome.cause is Cause.PEER_VANISHED or lane.broken:
+        if outcome is None or lane.broken:
             return
-        if outcome.cause is not Cause.PEER_CLOSED:
-            await self._authority.hang_up(outcome.code, outcome.reason)
-        await lane.wait_left()
-        await lane.flush()
+        if outcome.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
+            if outcome.cause is not Cause.PEER_CLOSED:
+                await self._authority.hang_up(outcome.code, outcome.reason)
+            await lane.wait_left()
+            await lane.flush()
         patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
         await lane.linger()
 

@@ -247,10 +247,8 @@ class Lane(trio.abc.Stream):
     def feed(self, data: bytes | bytearray, now: float) -> None:
         """Take what the link has read; nothing means that there will be no more. `now` is on Trio's clock."""
         if not data:
-            self.eof = self._done = True
-            self._inbox.end()
-            self._link.interrupt()
-            self._on_end(PeerVanished())
+            self.eof = True
+            self.lose()
         elif self._lingering:
             pass
         elif self.opened:
@@ -259,6 +257,13 @@ class Lane(trio.abc.Stream):
             self.proceed()
         else:
             self._early += data
+
+    def lose(self) -> None:
+        """The peer has gone; what it sent last is not read any more."""
+        self._done = True
+        self._inbox.end()
+        self._link.interrupt()
+        self._on_end(PeerVanished())
 
     def proceed(self) -> None:
         """Decode one turn's worth of what has come, or as much as the handler may have for now."""

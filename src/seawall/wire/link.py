@@ -21,7 +21,7 @@ class Demand(enum.Enum):
     LATER = "later"
     """The handler has enough for now. Call `Lane.look` after `PACE`, so that control frames are not kept waiting."""
     WATCH = "watch"
-    """As much is held as may be: do not read at all, but say ``feed(b"")`` when the peer has gone."""
+    """As much is held as may be: do not read at all, but call `Lane.lose` when the peer has gone."""
     NOTHING = "nothing"
     """Whatever comes does not matter any more."""
 

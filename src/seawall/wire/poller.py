@@ -243,7 +243,7 @@ class PolledLink:
             case Demand.LATER:
                 self._lane.look()  # the peer may have gone, and have said why
             case Demand.WATCH:
-                self._lane.feed(b"", now)
+                self._lane.lose()
             case Demand.NOTHING:
                 if events & _DEAD:  # it would be reported for ever
                     self.close()

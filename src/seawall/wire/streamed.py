@@ -113,7 +113,7 @@ class StreamLink:
         if self._begin_watch is None:
             await self._bell.wait()
             return
-        watch = self._begin_watch(lambda: self._lane.feed(b"", trio.current_time()))
+        watch = self._begin_watch(self._lane.lose)
         try:
             await self._bell.wait()
         finally:
