@@ -206,14 +206,17 @@ class Sweeper:
         while True:
             with trio.move_on_at(self._heap[0].due if self._heap else math.inf) as self._sleep:
                 await trio.sleep_forever()
-            now = trio.current_time()
-            while self._heap and self._heap[0].due <= now:
-                life = heapq.heappop(self._heap).life
-                if life is None:
-                    self._stale -= 1
-                else:
-                    life.alarm = None
-                    life.check(now)
+            self._look(trio.current_time())
+
+    def _look(self, now: float) -> None:
+        """Look at all that are due. Not in `run`, whose variables would keep the last one alive while it sleeps."""
+        while self._heap and self._heap[0].due <= now:
+            life = heapq.heappop(self._heap).life
+            if life is None:
+                self._stale -= 1
+            else:
+                life.alarm = None
+                life.check(now)
 
 
 def _nothing() -> None:

@@ -242,7 +242,7 @@ class Lane(trio.abc.Stream):
         """How many bytes the link may read at once."""
         if not self.opened:
             return min(READ_SIZE, EARLY_SIZE - len(self._early))
-        return READ_SIZE if self._decoder.missing <= READ_SIZE else MAX_READ_SIZE
+        return MAX_READ_SIZE if self._lingering or self._decoder.missing > READ_SIZE else READ_SIZE
 
     def feed(self, data: bytes | bytearray, now: float) -> None:
         """Take what the link has read; nothing means that there will be no more. `now` is on Trio's clock."""

@@ -213,6 +213,7 @@ class PolledLink:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             return  # it has gone already
+        self._read_size = self._lane.read_size
         self.update()
         while not self._lane.eof:
             await self._bell.wait()
@@ -262,8 +263,8 @@ class PolledLink:
         if data is not None:
             self._lane.feed(data, now)
         if data is None or len(data) < size:
-            self._read_size = READ_SIZE
             self._lane.looking = False
+            self._read_size = READ_SIZE
         else:
             self._read_size = self._lane.read_size  # there is more, and perhaps much more
 
