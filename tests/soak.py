@@ -10,6 +10,7 @@ at when it is at rest; `verdict` says what "the same" means. It needs Linux's /p
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
 import json
 import os
@@ -43,7 +44,7 @@ VISITORS, STALLERS, FLOODERS, FUZZERS = 16, 8, 4, 8
 ROUND, FEW = 10.0, 3
 
 #: What memory may grow by from the second third of the rounds to the last: bytes, and blocks for each connection.
-GROWTH_BYTES, GROWTH_BLOCKS = 2 * 1024 * 1024, 0.1
+GROWTH_BYTES, GROWTH_BLOCKS = 1024 * 1024, 0.1
 
 #: Blocks, more or less, that stay allocated at rest: caches, and deadlines that Trio keeps when they have passed.
 SLACK: Final = 2_000
@@ -79,7 +80,7 @@ def verdict(samples: Sequence[Sample]) -> list[str]:
     The first third of the samples is warm-up. Tasks, descriptors and objects must never be more than they were at some
     time during it (objects: but for `IN_USE`). Memory, in bytes and in blocks, must not be more in the last third than
     it was in the second, but for what `GROWTH_BYTES`, `GROWTH_BLOCKS` and `SLACK` allow; the lowest sample of each
-    third counts, because what is freed goes back to the system when it pleases.
+    third counts, because a page goes back to the system only when nothing at all is left in it.
     """
     third = len(samples) // 3
     warm, middle, last = samples[:third], samples[third : 2 * third], samples[2 * third :]
@@ -109,6 +110,12 @@ def resident(process: int | str = "self") -> int:
     return int(line.split()[1]) * 1024
 
 
+def trim() -> None:
+    """Give what is freed back to the system, which the C library otherwise does when it pleases."""
+    if (give_back := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        give_back(0)
+
+
 async def serve(staying: int) -> None:
     """Serve, and say how it is whenever a byte arrives on stdin; drain at the end of it.
 
@@ -126,6 +133,7 @@ async def serve(staying: int) -> None:
             async for _ in trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())):
                 await place.idle(staying, within=30.0)
                 objects, blocks = memory()
+                trim()
                 sample = Sample(
                     connections=watch.ended + place.sessions,
                     tasks=trio.lowlevel.current_statistics().tasks_living,
