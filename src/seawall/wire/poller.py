@@ -123,7 +123,7 @@ class Poller:
 class PolledLink:
     """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
 
-    __slots__ = ("_bell", "_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_read_size", "_socket")
+    __slots__ = ("_bell", "_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_socket", "_was_full")
 
     def __init__(self, poller: Poller, stream: trio.SocketStream, lane: Lane) -> None:
         """Take the socket over from `stream`, until `close`."""
@@ -133,7 +133,7 @@ class PolledLink:
         self._descriptor = stream.socket.fileno()
         self._demand = Demand.READ
         self._events = _READ
-        self._read_size = READ_SIZE
+        self._was_full = False
         self._open = True
         self._bell = Bell()
         poller.add(self._descriptor, self, self._events)
@@ -213,7 +213,7 @@ class PolledLink:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             return  # it has gone already
-        self._read_size = self._lane.read_size
+        self._was_full = True
         self.update()
         while not self._lane.eof:
             await self._bell.wait()
@@ -253,7 +253,7 @@ class PolledLink:
                 pass  # first what is here already
 
     def _read(self, now: float) -> None:
-        size = self._read_size if self._lane.opened else self._lane.read_size
+        size = READ_SIZE if self._lane.opened and not self._was_full else self._lane.read_size
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
@@ -263,10 +263,9 @@ class PolledLink:
         if data is not None:
             self._lane.feed(data, now)
         if data is None or len(data) < size:
-            self._lane.looking = False
-            self._read_size = READ_SIZE
+            self._lane.looking = self._was_full = False
         else:
-            self._read_size = self._lane.read_size  # there is more, and perhaps much more
+            self._was_full = True  # there is more, and perhaps much more
 
 
 @final
