@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeAlias, cast
 
 import pytest
+import trio
 from attrs import frozen
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -20,7 +21,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from seawall import App, Deflate, public
 from tests.programs import PATIENCE, Demo, demo
+from tests.support import echo, serving
 
 #: What keeps Chromium from calling home, and makes it start without a screen.
 FLAGS: Final = (
@@ -288,3 +291,37 @@ def test_the_demo_stops_under_the_page(chrome: Browser) -> None:
         )
         assert page.find("secure-connect").is_enabled()
     chrome.get_log("browser")  # that the connection was refused
+
+
+#: A page that sends messages of all sizes to its own server, twice, and says in its title what came of it.
+TALK: Final = """<!doctype html><meta charset="utf-8"><title>talking</title><link rel="icon" href="data:,"><script>
+const sizes = [0, 1, 63, 64, 65, 1000, 70000, 500000];
+const said = [...sizes, ...sizes].map((size) => "same again \u20ac ".repeat(size).slice(0, size));
+const socket = new WebSocket(`ws://${location.host}/echo`);
+const heard = [];
+socket.onopen = () => said.forEach((message) => socket.send(message));
+socket.onclose = () => { document.title = "closed too early"; };
+socket.onmessage = (event) => {
+  heard.push(event.data);
+  if (heard.length < said.length) return;
+  const same = heard.every((message, number) => message === said[number]);
+  document.title = `${same ? "all the same" : "different"}: ${socket.extensions}`;
+};
+</script>"""
+
+
+async def test_chromium_compresses(chrome: Browser) -> None:
+    """Chromium offers permessage-deflate, and what it compresses and inflates comes back as it was."""
+    app = App(compression=Deflate())
+    app.page("/", TALK)
+    app.route("/echo", guard=public)(echo)
+
+    def look(url: str) -> None:
+        chrome.get(url)
+        page = Page(chrome)
+        page.until(lambda: chrome.execute_script("return document.title") != "talking", "it has heard everything")
+        title = str(chrome.execute_script("return document.title"))
+        assert title.startswith("all the same: permessage-deflate")
+
+    async with serving(app) as place:
+        await trio.to_thread.run_sync(look, place.server.addresses[0].url.replace("ws:", "http:"))
