@@ -1,0 +1,296 @@
+"""`Poller` and `PolledLink` on real sockets: direct writes, ends that nobody reads, fairness, and descriptors."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import final
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall.limits import Limits
+from seawall.wire.budget import Budget
+from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.link import PACE, Demand
+from seawall.wire.poller import MAX_EVENTS, PolledLink, Poller, Watch, open_poller
+from tests.lanes import ANSWER, Bench, Hand, bench, benches, masked, opened
+from tests.memory import CLOSE, PING, TEXT, Peer, close, frame, frames, text
+
+HARD = Limits(max_message_size=1000, inbound_buffer=1000)
+SOFT = Limits(inbound_queue=2)
+
+
+@final
+class Steps(trio.abc.Instrument):
+    """Counts the steps of the poller's task: one that spins takes one whenever anybody does."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count."""
+        self.count += task.name.endswith("Poller.run")
+
+
+async def rests() -> bool:
+    """Whether the poller does nothing while nothing happens. It must not be given a chance to be idle by virtue of us."""
+    steps = Steps()
+    for _ in range(5):  # what has just happened may be worked off
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.add_instrument(steps)
+    for _ in range(100):
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(steps)
+    return steps.count == 0
+
+
+@asynccontextmanager
+async def polling() -> AsyncGenerator[Poller]:
+    """A poller that runs."""
+    async with trio.open_nursery() as nursery:
+        poller = Poller()
+        await nursery.start(poller.run)
+        yield poller
+        nursery.cancel_scope.cancel()
+
+
+async def tcp() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Both ends of a TCP connection: ours and the peer's."""
+    with trio.socket.socket() as listener:
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        far = trio.socket.socket()
+        await far.connect(listener.getsockname())
+        near, _ = await listener.accept()
+    return trio.SocketStream(near), trio.SocketStream(far)
+
+
+def reset(stream: trio.abc.Stream) -> None:
+    """Vanish: over TCP by linger, over a Unix socket by leaving something unread."""
+    assert isinstance(stream, trio.SocketStream)
+    if stream.socket.family != socket.AF_UNIX:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+def descriptor(made: Bench) -> int:
+    """The number of the near end."""
+    return made.near.socket.fileno()
+
+
+async def test_there_is_one_where_there_is_epoll() -> None:
+    """On Linux a server polls."""
+    assert open_poller() is not None
+
+
+# Writing.
+
+
+async def test_writing_is_direct(autojump_clock: MockClock) -> None:
+    """What is sent is with the operating system when `send` returns: no task had to run, and none has to."""
+    async with opened("polled") as made:
+        assert isinstance(made.peer.stream, trio.SocketStream)
+        made.lane.send_nowait("now")
+        assert frames(os.read(made.peer.stream.socket.fileno(), 100)) == [(TEXT, b"now")]
+        assert not made.lane.out.pending
+        assert await rests()
+
+
+async def test_what_does_not_fit_is_written_when_there_is_room(autojump_clock: MockClock) -> None:
+    """The rest waits for the socket to take it, without anybody's task; and afterwards nobody waits any more."""
+    async with opened("polled", Limits(outbound_buffer=10_000_000)) as made:
+        for number in range(20):
+            made.lane.send_nowait(bytes([number]) * 50_000)
+        pending = len(made.lane.out.pending)
+        assert 0 < pending < 1_000_000
+        await wait_all_tasks_blocked()
+        assert len(made.lane.out.pending) == pending
+        found = await made.heard()
+        assert [one.payload for one in found] == [bytes([number]) * 50_000 for number in range(20)]
+        assert not made.lane.out.pending
+        assert await rests()
+
+
+async def test_waiting_for_room_and_for_data(autojump_clock: MockClock) -> None:
+    """A peer that does not read is heard all the same."""
+    async with opened("polled") as made:
+        await made.block()
+        await made.peer.say(text("I do not read"))
+        assert await made.lane.receive() == "I do not read"
+        assert made.lane.out.pending
+        assert await rests()
+
+
+async def test_waiting_for_room_when_nothing_is_wanted_any_more(autojump_clock: MockClock) -> None:
+    """After the peer's Close what we still have to say goes out as the peer takes it."""
+    async with opened("polled") as made:
+        await made.block()
+        await made.peer.say(close(1000))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.NOTHING
+        made.lane.put_close(b"\x88\x02\x03\xe8")
+        assert await rests()
+        assert [one.opcode for one in await made.heard()] == [TEXT, CLOSE]
+        assert await rests()
+
+
+@pytest.mark.parametrize("demand", [Demand.READ, Demand.LATER, Demand.WATCH, Demand.NOTHING])
+async def test_the_peer_vanishes_while_something_waits(demand: Demand, autojump_clock: MockClock) -> None:
+    """Whatever the lane wants, the poller finds out, who waits for room is told, and nothing spins."""
+    limits = {Demand.LATER: SOFT, Demand.WATCH: HARD}.get(demand, Limits())
+    async with opened("polled", limits) as made:
+        await made.peer.say(text("x" * 900), text("x" * 900) if demand is not Demand.NOTHING else close())
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is demand
+        await made.block()
+        refused: list[str] = []
+
+        async def send() -> None:
+            with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+                while True:
+                    await made.lane.send("y" * 2_000_000)
+            refused.append("send")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            reset(made.peer.stream)
+        assert refused == ["send"]
+        await wait_all_tasks_blocked()
+        assert made.lane.broken
+        assert made.ends == [PeerClosed(1000, "") if demand is Demand.NOTHING else PeerVanished()]
+        assert await rests()
+
+
+async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
+    """A write that fails breaks the way out, and the end is reported by reading alone, once, with what came before."""
+    async with opened("polled") as made:
+        await made.peer.say(text("last"), close(4000))
+        await made.peer.stream.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(2):  # Linux may take the first one
+                made.lane.send_nowait("x")
+        assert made.lane.broken
+        assert await made.lane.receive() == "last"
+        assert made.ends == [PeerClosed(4000, "")]
+        assert await rests()
+
+
+async def test_a_released_link_writes_nothing(autojump_clock: MockClock) -> None:
+    """The socket is somebody else's by then."""
+    async with opened("polled") as made:
+        made.lane.release()
+        with pytest.raises(trio.BrokenResourceError):
+            made.lane.send_nowait("x")
+        assert await made.heard() == []
+
+
+# Ends that nobody reads.
+
+
+@pytest.mark.parametrize("how", ["reset", "end", "close"])
+@pytest.mark.parametrize("over", ["polled", "watched"])
+async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump_clock: MockClock) -> None:
+    """A lane that does not read at all sees a reset or an end all the same, at once, without reading on."""
+    async with opened(over, HARD) as made:
+        await made.peer.say(text("x" * 1000), text("y" * 1000))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.WATCH
+        assert await rests()
+        start = trio.current_time()
+        if how == "reset":
+            await made.lane.send("unread")
+            reset(made.peer.stream)
+        elif how == "end":
+            await made.finish()
+        else:
+            await made.peer.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert made.lane.eof
+        assert made.lane.reader_left.is_set()
+        assert trio.current_time() == start
+        assert await rests()
+        assert await made.lane.receive() == "x" * 1000
+        with pytest.raises(trio.EndOfChannel):
+            await made.lane.receive()
+        assert await rests()
+
+
+@pytest.mark.parametrize("over", ["polled", "watched"])
+async def test_before_the_upgrade_the_end_is_seen(over: str, autojump_clock: MockClock) -> None:
+    """Also by who has as much early data as may be."""
+    async with bench(over) as made:
+        made.nursery.start_soon(made.read)
+        with trio.move_on_after(1):
+            while made.lane.demand is Demand.READ:
+                await made.peer.say(text("x" * 1000))
+        assert made.lane.demand is Demand.WATCH
+        assert await rests()
+        await made.finish()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert await rests()
+
+
+async def test_above_the_soft_mark_the_end_is_seen_with_what_led_to_it(autojump_clock: MockClock) -> None:
+    """A Close before the end is read, and at once: the end of the stream brings the look forward."""
+    async with opened("polled", SOFT) as made:
+        await made.peer.say(text("1"), text("2"))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.LATER
+        await made.peer.say(text("3"), close(4000))
+        await made.peer.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerClosed(4000, "")]
+        assert trio.current_time() == 0
+        assert await made.receive_all() == ["1", "2", "3"]
+        assert await rests()
+
+
+async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) -> None:
+    """At once."""
+    async with opened("polled", SOFT) as made:
+        await made.peer.say(text("1"), text("2"))
+        await made.lane.send("unread")
+        await wait_all_tasks_blocked()
+        reset(made.peer.stream)
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert trio.current_time() == 0
+        assert await rests()
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
+    """A lane that wants nothing any more lets go of a socket that is dead: epoll would report it for ever."""
+    async with trio.open_nursery() as nursery:
+        poller = Poller()
+        await nursery.start(poller.run)
+        near, far = await tcp() if family == "tcp" else map(trio.SocketStream, trio.socket.socketpair())
+        ends: list[WireEnd] = []
+        lane = Lane(lambda lane: PolledLink(poller, near, lane), Limits(), Budget(), on_end=ends.append)
+        await lane.send_all(ANSWER)
+        await far.send_all(close(1000))
+        while not ends:
+            await trio.lowlevel.checkpoint()
+        assert lane.demand is Demand.NOTHING
+        assert len(poller) == 1
+        reset(far)
+        with trio.fail_after(5):
+            while len(poller):
+                await trio.lowlevel.checkpoint()
+        assert lane.broken
+        assert await rests()
+        assert ends == [PeerClosed(1000, "")]
+        lane.abort()
+        near.socket.close()
+        nursery.cancel_scope.cancel()
