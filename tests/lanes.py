@@ -104,6 +104,8 @@ class Bench:
     link: Link = field(init=False)
     peer: Peer = field(init=False)
     lane: Lane = field(init=False)
+    left: bool = field(init=False, default=False)
+    """Whether `read` has got to the end."""
     on_end: Callable[[WireEnd], None] = field(init=False)
     """Told what ends the conversation; a test may put another one here."""
 
@@ -139,6 +141,11 @@ class Bench:
         """Read as trio-websocket does, until end-of-file."""
         while control := await self.lane.receive_some(4096):
             self.controls.append(control)
+        self.left = True
+
+    def feed(self, data: bytes) -> None:
+        """Let the lane have what came with the request."""
+        self.lane.feed(data, trio.current_time())
 
     async def receive_all(self) -> list[str | bytes]:
         """The messages that are there."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 
 import pytest
 import trio
-from trio.testing import assert_checkpoints
 
 from seawall.limits import Limits
 from seawall.wire.budget import BYTES, OPERATIONS, Budget
@@ -40,12 +39,6 @@ async def turns(what: Awaitable[object]) -> int:
     return counter.count
 
 
-async def spend(budget: Budget, sizes: list[int]) -> None:
-    """Do so many operations."""
-    for size in sizes:
-        await budget.checkpoint(size)
-
-
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
@@ -63,27 +56,10 @@ async def spend(budget: Budget, sizes: list[int]) -> None:
     ],
     ids=itertools.count(),
 )
-async def test_others_get_their_turns(sizes: list[int], expected: int) -> None:
+def test_others_get_their_turns(sizes: list[int], expected: int) -> None:
     """After sixteen operations, or 256 KiB, whichever comes first, and not before."""
-    assert await turns(spend(Budget(), sizes)) == expected
-
-
-async def test_each_operation_can_be_cancelled() -> None:
-    """Also those that let nobody run."""
     budget = Budget()
-    for _ in range(3 * OPERATIONS):
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await budget.checkpoint(0)
-        assert scope.cancelled_caught
-
-
-async def test_each_sixteenth_is_a_whole_checkpoint() -> None:
-    """As Trio sees it."""
-    budget = Budget()
-    await spend(budget, [0] * (OPERATIONS - 1))
-    with assert_checkpoints():
-        await budget.checkpoint(0)
+    assert sum(budget.is_spent(size) for size in sizes) == expected
 
 
 def lane(budget: Budget) -> Lane:
@@ -107,7 +83,7 @@ async def test_sending_and_receiving_share_one_budget() -> None:
     """An echo that never has to wait counts twice for each message."""
     one = lane(Budget())
     await one.send_all(ANSWER)
-    one.feed(frame(2, b"x") * 64)
+    one.feed(frame(2, b"x") * 64, 0)
 
     async def echo() -> None:
         for _ in range(64):
@@ -133,7 +109,7 @@ async def test_the_effect_comes_after_the_checkpoint() -> None:
     one = Lane(lambda lane: link, Limits(inbound_queue=1000), budget, on_end=lambda end: None)
     await one.send_all(ANSWER)
     del link.written[:]
-    one.feed(b"".join(frame(2, bytes([number])) for number in range(40)))
+    one.feed(b"".join(frame(2, bytes([number])) for number in range(40)), 0)
     for number in range(40):
         for again in range(2):
             with trio.CancelScope() as scope:
@@ -146,4 +122,4 @@ async def test_the_effect_comes_after_the_checkpoint() -> None:
             await one.receive()
         assert await one.receive() == bytes([number])
     assert [found.payload for found in frames(link.written)] == [bytes([number]) for number in range(40)]
-    assert one.sent == 40
+    assert one.out.messages == 40

@@ -68,6 +68,10 @@ class Alone:
         """Make the lane."""
         self.lane = Lane(lambda lane: self.link, self.limits, Budget(), on_end=self.ends.append)
 
+    def feed(self, data: bytes) -> None:
+        """Play the link that has read something."""
+        self.lane.feed(data, trio.current_time())
+
 
 async def alone(limits: Limits | None = None, *, closed: bool = False) -> Alone:
     """A lane that is open, unless `closed`."""
@@ -84,20 +88,20 @@ async def test_before_the_upgrade_early_data_are_bounded() -> None:
     while made.lane.demand is Demand.READ:
         size = made.lane.read_size
         assert 0 < size <= READ_SIZE
-        made.lane.feed(bytes(min(size, 10_000)))
+        made.feed(bytes(min(size, 10_000)))
     assert made.lane.demand is Demand.WATCH
     assert made.lane.received == 0
     assert made.lane.heard_at == -math.inf
     assert not made.ends
     made = await alone(closed=True)
-    made.lane.feed(bytes(EARLY_SIZE - 1))
+    made.feed(bytes(EARLY_SIZE - 1))
     assert made.lane.read_size == 1
 
 
 async def test_a_turn_is_bounded() -> None:
     """However many frames have come in one piece, one turn decodes `FRAMES_PER_TURN`; then it is to be called again."""
     made = await alone(Limits(inbound_queue=1000))
-    made.lane.feed(text("x") * (2 * FRAMES_PER_TURN + 1))
+    made.feed(text("x") * (2 * FRAMES_PER_TURN + 1))
     for received in (FRAMES_PER_TURN, 2 * FRAMES_PER_TURN):
         assert made.lane.received == received
         assert made.lane.demand is Demand.DECODE
@@ -109,7 +113,7 @@ async def test_a_turn_is_bounded() -> None:
 async def test_control_frames_and_fragments_count_for_the_turn() -> None:
     """A flood of anything that yields an event ends the turn, not of messages alone."""
     made = await alone()
-    made.lane.feed(frame(PONG) * 1000)
+    made.feed(frame(PONG) * 1000)
     assert made.lane.demand is Demand.DECODE
     for _ in range(1000 // FRAMES_PER_TURN):
         assert made.lane.demand is Demand.DECODE
@@ -120,7 +124,7 @@ async def test_control_frames_and_fragments_count_for_the_turn() -> None:
 async def test_a_turn_that_is_just_full() -> None:
     """Exactly one turn's worth may leave a turn to come, which finds nothing."""
     made = await alone(Limits(inbound_queue=1000))
-    made.lane.feed(text("x") * FRAMES_PER_TURN)
+    made.feed(text("x") * FRAMES_PER_TURN)
     made.lane.proceed()
     assert made.lane.demand is Demand.READ
     assert made.lane.received == FRAMES_PER_TURN
@@ -131,11 +135,11 @@ async def test_reads_are_large_only_inside_a_large_frame() -> None:
     made = await alone()
     assert made.lane.read_size == READ_SIZE
     whole = frame(TEXT, b"x" * 1_000_000)
-    made.lane.feed(whole[:100])
+    made.feed(whole[:100])
     assert made.lane.read_size == MAX_READ_SIZE
-    made.lane.feed(whole[100:-READ_SIZE])
+    made.feed(whole[100:-READ_SIZE])
     assert made.lane.read_size == READ_SIZE
-    made.lane.feed(whole[-READ_SIZE:])
+    made.feed(whole[-READ_SIZE:])
     assert made.lane.received == 1
     assert made.lane.read_size == READ_SIZE
 
@@ -143,7 +147,7 @@ async def test_reads_are_large_only_inside_a_large_frame() -> None:
 async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
     """Above the soft mark nothing more is decoded and nothing read; once there is room, in order, on it goes."""
     made = await alone(SOFT)
-    made.lane.feed(b"".join(text(str(number)) for number in range(7)))
+    made.feed(b"".join(text(str(number)) for number in range(7)))
     assert made.lane.received == 4
     assert made.lane.demand is Demand.LATER
     assert await made.lane.receive() == "0"
@@ -164,7 +168,7 @@ async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
 async def test_a_look_takes_in_what_there_is() -> None:
     """During a look messages are taken in above the soft mark as well, and after it no longer."""
     made = await alone(SOFT)
-    made.lane.feed(text("x") * 6 + frame(PING, b"!"))
+    made.feed(text("x") * 6 + frame(PING, b"!"))
     assert made.lane.demand is Demand.LATER
     made.lane.look()
     assert made.lane.demand is Demand.DECODE
@@ -172,21 +176,21 @@ async def test_a_look_takes_in_what_there_is() -> None:
     assert made.lane.received == 6
     assert made.lane.demand is Demand.READ
     assert await made.lane.receive_some() == masked(PING, b"!")
-    made.lane.feed(text("y") * 3)
+    made.feed(text("y") * 3)
     assert made.lane.received == 9
-    made.lane.rest()
+    made.lane.looking = False
     assert made.lane.demand is Demand.LATER
 
 
 async def test_above_the_hard_mark_nothing_is_read() -> None:
     """Memory is the hard mark: above it there is only watching, look or not, until half of it is free again."""
     made = await alone(HARD)
-    made.lane.feed(b"".join(frame(TEXT, b"%d" % number * 1000) for number in range(7)))
+    made.feed(b"".join(frame(TEXT, b"%d" % number * 1000) for number in range(7)))
     assert made.lane.received == 4  # each takes a little over 1,000, so the fourth is one too many
     assert made.lane.demand is Demand.WATCH
     made.lane.look()
     assert made.lane.demand is Demand.WATCH
-    made.lane.rest()
+    made.lane.looking = False
     await made.lane.receive()
     assert made.lane.demand is Demand.LATER  # below the mark itself, pings may be looked for
     await made.lane.receive()
@@ -198,7 +202,7 @@ async def test_above_the_hard_mark_nothing_is_read() -> None:
 async def test_empty_messages_are_not_free() -> None:
     """Empty messages fill the memory as well."""
     made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1000))
-    made.lane.feed(frame(TEXT) * 200)
+    made.feed(frame(TEXT) * 200)
     while made.lane.demand is Demand.DECODE:
         made.lane.proceed()
     assert made.lane.received == -(-4000 // getsizeof(""))
@@ -208,7 +212,7 @@ async def test_empty_messages_are_not_free() -> None:
 async def test_dropping_takes_everything_in() -> None:
     """Whoever throws messages away is never behind: the lane reads on, and looks at what it held."""
     made = await alone(HARD)
-    made.lane.feed(frame(TEXT, b"x" * 1000) * 7)
+    made.feed(frame(TEXT, b"x" * 1000) * 7)
     assert made.lane.demand is Demand.WATCH
     updates = made.link.updates
     made.lane.discard_input()
@@ -224,8 +228,8 @@ async def test_after_the_end_nothing_is_wanted() -> None:
     for data in (close(1000) + text("late") * 200, BROKEN + text("late") * 200, b""):
         for limits in (Limits(), SOFT, HARD):
             made = await alone(limits)
-            made.lane.feed(text("x") * 3)
-            made.lane.feed(data)
+            made.feed(text("x") * 3)
+            made.feed(data)
             assert made.lane.demand is Demand.NOTHING
             assert made.lane.received == 3
             assert len(made.ends) == 1
@@ -236,8 +240,8 @@ async def test_after_the_end_nothing_is_wanted() -> None:
 async def test_messages_before_the_end_of_the_stream() -> None:
     """What was taken in before the end is received, and then there is no more."""
     made = await alone()
-    made.lane.feed(text("last") + frame(TEXT, b"torn")[:-1])
-    made.lane.feed(b"")
+    made.feed(text("last") + frame(TEXT, b"torn")[:-1])
+    made.feed(b"")
     assert made.ends == [PeerVanished()]
     assert await made.lane.receive() == "last"
     with pytest.raises(trio.EndOfChannel):
@@ -255,7 +259,7 @@ async def test_when_something_came(autojump_clock: MockClock) -> None:
         (4, frame(PONG), 3),
     ):
         await trio.sleep(1)
-        made.lane.feed(data)
+        made.feed(data)
         assert made.lane.heard_at == moment
         assert made.lane.message_at == message_at
 
@@ -263,37 +267,21 @@ async def test_when_something_came(autojump_clock: MockClock) -> None:
 async def test_only_the_latest_pings_are_answered() -> None:
     """Of pings that come faster than they are taken, only the latest are handed over, in order."""
     made = await alone()
-    made.lane.feed(b"".join(frame(PING, bytes([number])) for number in range(100)))
+    made.feed(b"".join(frame(PING, bytes([number])) for number in range(100)))
     made.lane.proceed()
     for number in range(100 - MAX_PINGS, 100):
         assert await made.lane.receive_some() == masked(PING, bytes([number]))
-    made.lane.feed(frame(PING, b"again"))
+    made.feed(frame(PING, b"again"))
     assert await made.lane.receive_some() == masked(PING, b"again")
 
 
 async def test_no_ping_once_closing_has_begun() -> None:
     """After `begin_closing` no ping is handed over, not even one that was there before; the peer's Close is."""
     made = await alone()
-    made.lane.feed(frame(PING, b"a"))
+    made.feed(frame(PING, b"a"))
     made.lane.begin_closing()
-    made.lane.feed(frame(PING, b"b") + close(1000))
+    made.feed(frame(PING, b"b") + close(1000))
     assert await made.lane.receive_some() == masked(CLOSE, b"\x03\xe8")
-
-
-async def test_closing_that_begins_while_a_ping_is_on_its_way() -> None:
-    """The decision counts up to the very return of `receive_some`, after its last checkpoint."""
-    made = await alone()
-    made.lane.feed(frame(PING, b"a"))
-    got: list[bytes] = []
-
-    async def read() -> None:
-        got.append(await made.lane.receive_some())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        made.lane.begin_closing()  # the reader has been started, and stands at its checkpoint at the earliest
-        made.lane.feed(close(1000))
-    assert got == [masked(CLOSE, b"\x03\xe8")]
 
 
 async def test_asking_the_peer() -> None:
@@ -389,7 +377,7 @@ async def test_the_head_comes_first_and_then_one_control_frame_a_call(over: str,
 async def test_a_client_that_waits_is_not_read_before_it_is_let_in(over: str, autojump_clock: MockClock) -> None:
     """Until the 101 nothing that came early is looked at, and a ping that came early is answered after it."""
     async with bench(over) as made:
-        made.lane.feed(text("one") + frame(PING, b"a"))
+        made.feed(text("one") + frame(PING, b"a"))
         made.nursery.start_soon(made.read)
         await made.peer.say(text("two"))
         await wait_all_tasks_blocked()
@@ -400,12 +388,17 @@ async def test_a_client_that_waits_is_not_read_before_it_is_let_in(over: str, au
         assert made.controls == [masked(PING, b"a")]
 
 
+@pytest.mark.parametrize(
+    "over",
+    [pytest.param("polled", marks=broken("PolledLink then asks for 0 bytes, and takes that for the end"))]
+    + ["streamed", "watched"],
+)
 async def test_early_data_stay_outside(over: str, autojump_clock: MockClock) -> None:
     """Before the upgrade at most `EARLY_SIZE` bytes are taken from the socket; the rest comes after it, in order."""
     first = b"".join(text(f"{number:0900}") for number in range(17))
     later = [b"".join(text(f"{number:0900}") for number in range(start, start + 17)) for start in range(17, 136, 17)]
     async with bench(over, Limits(inbound_buffer=1 << 24, inbound_queue=1000)) as made:
-        made.lane.feed(first)
+        made.feed(first)
         made.nursery.start_soon(made.read)
         for data in later:
             await made.peer.say(data)
@@ -414,12 +407,13 @@ async def test_early_data_stay_outside(over: str, autojump_clock: MockClock) -> 
         await made.lane.send_all(ANSWER)
         received = await made.receive_all()
         assert [int(message) for message in received] == list(range(136))
+        assert not made.ends
 
 
 async def test_a_violation_among_early_data(over: str, autojump_clock: MockClock) -> None:
     """What came before an early violation counts; what came after it does not."""
     async with bench(over) as made:
-        made.lane.feed(text("one") + frame(PING, b"a") + text("two") + BROKEN + text("three"))
+        made.feed(text("one") + frame(PING, b"a") + text("two") + BROKEN + text("three"))
         await made.open()
         assert await made.receive_all() == ["one", "two"]
         assert [str(end) for end in made.ends] == ["1002 reserved bits set"]
@@ -431,7 +425,7 @@ async def test_a_violation_among_early_data(over: str, autojump_clock: MockClock
 async def test_an_early_close(over: str, autojump_clock: MockClock) -> None:
     """A Close that comes with the handshake is seen as soon as the upgrade is accepted."""
     async with bench(over) as made:
-        made.lane.feed(text("one") + close(4001))
+        made.feed(text("one") + close(4001))
         await made.open()
         assert await made.receive_all() == ["one"]
         assert made.controls == [masked(CLOSE, b"\x0f\xa1")]
@@ -447,7 +441,7 @@ async def test_a_client_that_leaves_before_it_is_let_in(over: str, autojump_cloc
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
         assert made.lane.eof
-        assert made.lane.reader_left.is_set()
+        assert made.left
 
 
 async def test_pings_before_the_upgrade_are_answered_after_it(over: str, autojump_clock: MockClock) -> None:
@@ -468,14 +462,14 @@ async def test_after_a_violation_reading_ends_once_our_close_is_written(over: st
         await made.peer.say(BROKEN, frame(PING, b"a"))
         await trio.sleep(5)
         assert len(made.ends) == 1
-        assert not made.lane.reader_left.is_set()
+        assert not made.left
         await made.lane.send_all(b"\x88\x02\x03\xea")
         await trio.sleep(5)
-        assert not made.lane.reader_left.is_set()
+        assert not made.left
         made.wire.flow()
         assert await made.peer.closing() == (1002, "")
         await wait_all_tasks_blocked()
-        assert made.lane.reader_left.is_set()
+        assert made.left
         assert not made.controls
 
 
@@ -485,10 +479,10 @@ async def test_after_a_violation_without_a_close(over: str, autojump_clock: Mock
         await made.peer.say(BROKEN)
         await made.lane.send("x")
         await trio.sleep(5)
-        assert not made.lane.reader_left.is_set()
+        assert not made.left
         made.lane.put_close(b"\x88\x02\x03\xea")
         await wait_all_tasks_blocked()
-        assert made.lane.reader_left.is_set()
+        assert made.left
 
 
 async def test_closing_the_lane_closes_nothing(over: str, autojump_clock: MockClock) -> None:
@@ -498,7 +492,7 @@ async def test_closing_the_lane_closes_nothing(over: str, autojump_clock: MockCl
         await made.lane.send_all(b"\x88\x02\x03\xe8")
         await made.lane.aclose()
         await wait_all_tasks_blocked()
-        assert made.lane.reader_left.is_set()
+        assert made.left
         assert await made.lane.receive_some() == b""
         made.wire.flow()
         assert await made.peer.closing() == (1000, "")
@@ -516,7 +510,7 @@ async def test_the_stream_ends(over: str, autojump_clock: MockClock) -> None:
         assert await made.lane.receive() == "last"
         with pytest.raises(trio.EndOfChannel):
             await made.lane.receive()
-        assert made.lane.reader_left.is_set()
+        assert made.left
         await made.lane.send("into the void")
         assert await made.peer.message() == "into the void"
 
@@ -672,17 +666,28 @@ async def test_above_the_soft_mark_control_frames_are_seen(what: str, over: str,
         assert made.lane.received == 4
 
 
-@pytest.mark.parametrize(
-    "over",
-    [pytest.param("polled", marks=broken("PolledLink rests before it feeds: such a ping waits for the second look"))]
-    + ["streamed", "watched"],
-)
 async def test_a_look_is_whole(over: str, autojump_clock: MockClock) -> None:
     """One look finds a ping behind messages, which came together with it."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()
         await made.peer.say(text("x") * 3, frame(PING, b"!"))
+        while not made.controls:
+            await trio.sleep(0.01)
+        assert trio.current_time() - start <= PACE + 0.05
+
+
+@pytest.mark.parametrize(
+    "over",
+    [pytest.param("polled", marks=broken("PolledLink ends the look with the read, though a turn's worth is decoded"))]
+    + ["streamed", "watched"],
+)
+async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) -> None:
+    """One look finds a ping behind more messages than one turn decodes."""
+    async with opened(over, SOFT) as made:
+        await fill(made, 4)
+        start = trio.current_time()
+        await made.peer.say(text("x") * 3 * FRAMES_PER_TURN, frame(PING, b"!"))
         while not made.controls:
             await trio.sleep(0.01)
         assert trio.current_time() - start <= PACE + 0.05
@@ -773,7 +778,7 @@ async def test_a_paused_reader_goes_on_when_the_connection_ends(
         else:
             made.lane.abort()
             await wait_all_tasks_blocked()
-            assert made.lane.reader_left.is_set()
+            assert made.left
 
 
 # Sending, and giving up, over each kind of link.
@@ -792,7 +797,7 @@ async def test_messages_and_control_frames_share_the_way_out(over: str, autojump
             made.lane.send_nowait("three")
         await made.lane.flush()
         assert [found.opcode for found in await made.heard()] == [TEXT, PONG, 2, CLOSE]
-        assert made.lane.sent == 2
+        assert made.lane.out.messages == 2
 
 
 async def test_only_the_first_close_goes_out(over: str, autojump_clock: MockClock) -> None:
@@ -866,7 +871,7 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
                 elif what == "flush":
                     await made.lane.flush()
                 else:
-                    await made.lane.reader_left.wait()
+                    await made.lane.wait_left()
             except (trio.EndOfChannel, trio.BrokenResourceError):
                 pass
             woken.append(what)
@@ -906,7 +911,7 @@ async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump
         assert await made.lane.receive() == "one"
         await made.peer.say(close(4000, "bye"))
         assert await made.peer.closing() == (4000, "bye")
-        await made.lane.reader_left.wait()
+        await made.lane.wait_left()
         await websocket.aclose()
         assert made.ends == [PeerClosed(4000, "bye")]
 
@@ -919,7 +924,7 @@ async def test_our_close_is_answered(over: str, autojump_clock: MockClock) -> No
         assert await made.peer.closing() == (1001, "going away")
         await made.peer.say(text("late"), frame(PONG), close(1001))
         with trio.fail_after(1):
-            await made.lane.reader_left.wait()
+            await made.lane.wait_left()
             await websocket.aclose()
 
 
@@ -944,7 +949,7 @@ async def test_a_close_that_is_decided_while_a_pong_waits(over: str, autojump_cl
         assert [one.opcode for one in found if one is not None] == [TEXT, PONG, CLOSE]
         await made.peer.say(frame(PING, b"d"), close(1000))
         with trio.fail_after(1):
-            await made.lane.reader_left.wait()
+            await made.lane.wait_left()
         made.lane.abort()
         await trio.aclose_forcefully(made.stream)
         assert await made.peer.rest() == b""
@@ -974,7 +979,8 @@ async def test_pings_and_a_close_at_the_same_time(seed: int, over: str, autojump
         found = await made.heard()
         assert [one.opcode for one in found if one.opcode != PONG] == [CLOSE]
         assert found[-1].opcode == CLOSE
-        assert made.lane.reader_left.is_set()
+        with trio.fail_after(1):
+            await made.lane.wait_left()
 
 
 async def test_violations_close_with_a_code(over: str, autojump_clock: MockClock) -> None:

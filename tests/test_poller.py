@@ -20,7 +20,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
 from seawall.wire.link import PACE, Demand
 from seawall.wire.poller import MAX_EVENTS, PolledLink, Poller, Watch, open_poller
-from tests.lanes import ANSWER, Bench, Hand, bench, benches, masked, opened
+from tests.lanes import ANSWER, Bench, bench, benches, masked, opened
 from tests.memory import CLOSE, PING, TEXT, Peer, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
@@ -41,7 +41,7 @@ class Steps(trio.abc.Instrument):
 
 
 async def rests() -> bool:
-    """Whether the poller does nothing while nothing happens. It must not be given a chance to be idle by virtue of us."""
+    """Whether the poller does nothing while nothing happens, though it is given every chance."""
     steps = Steps()
     for _ in range(5):  # what has just happened may be worked off
         await trio.lowlevel.checkpoint()
@@ -79,6 +79,11 @@ def reset(stream: trio.abc.Stream) -> None:
     if stream.socket.family != socket.AF_UNIX:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
+
+
+def flawed(reason: str) -> pytest.MarkDecorator:
+    """What a test that fails is waiting for."""
+    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 def descriptor(made: Bench) -> int:
@@ -216,7 +221,7 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
         assert made.lane.eof
-        assert made.lane.reader_left.is_set()
+        assert made.left
         assert trio.current_time() == start
         assert await rests()
         assert await made.lane.receive() == "x" * 1000
@@ -294,3 +299,255 @@ async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
         lane.abort()
         near.socket.close()
         nursery.cancel_scope.cancel()
+
+
+async def test_above_both_marks_nothing_spins(autojump_clock: MockClock) -> None:
+    """Data that nobody wants to read yet do not keep the poller busy; room does, and what was held is decoded at once."""
+    for limits in (SOFT, HARD):
+        async with opened("polled", limits) as made:
+            await made.peer.say(text("x" * 900) * 3)
+            await wait_all_tasks_blocked()
+            await made.peer.say(text("y"))
+            assert await rests()
+            assert made.lane.received == 2
+            start = trio.current_time()
+            assert await made.lane.receive() == "x" * 900
+            if made.lane.demand is Demand.LATER:
+                await made.lane.receive()
+            await wait_all_tasks_blocked()  # nothing but the wake-up tells the poller
+            assert made.lane.received > 2
+            assert trio.current_time() == start
+
+
+# Fairness.
+
+
+async def test_a_flood_gets_its_share_and_no_more(autojump_clock: MockClock) -> None:
+    """A peer that sends thousands of tiny frames delays another one's message by its turns, not by all it has sent."""
+    async with benches() as make:
+        flood, innocent = make("polled", Limits()), make("polled", Limits())
+        for one in (flood, innocent):
+            await one.open()
+        flood.lane.discard_input()
+        await flood.peer.say(text("") * 5000)
+        while not flood.lane.received:
+            await trio.lowlevel.checkpoint()
+        for number in range(20):
+            before = flood.lane.received
+            await innocent.peer.say(text(str(number)))
+            assert await innocent.lane.receive() == str(number)
+            assert flood.lane.received - before <= 3 * FRAMES_PER_TURN
+        assert flood.lane.received < 5000
+        await wait_all_tasks_blocked()
+        assert flood.lane.received == 5000
+
+
+async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
+    """Of many floods none is more than a read ahead of another."""
+    async with benches() as make:
+        floods = [make("polled", Limits()) for _ in range(5)]
+        for one in floods:
+            await one.open()
+            one.lane.discard_input()
+            await one.peer.say(text("") * 5000)
+        while not all(one.lane.demand is Demand.DECODE for one in floods):
+            await trio.lowlevel.checkpoint()
+        before = [one.lane.received for one in floods]
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        gained = [one.lane.received - count for one, count in zip(floods, before, strict=True)]
+        assert max(gained) - min(gained) <= 2 * FRAMES_PER_TURN
+        assert 5 * FRAMES_PER_TURN <= max(gained) <= 15 * FRAMES_PER_TURN
+
+
+@flawed("Poller._wait looks at nobody as long as anybody has something left to decode")
+async def test_a_flood_does_not_put_off_the_looks_at_others(mock_clock: MockClock) -> None:
+    """Somebody else's backlog, however long, does not keep the control frames of who is behind waiting."""
+    async with benches() as make:
+        flood, behind = make("polled", Limits()), make("polled", SOFT)
+        for one in (flood, behind):
+            await one.open()
+        flood.lane.discard_input()
+        await behind.peer.say(text("1"), text("2"))
+        await wait_all_tasks_blocked()
+        assert behind.lane.demand is Demand.LATER
+        await behind.peer.say(frame(PING, b"!"))
+        flood.feed(text("") * 30_000)  # as much as one read may give, in the middle of a large frame
+        flood.link.update()
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        mock_clock.jump(PACE)
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        assert behind.controls == [masked(PING, b"!")]
+        assert flood.lane.demand is Demand.DECODE
+
+
+async def test_more_sockets_than_one_turn_looks_at(autojump_clock: MockClock) -> None:
+    """All of them get their turn."""
+    async with benches() as make:
+        many = [make("polled", Limits()) for _ in range(MAX_EVENTS + 20)]
+        for one in many:
+            await one.lane.send_all(ANSWER)
+            await one.peer.say(text("x"))
+        await wait_all_tasks_blocked()
+        assert [one.lane.received for one in many] == [1] * len(many)
+        assert await rests()
+
+
+# One lane's faults.
+
+
+class Odd(Exception):
+    """What nobody expects."""
+
+
+def fails_once(made: Bench) -> None:
+    """Let what is told of the end raise, the first time."""
+
+    def on_end(end: WireEnd) -> None:
+        made.ends.append(end)
+        if len(made.ends) == 1:
+            raise Odd
+
+    made.on_end = on_end
+
+
+@pytest.mark.parametrize("where", ["read", "decode", "look", "watch"])
+async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockClock) -> None:
+    """Whatever one lane raises ends that lane; the poller and the others go on."""
+    async with benches() as make:
+        limits = {"look": SOFT, "watch": HARD}.get(where, Limits(inbound_queue=1000))
+        faulty, innocent = make("polled", limits), make("polled", Limits())
+        for one in (faulty, innocent):
+            await one.open()
+        fails_once(faulty)
+        if where == "decode":
+            await faulty.peer.say(text("x") * 2 * FRAMES_PER_TURN, close())
+        elif where != "read":
+            await faulty.peer.say(text("x" * 900) * 2)
+            await wait_all_tasks_blocked()
+        if where == "look":
+            await faulty.peer.say(close())
+            await trio.sleep(2 * PACE)
+        else:
+            await faulty.finish()
+        await wait_all_tasks_blocked()
+        assert [type(end) for end in faulty.ends] == [type(faulty.ends[0]), Odd]
+        assert faulty.lane.broken
+        assert faulty.left
+        assert len(faulty.poller) == 1
+        await innocent.peer.say(text("x"))
+        assert await innocent.lane.receive() == "x"
+        assert await rests()
+
+
+@flawed("Watch.on_ready lets it out, and that ends the poller, and with it the server")
+async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> None:
+    """What a lane raises when its watched socket has gone must not reach the poller either."""
+    async with benches() as make:
+        faulty, innocent = make("watched", HARD), make("polled", Limits())
+        for one in (faulty, innocent):
+            await one.open()
+        await faulty.peer.say(text("x" * 1000))
+        await wait_all_tasks_blocked()
+        fails_once(faulty)
+        await faulty.finish()
+        await wait_all_tasks_blocked()
+        await innocent.peer.say(text("x"))
+        assert await innocent.lane.receive() == "x"
+
+
+# Descriptors.
+
+
+@pytest.mark.parametrize("how", ["abort", "release"])
+async def test_a_number_is_used_again(how: str, autojump_clock: MockClock) -> None:
+    """A socket is forgotten before it is closed: the next one with its number gets its own events, and no others."""
+    async with benches() as make:
+        old = make("polled", Limits())
+        await old.open()
+        number = old.near.socket.fileno()
+        if how == "abort":
+            old.lane.abort()
+        else:
+            old.lane.release()
+        assert len(old.poller) == 0
+        old.near.socket.close()
+        old.peer.stream.socket.close() if isinstance(old.peer.stream, trio.SocketStream) else None
+        new = make("polled", Limits())
+        assert number in {new.near.socket.fileno()}
+        await new.open()
+        old.lane.abort()  # late, and again: it must not take the new one with it
+        old.link.update()
+        assert len(new.poller) == 1
+        await new.peer.say(text("x"))
+        assert await new.lane.receive() == "x"
+        assert old.lane.received == 0
+        await new.block()
+        await new.heard()
+        assert not new.lane.out.pending
+
+
+async def test_a_link_that_is_closed_while_it_is_due(autojump_clock: MockClock) -> None:
+    """What the poller still had to do for a lane that has been given up, a turn or a look, is not done."""
+    for limits in (Limits(inbound_queue=1000), SOFT):
+        async with opened("polled", limits) as made:
+            await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
+            while not made.lane.received:
+                await trio.lowlevel.checkpoint()
+            assert made.lane.demand in {Demand.DECODE, Demand.LATER}
+            made.lane.abort()
+            received = made.lane.received
+            await trio.sleep(10 * PACE)
+            assert made.lane.received <= received + FRAMES_PER_TURN
+            assert not made.ends
+
+
+async def test_a_lane_that_another_one_ends(autojump_clock: MockClock) -> None:
+    """What one lane's end sets off may close others that have something to read in the same turn."""
+    async with benches() as make:
+        pair = [make("polled", Limits()) for _ in range(2)]
+        for one in pair:
+            await one.open()
+
+        def both(end: WireEnd) -> None:
+            for one in pair:
+                one.lane.abort()
+
+        for one in pair:
+            one.on_end = both
+            await one.peer.say(close())
+        await wait_all_tasks_blocked()
+        assert [one.left for one in pair] == [True, True]
+        assert len(pair[0].poller) == 0
+
+
+async def test_watching(autojump_clock: MockClock) -> None:
+    """A `Watch` tells once, does not care for data, and forgets its socket when it is closed."""
+    near, far = trio.socket.socketpair()
+    with near, far:
+        async with polling() as poller:
+            gone: list[float] = []
+            watch = Watch(poller, near.fileno(), lambda: gone.append(trio.current_time()))
+            await far.send(b"data")
+            assert await rests()
+            assert not gone
+            far.shutdown(socket.SHUT_WR)
+            await wait_all_tasks_blocked()
+            assert gone == [0]
+            assert await rests()
+            assert gone == [0]
+            assert len(poller) == 1
+            watch.close()
+            assert len(poller) == 0
+            far.close()
+            assert await rests()
+
+
+async def test_the_poller_leaves_no_descriptor_behind() -> None:
+    """What it has opened it closes, when it is cancelled."""
+    before = len(os.listdir("/proc/self/fd"))
+    async with polling():
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert len(os.listdir("/proc/self/fd")) == before
