@@ -45,6 +45,8 @@ class Hand:
     room: float = math.inf
     """Bytes that it takes at once."""
     broken: bool = False
+    on_write: Callable[[bytes], None] = field(default=lambda data: None)
+    """Called with what is taken at once."""
     written: bytearray = field(factory=bytearray)
     updates: int = 0
     interrupts: int = 0
@@ -57,6 +59,7 @@ class Hand:
         count = int(min(self.room, len(data)))
         self.room -= count
         self.written += data[:count]
+        self.on_write(data[:count])
         return count
 
     def drain(self, out: Outbound, count: int) -> None:
