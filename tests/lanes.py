@@ -7,7 +7,7 @@ import math
 import socket
 import termios
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, final
 
@@ -50,6 +50,7 @@ class Hand:
     written: bytearray = field(factory=bytearray)
     updates: int = 0
     interrupts: int = 0
+    lingers: int = 0
     closed: int = 0
 
     def write(self, data: bytes, /) -> int:
@@ -79,6 +80,10 @@ class Hand:
     def interrupt(self) -> None:
         """Count."""
         self.interrupts += 1
+
+    async def linger(self) -> None:
+        """Count."""
+        self.lingers += 1
 
     def close(self) -> None:
         """Count."""
@@ -191,31 +196,32 @@ class Bench:
 
     def put_away(self) -> None:
         """Give everything up."""
-        self.lane.abort()
-        for stream in (self.stream, self.peer.stream):
-            if isinstance(stream, trio.SocketStream):
-                stream.socket.close()
+        try:
+            self.lane.abort()
+        finally:
+            for stream in (self.stream, self.peer.stream):
+                if isinstance(stream, trio.SocketStream):
+                    stream.socket.close()
 
 
 @asynccontextmanager
 async def benches() -> AsyncGenerator[Callable[[str, Limits], Bench]]:
     """Makes lanes that share a poller."""
-    made: list[Bench] = []
     async with trio.open_nursery() as nursery:
         poller = Poller()
         await nursery.start(poller.run)
+        with ExitStack() as made:
 
-        def make(over: str, limits: Limits) -> Bench:
-            made.append(Bench(nursery, poller, over, limits))
-            return made[-1]
+            def make(over: str, limits: Limits) -> Bench:
+                one = Bench(nursery, poller, over, limits)
+                made.callback(one.put_away)
+                return one
 
-        try:
-            yield make
-        finally:
-            for one in made:
-                one.put_away()
-            assert len(poller) == 0
-        nursery.cancel_scope.cancel()
+            try:
+                yield make
+            finally:
+                nursery.cancel_scope.cancel()
+        assert len(poller) == 0
 
 
 @asynccontextmanager

@@ -97,9 +97,10 @@ class Bench:
         self.rooms += 1
 
     def put(self, *messages: str | bytes) -> None:
-        """Queue messages."""
+        """Queue messages, and say so."""
         for message in messages:
             self.inbox.put(message)
+        self.inbox.announce()
 
     def spend(self) -> None:
         """Let the next operation let others run: with its message still in the queue."""
@@ -247,6 +248,26 @@ async def test_two_receivers_at_the_same_moment(there: list[str], autojump_clock
         await wait_all_tasks_blocked()
         bench.put("three")
     assert results == ["busy", [*there, "three"][0]]
+
+
+async def test_messages_are_announced(autojump_clock: MockClock) -> None:
+    """Who waits is woken when it is time, not when a message is queued; who comes later finds it anyway."""
+    bench, received = Bench(), list[str | bytes]()
+
+    async def receive() -> None:
+        received.append(await bench.inbox.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        bench.inbox.announce()  # of nothing
+        bench.inbox.put("one")
+        bench.inbox.put("two")
+        await wait_all_tasks_blocked()
+        assert not received
+        bench.inbox.announce()
+    assert received == ["one"]
+    assert await bench.inbox.receive() == "two"
 
 
 async def test_the_right_to_receive_is_given_back(autojump_clock: MockClock) -> None:

@@ -326,15 +326,42 @@ async def test_somebody_is_told_when_something_waits() -> None:
     assert made.link.updates == updates + 1  # it need not wait for room any longer
 
 
-async def test_releasing_and_giving_up() -> None:
-    """`release` lets go of the stream and nothing else; `abort` of everything, and may follow it."""
+async def test_lingering_discards() -> None:
+    """Whatever still comes is thrown away unread, also after a Close or a violation, until there is an end."""
+    for last in (b"", close(1000), BROKEN):
+        made = await alone()
+        if last:
+            made.feed(last)
+        await made.lane.linger()
+        assert made.link.lingers == 1
+        assert made.lane.demand is Demand.READ
+        received, ends = made.lane.received, len(made.ends)
+        for data in (text("late"), frame(PING), BROKEN, b"\xff" * 1000):
+            made.feed(data)
+        assert made.lane.demand is Demand.READ
+        assert (made.lane.received, len(made.ends)) == (received, ends)
+        assert made.lane.read_size == READ_SIZE
+        made.feed(b"")
+        assert made.lane.demand is Demand.NOTHING
+        assert made.lane.eof
+
+
+async def test_no_lingering_after_the_end() -> None:
+    """A peer that has finished need not be waited for."""
     made = await alone()
-    made.lane.release()
-    assert made.link.closed == 1
-    assert not made.lane.broken
-    made.lane.abort()
-    assert made.link.closed == 2
-    assert made.lane.broken
+    made.feed(b"")
+    await made.lane.linger()
+    assert not made.link.lingers
+
+
+async def test_giving_up() -> None:
+    """`abort` lets go of the stream, and may come again."""
+    made = await alone()
+    for closed in (1, 2):
+        made.lane.abort()
+        assert made.link.closed == closed
+        assert made.lane.broken
+        assert not made.ends
 
 
 async def test_a_fault_nobody_foresaw() -> None:
@@ -854,6 +881,46 @@ async def test_a_flush_waits_for_the_operating_system(over: str, autojump_clock:
         assert flushed.is_set()
 
 
+@pytest.mark.parametrize("last", [b"", close(1000), BROKEN], ids=["open", "closed", "violated"])
+async def test_lingering(last: bytes, over: str, autojump_clock: MockClock) -> None:
+    """The peer reads the end of the stream, may say what it likes, and is waited for until it finishes as well."""
+    async with opened(over) as made:
+        if last:
+            await made.peer.say(last)
+        await wait_all_tasks_blocked()
+        made.lane.put_close(b"\x88\x02\x03\xe8")
+        await made.lane.aclose()
+        await wait_all_tasks_blocked()
+        lingered: list[float] = []
+
+        async def linger() -> None:
+            await made.lane.linger()
+            lingered.append(trio.current_time())
+
+        made.nursery.start_soon(linger)
+        assert await made.peer.closing() == (1000, "")
+        assert await made.peer.frame() is None
+        received = made.lane.received
+        for _ in range(3):
+            await made.peer.say(text("late") * 10_000, BROKEN)
+            await trio.sleep(0.3)
+        assert not lingered
+        start = trio.current_time()
+        await made.finish()
+        await wait_all_tasks_blocked()
+        assert lingered == [start]
+        assert made.lane.received == received
+
+
+async def test_lingering_for_who_has_gone(over: str, autojump_clock: MockClock) -> None:
+    """A peer that is not there any more is not waited for."""
+    async with opened(over) as made:
+        await made.lane.aclose()
+        await made.peer.stream.aclose()
+        with trio.fail_after(0.1):
+            await made.lane.linger()
+
+
 async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> None:
     """Whoever waits in an aborted lane, for room, for data or for a message, waits no longer."""
     async with opened(over, HARD) as made:
@@ -914,6 +981,70 @@ async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump
         await made.lane.wait_left()
         await websocket.aclose()
         assert made.ends == [PeerClosed(4000, "bye")]
+
+
+async def test_a_ping_is_answered_before_what_came_after_it(over: str, autojump_clock: MockClock) -> None:
+    """A handler that waits for a message sees it when the pings before it have been answered, and soon enough."""
+    async with driven(over) as (made, _):
+        await made.peer.head()
+
+        async def echo() -> None:
+            while True:
+                await made.lane.send(await made.lane.receive())
+
+        made.nursery.start_soon(echo)
+        for number in range(20):
+            await wait_all_tasks_blocked()
+            await made.peer.say(frame(PING, b"a"), frame(PING, b"b"), text(str(number)), text("!"))
+            assert [found.opcode for found in await made.heard()] == [PONG, PONG, TEXT, TEXT]
+
+
+async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(autojump_clock: MockClock) -> None:
+    """A peer that reads nothing, and whose pings cannot be answered therefore, is heard all the same.
+
+    Where trio-websocket itself reads it is not: then it waits for room.
+    """
+    async with driven("polled", Limits(outbound_buffer=10)) as (made, _):
+        await made.peer.head()
+        await made.block()
+        received: list[str | bytes] = []
+
+        async def receive() -> None:
+            while True:
+                received.append(await made.lane.receive())
+
+        made.nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        await made.peer.say(frame(PING, b"a"), text("one"), frame(PING, b"b"))
+        await made.peer.say(text("two"))
+        await wait_all_tasks_blocked()
+        assert received == ["one", "two"]
+
+
+@broken("Lane announces when a Ping has been answered, or when more comes, but not when the answer gets stuck")
+async def test_a_message_does_not_wait_for_a_pong_that_gets_stuck() -> None:
+    """Also when the way out is blocked in the moment between the ping and its answer."""
+    made = await alone(Limits(outbound_buffer=10))
+    received: list[str | bytes] = []
+
+    async def receive() -> None:
+        received.append(await made.lane.receive())
+
+    async def answer() -> None:
+        ping = await made.lane.receive_some()
+        made.link.room = 0
+        made.lane.send_nowait("x" * 100)  # as somebody else may do it now
+        assert ping == masked(PING, b"a")
+        await made.lane.send_all(b"\x8a\x01a")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        nursery.start_soon(answer)
+        await wait_all_tasks_blocked()
+        made.feed(frame(PING, b"a") + text("one"))
+        await wait_all_tasks_blocked()
+        assert received == ["one"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_our_close_is_answered(over: str, autojump_clock: MockClock) -> None:

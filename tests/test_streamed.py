@@ -184,17 +184,6 @@ async def test_giving_up_ends_a_writer_with_nothing_to_do(autojump_clock: MockCl
                 await trio.lowlevel.checkpoint()
 
 
-async def test_letting_go_writes_nothing_more(autojump_clock: MockClock) -> None:
-    """After `release` the writer does nothing until something new is put, which nobody does."""
-    async with opened("streamed") as made:
-        await made.lane.send("x")
-        await made.lane.flush()
-        written = len(made.wire.written)
-        made.lane.release()
-        await trio.sleep(10)
-        assert len(made.wire.written) == written
-
-
 # Reading.
 
 
