@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from sys import getsizeof
@@ -15,9 +16,11 @@ import trio_websocket
 from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
+from seawall.wire.deflate import negotiate
 from seawall.wire.head import canonical
 from seawall.wire.lane import (
     EARLY_SIZE,
@@ -981,6 +984,36 @@ async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump
         await made.lane.wait_left()
         await websocket.aclose()
         assert made.ends == [PeerClosed(4000, "bye")]
+
+
+async def test_compression(over: str, autojump_clock: MockClock) -> None:
+    """What was agreed on holds in both directions, from the first message on, for early data too; not for control."""
+    agreement = negotiate(["permessage-deflate"], Deflate(threshold=0))
+    assert agreement is not None
+    theirs, ours = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def deflated(message: str) -> bytes:
+        data = theirs.compress(message.encode()) + theirs.flush(zlib.Z_SYNC_FLUSH)
+        whole = bytearray(frame(TEXT, data[:-4]))
+        whole[0] |= 0x40
+        return bytes(whole)
+
+    async with bench(over) as made:
+        made.lane.agree(agreement)
+        made.feed(deflated("early" * 100))
+        await made.open()
+        await made.peer.say(deflated("again" * 100), text("plain"), frame(PING, b"!"))
+        assert await made.receive_all() == ["early" * 100, "again" * 100, "plain"]
+        assert made.controls == [masked(PING, b"!")]
+        await made.lane.send("and back" * 100)
+        made.lane.send_nowait("and back" * 100)
+        await made.lane.flush()
+        data = await made.peer.stream.receive_some()
+        for _ in range(2):
+            assert data[0] == 0xC1
+            payload, data = data[2 : 2 + data[1]], data[2 + data[1] :]
+            assert ours.decompress(payload + b"\x00\x00\xff\xff") == b"and back" * 100
+        assert not data
 
 
 async def test_a_ping_is_answered_before_what_came_after_it(over: str, autojump_clock: MockClock) -> None:

@@ -124,6 +124,37 @@ async def test_frames_stay_whole_whoever_is_cancelled(seed: int, autojump_clock:
     assert bench.out.gone == len(bench.link.written)
 
 
+async def test_only_what_is_sent_is_sealed(autojump_clock: MockClock) -> None:
+    """A message is compressed when it is sent and not before: what is not sent after all must leave no trace in it."""
+    bench, sealed = full(), list[bytes]()
+
+    def seal(data: bytes) -> bytes:
+        sealed.append(data)
+        return b"<%b>" % data
+
+    bench.out.seal = seal
+    with pytest.raises(trio.WouldBlock):
+        bench.out.put_message_nowait(b"would block")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await bench.out.put_message(b"cancelled at once")
+    with trio.move_on_after(1):
+        await bench.out.put_message(b"cancelled while it waits")
+    bench.out.put(b"control")
+    await wait_all_tasks_blocked()
+    bench.link.drain(bench.out, 100)
+    await bench.out.put_message(b"one")
+    bench.link.drain(bench.out, 100)
+    bench.out.put_message_nowait(b"two")
+    bench.out.finish()
+    with pytest.raises(trio.ClosedResourceError):
+        await bench.out.put_message(b"closed")
+    bench.link.drain(bench.out, 100)
+    assert sealed == [b"one", b"two"]
+    assert bench.link.written == b"0" * 10 + b"control<one><two>"
+    assert bench.out.messages == 2
+
+
 async def test_senders_take_turns(autojump_clock: MockClock) -> None:
     """Senders who wait for room get it in the order in which they came; a small one does not overtake a large one."""
     bench = full()
