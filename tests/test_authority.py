@@ -4,139 +4,257 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import trio
+from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall.handshake import Handshake
 from seawall.limits import Limits
 from seawall.wire.authority import Authority
 from seawall.wire.head import canonical
-from seawall.wire.lane import Lane
-from tests.memory import PING, PONG, Peer, Wire, close, frame, frames
+from seawall.wire.lane import PeerClosed, PeerVanished
+from tests.lanes import ASKED, Bench, bench
+from tests.memory import CLOSE, PING, PONG, TEXT, close, frame
 
-ASKED = Handshake(path="/", host="seawall.test", key="dGhlIHNhbXBsZSBub25jZQ==", headers=(), peer="memory")
+
+@pytest.fixture(params=["polled", "streamed"])
+def over(request: pytest.FixtureRequest) -> str:
+    """Both kinds of link."""
+    return cast("str", request.param)
 
 
 class Odd(Exception):
     """Something that no stream should raise."""
 
 
-class Bench:
-    """A lane with trio-websocket on it, and what its reader raised."""
+@define(eq=False)
+class Subject:
+    """A lane with trio-websocket on it, and what became of its reader."""
 
-    def __init__(self, wire: Wire) -> None:
-        """Make the lane."""
-        self.wire = wire
-        self.peer = Peer(wire.far)
-        self.lane = Lane(wire, early=b"", limits=Limits(outbound_buffer=1000), on_end=lambda end: None)
-        self.lane.present(canonical(ASKED, None))
-        self.authority = Authority(self.lane)
-        self.crashes: list[BaseException] = []
+    bench: Bench
+    authority: Authority
+    left: list[BaseException | None] = field(factory=list[BaseException | None])
+    """What the reader raised, if anything."""
 
-    async def read(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - `run` calls started()
-        """Run the reader."""
-        try:
-            await self.authority.run(task_status=task_status)
-        except ExceptionGroup as group:
-            self.crashes += group.exceptions
+    def on_left(self, crash: BaseException | None) -> None:
+        """Remember, and let nothing out but what belongs to a cancel scope."""
+        self.left.append(crash)
+        if isinstance(crash, trio.Cancelled):
+            raise crash
 
 
 @asynccontextmanager
-async def reading() -> AsyncGenerator[Bench]:
-    """A lane that is written and read, with an upgrade that nobody has accepted yet."""
-    bench = Bench(Wire())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.lane.run_writer)
-        await nursery.start(bench.read)
-        yield bench
-        nursery.cancel_scope.cancel()
+async def reading(over: str, *, extensions: str = "") -> AsyncGenerator[Subject]:
+    """A lane that is read, with an upgrade that nobody has accepted yet."""
+    async with bench(over, Limits(outbound_buffer=1000)) as made:
+        made.lane.present(canonical(ASKED, None))
+        subject = Subject(made, Authority(made.lane, extensions=extensions))
+        await subject.authority.start(made.nursery, on_left=subject.on_left)
+        yield subject
 
 
-async def test_the_whole_conversation(autojump_clock: MockClock) -> None:
+async def test_the_whole_conversation(over: str, autojump_clock: MockClock) -> None:
     """The upgrade, a ping, and our Close, which is answered: after that the reader has left by itself."""
-    async with reading() as bench:
-        await bench.authority.accept(None)
-        await bench.peer.head()
-        await bench.peer.say(frame(PING, b"!"))
-        assert await bench.peer.frame() == (PONG, b"!")
+    async with reading(over) as subject:
+        made = subject.bench
+        await subject.authority.accept(None)
+        assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in await made.peer.head()  # RFC 6455, section 1.3
+        await made.peer.say(frame(PING, b"!"))
+        assert await made.peer.frame() == (PONG, b"!")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(bench.authority.hang_up, 4000, "bye")
-            assert await bench.peer.closing() == (4000, "bye")
-            await bench.peer.say(close(4000))
-        assert bench.lane.reader_left.is_set()
-        assert not bench.crashes
+            nursery.start_soon(subject.authority.hang_up, 4000, "bye")
+            assert await made.peer.closing() == (4000, "bye")
+            await made.peer.say(close(4000))
+        await made.lane.wait_left()
+        await wait_all_tasks_blocked()
+        assert subject.left == [None]
+        assert await made.heard() == []
+        assert made.ends == [PeerClosed(4000, "")]
 
 
-async def test_an_upgrade_that_comes_too_late(autojump_clock: MockClock) -> None:
+async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -> None:
+    """The subprotocol and the extensions that were agreed on, and none where there are none."""
+    async with reading(over) as subject:
+        await subject.authority.accept(None)
+        head = await subject.bench.peer.head()
+        assert "Extensions" not in head
+        assert "Protocol:" not in head
+    async with bench(over) as made:
+        made.lane.present(canonical(evolve(ASKED, subprotocols=("chat",)), "chat"))
+        authority = Authority(made.lane, extensions="permessage-deflate")
+        await authority.start(made.nursery, on_left=lambda crash: None)
+        await authority.accept("chat")
+        head = (await made.peer.head()).lower()
+        assert "sec-websocket-protocol: chat" in head.splitlines()
+        assert "sec-websocket-extensions: permessage-deflate" in head.splitlines()
+
+
+async def test_the_peer_goes_while_an_upgrade_waits(over: str, autojump_clock: MockClock) -> None:
+    """The reader watches from the start: it leaves, says so, and cancels nothing."""
+    async with reading(over) as subject:
+        await subject.bench.peer.stream.aclose()
+        with trio.fail_after(1):
+            await subject.bench.lane.wait_left()
+        await wait_all_tasks_blocked()
+        assert subject.left == [None]
+        assert subject.bench.ends == [PeerVanished()]
+        assert not subject.bench.nursery.cancel_scope.cancel_called
+
+
+async def test_an_upgrade_that_comes_too_late(over: str, autojump_clock: MockClock) -> None:
     """A lane that has been given up cannot be upgraded."""
-    async with reading() as bench:
-        bench.lane.abort()
+    async with reading(over) as subject:
+        subject.bench.lane.abort()
         with pytest.raises(trio.BrokenResourceError):
-            await bench.authority.accept(None)
+            await subject.authority.accept(None)
         with pytest.raises(trio.BrokenResourceError):
-            await bench.authority.hang_up(1000, "")
+            await subject.authority.hang_up(1000, "")
+        assert not subject.bench.lane.opened
 
 
-async def test_an_upgrade_cannot_be_cancelled(autojump_clock: MockClock) -> None:
+async def test_an_upgrade_cannot_be_cancelled(over: str, autojump_clock: MockClock) -> None:
     """There is no half an upgrade: a cancelled one is done."""
-    async with reading() as bench:
+    async with reading(over) as subject:
         with trio.CancelScope() as scope:
             scope.cancel()
-            await bench.authority.accept(None)
-        assert bench.lane.opened
-        assert (await bench.peer.head()).startswith("HTTP/1.1 101 ")
+            await subject.authority.accept(None)
+        assert subject.bench.lane.opened
+        assert (await subject.bench.peer.head()).startswith("HTTP/1.1 101 ")
+
+
+#: How many tasks accept at the same time.
+SEVERAL = pytest.mark.parametrize(
+    "tasks",
+    [2, pytest.param(3, marks=pytest.mark.xfail(strict=True, reason="`or` on an Event, which Trio does not allow"))],
+)
+
+
+@SEVERAL
+async def test_several_want_the_upgrade(tasks: int, over: str, autojump_clock: MockClock) -> None:
+    """Tasks that accept at the same time get one upgrade, and each goes on when it is there."""
+    async with reading(over) as subject:
+        async with trio.open_nursery() as nursery:
+            for _ in range(tasks):
+                nursery.start_soon(subject.authority.accept, None)
+        assert subject.bench.lane.opened
+        assert (await subject.bench.peer.head()).startswith("HTTP/1.1 101 ")
+        assert await subject.bench.heard() == []
+
+
+@SEVERAL
+async def test_several_want_an_upgrade_that_fails(tasks: int, over: str, autojump_clock: MockClock) -> None:
+    """Each of them is told."""
+    async with reading(over) as subject:
+        subject.bench.lane.abort()
+        failed: list[str] = []
+
+        async def accept() -> None:
+            with pytest.raises(trio.BrokenResourceError):
+                await subject.authority.accept(None)
+            failed.append("once")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(tasks):
+                nursery.start_soon(accept)
+        assert failed == ["once"] * tasks
 
 
 @pytest.mark.parametrize("steps", range(6))
-async def test_a_close_while_the_upgrade_is_accepted(steps: int, autojump_clock: MockClock) -> None:
+async def test_a_close_while_the_upgrade_is_accepted(steps: int, over: str, autojump_clock: MockClock) -> None:
     """A Close that is due while the 101 is on its way follows it, and is the only one, whatever the peer answers."""
-    async with reading() as bench, trio.open_nursery() as nursery:
-        nursery.start_soon(bench.authority.accept, None)
+    async with reading(over) as subject, trio.open_nursery() as nursery:
+        made = subject.bench
+        nursery.start_soon(subject.authority.accept, None)
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
-        if bench.lane.opened:  # before that there is no Close: the session gives such a lane up
-            bench.lane.begin_closing()
-            nursery.start_soon(bench.authority.hang_up, 1001, "going away")
-            await bench.peer.head()
-            assert await bench.peer.closing() == (1001, "going away")
-            await bench.peer.say(close(1001))
+        if made.lane.opened:  # before that there is no Close: the session gives such a lane up
+            made.lane.begin_closing()
+            nursery.start_soon(subject.authority.hang_up, 1001, "going away")
+            await made.peer.head()
+            assert await made.peer.closing() == (1001, "going away")
+            await made.peer.say(close(1001))
             with trio.fail_after(1):
-                await bench.lane.reader_left.wait()
-            await bench.lane.flush()
-            assert len(frames(bench.wire.written.partition(b"\r\n\r\n")[2])) == 1
+                await made.lane.wait_left()
+            await made.lane.flush()
+            assert await made.heard() == []
+
+
+async def test_a_close_of_the_peers(over: str, autojump_clock: MockClock) -> None:
+    """trio-websocket answers it, and the reader leaves; a Close of ours does not follow any more."""
+    async with reading(over) as subject:
+        made = subject.bench
+        await subject.authority.accept(None)
+        await made.peer.head()
+        await made.peer.say(close(4000, "bye"))
+        with trio.fail_after(1):
+            await made.lane.wait_left()
+            await subject.authority.hang_up(1000, "")
+        assert [found.closing for found in await made.heard()] == [(4000, "bye")]
+        assert subject.left == [None]
 
 
 async def test_a_reader_that_crashes(autojump_clock: MockClock) -> None:
-    """What the reader raises comes out of `run`; the Close then goes out alone."""
-    async with reading() as bench:
-        await bench.authority.accept(None)
-        await bench.peer.head()
-        bench.wire.receive_error = Odd()
-        await bench.peer.say(b"!")
-        await bench.lane.reader_left.wait()
-        assert [type(crash) for crash in bench.crashes] == [Odd]
+    """What the reader raises is told, and cancels nothing; the Close then goes out alone."""
+    async with reading("streamed") as subject:
+        made = subject.bench
+        await subject.authority.accept(None)
+        await made.peer.head()
+        made.wire.receive_error = Odd()
+        await made.peer.say(b"!")
+        await made.lane.wait_left()
+        await wait_all_tasks_blocked()
+        assert [type(crash) for crash in subject.left] == [Odd]
+        assert not made.nursery.cancel_scope.cancel_called
         with trio.fail_after(1):
-            await bench.authority.hang_up(1011, "internal error")
-        assert await bench.peer.closing() == (1011, "internal error")
+            await subject.authority.hang_up(1011, "internal error")
+        assert await made.peer.closing() == (1011, "internal error")
 
 
 async def test_a_reader_that_crashes_before_our_close_is_out(autojump_clock: MockClock) -> None:
     """A Close that waits behind the reader for trio-websocket's lock is not lost when the reader crashes."""
-    async with reading() as bench:
-        await bench.authority.accept(None)
-        await bench.peer.head()
-        bench.wire.stall()
-        await bench.lane.send("x" * 2000)
-        await bench.peer.say(frame(PING))
+    async with reading("streamed") as subject:
+        made = subject.bench
+        await subject.authority.accept(None)
+        await made.peer.head()
+        await made.block()
+        await made.peer.say(frame(PING))
         await wait_all_tasks_blocked()  # the pong waits for room, and holds the lock
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(bench.authority.hang_up, 1000, "")
+            nursery.start_soon(subject.authority.hang_up, 1000, "")
             await wait_all_tasks_blocked()
-            bench.wire.receive_error = Odd()
-            await bench.peer.say(b"!")
-            bench.wire.flow()
-            assert await bench.peer.closing() == (1000, "")
-        assert [type(crash) for crash in bench.crashes] == [Odd]
-        assert [found.opcode for found in frames(bench.wire.written.partition(b"\r\n\r\n")[2])] == [1, PONG, 8]
+            made.wire.receive_error = Odd()
+            await made.peer.say(b"!")
+            made.wire.flow()
+            found = [await made.peer.frame() for _ in range(3)]
+        assert [type(crash) for crash in subject.left] == [Odd]
+        assert [one.opcode for one in found if one is not None] == [TEXT, PONG, CLOSE]
+        assert await made.heard() == []
+
+
+async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(autojump_clock: MockClock) -> None:
+    """There will be no answer then, and nobody waits for it."""
+    async with reading("streamed") as subject:
+        made = subject.bench
+        await subject.authority.accept(None)
+        await made.peer.head()
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(subject.authority.hang_up, 1000, "")
+                assert await made.peer.closing() == (1000, "")
+                made.wire.receive_error = Odd()
+                await made.peer.say(b"!")
+        assert await made.heard() == []
+
+
+async def test_cancelling_the_tasks_cancels_the_reader(over: str, autojump_clock: MockClock) -> None:
+    """What belongs to a cancel scope comes to `on_left` too, which lets it out again."""
+    async with bench(over) as made:
+        made.lane.present(canonical(ASKED, None))
+        subject = Subject(made, Authority(made.lane))
+        async with trio.open_nursery() as tasks:
+            await subject.authority.start(tasks, on_left=subject.on_left)
+            tasks.cancel_scope.cancel()
+        assert [type(crash) for crash in subject.left] == [trio.Cancelled]
+        assert tasks.cancel_scope.cancelled_caught

@@ -14,6 +14,7 @@ from seawall.errors import (
     Draining,
     Forbidden,
     IdleTimeout,
+    KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
     LimitReached,
@@ -106,6 +107,7 @@ def test_a_refusal_has_a_text_and_a_time(kind: type[Refused], text: str) -> None
         (IdleTimeout, "idle too long"),
         (LifetimeReached, "lifetime reached"),
         (SlowConsumer, "slow consumer"),
+        (KeepaliveLost, "keepalive lost"),
     ],
 )
 def test_a_limit_has_its_text(kind: type[LimitReached], text: str) -> None:
@@ -126,6 +128,7 @@ def test_what_the_others_carry() -> None:
     [
         Forbidden("x", retry_after=2.5),
         IdleTimeout(),
+        KeepaliveLost(),
         LeaseExpired(),
         ProtocolViolation(1002, "x"),
         Disconnected("c7"),

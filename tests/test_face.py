@@ -60,6 +60,7 @@ PROMISED = [
 #: What goes with it: what callables of the policy take, overrides, waivers, further errors.
 COMPANIONS = [
     "Context",
+    "Deflate",
     "ErrorReport",
     "Phase",
     "LimitOverrides",
@@ -69,6 +70,7 @@ COMPANIONS = [
     "AuthTimeout",
     "Draining",
     "IdleTimeout",
+    "KeepaliveLost",
     "LeaseExpired",
     "LifetimeReached",
     "LimitReached",

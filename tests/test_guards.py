@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import re
@@ -147,6 +148,33 @@ async def test_the_second_guard_is_not_asked_when_the_first_refuses() -> None:
     assert await status(Door("a", log, Forbidden()) >> Look("b", log)) == 403
     assert await status(Look("c", log, Forbidden()) >> Door("d", log)) == 403
     assert log == ["a", "c sees Anonymous()"]
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [
+        (public, False),
+        (bearer(verifier), False),
+        (bearer(verifier, cookie="session"), False),
+        (first_message(verifier), False),
+        (bearer(verifier) | public, False),
+        (bearer(verifier) >> has_scope("chat"), False),
+        (bearer(verifier) >> (has_scope("chat") >> has_scope("admin")) | first_message(verifier), False),
+        (bearer(verifier) >> load_user, True),
+        (Door("ours to call, not ours to know", []), True),
+        (bearer(verifier) | Door("second", []), True),
+        (Door("first", []) | public, True),
+        (Look("before", []) >> public, True),
+        (public >> Look("after", []), True),
+        (bearer(verifier) >> (has_scope("chat") >> Look("within", [])), True),
+        (bearer(verifier) >> (Look("within", []) >> has_scope("chat")), True),
+        (public >> check(Look("a function", []).inspect), True),
+    ],
+    ids=itertools.count(),
+)
+def test_who_needs_a_task(chain: Guard[Anonymous, object], expected: bool) -> None:
+    """Guards of our own need none, and whatever the application wrote does, wherever in a chain it stands."""
+    assert chain.needs_task() is expected
 
 
 async def test_either() -> None:

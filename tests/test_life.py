@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import time
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -18,6 +20,7 @@ from seawall.errors import (
     ConfigurationError,
     Forbidden,
     IdleTimeout,
+    KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
     ProtocolViolation,
@@ -29,6 +32,31 @@ from seawall.life import Cause, Life, Outcome, Provided, Sweeper, Values, cause_
 from seawall.limits import Limits
 
 DONE = Outcome(Cause.RETURNED, 1000)
+
+
+@define(eq=False)
+class Vital:
+    """A wire that says when it wants to be looked at, and what is wrong with it then."""
+
+    next: float = math.inf
+    wrong: SeawallError | None = None
+    message_at: float = -math.inf
+    begun: int = 0
+    checked: list[float] = field(factory=list[float])
+
+    def begin(self) -> None:
+        """Count."""
+        self.begun += 1
+
+    def due(self) -> float:
+        """As it was told."""
+        return self.next
+
+    def check(self, now: float) -> SeawallError | None:
+        """Remember, and say what it was told to."""
+        self.checked.append(now)
+        self.next = math.inf
+        return self.wrong
 
 
 @define(eq=False)
@@ -98,23 +126,65 @@ async def test_one_moment_for_many(autojump_clock: MockClock) -> None:
         assert all(subject.due == [(10, LifetimeReached)] for subject in subjects)
 
 
-async def test_rearming_earlier_and_later(autojump_clock: MockClock) -> None:
-    """Only the last moment that was armed counts, be it earlier or later than the one before."""
+async def test_rearming_earlier(autojump_clock: MockClock) -> None:
+    """A life that is due earlier than it was before is looked at then, though the sweeper sleeps, and only then."""
     async with sweeping() as sweeper:
-        early, late = Subject(sweeper), Subject(sweeper)
-        sweeper.arm(early.life, 100)
-        sweeper.arm(late.life, 50)
-        await trio.sleep(1)  # the sweeper sleeps until 50
-        early.life.lease(time.time() + 1000, None)
-        sweeper.arm(early.life, 10)
-        sweeper.arm(late.life, 75)
-        early.life.lease(time.time() + 9, None)
-        await trio.sleep(20)
-        assert [error for _, error in early.due] == [LeaseExpired]
-        assert early.due[0][0] == pytest.approx(10, abs=0.1)
-        assert not late.due
-        sweeper.arm(late.life, 75)  # the same again is nothing new
+        subject = Subject(sweeper)
+        subject.life.lease(time.time() + 100, None)
+        await trio.sleep(1)
+        for seconds in (50, 20, 10):
+            subject.life.lease(time.time() + seconds - 1, None)
         assert len(sweeper) == 1
+        await trio.sleep(200)
+        assert [error for _, error in subject.due] == [LeaseExpired]
+        assert subject.due[0][0] == pytest.approx(10, abs=0.1)
+        assert len(sweeper) == 0
+
+
+async def test_rearming_later(autojump_clock: MockClock) -> None:
+    """A life whose deadline moves away is looked at when it would have been due, and then at the new one."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper, Limits(idle_timeout=10))
+        subject.life.open()
+        vitals = Vital()
+        subject.life.watch(vitals)
+        for _ in range(500):
+            await trio.sleep(0.1)
+            subject.life.touch()
+            subject.life.rearm()
+            assert len(sweeper._heap) == 1  # pyright: ignore[reportPrivateUsage] # a leak would be here
+        assert len(vitals.checked) == 5
+        await trio.sleep(20)
+        assert subject.ran_out == [(60, IdleTimeout)]
+
+
+async def test_rearming_for_never(autojump_clock: MockClock) -> None:
+    """An alarm that there is no need for any more is let come, and is the last one."""
+    async with sweeping() as sweeper:
+        subject = Subject(sweeper)
+        sweeper.arm(subject.life, 10)
+        sweeper.arm(subject.life, math.inf)
+        await trio.sleep(5)
+        assert len(sweeper) == 1
+        await trio.sleep(6)
+        assert len(sweeper) == 0
+        assert not subject.due
+        assert subject.life.alarm is None
+
+
+async def test_an_alarm_keeps_nothing_alive(autojump_clock: MockClock) -> None:
+    """A life that is over is gone at once, though its alarm lies there until it is due."""
+    async with sweeping() as sweeper:
+        others = [Subject(sweeper, Limits(lifetime=100)) for _ in range(4)]
+        passing = Subject(sweeper, Limits(lifetime=1000))
+        for subject in (*others, passing):
+            subject.life.open()
+        passing.life.end(DONE)
+        gone = weakref.ref(passing.life)
+        assert len(sweeper._heap) == 5  # pyright: ignore[reportPrivateUsage] # it is still there
+        del passing, subject
+        gc.collect()
+        assert gone() is None
 
 
 async def test_disarmed(autojump_clock: MockClock) -> None:
@@ -257,9 +327,9 @@ async def test_renewing_for_good(autojump_clock: MockClock) -> None:
 
         subject.life.lease(time.time() + 10, renew)
         await subject.life.renew("eternal")
-        assert len(sweeper) == 0
         await trio.sleep(20)
         assert not subject.due
+        assert len(sweeper) == 0
 
 
 async def test_renewing_to_an_earlier_end(autojump_clock: MockClock) -> None:
@@ -321,6 +391,109 @@ async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:
     """A moment in Unix time is as far away on Trio's clock."""
     assert until(time.time() + 100) == pytest.approx(trio.current_time() + 100, abs=0.1)
     assert until(time.time() - 100) == pytest.approx(trio.current_time() - 100, abs=0.1)
+
+
+# What is to be over soon, and the wire.
+
+
+async def test_what_has_to_be_over_in_time(autojump_clock: MockClock) -> None:
+    """What takes longer than it may is told of once, at the moment."""
+    async with sweeping() as sweeper:
+        subject, late = Subject(sweeper), list[float]()
+        subject.life.within(10, lambda: late.append(trio.current_time()))
+        await trio.sleep(9.9)
+        assert not late
+        await trio.sleep(100)
+        assert late == [10]
+
+
+async def test_one_thing_after_the_other(autojump_clock: MockClock) -> None:
+    """Only the last one counts: more time and less, each from its own beginning."""
+    async with sweeping() as sweeper:
+        subject, late = Subject(sweeper), list[str]()
+        subject.life.within(10, lambda: late.append("handshake"))
+        await trio.sleep(9)
+        subject.life.within(20, lambda: late.append("guards"))
+        await trio.sleep(19)
+        assert not late
+        subject.life.within(0.5, lambda: late.append("hurry"))
+        await trio.sleep(0.6)
+        assert late == ["hurry"]
+
+
+async def test_what_was_over_in_time(autojump_clock: MockClock) -> None:
+    """After the upgrade, or the end, nothing is late any more."""
+    async with sweeping() as sweeper:
+        opened, ended, late = Subject(sweeper), Subject(sweeper), list[str]()
+        for subject in (opened, ended):
+            subject.life.within(10, lambda: late.append("late"))
+        opened.life.open()
+        ended.life.end(DONE)
+        ended.life.within(1, lambda: late.append("late"))
+        await trio.sleep(20)
+        assert not late
+        assert len(sweeper) == 0
+
+
+async def test_late_comes_before_anything_else(autojump_clock: MockClock) -> None:
+    """Of several deadlines at the same moment that of the handshake is told."""
+    async with sweeping() as sweeper:
+        subject, late = Subject(sweeper), list[str]()
+        subject.life.lease(time.time() + 5, None)
+
+        def on_late() -> None:
+            late.append("late")
+            subject.life.end(DONE)
+
+        subject.life.within(5, on_late)
+        subject.life.check(trio.current_time() + 10)
+        assert late == ["late"]
+        assert not subject.due
+
+
+async def test_the_wire_is_minded(autojump_clock: MockClock) -> None:
+    """It is looked at when it wants to be, and what is wrong with it is reported; as long as nothing is, it goes on."""
+    async with sweeping() as sweeper:
+        subject, vital = Subject(sweeper, Limits(lifetime=1000)), Vital()
+        subject.life.watch(vital)
+        assert not vital.begun
+        subject.life.open()
+        assert vital.begun == 1
+        for moment in (10, 11, 50):
+            vital.next = moment
+            subject.life.rearm()
+            await trio.sleep(moment + 1 - trio.current_time())
+        assert vital.checked == [10, 11, 50]
+        assert not subject.due
+        vital.next, vital.wrong = 60, KeepaliveLost()
+        subject.life.rearm()
+        await trio.sleep(100)
+        assert subject.due == [(60, KeepaliveLost)]
+
+
+async def test_the_wire_comes_last(autojump_clock: MockClock) -> None:
+    """What ends the connection anyway needs no look at its wire."""
+    async with sweeping() as sweeper:
+        subject, vital = Subject(sweeper, Limits(lifetime=10)), Vital(10, SlowConsumer())
+        subject.life.watch(vital)
+        subject.life.open()
+        await trio.sleep(20)
+        assert subject.due == [(10, LifetimeReached)]
+        assert not vital.checked
+
+
+async def test_messages_that_the_wire_has_seen(autojump_clock: MockClock) -> None:
+    """A message that came but was not taken puts the idle limit off as well."""
+    async with sweeping() as sweeper:
+        subject, vital = Subject(sweeper, Limits(idle_timeout=10)), Vital()
+        subject.life.watch(vital)
+        vital.message_at = 40.0  # before the upgrade nothing counts
+        await trio.sleep(50)
+        assert not subject.due
+        subject.life.open()
+        vital.message_at = 57.0
+        await trio.sleep(50)
+        assert subject.due == [(67, IdleTimeout)]
 
 
 # The end.
@@ -402,6 +575,7 @@ async def test_no_more_grace(autojump_clock: MockClock) -> None:
         (IdleTimeout(), Cause.IDLE),
         (LifetimeReached(), Cause.LIFETIME),
         (SlowConsumer(), Cause.SLOW_CONSUMER),
+        (KeepaliveLost(), Cause.KEEPALIVE),
         (ProtocolViolation(1002, "x"), Cause.VIOLATION),
         (Forbidden(), Cause.REFUSED),
         (AuthTimeout(), Cause.REFUSED),
@@ -412,6 +586,35 @@ async def test_no_more_grace(autojump_clock: MockClock) -> None:
 def test_causes(failure: Exception, cause: Cause) -> None:
     """Each failure stands for one cause."""
     assert cause_of(failure) is cause
+
+
+async def test_waiting_for_the_socket_to_be_closed(autojump_clock: MockClock) -> None:
+    """Whoever waits is told, and who comes later need not wait."""
+    subject, told = Subject(Sweeper()), list[float]()
+
+    async def wait() -> None:
+        await subject.life.wait_closed()
+        told.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await trio.sleep(1)
+        assert not subject.life.is_closed
+        subject.life.close()
+        assert subject.life.is_closed
+    await wait()
+    subject.life.close()
+    await wait()
+    assert told == [1, 1, 1, 1]
+
+
+async def test_a_socket_that_was_closed_before_anybody_waited(autojump_clock: MockClock) -> None:
+    """The same."""
+    subject = Subject(Sweeper())
+    subject.life.close()
+    with trio.fail_after(1):
+        await subject.life.wait_closed()
 
 
 # Lifespan values.

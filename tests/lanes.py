@@ -1,0 +1,239 @@
+"""Lanes for the tests: driven by hand, or over each kind of link, which must all behave the same."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import socket
+import termios
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from typing import Final, final
+
+import trio
+from attrs import define, field
+from trio.testing import wait_all_tasks_blocked
+
+from seawall.handshake import Handshake
+from seawall.limits import Limits
+from seawall.wire.budget import Budget
+from seawall.wire.lane import Lane, WireEnd
+from seawall.wire.link import Link
+from seawall.wire.outbound import Outbound
+from seawall.wire.poller import PolledLink, Poller, Watch
+from seawall.wire.streamed import StreamLink
+from tests.memory import Frame, Peer, Wire
+
+#: The kinds of link: a plain socket, any stream, and a stream with a socket under it that can be watched, as TLS has.
+LINKS: Final = ["polled", "streamed", "watched"]
+
+ANSWER: Final = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+ASKED: Final = Handshake(path="/", host="seawall.test", key="dGhlIHNhbXBsZSBub25jZQ==", headers=(), peer="memory")
+
+
+def masked(opcode: int, payload: bytes = b"") -> bytes:
+    """A control frame as the lane hands it on: with a mask of zeros."""
+    return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+@final
+@define(eq=False)
+class Hand:
+    """A link that does nothing by itself."""
+
+    room: float = math.inf
+    """Bytes that it takes at once."""
+    broken: bool = False
+    on_write: Callable[[bytes], None] = field(default=lambda data: None)
+    """Called with what is taken at once."""
+    written: bytearray = field(factory=bytearray)
+    updates: int = 0
+    interrupts: int = 0
+    lingers: int = 0
+    closed: int = 0
+
+    def write(self, data: bytes, /) -> int:
+        """Take what there is room for."""
+        if self.broken:
+            raise trio.BrokenResourceError
+        count = int(min(self.room, len(data)))
+        self.room -= count
+        self.written += data[:count]
+        self.on_write(data[:count])
+        return count
+
+    def drain(self, out: Outbound, count: int) -> None:
+        """Take some of what waits."""
+        taken = bytes(out.pending[:count])
+        self.written += taken
+        out.taken(len(taken))
+
+    def update(self) -> None:
+        """Count."""
+        self.updates += 1
+
+    async def advance(self) -> None:
+        """Nothing ever comes by itself."""
+        await trio.sleep_forever()
+
+    def interrupt(self) -> None:
+        """Count."""
+        self.interrupts += 1
+
+    async def linger(self) -> None:
+        """Count."""
+        self.lingers += 1
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+@final
+@define(eq=False)
+class Bench:
+    """A lane between a peer and a test that plays the part of trio-websocket."""
+
+    nursery: trio.Nursery
+    poller: Poller
+    over: str
+    limits: Limits
+    budget: Budget = field(factory=Budget)
+    ends: list[WireEnd] = field(factory=list[WireEnd])
+    controls: list[bytes] = field(factory=list[bytes])
+    """What `read` got."""
+    wire: Wire = field(factory=Wire)
+    """The near end, if it is a memory stream."""
+    near: trio.SocketStream = field(init=False)
+    """The near end, if it is a socket."""
+    stream: trio.abc.Stream = field(init=False)
+    """The near end."""
+    link: Link = field(init=False)
+    peer: Peer = field(init=False)
+    lane: Lane = field(init=False)
+    left: bool = field(init=False, default=False)
+    """Whether `read` has got to the end."""
+    on_end: Callable[[WireEnd], None] = field(init=False)
+    """Told what ends the conversation; a test may put another one here."""
+
+    def __attrs_post_init__(self) -> None:
+        """Make the lane."""
+        self.on_end = self.ends.append
+        if self.over == "streamed":
+            self.stream, self.peer = self.wire, Peer(self.wire.far)
+        else:
+            near, far = trio.socket.socketpair()
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least, so that a peer is soon behind
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            self.stream, self.peer = trio.SocketStream(near), Peer(trio.SocketStream(far))
+            self.near = self.stream
+        self.lane = Lane(self._connect, self.limits, self.budget, on_end=lambda end: self.on_end(end))
+
+    def _connect(self, lane: Lane) -> Link:
+        if self.over == "polled":
+            self.link = PolledLink(self.poller, self.near, lane)
+        else:
+            watch = partial(Watch, self.poller, self.near.socket.fileno()) if self.over == "watched" else None
+            self.link = link = StreamLink(self.stream, lane, watch)
+            self.nursery.start_soon(link.run)
+        return self.link
+
+    async def open(self) -> None:
+        """Accept the upgrade, and read."""
+        await self.lane.send_all(ANSWER)
+        assert await self.peer.head()
+        self.nursery.start_soon(self.read)
+
+    async def read(self) -> None:
+        """Read as trio-websocket does, until end-of-file."""
+        while control := await self.lane.receive_some(4096):
+            self.controls.append(control)
+        self.left = True
+
+    def feed(self, data: bytes) -> None:
+        """Let the lane have what came with the request."""
+        self.lane.feed(data, trio.current_time())
+
+    async def receive_all(self) -> list[str | bytes]:
+        """The messages that are there."""
+        await wait_all_tasks_blocked()
+        found: list[str | bytes] = []
+        with trio.move_on_after(0.001):
+            try:
+                while True:
+                    found.append(await self.lane.receive())
+            except trio.EndOfChannel:
+                pass
+        return found
+
+    async def heard(self) -> list[Frame]:
+        """The frames that have come to the peer."""
+        found: list[Frame] = []
+        with trio.move_on_after(0.001):
+            while (frame := await self.peer.frame()) is not None:
+                found.append(frame)
+        return found
+
+    async def block(self) -> None:
+        """Let the lane write until its peer, who does not read, is behind."""
+        self.wire.stall()
+        await self.lane.send("x" * 20_000)
+        assert self.lane.out.pending
+        await wait_all_tasks_blocked()
+
+    def taken(self, said: int) -> int:
+        """How many of the bytes that the peer has said have been read."""
+        if self.over == "streamed":
+            return self.wire.taken
+        unread = fcntl.ioctl(self.near.socket.fileno(), termios.FIONREAD, bytes(4))
+        return said - int.from_bytes(unread, "little")
+
+    async def finish(self) -> None:
+        """Let the peer say that nothing more will come."""
+        assert isinstance(self.peer.stream, trio.abc.HalfCloseableStream)
+        await self.peer.stream.send_eof()
+
+    def put_away(self) -> None:
+        """Give everything up."""
+        try:
+            self.lane.abort()
+        finally:
+            for stream in (self.stream, self.peer.stream):
+                if isinstance(stream, trio.SocketStream):
+                    stream.socket.close()
+
+
+@asynccontextmanager
+async def benches() -> AsyncGenerator[Callable[[str, Limits], Bench]]:
+    """Makes lanes that share a poller."""
+    async with trio.open_nursery() as nursery:
+        poller = Poller()
+        await nursery.start(poller.run)
+        with ExitStack() as made:
+
+            def make(over: str, limits: Limits) -> Bench:
+                one = Bench(nursery, poller, over, limits)
+                made.callback(one.put_away)
+                return one
+
+            try:
+                yield make
+            finally:
+                nursery.cancel_scope.cancel()
+        assert len(poller) == 0
+
+
+@asynccontextmanager
+async def bench(over: str, limits: Limits | None = None) -> AsyncGenerator[Bench]:
+    """A lane that nothing has happened to yet."""
+    async with benches() as make:
+        yield make(over, limits or Limits())
+
+
+@asynccontextmanager
+async def opened(over: str, limits: Limits | None = None) -> AsyncGenerator[Bench]:
+    """A lane that is open and read."""
+    async with bench(over, limits) as made:
+        await made.open()
+        yield made

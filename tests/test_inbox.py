@@ -1,0 +1,390 @@
+"""`Inbox` and the `Bell` in it: two marks, one receiver, and no message lost."""
+
+from __future__ import annotations
+
+import random
+from sys import getsizeof
+
+import pytest
+import trio
+from attrs import define, field
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall.limits import Limits
+from seawall.wire.bell import Bell
+from seawall.wire.budget import OPERATIONS, Budget
+from seawall.wire.inbox import Inbox
+
+# The bell.
+
+
+async def test_a_ring_wakes_who_waits() -> None:
+    """Each ring ends one wait, and the bell can be used again and again."""
+    bell = Bell()
+    woken = 0
+
+    async def wait() -> None:
+        nonlocal woken
+        for _ in range(3):
+            await bell.wait()
+            woken += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        for expected in (1, 2, 3):
+            await wait_all_tasks_blocked()
+            bell.ring()
+            bell.ring()  # nobody waits by now
+            await wait_all_tasks_blocked()
+            assert woken == expected
+
+
+async def test_a_ring_that_nobody_waits_for_is_lost(autojump_clock: MockClock) -> None:
+    """Who comes too late waits for the next one."""
+    bell = Bell()
+    bell.ring()
+    with trio.move_on_after(1) as patience:
+        await bell.wait()
+    assert patience.cancelled_caught
+
+
+async def test_a_wait_that_is_cancelled(autojump_clock: MockClock) -> None:
+    """It leaves nothing behind: a later ring wakes nobody, or who waits by then."""
+    bell = Bell()
+    with trio.move_on_after(1):
+        await bell.wait()
+    bell.ring()
+    await trio.sleep(1)
+
+    async def wait() -> None:
+        await bell.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        bell.ring()
+
+
+async def test_a_wait_that_is_cancelled_when_it_begins(autojump_clock: MockClock) -> None:
+    """Cancelled before it could wait, it is a checkpoint like any other."""
+    bell = Bell()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await bell.wait()
+    assert scope.cancelled_caught
+    bell.ring()
+
+
+# The marks.
+
+
+@define(eq=False)
+class Bench:
+    """An inbox, and how often it had room again."""
+
+    limits: Limits = field(factory=Limits)
+    budget: Budget = field(factory=Budget)
+    rooms: int = 0
+    inbox: Inbox = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make it."""
+        self.inbox = Inbox(self.limits, self.budget, on_room=self.on_room)
+
+    def on_room(self) -> None:
+        """Count."""
+        assert not self.inbox.crowded
+        self.rooms += 1
+
+    def put(self, *messages: str | bytes) -> None:
+        """Queue messages, and say so."""
+        for message in messages:
+            self.inbox.put(message)
+        self.inbox.announce()
+
+    def spend(self) -> None:
+        """Let the next operation let others run: with its message still in the queue."""
+        assert not any(self.budget.is_spent(0) for _ in range(OPERATIONS - 1))
+
+    async def take(self, count: int) -> list[str | bytes]:
+        """Receive so many."""
+        return [await self.inbox.receive() for _ in range(count)]
+
+
+async def test_the_soft_mark_counts_messages() -> None:
+    """It is reached with the last of ``inbound_queue`` messages, and holds until half of them have gone."""
+    bench = Bench(Limits(inbound_queue=6))
+    bench.put("", "a", "b", "c", b"")
+    assert not bench.inbox.crowded
+    bench.put("d")
+    assert bench.inbox.crowded
+    assert not bench.inbox.full
+    await bench.take(2)
+    assert bench.inbox.crowded
+    bench.put("e")
+    await bench.take(1)
+    assert bench.inbox.crowded
+    assert not bench.rooms
+    await bench.take(1)
+    assert not bench.inbox.crowded
+    assert bench.rooms == 1
+    await bench.take(3)
+    assert bench.rooms == 1
+
+
+async def test_the_hard_mark_counts_memory() -> None:
+    """It is reached with ``inbound_buffer`` bytes as Python holds them, and with it the soft one."""
+    size = getsizeof(b"x" * 100)
+    bench = Bench(Limits(max_message_size=100, inbound_buffer=4 * size))
+    bench.put(*[b"x" * 100] * 3, b"x" * 99)
+    assert not bench.inbox.full
+    assert not bench.inbox.crowded
+    await bench.take(4)
+    bench.put(*[b"x" * 100] * 4)
+    assert bench.inbox.full
+    assert bench.inbox.crowded
+    await bench.take(1)
+    assert not bench.inbox.full
+    assert bench.inbox.crowded
+    assert not bench.rooms
+    await bench.take(1)
+    assert not bench.inbox.crowded
+    assert bench.rooms == 1
+
+
+@pytest.mark.parametrize("message", ["", b"", "x" * 50, "\N{DIGIT ONE}\N{PILE OF POO}" * 25], ids=["", "b", "x", "emoji"])
+def test_what_a_message_costs(message: str | bytes) -> None:
+    """An empty message is not free, and an emoji makes each character of its text four bytes."""
+    bench = Bench(Limits(max_message_size=100, inbound_buffer=10_000, inbound_queue=10_000))
+    count = 0
+    while not bench.inbox.full:
+        bench.put(message)
+        count += 1
+    assert count == -(-10_000 // getsizeof(message))
+
+
+async def test_room_takes_half_of_both_marks() -> None:
+    """Few large messages and many small ones each keep the inbox crowded, whichever mark was reached first."""
+    size = getsizeof(b"x" * 1000)
+    bench = Bench(Limits(max_message_size=1000, inbound_buffer=4 * size, inbound_queue=8))
+    bench.put(*[b""] * 5, *[b"x" * 1000] * 3)
+    assert bench.inbox.crowded
+    await bench.take(5)
+    assert bench.inbox.crowded  # only three of eight messages, but three quarters of the memory
+    await bench.take(1)
+    assert bench.rooms == 1
+    await bench.take(2)
+    bench.put(*[b"x" * 1000] * 4, *[b""] * 4)
+    assert bench.inbox.crowded
+    await bench.take(3)
+    assert bench.inbox.crowded  # a quarter of the memory, but five of eight messages
+    await bench.take(1)
+    assert bench.rooms == 2
+
+
+async def test_a_mark_of_one() -> None:
+    """With an ``inbound_queue`` of one each message is a crowd, until it is taken."""
+    bench = Bench(Limits(inbound_queue=1))
+    for rooms in (1, 2, 3):
+        bench.put("x")
+        assert bench.inbox.crowded
+        await bench.take(1)
+        assert bench.rooms == rooms
+
+
+def test_throwing_away() -> None:
+    """`clear` makes room, says so if there was none, and gives the memory back."""
+    bench = Bench(Limits(max_message_size=100, inbound_buffer=1000, inbound_queue=10))
+    bench.put("x")
+    bench.inbox.clear()
+    assert not bench.rooms
+    bench.put(*["x"] * 10)
+    bench.inbox.clear()
+    assert bench.rooms == 1
+    bench.put(*["x"] * 9)
+    assert not bench.inbox.crowded
+    bench.inbox.clear()
+    bench.put(b"x" * 900)
+    assert not bench.inbox.full
+
+
+# Receiving.
+
+
+async def test_one_task_receives(autojump_clock: MockClock) -> None:
+    """A second receiver is told so, and the first one is none the worse for it."""
+    bench = Bench()
+    received: list[str | bytes] = []
+
+    async def receive() -> None:
+        received.append(await bench.inbox.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError, match="another task is already receiving"):
+            await bench.inbox.receive()
+        bench.put("one")
+    assert received == ["one"]
+
+
+@pytest.mark.parametrize("there", [[], ["one"], ["one", "two"]], ids=len)
+async def test_two_receivers_at_the_same_moment(there: list[str], autojump_clock: MockClock) -> None:
+    """Of two that start in the same instant one is told so, messages or not; neither is forgotten."""
+    bench = Bench()
+    bench.spend()
+    bench.put(*there)
+    results: list[object] = []
+
+    async def receive() -> None:
+        try:
+            results.append(await bench.inbox.receive())
+        except trio.BusyResourceError:
+            results.append("busy")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        bench.put("three")
+    assert results == ["busy", [*there, "three"][0]]
+
+
+async def test_messages_are_announced(autojump_clock: MockClock) -> None:
+    """Who waits is woken when it is time, not when a message is queued; who comes later finds it anyway."""
+    bench, received = Bench(), list[str | bytes]()
+
+    async def receive() -> None:
+        received.append(await bench.inbox.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        bench.inbox.announce()  # of nothing
+        bench.inbox.put("one")
+        bench.inbox.put("two")
+        await wait_all_tasks_blocked()
+        assert not received
+        bench.inbox.announce()
+    assert received == ["one"]
+    assert await bench.inbox.receive() == "two"
+
+
+async def test_the_right_to_receive_is_given_back(autojump_clock: MockClock) -> None:
+    """A receiver that was cancelled, at its first checkpoint or later, does not keep the next one out."""
+    bench = Bench()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await bench.inbox.receive()
+    with trio.move_on_after(1):
+        await bench.inbox.receive()
+    bench.put("one")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await bench.inbox.receive()
+    assert await bench.inbox.receive() == "one"
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_cancelled_receive_loses_no_message(seed: int, autojump_clock: MockClock) -> None:
+    """Messages are received once each and in order, however often receiving is cancelled, waiting or not."""
+    chance = random.Random(seed)
+    bench = Bench()
+
+    async def put() -> None:
+        for number in range(200):
+            bench.put(str(number))
+            if chance.random() < 0.5:
+                await trio.sleep(chance.choice([0, 0.1, 0.2]))
+
+    received: list[str | bytes] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put)
+        while len(received) < 200:
+            with trio.CancelScope() as scope:
+                scope.deadline = trio.current_time() + chance.choice([0, 0.05, 0.1, 0.1])
+                while True:
+                    received.append(await bench.inbox.receive())
+    assert received == [str(number) for number in range(200)]
+
+
+async def test_a_ring_and_a_cancellation_at_the_same_moment() -> None:
+    """A receiver that is woken and cancelled in the same instant either has the message or has left it there."""
+    bench = Bench()
+    received: list[str | bytes] = []
+
+    async def receive() -> None:
+        received.append(await bench.inbox.receive())
+
+    for first in ("put", "cancel"):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            if first == "put":
+                bench.put(first)
+                nursery.cancel_scope.cancel()
+            else:
+                nursery.cancel_scope.cancel()
+                bench.put(first)
+    assert [*received, await bench.inbox.receive()] == ["put", "cancel"]
+
+
+async def test_messages_that_are_thrown_away_under_the_receiver(autojump_clock: MockClock) -> None:
+    """A receiver that lets others run while a message is there waits on when they have thrown it away."""
+    bench = Bench()
+    bench.spend()
+    bench.put("old")
+    received: list[str | bytes] = []
+
+    async def receive() -> None:
+        received.append(await bench.inbox.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.lowlevel.checkpoint()  # by now it stands between looking and taking
+        bench.inbox.clear()
+        await wait_all_tasks_blocked()
+        assert not received
+        bench.put("new")
+    assert received == ["new"]
+
+
+async def test_no_more() -> None:
+    """After `end` what is queued is received, and then there is no more: each call says so, and can be cancelled."""
+    bench = Bench()
+    bench.put("one", b"two")
+    bench.inbox.end()
+    assert await bench.take(2) == ["one", b"two"]
+    for _ in range(2 * OPERATIONS):
+        with pytest.raises(trio.EndOfChannel):
+            await bench.inbox.receive()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await bench.inbox.receive()
+        assert scope.cancelled_caught
+
+
+async def test_no_more_for_who_waits(autojump_clock: MockClock) -> None:
+    """Who waits is told at once."""
+    bench = Bench()
+
+    async def receive() -> None:
+        with pytest.raises(trio.EndOfChannel):
+            await bench.inbox.receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        bench.inbox.end()
+
+
+async def test_receiving_what_is_there_is_a_checkpoint() -> None:
+    """It can be cancelled, with the message still there; and every sixteenth lets others run."""
+    bench = Bench()
+    bench.put(*["x"] * 100)
+    for _ in range(3 * OPERATIONS):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await bench.inbox.receive()
+        assert scope.cancelled_caught
+    assert len(await bench.take(100)) == 100

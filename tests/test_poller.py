@@ -1,0 +1,574 @@
+"""`Poller` and `PolledLink` on real sockets: direct writes, ends that nobody reads, fairness, and descriptors."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import final
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall.limits import Limits
+from seawall.wire.budget import Budget
+from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.link import PACE, Demand
+from seawall.wire.poller import MAX_EVENTS, PolledLink, Poller, Watch, open_poller
+from tests.lanes import ANSWER, Bench, bench, benches, masked, opened
+from tests.memory import CLOSE, PING, TEXT, Peer, close, frame, frames, text
+
+HARD = Limits(max_message_size=1000, inbound_buffer=1000)
+SOFT = Limits(inbound_queue=2)
+
+
+@final
+class Steps(trio.abc.Instrument):
+    """Counts the steps of the poller's task: one that spins takes one whenever anybody does."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count."""
+        self.count += task.name.endswith("Poller.run")
+
+
+async def rests() -> bool:
+    """Whether the poller does nothing while nothing happens, though it is given every chance."""
+    steps = Steps()
+    for _ in range(5):  # what has just happened may be worked off
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.add_instrument(steps)
+    for _ in range(100):
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(steps)
+    return steps.count == 0
+
+
+@asynccontextmanager
+async def polling() -> AsyncGenerator[Poller]:
+    """A poller that runs."""
+    async with trio.open_nursery() as nursery:
+        poller = Poller()
+        await nursery.start(poller.run)
+        yield poller
+        nursery.cancel_scope.cancel()
+
+
+async def tcp() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Both ends of a TCP connection: ours and the peer's."""
+    with trio.socket.socket() as listener:
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        far = trio.socket.socket()
+        await far.connect(listener.getsockname())
+        near, _ = await listener.accept()
+    return trio.SocketStream(near), trio.SocketStream(far)
+
+
+def reset(stream: trio.abc.Stream) -> None:
+    """Vanish: over TCP by linger, over a Unix socket by leaving something unread."""
+    assert isinstance(stream, trio.SocketStream)
+    if stream.socket.family != socket.AF_UNIX:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+def flawed(reason: str) -> pytest.MarkDecorator:
+    """What a test that fails is waiting for."""
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+def descriptor(made: Bench) -> int:
+    """The number of the near end."""
+    return made.near.socket.fileno()
+
+
+async def test_there_is_one_where_there_is_epoll() -> None:
+    """On Linux a server polls."""
+    assert open_poller() is not None
+
+
+# Writing.
+
+
+async def test_writing_is_direct(autojump_clock: MockClock) -> None:
+    """What is sent is with the operating system when `send` returns: no task had to run, and none has to."""
+    async with opened("polled") as made:
+        assert isinstance(made.peer.stream, trio.SocketStream)
+        made.lane.send_nowait("now")
+        assert frames(os.read(made.peer.stream.socket.fileno(), 100)) == [(TEXT, b"now")]
+        assert not made.lane.out.pending
+        assert await rests()
+
+
+async def test_what_does_not_fit_is_written_when_there_is_room(autojump_clock: MockClock) -> None:
+    """The rest waits for the socket to take it, without anybody's task; and afterwards nobody waits any more."""
+    async with opened("polled", Limits(outbound_buffer=10_000_000)) as made:
+        for number in range(20):
+            made.lane.send_nowait(bytes([number]) * 50_000)
+        pending = len(made.lane.out.pending)
+        assert 0 < pending < 1_000_000
+        await wait_all_tasks_blocked()
+        assert len(made.lane.out.pending) == pending
+        found = await made.heard()
+        assert [one.payload for one in found] == [bytes([number]) * 50_000 for number in range(20)]
+        assert not made.lane.out.pending
+        assert await rests()
+
+
+async def test_waiting_for_room_and_for_data(autojump_clock: MockClock) -> None:
+    """A peer that does not read is heard all the same."""
+    async with opened("polled") as made:
+        await made.block()
+        await made.peer.say(text("I do not read"))
+        assert await made.lane.receive() == "I do not read"
+        assert made.lane.out.pending
+        assert await rests()
+
+
+async def test_waiting_for_room_when_nothing_is_wanted_any_more(autojump_clock: MockClock) -> None:
+    """After the peer's Close what we still have to say goes out as the peer takes it."""
+    async with opened("polled") as made:
+        await made.block()
+        await made.peer.say(close(1000))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.NOTHING
+        made.lane.put_close(b"\x88\x02\x03\xe8")
+        assert await rests()
+        assert [one.opcode for one in await made.heard()] == [TEXT, CLOSE]
+        assert await rests()
+
+
+@pytest.mark.parametrize("demand", [Demand.READ, Demand.LATER, Demand.WATCH, Demand.NOTHING])
+async def test_the_peer_vanishes_while_something_waits(demand: Demand, autojump_clock: MockClock) -> None:
+    """Whatever the lane wants, the poller finds out, who waits for room is told, and nothing spins."""
+    limits = {Demand.LATER: SOFT, Demand.WATCH: HARD}.get(demand, Limits())
+    async with opened("polled", limits) as made:
+        await made.peer.say(text("x" * 900), text("x" * 900) if demand is not Demand.NOTHING else close())
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is demand
+        await made.block()
+        refused: list[str] = []
+
+        async def send() -> None:
+            with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+                while True:
+                    await made.lane.send("y" * 2_000_000)
+            refused.append("send")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            reset(made.peer.stream)
+        assert refused == ["send"]
+        await wait_all_tasks_blocked()
+        assert made.lane.broken
+        assert made.ends == [PeerClosed(1000, "") if demand is Demand.NOTHING else PeerVanished()]
+        assert await rests()
+
+
+async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
+    """A write that fails breaks the way out, and the end is reported by reading alone, once, with what came before."""
+    async with opened("polled") as made:
+        await made.peer.say(text("last"), close(4000))
+        await made.peer.stream.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(2):  # Linux may take the first one
+                made.lane.send_nowait("x")
+        assert made.lane.broken
+        assert await made.lane.receive() == "last"
+        assert made.ends == [PeerClosed(4000, "")]
+        assert await rests()
+
+
+async def test_a_closed_link_writes_nothing(autojump_clock: MockClock) -> None:
+    """The socket may be somebody else's by then."""
+    async with opened("polled") as made:
+        made.link.close()
+        with pytest.raises(trio.BrokenResourceError):
+            made.lane.send_nowait("x")
+        assert await made.heard() == []
+
+
+# Ends that nobody reads.
+
+
+@pytest.mark.parametrize("how", ["reset", "end", "close"])
+@pytest.mark.parametrize("over", ["polled", "watched"])
+async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump_clock: MockClock) -> None:
+    """A lane that does not read at all sees a reset or an end all the same, at once, without reading on."""
+    async with opened(over, HARD) as made:
+        await made.peer.say(text("x" * 1000), text("y" * 1000))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.WATCH
+        assert await rests()
+        start = trio.current_time()
+        if how == "reset":
+            await made.lane.send("unread")
+            reset(made.peer.stream)
+        elif how == "end":
+            await made.finish()
+        else:
+            await made.peer.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert made.lane.eof
+        assert made.left
+        assert trio.current_time() == start
+        assert await rests()
+        assert await made.lane.receive() == "x" * 1000
+        with pytest.raises(trio.EndOfChannel):
+            await made.lane.receive()
+        assert await rests()
+
+
+@pytest.mark.parametrize("over", ["polled", "watched"])
+async def test_before_the_upgrade_the_end_is_seen(over: str, autojump_clock: MockClock) -> None:
+    """Also by who has as much early data as may be."""
+    async with bench(over) as made:
+        made.nursery.start_soon(made.read)
+        with trio.move_on_after(1):
+            while made.lane.demand is Demand.READ:
+                await made.peer.say(text("x" * 1000))
+        assert made.lane.demand is Demand.WATCH
+        assert await rests()
+        await made.finish()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert await rests()
+
+
+async def test_above_the_soft_mark_the_end_is_seen_with_what_led_to_it(autojump_clock: MockClock) -> None:
+    """A Close before the end is read, and at once: the end of the stream brings the look forward."""
+    async with opened("polled", SOFT) as made:
+        await made.peer.say(text("1"), text("2"))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.LATER
+        await made.peer.say(text("3"), close(4000))
+        await made.peer.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerClosed(4000, "")]
+        assert trio.current_time() == 0
+        assert await made.receive_all() == ["1", "2", "3"]
+        assert await rests()
+
+
+async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) -> None:
+    """At once."""
+    async with opened("polled", SOFT) as made:
+        await made.peer.say(text("1"), text("2"))
+        await made.lane.send("unread")
+        await wait_all_tasks_blocked()
+        reset(made.peer.stream)
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert trio.current_time() == 0
+        assert await rests()
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
+    """A lane that wants nothing any more lets go of a socket that is dead: epoll would report it for ever."""
+    async with over(family) as (poller, lane, far, ends):
+        await far.send_all(close(1000))
+        while not ends:
+            await trio.lowlevel.checkpoint()
+        assert lane.demand is Demand.NOTHING
+        assert len(poller) == 1
+        reset(far)
+        with trio.fail_after(5):
+            while len(poller):
+                await trio.lowlevel.checkpoint()
+        assert lane.broken
+        assert await rests()
+        assert ends == [PeerClosed(1000, "")]
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["tcp", pytest.param("unix", marks=flawed("PolledLink.linger waits for a socket that the poller has let go of"))],
+)
+async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
+    """When the poller has let go of a socket, there is nobody any more to wait for."""
+    async with over(family) as (poller, lane, far, _):
+        await far.send_all(close(1000))
+        reset(far)
+        with trio.fail_after(5):
+            while len(poller):
+                await trio.lowlevel.checkpoint()
+        with trio.fail_after(0.2):
+            await lane.linger()
+
+
+@asynccontextmanager
+async def over(family: str) -> AsyncGenerator[tuple[Poller, Lane, trio.SocketStream, list[WireEnd]]]:
+    """An open lane on a socket, with its poller, the peer's end, and what ended it."""
+    near, far = await tcp() if family == "tcp" else map(trio.SocketStream, trio.socket.socketpair())
+    ends: list[WireEnd] = []
+    with near.socket, far.socket:
+        async with polling() as poller:
+            lane = Lane(lambda lane: PolledLink(poller, near, lane), Limits(), Budget(), on_end=ends.append)
+            await lane.send_all(ANSWER)
+            try:
+                yield poller, lane, far, ends
+            finally:
+                lane.abort()
+
+
+async def test_above_both_marks_nothing_spins(autojump_clock: MockClock) -> None:
+    """Data that nobody wants to read yet do not keep the poller busy; room does, and what was held is decoded at once."""
+    for limits in (SOFT, HARD):
+        async with opened("polled", limits) as made:
+            await made.peer.say(text("x" * 900) * 3)
+            await wait_all_tasks_blocked()
+            await made.peer.say(text("y"))
+            assert await rests()
+            assert made.lane.received == 2
+            start = trio.current_time()
+            assert await made.lane.receive() == "x" * 900
+            if made.lane.demand is Demand.LATER:
+                await made.lane.receive()
+            await wait_all_tasks_blocked()  # nothing but the wake-up tells the poller
+            assert made.lane.received > 2
+            assert trio.current_time() == start
+
+
+# Fairness.
+
+
+async def test_a_flood_gets_its_share_and_no_more(autojump_clock: MockClock) -> None:
+    """A peer that sends thousands of tiny frames delays another one's message by its turns, not by all it has sent."""
+    async with benches() as make:
+        flood, innocent = make("polled", Limits()), make("polled", Limits())
+        for one in (flood, innocent):
+            await one.open()
+        flood.lane.discard_input()
+        await flood.peer.say(text("") * 5000)
+        while not flood.lane.received:
+            await trio.lowlevel.checkpoint()
+        for number in range(20):
+            before = flood.lane.received
+            await innocent.peer.say(text(str(number)))
+            assert await innocent.lane.receive() == str(number)
+            assert flood.lane.received - before <= 3 * FRAMES_PER_TURN
+        assert flood.lane.received < 5000
+        await wait_all_tasks_blocked()
+        assert flood.lane.received == 5000
+
+
+async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
+    """Of many floods none is more than a read ahead of another."""
+    async with benches() as make:
+        floods = [make("polled", Limits()) for _ in range(5)]
+        for one in floods:
+            await one.open()
+            one.lane.discard_input()
+            await one.peer.say(text("") * 5000)
+        while not all(one.lane.demand is Demand.DECODE for one in floods):
+            await trio.lowlevel.checkpoint()
+        before = [one.lane.received for one in floods]
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        gained = [one.lane.received - count for one, count in zip(floods, before, strict=True)]
+        assert max(gained) - min(gained) <= 2 * FRAMES_PER_TURN
+        assert 5 * FRAMES_PER_TURN <= max(gained) <= 15 * FRAMES_PER_TURN
+
+
+async def test_a_flood_does_not_put_off_the_looks_at_others(mock_clock: MockClock) -> None:
+    """Somebody else's backlog, however long, does not keep the control frames of who is behind waiting."""
+    async with benches() as make:
+        flood, behind = make("polled", Limits()), make("polled", SOFT)
+        for one in (flood, behind):
+            await one.open()
+        flood.lane.discard_input()
+        await behind.peer.say(text("1"), text("2"))
+        await wait_all_tasks_blocked()
+        assert behind.lane.demand is Demand.LATER
+        await behind.peer.say(frame(PING, b"!"))
+        flood.feed(text("") * 30_000)  # as much as one read may give, in the middle of a large frame
+        flood.link.update()
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        mock_clock.jump(PACE)
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        assert behind.controls == [masked(PING, b"!")]
+        assert flood.lane.demand is Demand.DECODE
+
+
+async def test_more_sockets_than_one_turn_looks_at(autojump_clock: MockClock) -> None:
+    """All of them get their turn."""
+    async with benches() as make:
+        many = [make("polled", Limits()) for _ in range(MAX_EVENTS + 20)]
+        for one in many:
+            await one.lane.send_all(ANSWER)
+            await one.peer.say(text("x"))
+        await wait_all_tasks_blocked()
+        assert [one.lane.received for one in many] == [1] * len(many)
+        assert await rests()
+
+
+# One lane's faults.
+
+
+class Odd(Exception):
+    """What nobody expects."""
+
+
+def fails_once(made: Bench) -> None:
+    """Let what is told of the end raise, the first time."""
+
+    def on_end(end: WireEnd) -> None:
+        made.ends.append(end)
+        if len(made.ends) == 1:
+            raise Odd
+
+    made.on_end = on_end
+
+
+@pytest.mark.parametrize("where", ["read", "decode", "look", "watch"])
+async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockClock) -> None:
+    """Whatever one lane raises ends that lane; the poller and the others go on."""
+    async with benches() as make:
+        limits = {"look": SOFT, "watch": HARD}.get(where, Limits(inbound_queue=1000))
+        faulty, innocent = make("polled", limits), make("polled", Limits())
+        for one in (faulty, innocent):
+            await one.open()
+        fails_once(faulty)
+        if where == "decode":
+            await faulty.peer.say(text("x") * 2 * FRAMES_PER_TURN, close())
+        elif where != "read":
+            await faulty.peer.say(text("x" * 900) * 2)
+            await wait_all_tasks_blocked()
+        if where == "look":
+            await faulty.peer.say(close())
+            await trio.sleep(2 * PACE)
+        else:
+            await faulty.finish()
+        await wait_all_tasks_blocked()
+        assert [type(end) for end in faulty.ends] == [type(faulty.ends[0]), Odd]
+        assert faulty.lane.broken
+        assert faulty.left
+        assert len(faulty.poller) == 1
+        await innocent.peer.say(text("x"))
+        assert await innocent.lane.receive() == "x"
+        assert await rests()
+
+
+@flawed("Watch.on_ready lets it out, and that ends the poller, and with it the server")
+async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> None:
+    """What a lane raises when its watched socket has gone must not reach the poller either."""
+    async with benches() as make:
+        faulty, innocent = make("watched", HARD), make("polled", Limits())
+        for one in (faulty, innocent):
+            await one.open()
+        await faulty.peer.say(text("x" * 1000))
+        await wait_all_tasks_blocked()
+        fails_once(faulty)
+        await faulty.finish()
+        await wait_all_tasks_blocked()
+        await innocent.peer.say(text("x"))
+        assert await innocent.lane.receive() == "x"
+
+
+# Descriptors.
+
+
+@pytest.mark.parametrize("how", ["abort", "close"])
+async def test_a_number_is_used_again(how: str, autojump_clock: MockClock) -> None:
+    """A socket is forgotten before it is closed: the next one with its number gets its own events, and no others."""
+    async with benches() as make:
+        old = make("polled", Limits())
+        await old.open()
+        number = old.near.socket.fileno()
+        if how == "abort":
+            old.lane.abort()
+        else:
+            old.link.close()
+        assert len(old.poller) == 0
+        old.near.socket.close()
+        old.peer.stream.socket.close() if isinstance(old.peer.stream, trio.SocketStream) else None
+        new = make("polled", Limits())
+        assert number in {new.near.socket.fileno()}
+        await new.open()
+        old.lane.abort()  # late, and again: it must not take the new one with it
+        old.link.update()
+        assert len(new.poller) == 1
+        await new.peer.say(text("x"))
+        assert await new.lane.receive() == "x"
+        assert old.lane.received == 0
+        await new.block()
+        await new.heard()
+        assert not new.lane.out.pending
+
+
+async def test_a_link_that_is_closed_while_it_is_due(autojump_clock: MockClock) -> None:
+    """What the poller still had to do for a lane that has been given up, a turn or a look, is not done."""
+    for limits in (Limits(inbound_queue=1000), SOFT):
+        async with opened("polled", limits) as made:
+            await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
+            while not made.lane.received:
+                await trio.lowlevel.checkpoint()
+            assert made.lane.demand in {Demand.DECODE, Demand.LATER}
+            made.lane.abort()
+            received = made.lane.received
+            await trio.sleep(10 * PACE)
+            assert made.lane.received <= received + FRAMES_PER_TURN
+            assert not made.ends
+
+
+async def test_a_lane_that_another_one_ends(autojump_clock: MockClock) -> None:
+    """What one lane's end sets off may close others that have something to read in the same turn."""
+    async with benches() as make:
+        pair = [make("polled", Limits()) for _ in range(2)]
+        for one in pair:
+            await one.open()
+
+        def both(end: WireEnd) -> None:
+            for one in pair:
+                one.lane.abort()
+
+        for one in pair:
+            one.on_end = both
+            await one.peer.say(close())
+        await wait_all_tasks_blocked()
+        assert [one.left for one in pair] == [True, True]
+        assert len(pair[0].poller) == 0
+
+
+async def test_watching(autojump_clock: MockClock) -> None:
+    """A `Watch` tells once, does not care for data, and forgets its socket when it is closed."""
+    near, far = trio.socket.socketpair()
+    with near, far:
+        async with polling() as poller:
+            gone: list[float] = []
+            watch = Watch(poller, near.fileno(), lambda: gone.append(trio.current_time()))
+            await far.send(b"data")
+            assert await rests()
+            assert not gone
+            far.shutdown(socket.SHUT_WR)
+            await wait_all_tasks_blocked()
+            assert gone == [0]
+            assert await rests()
+            assert gone == [0]
+            assert len(poller) == 1
+            watch.close()
+            assert len(poller) == 0
+            far.close()
+            assert await rests()
+
+
+async def test_the_poller_leaves_no_descriptor_behind() -> None:
+    """What it has opened it closes, when it is cancelled."""
+    before = len(os.listdir("/proc/self/fd"))
+    async with polling():
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,371 @@
+"""`StreamLink`: one writer, a reader that is trio-websocket's, and a stream that misbehaves."""
+
+from __future__ import annotations
+
+import random
+import ssl
+
+import pytest
+import trio
+import trustme
+from attrs import define, field
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall.limits import Limits
+from seawall.wire.budget import Budget
+from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.link import PACE, Demand
+from seawall.wire.streamed import EMPTY, WRITE_SIZE, StreamLink
+from tests.lanes import ANSWER, Bench, bench, benches, masked, opened
+from tests.memory import BROKEN, CLOSE, PING, TEXT, Peer, Wire, close, frame, frames, text
+
+HARD = Limits(max_message_size=1000, inbound_buffer=1000)
+SOFT = Limits(inbound_queue=2)
+
+
+class Odd(Exception):
+    """What no stream should raise."""
+
+
+@define(eq=False)
+class Slow(trio.abc.Stream):
+    """A stream that takes its time for each write, and would not bear two at once, or one that is cancelled."""
+
+    pace: float = 0.0
+    """Seconds for a write."""
+    writes: list[bytes] = field(factory=list[bytes])
+    """What was written, one for each call."""
+    writing: bool = False
+    torn: bool = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Take it all."""
+        self.torn |= self.writing
+        self.writing = True
+        await trio.sleep(self.pace)
+        self.writing = False
+        self.writes.append(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Nobody asks."""
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Nothing ever comes."""
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """Nobody asks."""
+        await trio.lowlevel.checkpoint()
+
+
+def lane_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> Lane:
+    """A lane whose link writes `stream`."""
+
+    def connect(lane: Lane) -> StreamLink:
+        link = StreamLink(stream, lane, None)
+        nursery.start_soon(link.run)
+        return link
+
+    return Lane(connect, limits, Budget(), on_end=lambda end: None)
+
+
+# Writing.
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_one_write_at_a_time(seed: int, autojump_clock: MockClock) -> None:
+    """Whatever sends are cancelled whenever, no write is, no two overlap, and none is larger than `WRITE_SIZE`."""
+    chance = random.Random(seed)
+    stream, done = Slow(0.7), list[str]()
+    async with trio.open_nursery() as nursery:
+        lane = lane_over(stream, nursery, Limits(outbound_buffer=chance.choice([1, 500, 200_000])))
+
+        async def sender(name: int) -> None:
+            for count in range(8):
+                message = f"{name}.{count}." + "x" * chance.choice([0, 10, 300, 170_000])
+                with trio.move_on_after(chance.choice([0, 0.1, 0.7, 1.4, 3, 1000])):
+                    await lane.send(message)
+                    done.append(message)
+
+        async with trio.open_nursery() as senders:
+            for name in range(6):
+                senders.start_soon(sender, name)
+        await lane.flush()
+        nursery.cancel_scope.cancel()
+    assert [found.payload.decode() for found in frames(b"".join(stream.writes))] == done
+    assert 0 < len(done) < 6 * 8
+    assert not stream.torn
+    assert max(map(len, stream.writes)) == WRITE_SIZE
+
+
+async def test_small_messages_share_a_write(autojump_clock: MockClock) -> None:
+    """What has come together while the last write was under way leaves in one piece."""
+    stream = Slow(1)
+    async with trio.open_nursery() as nursery:
+        lane = lane_over(stream, nursery, Limits())
+        for _ in range(100):
+            await lane.send("x")
+        await lane.flush()
+        assert trio.current_time() <= 3
+        nursery.cancel_scope.cancel()
+    assert len(frames(b"".join(stream.writes))) == 100
+
+
+async def test_the_flush_waits_for_the_last_write(autojump_clock: MockClock) -> None:
+    """`flush` returns when the stream has taken everything, not when it has been handed over."""
+    stream = Slow(3)
+    async with trio.open_nursery() as nursery:
+        lane = lane_over(stream, nursery, Limits())
+        await lane.send(b"x" * WRITE_SIZE)
+        await lane.flush()
+        assert trio.current_time() == 6
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("error", [trio.BrokenResourceError, trio.ClosedResourceError])
+async def test_a_stream_that_cannot_be_written(error: type[Exception], autojump_clock: MockClock) -> None:
+    """It ends the writer and every wait for it, and nothing else: what the peer had to say is still heard."""
+    async with opened("streamed", Limits(outbound_buffer=10)) as made:
+        made.wire.send_error = error()
+        await made.lane.send("x" * 10)
+        with pytest.raises(trio.BrokenResourceError):
+            await made.lane.send("y")
+        await made.lane.flush()
+        assert made.lane.broken
+        assert not made.ends
+        await made.peer.say(text("last"), close(4000))
+        assert await made.lane.receive() == "last"
+        assert made.ends == [PeerClosed(4000, "")]
+
+
+async def test_a_stream_that_fails_oddly(autojump_clock: MockClock) -> None:
+    """Whatever else a write raises is what ended the connection, and stays inside it."""
+    async with opened("streamed") as made:
+        made.wire.send_error = Odd()
+        await made.lane.send("x")
+        await wait_all_tasks_blocked()
+        assert made.ends == [made.wire.send_error]
+        assert made.lane.broken
+        assert made.left
+
+
+async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> None:
+    """`abort` lets nobody wait; the writer itself ends when the stream is closed under it."""
+    async with trio.open_nursery() as nursery:
+        wire = Wire()
+        lane = lane_over(wire, nursery, Limits(outbound_buffer=10))
+        wire.stall()
+        await lane.send("x" * 10)
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(lane.flush)
+            await wait_all_tasks_blocked()
+            lane.abort()
+        with pytest.raises(trio.BrokenResourceError):
+            lane.send_nowait("y")
+        await trio.aclose_forcefully(wire)
+        wire.flow()
+        with trio.fail_after(1):
+            while nursery.child_tasks:
+                await trio.lowlevel.checkpoint()
+        assert not wire.written
+
+
+async def test_giving_up_ends_a_writer_with_nothing_to_do(autojump_clock: MockClock) -> None:
+    """The task is gone as soon as the lane is."""
+    async with trio.open_nursery() as nursery:
+        lane = lane_over(Wire(), nursery, Limits())
+        await wait_all_tasks_blocked()
+        lane.abort()
+        with trio.fail_after(1):
+            while nursery.child_tasks:
+                await trio.lowlevel.checkpoint()
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("error", [trio.BrokenResourceError, trio.ClosedResourceError])
+async def test_a_stream_that_cannot_be_read(error: type[Exception], autojump_clock: MockClock) -> None:
+    """A broken stream is an end: the peer has vanished, and what it had sent is still received."""
+    async with opened("streamed") as made:
+        await made.peer.say(text("last"))
+        await wait_all_tasks_blocked()
+        made.wire.receive_error = error()
+        await made.peer.say(b"!")
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+        assert made.left
+        assert await made.lane.receive() == "last"
+        with pytest.raises(trio.EndOfChannel):
+            await made.lane.receive()
+
+
+async def test_a_stream_that_reads_oddly(autojump_clock: MockClock) -> None:
+    """Whatever else a read raises comes out at its reader, who is trio-websocket."""
+    async with bench("streamed") as made:
+        await made.lane.send_all(ANSWER)
+        made.wire.receive_error = Odd()
+        with pytest.raises(Odd):
+            await made.lane.receive_some()
+
+
+async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
+    """Whatever ends the reading gets through to a reader in the middle of a read, and takes nothing off the stream."""
+    for what in ("abort", "aclose", "close"):
+        async with opened("streamed") as made:
+            await made.peer.say(text("x")[:3])
+            await wait_all_tasks_blocked()
+            if what == "abort":
+                made.lane.abort()
+            elif what == "aclose":
+                await made.lane.aclose()
+            else:
+                await made.peer.say(BROKEN)
+                await wait_all_tasks_blocked()
+                made.lane.put_close(b"\x88\x02\x03\xea")
+            await wait_all_tasks_blocked()
+            assert made.left
+            taken = made.wire.taken
+            await made.peer.say(text("unread"))
+            await trio.sleep(10)
+            assert made.wire.taken == taken
+
+
+async def test_a_turn_at_a_time(autojump_clock: MockClock) -> None:
+    """Between two turns of a flood others run, and the flood can be cancelled."""
+    async with opened("streamed", Limits(inbound_queue=10_000)) as made:
+        steps = 0
+        await made.peer.say(text("") * 2000)
+        while made.lane.received < 2000:
+            await trio.lowlevel.checkpoint()
+            steps += 1
+        assert steps >= 2000 // 64
+        await made.peer.say(text("") * 2000)
+        while made.lane.demand is not Demand.DECODE:
+            await trio.lowlevel.checkpoint()
+        await made.lane.aclose()
+        await wait_all_tasks_blocked()
+        assert made.left
+        assert made.lane.received < 4000
+
+
+async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
+    """A look at a stream that gives nothing is over after `EMPTY`, and the next one comes `PACE` later."""
+    async with opened("streamed", SOFT) as made:
+        await made.peer.say(text("1"), text("2"))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.LATER
+        for _ in range(3):
+            await trio.sleep(PACE + EMPTY / 2)
+            assert made.lane.looking
+            await trio.sleep(EMPTY / 2)
+            await wait_all_tasks_blocked()
+            assert made.lane.demand is Demand.LATER
+        assert made.lane.received == 2
+
+
+async def test_room_during_the_wait_for_a_look(autojump_clock: MockClock) -> None:
+    """A handler that catches up is not kept waiting for the look."""
+    async with opened("streamed", SOFT) as made:
+        await made.peer.say(text("1"), text("2"))
+        await wait_all_tasks_blocked()
+        await made.peer.say(text("3"))
+        assert await made.receive_all() == ["1", "2", "3"]
+        assert trio.current_time() < EMPTY
+
+
+async def test_without_a_socket_nobody_watches(autojump_clock: MockClock) -> None:
+    """Above the hard mark the end of a stream without a socket is seen when there is room again."""
+    async with opened("streamed", HARD) as made:
+        await made.peer.say(text("x" * 1000))
+        await made.finish()
+        await trio.sleep(10)
+        assert made.lane.demand is Demand.WATCH
+        assert not made.ends
+        await made.lane.receive()
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished()]
+
+
+async def test_the_socket_is_watched_only_above_the_hard_mark(autojump_clock: MockClock) -> None:
+    """The poller minds it while nobody reads it, and at no other time, however often that changes."""
+    async with opened("watched", HARD) as made:
+        assert len(made.poller) == 0
+        for _ in range(3):
+            await made.peer.say(text("x" * 1000))
+            await wait_all_tasks_blocked()
+            assert len(made.poller) == 1
+            await made.lane.receive()
+            await wait_all_tasks_blocked()
+            assert len(made.poller) == 0
+
+
+def flawed(reason: str) -> pytest.MarkDecorator:
+    """What a test that fails is waiting for."""
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+@flawed("`close` leaves the watch to the reader, who gets there when the socket is closed: EBADF, or another's socket")
+async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockClock) -> None:
+    """A lane that is given up while its socket is watched has the poller forget the socket at once."""
+    async with benches() as make:
+        made = make("watched", HARD)
+        await made.lane.send_all(ANSWER)
+        crashes: list[Exception] = []
+
+        async def read() -> None:
+            try:
+                assert await made.lane.receive_some() == b""
+            except OSError as crash:
+                crashes.append(crash)
+
+        made.nursery.start_soon(read)
+        await made.peer.say(text("x" * 1000))
+        await wait_all_tasks_blocked()
+        assert made.lane.demand is Demand.WATCH
+        made.lane.abort()
+        made.near.socket.close()  # as the session does it: without a checkpoint in between
+        await wait_all_tasks_blocked()
+        assert not crashes
+        assert len(made.poller) == 0
+
+
+# TLS.
+
+
+async def test_over_tls(autojump_clock: MockClock) -> None:
+    """Messages, a ping, backpressure and a Close over a TLS stream, which bears no cancelled write."""
+    authority, wire = trustme.CA(), Wire()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("seawall.test").configure_cert(server)  # pyright: ignore[reportUnknownMemberType]  # of pyOpenSSL
+    authority.configure_trust(client)  # pyright: ignore[reportUnknownMemberType]  # as above
+    near = trio.SSLStream[trio.abc.Stream](wire, server, server_side=True, https_compatible=True)
+    peer = Peer(trio.SSLStream(wire.far, client, server_hostname="seawall.test", https_compatible=True))
+    ends: list[WireEnd] = []
+    async with trio.open_nursery() as nursery:
+
+        def connect(lane: Lane) -> StreamLink:
+            link = StreamLink(near, lane, None)
+            nursery.start_soon(link.run)
+            return link
+
+        lane = Lane(connect, SOFT, Budget(), on_end=ends.append)
+        nursery.start_soon(lane.send_all, ANSWER)
+        await peer.head()
+        said = b"".join(text(f"{number}" * 10_000) for number in range(5))
+        nursery.start_soon(peer.say, said, frame(PING, b"!"), close(4000))
+        with trio.fail_after(2 * PACE):
+            assert await lane.receive_some() == masked(PING, b"!")
+            assert await lane.receive_some() == masked(CLOSE, b"\x0f\xa0")
+        for number in range(5):
+            assert await lane.receive() == f"{number}" * 10_000
+            with trio.move_on_after(0):
+                await lane.send("never")
+            await lane.send(f"{number}" * 100_000)
+            found = await peer.frame()
+            assert found == (TEXT, f"{number}".encode() * 100_000)
+        assert ends == [PeerClosed(4000, "")]
+        nursery.cancel_scope.cancel()
