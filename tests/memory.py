@@ -229,7 +229,7 @@ class Wire(trio.abc.HalfCloseableStream):
         data = b"" if self.receive_error else await self._stream.receive_some(max_bytes)
         error, self.receive_error = self.receive_error, None
         if error is not None:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()  # a cancelled call would have lost it
             raise error
         self.taken += len(data)
         return data

@@ -127,7 +127,7 @@ async def test_an_upgrade_cannot_be_cancelled(over: str, autojump_clock: MockClo
 #: How many tasks accept at the same time.
 SEVERAL = pytest.mark.parametrize(
     "tasks",
-    [2, pytest.param(3, marks=pytest.mark.xfail(strict=True, reason="`or` on an Event, which Trio does not allow"))],
+    [2, 3],
 )
 
 

@@ -152,7 +152,9 @@ async def test_the_hard_mark_counts_memory() -> None:
     assert bench.rooms == 1
 
 
-@pytest.mark.parametrize("message", ["", b"", "x" * 50, "\N{DIGIT ONE}\N{PILE OF POO}" * 25], ids=["", "b", "x", "emoji"])
+@pytest.mark.parametrize(
+    "message", ["", b"", "x" * 50, "\N{DIGIT ONE}\N{PILE OF POO}" * 25], ids=["", "b", "x", "emoji"]
+)
 def test_what_a_message_costs(message: str | bytes) -> None:
     """An empty message is not free, and an emoji makes each character of its text four bytes."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=10_000, inbound_queue=10_000))

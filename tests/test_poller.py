@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import select
 import socket
 import struct
 from collections.abc import AsyncGenerator
@@ -21,7 +19,7 @@ from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, W
 from seawall.wire.link import PACE, Demand
 from seawall.wire.poller import MAX_EVENTS, PolledLink, Poller, Watch, open_poller
 from tests.lanes import ANSWER, Bench, bench, benches, masked, opened
-from tests.memory import CLOSE, PING, TEXT, Peer, close, frame, frames, text
+from tests.memory import CLOSE, PING, TEXT, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
 SOFT = Limits(inbound_queue=2)
@@ -79,11 +77,6 @@ def reset(stream: trio.abc.Stream) -> None:
     if stream.socket.family != socket.AF_UNIX:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
-
-
-def flawed(reason: str) -> pytest.MarkDecorator:
-    """What a test that fails is waiting for."""
-    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 def descriptor(made: Bench) -> int:
@@ -170,7 +163,7 @@ async def test_the_peer_vanishes_while_something_waits(demand: Demand, autojump_
             reset(made.peer.stream)
         assert refused == ["send"]
         await wait_all_tasks_blocked()
-        assert made.lane.broken
+        assert made.lane.out.broken
         assert made.ends == [PeerClosed(1000, "") if demand is Demand.NOTHING else PeerVanished()]
         assert await rests()
 
@@ -183,7 +176,7 @@ async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
         with pytest.raises(trio.BrokenResourceError):
             for _ in range(2):  # Linux may take the first one
                 made.lane.send_nowait("x")
-        assert made.lane.broken
+        assert made.lane.out.broken
         assert await made.lane.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
         assert await rests()
@@ -220,7 +213,7 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
             await made.peer.stream.aclose()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert made.lane.eof
+        assert made.lane.demand is Demand.NOTHING
         assert made.left
         assert trio.current_time() == start
         assert await rests()
@@ -287,14 +280,14 @@ async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
         with trio.fail_after(5):
             while len(poller):
                 await trio.lowlevel.checkpoint()
-        assert lane.broken
+        assert lane.out.broken
         assert await rests()
         assert ends == [PeerClosed(1000, "")]
 
 
 @pytest.mark.parametrize(
     "family",
-    ["tcp", pytest.param("unix", marks=flawed("PolledLink.linger waits for a socket that the poller has let go of"))],
+    ["tcp", "unix"],
 )
 async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
     """When the poller has let go of a socket, there is nobody any more to wait for."""
@@ -455,7 +448,7 @@ async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockCl
             await faulty.finish()
         await wait_all_tasks_blocked()
         assert [type(end) for end in faulty.ends] == [type(faulty.ends[0]), Odd]
-        assert faulty.lane.broken
+        assert faulty.lane.out.broken
         assert faulty.left
         assert len(faulty.poller) == 1
         await innocent.peer.say(text("x"))
@@ -463,7 +456,6 @@ async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockCl
         assert await rests()
 
 
-@flawed("Watch.on_ready lets it out, and that ends the poller, and with it the server")
 async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> None:
     """What a lane raises when its watched socket has gone must not reach the poller either."""
     async with benches() as make:

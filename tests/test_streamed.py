@@ -16,7 +16,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
 from seawall.wire.link import PACE, Demand
 from seawall.wire.streamed import EMPTY, WRITE_SIZE, StreamLink
-from tests.lanes import ANSWER, Bench, bench, benches, masked, opened
+from tests.lanes import ANSWER, bench, benches, masked, opened
 from tests.memory import BROKEN, CLOSE, PING, TEXT, Peer, Wire, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
@@ -133,7 +133,7 @@ async def test_a_stream_that_cannot_be_written(error: type[Exception], autojump_
         with pytest.raises(trio.BrokenResourceError):
             await made.lane.send("y")
         await made.lane.flush()
-        assert made.lane.broken
+        assert made.lane.out.broken
         assert not made.ends
         await made.peer.say(text("last"), close(4000))
         assert await made.lane.receive() == "last"
@@ -147,7 +147,7 @@ async def test_a_stream_that_fails_oddly(autojump_clock: MockClock) -> None:
         await made.lane.send("x")
         await wait_all_tasks_blocked()
         assert made.ends == [made.wire.send_error]
-        assert made.lane.broken
+        assert made.lane.out.broken
         assert made.left
 
 
@@ -303,12 +303,6 @@ async def test_the_socket_is_watched_only_above_the_hard_mark(autojump_clock: Mo
             assert len(made.poller) == 0
 
 
-def flawed(reason: str) -> pytest.MarkDecorator:
-    """What a test that fails is waiting for."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
-@flawed("`close` leaves the watch to the reader, who gets there when the socket is closed: EBADF, or another's socket")
 async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockClock) -> None:
     """A lane that is given up while its socket is watched has the poller forget the socket at once."""
     async with benches() as make:

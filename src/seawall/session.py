@@ -273,7 +273,7 @@ class Session:
             self._failure = self._failure or failure
             self._fail(failure, phase)
         elif sifted.failures:
-            reachable = self._opened and self._lane is not None and not self._lane.broken
+            reachable = self._opened and self._lane is not None and not self._lane.out.broken
             self._life.end(self._returned() if reachable else Outcome(Cause.PEER_VANISHED, 1006))
         if sifted.cancelled is not None:
             raise sifted.cancelled
@@ -367,12 +367,12 @@ class Session:
 
     async def _say_goodbye(self, lane: Lane, patience: trio.CancelScope) -> None:
         outcome = self._life.outcome
-        if outcome is None or lane.broken:
+        if outcome is None or lane.out.broken:
             return
+        if outcome.cause not in {Cause.PEER_CLOSED, Cause.PEER_VANISHED}:
+            await self._authority.hang_up(outcome.code, outcome.reason)
+        await lane.wait_left()
         if outcome.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-            if outcome.cause is not Cause.PEER_CLOSED:
-                await self._authority.hang_up(outcome.code, outcome.reason)
-            await lane.wait_left()
             await lane.flush()
         patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
         await lane.linger()

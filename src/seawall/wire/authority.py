@@ -59,7 +59,8 @@ class Authority:
 
     async def _wait_accepted(self) -> None:
         """Wait for another task that is accepting."""
-        self._accepted = self._accepted or trio.Event()
+        if self._accepted is None:
+            self._accepted = trio.Event()
         await self._accepted.wait()
         if self._websocket is None:
             raise trio.BrokenResourceError

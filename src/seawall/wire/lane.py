@@ -108,6 +108,8 @@ class Lane(trio.abc.Stream):
     """Whether nothing more can come from the peer."""
     looking: bool = field(init=False, default=False)
     """Whether all that there is is to be taken in, though the handler is behind; the link ends that."""
+    backlog: bool = field(init=False, default=False)
+    """Whether there is more to decode."""
     received: int = field(init=False, default=0)
     """Messages received."""
     heard_at: float = field(init=False, default=-math.inf)
@@ -123,11 +125,12 @@ class Lane(trio.abc.Stream):
     _pings: tuple[bytes, ...] = field(init=False, default=())
     _close: bytes | None = field(init=False, default=None)
     _close_put: bool = field(init=False, default=False)
-    _backlog: bool = field(init=False, default=False)  # whether there is more to decode
     _dropping: bool = field(init=False, default=False)  # whether messages are thrown away
     _silent: bool = field(init=False, default=False)  # whether pings are answered no more
-    _answering: bool = field(init=False, default=False)  # whether trio-websocket is about to answer
+    _holding: bool = field(init=False, default=False)  # whether messages wait for the answer to a Ping
+    _stuck: bool = field(init=False, default=False)  # whether that answer waits for room
     _done: bool = field(init=False, default=False)  # whether all that matters has come
+    _lost: bool = field(init=False, default=False)
     _lingering: bool = field(init=False, default=False)
     _violated: bool = field(init=False, default=False)
     _closed: bool = field(init=False, default=False)  # whether trio-websocket is to be told end-of-file
@@ -138,8 +141,8 @@ class Lane(trio.abc.Stream):
         """Make the parts."""
         limits = self._limits
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
-        self._inbox = Inbox(limits, self._budget, on_room=self._on_room)
         self._link = self._connect(self)
+        self._inbox = Inbox(limits, self._budget, on_room=self._link.update)
         self.out = Outbound(self._link, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
 
     def present(self, head: bytes) -> None:
@@ -185,8 +188,11 @@ class Lane(trio.abc.Stream):
 
     def ping(self) -> None:
         """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
-        if not self.out.broken and len(self.out.pending) < self.out.limit:
-            self.out.put(_PING)
+        if len(self.out.pending) < self.out.limit:
+            try:
+                self.out.put(_PING)
+            except trio.BrokenResourceError:
+                pass  # the peer has just gone, as the reader will find out
 
     async def flush(self) -> None:
         """Wait until all that was sent is with the operating system, or cannot get there."""
@@ -205,11 +211,6 @@ class Lane(trio.abc.Stream):
         self.stop_receiving()
         self._link.interrupt()
         self._link.close()
-
-    @property
-    def broken(self) -> bool:
-        """Whether nothing more can be written."""
-        return self.out.broken
 
     def receive(self) -> Awaitable[str | bytes]:
         """The next message. Raises as `Inbox.receive`."""
@@ -235,7 +236,7 @@ class Lane(trio.abc.Stream):
                 return Demand.WATCH
             if not self.looking:
                 return Demand.LATER
-        return Demand.DECODE if self._backlog else Demand.READ
+        return Demand.DECODE if self.backlog else Demand.READ
 
     @property
     def read_size(self) -> int:
@@ -260,19 +261,19 @@ class Lane(trio.abc.Stream):
 
     def lose(self) -> None:
         """The peer has gone; what it sent last is not read any more."""
-        self._done = True
+        self._done = self._lost = True
         self._inbox.end()
         self._link.interrupt()
         self._on_end(PeerVanished())
 
     def proceed(self) -> None:
         """Decode one turn's worth of what has come, or as much as the handler may have for now."""
-        decoded, received, self._backlog = 0, self.received, True
+        decoded, received, self.backlog = 0, self.received, True
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
                 if event is None:
-                    self._backlog = False
+                    self.backlog = False
                     break
                 if isinstance(event, Control):
                     self._take_control(event)
@@ -291,7 +292,7 @@ class Lane(trio.abc.Stream):
             self._on_end(violation)
         if self.received > received:
             self.message_at = self.heard_at
-            if self.out.pending or not (self._pings or self._answering):
+            if not self._holding:
                 self._inbox.announce()
 
     def look(self) -> None:
@@ -315,6 +316,9 @@ class Lane(trio.abc.Stream):
             self.out.finish()
             self.put_close(frame)
         else:
+            if self.out.is_full(len(frame)):
+                self._holding, self._stuck = False, True
+                self._inbox.announce()
             await self.out.put_control(frame)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -327,13 +331,13 @@ class Lane(trio.abc.Stream):
         if self._head:
             head, self._head = self._head, b""
             return head
-        self._answering = False
+        self._stuck = False
         while not self._closed:
             if self.opened and (control := self._next_control()):
-                self._answering = True
                 return control
+            self._holding = False
             self._inbox.announce()
-            if self.eof or (self._violated and self._close_put and not self.out.pending):
+            if self.eof or self._lost or (self._violated and self._close_put and not self.out.pending):
                 break
             await self._link.advance()
         self.leave()
@@ -376,6 +380,7 @@ class Lane(trio.abc.Stream):
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:
             self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
+            self._holding = not self._stuck
             self._link.interrupt()
         elif control.opcode is Opcode.CLOSE:
             self._done = True
@@ -384,14 +389,10 @@ class Lane(trio.abc.Stream):
             self._link.interrupt()
             self._on_end(PeerClosed(control.code, control.reason))
 
-    def _on_room(self) -> None:
-        """The handler is no longer behind."""
-        self._link.update()
-
     def _on_pending(self) -> None:
         """Something waits to be written, or nothing does any more."""
         self._link.update()
         if self.out.pending:
             self.on_blocked()
-        else:
-            self._link.interrupt()
+        elif self._violated:
+            self._link.interrupt()  # our Close is out, perhaps

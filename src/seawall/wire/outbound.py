@@ -87,7 +87,7 @@ class Outbound:
 
     async def put_control(self, data: bytes) -> None:
         """Send a control frame once there is room, messages or not. Raises as `put`."""
-        while self._is_full(len(data)):
+        while self.is_full(len(data)):
             await self._wait_less()
         self.put(data)
 
@@ -118,7 +118,7 @@ class Outbound:
           trio.WouldBlock: there is no room, or others are waiting for it.
           trio.ClosedResourceError, trio.BrokenResourceError: as `put_message`.
         """
-        if self._is_queued() or self._is_full(len(data)):
+        if self._is_queued() or self.is_full(len(data)):
             raise trio.WouldBlock
         if self._finished:
             raise trio.ClosedResourceError
@@ -150,7 +150,8 @@ class Outbound:
         while self.pending:
             await self._wait_less()
 
-    def _is_full(self, size: int) -> bool:
+    def is_full(self, size: int) -> bool:
+        """Whether `size` bytes more would have to wait for room."""
         return bool(self.pending) and len(self.pending) + size > self.limit and not (self._finished or self.broken)
 
     def _is_queued(self) -> bool:
@@ -159,11 +160,11 @@ class Outbound:
 
     async def _wait_turn(self, size: int) -> None:
         """Wait for room. The caller sends at once: until then, nobody else does."""
-        if self._is_queued() or self._is_full(size):
+        if self._is_queued() or self.is_full(size):
             if self._turn is None:
                 self._turn = trio.StrictFIFOLock()
             async with self._turn:  # held only by who waits for room, so that `put_message_nowait` sees nobody else
-                while self._is_full(size):
+                while self.is_full(size):
                     await self._wait_less()
 
     async def _wait_less(self) -> None:

@@ -215,7 +215,7 @@ class PolledLink:
             return  # it has gone already
         self._was_full = True
         self.update()
-        while not self._lane.eof:
+        while self._open and not self._lane.eof:
             await self._bell.wait()
 
     def close(self) -> None:
@@ -262,10 +262,9 @@ class PolledLink:
             data = b""
         if data is not None:
             self._lane.feed(data, now)
-        if data is None or len(data) < size:
-            self._lane.looking = self._was_full = False
-        else:
-            self._was_full = True  # there is more, and perhaps much more
+        self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
+        if not (self._was_full or self._lane.backlog):
+            self._lane.looking = False
 
 
 @final

@@ -50,6 +50,7 @@ class Pulse:
     __slots__ = (
         "_advanced_at",
         "_alive_at",
+        "_asked_at",
         "_at_ping",
         "_interval",
         "_lane",
@@ -76,7 +77,8 @@ class Pulse:
         self._advanced_at = -math.inf
         self._sample = _NONE
         self._alive_at = math.inf
-        self._pinged_at: float | None = None
+        self._pinged_at: float | None = None  # the first Ping that has not been answered
+        self._asked_at = -math.inf  # the last one
         self._at_ping = _NONE
         lane.on_blocked = self._on_blocked
 
@@ -93,7 +95,7 @@ class Pulse:
         """When to `check` next, on Trio's clock."""
         if self._pinged_at is None:
             return min(self._next_sample, self._alive_at + self._interval)
-        return min(self._next_sample, self._pinged_at + self._patience)
+        return min(self._next_sample, self._pinged_at + self._patience, self._asked_at + self._interval)
 
     def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
         """What is wrong with the peer, if anything. It is sent a Ping when it is time."""
@@ -119,15 +121,20 @@ class Pulse:
         elif self._pinged_at is None or self._alive_at >= self._pinged_at:
             self._pinged_at = None
             if now >= self._alive_at + self._interval:
-                self._at_ping = self._measure()
-                self._lane.ping()
-                self._pinged_at = now
+                self._at_ping, self._pinged_at = self._measure(), now
+                self._ask(now)
         elif now >= self._pinged_at + self._patience:
             reached = self._measure()
             if not self._at_ping.behind or reached.arrived == self._at_ping.arrived:
                 return KeepaliveLost()
             self._at_ping, self._pinged_at = reached, now  # what lay before the Ping was still on its way
+        elif now >= self._asked_at + self._interval:
+            self._ask(now)
         return None
+
+    def _ask(self, now: float) -> None:
+        self._asked_at = now
+        self._lane.ping()
 
     def _on_blocked(self) -> None:
         if self._next_sample == math.inf:

@@ -36,6 +36,8 @@ class StreamLink:
         self._stream = stream
         self._lane = lane
         self._begin_watch = watch
+        self._watch: Watch | None = None
+        self._demand = Demand.READ
         self._bell = Bell()
         self._more = Bell()
         self._wait = trio.CancelScope()
@@ -65,8 +67,9 @@ class StreamLink:
                 out.taken(len(batch))
 
     def update(self) -> None:
-        """Look again at what the lane wants."""
-        self._bell.ring()
+        """Let `advance` look again, if the lane wants something else now."""
+        if self._lane.demand is not self._demand:
+            self._bell.ring()
 
     def interrupt(self) -> None:
         """End `advance`."""
@@ -75,7 +78,8 @@ class StreamLink:
     async def advance(self) -> None:
         """Do what the lane wants, once."""
         with trio.CancelScope() as self._wait:
-            match self._lane.demand:
+            self._demand = self._lane.demand
+            match self._demand:
                 case Demand.READ:
                     await self._read()
                 case Demand.DECODE:
@@ -87,17 +91,20 @@ class StreamLink:
                     if pause.cancelled_caught:
                         self._lane.look()
                 case Demand.WATCH:
-                    await self._watch()
+                    self._begin_watching()
+                    await self._bell.wait()
                 case Demand.NOTHING:
                     await self._bell.wait()
+        self._end_watching()
 
     async def linger(self) -> None:
         """Half-close the stream, and discard what still comes."""
         await linger(self._stream)
 
     def close(self) -> None:
-        """Write no more."""
+        """Write no more, and let the poller forget the socket, which is closed next."""
         self._more.ring()
+        self._end_watching()
 
     async def _read(self) -> None:
         with trio.move_on_after(EMPTY if self._lane.looking else math.inf) as patience:
@@ -109,12 +116,17 @@ class StreamLink:
         if patience.cancelled_caught:
             self._lane.looking = False
 
-    async def _watch(self) -> None:
-        if self._begin_watch is None:
-            await self._bell.wait()
-            return
-        watch = self._begin_watch(self._lane.lose)
+    def _begin_watching(self) -> None:
+        if self._begin_watch is not None:
+            self._watch = self._begin_watch(self._on_gone)
+
+    def _end_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _on_gone(self) -> None:
         try:
-            await self._bell.wait()
-        finally:
-            watch.close()
+            self._lane.lose()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and not the poller
+            self._lane.fail(fault)
