@@ -19,7 +19,7 @@ from seawall.handshake import Handshake
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.lane import Lane, WireEnd
-from seawall.wire.link import Link
+from seawall.wire.link import Demand, Link
 from seawall.wire.outbound import Outbound
 from seawall.wire.poller import PolledLink, Poller, Watch
 from seawall.wire.streamed import StreamLink
@@ -35,6 +35,15 @@ ASKED: Final = Handshake(path="/", host="seawall.test", key="dGhlIHNhbXBsZSBub25
 def masked(opcode: int, payload: bytes = b"") -> bytes:
     """A control frame as the lane hands it on: with a mask of zeros."""
     return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+async def until(true: Callable[[], bool], step: float = 0.0) -> None:
+    """Wait until something is true, which must be soon."""
+    for _ in range(100_000):
+        if true():
+            return
+        await trio.sleep(step)
+    raise AssertionError("it never comes true")
 
 
 @final
@@ -112,8 +121,7 @@ class Bench:
     link: Link = field(init=False)
     peer: Peer = field(init=False)
     lane: Lane = field(init=False)
-    left: bool = field(init=False, default=False)
-    """Whether `read` has got to the end."""
+    _left: bool = field(init=False, default=False)
     on_end: Callable[[WireEnd], None] = field(init=False)
     """Told what ends the conversation; a test may put another one here."""
 
@@ -128,7 +136,10 @@ class Bench:
             far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self.stream, self.peer = trio.SocketStream(near), Peer(trio.SocketStream(far))
             self.near = self.stream
-        self.lane = Lane(self._connect, self.limits, self.budget, on_end=lambda end: self.on_end(end))
+        self.lane = Lane(self._connect, self.limits, self.budget, on_end=self._tell)
+
+    def _tell(self, end: WireEnd) -> None:
+        self.on_end(end)
 
     def _connect(self, lane: Lane) -> Link:
         if self.over == "polled":
@@ -149,7 +160,15 @@ class Bench:
         """Read as trio-websocket does, until end-of-file."""
         while control := await self.lane.receive_some(4096):
             self.controls.append(control)
-        self.left = True
+        self._left = True
+
+    def has_left(self) -> bool:
+        """Whether `read` has got to the end."""
+        return self._left
+
+    def wants(self, demand: Demand) -> bool:
+        """Whether this is what the lane wants; a type checker would think that it never changes."""
+        return self.lane.demand is demand
 
     def feed(self, data: bytes) -> None:
         """Let the lane have what came with the request."""

@@ -227,9 +227,9 @@ class Wire(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Read."""
         data = b"" if self.receive_error else await self._stream.receive_some(max_bytes)
-        error, self.receive_error = self.receive_error, None
-        if error is not None:
-            await trio.lowlevel.cancel_shielded_checkpoint()  # a cancelled call would have lost it
+        if self.receive_error is not None:
+            await trio.lowlevel.checkpoint()  # a read that is cancelled here leaves it for the next one
+            error, self.receive_error = self.receive_error, None
             raise error
         self.taken += len(data)
         return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from sys import getsizeof
 
 import pytest
@@ -84,7 +85,7 @@ class Bench:
 
     limits: Limits = field(factory=Limits)
     budget: Budget = field(factory=Budget)
-    rooms: int = 0
+    _rooms: int = field(init=False, default=0)
     inbox: Inbox = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,7 +95,19 @@ class Bench:
     def on_room(self) -> None:
         """Count."""
         assert not self.inbox.crowded
-        self.rooms += 1
+        self._rooms += 1
+
+    def rooms(self) -> int:
+        """How often there was room again."""
+        return self._rooms
+
+    def crowded(self) -> bool:
+        """Whether a mark has been reached."""
+        return self.inbox.crowded
+
+    def full(self) -> bool:
+        """Whether it is above the hard mark."""
+        return self.inbox.full
 
     def put(self, *messages: str | bytes) -> None:
         """Queue messages, and say so."""
@@ -115,21 +128,21 @@ async def test_the_soft_mark_counts_messages() -> None:
     """It is reached with the last of ``inbound_queue`` messages, and holds until half of them have gone."""
     bench = Bench(Limits(inbound_queue=6))
     bench.put("", "a", "b", "c", b"")
-    assert not bench.inbox.crowded
+    assert not bench.crowded()
     bench.put("d")
-    assert bench.inbox.crowded
-    assert not bench.inbox.full
+    assert bench.crowded()
+    assert not bench.full()
     await bench.take(2)
-    assert bench.inbox.crowded
+    assert bench.crowded()
     bench.put("e")
     await bench.take(1)
-    assert bench.inbox.crowded
-    assert not bench.rooms
+    assert bench.crowded()
+    assert bench.rooms() == 0
     await bench.take(1)
-    assert not bench.inbox.crowded
-    assert bench.rooms == 1
+    assert not bench.crowded()
+    assert bench.rooms() == 1
     await bench.take(3)
-    assert bench.rooms == 1
+    assert bench.rooms() == 1
 
 
 async def test_the_hard_mark_counts_memory() -> None:
@@ -137,19 +150,19 @@ async def test_the_hard_mark_counts_memory() -> None:
     size = getsizeof(b"x" * 100)
     bench = Bench(Limits(max_message_size=100, inbound_buffer=4 * size))
     bench.put(*[b"x" * 100] * 3, b"x" * 99)
-    assert not bench.inbox.full
-    assert not bench.inbox.crowded
+    assert not bench.full()
+    assert not bench.crowded()
     await bench.take(4)
     bench.put(*[b"x" * 100] * 4)
-    assert bench.inbox.full
-    assert bench.inbox.crowded
+    assert bench.full()
+    assert bench.crowded()
     await bench.take(1)
-    assert not bench.inbox.full
-    assert bench.inbox.crowded
-    assert not bench.rooms
+    assert not bench.full()
+    assert bench.crowded()
+    assert bench.rooms() == 0
     await bench.take(1)
-    assert not bench.inbox.crowded
-    assert bench.rooms == 1
+    assert not bench.crowded()
+    assert bench.rooms() == 1
 
 
 @pytest.mark.parametrize(
@@ -159,7 +172,7 @@ def test_what_a_message_costs(message: str | bytes) -> None:
     """An empty message is not free, and an emoji makes each character of its text four bytes."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=10_000, inbound_queue=10_000))
     count = 0
-    while not bench.inbox.full:
+    while not bench.full():
         bench.put(message)
         count += 1
     assert count == -(-10_000 // getsizeof(message))
@@ -170,18 +183,18 @@ async def test_room_takes_half_of_both_marks() -> None:
     size = getsizeof(b"x" * 1000)
     bench = Bench(Limits(max_message_size=1000, inbound_buffer=4 * size, inbound_queue=8))
     bench.put(*[b""] * 5, *[b"x" * 1000] * 3)
-    assert bench.inbox.crowded
+    assert bench.crowded()
     await bench.take(5)
-    assert bench.inbox.crowded  # only three of eight messages, but three quarters of the memory
+    assert bench.crowded()  # only three of eight messages, but three quarters of the memory
     await bench.take(1)
-    assert bench.rooms == 1
+    assert bench.rooms() == 1
     await bench.take(2)
     bench.put(*[b"x" * 1000] * 4, *[b""] * 4)
-    assert bench.inbox.crowded
+    assert bench.crowded()
     await bench.take(3)
-    assert bench.inbox.crowded  # a quarter of the memory, but five of eight messages
+    assert bench.crowded()  # a quarter of the memory, but five of eight messages
     await bench.take(1)
-    assert bench.rooms == 2
+    assert bench.rooms() == 2
 
 
 async def test_a_mark_of_one() -> None:
@@ -189,9 +202,9 @@ async def test_a_mark_of_one() -> None:
     bench = Bench(Limits(inbound_queue=1))
     for rooms in (1, 2, 3):
         bench.put("x")
-        assert bench.inbox.crowded
+        assert bench.crowded()
         await bench.take(1)
-        assert bench.rooms == rooms
+        assert bench.rooms() == rooms
 
 
 def test_throwing_away() -> None:
@@ -199,15 +212,15 @@ def test_throwing_away() -> None:
     bench = Bench(Limits(max_message_size=100, inbound_buffer=1000, inbound_queue=10))
     bench.put("x")
     bench.inbox.clear()
-    assert not bench.rooms
+    assert bench.rooms() == 0
     bench.put(*["x"] * 10)
     bench.inbox.clear()
-    assert bench.rooms == 1
+    assert bench.rooms() == 1
     bench.put(*["x"] * 9)
-    assert not bench.inbox.crowded
+    assert not bench.crowded()
     bench.inbox.clear()
     bench.put(b"x" * 900)
-    assert not bench.inbox.full
+    assert not bench.full()
 
 
 # Receiving.
@@ -331,6 +344,20 @@ async def test_a_ring_and_a_cancellation_at_the_same_moment() -> None:
     assert [*received, await bench.inbox.receive()] == ["put", "cancel"]
 
 
+class AfterStep(trio.abc.Instrument):
+    """Does something whenever a certain task has taken a step: here, when it stands between looking and taking."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        """Do `then` after each step of a task whose name ends with `name`."""
+        self._name = name
+        self._then = then
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Do it."""
+        if task.name.endswith(self._name):
+            self._then()
+
+
 async def test_messages_that_are_thrown_away_under_the_receiver(autojump_clock: MockClock) -> None:
     """A receiver that lets others run while a message is there waits on when they have thrown it away."""
     bench = Bench()
@@ -341,11 +368,12 @@ async def test_messages_that_are_thrown_away_under_the_receiver(autojump_clock: 
     async def receive() -> None:
         received.append(await bench.inbox.receive())
 
+    clear = AfterStep("receive", bench.inbox.clear)
+    trio.lowlevel.add_instrument(clear)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
-        await trio.lowlevel.checkpoint()  # by now it stands between looking and taking
-        bench.inbox.clear()
         await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(clear)
         assert not received
         bench.put("new")
     assert received == ["new"]

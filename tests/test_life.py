@@ -41,12 +41,12 @@ class Vital:
     next: float = math.inf
     wrong: SeawallError | None = None
     message_at: float = -math.inf
-    begun: int = 0
+    begun: list[float] = field(factory=list[float])
     checked: list[float] = field(factory=list[float])
 
     def begin(self) -> None:
-        """Count."""
-        self.begun += 1
+        """Remember."""
+        self.begun.append(trio.current_time())
 
     def due(self) -> float:
         """As it was told."""
@@ -182,7 +182,7 @@ async def test_an_alarm_keeps_nothing_alive(autojump_clock: MockClock) -> None:
         passing.life.end(DONE)
         gone = weakref.ref(passing.life)
         assert len(sweeper._heap) == 5  # pyright: ignore[reportPrivateUsage] # it is still there
-        del passing, subject
+        del passing, subject  # pyright: ignore[reportPossiblyUnboundVariable] # the loop has run
         gc.collect()
         assert gone() is None
 
@@ -241,6 +241,19 @@ async def test_a_sweeper_without_work(autojump_clock: MockClock) -> None:
         subject.life.open()
         await trio.sleep(6)
         assert subject.due == [(1005, LifetimeReached)]
+
+
+async def test_a_sweeper_that_sleeps_keeps_nothing_alive(autojump_clock: MockClock) -> None:
+    """The life that it looked at last is gone when it is over."""
+    async with sweeping() as sweeper:
+        last = Subject(sweeper, Limits(lifetime=10))
+        last.life.open()
+        await trio.sleep(11)
+        assert last.due == [(10, LifetimeReached)]
+        gone = weakref.ref(last.life)
+        del last
+        gc.collect()
+        assert gone() is None
 
 
 # Deadlines.
@@ -458,7 +471,7 @@ async def test_the_wire_is_minded(autojump_clock: MockClock) -> None:
         subject.life.watch(vital)
         assert not vital.begun
         subject.life.open()
-        assert vital.begun == 1
+        assert vital.begun == [0]
         for moment in (10, 11, 50):
             vital.next = moment
             subject.life.rearm()
@@ -600,9 +613,10 @@ async def test_waiting_for_the_socket_to_be_closed(autojump_clock: MockClock) ->
         nursery.start_soon(wait)
         nursery.start_soon(wait)
         await trio.sleep(1)
-        assert not subject.life.is_closed
+        closed = [subject.life.is_closed]
         subject.life.close()
-        assert subject.life.is_closed
+        closed.append(subject.life.is_closed)
+        assert closed == [False, True]
     await wait()
     subject.life.close()
     await wait()

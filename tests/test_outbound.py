@@ -65,7 +65,7 @@ async def test_what_the_link_takes_does_not_wait() -> None:
 
 
 async def test_what_the_link_does_not_take_waits() -> None:
-    """The rest of a frame is sent before any other frame; it is told when something begins to wait, and when it ends."""
+    """The rest of a frame goes before any other frame; it is told when something begins to wait, and when it ends."""
     bench = Bench()
     bench.link.room = 4
     bench.out.put(b"abcdef")

@@ -13,10 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
 from seawall.wire.link import PACE, Demand
 from seawall.wire.streamed import EMPTY, WRITE_SIZE, StreamLink
-from tests.lanes import ANSWER, bench, benches, masked, opened
+from tests.lanes import ANSWER, bench, benches, masked, opened, until
 from tests.memory import BROKEN, CLOSE, PING, TEXT, Peer, Wire, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
@@ -148,7 +148,7 @@ async def test_a_stream_that_fails_oddly(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         assert made.ends == [made.wire.send_error]
         assert made.lane.out.broken
-        assert made.left
+        assert made.has_left()
 
 
 async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> None:
@@ -167,9 +167,7 @@ async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> No
             lane.send_nowait("y")
         await trio.aclose_forcefully(wire)
         wire.flow()
-        with trio.fail_after(1):
-            while nursery.child_tasks:
-                await trio.lowlevel.checkpoint()
+        await until(lambda: not nursery.child_tasks)
         assert not wire.written
 
 
@@ -179,9 +177,7 @@ async def test_giving_up_ends_a_writer_with_nothing_to_do(autojump_clock: MockCl
         lane = lane_over(Wire(), nursery, Limits())
         await wait_all_tasks_blocked()
         lane.abort()
-        with trio.fail_after(1):
-            while nursery.child_tasks:
-                await trio.lowlevel.checkpoint()
+        await until(lambda: not nursery.child_tasks)
 
 
 # Reading.
@@ -197,7 +193,7 @@ async def test_a_stream_that_cannot_be_read(error: type[Exception], autojump_clo
         await made.peer.say(b"!")
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert made.left
+        assert made.has_left()
         assert await made.lane.receive() == "last"
         with pytest.raises(trio.EndOfChannel):
             await made.lane.receive()
@@ -227,7 +223,7 @@ async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
                 await wait_all_tasks_blocked()
                 made.lane.put_close(b"\x88\x02\x03\xea")
             await wait_all_tasks_blocked()
-            assert made.left
+            assert made.has_left()
             taken = made.wire.taken
             await made.peer.say(text("unread"))
             await trio.sleep(10)
@@ -237,18 +233,17 @@ async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
 async def test_a_turn_at_a_time(autojump_clock: MockClock) -> None:
     """Between two turns of a flood others run, and the flood can be cancelled."""
     async with opened("streamed", Limits(inbound_queue=10_000)) as made:
-        steps = 0
         await made.peer.say(text("") * 2000)
-        while made.lane.received < 2000:
+        for _ in range(10):
             await trio.lowlevel.checkpoint()
-            steps += 1
-        assert steps >= 2000 // 64
+        assert made.lane.received <= 10 * FRAMES_PER_TURN
+        await wait_all_tasks_blocked()
+        assert made.lane.received == 2000
         await made.peer.say(text("") * 2000)
-        while made.lane.demand is not Demand.DECODE:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: made.wants(Demand.DECODE))
         await made.lane.aclose()
         await wait_all_tasks_blocked()
-        assert made.left
+        assert made.has_left()
         assert made.lane.received < 4000
 
 
@@ -257,13 +252,13 @@ async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
     async with opened("streamed", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
-        assert made.lane.demand is Demand.LATER
+        assert made.wants(Demand.LATER)
         for _ in range(3):
             await trio.sleep(PACE + EMPTY / 2)
             assert made.lane.looking
             await trio.sleep(EMPTY / 2)
             await wait_all_tasks_blocked()
-            assert made.lane.demand is Demand.LATER
+            assert made.wants(Demand.LATER)
         assert made.lane.received == 2
 
 
@@ -283,7 +278,7 @@ async def test_without_a_socket_nobody_watches(autojump_clock: MockClock) -> Non
         await made.peer.say(text("x" * 1000))
         await made.finish()
         await trio.sleep(10)
-        assert made.lane.demand is Demand.WATCH
+        assert made.wants(Demand.WATCH)
         assert not made.ends
         await made.lane.receive()
         await wait_all_tasks_blocked()
@@ -319,7 +314,7 @@ async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockCl
         made.nursery.start_soon(read)
         await made.peer.say(text("x" * 1000))
         await wait_all_tasks_blocked()
-        assert made.lane.demand is Demand.WATCH
+        assert made.wants(Demand.WATCH)
         made.lane.abort()
         made.near.socket.close()  # as the session does it: without a checkpoint in between
         await wait_all_tasks_blocked()
