@@ -6,8 +6,11 @@ So it can also break every rule.
 from __future__ import annotations
 
 import base64
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from typing import Final, final
 
 import trio
@@ -229,6 +232,15 @@ class RawClient:
         took = trio.current_time() - started
         await self._let_go()
         return took
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that have not arrived at the server's kernel; on a Unix socket, which has no way, there are none."""
+        assert self.socket is not None
+        if self.socket.family == socket.AF_UNIX:
+            return 0
+        answer = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
 
     def finish(self) -> None:
         """Say that nothing more will come, and go on reading."""

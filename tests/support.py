@@ -72,11 +72,6 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-def limits(**fields: float | None) -> Limits:
-    """`Limits` with these fields, whether or not a type checker knows them."""
-    return Limits(**fields)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # some are bytes, thus int
-
-
 @guard
 async def undecided(gate: Gate, proved: Anonymous) -> Anonymous:
     """Never decide."""

@@ -1,4 +1,4 @@
-"""More connections than there is room for, and no descriptors left: told, survived, and over when there is room again."""
+"""Too many connections, and no descriptors left: told, survived, and over as soon as there is room again."""
 
 from __future__ import annotations
 

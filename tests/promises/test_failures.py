@@ -1,4 +1,4 @@
-"""What a handler, a guard or a resource raises ends its own connection, tells its peer nothing, and reaches nobody else."""
+"""What a handler, a guard or a resource raises ends its own connection, tells its peer nothing, and stays with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from seawall import (
     public,
 )
 from tests.raw import PING, TEXT, Frame, close_frame, frame, request
-from tests.support import SHORT, Lines, Transport, busy, echo, echo_app, quick, surviving
+from tests.support import SHORT, Lines, Transport, busy, echo, echo_app, quick, surviving, until
 
 
 class Unprintable(Exception):
@@ -337,6 +337,8 @@ async def test_two_receivers_do_not_lose_each_other() -> None:
             nursery.start_soon(receive)
 
     async with surviving(echo_app(greedy=greedy)) as place:
-        client = await place.open("/greedy", then=frame(TEXT, b"once"))
+        client = await place.open("/greedy")
+        await until(lambda: outcomes == ["busy"])
+        await client.send(frame(TEXT, b"once"))
         assert (await client.dismissal(answer=True)).code == 1000
     assert sorted(map(str, outcomes)) == ["busy", "once"]

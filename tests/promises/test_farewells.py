@@ -101,6 +101,18 @@ async def test_a_close_right_after_the_handshake_is_answered(path: str, over: Tr
 
 
 @pytest.mark.usefixtures("calm")
+async def test_a_close_with_the_handshake_and_nothing_more_is_answered(over: Transport) -> None:
+    """A client that has said goodbye, and ended its half of the connection, reads the 101, its Close, and the end."""
+    async with surviving(echo_app(), over) as place:
+        for _ in range(40):
+            client = await place.dial()
+            await client.send(request(), close_frame(4000))
+            client.finish()
+            assert (await client.response()).status == 101
+            assert await client.end() == [CLOSED_4000]
+
+
+@pytest.mark.usefixtures("calm")
 async def test_a_close_of_both_at_once_is_fine(over: Transport) -> None:
     """A handler that closes while its peer does: each side has said one Close, and that is the end."""
 

@@ -9,16 +9,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-import pytest
 import trio
 import trio.testing
+from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
 from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
-from tests.support import Lines, Transport, busy, discard, echo_app, limits, pour, quick, surviving, until
-
-pytestmark = pytest.mark.xfail(strict=True, reason="there is no keepalive yet")
+from tests.support import Lines, Transport, busy, discard, echo_app, pour, quick, surviving, until
 
 INTERVAL: Final = 0.3
 TIMEOUT: Final = 0.4
@@ -27,17 +25,8 @@ TIMEOUT: Final = 0.4
 LONG: Final = 10_000.0
 
 
-def eager(**fields: float | None) -> Limits:
-    """Limits with keepalive that does not take long, and with these fields."""
-    return limits(
-        **{
-            "ping_interval": INTERVAL,
-            "ping_timeout": TIMEOUT,
-            "close_timeout": 0.3,
-            "wind_down": 0.05,
-            **fields,
-        }
-    )
+#: Limits with a keepalive that does not take long.
+EAGER: Final = Limits(ping_interval=INTERVAL, ping_timeout=TIMEOUT, close_timeout=0.3, wind_down=0.05)
 
 
 def soon(due: float, took: float) -> bool:
@@ -55,7 +44,7 @@ async def test_a_silent_peer_is_asked_and_then_let_go(over: Transport, log: Line
         finally:
             cancelled.append(trio.current_time())
 
-    async with surviving(echo_app(limits=eager(), busy=busy), over, within=1.0) as place:
+    async with surviving(echo_app(limits=EAGER, busy=busy), over, within=1.0) as place:
         client = await place.open("/busy")
         opened = trio.current_time()
         assert (await client.frame()).opcode == PING
@@ -71,7 +60,9 @@ async def test_a_silent_peer_is_asked_and_then_let_go(over: Transport, log: Line
 
 async def test_a_peer_that_takes_nothing_either_is_let_go(over: Transport) -> None:
     """Nor does it matter that its Ping and its Close cannot be delivered."""
-    async with surviving(echo_app(limits=eager(send_timeout=30), busy=busy, pour=pour), over, within=1.0) as place:
+    async with surviving(
+        echo_app(limits=evolve(EAGER, send_timeout=30), busy=busy, pour=pour), over, within=1.0
+    ) as place:
         for path in ("/busy", "/pour"):
             await place.open(path)
         await until(lambda: place.sessions == 3)
@@ -130,7 +121,7 @@ async def test_any_byte_is_life(over: Transport) -> None:
         partial(_answer_so, answer=lambda ping: frame(PING)),
     ]
     stop = trio.Event()
-    async with surviving(echo_app(limits=eager(max_fragments=1000), discard=discard), over) as place:
+    async with surviving(echo_app(limits=evolve(EAGER, max_fragments=1000), discard=discard), over) as place:
         async with trio.open_nursery() as nursery:
             for way in ways:
                 nursery.start_soon(way, await place.open("/discard"), stop)
@@ -152,7 +143,7 @@ async def _answer_so(client: RawClient, stop: trio.Event, *, answer: Callable[[F
 
 async def test_life_after_the_question_begins_anew(over: Transport) -> None:
     """A byte that comes after the Ping counts from when it came: the next Ping, and the end, are due from there."""
-    async with surviving(echo_app(limits=eager(), busy=busy), over) as place:
+    async with surviving(echo_app(limits=EAGER, busy=busy), over) as place:
         client = await place.open("/busy")
         assert (await client.frame()).opcode == PING
         await trio.sleep(TIMEOUT / 2)
@@ -172,7 +163,7 @@ async def test_what_we_send_is_no_life(over: Transport) -> None:
             await conn.send("tick")
             await trio.sleep(INTERVAL / 10)
 
-    async with surviving(echo_app(limits=eager(), tick=tick), over) as place:
+    async with surviving(echo_app(limits=EAGER, tick=tick), over) as place:
         client = await place.open("/tick")
         found = await client.end(within=(INTERVAL + TIMEOUT) * 1.25 + 1.0)
         assert PING in {one.opcode for one in found}
@@ -181,7 +172,7 @@ async def test_what_we_send_is_no_life(over: Transport) -> None:
 
 async def test_nobody_is_asked_after_our_close(over: Transport) -> None:
     """While a closing handshake waits for the peer there is nothing more to say."""
-    async with surviving(echo_app(limits=eager(close_timeout=1), quick=quick), over) as place:
+    async with surviving(echo_app(limits=evolve(EAGER, close_timeout=1), quick=quick), over) as place:
         client = await place.open("/quick")
         assert (await client.closed()).code == 1000
         assert await client.end() == []
@@ -202,7 +193,7 @@ async def test_hundreds_of_silent_peers_cost_no_task_each(over: Transport) -> No
                 assert place.deadlines <= 2
             return found
 
-    assert await tasks(eager()) <= await tasks(limits(ping_interval=None))
+    assert await tasks(EAGER) <= await tasks(Limits(ping_interval=None))
 
 
 # In virtual time
@@ -225,12 +216,12 @@ async def test_the_numbers(autojump_clock: object) -> None:
 
 async def test_keepalive_can_be_turned_off(autojump_clock: object) -> None:
     """None is none: no Ping for hours, or Pings that nobody has to answer."""
-    async with serve(echo_app(limits=limits(ping_interval=None))) as serving:
+    async with serve(echo_app(limits=Limits(ping_interval=None))) as serving:
         client = RawClient(serving.open_stream(), patience=LONG)
         await client.upgrade()
         await client.silence(LONG - 1)
         await client.echo(b"still here")
-    async with serve(echo_app(limits=limits(ping_timeout=None))) as serving:
+    async with serve(echo_app(limits=Limits(ping_timeout=None))) as serving:
         client = RawClient(serving.open_stream(), patience=LONG)
         await client.upgrade()
         assert (await client.frame()).opcode == PING

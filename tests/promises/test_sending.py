@@ -144,7 +144,6 @@ async def _sip(client: RawClient, size: int, *, every: float) -> None:
         await trio.sleep(every)
 
 
-@pytest.mark.xfail(strict=True, reason="progress is judged by writes of 64 KiB")
 @pytest.mark.usefixtures("calm")
 async def test_a_slow_but_steady_reader_stays(over: Transport) -> None:
     """Not to be fast is no fault: a write may take longer than `send_timeout`, as long as something of it goes."""
@@ -165,7 +164,6 @@ async def test_a_slow_but_steady_reader_stays(over: Transport) -> None:
         assert trio.current_time() - started > 3 * timeout
 
 
-@pytest.mark.xfail(strict=True, reason="progress is judged by writes of 64 KiB")
 @pytest.mark.parametrize("over", ["plain", "tls"])  # what lies in a kernel only those can tell who see the socket
 @pytest.mark.usefixtures("calm")
 async def test_a_steady_reader_stays_behind_large_buffers(over: Transport) -> None:

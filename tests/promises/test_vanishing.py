@@ -7,11 +7,10 @@ import trio
 import trio.testing
 
 from seawall import Anonymous, Connection, Gate, Limits, guard
-from tests.raw import BINARY, TEXT, Frame, close_frame, frame, request
+from tests.raw import BINARY, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
 from tests.support import (
     EVERYWHERE,
     SHORT,
-    RawClient,
     Transport,
     busy,
     echo_app,
@@ -122,6 +121,27 @@ async def test_a_handler_that_is_busy_is_cancelled_when_its_peer_leaves(farewell
 def test_what_a_handler_gets_when_its_peer_has_gone() -> None:
     """By default a second to finish by itself."""
     assert Limits().wind_down == 1
+
+
+async def test_a_handler_that_receives_is_cancelled_too_when_its_peer_has_gone(over: Transport) -> None:
+    """Messages of a peer that vanished without a Close give its handler no more time than it would have without."""
+    cancelled = trio.Event()
+
+    async def slowly(conn: Connection[Anonymous]) -> None:
+        try:
+            while True:
+                await conn.receive()
+                await trio.sleep(0.04)
+        finally:
+            cancelled.set()
+
+    async with surviving(echo_app(limits=SHORT, slowly=slowly), over) as place:
+        client = await place.open("/slowly", then=frame(TEXT) * 60)
+        await client.send(frame(PING))
+        assert (await client.frame()).opcode == PONG
+        client.reset()
+        with trio.fail_after(1 + SHORT.wind_down):
+            await cancelled.wait()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every way to break RFC 6455 is answered with the right close code, alone and last, and TCP is closed within a second."""
+"""Every way to break RFC 6455 is answered with the right close code, and TCP is closed within a second."""
 
 from __future__ import annotations
 
@@ -130,8 +130,9 @@ async def test_what_is_just_allowed_passes(over: Transport) -> None:
         await client.send(frame(TEXT, KOSME[:1], fin=False), *pieces, frame(PONG, bytes(125)), frame(CONTINUATION))
         assert await client.frame() == Frame(TEXT, KOSME)
         await client.send(frame(PING, bytes(125), mask=bytes(4)), frame(BINARY, b"\xff", mask=b"\xff" * 4))
-        assert await client.frame() == Frame(PONG, bytes(125))
-        assert await client.frame() == Frame(BINARY, b"\xff")
+        both = [await client.frame() for _ in range(2)]  # in whichever order
+        assert Frame(PONG, bytes(125)) in both
+        assert Frame(BINARY, b"\xff") in both
 
 
 @pytest.mark.usefixtures("calm")
