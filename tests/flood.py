@@ -7,6 +7,7 @@ standard input ends. ``idle`` is a kind too: it opens the connections and does n
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import ssl
@@ -70,11 +71,12 @@ def opened(address: tuple[str, int], kind: str, context: ssl.SSLContext | None) 
     """A WebSocket."""
     path, data = KINDS[kind]
     plain = socket.create_connection(address, 10)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client = plain if context is None else context.wrap_socket(plain)
     client.sendall(request(path) + FIRST.get(kind, b""))
     head = b""
     while b"\r\n\r\n" not in head:
-        head += client.recv(1)
+        head += client.recv(64 * 1024)  # messages that come with it do not matter
     assert head.startswith(b"HTTP/1.1 101 "), head
     client.setblocking(False)
     return Flooder(client, data)
@@ -113,7 +115,7 @@ def main(host: str, port: str, security: str, kind: str, count: str) -> None:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     kinds = [name for name in KINDS if name != "idle"] if kind == "everything" else [kind]
     flooders = [opened((host, int(port)), kinds[number % len(kinds)], context) for number in range(int(count))]
-    print("ready", flush=True)  # noqa: T201 - who started us waits for it
+    os.write(1, b"ready")  # who started us waits for it
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ)
         for flooder in flooders if kind != "idle" else []:
