@@ -39,7 +39,7 @@ async def _expect_turns(kind: str, over: Transport) -> None:
     async with serving(app, over) as place:
         client = await place.open()
         async with flooding(place.at, kind, 50):
-            ends = trio.current_time() + 1.0
+            ends = trio.current_time() + 0.8
             while trio.current_time() < ends:
                 before = time.process_time()
                 assert await client.echo(b"innocent") < WORST
@@ -49,19 +49,7 @@ async def _expect_turns(kind: str, over: Transport) -> None:
     assert statistics.median(costs) < TYPICAL
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "pings",
-        "pongs",
-        "texts",
-        "fragments",
-        "echoes",
-        "large",
-        "read",
-        "read little",
-    ],
-)
+@pytest.mark.parametrize("kind", ["pings", "texts", "fragments", "echoes", "read"])
 async def test_a_flood_delays_nobody(kind: str) -> None:
     """Tiny frames, large ones, a handler that echoes, receives or sends as fast as it can: there is a turn for all."""
     await _expect_turns(kind, "plain")

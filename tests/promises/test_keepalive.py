@@ -125,7 +125,7 @@ async def test_any_byte_is_life(over: Transport) -> None:
         async with trio.open_nursery() as nursery:
             for way in ways:
                 nursery.start_soon(way, await place.open("/discard"), stop)
-            await trio.sleep(3 * (INTERVAL + TIMEOUT))
+            await trio.sleep(2 * (INTERVAL + TIMEOUT))
             assert place.sessions == 1 + len(ways)
             stop.set()
         place.hang_up()
@@ -178,13 +178,13 @@ async def test_nobody_is_asked_after_our_close(over: Transport) -> None:
         assert await client.end() == []
 
 
-async def test_hundreds_of_silent_peers_cost_no_task_each(over: Transport) -> None:
+async def test_hundreds_of_silent_peers_cost_no_task_each() -> None:
     """One sweeper asks them all; they are let go together, and nothing of them is left."""
 
     async def tasks(patience: Limits) -> int:
-        async with surviving(echo_app(limits=patience, busy=busy), over, within=2.0) as place:
+        async with surviving(echo_app(limits=patience, busy=busy), within=2.0) as place:
             before = trio.lowlevel.current_statistics().tasks_living
-            for _ in range(100):
+            for _ in range(200):
                 await place.open("/busy")
             await trio.testing.wait_all_tasks_blocked(0.001)
             found = trio.lowlevel.current_statistics().tasks_living - before
