@@ -44,7 +44,12 @@ def test_how_much_may_lie_unread() -> None:
     assert Limits().inbound_bytes == 4 * 1024 * 1024
 
 
-@pytest.mark.parametrize("over", EVERYWHERE)
+two_looks = pytest.mark.xfail(strict=True, reason="the poller may have to look twice, half a second each, for a Ping")
+
+
+@pytest.mark.parametrize(
+    "over", [pytest.param("plain", marks=two_looks), "reader", "tls", pytest.param("unix", marks=two_looks)]
+)
 @pytest.mark.usefixtures("calm")
 async def test_control_frames_are_answered_while_messages_lie_unread(over: Transport) -> None:
     """Within a second, whether few large messages or many small ones lie there; and so is a Close."""
@@ -62,7 +67,7 @@ async def test_control_frames_are_answered_while_messages_lie_unread(over: Trans
         client.close()
 
     async with surviving(echo_app(busy=busy, limits=SMALL), over) as place, trio.open_nursery() as nursery:
-        for unread in (b"", messages(63), messages(180), frame(TEXT, b"tiny") * 2000, frame(TEXT) * 100):
+        for unread in (b"", messages(63), messages(240), frame(TEXT, b"tiny") * 2000, frame(TEXT) * 100):
             nursery.start_soon(expect_answers, unread)
 
 
@@ -151,10 +156,28 @@ async def test_a_peer_that_leaves_above_the_soft_limit_is_seen(how: str, over: T
 
 @pytest.mark.parametrize("over", ["plain", "tls", "unix"])  # of a stream that only has the interface nobody can tell
 @pytest.mark.parametrize("how", LEAVING)
-@pytest.mark.usefixtures("calm")
 async def test_a_peer_that_leaves_above_the_hard_limit_is_seen(how: str, over: Transport) -> None:
     """Nor does it that the server has stopped reading."""
     await _leave_busy_handler(over, 260, how)
+
+
+@pytest.mark.xfail(strict=True, reason="a stream that has just been closed is watched once more: EBADF in the log")
+async def test_to_see_a_peer_leave_over_tls_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Time and again: the log has its line for each, and nothing else."""
+
+    async def leave() -> None:
+        client = await place.open("/busy")
+        await client.send(messages(260))
+        await until(lambda: not client.unsent)
+        await trio.sleep(1.0)
+        client.reset()
+
+    async with surviving(echo_app(limits=SMALL, busy=busy), "tls") as place:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(leave)
+        await place.idle(1)
+    assert [record.getMessage() for record in caplog.records if record.name == "seawall.error"] == []
 
 
 @pytest.mark.parametrize("over", ["plain", "tls"])

@@ -100,6 +100,10 @@ async def test_a_close_right_after_the_handshake_is_answered(path: str, over: Tr
         assert await client.end() in ([Frame(CLOSE, b"")], [CLOSED_1000])
 
 
+torn_tls = pytest.mark.xfail(strict=True, reason="a TLS stream whose reader is cancelled while it writes is broken")
+
+
+@pytest.mark.parametrize("over", ["plain", "reader", pytest.param("tls", marks=torn_tls)])
 @pytest.mark.usefixtures("calm")
 async def test_a_client_that_says_all_at_once_and_goes_is_not_waited_for(over: Transport) -> None:
     """Request, Close and the end of its half of the connection in one segment: whatever it is told, it is at once."""
@@ -140,6 +144,17 @@ async def test_messages_before_an_early_close_are_delivered(over: Transport) -> 
     assert got == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "over",
+    [
+        pytest.param(
+            "plain",
+            marks=pytest.mark.xfail(strict=True, reason="after 64 KiB it reads 0 bytes, and takes that for the end"),
+        ),
+        "reader",
+        "tls",
+    ],
+)
 @pytest.mark.usefixtures("calm")
 async def test_a_handler_that_returns_without_reading_is_heard(over: Transport) -> None:
     """The Close is not lost to a reset, though megabytes have not been read."""

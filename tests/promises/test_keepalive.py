@@ -5,8 +5,8 @@ Only bytes that come from the peer are life, but any of them are, be it one byte
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -15,7 +15,7 @@ from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
-from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
+from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
 from tests.support import Lines, Transport, busy, discard, echo_app, pour, quick, surviving, until
 
 INTERVAL: Final = 0.3
@@ -69,76 +69,61 @@ async def test_a_peer_that_takes_nothing_either_is_let_go(over: Transport) -> No
         await place.idle(1, within=(INTERVAL + TIMEOUT) * 1.25 + 1.0)
 
 
-async def _say(client: RawClient, said: bytes, stop: trio.Event) -> None:
-    """Say that again and again, more often than would be needed; no Ping may come."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_expect_no_ping, client)
-        while not stop.is_set():
-            await client.send(said)
-            await trio.sleep(INTERVAL / 4)
-        nursery.cancel_scope.cancel()
-
-
-async def _dribble(client: RawClient, stop: trio.Event) -> None:
-    """Send one frame, a byte at a time."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_expect_no_ping, client)
-        for byte in frame(BINARY, bytes(1000)):
-            await client.send(bytes([byte]))
-            await trio.sleep(INTERVAL / 4)
-            if stop.is_set():
-                break
-        nursery.cancel_scope.cancel()
-
-
 async def _expect_no_ping(client: RawClient) -> None:
     while True:
         assert (await client.frame()).opcode not in {PING, CLOSE}
 
 
-async def _answer(client: RawClient, answer: Callable[[Frame], bytes], stop: trio.Event) -> None:
-    """Say nothing but answers to Pings, of which there must be several."""
-    asked = 0
-    while not stop.is_set():
+async def _say(client: RawClient, words: Iterable[bytes]) -> None:
+    """Say one thing after the other, each before silence becomes a question; no Ping may come."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_expect_no_ping, client)
+        for word in words:
+            await client.send(word)
+            await trio.sleep(INTERVAL / 4)
+
+
+async def _answer(client: RawClient, answer: Callable[[Frame], bytes]) -> None:
+    """Say nothing but answers to Pings."""
+    while True:
         found = await client.frame()
+        assert found.opcode != CLOSE
         if found.opcode == PING:
-            asked += 1
             await client.send(answer(found))
-    assert asked >= 2
 
 
 async def test_any_byte_is_life(over: Transport) -> None:
-    """Whoever sends anything is neither asked nor let go; whoever answers a Ping with anything stays too."""
-    ways: list[Callable[[RawClient, trio.Event], Awaitable[None]]] = [
-        _dribble,
-        *(
-            partial(_say_so, said=said)
-            for said in (frame(TEXT), frame(PONG), frame(PING, b"?"), frame(TEXT, fin=False))
-        ),
-        partial(_answer_so, answer=lambda ping: frame(PONG, ping.payload)),
-        partial(_answer_so, answer=lambda ping: frame(PONG, b"something else")),
-        partial(_answer_so, answer=lambda ping: frame(TEXT, b"I am here")),
-        partial(_answer_so, answer=lambda ping: frame(PING)),
+    """Whoever sends anything, be it one byte of a frame at a time, is neither asked nor let go."""
+    large = frame(BINARY, bytes(1000))
+    words: list[Iterable[bytes]] = [
+        (large[at : at + 1] for at in range(len(large))),
+        itertools.repeat(frame(TEXT)),
+        itertools.repeat(frame(PONG)),
+        itertools.repeat(frame(PING, b"?")),
+        itertools.chain([frame(TEXT, fin=False)], itertools.repeat(frame(CONTINUATION, fin=False))),
     ]
-    stop = trio.Event()
-    async with surviving(echo_app(limits=evolve(EAGER, max_fragments=1000), discard=discard), over) as place:
-        async with trio.open_nursery() as nursery:
-            for way in ways:
-                nursery.start_soon(way, await place.open("/discard"), stop)
-            await trio.sleep(2 * (INTERVAL + TIMEOUT))
-            assert place.sessions == 1 + len(ways)
-            stop.set()
-        place.hang_up()
+    async with surviving(echo_app(limits=EAGER, discard=discard), over) as place, trio.open_nursery() as nursery:
+        for way in words:
+            nursery.start_soon(_say, await place.open("/discard"), way)
+        await trio.sleep(1.5 * (INTERVAL + TIMEOUT))
+        assert place.sessions == 1 + len(words)
+        nursery.cancel_scope.cancel()
 
 
-async def _say_so(client: RawClient, stop: trio.Event, *, said: bytes) -> None:
-    first, *rest = (said, frame(0, fin=False)) if said == frame(TEXT, fin=False) else (said, said)
-    await client.send(first)
-    await _say(client, rest[0], stop)
-
-
-async def _answer_so(client: RawClient, stop: trio.Event, *, answer: Callable[[Frame], bytes]) -> None:
-    await _answer(client, answer, stop)
+async def test_any_answer_to_a_ping_is_life(over: Transport) -> None:
+    """A Pong with what the Ping held, as the RFC demands, or anything else that shows that somebody is there."""
+    answers: list[Callable[[Frame], bytes]] = [
+        lambda ping: frame(PONG, ping.payload),
+        lambda _: frame(PONG, b"something else"),
+        lambda _: frame(TEXT, b"I am here"),
+        lambda _: frame(PING),
+    ]
+    async with surviving(echo_app(limits=EAGER, discard=discard), over) as place, trio.open_nursery() as nursery:
+        for answer in answers:
+            nursery.start_soon(_answer, await place.open("/discard"), answer)
+        await trio.sleep(2 * INTERVAL + TIMEOUT)
+        assert place.sessions == 1 + len(answers)
+        nursery.cancel_scope.cancel()
 
 
 async def test_life_after_the_question_begins_anew(over: Transport) -> None:

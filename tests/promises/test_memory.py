@@ -1,4 +1,4 @@
-"""What connections cost: a stated number of bytes while they are idle, nothing once they have gone, little in between."""
+"""What connections cost: a stated number of bytes while they are idle, and nothing once they have gone."""
 
 from __future__ import annotations
 

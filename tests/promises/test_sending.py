@@ -87,6 +87,17 @@ async def test_a_send_that_timed_out_leaves_the_connection_as_it_was(over: Trans
         assert (await client.dismissal(answer=True)).code == 1000
 
 
+@pytest.mark.parametrize(
+    "over",
+    [
+        pytest.param(
+            "plain",
+            marks=pytest.mark.xfail(strict=True, reason="after 64 KiB it reads 0 bytes, and takes that for the end"),
+        ),
+        "reader",
+        "tls",
+    ],
+)
 async def test_big_messages_go_both_ways(over: Transport) -> None:
     """Megabytes, whole and fragmented, with control frames between the fragments."""
     rng = random.Random(1)
@@ -140,7 +151,9 @@ async def test_a_peer_that_pings_and_does_not_read_is_ended(over: Transport) -> 
 
 async def _sip(client: RawClient, size: int, *, every: float) -> None:
     """Read steadily, but not much at a time."""
-    while await client.stream.receive_some(size):
+    data = b"begin"
+    while data:
+        data = bytes(await client.stream.receive_some(size))
         await trio.sleep(every)
 
 
