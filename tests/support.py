@@ -15,6 +15,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, Unpack, final
@@ -304,6 +305,10 @@ async def _echo_on(client: RawClient, delays: list[float]) -> None:
         await trio.sleep(0.01)
 
 
+#: Whether other servers come and go at the same time, so that what is theirs cannot be told from what is ours.
+_among_others: Final = ContextVar("_among_others", default=False)
+
+
 @asynccontextmanager
 async def no_leaks(place: Place, *, within: float = PATIENCE) -> AsyncGenerator[None]:
     """What the block began must be gone `within` seconds of its end: tasks, descriptors, sessions and deadlines."""
@@ -315,9 +320,10 @@ async def no_leaks(place: Place, *, within: float = PATIENCE) -> AsyncGenerator[
 
 
 def _held(place: Place) -> Held:
+    alone = not _among_others.get()
     return Held(
-        trio.lowlevel.current_statistics().tasks_living,
-        len(os.listdir("/dev/fd")),  # noqa: PTH208 - counts only, thousands of times
+        trio.lowlevel.current_statistics().tasks_living if alone else 0,
+        len(os.listdir("/dev/fd")) if alone else 0,  # noqa: PTH208 - counts only, thousands of times
         place.sessions,
         max(0, place.deadlines - 2 * place.sessions),  # those that are stale may stay until they are half of all
     )
@@ -373,3 +379,37 @@ async def surviving(
         no_leaks(place, within=within),
     ):
         yield place
+
+
+def everywhere(*over: Transport) -> Callable[[Callable[[Transport], Awaitable[None]]], Callable[[], Awaitable[None]]]:
+    """Make one test of a test that mostly waits: over each of these, or over all of `DRIVEN`, at the same time."""
+
+    def decorate(test: Callable[[Transport], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def test_all() -> None:
+            await at_once(test, *over)
+
+        test_all.__doc__ = test.__doc__
+        return test_all
+
+    return decorate
+
+
+async def at_once(test: Callable[[Transport], Awaitable[None]], *over: Transport) -> None:
+    """Run `test` over each of these, or over all of `DRIVEN`, at the same time; nothing may be left of all of it."""
+
+    async def run(one: Transport) -> None:
+        _among_others.set(True)
+        try:
+            await test(one)
+        except BaseException as error:
+            error.add_note(f"over {one}")
+            raise
+
+    def held() -> tuple[int, int]:
+        return trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/dev/fd"))  # noqa: PTH208 - as above
+
+    before = held()
+    async with trio.open_nursery() as nursery:
+        for one in over or DRIVEN:
+            nursery.start_soon(run, one)
+    await until(lambda: held() <= before, 1.0, lambda: f"{held()} tasks and descriptors, but before it was {before}")

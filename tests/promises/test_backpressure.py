@@ -15,7 +15,7 @@ from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
 from tests.raw import BINARY, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
-from tests.support import EVERYWHERE, Transport, busy, echo_app, surviving, until
+from tests.support import EVERYWHERE, Transport, at_once, busy, echo_app, everywhere, surviving, until
 
 KIB: Final = 1024
 
@@ -94,8 +94,8 @@ class Sender:
         return before
 
 
-@pytest.mark.parametrize("over", EVERYWHERE)
 @pytest.mark.usefixtures("calm")
+@everywhere(*EVERYWHERE)
 async def test_a_peer_whose_handler_does_not_receive_has_to_wait(over: Transport) -> None:
     """No more than the hard limit is taken from it; once the handler receives, all of it arrives, in order."""
     receiving = trio.Event()
@@ -123,7 +123,7 @@ async def test_a_peer_whose_handler_does_not_receive_has_to_wait(over: Transport
 LEAVING: Final = ("reset", "close", "half-close")
 
 
-async def _leave_busy_handler(over: Transport, unread: int, how: str) -> None:
+async def _leave_busy_handler(over: Transport, *, unread: int, how: str) -> None:
     """Send so many messages to a handler that is busy, and go; it has to be cancelled within a second."""
     cancelled = trio.Event()
 
@@ -149,16 +149,15 @@ async def _leave_busy_handler(over: Transport, unread: int, how: str) -> None:
 
 @pytest.mark.parametrize("how", LEAVING)
 @pytest.mark.usefixtures("calm")
-async def test_a_peer_that_leaves_above_the_soft_limit_is_seen(how: str, over: Transport) -> None:
+async def test_a_peer_that_leaves_above_the_soft_limit_is_seen(how: str) -> None:
     """Messages that lie unread do not hide that their sender has gone."""
-    await _leave_busy_handler(over, 150, how)
+    await at_once(partial(_leave_busy_handler, unread=150, how=how), *EVERYWHERE)
 
 
-@pytest.mark.parametrize("over", ["plain", "tls", "unix"])  # of a stream that only has the interface nobody can tell
 @pytest.mark.parametrize("how", LEAVING)
-async def test_a_peer_that_leaves_above_the_hard_limit_is_seen(how: str, over: Transport) -> None:
-    """Nor does it that the server has stopped reading."""
-    await _leave_busy_handler(over, 260, how)
+async def test_a_peer_that_leaves_above_the_hard_limit_is_seen(how: str) -> None:
+    """Nor does it that the server has stopped reading; only of a stream without a socket nobody can tell."""
+    await at_once(partial(_leave_busy_handler, unread=260, how=how), "plain", "tls", "unix")
 
 
 @pytest.mark.xfail(strict=True, reason="a stream that has just been closed is watched once more: EBADF in the log")
@@ -180,8 +179,8 @@ async def test_to_see_a_peer_leave_over_tls_is_no_fault(caplog: pytest.LogCaptur
     assert [record.getMessage() for record in caplog.records if record.name == "seawall.error"] == []
 
 
-@pytest.mark.parametrize("over", ["plain", "tls"])
 @pytest.mark.usefixtures("calm")
+@everywhere("plain", "tls")
 async def test_what_a_peer_cannot_help_is_not_held_against_it(over: Transport) -> None:
     """It is we who do not read: neither its silence counts nor its idle time, until we read again."""
     receiving, received = trio.Event(), trio.Event()
@@ -205,6 +204,7 @@ async def test_what_a_peer_cannot_help_is_not_held_against_it(over: Transport) -
         client.close()
 
 
+@everywhere()
 async def test_a_feed_that_discards_its_input_never_holds_back(over: Transport) -> None:
     """Megabytes go nowhere, and a Ping behind them is answered."""
 

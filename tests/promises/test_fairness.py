@@ -64,6 +64,7 @@ async def test_a_flood_delays_nobody(kind: str) -> None:
     await _expect_turns(kind, "plain")
 
 
+@pytest.mark.parametrize("over", ["reader", "tls"])
 async def test_a_flood_of_everything_delays_nobody(over: Transport) -> None:
     """All of it at once, on whatever drives the connections."""
     await _expect_turns("everything", over)

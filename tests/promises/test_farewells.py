@@ -21,6 +21,7 @@ from tests.support import (
     busy,
     echo,
     echo_app,
+    everywhere,
     pour,
     quick,
     slow,
@@ -223,6 +224,7 @@ async def test_a_mute_peer_costs_exactly_the_close_timeout(path: str, code: int,
 
 
 @pytest.mark.usefixtures("calm")
+@everywhere()
 async def test_a_peer_that_does_not_answer_costs_the_close_timeout(over: Transport) -> None:
     """Whether it says nothing, or data and Pings for ever: no answer to a Close, on any kind of socket."""
     async with surviving(echo_app(quick=quick, limits=SHORT), over) as place, trio.open_nursery() as nursery:
@@ -233,8 +235,8 @@ async def test_a_peer_that_does_not_answer_costs_the_close_timeout(over: Transpo
         await place.idle(1, within=SHORT.close_timeout + 0.5)
 
 
-@pytest.mark.parametrize("over", EVERYWHERE)
 @pytest.mark.usefixtures("calm")
+@everywhere(*EVERYWHERE)
 async def test_closing_does_not_wait_behind_a_blocked_send(over: Transport) -> None:
     """With a peer that does not read, and a task stuck in `send`, `aclose` takes no more than its limit."""
     ended: list[float] = []
@@ -260,7 +262,7 @@ async def test_closing_does_not_wait_behind_a_blocked_send(over: Transport) -> N
         await place.idle(1, within=0.5)
 
 
-@pytest.mark.parametrize("over", EVERYWHERE)
+@everywhere(*EVERYWHERE)
 async def test_a_peer_that_closes_and_does_not_read_is_let_go(over: Transport) -> None:
     """Its Close cannot be answered behind all that it has not read, so it costs the close timeout."""
     async with surviving(echo_app(limits=Limits(close_timeout=0.3, wind_down=0.1), pour=pour), over) as place:
@@ -270,6 +272,7 @@ async def test_a_peer_that_closes_and_does_not_read_is_let_go(over: Transport) -
         await place.idle(1, within=0.8)
 
 
+@everywhere()
 async def test_a_client_that_does_not_read_its_page_is_let_go(over: Transport) -> None:
     """Nor does a large answer over plain HTTP hold anything for longer than the close timeout."""
     app = echo_app(limits=SHORT)
@@ -281,6 +284,7 @@ async def test_a_client_that_does_not_read_its_page_is_let_go(over: Transport) -
         await place.idle(1, within=SHORT.close_timeout + 0.5)
 
 
+@everywhere()
 async def test_a_resource_that_does_not_leave_is_cancelled(over: Transport) -> None:
     """What a guard has entered has `close_timeout` to be left, then the connection is gone without it."""
 

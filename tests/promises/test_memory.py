@@ -52,7 +52,7 @@ def no_log(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux")
 async def test_an_idle_connection_costs_so_much(over: Transport) -> None:
     """Measured over hundreds of clients in another process, after as many have come and gone."""
-    count = 150
+    count = 100
     async with serving(echo_app(), over) as place:
         async with flooding(place.at, "idle", count):
             pass
@@ -123,7 +123,7 @@ def app() -> App:
     return echo_app(limits=evolve(SMALL, inbound_buffer=64 * KIB), busy=busy, quick=quick)
 
 
-@pytest.mark.parametrize(("over", "count"), [("plain", 2000), ("reader", 1000), ("tls", 500)])
+@pytest.mark.parametrize(("over", "count"), [("plain", 1500), ("reader", 500), ("tls", 300)])
 async def test_connections_that_have_gone_leave_nothing(over: Transport, count: int) -> None:
     """Thousands come and go in every way; the heap is as large as before, and so are all tables."""
 
@@ -135,7 +135,7 @@ async def test_connections_that_have_gone_leave_nothing(over: Transport, count: 
         await trio.testing.wait_all_tasks_blocked()
 
     async with serving(app(), over) as place:
-        await come_and_go(400)
+        await come_and_go(200)
         before = objects()
         await come_and_go(count)
         assert objects() - before < NOISE

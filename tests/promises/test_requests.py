@@ -13,7 +13,7 @@ import trio
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from tests.promises.requests import ACCEPTED, REFUSED, changed, lines
 from tests.raw import KEY, PROMPT, TEXT, Frame, RawClient, Response, frame, request
-from tests.support import Lines, Place, Transport, echo_app, quick, surviving, until
+from tests.support import Lines, Place, Transport, echo_app, everywhere, quick, surviving, until
 
 
 def refusing_app(limits: Limits | None = None) -> App:
@@ -130,6 +130,7 @@ async def test_a_client_that_is_refused_cannot_stay(over: Transport) -> None:
 
 
 @pytest.mark.usefixtures("calm")
+@everywhere()
 async def test_a_refusal_is_not_lost_to_a_reset(over: Transport) -> None:
     """A client that looks for its answer late, when megabytes of its own have gone unread, still finds it whole."""
 
@@ -162,6 +163,7 @@ def test_how_long_a_request_may_take() -> None:
     assert Limits().handshake_timeout == 10
 
 
+@everywhere()
 async def test_a_head_byte_by_byte_gets_the_handshake_timeout(over: Transport) -> None:
     """Who dawdles over the request is turned away when the time is over, although something keeps coming."""
     async with surviving(echo_app(limits=Limits(handshake_timeout=0.5)), over) as place:

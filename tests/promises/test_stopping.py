@@ -9,10 +9,11 @@ import trio.testing
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
 from tests.raw import RawClient, request
-from tests.support import EVERYWHERE, Transport, busy, echo_app, pour, quick, serving, undecided, until
+from tests.support import EVERYWHERE, Transport, busy, echo_app, everywhere, pour, quick, serving, undecided, until
 
 
 @pytest.mark.usefixtures("calm")
+@everywhere()
 async def test_cancelling_tells_every_peer_1001_at_once(over: Transport) -> None:
     """Also those whose handler is busy, sends, or whose peer does not read; all is over within `close_timeout`."""
     app = echo_app(busy=busy, pour=pour, limits=Limits(close_timeout=1.0))
