@@ -1,7 +1,8 @@
 """Clients that flood a server, as a program of its own, so that their work delays nobody but the server.
 
 ``python -m tests.flood HOST PORT tls|plain KIND COUNT`` opens so many connections, prints a line, and floods until its
-standard input ends. ``idle`` is a kind too: it opens the connections and does nothing; ``everything`` is all others.
+standard input ends. ``idle`` is a kind too: it opens the connections and does nothing; ``everything`` is
+all others but the fragments.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def main(host: str, port: str, security: str, kind: str, count: str) -> None:
     if security == "tls":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    kinds = [name for name in KINDS if name != "idle"] if kind == "everything" else [kind]
+    kinds = [name for name in KINDS if name not in {"idle", "fragments"}] if kind == "everything" else [kind]
     flooders = [opened((host, int(port)), kinds[number % len(kinds)], context) for number in range(int(count))]
     os.write(1, b"ready")  # who started us waits for it
     with selectors.DefaultSelector() as selector:

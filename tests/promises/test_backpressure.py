@@ -44,13 +44,8 @@ def test_how_much_may_lie_unread() -> None:
     assert Limits().inbound_bytes == 4 * 1024 * 1024
 
 
-two_looks = pytest.mark.xfail(strict=True, reason="the poller may have to look twice, half a second each, for a Ping")
-
-
-@pytest.mark.parametrize(
-    "over", [pytest.param("plain", marks=two_looks), "reader", "tls", pytest.param("unix", marks=two_looks)]
-)
 @pytest.mark.usefixtures("calm")
+@everywhere(*EVERYWHERE)
 async def test_control_frames_are_answered_while_messages_lie_unread(over: Transport) -> None:
     """Within a second, whether few large messages or many small ones lie there; and so is a Close."""
 
@@ -160,7 +155,6 @@ async def test_a_peer_that_leaves_above_the_hard_limit_is_seen(how: str) -> None
     await at_once(partial(_leave_busy_handler, unread=260, how=how), "plain", "tls", "unix")
 
 
-@pytest.mark.xfail(strict=True, reason="a stream that has just been closed is watched once more: EBADF in the log")
 async def test_to_see_a_peer_leave_over_tls_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     """Time and again: the log has its line for each, and nothing else."""
 

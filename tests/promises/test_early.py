@@ -44,17 +44,6 @@ async def _insist_in_pieces(client: RawClient, data: bytes, taken: list[int]) ->
         taken[0] += KIB
 
 
-@pytest.mark.parametrize(
-    "over",
-    [
-        pytest.param(
-            "plain",
-            marks=pytest.mark.xfail(strict=True, reason="after 64 KiB it reads 0 bytes, and takes that for the end"),
-        ),
-        "reader",
-        "tls",
-    ],
-)
 @pytest.mark.usefixtures("calm")
 async def test_no_more_than_64_kib_are_taken_before_the_upgrade(over: Transport) -> None:
     """A client that has not been let in has to wait; nothing that it said is lost when it is."""

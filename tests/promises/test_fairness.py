@@ -33,7 +33,20 @@ async def drip(conn: Connection[Anonymous]) -> None:
         await conn.send("x")
 
 
-async def _expect_turns(kind: str, over: Transport) -> None:
+@pytest.mark.parametrize(
+    ("kind", "over"),
+    [
+        ("pings", "plain"),
+        ("texts", "plain"),
+        pytest.param(
+            "fragments", "plain", marks=pytest.mark.xfail(strict=True, reason="pieces are not counted as work")
+        ),
+        ("everything", "plain"),
+        ("everything", "tls"),
+    ],
+)
+async def test_a_flood_delays_nobody(kind: str, over: Transport) -> None:
+    """Tiny frames, large ones, a handler that echoes, receives or sends as fast as it can: there is a turn for all."""
     app = echo_app(limits=ENDLESS, discard=discard, pour=pour, drip=drip)
     costs: list[float] = []
     async with serving(app, over) as place:
@@ -47,24 +60,3 @@ async def _expect_turns(kind: str, over: Transport) -> None:
                 await trio.sleep(0.01)
         place.hang_up()
     assert statistics.median(costs) < TYPICAL
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "pings",
-        "texts",
-        pytest.param("fragments", marks=pytest.mark.xfail(strict=True, reason="pieces are not counted as work")),
-        "echoes",
-        "read",
-    ],
-)
-async def test_a_flood_delays_nobody(kind: str) -> None:
-    """Tiny frames, large ones, a handler that echoes, receives or sends as fast as it can: there is a turn for all."""
-    await _expect_turns(kind, "plain")
-
-
-@pytest.mark.parametrize("over", ["reader", "tls"])
-async def test_a_flood_of_everything_delays_nobody(over: Transport) -> None:
-    """All of it at once, on whatever drives the connections."""
-    await _expect_turns("everything", over)

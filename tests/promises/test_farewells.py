@@ -145,17 +145,6 @@ async def test_messages_before_an_early_close_are_delivered(over: Transport) -> 
     assert got == ["one", "two"]
 
 
-@pytest.mark.parametrize(
-    "over",
-    [
-        pytest.param(
-            "plain",
-            marks=pytest.mark.xfail(strict=True, reason="after 64 KiB it reads 0 bytes, and takes that for the end"),
-        ),
-        "reader",
-        "tls",
-    ],
-)
 @pytest.mark.usefixtures("calm")
 async def test_a_handler_that_returns_without_reading_is_heard(over: Transport) -> None:
     """The Close is not lost to a reset, though megabytes have not been read."""

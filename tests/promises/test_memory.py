@@ -123,7 +123,7 @@ def app() -> App:
     return echo_app(limits=evolve(SMALL, inbound_buffer=64 * KIB), busy=busy, quick=quick)
 
 
-@pytest.mark.parametrize(("over", "count"), [("plain", 1500), ("reader", 500), ("tls", 300)])
+@pytest.mark.parametrize(("over", "count"), [("plain", 1500), ("reader", 300), ("tls", 300)])
 async def test_connections_that_have_gone_leave_nothing(over: Transport, count: int) -> None:
     """Thousands come and go in every way; the heap is as large as before, and so are all tables."""
 

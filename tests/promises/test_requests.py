@@ -121,12 +121,13 @@ async def _insist(place: Place, ask: bytes, status: int, *, reading: bool) -> No
 
 
 @pytest.mark.usefixtures("calm")
+@everywhere()
 async def test_a_client_that_is_refused_cannot_stay(over: Transport) -> None:
     """All of them are gone within a second, though they stream data for ever, whether they read the answer or not."""
     async with surviving(refusing_app(), over) as place, trio.open_nursery() as nursery:
-        for ask, status in REFUSED.values():
-            for reading in (True, False):
-                nursery.start_soon(partial(_insist, place, ask, status, reading=reading))
+        for number, (ask, status) in enumerate(REFUSED.values()):
+            if over == "plain" or number % 4 == 0:
+                nursery.start_soon(partial(_insist, place, ask, status, reading=number % 2 == 0))
 
 
 @pytest.mark.usefixtures("calm")

@@ -100,17 +100,6 @@ async def test_a_send_that_timed_out_leaves_the_connection_as_it_was(over: Trans
         assert (await client.dismissal(answer=True)).code == 1000
 
 
-@pytest.mark.parametrize(
-    "over",
-    [
-        pytest.param(
-            "plain",
-            marks=pytest.mark.xfail(strict=True, reason="after 64 KiB it reads 0 bytes, and takes that for the end"),
-        ),
-        "reader",
-        "tls",
-    ],
-)
 async def test_big_messages_go_both_ways(over: Transport) -> None:
     """Megabytes, whole and fragmented, with control frames between the fragments."""
     rng = random.Random(1)
