@@ -23,12 +23,71 @@ from typing import Final, Literal, TypeAlias, Unpack, final
 import trio
 import trio.testing
 import trustme
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.listening import Address, Listen
 from seawall.server import Server
-from tests.raw import PATIENCE, RawClient
+from tests.raw import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    KEY,
+    PATIENCE,
+    PING,
+    PONG,
+    PROMPT,
+    TEXT,
+    Frame,
+    RawClient,
+    Response,
+    close_frame,
+    frame,
+    request,
+)
+
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "CONTINUATION",
+    "DRIVEN",
+    "EVERYWHERE",
+    "KEY",
+    "PATIENCE",
+    "PING",
+    "PONG",
+    "PROMPT",
+    "SHORT",
+    "TEXT",
+    "UNDISTURBED",
+    "Frame",
+    "Handler",
+    "Lines",
+    "Place",
+    "RawClient",
+    "Response",
+    "Transport",
+    "at_once",
+    "busy",
+    "client_context",
+    "close_frame",
+    "discard",
+    "echo",
+    "echo_app",
+    "everywhere",
+    "frame",
+    "innocent",
+    "no_leaks",
+    "pour",
+    "quick",
+    "request",
+    "server_context",
+    "serving",
+    "slow",
+    "surviving",
+    "undecided",
+    "until",
+]
 
 #: Seconds that an innocent connection may ever have to wait for its echo.
 UNDISTURBED: Final = 1.0
@@ -172,7 +231,7 @@ class Place:
     """A server that runs on a real socket."""
 
     server: Server
-    at: Address
+    at: Address = field(default=Factory(lambda place: place.server.addresses[0], takes_self=True))
     """Where it really is, whatever it knows about it."""
     _clients: list[RawClient] = field(init=False, factory=list["RawClient"])
 
