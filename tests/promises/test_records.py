@@ -1,0 +1,108 @@
+"""What hostile connections leave in the log: one bounded, escaped line each, and no fault of ours."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+from seawall.logs import JsonFormatter, TextFormatter
+from tests.promises.requests import REFUSED
+from tests.promises.violations import SMALL, VIOLATIONS
+from tests.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_frame, frame, request
+from tests.support import SHORT, Transport, echo_app, surviving
+
+POISON: Final = (
+    b"\x1b[31m",
+    b"\r\nfake 127.0.0.1 line",
+    "\u202e\u2028\x85".encode(),
+    b"\xff\xfe\x00",
+    b"%s%n{0}",
+    b"A" * 20_000,
+)
+
+
+def hostilities(count: int) -> Iterator[bytes]:
+    """What is sent over `count` connections, before their senders leave."""
+    rng = random.Random(26)
+    for number in range(count):
+        bad = POISON[number % len(POISON)]
+        match rng.randrange(7):
+            case 0:
+                yield rng.randbytes(rng.randrange(1, 500))
+            case 1:
+                yield request("/").replace(b"GET /", b"GET /" + bad)
+            case 2:
+                yield request("/echo", b"Origin: " + bad)
+            case 3:
+                yield request("/echo", b"Cookie: " + bad, host=bad[:100])
+            case 4:
+                yield request() + close_frame(4000, ("bye\x1b[2J\r\n" + "\u202e" * 30).encode())
+            case 5:
+                yield request() + frame(TEXT, bad)
+            case _:
+                yield request() + frame(CLOSE, rng.randbytes(rng.randrange(3, 100)))
+
+
+@contextmanager
+def written(formatter: logging.Formatter) -> Generator[io.StringIO]:
+    """What the server writes into its log, as it is configured by default."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(formatter)
+    logger = logging.getLogger("seawall")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield output
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("calm")
+async def test_a_hostile_run_leaves_one_bounded_line_each(over: Transport) -> None:
+    """Hundreds of cases write kilobytes, without a byte that a terminal or a parser of logs would obey."""
+    broken = [request() + frames for frames, _ in VIOLATIONS.values()]
+    cases = [*hostilities(100), *(ask for ask, _ in REFUSED.values()), *broken]
+    async with surviving(echo_app(limits=SMALL), over) as place:
+        with written(TextFormatter()) as text, written(JsonFormatter()) as structured:
+            for sent in cases:
+                client = await place.dial()
+                await client.send(sent)
+                client.finish()
+                await client.eof()
+            await place.idle(1)
+    for output, size in ((text, 250), (structured, 500)):
+        found = output.getvalue().splitlines()
+        assert len(found) == output.getvalue().count("\n") == len(cases)
+        assert sum(map(len, found)) < size * len(cases)
+        assert all(line.isprintable() and len(line) < 1000 for line in found)
+        assert not any(line.startswith("fake") for line in found)
+
+
+@pytest.mark.usefixtures("calm")
+async def test_noise_after_a_good_handshake_is_survived(over: Transport) -> None:
+    """Good frames with a byte changed, cut at random, in any order: always an answer or the end, never a hang."""
+    rng = random.Random(7)
+    good = [
+        frame(TEXT, b"hello"),
+        frame(BINARY, bytes(300)),
+        frame(PING, b"p"),
+        frame(CONTINUATION, b"c"),
+        close_frame(),
+    ]
+    async with surviving(echo_app(limits=SHORT), over, within=1.0) as place:
+        for _ in range(100):
+            noise = bytearray(b"".join(rng.choices(good, k=rng.randrange(1, 6))))
+            noise[rng.randrange(len(noise))] = rng.randrange(256)
+            client = await place.open(then=bytes(noise[: rng.randrange(1, len(noise) + 1)]))
+            await client.send(close_frame())
+            client.finish()
+            await client.end(answer=False)
