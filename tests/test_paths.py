@@ -24,7 +24,7 @@ def table(*patterns: str) -> PathTable[str]:
 def parameters(pattern: str, path: str) -> dict[str, Parameter] | None:
     """What `pattern`, alone in a table, makes of `path`."""
     found = table(pattern).find(path)
-    return None if found is None else found[1]
+    return None if found is None else dict(found[1])
 
 
 def test_parse_keeps_text_segments_and_types_in_order() -> None:
