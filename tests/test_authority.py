@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 import trio
@@ -15,6 +15,7 @@ from seawall.limits import Limits
 from seawall.wire.authority import Authority
 from seawall.wire.head import canonical
 from seawall.wire.lane import PeerClosed, PeerVanished
+from seawall.wire.streamed import StreamLink
 from tests.lanes import ASKED, Bench, bench
 from tests.memory import CLOSE, PING, PONG, TEXT, close, frame
 
@@ -195,14 +196,19 @@ async def test_a_close_of_the_peers(over: str, autojump_clock: MockClock) -> Non
         assert subject.left == [None]
 
 
-async def test_a_reader_that_crashes(autojump_clock: MockClock) -> None:
+def crash(link: StreamLink) -> NoReturn:
+    """What a link should never do to trio-websocket's reader."""
+    raise Odd
+
+
+async def test_a_reader_that_crashes(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the reader raises is told, and cancels nothing; the Close then goes out alone."""
     async with reading("streamed") as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
-        made.wire.receive_error = Odd()
-        await made.peer.say(b"!")
+        monkeypatch.setattr(StreamLink, "advance", crash)
+        await made.peer.say(frame(PING))
         await made.lane.wait_left()
         await wait_all_tasks_blocked()
         assert [type(crash) for crash in subject.left] == [Odd]
@@ -212,7 +218,9 @@ async def test_a_reader_that_crashes(autojump_clock: MockClock) -> None:
         assert await made.peer.closing() == (1011, "internal error")
 
 
-async def test_a_reader_that_crashes_before_our_close_is_out(autojump_clock: MockClock) -> None:
+async def test_a_reader_that_crashes_before_our_close_is_out(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Close that waits behind the reader for trio-websocket's lock is not lost when the reader crashes."""
     async with reading("streamed") as subject:
         made = subject.bench
@@ -224,8 +232,7 @@ async def test_a_reader_that_crashes_before_our_close_is_out(autojump_clock: Moc
         async with trio.open_nursery() as nursery:
             nursery.start_soon(subject.authority.hang_up, 1000, "")
             await wait_all_tasks_blocked()
-            made.wire.receive_error = Odd()
-            await made.peer.say(b"!")
+            monkeypatch.setattr(StreamLink, "advance", crash)
             made.wire.flow()
             found = [await made.peer.frame() for _ in range(3)]
         assert [type(crash) for crash in subject.left] == [Odd]

@@ -17,10 +17,10 @@ from wsproto.frame_protocol import Opcode as WsprotoOpcode
 
 from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
-from seawall.wire.codes import sendable_code
+from seawall.wire.codes import Opcode, sendable_code
 from seawall.wire.deflate import Deflater, Inflater, negotiate
 from seawall.wire.encoding import compress_frame, encode_close, encode_frame, encode_message
-from seawall.wire.frames import Control, Event, FrameDecoder, Opcode
+from seawall.wire.frames import Control, Event, FrameDecoder
 from seawall.wire.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"

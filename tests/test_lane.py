@@ -366,12 +366,13 @@ async def test_giving_up() -> None:
 
 
 async def test_a_fault_nobody_foresaw() -> None:
-    """A fault of the link gives the lane up, and is what ended it."""
+    """A fault of the link ends the reading; the peer can still be told."""
     made = await alone()
     fault = ZeroDivisionError()
     made.lane.fail(fault)
     assert made.ends == [fault]
-    assert made.lane.out.broken
+    assert made.lane.demand is Demand.NOTHING
+    assert not made.lane.out.broken
     assert await made.lane.receive_some() == b""
     with pytest.raises(trio.EndOfChannel):
         await made.lane.receive()
@@ -716,9 +717,9 @@ async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) 
         assert trio.current_time() - start <= PACE + 0.05
 
 
-async def test_a_look_ends(over: str, autojump_clock: MockClock) -> None:
+async def test_a_look_ends(autojump_clock: MockClock) -> None:
     """After a look that took in what there was, the socket is left alone again until the next one."""
-    async with opened(over, SOFT) as made:
+    async with opened("polled", SOFT) as made:
         await fill(made, 4)
         await made.peer.say(text("x"))
         await trio.sleep(PACE + 0.1)

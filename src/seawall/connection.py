@@ -48,8 +48,8 @@ class Connection(Generic[P_co]):
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
 
-        What the peer sent before it closed is still delivered. Each such message gives the handler another
-        ``Limits.wind_down`` seconds.
+        What the peer sent before it closed is still delivered. After a Close frame each such message gives the handler
+        another ``Limits.wind_down`` seconds; a peer that has just gone gives it no more than the first.
 
         Raises:
           Disconnected: the connection is over, and all its messages have been delivered.
@@ -161,5 +161,6 @@ class Connection(Generic[P_co]):
 
     def _received(self) -> None:
         self._life.touch()
-        if self._life.outcome is not None:
+        outcome = self._life.outcome
+        if outcome is not None and outcome.cause is Cause.PEER_CLOSED:
             self._life.extend(self._life.limits.wind_down)

@@ -38,9 +38,7 @@ async def drip(conn: Connection[Anonymous]) -> None:
     [
         ("pings", "plain"),
         ("texts", "plain"),
-        pytest.param(
-            "fragments", "plain", marks=pytest.mark.xfail(strict=True, reason="pieces are not counted as work")
-        ),
+        ("fragments", "plain"),
         ("everything", "plain"),
         ("everything", "tls"),
     ],

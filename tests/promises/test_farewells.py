@@ -101,10 +101,7 @@ async def test_a_close_right_after_the_handshake_is_answered(path: str, over: Tr
         assert await client.end() in ([Frame(CLOSE, b"")], [CLOSED_1000])
 
 
-torn_tls = pytest.mark.xfail(strict=True, reason="a TLS stream whose reader is cancelled while it writes is broken")
-
-
-@pytest.mark.parametrize("over", ["plain", "reader", pytest.param("tls", marks=torn_tls)])
+@pytest.mark.parametrize("over", ["plain", "reader", "tls"])
 @pytest.mark.usefixtures("calm")
 async def test_a_client_that_says_all_at_once_and_goes_is_not_waited_for(over: Transport) -> None:
     """Request, Close and the end of its half of the connection in one segment: whatever it is told, it is at once."""

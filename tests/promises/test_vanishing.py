@@ -124,7 +124,6 @@ def test_what_a_handler_gets_when_its_peer_has_gone() -> None:
     assert Limits().wind_down == 1
 
 
-@pytest.mark.xfail(strict=True, reason="each message that lay unread prolongs it, as after a Close")
 @everywhere()
 async def test_a_handler_that_receives_is_cancelled_too_when_its_peer_has_gone(over: Transport) -> None:
     """Messages of a peer that vanished without a Close give its handler no more time than it would have without."""

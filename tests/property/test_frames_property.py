@@ -14,9 +14,10 @@ from wsproto.extensions import PerMessageDeflate
 
 from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
+from seawall.wire.codes import Opcode
 from seawall.wire.deflate import Agreement, Inflater, negotiate
 from seawall.wire.encoding import encode_close, encode_frame, encode_message
-from seawall.wire.frames import Control, Event, FrameDecoder, Opcode
+from seawall.wire.frames import Control, Event, FrameDecoder
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5

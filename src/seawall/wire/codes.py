@@ -1,7 +1,8 @@
-"""The close codes of RFC 6455, section 7.4."""
+"""The numbers of RFC 6455: opcodes (section 5.2) and close codes (section 7.4)."""
 
 from __future__ import annotations
 
+import enum
 from typing import Final
 
 #: The framing is wrong.
@@ -16,6 +17,17 @@ TOO_BIG: Final = 1009
 # The codes a Close frame may carry: section 7.4, and the IANA registry (1012 to 1014). 1004 to 1006 and 1015 never
 # travel, 1016 to 2999 are unassigned, and nothing lies outside 1000 to 4999.
 _SENDABLE: Final = frozenset([*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)])
+
+
+class Opcode(enum.IntEnum):
+    """The kinds of frame that RFC 6455, section 5.2, defines."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
 
 
 def sendable_code(code: int) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from seawall.wire.codes import sendable_code
+from seawall.wire.codes import Opcode, sendable_code
 from seawall.wire.deflate import Deflater
-from seawall.wire.frames import MAX_CONTROL, Opcode
+from seawall.wire.frames import MAX_CONTROL
 
 _CODE: Final = struct.Struct("!H")
 _HEADER_16: Final = struct.Struct("!BBH")

@@ -7,7 +7,6 @@ was cut; only where compressed text is corrupt and no UTF-8 either, one or the o
 
 from __future__ import annotations
 
-import enum
 import struct
 from io import BytesIO
 from typing import Final, TypeAlias, final
@@ -15,13 +14,16 @@ from typing import Final, TypeAlias, final
 from attrs import define, field, frozen
 
 from seawall.errors import ProtocolViolation
-from seawall.wire.codes import PROTOCOL_ERROR, TOO_BIG, sendable_code
+from seawall.wire.codes import PROTOCOL_ERROR, TOO_BIG, Opcode, sendable_code
 from seawall.wire.deflate import Inflater
 from seawall.wire.masking import unmask
 from seawall.wire.text import decode, unfinished
 
 #: The largest payload of a control frame, in bytes (RFC 6455, section 5.5); a close reason has two fewer.
 MAX_CONTROL: Final = 125
+
+#: Frames that one call reads: a message of many pieces must not take longer than as many messages.
+MAX_PIECES: Final = 64
 
 #: Bytes by which the frames of a compressed message may exceed twice what it may inflate to. Deflating adds some
 #: percent at most, and a few bytes for each flush; what is longer than that are blocks with nothing in them.
@@ -31,17 +33,6 @@ _CODE: Final = struct.Struct("!H")
 
 _FIN: Final = 0x80
 _RSV1: Final = 0x40  # "per-message compressed" (RFC 7692, section 6)
-
-
-class Opcode(enum.IntEnum):
-    """The kinds of frame that RFC 6455, section 5.2, defines."""
-
-    CONTINUATION = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
 
 
 # Looking a member up in its class costs as much as a call; these are looked at for every frame.
@@ -156,6 +147,9 @@ class FrameDecoder:
     _inflater: Inflater | None = field(alias="inflater", default=None)
     """What inflates compressed messages, if that was agreed on; nobody else may use it."""
 
+    has_more: bool = field(init=False, default=False)
+    """Whether `next_event` has stopped after `MAX_PIECES` frames of one message, with more of them at hand."""
+
     _buffer: bytes | bytearray = field(init=False, default=b"")
     _at: int = field(init=False, default=0)  # where the unread part of the buffer begins
     _deaf: bool = field(init=False, default=False)
@@ -204,12 +198,13 @@ class FrameDecoder:
         self._buffer += data
 
     def next_event(self) -> Event | None:
-        """The next message or control frame, or None if more data are needed.
+        """The next message or control frame, or None if more data are needed, or `has_more` says to go on later.
 
         Raises:
           ProtocolViolation: the client broke RFC 6455 (1002), sent text that is not UTF-8 or compressed data that are
             none (1007), or exceeded a limit (1009). Raised once; from then on the answer is None.
         """
+        self.has_more = False
         if self._at == len(self._buffer):
             self._compact()
             return None
@@ -245,7 +240,7 @@ class FrameDecoder:
         return decode(payload) if is_text else bytes(payload)
 
     def _next(self) -> Event | None:
-        while True:
+        for _ in range(MAX_PIECES):
             opcode = self._opcode
             if opcode is None:
                 opcode = self._read_header()
@@ -261,6 +256,9 @@ class FrameDecoder:
             message = self._finish_data()
             if message is not None:
                 return message
+        else:
+            self.has_more = True
+            return None
         self._compact()
         return None
 

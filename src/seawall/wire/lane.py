@@ -11,8 +11,7 @@ The rules that are easy to get wrong:
   reader would die of it. The check therefore sits at the very return of `receive_some`, after the last checkpoint.
 - `aclose` closes nothing. trio-websocket closes its stream when it pleases, also while our Close is still waiting
   to be written; the session closes the socket when everything is out.
-- Only the reader uses these methods, a few times in the life of a connection. They are no checkpoints where they need
-  not wait, because a turn of the scheduler costs more than what they do.
+- Where these methods need not wait they are no checkpoints: a turn of the scheduler costs more than what they do.
 - A Ping is answered before the handler is woken for the message that came after it; so trio-websocket's reader, having
   answered, does that. Behind a full buffer the handler does not wait for it.
 - After a violation nothing that the peer sends matters; `receive_some` waits until our Close is written and then
@@ -33,9 +32,10 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
+from seawall.wire.codes import Opcode
 from seawall.wire.deflate import Agreement
 from seawall.wire.encoding import compress_frame, encode_frame, encode_message
-from seawall.wire.frames import Control, FrameDecoder, Opcode
+from seawall.wire.frames import Control, FrameDecoder
 from seawall.wire.inbox import Inbox
 from seawall.wire.link import Demand, Link
 from seawall.wire.outbound import Outbound
@@ -56,7 +56,7 @@ EARLY_SIZE: Final = 64 * 1024
 #: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
 MAX_PINGS: Final = 16
 
-#: A frame's first byte (RFC 6455, section 5.2), and a whole frame.
+# A frame's first byte (RFC 6455, section 5.2), and a whole frame.
 _CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE
 _PING: Final = encode_frame(Opcode.PING, b"")
 
@@ -261,10 +261,17 @@ class Lane(trio.abc.Stream):
 
     def lose(self) -> None:
         """The peer has gone; what it sent last is not read any more."""
+        self._break_off(PeerVanished())
+
+    def fail(self, fault: Exception) -> None:
+        """The link has failed in a way that nobody foresaw, which must harm nobody else."""
+        self._break_off(fault)
+
+    def _break_off(self, end: WireEnd) -> None:
         self._done = self._lost = True
         self._inbox.end()
         self._link.interrupt()
-        self._on_end(PeerVanished())
+        self._on_end(end)
 
     def proceed(self) -> None:
         """Decode one turn's worth of what has come, or as much as the handler may have for now."""
@@ -273,7 +280,7 @@ class Lane(trio.abc.Stream):
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
                 if event is None:
-                    self.backlog = False
+                    self.backlog = self._decoder.has_more
                     break
                 if isinstance(event, Control):
                     self._take_control(event)
@@ -299,11 +306,6 @@ class Lane(trio.abc.Stream):
         """Take in, once, all that there is, though the handler is behind: a Ping or a Close may be in it."""
         self.looking = True
         self._link.update()
-
-    def fail(self, fault: Exception) -> None:
-        """The link has failed in a way that nobody foresaw, which must harm nobody else."""
-        self.abort()
-        self._on_end(fault)
 
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -350,7 +352,7 @@ class Lane(trio.abc.Stream):
 
     async def wait_left(self) -> None:
         """Wait until `leave`. Only one task may."""
-        while not self._reader_left:
+        if not self._reader_left:
             await self._departure.wait()
 
     async def aclose(self) -> None:
@@ -362,8 +364,7 @@ class Lane(trio.abc.Stream):
         if self._silent:
             self._pings = ()
         if self._pings:
-            ping, *rest = self._pings
-            self._pings = tuple(rest)
+            ping, self._pings = self._pings[0], self._pings[1:]
             return ping
         close, self._close = self._close, None
         return close

@@ -181,7 +181,7 @@ class PolledLink:
             if self._demand is not self._lane.demand or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._lane.fail(fault)
+            self._give_up(fault)
 
     def proceed(self) -> None:
         """Decode on."""
@@ -190,14 +190,14 @@ class PolledLink:
                 self._lane.proceed()
             self.update()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._lane.fail(fault)
+            self._give_up(fault)
 
     def look(self) -> None:
         """Take in what has come, though the handler is behind."""
         try:
             self._lane.look()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._lane.fail(fault)
+            self._give_up(fault)
 
     def advance(self) -> Awaitable[object]:
         """Wait; the poller does the work."""
@@ -224,6 +224,14 @@ class PolledLink:
             self._open = False
             self._poller.schedule(self, Demand.NOTHING)
             self._poller.remove(self._descriptor)
+
+    def _give_up(self, fault: Exception) -> None:
+        """Read no more. The peer is still told, if that is possible."""
+        try:
+            self._lane.fail(fault)
+            self.update()
+        except Exception:  # noqa: BLE001 - the second fault has the first one's cause
+            self._lane.abort()
 
     def _drain(self) -> None:
         try:

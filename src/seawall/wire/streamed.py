@@ -1,13 +1,12 @@
 """`StreamLink`: the link of everything that is not a plain socket: TLS, memory, a system without epoll.
 
-trio-websocket's reader reads the stream, and one task writes it: TLS, for one, is broken by a write that is cancelled
-half-way, and by two at the same time.
+One task reads the stream and one writes it. Neither is cancelled in the middle while the connection is of use: TLS, for
+one, is broken by a write that is cancelled half-way, and when it reads it may have to write.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 import trio
@@ -21,13 +20,13 @@ from seawall.wire.poller import Watch
 #: Bytes handed to the stream at once.
 WRITE_SIZE: Final = 64 * 1024
 
-#: Seconds after which a stream that gives nothing has nothing.
+#: Seconds of waiting after which it is sure that the stream had nothing more to give.
 EMPTY: Final = 0.02
 
 
 @final
 class StreamLink:
-    """Reads inside `advance`, and writes inside `run`."""
+    """Reads and writes inside `run`."""
 
     def __init__(
         self, stream: trio.abc.Stream, lane: Lane, watch: Callable[[Callable[[], None]], Watch] | None
@@ -38,18 +37,94 @@ class StreamLink:
         self._begin_watch = watch
         self._watch: Watch | None = None
         self._demand = Demand.READ
-        self._bell = Bell()
+        self._changed = Bell()
         self._more = Bell()
-        self._wait = trio.CancelScope()
-
-    def write(self, data: bytes) -> int:
-        """Take nothing, but let `run` begin."""
-        self._more.ring()
-        return 0
+        self._news = Bell()
+        self._reading = trio.CancelScope()
+        self._stopped = trio.Event()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Write what is pending, until cancelled or until the stream fails."""
+        """Read and write until cancelled, or until the stream has ended and failed."""
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(self._read_on)
+            await self._write_on()
+
+    def write(self, data: bytes) -> int:
+        """Take nothing, but let the writer begin."""
+        self._more.ring()
+        return 0
+
+    def update(self) -> None:
+        """Let the reader look again, if the lane wants something else now."""
+        if self._lane.demand is not self._demand:
+            self._changed.ring()
+
+    def advance(self) -> Awaitable[object]:
+        """Wait; the reader does the work."""
+        return self._news.wait()
+
+    def interrupt(self) -> None:
+        """End `advance`."""
+        self._news.ring()
+
+    async def linger(self) -> None:
+        """Half-close the stream, and discard what still comes."""
+        self._reading.cancel()
+        await self._stopped.wait()
+        await linger(self._stream)
+
+    def close(self) -> None:
+        """Neither read nor write, and let the poller forget the socket, which is closed next."""
+        self._reading.cancel()
+        self._more.ring()
+        self._end_watching()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _read_on(self) -> None:
+        try:
+            with self._reading:
+                while not self._lane.eof:
+                    await self._advance()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+            self._lane.fail(fault)
+        finally:
+            self._stopped.set()
+
+    async def _advance(self) -> None:
+        """Do what the lane wants, once."""
+        self._demand = self._lane.demand
+        match self._demand:
+            case Demand.READ:
+                await self._read()
+            case Demand.DECODE:
+                await trio.lowlevel.checkpoint()
+                self._lane.proceed()
+            case Demand.LATER:
+                with trio.move_on_after(PACE) as pause:
+                    await self._changed.wait()
+                if pause.cancelled_caught:
+                    self._lane.look()
+            case Demand.WATCH:
+                self._begin_watching()
+                await self._changed.wait()
+                self._end_watching()
+            case Demand.NOTHING:
+                await self._changed.wait()
+
+    async def _read(self) -> None:
+        asked_at = trio.current_time()
+        try:
+            data = await self._stream.receive_some(self._lane.read_size)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        now = trio.current_time()
+        if now - asked_at >= EMPTY:
+            self._lane.looking = False  # there was nothing; this is new
+        self._lane.feed(data, now)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write_on(self) -> None:
         out = self._lane.out
         while not out.broken:
             if not out.pending:
@@ -62,59 +137,10 @@ class StreamLink:
                 # The reader finds out too, and says so: whether the peer had closed properly only it can know.
                 out.abort()
             except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+                out.abort()
                 self._lane.fail(fault)
             else:
                 out.taken(len(batch))
-
-    def update(self) -> None:
-        """Let `advance` look again, if the lane wants something else now."""
-        if self._lane.demand is not self._demand:
-            self._bell.ring()
-
-    def interrupt(self) -> None:
-        """End `advance`."""
-        self._wait.cancel()
-
-    async def advance(self) -> None:
-        """Do what the lane wants, once."""
-        with trio.CancelScope() as self._wait:
-            self._demand = self._lane.demand
-            match self._demand:
-                case Demand.READ:
-                    await self._read()
-                case Demand.DECODE:
-                    await trio.lowlevel.checkpoint()
-                    self._lane.proceed()
-                case Demand.LATER:
-                    with trio.move_on_after(PACE) as pause:
-                        await self._bell.wait()
-                    if pause.cancelled_caught:
-                        self._lane.look()
-                case Demand.WATCH:
-                    self._begin_watching()
-                    await self._bell.wait()
-                case Demand.NOTHING:
-                    await self._bell.wait()
-        self._end_watching()
-
-    async def linger(self) -> None:
-        """Half-close the stream, and discard what still comes."""
-        await linger(self._stream)
-
-    def close(self) -> None:
-        """Write no more, and let the poller forget the socket, which is closed next."""
-        self._more.ring()
-        self._end_watching()
-
-    async def _read(self) -> None:
-        with trio.move_on_after(EMPTY if self._lane.looking else math.inf) as patience:
-            try:
-                data = await self._stream.receive_some(self._lane.read_size)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            self._lane.feed(data, trio.current_time())
-        if patience.cancelled_caught:
-            self._lane.looking = False
 
     def _begin_watching(self) -> None:
         if self._begin_watch is not None:
