@@ -23,7 +23,7 @@ from typing import Final, Literal, TypeAlias, Unpack, final
 import trio
 import trio.testing
 import trustme
-from attrs import Factory, define, field, frozen
+from attrs import define, field, frozen
 
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.listening import Address, Listen
@@ -231,9 +231,13 @@ class Place:
     """A server that runs on a real socket."""
 
     server: Server
-    at: Address = field(default=Factory(lambda place: place.server.addresses[0], takes_self=True))
-    """Where it really is, whatever it knows about it."""
     _clients: list[RawClient] = field(init=False, factory=list["RawClient"])
+
+    @property
+    def at(self) -> Address:
+        """Where it is."""
+        (address,) = self.server.addresses
+        return address
 
     async def dial(self, *, receive_buffer: int | None = None, send_buffer: int | None = None) -> RawClient:
         """A TCP, Unix or TLS connection on which nothing has been said; closed by `hang_up`.
@@ -337,7 +341,9 @@ async def serving(
         listen, at = (where, None) if where else await _listen(over, stack, buffers)
         async with trio.open_nursery() as nursery:
             server = await app.start(nursery, **listen)
-            place = Place(server, at or server.addresses[0])
+            if at is not None:
+                server.addresses = (at,)
+            place = Place(server)
             stack.callback(place.hang_up)
             yield place
             nursery.cancel_scope.cancel()
@@ -346,7 +352,7 @@ async def serving(
 @asynccontextmanager
 async def innocent(place: Place) -> AsyncGenerator[list[float]]:
     """Echo over one connection all the while; it must never miss an answer, nor wait for one. How long each took."""
-    mine, delays = Place(place.server, place.at), list[float]()
+    mine, delays = Place(place.server), list[float]()
     with ExitStack() as clients:
         clients.callback(mine.hang_up)
         client = await mine.open()
