@@ -198,7 +198,7 @@ class Session:
                 enter = await route.admit(self._gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self._settle(raised, Phase.GUARD)
-            return
+            return  # noqa: ASYNC104 - `_settle` has raised it again, if it was for a cancel scope
         try:
             await self._gate.accept()
         except Disconnected:

@@ -24,7 +24,7 @@ class Bell:
     def wait(self) -> Awaitable[object]:
         """Wait for the next ring; to be awaited at once. Only one task may."""
         self._task = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._abort)
+        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
 
     def ring(self) -> None:
         """Wake who waits."""

@@ -28,7 +28,7 @@ async def linger(stream: trio.abc.Stream) -> None:
         pass
     finally:
         if transport is not stream:  # TLS that has been unwrapped lets go of its transport, and no longer closes it
-            await abandon(transport)
+            await abandon(transport)  # noqa: ASYNC102 - it waits for nobody
 
 
 async def abandon(stream: trio.abc.Stream) -> None:

@@ -1,12 +1,13 @@
 """`StreamLink`: the link of everything that is not a plain socket: TLS, memory, a system without epoll.
 
 One task reads the stream and one writes it. Neither is cancelled in the middle while the connection is of use: TLS, for
-one, is broken by a write that is cancelled half-way, and when it reads it may have to write.
+one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has been read and is
+left for later, trio-websocket's reader decodes, which waits here anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, final
 
 import trio
@@ -56,13 +57,28 @@ class StreamLink:
         return 0
 
     def update(self) -> None:
-        """Let the reader look again, if the lane wants something else now."""
-        if self._lane.demand is not self._demand:
+        """Let both readers look again, if the lane wants something else now."""
+        demand = self._lane.demand
+        if demand is not self._demand:
+            self._demand = demand
             self._changed.ring()
+            self._news.ring()
 
-    def advance(self) -> Awaitable[object]:
-        """Wait; the reader does the work."""
-        return self._news.wait()
+    async def advance(self) -> None:
+        """Decode what was left for later; or wait, and the reader of the stream does the work."""
+        match self._lane.demand:
+            case Demand.DECODE:
+                await trio.lowlevel.checkpoint()
+                if self._lane.demand is Demand.DECODE:
+                    self._lane.proceed()
+                self.update()
+            case Demand.LATER:
+                with trio.move_on_after(PACE) as pause:
+                    await self._news.wait()
+                if pause.cancelled_caught:
+                    self._lane.look()
+            case Demand.READ | Demand.WATCH | Demand.NOTHING:
+                await self._news.wait()
 
     def interrupt(self) -> None:
         """End `advance`."""
@@ -85,34 +101,20 @@ class StreamLink:
         try:
             with self._reading:
                 while not self._lane.eof:
-                    await self._advance()
+                    await self._read_once()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
             self._lane.fail(fault)
         finally:
             self._stopped.set()
 
-    async def _advance(self) -> None:
-        """Do what the lane wants, once."""
-        self._demand = self._lane.demand
-        match self._demand:
-            case Demand.READ:
-                await self._read()
-            case Demand.DECODE:
-                await trio.lowlevel.checkpoint()
-                self._lane.proceed()
-            case Demand.LATER:
-                with trio.move_on_after(PACE) as pause:
-                    await self._changed.wait()
-                if pause.cancelled_caught:
-                    self._lane.look()
-            case Demand.WATCH:
-                self._begin_watching()
-                await self._changed.wait()
-                self._end_watching()
-            case Demand.NOTHING:
-                await self._changed.wait()
-
-    async def _read(self) -> None:
+    async def _read_once(self) -> None:
+        demand = self._lane.demand
+        if demand is Demand.WATCH:
+            self._begin_watching()
+        if demand is not Demand.READ:
+            await self._changed.wait()
+            self._end_watching()
+            return
         asked_at = trio.current_time()
         try:
             data = await self._stream.receive_some(self._lane.read_size)
@@ -122,6 +124,7 @@ class StreamLink:
         if now - asked_at >= EMPTY:
             self._lane.looking = False  # there was nothing; this is new
         self._lane.feed(data, now)
+        self.update()
 
     @trio.lowlevel.enable_ki_protection
     async def _write_on(self) -> None:
