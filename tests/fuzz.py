@@ -515,7 +515,8 @@ async def fuzz(plan: Plan) -> Fuzz:
 def memory() -> tuple[int, int]:
     """Objects of ours, and blocks of memory, that this process holds."""
     gc.collect()
-    ours = sum(type(one).__module__.partition(".")[0] in OWNERS for one in gc.get_objects())
+    modules: list[object] = [type(one).__module__ for one in gc.get_objects()]  # of some classes it is no text
+    ours = sum(isinstance(module, str) and module.partition(".")[0] in OWNERS for module in modules)
     return ours, sys.getallocatedblocks()
 
 

@@ -10,6 +10,9 @@ import trio
 #: Seconds for which a peer may keep us reading after our last word; within a second all of it has to be over.
 LINGER = 0.9
 
+#: Bytes discarded at once: who was sending a large message when it ended should get through in that time.
+READ_SIZE = 256 * 1024
+
 
 async def linger(stream: trio.abc.Stream) -> None:
     """Say that nothing more will come, and discard what the peer still sends, for `LINGER` seconds at most.
@@ -22,7 +25,7 @@ async def linger(stream: trio.abc.Stream) -> None:
     try:
         with trio.move_on_after(LINGER):
             await _half_close(stream, transport)
-            while await transport.receive_some(64 * 1024):
+            while await transport.receive_some(READ_SIZE):
                 pass
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
