@@ -19,7 +19,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.lane import Lane
 from seawall.wire.link import Demand, Link
 from seawall.wire.poller import PolledLink, Poller
-from seawall.wire.pulse import SAMPLES, Pulse
+from seawall.wire.pulse import Pulse
 from tests.lanes import ANSWER, Hand
 from tests.memory import PING, PONG, frame, text
 
@@ -297,14 +297,14 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
 @pytest.mark.parametrize("send_timeout", [0.5, 10, 60])
 @pytest.mark.parametrize("start", [0, 0.123, 7])
 async def test_a_peer_that_takes_nothing(send_timeout: float, start: float, autojump_clock: MockClock) -> None:
-    """After ``send_timeout`` it is over, an eighth later at most, and the lane is given up: a Close would be stuck."""
+    """After ``send_timeout`` it is over, and the lane is given up: a Close would be stuck."""
     async with watched(Limits(ping_interval=None, send_timeout=send_timeout)) as bench:
         await trio.sleep(start)
         bench.link.room = 0
         await bench.lane.send("x" * 1000)
         await trio.sleep(200)
         ((moment, error),) = bench.found
-        assert send_timeout - 1e-6 <= moment - start <= send_timeout * (1 + 1 / SAMPLES) + 1e-6
+        assert moment == pytest.approx(start + send_timeout)
         assert error is SlowConsumer
         assert bench.lane.out.broken
 
@@ -321,7 +321,7 @@ async def test_more_data_are_no_progress(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("pace", [0.3, 1.25, 9.9])
 async def test_slow_but_steady(pace: float, autojump_clock: MockClock) -> None:
-    """A peer that takes a byte within each ``send_timeout`` may take as long as it likes; when it stops, it is over."""
+    """A peer that takes a byte in each ``send_timeout`` may go on; when it stops, an eighth more may pass."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
         bench.link.room = 0
         await bench.lane.send("x" * 1000)
