@@ -21,6 +21,7 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.deflate import negotiate
+from seawall.wire.frames import MAX_PIECES
 from seawall.wire.head import canonical
 from seawall.wire.lane import (
     BYTES_PER_TURN,
@@ -135,6 +136,20 @@ async def test_large_messages_fill_a_turn() -> None:
         made.lane.proceed()
     assert made.wants(Demand.READ)
     assert made.lane.received == 7
+
+
+async def test_pieces_fill_a_turn() -> None:
+    """A message of many pieces is no more than as many messages: its turn ends in the middle of it."""
+    made = await alone()
+    pieces = 5 * MAX_PIECES
+    made.feed(frame(TEXT, b"x", final=False) + frame(0, b"x", final=False) * (pieces - 2) + frame(0, b"x"))
+    for _ in range(4):
+        assert made.lane.received == 0
+        assert made.wants(Demand.DECODE)
+        made.lane.proceed()
+    made.lane.proceed()
+    assert made.wants(Demand.READ)
+    assert await made.lane.receive() == "x" * pieces
 
 
 async def test_a_turn_that_is_just_full() -> None:

@@ -183,6 +183,14 @@ async def test_a_timeout_that_is_longer_than_the_interval(autojump_clock: MockCl
         assert len(bench.pings) == 5
 
 
+async def test_a_patient_server_asks_again(autojump_clock: MockClock) -> None:
+    """Who does not answer is asked every ``ping_interval``, and given up ``ping_timeout`` after the first time."""
+    async with watched(Limits(ping_interval=20, ping_timeout=90)) as bench:
+        await trio.sleep(200)
+        assert bench.pings == [20, 40, 60, 80, 100]
+        assert bench.found == [(110, KeepaliveLost)]
+
+
 async def test_a_timeout_that_is_shorter_than_the_interval(autojump_clock: MockClock) -> None:
     """Who has answered is not asked any earlier for it."""
     async with watched(Limits(ping_interval=20, ping_timeout=1), delay=0) as bench:
