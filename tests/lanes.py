@@ -6,7 +6,7 @@ import fcntl
 import math
 import socket
 import termios
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, final
@@ -101,6 +101,41 @@ class Hand:
 
 @final
 @define(eq=False)
+class Brittle:
+    """A link that fails trio-websocket's reader when it is told to; for all the rest it is the one inside it."""
+
+    inner: StreamLink
+    crash: Exception | None = None
+
+    def write(self, data: bytes, /) -> int:
+        """Write."""
+        return self.inner.write(data)
+
+    def update(self) -> None:
+        """Look again."""
+        self.inner.update()
+
+    def advance(self) -> Awaitable[object]:
+        """Wait, or fail."""
+        if self.crash is not None:
+            raise self.crash
+        return self.inner.advance()
+
+    def interrupt(self) -> None:
+        """End `advance`."""
+        self.inner.interrupt()
+
+    async def linger(self) -> None:
+        """Half-close."""
+        await self.inner.linger()
+
+    def close(self) -> None:
+        """Let go."""
+        self.inner.close()
+
+
+@final
+@define(eq=False)
 class Bench:
     """A lane between a peer and a test that plays the part of trio-websocket."""
 
@@ -128,7 +163,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         """Make the lane."""
         self.on_end = self.ends.append
-        if self.over == "streamed":
+        if self.over in {"streamed", "brittle"}:
             self.stream, self.peer = self.wire, Peer(self.wire.far)
         else:
             near, far = trio.socket.socketpair()
@@ -146,7 +181,8 @@ class Bench:
             self.link = PolledLink(self.poller, self.near, lane)
         else:
             watch = partial(Watch, self.poller, self.near.socket.fileno()) if self.over == "watched" else None
-            self.link = link = StreamLink(self.stream, lane, watch)
+            link = StreamLink(self.stream, lane, watch)
+            self.link = Brittle(link) if self.over == "brittle" else link
             self.nursery.start_soon(link.run)
         return self.link
 
@@ -203,10 +239,16 @@ class Bench:
 
     def taken(self, said: int) -> int:
         """How many of the bytes that the peer has said have been read."""
-        if self.over == "streamed":
+        if self.stream is self.wire:
             return self.wire.taken
         unread = fcntl.ioctl(self.near.socket.fileno(), termios.FIONREAD, bytes(4))
         return said - int.from_bytes(unread, "little")
+
+    def crash(self, crash: Exception) -> None:
+        """Let trio-websocket's reader fail when it comes to a brittle link, or is there already."""
+        assert isinstance(self.link, Brittle)
+        self.link.crash = crash
+        self.link.interrupt()
 
     async def finish(self) -> None:
         """Let the peer say that nothing more will come."""

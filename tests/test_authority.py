@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import NoReturn, cast
+from typing import cast
 
 import pytest
 import trio
@@ -15,7 +15,6 @@ from seawall.limits import Limits
 from seawall.wire.authority import Authority
 from seawall.wire.head import canonical
 from seawall.wire.lane import PeerClosed, PeerVanished
-from seawall.wire.streamed import StreamLink
 from tests.lanes import ASKED, Bench, bench
 from tests.memory import CLOSE, PING, PONG, TEXT, close, frame
 
@@ -126,10 +125,7 @@ async def test_an_upgrade_cannot_be_cancelled(over: str, autojump_clock: MockClo
 
 
 #: How many tasks accept at the same time.
-SEVERAL = pytest.mark.parametrize(
-    "tasks",
-    [2, 3],
-)
+SEVERAL = pytest.mark.parametrize("tasks", [2, 3])
 
 
 @SEVERAL
@@ -196,20 +192,16 @@ async def test_a_close_of_the_peers(over: str, autojump_clock: MockClock) -> Non
         assert subject.left == [None]
 
 
-def crash(link: StreamLink) -> NoReturn:
-    """What a link should never do to trio-websocket's reader."""
-    raise Odd
-
-
-async def test_a_reader_that_crashes(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_that_crashes(autojump_clock: MockClock) -> None:
     """What the reader raises is told, and cancels nothing; the Close then goes out alone."""
-    async with reading("streamed") as subject:
+    async with reading("brittle") as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
-        monkeypatch.setattr(StreamLink, "advance", crash)
-        await made.peer.say(frame(PING))
-        await made.lane.wait_left()
+        await wait_all_tasks_blocked()
+        made.crash(Odd())
+        with trio.fail_after(1):
+            await made.lane.wait_left()
         await wait_all_tasks_blocked()
         assert [type(crash) for crash in subject.left] == [Odd]
         assert not made.nursery.cancel_scope.cancel_called
@@ -218,11 +210,9 @@ async def test_a_reader_that_crashes(autojump_clock: MockClock, monkeypatch: pyt
         assert await made.peer.closing() == (1011, "internal error")
 
 
-async def test_a_reader_that_crashes_before_our_close_is_out(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reader_that_crashes_before_our_close_is_out(autojump_clock: MockClock) -> None:
     """A Close that waits behind the reader for trio-websocket's lock is not lost when the reader crashes."""
-    async with reading("streamed") as subject:
+    async with reading("brittle") as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
@@ -232,7 +222,7 @@ async def test_a_reader_that_crashes_before_our_close_is_out(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(subject.authority.hang_up, 1000, "")
             await wait_all_tasks_blocked()
-            monkeypatch.setattr(StreamLink, "advance", crash)
+            made.crash(Odd())
             made.wire.flow()
             found = [await made.peer.frame() for _ in range(3)]
         assert [type(crash) for crash in subject.left] == [Odd]
@@ -242,7 +232,7 @@ async def test_a_reader_that_crashes_before_our_close_is_out(
 
 async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(autojump_clock: MockClock) -> None:
     """There will be no answer then, and nobody waits for it."""
-    async with reading("streamed") as subject:
+    async with reading("brittle") as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
@@ -250,8 +240,8 @@ async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(autojump_
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(subject.authority.hang_up, 1000, "")
                 assert await made.peer.closing() == (1000, "")
-                made.wire.receive_error = Odd()
-                await made.peer.say(b"!")
+                made.crash(Odd())
+        assert [type(crash) for crash in subject.left] == [Odd]
         assert await made.heard() == []
 
 

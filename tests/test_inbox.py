@@ -344,6 +344,24 @@ async def test_a_ring_and_a_cancellation_at_the_same_moment() -> None:
     assert [*received, await bench.inbox.receive()] == ["put", "cancel"]
 
 
+async def test_messages_that_are_thrown_away_before_they_are_seen() -> None:
+    """A receiver that is woken for a message that is gone by then waits on as well."""
+    bench, received = Bench(), list[str | bytes]()
+
+    async def receive() -> None:
+        received.append(await bench.inbox.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        bench.put("old")
+        bench.inbox.clear()
+        await wait_all_tasks_blocked()
+        assert not received
+        bench.put("new")
+    assert received == ["new"]
+
+
 class AfterStep(trio.abc.Instrument):
     """Does something whenever a certain task has taken a step: here, when it stands between looking and taking."""
 

@@ -21,8 +21,10 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.deflate import negotiate
+from seawall.wire.frames import MAX_PIECES
 from seawall.wire.head import canonical
 from seawall.wire.lane import (
+    BYTES_PER_TURN,
     EARLY_SIZE,
     FRAMES_PER_TURN,
     MAX_PINGS,
@@ -35,7 +37,7 @@ from seawall.wire.lane import (
 )
 from seawall.wire.link import PACE, Demand
 from tests.lanes import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
-from tests.memory import BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
+from tests.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
 
 #: Room for four messages of 1,000 bytes, give or take, before the hard mark.
 HARD = Limits(max_message_size=1000, inbound_buffer=4000, outbound_buffer=1000)
@@ -123,6 +125,33 @@ async def test_control_frames_and_fragments_count_for_the_turn() -> None:
     assert made.wants(Demand.READ)
 
 
+async def test_large_messages_fill_a_turn() -> None:
+    """So do bytes: a turn ends with the message that is more than `BYTES_PER_TURN`."""
+    made = await alone()
+    size = BYTES_PER_TURN // 2
+    made.feed(frame(BINARY, bytes(size)) * 7)
+    for received in (3, 6):
+        assert made.lane.received == received
+        assert made.wants(Demand.DECODE)
+        made.lane.proceed()
+    assert made.wants(Demand.READ)
+    assert made.lane.received == 7
+
+
+async def test_pieces_fill_a_turn() -> None:
+    """A message of many pieces is no more than as many messages: its turn ends in the middle of it."""
+    made = await alone()
+    pieces = 5 * MAX_PIECES
+    made.feed(frame(TEXT, b"x", final=False) + frame(0, b"x", final=False) * (pieces - 2) + frame(0, b"x"))
+    for _ in range(4):
+        assert made.lane.received == 0
+        assert made.wants(Demand.DECODE)
+        made.lane.proceed()
+    made.lane.proceed()
+    assert made.wants(Demand.READ)
+    assert await made.lane.receive() == "x" * pieces
+
+
 async def test_a_turn_that_is_just_full() -> None:
     """Exactly one turn's worth may leave a turn to come, which finds nothing."""
     made = await alone(Limits(inbound_queue=1000))
@@ -182,6 +211,15 @@ async def test_a_look_takes_in_what_there_is() -> None:
     assert made.lane.received == 9
     made.lane.looking = False
     assert made.wants(Demand.LATER)
+
+
+async def test_a_look_ends_at_the_hard_mark() -> None:
+    """However much there is, a look takes in no more than memory allows."""
+    made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1))
+    made.lane.look()
+    made.feed(frame(TEXT, b"x" * 1000) * 10)
+    assert made.lane.received == 4
+    assert made.wants(Demand.WATCH)
 
 
 async def test_above_the_hard_mark_nothing_is_read() -> None:
@@ -264,6 +302,10 @@ async def test_when_something_came(autojump_clock: MockClock) -> None:
         made.feed(data)
         assert made.lane.heard_at == moment
         assert made.lane.message_at == message_at
+    made.feed(text("x") * 2 * FRAMES_PER_TURN)
+    await trio.sleep(10)
+    made.lane.proceed()
+    assert made.lane.message_at == 4  # it had come, though nobody had looked
 
 
 async def test_only_the_latest_pings_are_answered() -> None:
@@ -713,6 +755,20 @@ async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) 
         await fill(made, 4)
         start = trio.current_time()
         await made.peer.say(text("x") * 3 * FRAMES_PER_TURN, frame(PING, b"!"))
+        await until(lambda: bool(made.controls), step=0.01)
+        assert trio.current_time() - start <= PACE + 0.05
+
+
+async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock) -> None:
+    """A handler that is behind from the start, because of early data, is no reason not to look either."""
+    async with bench(over, SOFT) as made:
+        made.feed(text("early") * 4)
+        await wait_all_tasks_blocked()  # whoever polls waits for something to happen
+        await made.lane.send_all(ANSWER)
+        assert made.wants(Demand.LATER)
+        made.nursery.start_soon(made.read)
+        start = trio.current_time()
+        await made.peer.say(frame(PING, b"!"))
         await until(lambda: bool(made.controls), step=0.01)
         assert trio.current_time() - start <= PACE + 0.05
 

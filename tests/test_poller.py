@@ -214,6 +214,7 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
         assert made.wants(Demand.NOTHING)
+        assert made.has_left()
         assert trio.current_time() == start
         assert await rests()
         assert await made.lane.receive() == "x" * 1000
@@ -301,10 +302,7 @@ async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
         assert ends == [PeerClosed(1000, "")]
 
 
-@pytest.mark.parametrize(
-    "family",
-    ["tcp", "unix"],
-)
+@pytest.mark.parametrize("family", ["tcp", "unix"])
 async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
     """When the poller has let go of a socket, there is nobody any more to wait for."""
     async with over(family) as (poller, lane, far, _):
@@ -460,8 +458,30 @@ async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockCl
             await faulty.finish()
         await wait_all_tasks_blocked()
         assert [type(end) for end in faulty.ends] == [type(faulty.ends[0]), Odd]
-        assert faulty.lane.demand is Demand.NOTHING
+        assert faulty.wants(Demand.NOTHING)
         assert faulty.has_left()
+        assert not faulty.lane.out.broken  # the peer may be told
+        await innocent.peer.say(text("x"))
+        assert await innocent.lane.receive() == "x"
+        assert await rests()
+
+
+async def test_a_fault_on_top_of_a_fault(autojump_clock: MockClock) -> None:
+    """A lane whose own end fails as well is given up, and is still the only one."""
+    async with benches() as make:
+        faulty, innocent = make("polled", Limits()), make("polled", Limits())
+        for one in (faulty, innocent):
+            await one.open()
+
+        def on_end(_: WireEnd) -> None:
+            raise Odd
+
+        faulty.on_end = on_end
+        await faulty.finish()
+        await wait_all_tasks_blocked()
+        assert faulty.lane.out.broken
+        assert faulty.has_left()
+        assert len(faulty.poller) == 1
         await innocent.peer.say(text("x"))
         assert await innocent.lane.receive() == "x"
         assert await rests()
@@ -480,6 +500,23 @@ async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> N
         await wait_all_tasks_blocked()
         await innocent.peer.say(text("x"))
         assert await innocent.lane.receive() == "x"
+
+
+@pytest.mark.xfail(strict=True, reason="Poller.remove raises EBADF, out of the poller, and that ends the server")
+async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockClock) -> None:
+    """A mistake of the program's with one socket is no end of the poller, nor of the others."""
+    async with benches() as make:
+        robbed, innocent = make("polled", SOFT), make("polled", Limits())
+        for one in (robbed, innocent):
+            await one.open()
+        await robbed.peer.say(text("x") * 3)
+        await wait_all_tasks_blocked()
+        os.close(robbed.near.socket.detach())
+        await trio.sleep(2 * PACE)
+        assert robbed.has_left()
+        await innocent.peer.say(text("x"))
+        assert await innocent.lane.receive() == "x"
+        assert await rests()
 
 
 # Descriptors.
@@ -522,7 +559,7 @@ async def test_a_link_that_is_closed_while_it_is_due(autojump_clock: MockClock) 
             made.lane.abort()
             received = made.lane.received
             await trio.sleep(10 * PACE)
-            assert made.lane.received <= received + FRAMES_PER_TURN
+            assert made.lane.received == received
             assert not made.ends
 
 

@@ -19,7 +19,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.lane import Lane
 from seawall.wire.link import Demand, Link
 from seawall.wire.poller import PolledLink, Poller
-from seawall.wire.pulse import SAMPLES, Pulse
+from seawall.wire.pulse import Pulse
 from tests.lanes import ANSWER, Hand
 from tests.memory import PING, PONG, frame, text
 
@@ -183,6 +183,14 @@ async def test_a_timeout_that_is_longer_than_the_interval(autojump_clock: MockCl
         assert len(bench.pings) == 5
 
 
+async def test_a_patient_server_asks_again(autojump_clock: MockClock) -> None:
+    """Who does not answer is asked every ``ping_interval``, and given up ``ping_timeout`` after the first time."""
+    async with watched(Limits(ping_interval=20, ping_timeout=90)) as bench:
+        await trio.sleep(200)
+        assert bench.pings == [20, 40, 60, 80, 100]
+        assert bench.found == [(110, KeepaliveLost)]
+
+
 async def test_a_timeout_that_is_shorter_than_the_interval(autojump_clock: MockClock) -> None:
     """Who has answered is not asked any earlier for it."""
     async with watched(Limits(ping_interval=20, ping_timeout=1), delay=0) as bench:
@@ -297,14 +305,14 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
 @pytest.mark.parametrize("send_timeout", [0.5, 10, 60])
 @pytest.mark.parametrize("start", [0, 0.123, 7])
 async def test_a_peer_that_takes_nothing(send_timeout: float, start: float, autojump_clock: MockClock) -> None:
-    """After ``send_timeout`` it is over, an eighth later at most, and the lane is given up: a Close would be stuck."""
+    """After ``send_timeout`` it is over, and the lane is given up: a Close would be stuck."""
     async with watched(Limits(ping_interval=None, send_timeout=send_timeout)) as bench:
         await trio.sleep(start)
         bench.link.room = 0
         await bench.lane.send("x" * 1000)
         await trio.sleep(200)
         ((moment, error),) = bench.found
-        assert send_timeout - 1e-6 <= moment - start <= send_timeout * (1 + 1 / SAMPLES) + 1e-6
+        assert moment == pytest.approx(start + send_timeout)
         assert error is SlowConsumer
         assert bench.lane.out.broken
 
@@ -321,7 +329,7 @@ async def test_more_data_are_no_progress(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("pace", [0.3, 1.25, 9.9])
 async def test_slow_but_steady(pace: float, autojump_clock: MockClock) -> None:
-    """A peer that takes a byte within each ``send_timeout`` may take as long as it likes; when it stops, it is over."""
+    """A peer that takes a byte in each ``send_timeout`` may go on; when it stops, an eighth more may pass."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
         bench.link.room = 0
         await bench.lane.send("x" * 1000)

@@ -60,6 +60,39 @@ class Slow(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
+@define(eq=False)
+class Fragile(trio.abc.Stream):
+    """A stream that is broken by whoever cancels it, as TLS may be."""
+
+    stream: trio.abc.Stream
+    broken: list[str] = field(factory=list[str])
+    """What was cancelled."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write."""
+        try:
+            await self.stream.send_all(data)
+        except trio.Cancelled:
+            self.broken.append("write")
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Nobody asks."""
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Read."""
+        try:
+            return await self.stream.receive_some(max_bytes)
+        except trio.Cancelled:
+            self.broken.append("read")
+            raise
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self.stream.aclose()
+
+
 def lane_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> Lane:
     """A lane whose link writes `stream`."""
 
@@ -181,6 +214,49 @@ async def test_giving_up_ends_a_writer_with_nothing_to_do(autojump_clock: MockCl
 
 
 # Reading.
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: MockClock) -> None:
+    """Whatever either side does, and whatever of it is cancelled, reads and writes of the stream are not."""
+    chance = random.Random(seed)
+    wire = Wire()
+    stream, peer = Fragile(wire), Peer(wire.far)
+    limits = Limits(inbound_queue=chance.choice([1, 3]), max_message_size=1000, inbound_buffer=2000, outbound_buffer=10)
+    async with trio.open_nursery() as nursery:
+        lane = lane_over(stream, nursery, limits)
+        await lane.send_all(ANSWER)
+
+        async def say() -> None:
+            for number in range(60):
+                await peer.say(frame(PING), text(f"{number:0{chance.choice([1, 900])}}"))
+                await trio.sleep(chance.choice([0, 0.01, 0.7]))
+            await peer.say(close(1000))
+
+        async def answer() -> None:
+            while control := await lane.receive_some():
+                if control[0] == 0x80 | PING:
+                    with trio.move_on_after(chance.choice([0, 1])):
+                        await lane.send_all(b"\x8a\x00")
+
+        async def hear() -> None:
+            heard = True
+            while heard:
+                heard = await peer.hear()
+                await trio.sleep(chance.choice([0, 0.3]))
+
+        for task in (say, answer, hear):
+            nursery.start_soon(task)
+        received: list[int] = []
+        while len(received) < 60:
+            with trio.move_on_after(chance.choice([0, 0.02, 1])):
+                received.append(int(await lane.receive()))
+                await lane.send("x" * chance.choice([1, 100]))
+        with pytest.raises(trio.EndOfChannel):
+            await lane.receive()
+        assert received == list(range(60))
+        assert not stream.broken
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("error", [trio.BrokenResourceError, trio.ClosedResourceError])
