@@ -502,7 +502,6 @@ async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> N
         assert await innocent.lane.receive() == "x"
 
 
-@pytest.mark.xfail(strict=True, reason="Poller.remove raises EBADF, out of the poller, and that ends the server")
 async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockClock) -> None:
     """A mistake of the program's with one socket is no end of the poller, nor of the others."""
     async with benches() as make:

@@ -45,7 +45,7 @@ class Inbox:
         self._hard = limits.inbound_bytes
         self._budget = budget
         self._on_room = on_room
-        self._messages = _EMPTY
+        self._messages: deque[str | bytes] = _EMPTY
         self._size = 0
         self._arrival = Bell()
         self._receiving = False
@@ -61,7 +61,7 @@ class Inbox:
     def put(self, message: str | bytes) -> None:
         """Queue a message, room or not: who calls this looks at the marks first, and calls `announce` afterwards."""
         if self._messages is _EMPTY:
-            self._messages = deque()
+            self._messages = deque[str | bytes]()
         self._messages.append(message)
         # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
         self._size += getsizeof(message)

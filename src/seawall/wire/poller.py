@@ -79,7 +79,10 @@ class Poller:
     def remove(self, descriptor: int) -> None:
         """Mind a socket no longer. It must still be open: later its number may be another one's."""
         del self._minded[descriptor]
-        self._epoll.unregister(descriptor)
+        try:
+            self._epoll.unregister(descriptor)
+        except OSError:
+            pass  # somebody else has closed it, and then the kernel has forgotten it
 
     def schedule(self, link: PolledLink, demand: Demand) -> None:
         """Let `link` decode in the next turn, or look after `PACE`, or neither, as its lane demands."""

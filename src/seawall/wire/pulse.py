@@ -75,11 +75,11 @@ class Pulse:
         self._on_due = on_due
         self._next_sample = math.inf
         self._advanced_at = -math.inf
-        self._sample = _NONE
+        self._sample: Progress = _NONE
         self._alive_at = math.inf
         self._pinged_at: float | None = None  # the first Ping that has not been answered
         self._asked_at = -math.inf  # the last one
-        self._at_ping = _NONE
+        self._at_ping: Progress = _NONE
         lane.on_blocked = self._on_blocked
 
     def begin(self) -> None:
