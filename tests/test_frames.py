@@ -20,7 +20,7 @@ from seawall.errors import ProtocolViolation
 from seawall.wire.codes import Opcode, sendable_code
 from seawall.wire.deflate import Deflater, Inflater, negotiate
 from seawall.wire.encoding import compress_frame, encode_close, encode_frame, encode_message
-from seawall.wire.frames import Control, Event, FrameDecoder
+from seawall.wire.frames import MAX_PIECES, Control, Event, FrameDecoder
 from seawall.wire.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"
@@ -695,3 +695,18 @@ def test_what_is_neither_text_nor_bytes_is_not_sent(buffer: object) -> None:
     """Of another buffer the length would count items, and the frame would be torn."""
     with pytest.raises(TypeError, match="a message is str or bytes"):
         encode_message(cast("bytes", buffer))
+
+
+def test_a_message_of_many_pieces_is_read_in_turns() -> None:
+    """One call reads so many frames and no more; what is left is read by the next ones, and nothing is lost."""
+    decoder = FrameDecoder(max_message_size=1000, max_fragments=1000)
+    piece = bytes([0x00, 0x81, 0, 0, 0, 0]) + b"x"
+    decoder.receive_data(bytes([0x02, 0x81, 0, 0, 0, 0]) + b"x" + piece * 199 + bytes([0x80, 0x80, 0, 0, 0, 0]))
+    calls = 1
+    while (event := decoder.next_event()) is None:
+        assert decoder.has_more
+        calls += 1
+    assert event == b"x" * 200
+    assert calls == 201 // MAX_PIECES + 1
+    assert decoder.next_event() is None
+    assert not decoder.has_more

@@ -213,10 +213,9 @@ def _parse(head: bytes, fields_at: int) -> Head:
     except h11.RemoteProtocolError:
         raise BadRequest(400, "malformed request head") from None
     # A head that is complete is a request or an error, so only the second half ever refuses.
-    if not isinstance(request, h11.Request):
-        raise BadRequest(400, "request with a body")
-    fields = [(name.lower(), value) for name, value in request.headers.raw_items()]  # `items` costs a call for each
-    if b"transfer-encoding" in dict(fields):
+    raw = request.headers.raw_items() if isinstance(request, h11.Request) else []  # `items` costs a call for each
+    fields = [(name.lower(), value) for name, value in raw]
+    if not isinstance(request, h11.Request) or b"transfer-encoding" in dict(fields):
         raise BadRequest(400, "request with a body")
     _check_length(head)
     target = request.target.decode("ascii")
