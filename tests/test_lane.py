@@ -759,6 +759,16 @@ async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) 
         assert trio.current_time() - start <= PACE + 0.05
 
 
+async def test_a_look_takes_several_reads(over: str, autojump_clock: MockClock) -> None:
+    """One look finds a ping behind more bytes than are read at once."""
+    async with opened(over, SOFT) as made:
+        await fill(made, 4)
+        start = trio.current_time()
+        await made.peer.say(text("x" * 10_000) * 5, frame(PING, b"!"))
+        await until(lambda: bool(made.controls), step=0.01)
+        assert trio.current_time() - start <= PACE + 0.05
+
+
 async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock) -> None:
     """A handler that is behind from the start, because of early data, is no reason not to look either."""
     async with bench(over, SOFT) as made:
@@ -1095,6 +1105,9 @@ async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(over: str, autoj
         await made.peer.say(text("two"))
         await wait_all_tasks_blocked()
         assert received == ["one", "two"]
+        await made.peer.say(frame(PING, b"c"), text("three"))
+        await wait_all_tasks_blocked()
+        assert received == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(
