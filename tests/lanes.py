@@ -46,6 +46,20 @@ async def until(true: Callable[[], bool], step: float = 0.0) -> None:
     raise AssertionError("it never comes true")
 
 
+class AfterStep(trio.abc.Instrument):
+    """Does something whenever a certain task has taken a step, before anybody else has a turn."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        """Do `then` after each step of a task whose name ends with `name`."""
+        self._name = name
+        self._then = then
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Do it."""
+        if task.name.endswith(self._name):
+            self._then()
+
+
 @final
 @define(eq=False)
 class Hand:

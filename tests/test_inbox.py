@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from sys import getsizeof
 
 import pytest
@@ -15,6 +14,7 @@ from seawall.limits import Limits
 from seawall.wire.bell import Bell
 from seawall.wire.budget import OPERATIONS, Budget
 from seawall.wire.inbox import Inbox
+from tests.lanes import AfterStep
 
 # The bell.
 
@@ -353,27 +353,14 @@ async def test_messages_that_are_thrown_away_before_they_are_seen() -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
-        await wait_all_tasks_blocked()
-        bench.put("old")
-        bench.inbox.clear()
+        for _ in range(3):
+            await wait_all_tasks_blocked()
+            bench.put("old")
+            bench.inbox.clear()
         await wait_all_tasks_blocked()
         assert not received
         bench.put("new")
     assert received == ["new"]
-
-
-class AfterStep(trio.abc.Instrument):
-    """Does something whenever a certain task has taken a step: here, when it stands between looking and taking."""
-
-    def __init__(self, name: str, then: Callable[[], None]) -> None:
-        """Do `then` after each step of a task whose name ends with `name`."""
-        self._name = name
-        self._then = then
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Do it."""
-        if task.name.endswith(self._name):
-            self._then()
 
 
 async def test_messages_that_are_thrown_away_under_the_receiver(autojump_clock: MockClock) -> None:
@@ -386,7 +373,7 @@ async def test_messages_that_are_thrown_away_under_the_receiver(autojump_clock: 
     async def receive() -> None:
         received.append(await bench.inbox.receive())
 
-    clear = AfterStep("receive", bench.inbox.clear)
+    clear = AfterStep("receive", bench.inbox.clear)  # when it stands between looking and taking
     trio.lowlevel.add_instrument(clear)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 import trio
 import trio_websocket
-from attrs import define, field
+from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.compression import Deflate
@@ -759,6 +759,16 @@ async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) 
         assert trio.current_time() - start <= PACE + 0.05
 
 
+async def test_a_look_takes_several_reads(over: str, autojump_clock: MockClock) -> None:
+    """One look finds a ping behind more bytes than are read at once."""
+    async with opened(over, SOFT) as made:
+        await fill(made, 4)
+        start = trio.current_time()
+        await made.peer.say(text("x" * 10_000) * 5, frame(PING, b"!"))
+        await until(lambda: bool(made.controls), step=0.01)
+        assert trio.current_time() - start <= PACE + 0.05
+
+
 async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock) -> None:
     """A handler that is behind from the start, because of early data, is no reason not to look either."""
     async with bench(over, SOFT) as made:
@@ -1078,12 +1088,9 @@ async def test_a_ping_is_answered_before_what_came_after_it(over: str, autojump_
             assert [found.opcode for found in await made.heard()] == [PONG, PONG, TEXT, TEXT]
 
 
-async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(autojump_clock: MockClock) -> None:
-    """A peer that reads nothing, and whose pings cannot be answered therefore, is heard all the same.
-
-    Where trio-websocket itself reads it is not: then it waits for room.
-    """
-    async with driven("polled", Limits(outbound_buffer=10)) as (made, _):
+async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(over: str, autojump_clock: MockClock) -> None:
+    """A peer that reads nothing, and whose pings cannot be answered therefore, is heard all the same."""
+    async with driven(over, Limits(outbound_buffer=10)) as (made, _):
         await made.peer.head()
         await made.block()
         received: list[str | bytes] = []
@@ -1098,6 +1105,41 @@ async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(autojump_clock: 
         await made.peer.say(text("two"))
         await wait_all_tasks_blocked()
         assert received == ["one", "two"]
+        await made.peer.say(frame(PING, b"c"), text("three"))
+        await wait_all_tasks_blocked()
+        assert received == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        "polled",
+        *(
+            pytest.param(
+                kind,
+                marks=pytest.mark.xfail(
+                    strict=True, reason="StreamLink decodes and looks in `advance`, where a reader that waits is not"
+                ),
+            )
+            for kind in ("streamed", "watched")
+        ),
+    ],
+)
+@pytest.mark.parametrize("limits", [Limits(), SOFT], ids=["flood", "behind"])
+async def test_a_close_does_not_wait_for_a_pong_that_is_stuck(
+    limits: Limits, over: str, autojump_clock: MockClock
+) -> None:
+    """Nor does what comes later, be it more than a turn's worth or more than the handler has taken."""
+    async with driven(over, evolve(limits, outbound_buffer=10)) as (made, _):
+        await made.peer.head()
+        await made.block()
+        await made.peer.say(frame(PING, b"a"))
+        await wait_all_tasks_blocked()
+        if limits is not SOFT:
+            made.lane.discard_input()
+        await made.peer.say(text("x") * 5, text("y") * (0 if limits is SOFT else 10 * FRAMES_PER_TURN), close(4000))
+        await trio.sleep(1.1)
+        assert made.ends == [PeerClosed(4000, "")]
 
 
 async def test_a_message_does_not_wait_for_a_pong_that_gets_stuck() -> None:

@@ -466,6 +466,20 @@ async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockCl
         assert await rests()
 
 
+async def test_a_faulty_lane_is_left_alone(autojump_clock: MockClock) -> None:
+    """Nothing more is read of it."""
+    async with opened("polled") as made:
+        fails_once(made)
+        await made.peer.say(close())
+        await wait_all_tasks_blocked()
+        assert [type(end) for end in made.ends] == [PeerClosed, Odd]
+        late = text("late") * 10
+        await made.peer.say(late)
+        await wait_all_tasks_blocked()
+        assert made.taken(len(late)) == 0
+        assert await rests()
+
+
 async def test_a_fault_on_top_of_a_fault(autojump_clock: MockClock) -> None:
     """A lane whose own end fails as well is given up, and is still the only one."""
     async with benches() as make:

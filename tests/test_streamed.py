@@ -16,7 +16,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
 from seawall.wire.link import PACE, Demand
 from seawall.wire.streamed import EMPTY, WRITE_SIZE, StreamLink
-from tests.lanes import ANSWER, benches, masked, opened, until
+from tests.lanes import ANSWER, AfterStep, benches, masked, opened, until
 from tests.memory import BROKEN, CLOSE, PING, TEXT, Peer, Wire, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
@@ -319,6 +319,23 @@ async def test_a_turn_at_a_time(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         assert made.has_left()
         assert made.lane.received < 4000
+
+
+async def test_a_turn_that_is_not_wanted_any_more(autojump_clock: MockClock) -> None:
+    """Who let others run before it decodes on looks again whether it should."""
+    async with benches() as make:
+        made = make("streamed", Limits(inbound_queue=1000))
+        await made.lane.send_all(ANSWER)
+        await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
+        await until(lambda: made.lane.received > 0)
+        assert made.wants(Demand.DECODE)
+        lose = AfterStep("read", made.lane.lose)
+        trio.lowlevel.add_instrument(lose)
+        made.nursery.start_soon(made.read)
+        await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(lose)
+        assert made.has_left()
+        assert made.lane.received == FRAMES_PER_TURN
 
 
 async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
