@@ -6,7 +6,7 @@ import fcntl
 import math
 import socket
 import termios
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, final
@@ -18,7 +18,8 @@ from trio.testing import wait_all_tasks_blocked
 from seawall.handshake import Handshake
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.lane import Lane, WireEnd
+from seawall.wire.ends import WireEnd
+from seawall.wire.lane import Lane
 from seawall.wire.link import Demand, Link
 from seawall.wire.outbound import Outbound
 from seawall.wire.poller import PolledLink, Poller, Watch
@@ -72,7 +73,6 @@ class Hand:
     """Called with what is taken at once."""
     written: bytearray = field(factory=bytearray)
     updates: int = 0
-    interrupts: int = 0
     lingers: int = 0
     closed: int = 0
 
@@ -96,14 +96,6 @@ class Hand:
         """Count."""
         self.updates += 1
 
-    async def advance(self) -> None:
-        """Nothing ever comes by itself."""
-        await trio.sleep_forever()
-
-    def interrupt(self) -> None:
-        """Count."""
-        self.interrupts += 1
-
     async def linger(self) -> None:
         """Count."""
         self.lingers += 1
@@ -112,40 +104,8 @@ class Hand:
         """Count."""
         self.closed += 1
 
-
-@final
-@define(eq=False)
-class Brittle:
-    """A link that fails trio-websocket's reader when it is told to; for all the rest it is the one inside it."""
-
-    inner: StreamLink
-    crash: Exception | None = None
-
-    def write(self, data: bytes, /) -> int:
-        """Write."""
-        return self.inner.write(data)
-
-    def update(self) -> None:
-        """Look again."""
-        self.inner.update()
-
-    def advance(self) -> Awaitable[object]:
-        """Wait, or fail."""
-        if self.crash is not None:
-            raise self.crash
-        return self.inner.advance()
-
-    def interrupt(self) -> None:
-        """End `advance`."""
-        self.inner.interrupt()
-
-    async def linger(self) -> None:
-        """Half-close."""
-        await self.inner.linger()
-
-    def close(self) -> None:
-        """Let go."""
-        self.inner.close()
+    async def wait_released(self) -> None:
+        """There is nothing to wait for."""
 
 
 @final
@@ -177,7 +137,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         """Make the lane."""
         self.on_end = self.ends.append
-        if self.over in {"streamed", "brittle"}:
+        if self.over == "streamed":
             self.stream, self.peer = self.wire, Peer(self.wire.far)
         else:
             near, far = trio.socket.socketpair()
@@ -195,8 +155,7 @@ class Bench:
             self.link = PolledLink(self.poller, self.near, lane)
         else:
             watch = partial(Watch, self.poller, self.near.socket.fileno()) if self.over == "watched" else None
-            link = StreamLink(self.stream, lane, watch)
-            self.link = Brittle(link) if self.over == "brittle" else link
+            self.link = link = StreamLink(self.stream, lane, watch)
             self.nursery.start_soon(link.run)
         return self.link
 
@@ -257,12 +216,6 @@ class Bench:
             return self.wire.taken
         unread = fcntl.ioctl(self.near.socket.fileno(), termios.FIONREAD, bytes(4))
         return said - int.from_bytes(unread, "little")
-
-    def crash(self, crash: Exception) -> None:
-        """Let trio-websocket's reader fail when it comes to a brittle link, or is there already."""
-        assert isinstance(self.link, Brittle)
-        self.link.crash = crash
-        self.link.interrupt()
 
     async def finish(self) -> None:
         """Let the peer say that nothing more will come."""

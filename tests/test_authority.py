@@ -10,11 +10,12 @@ import pytest
 import trio
 from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
+from trio_websocket import WebSocketConnection
 
 from seawall.limits import Limits
 from seawall.wire.authority import Authority
+from seawall.wire.ends import PeerClosed, PeerVanished
 from seawall.wire.head import canonical
-from seawall.wire.lane import PeerClosed, PeerVanished
 from tests.lanes import ASKED, Bench, bench
 from tests.memory import CLOSE, PING, PONG, TEXT, close, frame
 
@@ -43,6 +44,11 @@ class Subject:
         self.left.append(crash)
         if isinstance(crash, trio.Cancelled):
             raise crash
+
+
+async def crash(connection: object, event: object) -> None:
+    """Be what trio-websocket does with an event, and fail."""
+    raise Odd
 
 
 @asynccontextmanager
@@ -192,14 +198,14 @@ async def test_a_close_of_the_peers(over: str, autojump_clock: MockClock) -> Non
         assert subject.left == [None]
 
 
-async def test_a_reader_that_crashes(autojump_clock: MockClock) -> None:
+async def test_a_reader_that_crashes(over: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the reader raises is told, and cancels nothing; the Close then goes out alone."""
-    async with reading("brittle") as subject:
+    monkeypatch.setattr(WebSocketConnection, "_handle_ping_event", crash)
+    async with reading(over) as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
-        await wait_all_tasks_blocked()
-        made.crash(Odd())
+        await made.peer.say(frame(PING))
         with trio.fail_after(1):
             await made.lane.wait_left()
         await wait_all_tasks_blocked()
@@ -210,19 +216,21 @@ async def test_a_reader_that_crashes(autojump_clock: MockClock) -> None:
         assert await made.peer.closing() == (1011, "internal error")
 
 
-async def test_a_reader_that_crashes_before_our_close_is_out(autojump_clock: MockClock) -> None:
+async def test_a_reader_that_crashes_before_our_close_is_out(
+    over: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Close that waits behind the reader for trio-websocket's lock is not lost when the reader crashes."""
-    async with reading("brittle") as subject:
+    monkeypatch.setattr(WebSocketConnection, "_handle_close_connection_event", crash)
+    async with reading(over) as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
         await made.block()
-        await made.peer.say(frame(PING))
+        await made.peer.say(frame(PING), close())
         await wait_all_tasks_blocked()  # the pong waits for room, and holds the lock
         async with trio.open_nursery() as nursery:
             nursery.start_soon(subject.authority.hang_up, 1000, "")
             await wait_all_tasks_blocked()
-            made.crash(Odd())
             made.wire.flow()
             found = [await made.peer.frame() for _ in range(3)]
         assert [type(crash) for crash in subject.left] == [Odd]
@@ -230,9 +238,12 @@ async def test_a_reader_that_crashes_before_our_close_is_out(autojump_clock: Moc
         assert await made.heard() == []
 
 
-async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(autojump_clock: MockClock) -> None:
+async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(
+    over: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There will be no answer then, and nobody waits for it."""
-    async with reading("brittle") as subject:
+    monkeypatch.setattr(WebSocketConnection, "_handle_close_connection_event", crash)
+    async with reading(over) as subject:
         made = subject.bench
         await subject.authority.accept(None)
         await made.peer.head()
@@ -240,7 +251,7 @@ async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(autojump_
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(subject.authority.hang_up, 1000, "")
                 assert await made.peer.closing() == (1000, "")
-                made.crash(Odd())
+                await made.peer.say(close())
         assert [type(crash) for crash in subject.left] == [Odd]
         assert await made.heard() == []
 

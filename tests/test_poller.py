@@ -17,7 +17,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.lane import FRAMES_PER_TURN, Lane
 from seawall.wire.link import PACE, Demand
 from seawall.wire.poller import MAX_EVENTS, PolledLink, Poller, Watch, open_poller
 from tests.lanes import ANSWER, Bench, bench, benches, masked, opened, until

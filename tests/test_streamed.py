@@ -13,7 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.lane import FRAMES_PER_TURN, Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.lane import FRAMES_PER_TURN, Lane
 from seawall.wire.link import PACE, Demand
 from seawall.wire.streamed import EMPTY, WRITE_SIZE, StreamLink
 from tests.lanes import ANSWER, AfterStep, benches, masked, opened, until
@@ -323,15 +324,10 @@ async def test_a_turn_at_a_time(autojump_clock: MockClock) -> None:
 
 async def test_a_turn_that_is_not_wanted_any_more(autojump_clock: MockClock) -> None:
     """Who let others run before it decodes on looks again whether it should."""
-    async with benches() as make:
-        made = make("streamed", Limits(inbound_queue=1000))
-        await made.lane.send_all(ANSWER)
-        await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
-        await until(lambda: made.lane.received > 0)
-        assert made.wants(Demand.DECODE)
-        lose = AfterStep("read", made.lane.lose)
+    async with opened("streamed", Limits(inbound_queue=1000)) as made:
+        lose = AfterStep("_catch_up", made.lane.lose)
         trio.lowlevel.add_instrument(lose)
-        made.nursery.start_soon(made.read)
+        await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
         await wait_all_tasks_blocked()
         trio.lowlevel.remove_instrument(lose)
         assert made.has_left()
@@ -410,6 +406,19 @@ async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockCl
         await wait_all_tasks_blocked()
         assert not crashes
         assert len(made.poller) == 0
+
+
+async def test_the_stream_is_given_back(autojump_clock: MockClock) -> None:
+    """Whoever uses it next waits until reading, which is cancelled then, has really stopped."""
+    async with opened("streamed") as made:
+        await wait_all_tasks_blocked()
+        made.lane.abort()
+        with pytest.raises(trio.BusyResourceError):
+            await made.stream.receive_some()
+        await made.lane.wait_released()
+        with trio.move_on_after(0.01) as patience:
+            await made.stream.receive_some()
+        assert patience.cancelled_caught
 
 
 # TLS.

@@ -2,8 +2,8 @@
 
 Read `Session.run` and what it calls, from top to bottom: that is the whole story. One thing runs inside the other:
 
-- ``_tasks``: trio-websocket's reader, the lane's writer where there is one, the task that closes, and the tasks that
-  hold the guards' resources;
+- ``_tasks``: trio-websocket's reader, a stream's own reader and writer, the task that closes, and the tasks that hold
+  the guards' resources;
 - ``_nursery``: the guards and the handler, in a task of their own, and what the handler starts. Cancelling its scope,
   which is the life's, ends them and nothing else.
 
@@ -39,8 +39,9 @@ from seawall.wire.arrival import Arrival, read_head
 from seawall.wire.authority import Authority
 from seawall.wire.closing import LINGER, abandon, linger
 from seawall.wire.deflate import negotiate
+from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.head import BadRequest, canonical, handshake
-from seawall.wire.lane import Lane, PeerClosed, PeerVanished, WireEnd
+from seawall.wire.lane import Lane
 from seawall.wire.link import Link
 from seawall.wire.poller import PolledLink, Watch
 from seawall.wire.pulse import Pulse
@@ -344,9 +345,9 @@ class Session:
             with trio.move_on_after(self._limits.close_timeout) as patience:
                 if self._lane is not None and self._lane.opened:
                     await self._say_goodbye(self._lane, patience)
-                elif self._answer is not None and (self._asked or not self._peer.secure):
+                elif self._asked or not self._peer.secure:
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
-                    await self._give_answer(self._answer)
+                    await self._give_answer()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
@@ -359,10 +360,11 @@ class Session:
         await abandon(self._stream)
         self._life.close()
 
-    async def _give_answer(self, last_word: Answer) -> None:
-        if self._lane is not None:  # which has been aborted, and has let go of the stream
-            await self._lane.wait_left()
-        await self._stream.send_all(last_word.data)
+    async def _give_answer(self) -> None:
+        if self._lane is not None:  # which has been aborted
+            await self._lane.wait_released()
+        if self._answer is not None:
+            await self._stream.send_all(self._answer.data)
         await linger(self._stream)
 
     async def _say_goodbye(self, lane: Lane, patience: trio.CancelScope) -> None:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from seawall import Anonymous, Forbidden, Gate, guard
-from tests.raw import BINARY, PING, PONG, TEXT, Frame, RawClient, frame, request
+from tests.raw import BINARY, PATIENCE, PING, PONG, PROMPT, TEXT, Frame, RawClient, frame, request
 from tests.support import Transport, echo, echo_app, quick, slow, surviving
 
 KIB: Final = 1024
@@ -92,3 +92,22 @@ async def test_a_refusal_is_heard_whatever_was_said_early(over: Transport) -> No
             nursery.cancel_scope.cancel()
         client.close()
         await place.idle(1, within=1.0)
+
+
+@pytest.mark.parametrize("over", ["plain", "tls", "unix"], indirect=True)
+async def test_who_leaves_behind_more_than_is_read_is_not_reset(over: Transport) -> None:
+    """A client that half-closes before it has been let in is let go at once, and reads the end as an end."""
+
+    @guard
+    async def ponders(gate: Gate, proved: Anonymous) -> Anonymous:
+        await trio.sleep(PATIENCE)
+        return proved
+
+    app = echo_app()
+    app.route("/ponders", guard=ponders)(echo)
+    async with surviving(app, over) as place:
+        client = await place.dial()
+        await client.send(request("/ponders"), frame(BINARY, bytes(100_000)))
+        client.finish()
+        with trio.fail_after(PROMPT):
+            assert await client.stream.receive_some() == b""

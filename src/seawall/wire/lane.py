@@ -23,10 +23,10 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
@@ -35,6 +35,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.codes import Opcode
 from seawall.wire.deflate import Agreement
 from seawall.wire.encoding import compress_frame, encode_frame, encode_message
+from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.frames import Control, FrameDecoder
 from seawall.wire.inbox import Inbox
 from seawall.wire.link import Demand, Link
@@ -59,25 +60,6 @@ MAX_PINGS: Final = 16
 # A frame's first byte (RFC 6455, section 5.2), and a whole frame.
 _CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE
 _PING: Final = encode_frame(Opcode.PING, b"")
-
-
-@final
-@frozen
-class PeerClosed:
-    """The peer sent a Close frame, with this code (1005 if it gave none) and reason."""
-
-    code: int
-    reason: str
-
-
-@final
-@frozen
-class PeerVanished:
-    """The stream ended without a Close frame."""
-
-
-#: What ends a conversation from the outside; an exception is a violation, or a fault of the link.
-WireEnd: TypeAlias = PeerClosed | PeerVanished | Exception
 
 
 def _nothing() -> None:
@@ -135,6 +117,7 @@ class Lane(trio.abc.Stream):
     _violated: bool = field(init=False, default=False)
     _closed: bool = field(init=False, default=False)  # whether trio-websocket is to be told end-of-file
     _reader_left: bool = field(init=False, default=False)
+    _news: Bell = field(init=False, factory=Bell)  # for who waits in `receive_some` or `wait_eof`
     _departure: Bell = field(init=False, factory=Bell)
 
     def __attrs_post_init__(self) -> None:
@@ -184,7 +167,7 @@ class Lane(trio.abc.Stream):
         if not self._close_put:
             self.out.put(frame)
             self._close_put = True
-            self._link.interrupt()
+            self._news.ring()
 
     def ping(self) -> None:
         """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
@@ -204,12 +187,17 @@ class Lane(trio.abc.Stream):
             self._lingering = True
             await self._link.linger()
 
+    async def wait_eof(self) -> None:
+        """For the link, while it lingers: wait until nothing more can come."""
+        while not (self.eof or self.out.broken):
+            await self._news.wait()
+
     def abort(self) -> None:
         """Give everything up, the stream too: whoever waits here, for room or for data, waits no longer."""
         self._closed = True
         self.out.abort()
         self.stop_receiving()
-        self._link.interrupt()
+        self._news.ring()
         self._link.close()
 
     def receive(self) -> Awaitable[str | bytes]:
@@ -270,7 +258,7 @@ class Lane(trio.abc.Stream):
     def _break_off(self, end: WireEnd) -> None:
         self._done = self._lost = True
         self._inbox.end()
-        self._link.interrupt()
+        self._news.ring()
         self._on_end(end)
 
     def proceed(self) -> None:
@@ -295,7 +283,7 @@ class Lane(trio.abc.Stream):
                     break
         except ProtocolViolation as violation:
             self._done = self._violated = True
-            self._link.interrupt()
+            self._news.ring()
             self._on_end(violation)
         if self.received > received:
             self.message_at = self.heard_at
@@ -339,9 +327,9 @@ class Lane(trio.abc.Stream):
                 return control
             self._holding = False
             self._inbox.announce()
-            if self.eof or self._lost or (self._violated and self._close_put and not self.out.pending):
+            if self._is_over():
                 break
-            await self._link.advance()
+            await self._news.wait()
         self.leave()
         return b""
 
@@ -355,10 +343,21 @@ class Lane(trio.abc.Stream):
         if not self._reader_left:
             await self._departure.wait()
 
+    async def wait_released(self) -> None:
+        """Wait, after `abort`, until nothing of ours uses the stream. Only one task may."""
+        await self.wait_left()
+        await self._link.wait_released()
+
     async def aclose(self) -> None:
         """Only mark: the session closes the socket when our Close is out."""
         self._closed = True
-        self._link.interrupt()
+        self._news.ring()
+
+    def _is_over(self) -> bool:
+        """Whether trio-websocket has nothing more to wait for."""
+        if self.eof or self._lost or (self._done and self.out.broken):
+            return True
+        return self._violated and self._close_put and not self.out.pending
 
     def _next_control(self) -> bytes | None:
         if self._silent:
@@ -376,18 +375,18 @@ class Lane(trio.abc.Stream):
         if early:
             self.feed(early, trio.current_time())
         self._link.update()
-        self._link.interrupt()
+        self._news.ring()
 
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:
             self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
             self._holding = not self._stuck
-            self._link.interrupt()
+            self._news.ring()
         elif control.opcode is Opcode.CLOSE:
             self._done = True
             self._close = control.masked()
             self._inbox.end()
-            self._link.interrupt()
+            self._news.ring()
             self._on_end(PeerClosed(control.code, control.reason))
 
     def _on_pending(self) -> None:
@@ -395,5 +394,5 @@ class Lane(trio.abc.Stream):
         self._link.update()
         if self.out.pending:
             self.on_blocked()
-        elif self._violated:
-            self._link.interrupt()  # our Close is out, perhaps
+        elif self._done:
+            self._news.ring()  # our Close is out, or never will be

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable
 from typing import Final, Protocol, final
 
 #: Seconds between two looks at a peer whose handler is behind.
@@ -41,14 +40,6 @@ class Link(Protocol):
         """The lane's demand has changed, or whether something waits to be written."""
         ...
 
-    def advance(self) -> Awaitable[object]:
-        """For trio-websocket's reader: wait until there may be something for it, or until `interrupt`."""
-        ...
-
-    def interrupt(self) -> None:
-        """End `advance`."""
-        ...
-
     async def linger(self) -> None:
         """Say that nothing more will come, and discard what the peer still sends, until it has finished too.
 
@@ -57,5 +48,9 @@ class Link(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the stream: it is the session's from now on. May be called more than once."""
+        """Let go of the stream. May be called more than once."""
+        ...
+
+    async def wait_released(self) -> None:
+        """Wait, after `close`, until the stream may be used by somebody else."""
         ...

@@ -11,12 +11,11 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 import trio
 
-from seawall.wire.bell import Bell
 from seawall.wire.lane import READ_SIZE, Lane
 from seawall.wire.link import PACE, Demand
 
@@ -126,7 +125,7 @@ class Poller:
 class PolledLink:
     """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
 
-    __slots__ = ("_bell", "_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_socket", "_was_full")
+    __slots__ = ("_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_socket", "_was_full")
 
     def __init__(self, poller: Poller, stream: trio.SocketStream, lane: Lane) -> None:
         """Take the socket over from `stream`, until `close`."""
@@ -138,7 +137,6 @@ class PolledLink:
         self._events = _READ
         self._was_full = False
         self._open = True
-        self._bell = Bell()
         poller.add(self._descriptor, self, self._events)
 
     def write(self, data: bytes | bytearray) -> int:
@@ -202,14 +200,6 @@ class PolledLink:
         except Exception as fault:  # noqa: BLE001 - as above
             self._give_up(fault)
 
-    def advance(self) -> Awaitable[object]:
-        """Wait; the poller does the work."""
-        return self._bell.wait()
-
-    def interrupt(self) -> None:
-        """End `advance`."""
-        self._bell.ring()
-
     async def linger(self) -> None:
         """Half-close the socket; the poller discards what still comes."""
         try:
@@ -218,8 +208,7 @@ class PolledLink:
             return  # it has gone already
         self._was_full = True
         self.update()
-        while self._open and not self._lane.eof:
-            await self._bell.wait()
+        await self._lane.wait_eof()
 
     def close(self) -> None:
         """Give the socket back."""
@@ -227,6 +216,9 @@ class PolledLink:
             self._open = False
             self._poller.schedule(self, Demand.NOTHING)
             self._poller.remove(self._descriptor)
+
+    async def wait_released(self) -> None:
+        """Nothing of ours uses the socket between the poller's turns."""
 
     def _give_up(self, fault: Exception) -> None:
         """Read no more. The peer is still told, if that is possible."""

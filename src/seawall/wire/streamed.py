@@ -2,7 +2,7 @@
 
 One task reads the stream and one writes it. Neither is cancelled in the middle while the connection is of use: TLS, for
 one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has been read and is
-left for later, trio-websocket's reader decodes, which waits here anyway.
+left for later has a task of its own for as long as there is such a thing; the other two may be busy with the stream.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from seawall.wire.poller import Watch
 
 #: Bytes handed to the stream at once.
 WRITE_SIZE: Final = 64 * 1024
+
+#: What a lane wants while it is behind with what has been read.
+_BEHIND: Final = frozenset({Demand.DECODE, Demand.LATER})
 
 #: Seconds of waiting after which it is sure that the stream had nothing more to give.
 EMPTY: Final = 0.02
@@ -39,16 +42,17 @@ class StreamLink:
         self._watch: Watch | None = None
         self._demand = Demand.READ
         self._changed = Bell()
+        self._turned = Bell()
         self._more = Bell()
-        self._news = Bell()
         self._reading = trio.CancelScope()
         self._stopped = trio.Event()
+        self._catching_up = False
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Read and write until cancelled, or until the stream has ended and failed."""
-        async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            nursery.start_soon(self._read_on)
+        async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
+            self._tasks.start_soon(self._read_on)
             await self._write_on()
 
     def write(self, data: bytes) -> int:
@@ -57,38 +61,25 @@ class StreamLink:
         return 0
 
     def update(self) -> None:
-        """Let both readers look again, if the lane wants something else now."""
+        """See to it that what the lane wants now is done."""
         demand = self._lane.demand
         if demand is not self._demand:
             self._demand = demand
             self._changed.ring()
-            self._news.ring()
-
-    async def advance(self) -> None:
-        """Decode what was left for later; or wait, and the reader of the stream does the work."""
-        match self._lane.demand:
-            case Demand.DECODE:
-                await trio.lowlevel.checkpoint()
-                if self._lane.demand is Demand.DECODE:
-                    self._lane.proceed()
-                self.update()
-            case Demand.LATER:
-                with trio.move_on_after(PACE) as pause:
-                    await self._news.wait()
-                if pause.cancelled_caught:
-                    self._lane.look()
-            case Demand.READ | Demand.WATCH | Demand.NOTHING:
-                await self._news.wait()
-
-    def interrupt(self) -> None:
-        """End `advance`."""
-        self._news.ring()
+            self._turned.ring()
+        if self._is_behind() and not self._catching_up:
+            self._catching_up = True
+            self._tasks.start_soon(self._catch_up)
 
     async def linger(self) -> None:
         """Half-close the stream, and discard what still comes."""
         self._reading.cancel()
-        await self._stopped.wait()
+        await self.wait_released()
         await linger(self._stream)
+
+    async def wait_released(self) -> None:
+        """Wait until reading has stopped; what it was about to say to a peer that is not read is not awaited."""
+        await self._stopped.wait()
 
     def close(self) -> None:
         """Neither read nor write, and let the poller forget the socket, which is closed next."""
@@ -125,6 +116,34 @@ class StreamLink:
             self._lane.looking = False  # there was nothing; this is new
         self._lane.feed(data, now)
         self.update()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _catch_up(self) -> None:
+        """Decode what has been read, a turn at a time; look whether there is more now and then."""
+        try:
+            while self._is_behind():
+                with trio.move_on_after(0.0 if self._demand is Demand.DECODE else PACE) as pause:
+                    await self._turned.wait()
+                if pause.cancelled_caught:
+                    self._take_turn()
+                self.update()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+            self._lane.fail(fault)
+        finally:
+            self._catching_up = False
+
+    def _take_turn(self) -> None:
+        """Decode, or look, whichever is the lane's demand after all that may have happened before it was our turn."""
+        match self._lane.demand:
+            case Demand.DECODE:
+                self._lane.proceed()
+            case Demand.LATER:
+                self._lane.look()
+            case Demand.READ | Demand.WATCH | Demand.NOTHING:
+                pass
+
+    def _is_behind(self) -> bool:
+        return not self._stopped.is_set() and self._lane.demand in _BEHIND
 
     @trio.lowlevel.enable_ki_protection
     async def _write_on(self) -> None:
