@@ -160,7 +160,7 @@ class Connection(Generic[P_co]):
         return self._values.get(handle)
 
     def _received(self) -> None:
-        self._life.touch()
-        outcome = self._life.outcome
-        if outcome is not None and outcome.cause is Cause.PEER_CLOSED:
-            self._life.extend(self._life.limits.wind_down)
+        life = self._life
+        life.touch()
+        if life.outcome is not None and life.outcome.cause is Cause.PEER_CLOSED:
+            life.extend(life.limits.wind_down)

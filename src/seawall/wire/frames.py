@@ -197,6 +197,23 @@ class FrameDecoder:
             self._at = 0
         self._buffer += data
 
+    def receive_message(self, data: bytes | bytearray) -> str | bytes | None:
+        """The message that `data` is, if it is exactly one, in one frame, and there is nothing before it.
+
+        That is by far the commonest case, and so has a way of its own. If this is None nothing has been taken.
+        """
+        if self._at != len(self._buffer) or self._kind is not None or self._opcode is not None or self._deaf:
+            return None
+        self._buffer, self._at = data, 0
+        try:
+            message = self._read_whole()
+        except ProtocolViolation:
+            message = None
+        if self._at != len(data):
+            message = None
+        self._buffer, self._at = b"", 0
+        return message
+
     def next_event(self) -> Event | None:
         """The next message or control frame, or None if more data are needed, or `has_more` says to go on later.
 

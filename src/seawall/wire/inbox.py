@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from sys import getsizeof
 from typing import Final, final
 
 import trio
@@ -61,10 +60,10 @@ class Inbox:
     def put(self, message: str | bytes) -> None:
         """Queue a message, room or not: who calls this looks at the marks first, and calls `announce` afterwards."""
         if self._messages is _EMPTY:
-            self._messages = deque[str | bytes]()
+            self._messages = deque()
         self._messages.append(message)
         # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
-        self._size += getsizeof(message)
+        self._size += message.__sizeof__()
         if len(self._messages) >= self._soft or self._size >= self._hard:
             self.crowded = True
 
@@ -112,7 +111,7 @@ class Inbox:
         message = self._messages.popleft()
         if not self._messages:
             self._messages = _EMPTY
-        self._size -= getsizeof(message)
+        self._size -= message.__sizeof__()
         if self.crowded:
             self._make_room()
         return message

@@ -242,8 +242,12 @@ class Lane(trio.abc.Stream):
             pass
         elif self.opened:
             self.heard_at = now
-            self._decoder.receive_data(data)
-            self.proceed()
+            message = self._decoder.receive_message(data)
+            if message is None:
+                self._decoder.receive_data(data)
+                self.proceed()
+            else:
+                self._take_message(message)
         else:
             self._early += data
 
@@ -376,6 +380,14 @@ class Lane(trio.abc.Stream):
             self.feed(early, trio.current_time())
         self._link.update()
         self._news.ring()
+
+    def _take_message(self, message: str | bytes) -> None:
+        self.received += 1
+        self.message_at = self.heard_at
+        if not self._dropping:
+            self._inbox.put(message)
+            if not self._holding:
+                self._inbox.announce()
 
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PING:

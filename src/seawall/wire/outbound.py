@@ -103,7 +103,7 @@ class Outbound:
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
-        if self.pending or self._is_queued():
+        if self.pending or self._turn is not None:
             await self._wait_turn(len(data))
         if self._finished:
             raise trio.ClosedResourceError
