@@ -33,6 +33,7 @@ PURE = [
     "policy.py",
     "signatures.py",
     "wire/codes.py",
+    "wire/control.py",
     "wire/deflate.py",
     "wire/encoding.py",
     "wire/frames.py",

@@ -18,9 +18,10 @@ from wsproto.frame_protocol import Opcode as WsprotoOpcode
 from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.wire.codes import Opcode, sendable_code
+from seawall.wire.control import Control
 from seawall.wire.deflate import Deflater, Inflater, negotiate
 from seawall.wire.encoding import compress_frame, encode_close, encode_frame, encode_message
-from seawall.wire.frames import MAX_PIECES, Control, Event, FrameDecoder
+from seawall.wire.frames import MAX_PIECES, Event, FrameDecoder
 from seawall.wire.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"
@@ -264,6 +265,43 @@ def test_utf8_fails_at_the_first_wrong_byte() -> None:
     threes = [two + third for two in twos if two in hopeful and two >= b"\xf0" for third in ones]
     for text in [*ones, *twos, *threes]:
         assert (trace_of([b"\x01\x84" + bytes(4) + text]) == []) == (text in hopeful)
+
+
+AT_ONCE: dict[str, tuple[bytes, str | bytes | None]] = {
+    "text": (frame(Opcode.TEXT, "grüße".encode()), "grüße"),
+    "binary": (frame(Opcode.BINARY, bytes(1000)), bytes(1000)),
+    "nothing in it": (frame(Opcode.TEXT), ""),
+    "nothing at all": (b"", None),
+    "half": (frame(Opcode.TEXT, b"half")[:-1], None),
+    "two": (frame(Opcode.TEXT, b"one") * 2, None),
+    "one and a byte": (frame(Opcode.TEXT, b"one") + b"\x81", None),
+    "a fragment": (frame(Opcode.TEXT, b"part", fin=False), None),
+    "control": (frame(Opcode.PING), None),
+    "no UTF-8": (frame(Opcode.TEXT, b"\xff"), None),
+    "too big": (frame(Opcode.BINARY, bytes(MAX_SIZE + 1)), None),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), AT_ONCE.values(), ids=AT_ONCE)
+def test_a_message_at_once(data: bytes, message: str | bytes | None) -> None:
+    """A piece that is exactly one message is read in one go; of any other nothing is taken, and nothing raised."""
+    decoding = decoder()
+    assert decoding.receive_message(data) == message
+    assert decoding.pending == 0
+    expected = trace_of([data])
+    decoding.receive_data(data)
+    assert drain(decoding) == expected
+
+
+@pytest.mark.parametrize(
+    "before", [frame(Opcode.TEXT, b"a", fin=False), frame(Opcode.TEXT)[:1], frame(Opcode.TEXT, b"ab")[:-1], frame(3)]
+)
+def test_no_message_at_once_behind_something_else(before: bytes) -> None:
+    """What belongs to a message or a frame that has begun is not one, nor is anything after the end."""
+    decoding = decoder()
+    decoding.receive_data(before)
+    drain(decoding)
+    assert decoding.receive_message(frame(Opcode.TEXT, b"no message")) is None
 
 
 def test_events_before_a_violation_are_delivered() -> None:

@@ -20,11 +20,12 @@ from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
+from seawall.wire.control import MAX_PINGS
 from seawall.wire.deflate import negotiate
 from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.frames import MAX_PIECES
 from seawall.wire.head import canonical
-from seawall.wire.lane import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MAX_PINGS, MAX_READ_SIZE, READ_SIZE, Lane
+from seawall.wire.lane import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MAX_READ_SIZE, READ_SIZE, Lane
 from seawall.wire.link import PACE, Demand
 from tests.lanes import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
 from tests.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text

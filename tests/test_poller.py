@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import final
 
@@ -20,7 +20,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.lane import FRAMES_PER_TURN, Lane
 from seawall.wire.link import PACE, Demand
-from seawall.wire.poller import MAX_EVENTS, PolledLink, Poller, Watch, open_poller
+from seawall.wire.poller import MAX_EVENTS, Door, PolledLink, Poller, Watch, open_poller
 from tests.lanes import ANSWER, Bench, bench, benches, masked, opened, until
 from tests.memory import BROKEN, CLOSE, PING, TEXT, close, frame, frames, text
 
@@ -527,7 +527,8 @@ async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockCl
         await wait_all_tasks_blocked()
         os.close(robbed.near.socket.detach())
         await trio.sleep(2 * PACE)
-        assert robbed.has_left()
+        with pytest.raises(trio.BrokenResourceError):
+            await robbed.lane.send("x")
         await innocent.peer.say(text("x"))
         assert await innocent.lane.receive() == "x"
         assert await rests()
@@ -630,6 +631,46 @@ async def test_news_of_nothing(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         made.link.on_ready(select.EPOLLIN, trio.current_time())
         assert len(made.poller) == 1
+        assert await rests()
+
+
+# Doors and watches.
+
+
+async def test_a_door(autojump_clock: MockClock) -> None:
+    """It reads what is there at once, waits for what is not, and is forgotten by the poller when it is closed."""
+    near, far = trio.socket.socketpair()
+    with near, far:
+        async with polling() as poller:
+            with closing(Door(poller, trio.SocketStream(near))) as door:
+                await far.send(b"at once")
+                assert await door.receive_some(100) == b"at once"
+                assert len(poller) == 0
+                for said in (b"later", b"and later"):
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(far.send, said)
+                        assert await door.receive_some(100) == said
+                    assert len(poller) == 1
+                far.shutdown(socket.SHUT_WR)
+                assert await door.receive_some(100) == b""
+            assert len(poller) == 0
+            assert await rests()
+
+
+async def test_a_door_that_is_given_up(autojump_clock: MockClock) -> None:
+    """Waiting can be cancelled, and a reset is an error like a stream's."""
+    listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    far = await trio.testing.open_stream_to_socket_listener(listening[0])
+    near = await listening[0].accept()
+    async with listening[0], near, far, polling() as poller:
+        with closing(Door(poller, near)) as door:
+            with trio.move_on_after(1) as patience:
+                await door.receive_some(100)
+            assert patience.cancelled_caught
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await far.aclose()
+            with pytest.raises(trio.BrokenResourceError):
+                await door.receive_some(100)
         assert await rests()
 
 

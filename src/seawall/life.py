@@ -292,7 +292,8 @@ class Life:
     def within(self, seconds: float, on_late: Callable[[], None]) -> None:
         """What the connection does now has to be over in `seconds`, or `on_late` is called."""
         self._late_at, self._on_late = trio.current_time() + seconds, on_late
-        self.rearm()
+        if self.outcome is None:
+            self._sweeper.arm(self, self._late_at)
 
     def close(self) -> None:
         """The socket has been closed."""

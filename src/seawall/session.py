@@ -114,7 +114,7 @@ class Session:
             return
         self._life.within(self._limits.handshake_timeout, lambda: self._refuse(refusal(408, "request timed out")))
         try:
-            found = await read_head(self._stream)
+            found = await read_head(self._stream, self._service.poller)
             self._asked = True
             if found is None:
                 self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
@@ -342,7 +342,7 @@ class Session:
     async def _close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:
-            with trio.move_on_after(self._limits.close_timeout) as patience:
+            with trio.CancelScope(deadline=trio.current_time() + self._limits.close_timeout) as patience:
                 if self._lane is not None and self._lane.opened:
                     await self._say_goodbye(self._lane, patience)
                 elif self._asked or not self._peer.secure:

@@ -15,9 +15,10 @@ from wsproto.extensions import PerMessageDeflate
 from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.wire.codes import Opcode
+from seawall.wire.control import Control
 from seawall.wire.deflate import Agreement, Inflater, negotiate
 from seawall.wire.encoding import encode_close, encode_frame, encode_message
-from seawall.wire.frames import Control, Event, FrameDecoder
+from seawall.wire.frames import Event, FrameDecoder
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5
@@ -25,14 +26,23 @@ MAX_FRAGMENTS = 5
 Trace = list[Event | tuple[int, str]]
 
 
-def decode(pieces: list[bytes], inflater: Inflater | None = None) -> Trace:
-    """Events of a fresh decoder, and the violation that ended them, which must be the last."""
+def decode(pieces: list[bytes], inflater: Inflater | None = None, *, at_once: bool = False) -> Trace:
+    """Events of a fresh decoder, and the violation that ended them, which must be the last.
+
+    Args:
+      pieces: what it is given.
+      inflater: where compression was agreed on.
+      at_once: ask first whether a piece is one message.
+    """
     decoder = FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater)
     trace: Trace = []
     arrived = 0
     for piece in pieces:
-        decoder.receive_data(piece)
         arrived += len(piece)
+        if at_once and (message := decoder.receive_message(piece)) is not None:
+            trace.append(message)
+            continue
+        decoder.receive_data(piece)
         try:
             while (event := decoder.next_event()) is not None:
                 trace.append(event)
@@ -70,7 +80,15 @@ def test_cuts_do_not_matter(stream: bytes, places: list[int]) -> None:
     """Whole, in pieces or byte by byte, a stream has the same events and the same end."""
     whole = decode([stream])
     assert decode(cut(stream, places)) == whole
+    assert decode(cut(stream, places), at_once=True) == whole
+    assert decode([stream], at_once=True) == whole
     assert decode([stream[index : index + 1] for index in range(len(stream))]) == whole
+
+
+@given(st.lists(frames, max_size=10))
+def test_a_message_at_once_is_the_same(pieces: list[bytes]) -> None:
+    """A piece that is a whole message is one, where a message may begin, and nowhere else."""
+    assert decode(pieces, at_once=True) == decode(pieces)
 
 
 @given(st.binary(max_size=200))

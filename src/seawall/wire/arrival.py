@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import final
+from contextlib import closing
+from typing import Protocol, final
 
 import trio
 from attrs import frozen
 
 from seawall.handshake import Handshake
 from seawall.wire.head import Head, HeadReader
+from seawall.wire.poller import Door, Poller
 
 #: Bytes asked of the stream at once.
 READ_SIZE = 16 * 1024
@@ -23,18 +25,37 @@ class Arrival:
     early: bytes
 
 
-async def read_head(stream: trio.abc.ReceiveStream) -> tuple[Head, bytes] | None:
+class Source(Protocol):
+    """What a head can be read from: a stream, for instance."""
+
+    async def receive_some(self, max_bytes: int, /) -> bytes | bytearray:
+        """At least one byte; none at the end."""
+        ...
+
+
+async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None) -> tuple[Head, bytes] | None:
     """Read until the head is whole; it and what came after it, or None if the peer left before.
 
     The caller bounds the time.
 
+    Args:
+      stream: what to read from.
+      poller: waits for it, if it is a plain socket.
+
     Raises:
       BadRequest: it is no request that we answer otherwise than with an error.
     """
+    if poller is None or not isinstance(stream, trio.SocketStream):
+        return await _read(stream)
+    with closing(Door(poller, stream)) as door:
+        return await _read(door)
+
+
+async def _read(source: Source) -> tuple[Head, bytes] | None:
     reader = HeadReader()
     while True:
         try:
-            data = await stream.receive_some(READ_SIZE)
+            data = await source.receive_some(READ_SIZE)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
         if not data:

@@ -6,8 +6,8 @@ import struct
 from typing import Final
 
 from seawall.wire.codes import Opcode, sendable_code
+from seawall.wire.control import MAX_CONTROL
 from seawall.wire.deflate import Deflater
-from seawall.wire.frames import MAX_CONTROL
 
 _CODE: Final = struct.Struct("!H")
 _HEADER_16: Final = struct.Struct("!BBH")

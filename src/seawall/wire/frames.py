@@ -7,20 +7,17 @@ was cut; only where compressed text is corrupt and no UTF-8 either, one or the o
 
 from __future__ import annotations
 
-import struct
 from io import BytesIO
 from typing import Final, TypeAlias, final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from seawall.errors import ProtocolViolation
-from seawall.wire.codes import PROTOCOL_ERROR, TOO_BIG, Opcode, sendable_code
+from seawall.wire.codes import PROTOCOL_ERROR, TOO_BIG, Opcode
+from seawall.wire.control import MAX_CONTROL, Control, check_close
 from seawall.wire.deflate import Inflater
 from seawall.wire.masking import unmask
 from seawall.wire.text import decode, unfinished
-
-#: The largest payload of a control frame, in bytes (RFC 6455, section 5.5); a close reason has two fewer.
-MAX_CONTROL: Final = 125
 
 #: Frames that one call reads: a message of many pieces must not take longer than as many messages.
 MAX_PIECES: Final = 64
@@ -28,8 +25,6 @@ MAX_PIECES: Final = 64
 #: Bytes by which the frames of a compressed message may exceed twice what it may inflate to. Deflating adds some
 #: percent at most, and a few bytes for each flush; what is longer than that are blocks with nothing in them.
 COMPRESSED_SLACK: Final = 1024
-
-_CODE: Final = struct.Struct("!H")
 
 _FIN: Final = 0x80
 _RSV1: Final = 0x40  # "per-message compressed" (RFC 7692, section 6)
@@ -41,39 +36,6 @@ _CLOSE: Final = Opcode.CLOSE
 _WHOLE_TEXT: Final = _FIN | Opcode.TEXT
 _WHOLE_BINARY: Final = _FIN | Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
-
-
-@final
-@frozen
-class Control:
-    """A Close, Ping or Pong frame that has been checked: at most 125 bytes, and a Close payload that is valid."""
-
-    opcode: Opcode
-    """`Opcode.CLOSE`, `Opcode.PING` or `Opcode.PONG`."""
-
-    payload: bytes
-    """The payload, unmasked."""
-
-    @property
-    def code(self) -> int:
-        """The code of a Close frame; 1005, which never travels, if it has none (RFC 6455, section 7.1.5)."""
-        return int.from_bytes(self.payload[:2], "big") if self.payload else 1005
-
-    @property
-    def reason(self) -> str:
-        """The reason of a Close frame; often empty."""
-        return self.payload[2:].decode()
-
-    def masked(self) -> bytes:
-        """The frame as a client would send it, with a mask of zeros, for wsproto to read.
-
-        A Close with 1014 (bad gateway) is passed on as 1011: IANA has registered the code and wsproto, which does
-        not know it, would call a good frame a violation. `code` still says 1014.
-        """
-        payload = self.payload
-        if self.opcode is _CLOSE and self.code == 1014:
-            payload = _CODE.pack(1011) + payload[2:]
-        return bytes((0x80 | self.opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
 
 
 #: What a decoder yields: a text message, a binary message, or a control frame.
@@ -117,13 +79,6 @@ def _long_length(found: bytes | bytearray, width: int) -> int:
     if least + (1 << missing) <= (126 if width == 2 else 0x10000):
         raise ProtocolViolation(PROTOCOL_ERROR, "length not minimal")
     return least
-
-
-def _check_close(payload: bytes) -> None:
-    """Refuse a code that may not travel, and a reason that is not text (RFC 6455, sections 5.5.1 and 7.4)."""
-    if payload and not sendable_code(int.from_bytes(payload[:2], "big")):
-        raise ProtocolViolation(PROTOCOL_ERROR, "invalid close code")
-    decode(payload[2:])
 
 
 @final
@@ -392,7 +347,7 @@ class FrameDecoder:
         payload = bytes(self._take(self._left))
         self._opcode = None
         if opcode is _CLOSE:
-            _check_close(payload)
+            check_close(payload)
             self._stop()
         return Control(opcode, payload)
 

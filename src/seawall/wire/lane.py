@@ -33,10 +33,11 @@ from seawall.limits import Limits
 from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
 from seawall.wire.codes import Opcode
+from seawall.wire.control import Control, Controls
 from seawall.wire.deflate import Agreement
 from seawall.wire.encoding import compress_frame, encode_frame, encode_message
 from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
-from seawall.wire.frames import Control, FrameDecoder
+from seawall.wire.frames import FrameDecoder
 from seawall.wire.inbox import Inbox
 from seawall.wire.link import Demand, Link
 from seawall.wire.outbound import Outbound
@@ -54,16 +55,9 @@ BYTES_PER_TURN: Final = 256 * 1024
 #: Bytes that a client may send after its request before it has been let in.
 EARLY_SIZE: Final = 64 * 1024
 
-#: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
-MAX_PINGS: Final = 16
-
 # A frame's first byte (RFC 6455, section 5.2), and a whole frame.
 _CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE
 _PING: Final = encode_frame(Opcode.PING, b"")
-
-
-def _nothing() -> None:
-    """Nobody wants to know."""
 
 
 @final
@@ -80,7 +74,7 @@ class Lane(trio.abc.Stream):
     _on_end: Callable[[WireEnd], None] = field(kw_only=True, alias="on_end")
     """Told what ends the conversation. It may be called more than once; the first call counts."""
 
-    on_blocked: Callable[[], None] = field(init=False, default=_nothing)
+    on_blocked: Callable[[], None] = field(init=False, default=lambda: None)
     """Called when something begins to wait for the peer to take it."""
     out: Outbound = field(init=False)
     """The way out."""
@@ -104,8 +98,7 @@ class Lane(trio.abc.Stream):
     _inbox: Inbox = field(init=False)
     _head: bytes = field(init=False, default=b"")
     _early: bytes = field(init=False, default=b"")
-    _pings: tuple[bytes, ...] = field(init=False, default=())
-    _close: bytes | None = field(init=False, default=None)
+    _controls: Controls = field(init=False, factory=Controls)
     _close_put: bool = field(init=False, default=False)
     _dropping: bool = field(init=False, default=False)  # whether messages are thrown away
     _silent: bool = field(init=False, default=False)  # whether pings are answered no more
@@ -327,7 +320,9 @@ class Lane(trio.abc.Stream):
             return head
         self._stuck = False
         while not self._closed:
-            if self.opened and (control := self._next_control()):
+            if self._silent:
+                self._controls.drop_pings()
+            if self.opened and (control := self._controls.take()):
                 return control
             self._holding = False
             self._inbox.announce()
@@ -363,15 +358,6 @@ class Lane(trio.abc.Stream):
             return True
         return self._violated and self._close_put and not self.out.pending
 
-    def _next_control(self) -> bytes | None:
-        if self._silent:
-            self._pings = ()
-        if self._pings:
-            ping, self._pings = self._pings[0], self._pings[1:]
-            return ping
-        close, self._close = self._close, None
-        return close
-
     def _open(self) -> None:
         """The 101 is on its way: what came early counts now."""
         self.opened = True
@@ -390,15 +376,15 @@ class Lane(trio.abc.Stream):
                 self._inbox.announce()
 
     def _take_control(self, control: Control) -> None:
+        if control.opcode is Opcode.PONG:
+            return
+        self._controls.put(control)
+        self._news.ring()
         if control.opcode is Opcode.PING:
-            self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
             self._holding = not self._stuck
-            self._news.ring()
-        elif control.opcode is Opcode.CLOSE:
+        else:
             self._done = True
-            self._close = control.masked()
             self._inbox.end()
-            self._news.ring()
             self._on_end(PeerClosed(control.code, control.reason))
 
     def _on_pending(self) -> None:

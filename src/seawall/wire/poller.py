@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from seawall.wire.bell import Bell
 from seawall.wire.lane import READ_SIZE, Lane
 from seawall.wire.link import PACE, Demand
 
@@ -29,6 +30,10 @@ if sys.platform == "linux" or TYPE_CHECKING:
     _LEFT: Final = select.EPOLLRDHUP
     _DEAD: Final = select.EPOLLERR | select.EPOLLHUP
     _ONCE: Final = select.EPOLLONESHOT
+    # What a socket is watched for when it is not to be read; never 0, which would report a reset again and again.
+    _WATCHED: Final = {Demand.LATER: _LEFT | _ONCE, Demand.WATCH: _LEFT | _ONCE, Demand.NOTHING: _ONCE}
+
+_READING: Final = frozenset({Demand.READ, Demand.DECODE})
 
 
 def open_poller() -> Poller | None:
@@ -42,7 +47,7 @@ class Poller:
 
     def __init__(self) -> None:
         """Prepare; `run` opens the descriptor."""
-        self._minded: dict[int, PolledLink | Watch] = {}
+        self._minded: dict[int, PolledLink | Door | Watch] = {}
         self._busy: set[PolledLink] = set()
         self._later: dict[PolledLink, float] = {}
         self._epoll: select.epoll
@@ -66,7 +71,7 @@ class Poller:
         finally:
             os.close(self._wakeup)
 
-    def add(self, descriptor: int, link: PolledLink | Watch, events: int) -> None:
+    def add(self, descriptor: int, link: PolledLink | Door | Watch, events: int) -> None:
         """Mind a socket."""
         self._epoll.register(descriptor, events)
         self._minded[descriptor] = link
@@ -160,12 +165,10 @@ class PolledLink:
             return  # as nearly always
         self._poller.schedule(self, demand)
         self._demand = demand
-        if demand is Demand.READ or demand is Demand.DECODE:
-            events = _READ
-        elif demand is Demand.NOTHING:
-            events = _ONCE  # not 0, which would report a reset again and again
-        else:
-            events = _LEFT | _ONCE
+        self._wait_for(_READ if demand in _READING or self._events & _IN else _WATCHED[demand])
+
+    def _wait_for(self, events: int) -> None:
+        """Ask the kernel for these, and for room if there is something to write."""
         if self._lane.out.pending:
             events |= _WRITE
         if events != self._events:
@@ -235,8 +238,12 @@ class PolledLink:
             self._lane.out.abort()
 
     def _serve(self, events: int, now: float) -> None:
+        demand = self._lane.demand
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
+        elif events & _IN and demand not in _READING:
+            self._wait_for(_WATCHED[demand])  # only now: most sockets that are not read do not say anything either
+            events &= ~_IN
         if events & _WRITE and self._lane.out.pending:
             self._drain()
         if not events & ~_WRITE:
@@ -268,6 +275,42 @@ class PolledLink:
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
         if not (self._was_full or self._lane.backlog):
             self._lane.looking = False
+
+
+@final
+class Door:
+    """Reads a plain socket on which nothing has been agreed yet. Trio would ask the kernel more often for it."""
+
+    def __init__(self, poller: Poller, stream: trio.SocketStream) -> None:
+        """Prepare; nothing is asked of the poller before something is waited for."""
+        self._poller = poller
+        self._descriptor = stream.socket.fileno()
+        self._bell = Bell()
+        self._is_minded = False
+
+    @trio.lowlevel.enable_ki_protection
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """As the stream's own."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                return os.read(self._descriptor, max_bytes)
+            except BlockingIOError:
+                if not self._is_minded:
+                    self._poller.add(self._descriptor, self, _READ)
+                    self._is_minded = True
+                await self._bell.wait()
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+
+    def on_ready(self, _events: int, _now: float) -> None:
+        """There is something to read."""
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._is_minded:
+            self._poller.remove(self._descriptor)
 
 
 @final
