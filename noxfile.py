@@ -39,6 +39,7 @@ PURE = [
     "wire/frames.py",
     "wire/head.py",
     "wire/masking.py",
+    "wire/response.py",
     "wire/text.py",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, final
 
@@ -196,8 +197,10 @@ def refusing_app(limits: Limits | None = None) -> App:
 def check(answer: Response, expected: Refusal) -> None:
     """The answer has a text, its length, the end of the connection, what its status demands, and nothing else."""
     assert (answer.status, answer.body.decode()) == (expected.status, f"{expected.text}\n")
+    assert parsedate_to_datetime(answer.header("date")).tzinfo is not None
     assert sorted(answer.headers) == sorted(
         [
+            ("date", answer.header("date")),
             ("content-type", "text/plain; charset=utf-8"),
             ("content-length", str(len(expected.text) + 1)),
             ("connection", "close, Upgrade" if expected.status == 426 else "close"),

@@ -33,6 +33,7 @@ SAME = [
     ("https://chat.example:8443", "chat.example:8443"),
     # Default ports may be there or not.
     ("http://chat.example", "chat.example:80"),
+    ("http://chat.example", "chat.example:"),
     ("https://chat.example", "chat.example:443"),
     ("http://chat.example:80", "chat.example"),
     ("https://chat.example:443", "chat.example"),

@@ -12,7 +12,8 @@ from typing import final
 from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
-from seawall.wire.head import Head, response
+from seawall.wire.head import Head
+from seawall.wire.response import response
 
 #: Visible ASCII; braces would look like a placeholder, and are escaped by browsers.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")

@@ -48,7 +48,7 @@ MALFORMED: Final = {
     "a NUL in the target": changed(TARGET, b"/ec\0ho"),
     "a byte in the target": changed(TARGET, b"/\xe9"),
     "an escape in the target": changed(TARGET, b"/\x1b[31m"),
-    "an absolute target": changed(TARGET, b"http://localhost/echo"),
+    "an absolute target without a host": changed(TARGET, b"http:///echo"),
     "userinfo in the target": changed(TARGET, b"http://user:secret@localhost/echo"),
     "an authority for a target": changed(TARGET, b"localhost:80"),
     "a target that is a star": changed(TARGET, b"*"),
@@ -126,6 +126,8 @@ REFUSED: Final = {
 }
 
 ACCEPTED: Final = {
+    "an absolute target": changed(TARGET, b"http://localhost/echo"),
+    "no port after the colon": request(host=b"localhost:"),
     "16 KiB": padded(16 * 1024),
     "100 fields": with_fields(100),
     "no body": request("/echo", b"Content-Length: 0"),

@@ -93,5 +93,5 @@ def _is_same(origin: str, host: str) -> bool:
         return False
     scheme, name, port = parsed.groups()
     default = _DEFAULT_PORTS[scheme]
-    asked = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]+))?", host.lower())
+    asked = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", host.lower())
     return asked is not None and asked[1] == name and (asked[2] or default) == (port or default)

@@ -1,4 +1,4 @@
-"""The request head and the HTTP answers, with no I/O: what happens before a connection speaks WebSocket.
+"""The request head, with no I/O: what a client says before a connection speaks WebSocket.
 
 h11 parses. In front of it stands what a server on the open internet should not be lenient about and h11 is: line
 endings, control bytes, folding, the form of the target, ``Host``, and bodies. Behind it `handshake` holds the
@@ -9,8 +9,7 @@ request against RFC 6455, section 4.2.1. Whatever a client sends ends as a `Head
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from http import HTTPStatus
+from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, final
 
@@ -45,14 +44,16 @@ _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([^\r]*)", re.IGNO
 
 _LIST_TOKEN: Final = re.compile(_TOKEN)
 # A registered name, narrowed to what names are made of, or an address in brackets; RFC 3986, section 3.2.2.
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
+# How a target begins: in origin-form, or in absolute-form, which a server has to understand (RFC 9112, section 3.2.2).
+_TARGET: Final = re.compile(rb"/|https?://", re.IGNORECASE)
 # Base64 of exactly 16 bytes: the last letter before the padding has only two bits to say.
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 
 @final
 class BadRequest(Exception):
-    """The request cannot become a connection; answer it with `response` and close.
+    """The request cannot become a connection; answer it and close.
 
     Attributes:
       status: the HTTP status.
@@ -191,8 +192,8 @@ class HeadReader:
             raise BadRequest(400, "malformed request line")
         if line[2] != b"HTTP/1.1":
             raise BadRequest(505, "only HTTP/1.1 is spoken here")
-        if not line[1].startswith(b"/") or b"#" in line[1]:
-            raise BadRequest(400, "request target not in origin-form")
+        if not _TARGET.match(line[1]) or b"#" in line[1]:
+            raise BadRequest(400, "request target neither a path nor a URL")
         self._fields_at = end
         return True
 
@@ -218,15 +219,25 @@ def _parse(head: bytes, fields_at: int) -> Head:
     if not isinstance(request, h11.Request) or b"transfer-encoding" in dict(fields):
         raise BadRequest(400, "request with a body")
     _check_length(head)
-    target = request.target.decode("ascii")
-    path, _, query = target.partition("?")
     headers = [
         (_COMMON.get(name) or name.decode("ascii"), _COMMON.get(value) or value.decode("latin-1"))
         for name, value in fields
     ]
-    result = Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=tuple(headers))
-    _check_host(*result.values("host"))
-    return result
+    _check_host(dict(headers)["host"])  # h11 has seen to it that there is one, and only one
+    target = request.target.decode("ascii")
+    if not target.startswith("/"):
+        host, target = _split(target)
+        headers = [(name, host if name == "host" else value) for name, value in headers]
+    path, _, query = target.partition("?")
+    return Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=tuple(headers))
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The host that a target in absolute-form names, which counts instead of ``Host``, and its origin-form."""
+    authority, slash, rest = url.partition("://")[2].partition("/")
+    host, mark, query = authority.partition("?")  # a path may be missing
+    _check_host(host)
+    return host, f"/{mark}{query}{slash}{rest}" if mark else f"/{rest}"
 
 
 def _check_length(head: bytes) -> None:
@@ -336,62 +347,3 @@ def canonical(handshake: Handshake, subprotocol: str | None) -> bytes:
             raise ValueError("the subprotocol chosen is not one that the client offered")
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
-
-
-_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
-# What `response` says itself; a second one would contradict it.
-_OURS: Final = frozenset({"connection", "content-length", "content-type", "transfer-encoding"})
-
-
-def response(
-    status: int,
-    body: bytes,
-    *,
-    headers: Sequence[tuple[str, str]] = (),
-    media_type: str = "text/plain; charset=utf-8",
-    head_only: bool = False,
-) -> bytes:
-    """A whole HTTP/1.1 answer, after which the connection is closed.
-
-    A 426 names the protocol to upgrade to and lists ``Upgrade`` as a connection option, which whoever sends that
-    field must (RFC 9110, sections 7.8 and 15.5.22).
-
-    Args:
-      status: from 200 to 999, but not 204 or 304, which have no body.
-      body: sent as it is, with its length.
-      headers: further fields; text in ISO-8859-1.
-      media_type: what the body is.
-      head_only: leave the body out and keep its length, to answer a HEAD request (RFC 9110, section 9.3.2).
-
-    Raises:
-      ValueError: no such answer can be sent: another status, a field that this function writes itself, or a name or
-        value that is not allowed in a field.
-    """
-    names = {name.lower() for name, _ in headers}
-    if status < 200 or status in (204, 304) or names & _OURS:
-        raise ValueError(f"cannot answer {status} with the fields {sorted(names)}: no body, or framing of its own")
-    upgrade = [("Upgrade", "websocket")] if status == 426 and "upgrade" not in names else []
-    fields = [
-        ("Content-Type", media_type),
-        ("Content-Length", str(len(body))),
-        ("Connection", "close, Upgrade" if upgrade or "upgrade" in names else "close"),
-        ("X-Content-Type-Options", "nosniff"),
-        *upgrade,
-        *headers,
-    ]
-    return _serialise(status, fields, body, head_only=head_only)
-
-
-def _serialise(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
-    # h11 frames an answer by the request before it, so it is given one; the real one may have been unreadable.
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(b"%b / HTTP/1.1\r\nHost: seawall\r\n\r\n" % (b"HEAD" if head_only else b"GET"))
-    connection.next_event()
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    try:
-        answer = h11.Response(status_code=status, headers=raw, reason=_PHRASES.get(status, ""))
-        head = connection.send(answer)
-    except h11.LocalProtocolError as error:
-        raise ValueError(f"cannot answer {status}: {error}") from error
-    sent = b"" if head_only else connection.send(h11.Data(data=body))
-    return b"".join(part for part in (head, sent, connection.send(h11.EndOfMessage())) if part)

@@ -1,0 +1,69 @@
+"""HTTP answers, with no I/O: what a client gets that does not get a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
+# What `response` says itself; a second one would contradict it.
+_OURS: Final = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
+
+
+def response(
+    status: int,
+    body: bytes,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    media_type: str = "text/plain; charset=utf-8",
+    head_only: bool = False,
+) -> bytes:
+    """A whole HTTP/1.1 answer, after which the connection is closed.
+
+    A 426 names the protocol to upgrade to and lists ``Upgrade`` as a connection option, which whoever sends that
+    field must (RFC 9110, sections 7.8 and 15.5.22).
+
+    Args:
+      status: from 200 to 999, but not 204 or 304, which have no body.
+      body: sent as it is, with its length.
+      headers: further fields; text in ISO-8859-1.
+      media_type: what the body is.
+      head_only: leave the body out and keep its length, to answer a HEAD request (RFC 9110, section 9.3.2).
+
+    Raises:
+      ValueError: no such answer can be sent: another status, a field that this function writes itself, or a name or
+        value that is not allowed in a field.
+    """
+    names = {name.lower() for name, _ in headers}
+    if status < 200 or status in (204, 304) or names & _OURS:
+        raise ValueError(f"cannot answer {status} with the fields {sorted(names)}: no body, or framing of its own")
+    upgrade = [("Upgrade", "websocket")] if status == 426 and "upgrade" not in names else []
+    fields = [
+        ("Content-Type", media_type),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close, Upgrade" if upgrade or "upgrade" in names else "close"),
+        ("X-Content-Type-Options", "nosniff"),
+        *upgrade,
+        *headers,
+        ("Date", formatdate(usegmt=True)),
+    ]
+    return _serialise(status, fields, body, head_only=head_only)
+
+
+def _serialise(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
+    # h11 frames an answer by the request before it, so it is given one; the real one may have been unreadable.
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"%b / HTTP/1.1\r\nHost: seawall\r\n\r\n" % (b"HEAD" if head_only else b"GET"))
+    connection.next_event()
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    try:
+        answer = h11.Response(status_code=status, headers=raw, reason=_PHRASES.get(status, ""))
+        head = connection.send(answer)
+    except h11.LocalProtocolError as error:
+        raise ValueError(f"cannot answer {status}: {error}") from error
+    sent = b"" if head_only else connection.send(h11.Data(data=body))
+    return b"".join(part for part in (head, sent, connection.send(h11.EndOfMessage())) if part)
