@@ -22,6 +22,8 @@ from tests.support import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, cl
 LIMITS: Final = Limits(
     handshake_timeout=12.0,
     auth_timeout=12.0,
+    ping_interval=0.05,  # so that Pings come between everything else, and no answer is missed, because there is none
+    ping_timeout=60.0,
     send_timeout=1.0,
     close_timeout=3.0,
     wind_down=0.1,

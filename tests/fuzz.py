@@ -240,6 +240,8 @@ class Client:
                 self._news.set()
         except trio.BrokenResourceError:
             self.was_reset = True
+        except trio.ClosedResourceError:
+            pass  # TLS wanted to say something after we had half-closed the socket under it
         self.over.set()
         self._news.set()
 
