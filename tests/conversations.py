@@ -22,8 +22,6 @@ from tests.support import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, cl
 LIMITS: Final = Limits(
     handshake_timeout=12.0,
     auth_timeout=12.0,
-    ping_interval=0.05,  # so that Pings come between everything else, and no answer is missed, because there is none
-    ping_timeout=60.0,
     send_timeout=1.0,
     close_timeout=3.0,
     wind_down=0.1,
@@ -38,6 +36,9 @@ SECRET: Final = "only for trying it out, not for anything real"
 
 #: When the token expires: the year 2100, because the same number has to give the same bytes on every day.
 FOREVER: Final = 4_102_444_800
+
+#: The same with Pings of the server's between everything else. No answer is missed, because none ever comes.
+PINGING: Final = evolve(LIMITS, ping_interval=0.05, ping_timeout=60.0)
 
 #: What the guard of ``/talk`` wants to hear.
 PASSWORD: Final = b"friend"

@@ -29,9 +29,10 @@ from attrs import define, field, frozen
 
 from seawall import Anonymous, App, Claims, Connection, Forbidden, Gate, TokenVerifier, bearer, guard, public
 from seawall.groups import leaves
+from seawall.limits import Limits
 from seawall.listening import Address, Listen
 from seawall.logs import TextFormatter
-from tests.conversations import LIMITS, PASSWORD, SECRET, Ending, Script, compose, credentials
+from tests.conversations import PASSWORD, PINGING, SECRET, Ending, Script, compose, credentials
 from tests.oracle import Heard, check, hear, must_end
 from tests.support import Handler, Place, client_context, close_frame, echo, innocent, no_leaks, server_context, serving
 
@@ -151,9 +152,9 @@ async def talk(gate: Gate, proved: Anonymous) -> Anonymous:
     return proved
 
 
-def patient_app(first: Handler = echo) -> App:
+def patient_app(first: Handler = echo, limits: Limits = PINGING) -> App:
     """An app with handlers and guards of every temper, none of which ever fails; `first` is the one at ``/echo``."""
-    made = App(limits=LIMITS)
+    made = App(limits=limits)
     handlers = {"/echo": first, "/busy": busy, "/pour": pour, "/ticks": ticks, "/fickle": fickle, "/curt": curt}
     for path, handler in handlers.items():
         made.route(path, guard=public)(handler)

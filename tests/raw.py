@@ -161,9 +161,7 @@ class RawClient:
         """Send a text and read it back, Pings aside; the seconds that it took."""
         sent = trio.current_time()
         await self.send(frame(TEXT, payload))
-        while (found := await self.frame()).opcode == PING:
-            pass
-        assert found == Frame(TEXT, payload)
+        assert await self.but_pings() == Frame(TEXT, payload)
         return trio.current_time() - sent
 
     async def silence(self, seconds: float) -> None:
@@ -183,6 +181,12 @@ class RawClient:
         elif second == 127:
             size = int.from_bytes(await self._exactly(8), "big")
         return Frame(first & 0x0F, await self._exactly(size), first >= 0x80)
+
+    async def but_pings(self) -> Frame:
+        """The next frame that is no Ping; none is answered."""
+        while (found := await self.frame()).opcode == PING:
+            pass
+        return found
 
     async def slow_frame(self, size: int, *, every: float) -> Frame:
         """As `frame`, but reading no more than `size` bytes in `every` seconds."""

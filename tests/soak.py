@@ -31,7 +31,7 @@ from attrs import asdict, define, field, frozen
 from seawall import public
 from seawall.limits import Limits
 from seawall.listening import Address
-from tests.conversations import compose, credentials
+from tests.conversations import LIMITS, compose, credentials
 from tests.fuzz import IN_USE, converse, memory, patient_app, say, watched
 from tests.support import BINARY, CONTINUATION, PING, TEXT, Frame, Place, RawClient, close_frame, echo, frame, request
 
@@ -122,7 +122,7 @@ async def serve(staying: int) -> None:
     Args:
       staying: the connections that there are at rest.
     """
-    app = patient_app()
+    app = patient_app(limits=LIMITS)
     app.route("/large", guard=public, limits={"max_message_size": Limits().max_message_size, "inbound_buffer": None})(
         echo
     )
