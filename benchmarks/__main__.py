@@ -114,6 +114,8 @@ def carry_out(plan: Plan, report: Report) -> None:
                         measure(work, target, report)
         for work in plan.works:
             for server in plan.servers if isinstance(work, Idle) and turn < MEMORY_ROUNDS else []:
+                if not can(server, work):
+                    continue
                 with running(server, theirs) as target:
                     measure(work, target, report)
 
@@ -125,7 +127,9 @@ def cores() -> tuple[int | None, int | None]:
 
 
 def can(server: Server, work: Work) -> bool:
-    """Whether the server has the door that the work knocks at."""
+    """Whether the server can do the work at all, and has the door that it knocks at."""
+    if server.works is not None and work.name not in server.works:
+        return False
     return not isinstance(work, Handshakes) or work.path in server.paths
 
 

@@ -35,6 +35,8 @@ class Server:
     """Its doors; ``/jwt`` asks for a token."""
     answers_close: bool = True
     """Whether each Close is answered by one; if not, some connections are only ended."""
+    works: tuple[str, ...] | None = None
+    """What it can do, if not everything."""
     tree: Path | None = None
     """Where it takes Seawall from, if that is not what is installed."""
 

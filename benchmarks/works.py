@@ -22,6 +22,8 @@ SERVERS = (
     Server("aiohttp", ("aiohttp",)),
     Server("aiohttp-uvloop", ("aiohttp", "uvloop")),
     Server("uvicorn", ("asgi", "uvicorn")),
+    # No server: what is left when nothing is checked, and as much as anything on Trio takes.
+    Server("bare Trio", ("bare",), answers_close=False, works=("echo-64", "echo-1k")),
 )
 
 Work: TypeAlias = Echo | Handshakes | Latency | Idle
