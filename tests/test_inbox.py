@@ -81,7 +81,7 @@ async def test_a_wait_that_is_cancelled_when_it_begins(autojump_clock: MockClock
 
 @define(eq=False)
 class Bench:
-    """An inbox, and how often it had room again."""
+    """An inbox, and how often it said that there is more room."""
 
     limits: Limits = field(factory=Limits)
     budget: Budget = field(factory=Budget)
@@ -90,15 +90,15 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         """Make it."""
-        self.inbox = Inbox(self.limits, self.budget, on_room=self.on_room)
+        self.inbox = Inbox(self.limits, self.budget, on_change=self.on_change)
 
-    def on_room(self) -> None:
+    def on_change(self) -> None:
         """Count."""
-        assert not self.inbox.crowded
+        assert not self.inbox.full
         self._rooms += 1
 
     def rooms(self) -> int:
-        """How often there was room again."""
+        """How often it said that there is more room."""
         return self._rooms
 
     def crowded(self) -> bool:
@@ -159,10 +159,18 @@ async def test_the_hard_mark_counts_memory() -> None:
     await bench.take(1)
     assert not bench.full()
     assert bench.crowded()
-    assert bench.rooms() == 0
+    assert bench.rooms() == 1
     await bench.take(1)
     assert not bench.crowded()
-    assert bench.rooms() == 1
+    assert bench.rooms() == 2
+    bench.put(*[b"x" * 100] * 2)
+    assert bench.full()
+    bench.put(b"x" * 100)
+    await bench.take(1)
+    assert bench.full()
+    assert bench.rooms() == 2
+    await bench.take(3)
+    assert bench.rooms() == 4
 
 
 @pytest.mark.parametrize(
@@ -191,10 +199,12 @@ async def test_room_takes_half_of_both_marks() -> None:
     await bench.take(2)
     bench.put(*[b"x" * 1000] * 4, *[b""] * 4)
     assert bench.crowded()
+    assert bench.full()
     await bench.take(3)
+    assert bench.rooms() == 2  # it is no longer full
     assert bench.crowded()  # a quarter of the memory, but five of eight messages
     await bench.take(1)
-    assert bench.rooms() == 2
+    assert bench.rooms() == 3
 
 
 async def test_a_mark_of_one() -> None:

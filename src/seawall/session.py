@@ -98,7 +98,8 @@ class Session:
                 if not self._closing:
                     await self._close()
                 await self._life.wait_closed()
-                await self._leave_resources()
+                for late in await self._resources.leave(self._failure, patience=self._limits.close_timeout):
+                    server_log.warning("%s: leaving %s took too long and was cancelled", self._peer.connection, late)
                 if self._tasks.child_tasks:
                     self._tasks.cancel_scope.cancel()
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
@@ -342,7 +343,8 @@ class Session:
     async def _close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:
-            with trio.CancelScope(deadline=trio.current_time() + self._limits.close_timeout) as patience:
+            seconds = LINGER if self._peer.surplus else self._limits.close_timeout
+            with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
                 if self._lane is not None and self._lane.opened:
                     await self._say_goodbye(self._lane, patience)
                 elif self._asked or not self._peer.secure:
@@ -376,13 +378,10 @@ class Session:
         await lane.wait_left()
         if outcome.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
             await lane.flush()
+        elif lane.out.pending:
+            return  # nor anybody who takes what was said before
         patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
         await lane.linger()
-
-    async def _leave_resources(self) -> None:
-        """Leave what the guards entered, in reverse order, with ``close_timeout`` for each."""
-        for late in await self._resources.leave(self._failure, patience=self._limits.close_timeout):
-            server_log.warning("%s: leaving %s took too long and was cancelled", self._peer.connection, late)
 
     def _log(self) -> None:
         lane = self._lane

@@ -14,7 +14,7 @@ import trio
 from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
-from tests.raw import BINARY, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
+from tests.raw import BINARY, PATIENCE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
 from tests.support import EVERYWHERE, Transport, at_once, busy, echo_app, everywhere, surviving, until
 
 KIB: Final = 1024
@@ -171,6 +171,60 @@ async def test_to_see_a_peer_leave_over_tls_is_no_fault(caplog: pytest.LogCaptur
                 nursery.start_soon(leave)
         await place.idle(1)
     assert [record.getMessage() for record in caplog.records if record.name == "seawall.error"] == []
+
+
+#: A ping and an end that come soon, to a peer whose fault it is.
+HASTY: Final = evolve(SMALL, idle_timeout=0.9, ping_interval=0.4, ping_timeout=0.6)
+
+
+@pytest.mark.usefixtures("calm")
+@everywhere(*EVERYWHERE)
+async def test_who_was_above_the_hard_limit_is_heard_below_it(over: Transport) -> None:
+    """The handler takes one message of too many, and is busy then: the peer is asked, answers, and is answered."""
+
+    async def slow(conn: Connection[Anonymous]) -> None:
+        await full.wait()
+        await conn.receive()
+        await trio.sleep(PATIENCE)
+
+    full = trio.Event()
+    async with surviving(echo_app(limits=HASTY, slow=slow), over) as place:
+        client = await place.open("/slow")
+        large = HASTY.max_message_size
+        await client.send(frame(BINARY, bytes(large)) * (HARD // large))
+        await client.silence(0.8)
+        full.set()
+        asked = 0
+        with trio.move_on_after(2.0):
+            while (await client.frame()).opcode == PING:
+                asked += 1
+                await client.send(frame(PONG), frame(BINARY, b"not idle"))
+        assert asked >= 2
+        await client.send(frame(PING, b"there?"))
+        with trio.fail_after(1):
+            assert await client.but_pings() == Frame(PONG, b"there?")
+        await client.send(close_frame(4000))
+        with trio.fail_after(1):
+            assert (await client.but_pings()).code == 4000
+        client.close()
+
+
+@pytest.mark.usefixtures("calm")
+@everywhere("plain", "tls", "unix")
+async def test_who_leaves_with_a_full_inbox_and_reads_nothing(over: Transport) -> None:
+    """A peer that goes while neither side takes anything is gone at once, and that is no fault of anybody's."""
+
+    async def stuck(conn: Connection[Anonymous]) -> None:
+        while True:
+            await conn.send(bytes(16 * KIB))
+
+    async with surviving(echo_app(limits=SMALL, stuck=stuck), over, within=1.0) as place:
+        client = await place.open("/stuck", receive_buffer=16 * KIB)
+        await client.send(messages(260))
+        await until(lambda: not client.unsent)  # or its end would wait behind them
+        client.finish()
+        await place.idle(1, within=1.0)
+        client.close()
 
 
 @pytest.mark.usefixtures("calm")

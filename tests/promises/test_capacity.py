@@ -34,9 +34,10 @@ async def test_one_connection_too_many_gets_503(over: Transport) -> None:
         second.close()
 
 
-async def test_a_flood_of_surplus_connections_is_bounded() -> None:
+@pytest.mark.parametrize("over", ["plain", "tls", "unix"], indirect=True)
+async def test_a_flood_of_surplus_connections_is_bounded(over: Transport) -> None:
     """Those that say nothing are told and freed within a second, and so many at once are just closed."""
-    async with surviving(echo_app(limits=Limits(max_connections=1))) as place:
+    async with surviving(echo_app(limits=Limits(max_connections=1)), over) as place:
         clients = [await place.dial() for _ in range(300)]
         await until(lambda: place.sessions > 50)
         assert place.sessions <= 101

@@ -21,8 +21,8 @@ class Inbox:
     """A queue with two marks.
 
     Above the soft one (``inbound_queue`` messages) the peer is read only now and then; above the hard one
-    (``inbound_buffer`` bytes of memory) not at all. Once a mark has been reached it counts until the queue is below
-    half of both.
+    (``inbound_buffer`` bytes of memory) not at all. Once either has been reached, the peer is read only now and then
+    until the queue is below half of both.
     """
 
     __slots__ = (
@@ -31,19 +31,20 @@ class Inbox:
         "_ended",
         "_hard",
         "_messages",
-        "_on_room",
+        "_on_change",
         "_receiving",
         "_size",
         "_soft",
         "crowded",
+        "full",
     )
 
-    def __init__(self, limits: Limits, budget: Budget, *, on_room: Callable[[], None]) -> None:
-        """Begin empty; `on_room` is called when there is room again after a mark was reached."""
+    def __init__(self, limits: Limits, budget: Budget, *, on_change: Callable[[], None]) -> None:
+        """Begin empty; `on_change` is called when it is no longer full, and when it is no longer crowded."""
         self._soft = limits.inbound_queue
         self._hard = limits.inbound_bytes
         self._budget = budget
-        self._on_room = on_room
+        self._on_change = on_change
         self._messages: deque[str | bytes] = _EMPTY
         self._size = 0
         self._arrival = Bell()
@@ -51,11 +52,8 @@ class Inbox:
         self._ended = False
         self.crowded = False
         """Whether a mark has been reached, and the queue is not below half of both again."""
-
-    @property
-    def full(self) -> bool:
+        self.full = False
         """Whether it is above the hard mark."""
-        return self._size >= self._hard
 
     def put(self, message: str | bytes) -> None:
         """Queue a message, room or not: who calls this looks at the marks first, and calls `announce` afterwards."""
@@ -64,7 +62,9 @@ class Inbox:
         self._messages.append(message)
         # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
         self._size += message.__sizeof__()
-        if len(self._messages) >= self._soft or self._size >= self._hard:
+        if self._size >= self._hard:
+            self.full = self.crowded = True
+        elif len(self._messages) >= self._soft:
             self.crowded = True
 
     def announce(self) -> None:
@@ -117,6 +117,9 @@ class Inbox:
         return message
 
     def _make_room(self) -> None:
-        if self.crowded and len(self._messages) * 2 <= self._soft and self._size * 2 <= self._hard:
-            self.crowded = False
-            self._on_room()
+        """Say so if it has just become less full or less crowded."""
+        before = self.crowded, self.full
+        self.full = self._size >= self._hard
+        self.crowded = self.crowded and (len(self._messages) * 2 > self._soft or self._size * 2 > self._hard)
+        if before != (self.crowded, self.full):
+            self._on_change()

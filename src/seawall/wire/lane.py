@@ -118,7 +118,7 @@ class Lane(trio.abc.Stream):
         limits = self._limits
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
         self._link = self._connect(self)
-        self._inbox = Inbox(limits, self._budget, on_room=self._link.update)
+        self._inbox = Inbox(limits, self._budget, on_change=self._link.update)
         self.out = Outbound(self._link, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
 
     def present(self, head: bytes) -> None:
@@ -186,7 +186,7 @@ class Lane(trio.abc.Stream):
             await self._news.wait()
 
     def abort(self) -> None:
-        """Give everything up, the stream too: whoever waits here, for room or for data, waits no longer."""
+        """Give everything up, and let go of the stream: whoever waits here, for room or for data, waits no longer."""
         self._closed = True
         self.out.abort()
         self.stop_receiving()

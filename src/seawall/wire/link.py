@@ -37,7 +37,10 @@ class Link(Protocol):
         ...
 
     def update(self) -> None:
-        """The lane's demand has changed, or whether something waits to be written."""
+        """The lane's demand has changed, or whether something waits to be written.
+
+        Whatever changes `Lane.demand` outside of `Lane.feed`, `proceed` and `lose` calls this: a link may remember it.
+        """
         ...
 
     async def linger(self) -> None:

@@ -1,8 +1,8 @@
 """`StreamLink`: the link of everything that is not a plain socket: TLS, memory, a system without epoll.
 
-One task reads the stream and one writes it. Neither is cancelled in the middle while the connection is of use: TLS, for
-one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has been read and is
-left for later has a task of its own for as long as there is such a thing; the other two may be busy with the stream.
+One task reads the stream and one writes it. Neither is cancelled before `linger` or `close`, when there is nothing more
+to say: TLS, for one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has
+been read and is left for later has a task of its own while there is such a thing: both may be busy with the stream.
 """
 
 from __future__ import annotations
@@ -44,16 +44,20 @@ class StreamLink:
         self._changed = Bell()
         self._turned = Bell()
         self._more = Bell()
-        self._reading = trio.CancelScope()
+        self._working = trio.CancelScope()
         self._stopped = trio.Event()
         self._catching_up = False
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Read and write until cancelled, or until the stream has ended and failed."""
-        async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
-            self._tasks.start_soon(self._read_on)
-            await self._write_on()
+        """Read and write until `linger` or `close`, or until the stream has ended and failed."""
+        try:
+            with self._working:
+                async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
+                    self._tasks.start_soon(self._read_on)
+                    await self._write_on()
+        finally:
+            self._stopped.set()
 
     def write(self, data: bytes) -> int:
         """Take nothing, but let the writer begin."""
@@ -73,30 +77,26 @@ class StreamLink:
 
     async def linger(self) -> None:
         """Half-close the stream, and discard what still comes."""
-        self._reading.cancel()
+        self._working.cancel()
         await self.wait_released()
         await linger(self._stream)
 
     async def wait_released(self) -> None:
-        """Wait until reading has stopped; what it was about to say to a peer that is not read is not awaited."""
+        """Wait until nothing is read and nothing written any more."""
         await self._stopped.wait()
 
     def close(self) -> None:
         """Neither read nor write, and let the poller forget the socket, which is closed next."""
-        self._reading.cancel()
-        self._more.ring()
+        self._working.cancel()
         self._end_watching()
 
     @trio.lowlevel.enable_ki_protection
     async def _read_on(self) -> None:
         try:
-            with self._reading:
-                while not self._lane.eof:
-                    await self._read_once()
+            while not self._lane.eof:
+                await self._read_once()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
             self._lane.fail(fault)
-        finally:
-            self._stopped.set()
 
     async def _read_once(self) -> None:
         demand = self._lane.demand
@@ -143,7 +143,7 @@ class StreamLink:
                 pass
 
     def _is_behind(self) -> bool:
-        return not self._stopped.is_set() and self._lane.demand in _BEHIND
+        return not self._working.cancel_called and self._lane.demand in _BEHIND
 
     @trio.lowlevel.enable_ki_protection
     async def _write_on(self) -> None:
