@@ -94,7 +94,8 @@ class Session:
                 except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                     self._settle(raised, self._phase)
                 else:
-                    self._life.end(self._returned())
+                    if self._life.outcome is None:
+                        self._life.end(self._returned())
                 if not self._closing:
                     await self._close()
                 await self._life.wait_closed()
@@ -260,7 +261,7 @@ class Session:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
         if crash is not None:
             self._settle(crash, Phase.TRANSPORT)
-        else:  # one that cannot write leaves early: nobody else reads the socket
+        elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
             self._on_wire_end(PeerVanished())
 
     def _settle(self, raised: BaseException, phase: Phase) -> None:

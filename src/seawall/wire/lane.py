@@ -246,7 +246,10 @@ class Lane(trio.abc.Stream):
 
     def lose(self) -> None:
         """The peer has gone; what it sent last is not read any more."""
-        self._break_off(PeerVanished())
+        self._lost = True
+        self._news.ring()
+        if not self._done:  # or `_on_end` knows already
+            self._break_off(PeerVanished())
 
     def fail(self, fault: Exception) -> None:
         """The link has failed in a way that nobody foresaw, which must harm nobody else."""

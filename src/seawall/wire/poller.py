@@ -30,7 +30,8 @@ if sys.platform == "linux" or TYPE_CHECKING:
     _LEFT: Final = select.EPOLLRDHUP
     _DEAD: Final = select.EPOLLERR | select.EPOLLHUP
     _ONCE: Final = select.EPOLLONESHOT
-    # What a socket is watched for when it is not to be read; never 0, which would report a reset again and again.
+    # What a socket is watched for when it is not to be read; never 0, which would report a reset again and again. It
+    # stays at `_READ` until the next event all the same: nearly always there is none before it is read again or closed.
     _WATCHED: Final = {Demand.LATER: _LEFT | _ONCE, Demand.WATCH: _LEFT | _ONCE, Demand.NOTHING: _ONCE}
 
 _READING: Final = frozenset({Demand.READ, Demand.DECODE})
