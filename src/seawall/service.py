@@ -16,9 +16,10 @@ from seawall.life import Sweeper, Values
 from seawall.limits import Limits
 from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import Context, ErrorPolicy, ErrorReport, Escalate, LeafDecision
+from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
 from seawall.reports import report_safely
 from seawall.route import AnyRoute
+from seawall.verdicts import Context, Escalate
 from seawall.wire.budget import Budget
 from seawall.wire.poller import Poller, open_poller
 

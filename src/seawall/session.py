@@ -31,10 +31,11 @@ from seawall.listening import socket_of
 from seawall.logs import server_log
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
-from seawall.policy import Close, Context, ErrorPolicy, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply
+from seawall.policy import ErrorPolicy, LeafDecision
 from seawall.reports import End, log_end, name_of
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
+from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 from seawall.wire.arrival import Arrival, read_head
 from seawall.wire.authority import Authority
 from seawall.wire.closing import LINGER, abandon, linger
