@@ -44,6 +44,8 @@ class Service:
     sweeper: Sweeper = field(factory=Sweeper, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
+    unproved: set[object] = field(factory=set[object], init=False)
+    """Sessions that have not passed their guards yet."""
     draining: trio.Event = field(factory=trio.Event, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""

@@ -95,8 +95,7 @@ class Session:
                 except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                     self._settle(raised, self._phase)
                 else:
-                    if self._life.outcome is None:
-                        self._life.end(self._returned())
+                    self._life.end(self._returned())
                 if not self._closing:
                     await self._close()
                 await self._life.wait_closed()
@@ -208,6 +207,7 @@ class Session:
         except Disconnected:
             return
         self._life.open()
+        self._service.unproved.discard(self)
         self._handling, self._phase = True, Phase.BACKGROUND
         try:
             await enter(self._connection)
