@@ -44,7 +44,8 @@ _PASSING = frozenset(
 #: Seconds to wait when descriptors have run out.
 BACK_OFF = 0.1
 
-#: Connections above ``max_connections`` or ``max_unauthenticated`` that are told so at the same time; beyond it they are just closed.
+#: Connections above ``max_connections`` or ``max_unauthenticated`` that are told so at the same time; beyond it they
+#: are just closed.
 SURPLUS = 100
 
 #: Numbers the connections of the process: an id names one of them even where several servers run.
