@@ -31,7 +31,7 @@ class _Count:
 class Throttle:
     """Decides what is written down, so that a storm of the same failure cannot flood a disk."""
 
-    _counts: dict[Kind, _Count] = field(init=False, factory=dict)
+    _counts: dict[Kind, _Count] = field(init=False, factory=dict[Kind, _Count])
 
     def admits(self, kind: Kind, now: float) -> bool:
         """Whether one more of `kind` is to be written down; if not, it is counted. `now` is in seconds."""
