@@ -32,6 +32,8 @@ PURE = [
     "paths.py",
     "policy.py",
     "signatures.py",
+    "throttle.py",
+    "verdicts.py",
     "wire/codes.py",
     "wire/control.py",
     "wire/deflate.py",

@@ -59,6 +59,7 @@ PROMISED = [
 
 #: What goes with it: what callables of the policy take, overrides, waivers, further errors.
 COMPANIONS = [
+    "Considered",
     "Context",
     "Deflate",
     "ErrorReport",

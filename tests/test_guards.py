@@ -35,8 +35,9 @@ from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, pub
 from seawall.guards.scopes import has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.limits import Limits
-from seawall.policy import Close, ErrorPolicy, ErrorReport, Escalate, Ignore, Phase, Refuse
+from seawall.policy import ErrorPolicy, ErrorReport
 from seawall.testing import CloseFrame, Rejected, connect, serve
+from seawall.verdicts import Close, Escalate, Ignore, Phase, Refuse
 
 SECRET = "a secret that is long enough for all the tokens of these tests"
 

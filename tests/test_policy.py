@@ -30,22 +30,8 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.groups import flatten, leaves, sift, without
-from seawall.policy import (
-    MAX_REASON,
-    AnyVerdict,
-    Close,
-    Context,
-    Decision,
-    ErrorPolicy,
-    Escalate,
-    Ignore,
-    LeafDecision,
-    Phase,
-    Refuse,
-    Reply,
-    Rule,
-    applies,
-)
+from seawall.policy import Decision, ErrorPolicy, LeafDecision, Rule
+from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
 BEFORE = Context(phase=Phase.GUARD, accepted=False, incident="4f1c9a")
 TALKING = Context(phase=Phase.GUARD, incident="4f1c9a")
@@ -607,3 +593,79 @@ def test_what_is_no_verdict_is_refused_at_once(junk: object) -> None:
     """A rule with something else than a verdict is a mistake of the definition."""
     with pytest.raises(ConfigurationError, match=r"on\(ValueError\): .* is no verdict"):
         ErrorPolicy().on(ValueError, cast("Close", junk))
+
+
+# Explanations.
+
+
+class Cellar(Exception):
+    """A failure of ours."""
+
+
+class Flood(Cellar):
+    """A kind of it."""
+
+
+def told(
+    policy: ErrorPolicy, exception: Exception, context: Context
+) -> list[tuple[int, type[Exception], AnyVerdict | None]]:
+    """The chain, as plain values."""
+    return [(one.level, one.rule.type, one.verdict) for one in policy.explain(exception, context)]
+
+
+def test_a_decision_is_explained() -> None:
+    """From inner to outer, the most specific type first, the later rule before the earlier; at last the defaults."""
+    inner = ErrorPolicy().on(Cellar, Refuse(409)).on(Exception, Refuse(418))
+    outer = ErrorPolicy().on(Cellar, Close(4001)).on(Cellar, Refuse(410)).on(Flood, Ignore())
+    policy = inner.within(outer)
+    assert told(policy, Flood(), Context(phase=Phase.HANDLER)) == [
+        (0, Cellar, None),
+        (0, Exception, None),
+        (1, Flood, None),
+        (1, Cellar, None),
+        (1, Cellar, Close(4001)),
+    ]
+    assert told(policy, Flood(), Context(phase=Phase.GUARD, accepted=False)) == [(0, Cellar, Refuse(409))]
+    assert told(policy, IdleTimeout(), Context(phase=Phase.TRANSPORT)) == [
+        (0, Exception, None),
+        (2, IdleTimeout, Close(3008, "idle too long")),
+    ]
+    assert told(ErrorPolicy(), Cellar(), Context(phase=Phase.HANDLER)) == []
+
+
+def test_an_explanation_reads_well() -> None:
+    """Each rule that was asked is a line."""
+    policy = ErrorPolicy().on(Exception, Close(4000, "sorry")).on(Cellar, Refuse(409))
+    assert [str(one) for one in policy.explain(Flood(), Context(phase=Phase.HANDLER))] == [
+        "level 0: on(Cellar): nothing for this phase",
+        "level 0: on(Exception): Close(code=4000, reason='sorry')",
+    ]
+
+
+def test_the_explanation_of_a_group_is_that_of_what_acts() -> None:
+    """Of the gravest leaf, however deep it lies."""
+    policy = ErrorPolicy().on(Cellar, Close(4001)).on(Flood, Close(4000))
+    group = ExceptionGroup("", [Cellar(), ExceptionGroup("", [Flood()])])
+    assert told(policy, group, Context(phase=Phase.HANDLER)) == [(0, Flood, Close(4000))]
+
+
+def test_a_rule_that_fails_is_the_last_one_asked() -> None:
+    """It has said nothing, and its failure is what the last resort decides."""
+
+    def fails(error: Cellar, context: Context) -> Close:
+        raise KeyError
+
+    policy = ErrorPolicy().on(Exception, Close(4000)).on(Cellar, fails)
+    (decided,) = policy.decide(Cellar(), Context(phase=Phase.HANDLER)).leaves
+    assert isinstance(decided.exception, KeyError)
+    assert [one.verdict for one in decided.considered] == [None]
+    assert decided.rule is None
+
+
+def test_what_decided_is_known() -> None:
+    """The rule, or none where it was the last resort."""
+    policy = ErrorPolicy().on(Cellar, Refuse(409), Close(4001))
+    (decided,) = policy.decide(Flood(), Context(phase=Phase.HANDLER)).leaves
+    assert decided.rule == policy.rules[0]
+    (unknown,) = policy.decide(KeyError(), Context(phase=Phase.HANDLER)).leaves
+    assert unknown.rule is None

@@ -15,9 +15,10 @@ from seawall.errors import ConfigurationError
 from seawall.guards.core import Anonymous, Gate, Guard, check, guard, public
 from seawall.guards.origins import Origins, any_origin, same_origin
 from seawall.limits import LimitOverrides, Limits
-from seawall.policy import Close, ErrorPolicy
+from seawall.policy import ErrorPolicy
 from seawall.route import Route
 from seawall.testing import Rejected, connect, serve
+from seawall.verdicts import Close
 
 Handler = Callable[[Connection[Anonymous]], Awaitable[None]]
 

@@ -32,9 +32,10 @@ from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issue
 from seawall.handshake import Handshake
 from seawall.life import Provided
 from seawall.limits import LimitOverrides, Limits
-from seawall.policy import Close, Context, ErrorPolicy, ErrorReport, Escalate, Ignore, Phase, Refuse, Reply
+from seawall.policy import Considered, ErrorPolicy, ErrorReport
 from seawall.route import AnyRoute, Route
 from seawall.server import Server
+from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 
 __all__ = [
     "Anonymous",
@@ -46,6 +47,7 @@ __all__ = [
     "Close",
     "ConfigurationError",
     "Connection",
+    "Considered",
     "Context",
     "Deflate",
     "Disconnected",

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
 from seawall.life import Cause, Life, Outcome, Provided, Values
-from seawall.policy import MAX_REASON
+from seawall.verdicts import MAX_REASON
 from seawall.wire.codes import sendable_code
 from seawall.wire.lane import Lane
 

@@ -15,7 +15,7 @@ from seawall.guards.core import Gate
 from seawall.handshake import Handshake
 from seawall.life import Life, Provided, Renew, Values
 from seawall.paths import Parameter
-from seawall.policy import Phase
+from seawall.verdicts import Phase
 from seawall.wire.authority import Authority
 from seawall.wire.lane import Lane
 

@@ -75,6 +75,10 @@ class Limits:
     max_connections: int = 10_000
     """Connections of one server at a time, handshakes included; one too many gets HTTP 503."""
 
+    max_unauthenticated: int = 1_000
+    """Of these, those that have not passed their guards yet: strangers must not take the places of those who have.
+    A tenth; what has been let in stays, and one too many gets HTTP 503."""
+
     max_message_size: int = 1024 * 1024
     """One message, in bytes of payload. 1 MiB as in websockets; refused from the frame header, close code 1009."""
 

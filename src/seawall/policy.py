@@ -9,12 +9,10 @@ phase is taken, and a rule with none falls through to the next. The gravest verd
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
-from typing import Generic, TypeAlias, TypeVar, assert_never, cast, final
+from typing import TypeAlias, TypeVar, cast, final
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from seawall.errors import (
     AuthTimeout,
@@ -31,137 +29,21 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.groups import leaves
+from seawall.verdicts import (
+    AnyVerdict,
+    Close,
+    Context,
+    Escalate,
+    Ignore,
+    Phase,
+    Refuse,
+    Reply,
+    Verdict,
+    applies,
+    gravity,
+)
 
 E = TypeVar("E", bound=Exception)
-E_contra = TypeVar("E_contra", bound=Exception, contravariant=True)
-
-#: Bytes that a close reason may have: 125 of a control frame less two for the code (RFC 6455, section 5.5).
-MAX_REASON = 123
-
-
-class Phase(enum.Enum):
-    """Where in a connection's life something failed; the phase says which verdicts can act."""
-
-    GUARD = "guard"
-    """A guard; whether the upgrade has been accepted tells `Refuse` from `Close`."""
-    MESSAGE = "message"
-    """One message that did not validate; the connection can go on."""
-    HANDLER = "handler"
-    """The handler itself."""
-    BACKGROUND = "background"
-    """A task in ``conn.nursery``, or the task that holds a guard's resource."""
-    RELEASE = "release"
-    """Leaving a guard's resource, when the connection is already over."""
-    TRANSPORT = "transport"
-    """The wire, or a deadline: a protocol violation, a lease, a limit."""
-
-
-@final
-@frozen(kw_only=True)
-class Context:
-    """What a rule may know about a failure besides the exception."""
-
-    phase: Phase
-    """Where it happened."""
-    accepted: bool = True
-    """Whether the upgrade has been accepted: before it a refusal is an HTTP status, after it a close code."""
-    incident: str = ""
-    """The id under which this failure is reported."""
-    route: str = ""
-    """The route's name, or empty before there is one."""
-    connection: str = ""
-    """The connection's id."""
-
-
-def _error_status(instance: object, attribute: Attribute[int], value: int) -> None:
-    if not 400 <= value <= 599:
-        raise ConfigurationError(f"Refuse({value}): a refusal is an HTTP error; give a status from 400 to 599")
-
-
-def _error_code(instance: object, attribute: Attribute[int], value: int) -> None:
-    if value in {1000, 1005, 1006, 1010, 1015} or not (1001 <= value <= 1014 or 3000 <= value <= 4999):
-        raise ConfigurationError(
-            f"Close({value}): not a close code for an error (an error is never 1000, and 1004-1006 and 1015 may not "
-            "be sent); give 4000-4999 for your own, or one of 1001-1003, 1007-1009, 1011-1014, 3000-3999"
-        )
-    if value == 1004:
-        raise ConfigurationError("Close(1004): the code is reserved (RFC 6455, section 7.4.1); give another")
-
-
-def _size(instance: object, attribute: Attribute[str], value: str) -> int:
-    try:
-        return len(value.encode())
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(
-            f"{type(instance).__name__} {attribute.name} {value!r} cannot be encoded as UTF-8; remove the surrogate"
-        ) from error
-
-
-def _short(instance: object, attribute: Attribute[str], value: str) -> None:
-    size = _size(instance, attribute, value)
-    if size > MAX_REASON:
-        raise ConfigurationError(f"Close reason of {size} bytes; a close frame has room for {MAX_REASON}: shorten it")
-
-
-@final
-@frozen
-class Refuse:
-    """Answer the handshake with an HTTP error. Acts before the upgrade is accepted."""
-
-    status: int = field(validator=_error_status)
-    """The HTTP status, 400 to 599."""
-    body: str = field(default="", validator=_size)
-    """The text of the answer; empty means the standard phrase of the status."""
-
-    @property
-    def text(self) -> str:
-        """What the peer reads."""
-        if self.body:
-            return self.body
-        try:
-            return HTTPStatus(self.status).phrase.lower()
-        except ValueError:
-            return "refused"
-
-
-@final
-@frozen
-class Close:
-    """End the connection with a close code. Acts once the upgrade is accepted."""
-
-    code: int = field(validator=_error_code)
-    """The close code: 4000-4999 are the application's; 1000 is refused, because an error is not a normal end."""
-    reason: str = field(default="", validator=_short)
-    """The reason that the peer reads, at most 123 bytes of UTF-8."""
-
-
-@final
-@frozen
-class Reply(Generic[E_contra]):
-    """Answer the one message that failed, and go on. Acts on a message only."""
-
-    make: Callable[[E_contra], str | bytes]
-    """Makes the answer from the exception."""
-
-
-@final
-@frozen
-class Ignore:
-    """Go on as if nothing had happened; it is still reported. Acts on a message and on a release."""
-
-
-@final
-@frozen
-class Escalate:
-    """End the server: the exception comes out of ``app.serve`` in the embedding program. Acts everywhere.
-
-    Name your own exception types with it. Under ``on(Exception, Escalate())`` any client could stop the server, with a
-    bad token or a bad frame, because `Unauthorized` and `ProtocolViolation` are exceptions too.
-    """
-
-
-Verdict: TypeAlias = Refuse | Close | Reply[E] | Ignore | Escalate
-AnyVerdict: TypeAlias = Refuse | Close | Reply[Exception] | Ignore | Escalate
 
 Decide: TypeAlias = Callable[[E, Context], Verdict[E]]
 """Decides from the exception's own data. One that itself raises counts as an unexpected failure."""
@@ -177,6 +59,23 @@ class Rule:
 
 
 @final
+@frozen
+class Considered:
+    """One rule that was asked about an exception."""
+
+    rule: Rule
+    level: int
+    """How far out it is: 0 is the policy that was asked first, and the built-in defaults come last."""
+    verdict: AnyVerdict | None
+    """What the rule says for this phase; None if it has nothing for it, or failed, and the next one was asked."""
+
+    def __str__(self) -> str:
+        """Show it in a line."""
+        says = "nothing for this phase" if self.verdict is None else repr(self.verdict)
+        return f"level {self.level}: on({self.rule.type.__name__}): {says}"
+
+
+@final
 @frozen(kw_only=True)
 class LeafDecision:
     """What was decided about one exception that is not a group."""
@@ -185,6 +84,13 @@ class LeafDecision:
     verdict: AnyVerdict
     expected: bool
     """False when only the last resort knew the exception: such a failure is logged with its traceback."""
+    considered: tuple[Considered, ...] = field(default=(), repr=False, eq=False)
+    """The rules that were asked, in their order; the last one decided, unless it was the last resort."""
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that decided; None if it was the last resort."""
+        return self.considered[-1].rule if self.expected else None
 
 
 @final
@@ -201,7 +107,7 @@ class Decision:
         Of equals it is the first by the name of its type: the order of a group, which is the order in which tasks
         happened to end, decides only between leaves of one type.
         """
-        return min(self.leaves, key=lambda leaf: (_gravity(leaf.verdict), _name(type(leaf.exception))))
+        return min(self.leaves, key=lambda leaf: (gravity(leaf.verdict), _name(type(leaf.exception))))
 
     @property
     def verdict(self) -> AnyVerdict:
@@ -261,42 +167,66 @@ class ErrorPolicy:
         """What is to be done about `exception`: pure, total, and the same in whatever order a group's leaves come."""
         return Decision(tuple(decided for leaf in leaves(exception) for decided in self._leaf(leaf, context)))
 
+    def explain(self, exception: Exception, context: Context) -> tuple[Considered, ...]:
+        """The rules that `decide` asks about `exception`, in their order, and what each says.
+
+        The last one decides; if it says nothing either, it is the last resort that does: 500 or 1011 with an incident
+        id. Of a group it is the chain of the leaf whose verdict acts. For a test, or a prompt, of one's own policy::
+
+            for rule in errors.explain(NoSuchRoom(), Context(phase=Phase.HANDLER)):
+                print(rule)
+        """
+        return self.decide(exception, context).gravest.considered
+
     def _leaf(self, exception: Exception, context: Context) -> Iterator[LeafDecision]:
         """One decision; but when a rule itself fails, one for each of its failures, with `exception` behind them."""
-        failures = [exception]
-        try:
-            verdict = self._verdict(exception, context)
-        except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report
-            verdict = None
-            failures = list(leaves(fault))
-            if fault is not exception and fault.__context__ is None:
-                fault.__context__ = exception
+        failures, asked = [exception], list[Considered]()
+        verdict: AnyVerdict | None = None
+        for level, rule in self._rules(type(exception)):
+            try:
+                verdict = _verdict(rule, exception, context)
+            except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report
+                failures = list(leaves(fault))
+                if fault is not exception and fault.__context__ is None:
+                    fault.__context__ = exception
+                asked.append(Considered(rule, level, None))
+                break
+            asked.append(Considered(rule, level, verdict))
+            if verdict is not None:
+                break
         for failure in failures:
             yield LeafDecision(
-                exception=failure, verdict=verdict or _last_resort(context), expected=verdict is not None
+                exception=failure,
+                verdict=verdict or _last_resort(context),
+                expected=verdict is not None,
+                considered=tuple(asked),
             )
 
-    def _verdict(self, exception: Exception, context: Context) -> AnyVerdict | None:
-        """What the first rule that has something for this phase says; None if there is no such rule."""
-        for rule in self._rules(type(exception)):
-            for candidate in rule.verdicts:
-                verdict = candidate(exception, context) if callable(candidate) else candidate
-                if applies(verdict, context):
-                    return verdict
-        return None
-
-    def _rules(self, kind: type[Exception]) -> Iterator[Rule]:
-        level: ErrorPolicy | None = self
-        while level is not None:
-            yield from level._level(kind)
-            level = level.outer
-        yield from DEFAULTS._level(kind)
+    def _rules(self, kind: type[Exception]) -> Iterator[tuple[int, Rule]]:
+        """The rules for `kind` in the order in which they are asked, each with its level."""
+        policy: ErrorPolicy | None = self
+        level = 0
+        while policy is not None:
+            for rule in policy._level(kind):
+                yield level, rule
+            policy, level = policy.outer, level + 1
+        for rule in DEFAULTS._level(kind):
+            yield level, rule
 
     def _level(self, kind: type[Exception]) -> Iterator[Rule]:
         for base in kind.__mro__:
             for rule in reversed(self.rules):
                 if rule.type is base:
                     yield rule
+
+
+def _verdict(rule: Rule, exception: Exception, context: Context) -> AnyVerdict | None:
+    """The first verdict of `rule` that can act in this phase; None if there is none."""
+    for candidate in rule.verdicts:
+        verdict = candidate(exception, context) if callable(candidate) else candidate
+        if applies(verdict, context):
+            return verdict
+    return None
 
 
 def _name(kind: type[object]) -> str:
@@ -313,47 +243,12 @@ def _is_decidable(kind: type[BaseException]) -> bool:
     return issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
 
 
-def applies(verdict: AnyVerdict, context: Context) -> bool:
-    """Whether `verdict` can act in this phase.
-
-    Raises:
-      TypeError: it is no verdict at all (a callable of the policy returned something else).
-    """
-    match verdict:
-        case Escalate():
-            return True
-        case Refuse():
-            return not context.accepted and context.phase is not Phase.RELEASE
-        case Close():
-            return context.accepted and context.phase is not Phase.RELEASE
-        case Reply():
-            return context.phase is Phase.MESSAGE
-        case Ignore():
-            return context.phase in {Phase.MESSAGE, Phase.RELEASE}
-    raise TypeError(f"a rule of the error policy returned {verdict!r}; return Refuse, Close, Reply, Ignore or Escalate")
-
-
 def _last_resort(context: Context) -> AnyVerdict:
     """What happens to an exception that nobody named: no detail for the peer, an id to find it in the log."""
     if context.phase is Phase.RELEASE:
         return Ignore()
     text = f"internal error, incident {context.incident}"
     return Close(1011, text) if context.accepted else Refuse(500, text)
-
-
-def _gravity(verdict: AnyVerdict) -> tuple[int, int, str]:
-    """Sorts the gravest first: Escalate, then the lowest code or the highest status, then Reply, then Ignore."""
-    match verdict:
-        case Escalate():
-            return (0, 0, "")
-        case Refuse(status, body):
-            return (1, -status, body)
-        case Close(code, reason):
-            return (1, code, reason)
-        case Reply() | Ignore():
-            return (2 if isinstance(verdict, Reply) else 3, 0, "")
-        case _:
-            assert_never(verdict)
 
 
 def _broken_protocol(violation: ProtocolViolation, context: Context) -> Close:

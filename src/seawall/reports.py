@@ -85,6 +85,19 @@ def name_of(failure: Exception) -> str:
     return f"{type(failure).__name__}: {safe(text)}"
 
 
+def name_of_type(failure: Exception) -> str:
+    """Its module and name."""
+    return f"{type(failure).__module__}.{type(failure).__qualname__}"
+
+
+@_contained
+def log_held(kind: tuple[str, ...], held: int) -> None:
+    """Log how many failures of a kind have not been, because there were too many of them."""
+    if held:
+        shown = " ".join(safe(part) or "-" for part in kind)
+        error_log.error("%d more of the same were not logged: %s", held, shown, extra={"seawall": {"held": held}})
+
+
 def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -> None:
     """Call the application's `report`; what it raises is logged and goes no further."""
     try:

@@ -44,7 +44,8 @@ _PASSING = frozenset(
 #: Seconds to wait when descriptors have run out.
 BACK_OFF = 0.1
 
-#: Connections above ``max_connections`` that are told so at the same time; beyond it they are just closed.
+#: Connections above ``max_connections`` or ``max_unauthenticated`` that are told so at the same time; beyond it they
+#: are just closed.
 SURPLUS = 100
 
 #: Numbers the connections of the process: an id names one of them even where several servers run.
@@ -106,6 +107,7 @@ class Server:
                     self._stop.set()
         finally:
             self._finished.set()
+            self._service.log_held()
             server_log.info("stopped")
             if self._service.escalated:  # also in the place of a cancellation, during which it may have been raised
                 raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)
@@ -180,7 +182,8 @@ class Server:
     @trio.lowlevel.enable_ki_protection
     async def _run_session(self, stream: trio.abc.Stream) -> None:
         """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
-        surplus = self._count - self._surplus >= self._service.limits.max_connections
+        limits, unproved = self._service.limits, self._service.unproved
+        surplus = self._count - self._surplus >= limits.max_connections or len(unproved) >= limits.max_unauthenticated
         if self._stop.is_set() or (surplus and self._surplus >= SURPLUS):
             await abandon(stream)
             return
@@ -194,10 +197,13 @@ class Server:
         self._count += 1
         self._surplus += surplus
         self._sessions.add(session)
+        if not surplus:
+            unproved.add(session)
         try:
             await session.run()
         finally:
             self._sessions.discard(session)
+            unproved.discard(session)
             self._count -= 1
             self._surplus -= surplus
             if not self._count:

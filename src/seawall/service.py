@@ -16,9 +16,11 @@ from seawall.life import Sweeper, Values
 from seawall.limits import Limits
 from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import Context, ErrorPolicy, ErrorReport, Escalate, LeafDecision
-from seawall.reports import report_safely
+from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
+from seawall.reports import log_held, log_report, name_of_type, report_safely
 from seawall.route import AnyRoute
+from seawall.throttle import Throttle
+from seawall.verdicts import Context, Escalate
 from seawall.wire.budget import Budget
 from seawall.wire.poller import Poller, open_poller
 
@@ -42,11 +44,14 @@ class Service:
     sweeper: Sweeper = field(factory=Sweeper, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
+    unproved: set[object] = field(factory=set[object], init=False)
+    """Sessions that have not passed their guards yet."""
     draining: trio.Event = field(factory=trio.Event, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
+    _throttle: Throttle = field(factory=Throttle, init=False)
     _terms: dict[int, Terms] = field(factory=dict[int, "Terms"], init=False)
 
     def terms(self, route: AnyRoute) -> Terms:
@@ -84,8 +89,22 @@ class Service:
                 verdict=leaf.verdict,
                 expected=leaf.expected,
             )
-            report_safely(self.report, report)
+            self._report(report)
         return decision.gravest
+
+    def _report(self, report: ErrorReport) -> None:
+        """Hand `report` on. A storm of what nobody expected is for the application's own `report` to deal with."""
+        if self.report is log_report and not report.expected:
+            kind = (name_of_type(report.exception), report.phase.value, report.route)
+            if not self._throttle.admits(kind, trio.current_time()):
+                return
+            log_held(kind, self._throttle.take_held(kind))
+        report_safely(self.report, report)
+
+    def log_held(self) -> None:
+        """Write down how many failures have not been, when the server stops."""
+        for kind in self._throttle.kinds():
+            log_held(kind, self._throttle.take_held(kind))
 
 
 @final

@@ -31,10 +31,11 @@ from seawall.listening import socket_of
 from seawall.logs import server_log
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
-from seawall.policy import Close, Context, ErrorPolicy, Escalate, Ignore, LeafDecision, Phase, Refuse, Reply
+from seawall.policy import ErrorPolicy, LeafDecision
 from seawall.reports import End, log_end, name_of
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
+from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 from seawall.wire.arrival import Arrival, read_head
 from seawall.wire.authority import Authority
 from seawall.wire.closing import LINGER, abandon, linger
@@ -94,8 +95,7 @@ class Session:
                 except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                     self._settle(raised, self._phase)
                 else:
-                    if self._life.outcome is None:
-                        self._life.end(self._returned())
+                    self._life.end(self._returned())
                 if not self._closing:
                     await self._close()
                 await self._life.wait_closed()
@@ -207,6 +207,7 @@ class Session:
         except Disconnected:
             return
         self._life.open()
+        self._service.unproved.discard(self)
         self._handling, self._phase = True, Phase.BACKGROUND
         try:
             await enter(self._connection)

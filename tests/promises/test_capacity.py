@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from seawall import ConfigurationError, Limits
+from seawall import Anonymous, ConfigurationError, Gate, Limits, guard
 from tests.raw import PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import EVERYWHERE, Transport, echo_app, serving, surviving, until
+from tests.support import EVERYWHERE, Transport, echo, echo_app, serving, surviving, until
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)
@@ -32,6 +32,43 @@ async def test_one_connection_too_many_gets_503(over: Transport) -> None:
         await place.idle(2)
         await place.open()
         second.close()
+
+
+@pytest.mark.parametrize("over", EVERYWHERE)
+async def test_strangers_do_not_take_the_places_of_those_who_were_let_in(over: Transport) -> None:
+    """So many may be on their way in at a time; one more gets 503, until one of them is through or has gone."""
+    passing = trio.Event()
+
+    @guard
+    async def asks(gate: Gate, proved: Anonymous) -> Anonymous:
+        await passing.wait()
+        return proved
+
+    app = echo_app(limits=Limits(max_unauthenticated=3, close_timeout=1.0))
+    app.route("/asks", guard=asks)(echo)
+    async with surviving(app, over) as place:
+        members = [await place.open() for _ in range(5)]
+        silent, asked = await place.dial(), [await place.dial() for _ in range(2)]
+        for client in asked:
+            await client.send(request("/asks"))
+        if place.at.secure:
+            await silent.send(b"G")
+        await until(lambda: place.sessions == 9)
+        surplus = await place.dial()
+        await surplus.send(request())
+        answer = await surplus.response()
+        assert (answer.status, answer.header("retry-after")) == (503, "5")
+        passing.set()
+        for client in asked:
+            assert (await client.response()).status == 101
+        late = await place.open()
+        for client in (*members, *asked, late):
+            await client.echo(b"let in")
+        silent.reset()
+        await until(lambda: place.sessions == 9)
+        for _ in range(2):
+            await place.dial()
+        await place.open()
 
 
 @pytest.mark.parametrize("over", ["plain", "tls", "unix"], indirect=True)

@@ -9,22 +9,8 @@ from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError, Forbidden, ProtocolViolation, TokenExpired, Unauthorized
 from seawall.groups import flatten, sift
-from seawall.policy import (
-    DEFAULTS,
-    MAX_REASON,
-    AnyVerdict,
-    Close,
-    Context,
-    Decide,
-    ErrorPolicy,
-    Escalate,
-    Ignore,
-    LeafDecision,
-    Phase,
-    Refuse,
-    Reply,
-    applies,
-)
+from seawall.policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
+from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
 
 class A(Exception):

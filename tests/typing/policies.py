@@ -18,7 +18,8 @@ from seawall import (
     TooManyRequests,
     Unauthorized,
 )
-from seawall.policy import AnyVerdict, Decision, LeafDecision, Verdict
+from seawall.policy import Decision, LeafDecision
+from seawall.verdicts import AnyVerdict, Verdict
 
 
 class NoSuchRoom(Exception):

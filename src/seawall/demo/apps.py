@@ -17,7 +17,8 @@ from seawall.errors import LeaseExpired, TokenExpired, Unauthorized
 from seawall.guards.bearer import first_message
 from seawall.guards.core import Anonymous, Gate, Guard, public
 from seawall.guards.tokens import Claims
-from seawall.policy import Close, ErrorPolicy
+from seawall.policy import ErrorPolicy
+from seawall.verdicts import Close
 
 AUTHENTICATED: Final = "Authenticated!"
 EXPIRED: Final = "Token Expired"
