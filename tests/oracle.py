@@ -69,6 +69,8 @@ class Said:
         self.judge_header(first, second)
         if is_whole_header and width:
             self.codes |= {1002} if size < 126 or (width == 8 and not 1 << 16 <= size < 1 << 63) else set()
+        elif width:
+            self.codes |= {1002, 1009}  # what there is of the length may show it, and need not
         if self.codes or not is_whole_header:
             self.is_certain = is_whole_header
             return -1

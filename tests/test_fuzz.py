@@ -233,6 +233,7 @@ ENDS: Final = {
     "unmasked": (frame(TEXT, b"four", mask=None), {1002}, True),
     "a length over 63 bits": (b"\x82\xff" + b"\xff" * 12, {1002, 1009}, True),
     "a length that is not minimal": (b"\x82\xfe\x00\x01" + bytes(5), {1002}, True),
+    "half a header with such a length": (b"\x81\xfe\x00\x00\x1b", {1002, 1009}, False),
     "a long Ping": (frame(PING, bytes(126)), {1002}, True),
     "a fragmented Close": (frame(CLOSE, fin=False), {1002}, True),
     "half a code": (frame(CLOSE, b"\x03"), {1002}, True),
