@@ -107,7 +107,7 @@ class Decision:
         Of equals it is the first by the name of its type: the order of a group, which is the order in which tasks
         happened to end, decides only between leaves of one type.
         """
-        return min(self.leaves, key=lambda leaf: (gravity(leaf.verdict), _name(type(leaf.exception))))
+        return min(self.leaves, key=lambda leaf: (gravity(leaf.verdict), name_of_type(type(leaf.exception))))
 
     @property
     def verdict(self) -> AnyVerdict:
@@ -229,7 +229,8 @@ def _verdict(rule: Rule, exception: Exception, context: Context) -> AnyVerdict |
     return None
 
 
-def _name(kind: type[object]) -> str:
+def name_of_type(kind: type[object]) -> str:
+    """Its module and its name."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

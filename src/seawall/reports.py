@@ -51,6 +51,8 @@ def _contained(write: Callable[Q, None]) -> Callable[Q, None]:
 def log_report(report: ErrorReport) -> None:
     """Log a failure that no rule expected, with its traceback, under the incident that the peer may have read.
 
+    A server calls it for the first few of a kind in each minute, and counts the others: see `seawall.throttle`.
+
     One that a rule expected is a line of level DEBUG: what became of the connection is in the line of its end.
     """
     error_log.log(
@@ -83,11 +85,6 @@ def name_of(failure: Exception) -> str:
     except Exception:  # noqa: BLE001 - an exception whose text cannot be had is still to be reported
         text = "(its text cannot be shown)"
     return f"{type(failure).__name__}: {safe(text)}"
-
-
-def name_of_type(failure: Exception) -> str:
-    """Its module and name."""
-    return f"{type(failure).__module__}.{type(failure).__qualname__}"
 
 
 @_contained

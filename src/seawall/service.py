@@ -16,8 +16,8 @@ from seawall.life import Sweeper, Values
 from seawall.limits import Limits
 from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
-from seawall.reports import log_held, log_report, name_of_type, report_safely
+from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision, name_of_type
+from seawall.reports import log_held, log_report, report_safely
 from seawall.route import AnyRoute
 from seawall.throttle import Throttle
 from seawall.verdicts import Context, Escalate
@@ -95,7 +95,7 @@ class Service:
     def _report(self, report: ErrorReport) -> None:
         """Hand `report` on. A storm of what nobody expected is for the application's own `report` to deal with."""
         if self.report is log_report and not report.expected:
-            kind = (name_of_type(report.exception), report.phase.value, report.route)
+            kind = (name_of_type(type(report.exception)), report.phase.value, report.route)
             if not self._throttle.admits(kind, trio.current_time()):
                 return
             log_held(kind, self._throttle.take_held(kind))

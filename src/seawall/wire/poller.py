@@ -291,7 +291,11 @@ class Door:
 
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int) -> bytes:
-        """As the stream's own."""
+        """At least one byte; none at the end. Cancelled, it has taken nothing.
+
+        Raises:
+          trio.BrokenResourceError: the peer has reset the connection.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
