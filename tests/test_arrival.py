@@ -67,7 +67,7 @@ async def test_a_head_in_pieces(size: int) -> None:
         head, early = found
         while data := await far.receive_some():
             early += data
-    assert (head.target, head.values("sec-websocket-key")) == ("/chat?a=b", (KEY,))
+    assert (head.target, dict(head.headers)["sec-websocket-key"]) == ("/chat?a=b", KEY)
     assert early == b"\x81\x00early"
 
 

@@ -39,7 +39,7 @@ class Subject:
     left: list[BaseException | None] = field(factory=list[BaseException | None])
     """What the reader raised, if anything."""
 
-    def on_left(self, crash: BaseException | None) -> None:
+    async def on_left(self, crash: BaseException | None) -> None:
         """Remember, and let nothing out but what belongs to a cancel scope."""
         self.left.append(crash)
         if isinstance(crash, trio.Cancelled):
@@ -87,10 +87,13 @@ async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -
         head = await subject.bench.peer.head()
         assert "Extensions" not in head
         assert "Protocol:" not in head
+    async def ignore(crash: BaseException | None) -> None:
+        pass
+
     async with bench(over) as made:
         made.lane.present(canonical(evolve(ASKED, subprotocols=("chat",)), "chat"))
         authority = Authority(made.lane, extensions="permessage-deflate")
-        await authority.start(made.nursery, on_left=lambda crash: None)
+        await authority.start(made.nursery, on_left=ignore)
         await authority.accept("chat")
         head = (await made.peer.head()).lower()
         assert "sec-websocket-protocol: chat" in head.splitlines()
@@ -120,14 +123,19 @@ async def test_an_upgrade_that_comes_too_late(over: str, autojump_clock: MockClo
         assert not subject.bench.lane.opened
 
 
-async def test_an_upgrade_cannot_be_cancelled(over: str, autojump_clock: MockClock) -> None:
-    """There is no half an upgrade: a cancelled one is done."""
+@pytest.mark.parametrize("steps", range(4))
+async def test_an_upgrade_that_is_cancelled(steps: int, over: str, autojump_clock: MockClock) -> None:
+    """There is no half an upgrade: one that is cancelled has not begun, and may be asked for again, or is done."""
     async with reading(over) as subject:
-        with trio.CancelScope() as scope:
-            scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subject.authority.accept, None)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        if not subject.bench.lane.opened:
             await subject.authority.accept(None)
-        assert subject.bench.lane.opened
         assert (await subject.bench.peer.head()).startswith("HTTP/1.1 101 ")
+        assert await subject.bench.heard() == []
 
 
 #: How many tasks accept at the same time.

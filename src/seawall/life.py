@@ -71,6 +71,11 @@ class Outcome:
     detail: str = ""
     """The failure behind it, for the log; the peer never reads it."""
 
+    @property
+    def is_peers(self) -> bool:
+        """Whether it was the peer who ended it."""
+        return self.cause is Cause.PEER_CLOSED or self.cause is Cause.PEER_VANISHED
+
 
 def cause_of(failure: Exception) -> Cause:
     """The cause that a failure stands for, when it ends a connection."""
@@ -182,7 +187,8 @@ class Sweeper:
         if due < math.inf:
             life.alarm = Alarm(due, next(self._order), life)
             heapq.heappush(self._heap, life.alarm)
-            self._sleep.deadline = min(due, self._sleep.deadline)
+            if due < self._sleep.deadline:
+                self._sleep.deadline = due
 
     def disarm(self, life: Life) -> None:
         """Forget `life`. An empty alarm stays until it is due, or until half of all are empty."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
 import trio
@@ -17,7 +18,7 @@ from seawall.errors import ConfigurationError
 from seawall.guards.core import Anonymous, Check, Gate, Guard
 from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
-from seawall.paths import PathPattern
+from seawall.paths import Parameter, PathPattern
 from seawall.policy import ErrorPolicy
 from seawall.signatures import Taken, check, describe, is_async, taken
 
@@ -170,12 +171,11 @@ class Route(AnyRoute, Generic[P]):
         """Run the guards; what they refuse, they raise."""
         principal = await self.guard.admit(gate, Anonymous())
         arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
+        return partial(self._enter, principal, arguments)
 
-        @trio.lowlevel.disable_ki_protection
-        async def enter(opening: Opening) -> None:
-            await self.handler(opening(principal), **arguments)
-
-        return enter
+    @trio.lowlevel.disable_ki_protection
+    async def _enter(self, principal: P, arguments: Mapping[str, Parameter], opening: Opening) -> None:
+        await self.handler(opening(principal), **arguments)
 
 
 @contextmanager

@@ -76,6 +76,7 @@ class Session:
     _serving: bool = field(init=False, default=False)  # whether guards or handler have begun
     _handling: bool = field(init=False, default=False)  # whether the handler has
     _closing: bool = field(init=False, default=False)
+    _reader_closes: bool = field(init=False, default=False)  # whether trio-websocket's reader does that when it ends
     _failure: Exception | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -95,6 +96,7 @@ class Session:
                 except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                     self._settle(raised, self._phase)
                 else:
+                    self._serving = False  # there is nobody left whom closing in this task would keep waiting
                     self._life.end(self._returned())
                 if not self._closing:
                     await self._close()
@@ -258,12 +260,16 @@ class Session:
             case _:
                 assert_never(end)
 
-    def _on_reader_left(self, crash: BaseException | None) -> None:
+    async def _on_reader_left(self, crash: BaseException | None) -> None:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
-        if crash is not None:
-            self._settle(crash, Phase.TRANSPORT)
-        elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
-            self._on_wire_end(PeerVanished())
+        try:
+            if crash is not None:
+                self._settle(crash, Phase.TRANSPORT)
+            elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
+                self._on_wire_end(PeerVanished())
+        finally:
+            if self._reader_closes:
+                await self._close()
 
     def _settle(self, raised: BaseException, phase: Phase) -> None:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
@@ -332,14 +338,16 @@ class Session:
         lane = self._lane
         if lane is not None:
             lane.begin_closing()
-            if outcome.cause not in {Cause.PEER_CLOSED, Cause.PEER_VANISHED}:
+            if not outcome.is_peers:
                 lane.drop_messages()
             lane.stop_receiving()
             if not lane.opened:
                 lane.abort()  # an upgrade that is just being accepted must not follow the answer
-        if self._serving:  # a peer need not wait for a handler's cleanup to read why
+        if self._serving and lane is not None:  # a peer need not wait for a handler's cleanup to read why
             self._closing = True
-            self._tasks.start_soon(self._close)
+            self._reader_closes = outcome.is_peers and lane.is_read  # its task is about to end
+            if not self._reader_closes:
+                self._tasks.start_soon(self._close)
 
     @trio.lowlevel.enable_ki_protection
     async def _close(self) -> None:
@@ -375,7 +383,7 @@ class Session:
         outcome = self._life.outcome
         if outcome is None or lane.out.broken:
             return
-        if outcome.cause not in {Cause.PEER_CLOSED, Cause.PEER_VANISHED}:
+        if not outcome.is_peers:
             await self._authority.hang_up(outcome.code, outcome.reason)
         await lane.wait_left()
         if outcome.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell

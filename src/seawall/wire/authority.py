@@ -14,6 +14,9 @@ from seawall.wire.lane import Lane
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
 
+#: Told that the reader has ended, and what it raised.
+OnLeft: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
+
 
 @final
 class Authority:
@@ -30,32 +33,32 @@ class Authority:
         self._farewell: trio.CancelScope | None = None
         self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
-    async def start(self, tasks: trio.Nursery, *, on_left: Callable[[BaseException | None], None]) -> None:
+    async def start(self, tasks: trio.Nursery, *, on_left: OnLeft) -> None:
         """Let a reader run in `tasks` that reads the lane until its end, and wait until it has the lane's head.
 
-        What the reader raises is for `on_left`, which is called when it has ended: nothing else is cancelled by it.
+        What the reader raises is for `on_left`, which its task calls when it has ended: nothing else is cancelled by it.
         """
         around = cast("trio.Nursery", _Around(tasks, self._read, on_left))  # of which it uses `start_soon` alone
         self._request = await trio_websocket.wrap_server_stream(around, self._lane)
 
     async def accept(self, subprotocol: str | None) -> None:
-        """Accept the upgrade. Cannot be cancelled: nothing in here waits for the peer, and half an upgrade is none.
+        """Accept the upgrade. Cancelled, it has not happened: nothing in here waits for the peer.
 
         Raises:
           trio.BrokenResourceError: the lane has been given up.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()  # before anything has changed, which cannot be undone
         request, self._request = self._request, None  # most of what it holds is of no use any more
-        with trio.CancelScope(shield=True):
-            if request is None:
-                await self._wait_accepted()
-                return
-            try:
-                self._websocket = await request.accept(subprotocol=subprotocol, extra_headers=self._headers)
-            except trio_websocket.ConnectionClosed:
-                raise trio.BrokenResourceError from None
-            finally:
-                if self._accepted is not None:
-                    self._accepted.set()
+        if request is None:
+            await self._wait_accepted()
+            return
+        try:
+            self._websocket = await request.accept(subprotocol=subprotocol, extra_headers=self._headers)
+        except trio_websocket.ConnectionClosed:
+            raise trio.BrokenResourceError from None
+        finally:
+            if self._accepted is not None:
+                self._accepted.set()
 
     async def _wait_accepted(self) -> None:
         """Wait for another task that is accepting."""
@@ -78,7 +81,7 @@ class Authority:
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, reader: Reader, on_left: Callable[[BaseException | None], None]) -> None:
+    async def _read(self, reader: Reader, on_left: OnLeft) -> None:
         crash: BaseException | None = None
         try:
             await reader()
@@ -89,7 +92,7 @@ class Authority:
         self._websocket = None
         if self._farewell is not None:
             self._farewell.cancel()
-        on_left(crash)
+        await on_left(crash)
 
 
 @final
@@ -98,8 +101,8 @@ class _Around:
     """What trio-websocket takes for a nursery: it starts the reader under `read`."""
 
     tasks: trio.Nursery
-    read: Callable[[Reader, Callable[[BaseException | None], None]], Awaitable[None]]
-    on_left: Callable[[BaseException | None], None]
+    read: Callable[[Reader, OnLeft], Awaitable[None]]
+    on_left: OnLeft
 
     def start_soon(self, reader: Reader) -> None:
         """Start it."""

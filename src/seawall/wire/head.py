@@ -9,7 +9,7 @@ request against RFC 6455, section 4.2.1. Whatever a client sends ends as a `Head
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, final
 
@@ -101,16 +101,10 @@ class Head:
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     """All header fields in order: names in lower case, values as ISO-8859-1."""
 
-    def values(self, name: str) -> tuple[str, ...]:
-        """The values of every field called `name`, in order. Case does not matter."""
-        wanted = name.lower()
-        found = [value for field_name, value in self.headers if field_name == wanted]
-        return tuple(found)
-
     @property
     def wants_upgrade(self) -> bool:
         """Whether ``Upgrade`` lists ``websocket``: if it does not, this is an ordinary request for a page."""
-        return _lists(self.values("upgrade"), "websocket")
+        return _lists([value for name, value in self.headers if name == "upgrade"], "websocket")
 
 
 #: What most clients send as names and as values of fields: one string each, instead of one for each connection.
@@ -216,14 +210,16 @@ def _parse(head: bytes, fields_at: int) -> Head:
     # A head that is complete is a request or an error, so only the second half ever refuses.
     raw = request.headers.raw_items() if isinstance(request, h11.Request) else []  # `items` costs a call for each
     fields = [(name.lower(), value) for name, value in raw]
-    if not isinstance(request, h11.Request) or b"transfer-encoding" in dict(fields):
+    found = dict(fields)
+    if not isinstance(request, h11.Request) or b"transfer-encoding" in found:
         raise BadRequest(400, "request with a body")
-    _check_length(head)
+    if b"content-length" in found:
+        _check_length(head)
     headers = [
         (_COMMON.get(name) or name.decode("ascii"), _COMMON.get(value) or value.decode("latin-1"))
         for name, value in fields
     ]
-    _check_host(dict(headers)["host"])  # h11 has seen to it that there is one, and only one
+    _check_host(found[b"host"].decode("latin-1"))  # h11 has seen to it that there is one, and only one
     target = request.target.decode("ascii")
     if not target.startswith("/"):
         host, target = _split(target)
@@ -262,13 +258,15 @@ def _check_host(host: str) -> None:
             raise BadRequest(400, "bad Host") from None
 
 
-def _elements(values: Iterable[str]) -> list[str]:
+def _elements(values: Sequence[str]) -> list[str]:
     """The elements of a list over any number of lines; empty ones do not count (RFC 9110, section 5.6.1.2)."""
     elements = [element.strip(" \t") for value in values for element in value.split(",")]
     return [element for element in elements if element]
 
 
-def _lists(values: Iterable[str], token: str) -> bool:
+def _lists(values: Sequence[str], token: str) -> bool:
+    if len(values) == 1 and values[0].lower() == token:  # as nearly always
+        return True
     return any(element.lower() == token for element in _elements(values))
 
 
@@ -287,18 +285,21 @@ def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
     if head.method != "GET":
         allow = (("Allow", "GET"),)
         raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
-    if not head.wants_upgrade:
+    found: dict[str, list[str]] = {}
+    for name, value in head.headers:
+        found.setdefault(name, []).append(value)
+    if not _lists(found.get("upgrade", ()), "websocket"):
         raise BadRequest(426, "this is a WebSocket endpoint", UPGRADE_FIELDS)
-    if not _lists(head.values("connection"), "upgrade"):
+    if not _lists(found.get("connection", ()), "upgrade"):
         raise BadRequest(400, "Connection does not list upgrade")
-    if head.values("sec-websocket-version") != (VERSION,):
+    if found.get("sec-websocket-version") != [VERSION]:
         raise BadRequest(426, "only WebSocket version 13 is spoken here", UPGRADE_FIELDS)
-    hosts, keys = head.values("host"), head.values("sec-websocket-key")
+    hosts, keys = found.get("host", ()), found.get("sec-websocket-key", ())
     if len(hosts) != 1:
         raise BadRequest(400, "not exactly one Host")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise BadRequest(400, "not exactly one valid Sec-WebSocket-Key")
-    if len(head.values("origin")) > 1:
+    if len(found.get("origin", ())) > 1:
         raise BadRequest(400, "more than one Origin")
     return Handshake(
         path=head.path,
@@ -306,17 +307,19 @@ def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
         host=hosts[0],
         key=keys[0],
         headers=head.headers,
-        subprotocols=_subprotocols(head.values("sec-websocket-protocol")),
+        subprotocols=_subprotocols(found.get("sec-websocket-protocol", ())),
         peer=peer,
         secure=secure,
     )
 
 
-def _subprotocols(values: tuple[str, ...]) -> tuple[str, ...]:
+def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
     """What the client offers: unique tokens, and at least one if there is a field at all (section 4.1, item 10)."""
+    if not values:
+        return ()
     offered = tuple(_elements(values))
     tokens = all(_LIST_TOKEN.fullmatch(offer) for offer in offered)
-    if not tokens or len(set(offered)) != len(offered) or (values and not offered):
+    if not tokens or len(set(offered)) != len(offered) or not offered:
         raise BadRequest(400, "bad Sec-WebSocket-Protocol")
     return offered
 

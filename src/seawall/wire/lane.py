@@ -138,6 +138,7 @@ class Lane(trio.abc.Stream):
         """The connection is over: answer no more pings, take no more messages from senders."""
         self._silent = True
         self.out.finish()
+        self._news.ring()
 
     def drop_messages(self) -> None:
         """Throw away what is queued."""
@@ -188,10 +189,10 @@ class Lane(trio.abc.Stream):
     def abort(self) -> None:
         """Give everything up, and let go of the stream: whoever waits here, for room or for data, waits no longer."""
         self._closed = True
+        self._link.close()  # first: it is to do nothing more
         self.out.abort()
         self.stop_receiving()
         self._news.ring()
-        self._link.close()
 
     def receive(self) -> Awaitable[str | bytes]:
         """The next message. Raises as `Inbox.receive`."""
@@ -340,6 +341,11 @@ class Lane(trio.abc.Stream):
         self._reader_left = True
         self._departure.ring()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether trio-websocket still reads: `leave` has not been called."""
+        return not self._reader_left
+
     async def wait_left(self) -> None:
         """Wait until `leave`. Only one task may."""
         if not self._reader_left:
@@ -357,7 +363,7 @@ class Lane(trio.abc.Stream):
 
     def _is_over(self) -> bool:
         """Whether trio-websocket has nothing more to wait for."""
-        if self.eof or self._lost or (self._done and self.out.broken):
+        if self.eof or self._lost or ((self._done or self._silent) and self.out.broken):
             return True
         return self._violated and self._close_put and not self.out.pending
 

@@ -34,7 +34,9 @@ if sys.platform == "linux" or TYPE_CHECKING:
     # stays at `_READ` until the next event all the same: nearly always there is none before it is read again or closed.
     _WATCHED: Final = {Demand.LATER: _LEFT | _ONCE, Demand.WATCH: _LEFT | _ONCE, Demand.NOTHING: _ONCE}
 
-_READING: Final = frozenset({Demand.READ, Demand.DECODE})
+
+def _is_reading(demand: Demand) -> bool:
+    return demand is Demand.READ or demand is Demand.DECODE
 
 
 def open_poller() -> Poller | None:
@@ -166,7 +168,7 @@ class PolledLink:
             return  # as nearly always
         self._poller.schedule(self, demand)
         self._demand = demand
-        self._wait_for(_READ if demand in _READING or self._events & _IN else _WATCHED[demand])
+        self._wait_for(_READ if _is_reading(demand) or self._events & _IN else _WATCHED[demand])
 
     def _wait_for(self, events: int) -> None:
         """Ask the kernel for these, and for room if there is something to write."""
@@ -242,7 +244,7 @@ class PolledLink:
         demand = self._lane.demand
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
-        elif events & _IN and demand not in _READING:
+        elif events & _IN and not _is_reading(demand):
             self._wait_for(_WATCHED[demand])  # only now: most sockets that are not read do not say anything either
             events &= ~_IN
         if events & _WRITE and self._lane.out.pending:
