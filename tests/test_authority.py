@@ -87,6 +87,7 @@ async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -
         head = await subject.bench.peer.head()
         assert "Extensions" not in head
         assert "Protocol:" not in head
+
     async def ignore(crash: BaseException | None) -> None:
         pass
 

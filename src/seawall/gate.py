@@ -9,6 +9,7 @@ from typing import TypeVar, final
 import trio
 from attrs import frozen
 
+from seawall.connection import Connection
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.groups import without
 from seawall.guards.core import Gate
@@ -19,6 +20,7 @@ from seawall.verdicts import Phase
 from seawall.wire.authority import Authority
 from seawall.wire.lane import Lane
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -119,6 +121,7 @@ class Resources:
             self._held = tuple(rest)
             if not await held.leave(failure, patience=patience):
                 late.append(held.name)
+        del self._settle, self._nursery  # circles would be left to the garbage collector
         return late
 
 
@@ -170,6 +173,20 @@ class SessionGate(Gate):
             await self.authority.accept(self.subprotocol)
         except trio.BrokenResourceError:
             raise Disconnected(self.connection) from None
+
+    def pass_through(self, principal: P, nursery: trio.Nursery, draining: trio.Event) -> Connection[P]:
+        """What the handler of a principal that has been proved holds."""
+        return Connection(
+            principal=principal,
+            handshake=self.asked,
+            id=self.connection,
+            subprotocol=self.subprotocol,
+            nursery=nursery,
+            draining=draining,
+            lane=self.lane,
+            life=self.life,
+            values=self.values,
+        )
 
     async def receive_text(self) -> str:
         """The next message, if it is text."""

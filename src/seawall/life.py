@@ -27,6 +27,7 @@ from seawall.errors import (
     SlowConsumer,
 )
 from seawall.limits import Limits
+from seawall.wire.bell import nothing
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -187,7 +188,7 @@ class Sweeper:
         if due < math.inf:
             life.alarm = Alarm(due, next(self._order), life)
             heapq.heappush(self._heap, life.alarm)
-            if due < self._sleep.deadline:
+            if due < self._sleep.deadline:  # noqa: PLR1730 - to set it costs more than to look
                 self._sleep.deadline = due
 
     def disarm(self, life: Life) -> None:
@@ -223,10 +224,6 @@ class Sweeper:
             else:
                 life.alarm = None
                 life.check(now)
-
-
-def _nothing() -> None:
-    """Nothing is to be done."""
 
 
 class Vitals(Protocol):
@@ -274,7 +271,7 @@ class Life:
     _ends_at: float = field(init=False, default=math.inf)
     _ended_at: float = field(init=False, default=math.inf)
     _late_at: float = field(init=False, default=math.inf)
-    _on_late: Callable[[], None] = field(init=False, default=_nothing)
+    _on_late: Callable[[], None] = field(init=False, default=nothing)
     _last_message: float = field(init=False, default=-math.inf)
 
     @trio.lowlevel.enable_ki_protection
@@ -304,6 +301,9 @@ class Life:
     def close(self) -> None:
         """The socket has been closed."""
         self.is_closed = True
+        # Nothing is due any more, and nobody is to be told: circles would be left to the garbage collector.
+        self._vitals = None
+        self._on_late = self._on_end = self._on_due = nothing
         if self._closing is not None:
             self._closing.set()
 
@@ -318,7 +318,7 @@ class Life:
     def open(self) -> None:
         """The upgrade is accepted: lifetime and idle time count from now."""
         now = trio.current_time()
-        self._late_at, self._on_late = math.inf, _nothing
+        self._late_at, self._on_late = math.inf, nothing
         self._last_message = now
         if self._vitals is not None:
             self._vitals.begin()

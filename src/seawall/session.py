@@ -185,9 +185,10 @@ class Session:
 
     def _connect(self, lane: Lane) -> Link:
         """The lane's way to its peer."""
-        poller, transport = self._service.poller, socket_of(self._stream)
+        poller = self._service.poller
         if poller is not None and isinstance(self._stream, trio.SocketStream):
             return PolledLink(poller, self._stream, lane)
+        transport = socket_of(self._stream)
         watch = partial(Watch, poller, transport.fileno()) if poller is not None and transport is not None else None
         link = StreamLink(self._stream, lane, watch)
         self._tasks.start_soon(link.run)
@@ -219,18 +220,7 @@ class Session:
             raise
 
     def _connection(self, principal: P) -> Connection[P]:
-        gate = self._gate
-        return Connection(
-            principal=principal,
-            handshake=gate.handshake,
-            id=gate.connection,
-            subprotocol=gate.subprotocol,
-            nursery=self._nursery,
-            draining=self._service.draining,
-            lane=gate.lane,
-            life=gate.life,
-            values=gate.values,
-        )
+        return self._gate.pass_through(principal, self._nursery, self._service.draining)
 
     def drain(self) -> None:
         """The server wants to stop: let the handler finish, turn away what has not come that far."""

@@ -142,6 +142,28 @@ async def test_connections_that_have_gone_leave_nothing(over: Transport, count: 
         assert place.deadlines == 0
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_left_to_the_garbage_collector(
+    way: Callable[[Place], Awaitable[None]], over: Transport
+) -> None:
+    """A connection goes at the moment at which it ends: to collect circles is felt at thousands a second."""
+    async with serving(app(), over) as place:
+        for _ in range(2):  # what is made once is made in the first round
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                await way(place)
+                place.hang_up()
+                await place.idle(0)
+                await trio.testing.wait_all_tasks_blocked()
+                gc.collect()
+                ours = {type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("seawall")}
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+    assert not ours
+
+
 async def test_what_is_announced_costs_nothing() -> None:
     """Clients that announce a MiB and send little of it, or many tiny pieces, cost what they have sent."""
     pieces = 20_000

@@ -36,7 +36,7 @@ class Authority:
     async def start(self, tasks: trio.Nursery, *, on_left: OnLeft) -> None:
         """Let a reader run in `tasks` that reads the lane until its end, and wait until it has the lane's head.
 
-        What the reader raises is for `on_left`, which its task calls when it has ended: nothing else is cancelled by it.
+        What the reader raises is for `on_left`, which its task calls when it has ended; it cancels nothing else.
         """
         around = cast("trio.Nursery", _Around(tasks, self._read, on_left))  # of which it uses `start_soon` alone
         self._request = await trio_websocket.wrap_server_stream(around, self._lane)

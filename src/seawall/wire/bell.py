@@ -8,6 +8,10 @@ from typing import final
 import trio
 
 
+def nothing(*_: object) -> None:
+    """For when nobody is to be told."""
+
+
 @final
 class Bell:
     """Wakes the one task that waits; like a `trio.Event` that need not be made anew, at a third of its cost.

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, final
 
@@ -30,7 +31,7 @@ from attrs import define, field
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
-from seawall.wire.bell import Bell
+from seawall.wire.bell import Bell, nothing
 from seawall.wire.budget import Budget
 from seawall.wire.codes import Opcode
 from seawall.wire.control import Control, Controls
@@ -65,7 +66,7 @@ _PING: Final = encode_frame(Opcode.PING, b"")
 class Lane(trio.abc.Stream):
     """One connection's frames, in and out."""
 
-    _connect: Callable[[Lane], Link]
+    _connect: Callable[[Lane], Link] = field(repr=False)
     """Makes the link."""
     _limits: Limits
     """Message size and fragments, buffers."""
@@ -74,7 +75,7 @@ class Lane(trio.abc.Stream):
     _on_end: Callable[[WireEnd], None] = field(kw_only=True, alias="on_end")
     """Told what ends the conversation. It may be called more than once; the first call counts."""
 
-    on_blocked: Callable[[], None] = field(init=False, default=lambda: None)
+    on_blocked: Callable[[], None] = field(init=False, default=nothing)
     """Called when something begins to wait for the peer to take it."""
     out: Outbound = field(init=False)
     """The way out."""
@@ -84,6 +85,8 @@ class Lane(trio.abc.Stream):
     """Whether nothing more can come from the peer."""
     looking: bool = field(init=False, default=False)
     """Whether all that there is is to be taken in, though the handler is behind; the link ends that."""
+    is_read: bool = field(init=False, default=True)
+    """Whether trio-websocket still reads: `leave` has not been called."""
     backlog: bool = field(init=False, default=False)
     """Whether there is more to decode."""
     received: int = field(init=False, default=0)
@@ -109,7 +112,6 @@ class Lane(trio.abc.Stream):
     _lingering: bool = field(init=False, default=False)
     _violated: bool = field(init=False, default=False)
     _closed: bool = field(init=False, default=False)  # whether trio-websocket is to be told end-of-file
-    _reader_left: bool = field(init=False, default=False)
     _news: Bell = field(init=False, factory=Bell)  # for who waits in `receive_some` or `wait_eof`
     _departure: Bell = field(init=False, factory=Bell)
 
@@ -118,6 +120,7 @@ class Lane(trio.abc.Stream):
         limits = self._limits
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
         self._link = self._connect(self)
+        del self._connect
         self._inbox = Inbox(limits, self._budget, on_change=self._link.update)
         self.out = Outbound(self._link, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
 
@@ -166,10 +169,8 @@ class Lane(trio.abc.Stream):
     def ping(self) -> None:
         """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
         if len(self.out.pending) < self.out.limit:
-            try:
+            with suppress(trio.BrokenResourceError):  # the peer has just gone, as the reader will find out
                 self.out.put(_PING)
-            except trio.BrokenResourceError:
-                pass  # the peer has just gone, as the reader will find out
 
     async def flush(self) -> None:
         """Wait until all that was sent is with the operating system, or cannot get there."""
@@ -193,6 +194,7 @@ class Lane(trio.abc.Stream):
         self.out.abort()
         self.stop_receiving()
         self._news.ring()
+        self._on_end = self.on_blocked = nothing  # circles would be left to the garbage collector
 
     def receive(self) -> Awaitable[str | bytes]:
         """The next message. Raises as `Inbox.receive`."""
@@ -232,9 +234,9 @@ class Lane(trio.abc.Stream):
         if not data:
             self.eof = True
             self.lose()
-        elif self._lingering:
-            pass
-        elif self.opened:
+        elif not self.opened:
+            self._early += data
+        elif not self._lingering:
             self.heard_at = now
             message = self._decoder.receive_message(data)
             if message is None:
@@ -242,8 +244,6 @@ class Lane(trio.abc.Stream):
                 self.proceed()
             else:
                 self._take_message(message)
-        else:
-            self._early += data
 
     def lose(self) -> None:
         """The peer has gone; what it sent last is not read any more."""
@@ -338,17 +338,12 @@ class Lane(trio.abc.Stream):
 
     def leave(self) -> None:
         """trio-websocket has been told end-of-file, or has crashed, and will not write any more."""
-        self._reader_left = True
+        self.is_read = False
         self._departure.ring()
-
-    @property
-    def is_read(self) -> bool:
-        """Whether trio-websocket still reads: `leave` has not been called."""
-        return not self._reader_left
 
     async def wait_left(self) -> None:
         """Wait until `leave`. Only one task may."""
-        if not self._reader_left:
+        if self.is_read:
             await self._departure.wait()
 
     async def wait_released(self) -> None:
@@ -363,9 +358,8 @@ class Lane(trio.abc.Stream):
 
     def _is_over(self) -> bool:
         """Whether trio-websocket has nothing more to wait for."""
-        if self.eof or self._lost or ((self._done or self._silent) and self.out.broken):
-            return True
-        return self._violated and self._close_put and not self.out.pending
+        gone = self.eof or self._lost or ((self._done or self._silent) and self.out.broken)
+        return gone or (self._violated and self._close_put and not self.out.pending)
 
     def _open(self) -> None:
         """The 101 is on its way: what came early counts now."""

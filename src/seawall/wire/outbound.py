@@ -13,6 +13,7 @@ from typing import final
 
 import trio
 
+from seawall.wire.bell import nothing
 from seawall.wire.budget import Budget
 from seawall.wire.link import Link
 
@@ -144,6 +145,7 @@ class Outbound:
         self.pending = bytearray()  # a new one: a link may still be writing from the old one
         self._wake_waiters()
         self._on_change()
+        self._on_change = nothing  # it will not change any more, and circles would be left to the garbage collector
 
     async def wait_empty(self) -> None:
         """Wait until the link has taken everything, or has failed."""

@@ -163,8 +163,9 @@ class PolledLink:
         """Wait for what the lane wants now, and for room if there is something to write."""
         if not self._open:
             return
-        demand = self._lane.demand
-        if demand is self._demand is Demand.READ and self._events == _READ and not self._lane.out.pending:
+        lane = self._lane
+        demand = lane.demand
+        if demand is self._demand is Demand.READ and self._events == _READ and not lane.out.pending:
             return  # as nearly always
         self._poller.schedule(self, demand)
         self._demand = demand
@@ -180,34 +181,43 @@ class PolledLink:
 
     def on_ready(self, events: int, now: float) -> None:
         """Something has happened to the socket."""
+        lane = self._lane
         try:
             if events == _IN and self._demand is Demand.READ:
-                self._read(now)
+                self._read(lane, now)
             else:
-                self._serve(events, now)
-            if self._demand is not self._lane.demand or not self._events:
+                self._serve(lane, events, now)
+            if self._demand is not lane.demand or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._give_up(fault)
+            self._give_up(lane, fault)
 
     def proceed(self) -> None:
         """Decode on."""
+        if not self._open:
+            return  # it has just been closed, in the same turn
+        lane = self._lane
         try:
-            if self._lane.demand is Demand.DECODE:
-                self._lane.proceed()
+            if lane.demand is Demand.DECODE:
+                lane.proceed()
             self.update()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(fault)
+            self._give_up(lane, fault)
 
     def look(self) -> None:
         """Take in what has come, though the handler is behind."""
+        if not self._open:
+            return
+        lane = self._lane
         try:
-            self._lane.look()
+            lane.look()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(fault)
+            self._give_up(lane, fault)
 
     async def linger(self) -> None:
         """Half-close the socket; the poller discards what still comes."""
+        if not self._open:
+            return
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -217,56 +227,57 @@ class PolledLink:
         await self._lane.wait_eof()
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Give the socket back, and let go of the lane: circles would be left to the garbage collector."""
         if self._open:
             self._open = False
             self._poller.schedule(self, Demand.NOTHING)
             self._poller.remove(self._descriptor)
+            del self._lane
 
     async def wait_released(self) -> None:
         """Nothing of ours uses the socket between the poller's turns."""
 
-    def _give_up(self, fault: Exception) -> None:
+    def _give_up(self, lane: Lane, fault: Exception) -> None:
         """Read no more. The peer is still told, if that is possible."""
         try:
-            self._lane.fail(fault)
+            lane.fail(fault)
             self.update()
         except Exception:  # noqa: BLE001 - the second fault has the first one's cause
-            self._lane.abort()
+            lane.abort()
 
-    def _drain(self) -> None:
+    def _drain(self, lane: Lane) -> None:
         try:
-            self._lane.out.taken(self.write(self._lane.out.pending))
+            lane.out.taken(self.write(lane.out.pending))
         except trio.BrokenResourceError:
-            self._lane.out.abort()
+            lane.out.abort()
 
-    def _serve(self, events: int, now: float) -> None:
-        demand = self._lane.demand
+    def _serve(self, lane: Lane, events: int, now: float) -> None:
+        demand = lane.demand
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
         elif events & _IN and not _is_reading(demand):
             self._wait_for(_WATCHED[demand])  # only now: most sockets that are not read do not say anything either
             events &= ~_IN
-        if events & _WRITE and self._lane.out.pending:
-            self._drain()
+        if events & _WRITE and lane.out.pending:
+            self._drain(lane)
         if not events & ~_WRITE:
             return
-        match self._lane.demand:
+        match lane.demand:
             case Demand.READ:
-                self._read(now)
+                self._read(lane, now)
             case Demand.LATER:
-                self._lane.look()  # the peer may have gone, and have said why
+                lane.look()  # the peer may have gone, and have said why
             case Demand.WATCH:
-                self._lane.lose()
+                lane.lose()
             case Demand.NOTHING:
                 if events & _DEAD:  # it would be reported for ever
                     self.close()
-                    self._lane.out.abort()
+                    lane.out.abort()
             case Demand.DECODE:
                 pass  # first what is here already
 
-    def _read(self, now: float) -> None:
-        size = READ_SIZE if self._lane.opened and not self._was_full else self._lane.read_size
+    def _read(self, lane: Lane, now: float) -> None:
+        size = READ_SIZE if lane.opened and not self._was_full else lane.read_size
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
@@ -274,10 +285,10 @@ class PolledLink:
         except OSError:
             data = b""
         if data is not None:
-            self._lane.feed(data, now)
+            lane.feed(data, now)
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
-        if not (self._was_full or self._lane.backlog):
-            self._lane.looking = False
+        if not (self._was_full or lane.backlog):
+            lane.looking = False
 
 
 @final

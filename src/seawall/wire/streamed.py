@@ -58,6 +58,8 @@ class StreamLink:
                     await self._write_on()
         finally:
             self._stopped.set()
+            self._end_watching()
+            del self._lane, self._tasks  # circles would be left to the garbage collector
 
     def write(self, data: bytes) -> int:
         """Take nothing, but let the writer begin."""
@@ -66,6 +68,8 @@ class StreamLink:
 
     def update(self) -> None:
         """See to it that what the lane wants now is done."""
+        if self._stopped.is_set():
+            return
         demand = self._lane.demand
         if demand is not self._demand:
             self._demand = demand
