@@ -229,8 +229,13 @@ class Lane(trio.abc.Stream):
             return min(READ_SIZE, EARLY_SIZE - len(self._early))
         return MAX_READ_SIZE if self._lingering or self._decoder.missing > READ_SIZE else READ_SIZE
 
-    def feed(self, data: bytes | bytearray, now: float) -> None:
-        """Take what the link has read; nothing means that there will be no more. `now` is on Trio's clock."""
+    def feed(self, data: bytes | bytearray, now: float) -> bool:
+        """Take what the link has read; whether that may have changed what it is to do next.
+
+        Args:
+          data: nothing means that there will be no more.
+          now: on Trio's clock.
+        """
         if not data:
             self.eof = True
             self.lose()
@@ -239,11 +244,12 @@ class Lane(trio.abc.Stream):
         elif not self._lingering:
             self.heard_at = now
             message = self._decoder.receive_message(data)
-            if message is None:
-                self._decoder.receive_data(data)
-                self.proceed()
-            else:
+            if message is not None:
                 self._take_message(message)
+                return self._inbox.crowded
+            self._decoder.receive_data(data)
+            self.proceed()
+        return True
 
     def lose(self) -> None:
         """The peer has gone; what it sent last is not read any more."""

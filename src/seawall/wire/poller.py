@@ -183,10 +183,10 @@ class PolledLink:
         """Something has happened to the socket."""
         lane = self._lane
         try:
-            if events == _IN and self._demand is Demand.READ:
-                self._read(lane, now)
-            else:
+            if events != _IN or self._demand is not Demand.READ:
                 self._serve(lane, events, now)
+            elif not self._read(lane, now):
+                return  # as nearly always: a message has come, and more may
             if self._demand is not lane.demand or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
@@ -276,7 +276,8 @@ class PolledLink:
             case Demand.DECODE:
                 pass  # first what is here already
 
-    def _read(self, lane: Lane, now: float) -> None:
+    def _read(self, lane: Lane, now: float) -> bool:
+        """Read once; whether that may have changed what is to be done next."""
         size = READ_SIZE if lane.opened and not self._was_full else lane.read_size
         try:
             data = os.read(self._descriptor, size)
@@ -284,11 +285,11 @@ class PolledLink:
             data = None
         except OSError:
             data = b""
-        if data is not None:
-            lane.feed(data, now)
+        changed = data is not None and lane.feed(data, now)
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
         if not (self._was_full or lane.backlog):
             lane.looking = False
+        return changed
 
 
 @final
