@@ -230,12 +230,7 @@ class Lane(trio.abc.Stream):
         return MAX_READ_SIZE if self._lingering or self._decoder.missing > READ_SIZE else READ_SIZE
 
     def feed(self, data: bytes | bytearray, now: float) -> bool:
-        """Take what the link has read; whether that may have changed what it is to do next.
-
-        Args:
-          data: nothing means that there will be no more.
-          now: on Trio's clock.
-        """
+        """Take what the link has read `now`, nothing for the end; whether that may have changed what it is to do."""
         if not data:
             self.eof = True
             self.lose()
@@ -256,13 +251,10 @@ class Lane(trio.abc.Stream):
         self._lost = True
         self._news.ring()
         if not self._done:  # or `_on_end` knows already
-            self._break_off(PeerVanished())
+            self.fail(PeerVanished())
 
-    def fail(self, fault: Exception) -> None:
-        """The link has failed in a way that nobody foresaw, which must harm nobody else."""
-        self._break_off(fault)
-
-    def _break_off(self, end: WireEnd) -> None:
+    def fail(self, end: WireEnd) -> None:
+        """The peer has gone, or the link has failed in a way that nobody foresaw, which must harm nobody else."""
         self._done = self._lost = True
         self._inbox.end()
         self._news.ring()
