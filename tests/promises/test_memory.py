@@ -147,6 +147,7 @@ async def test_nothing_is_left_to_the_garbage_collector(
     way: Callable[[Place], Awaitable[None]], over: Transport
 ) -> None:
     """A connection goes at the moment at which it ends: to collect circles is felt at thousands a second."""
+    ours = set[str]()
     async with serving(app(), over) as place:
         for _ in range(2):  # what is made once is made in the first round
             gc.collect()
