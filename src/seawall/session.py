@@ -252,14 +252,12 @@ class Session:
 
     async def _on_reader_left(self, crash: BaseException | None) -> None:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
-        try:
-            if crash is not None:
-                self._settle(crash, Phase.TRANSPORT)
-            elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
-                self._on_wire_end(PeerVanished())
-        finally:
-            if self._reader_closes:
-                await self._close()
+        if crash is not None:
+            self._settle(crash, Phase.TRANSPORT)
+        elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
+            self._on_wire_end(PeerVanished())
+        if self._reader_closes:
+            await self._close()
 
     def _settle(self, raised: BaseException, phase: Phase) -> None:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
