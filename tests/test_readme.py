@@ -12,6 +12,7 @@ from typing import cast
 import jwt
 import pytest
 import trio
+from trio.testing import MockClock
 
 from seawall import App
 from seawall.testing import Rejected, connect
@@ -53,14 +54,14 @@ def token(**claims: object) -> str:
 
 async def test_first_program_echoes(load: Loader, autojump_clock: object) -> None:
     """The ten lines at the top are an echo server."""
-    async with connect(load.app('"/echo"'), "/echo") as client:
+    async with connect(load.app("an open door"), "/echo") as client:
         await client.send("hello")
         assert await client.receive() == "hello"
 
 
 def test_every_program_is_loaded_by_a_test() -> None:
     """A program that is added to the README needs a test here."""
-    tested = ['"/echo"', "NoSuchRoom", "discard_input", "@app.lifespan", "test_later"]
+    tested = ["an open door", "NoSuchRoom", "discard_input", "@app.lifespan", "test_later", "unplugged"]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
 
@@ -113,3 +114,9 @@ async def test_lifespan_provides_the_greeting(load: Loader, autojump_clock: obje
 async def test_the_test_in_the_readme_passes(load: Loader, autojump_clock: object) -> None:
     """The hour passes in virtual time."""
     await vars(load("test_later"))["test_later"]()
+
+
+async def test_the_test_of_a_bad_network_passes(load: Loader, autojump_clock: MockClock) -> None:
+    """Nothing is lost in 30 s, and then the keepalive is, 40 s after the client was last heard."""
+    await vars(load("unplugged"))["test_a_bad_network"]()
+    assert trio.current_time() == 30 + 40

@@ -9,25 +9,30 @@
 
 Nothing is mocked: the request is parsed, the guards run, frames are encoded and decoded. Only the network is a pair of
 memory streams, so that a test needs no port and, under `trio.testing.MockClock`, no time.
+
+What goes wrong on the internet a client does when it is told to: see `Client.stall`, `Client.reset`,
+`Client.half_close`, `Client.unplugged`, `Client.ignore_pings` and `Client.ignore_close`. Each says what the app gets to
+see of it, and when, with `Limits` as they are by default.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import NamedTuple, TypeAlias, cast, final
 
 import trio
-import trio.testing
 import trio_websocket
 from attrs import define, field, frozen
 from wsproto.utilities import LocalProtocolError
 
 from seawall.app import App
+from seawall.faults import Line, MemoryStream, connected
 from seawall.groups import flatten
 from seawall.server import Server
+from seawall.wire.codes import Opcode
 
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -80,9 +85,9 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         """Start listening."""
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
 
-    def connect(self) -> trio.abc.Stream:
+    def connect(self) -> MemoryStream:
         """The client's end of a new connection. Raises `trio.BrokenResourceError` when nobody listens any more."""
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = connected()
         self._send.send_nowait(theirs)
         return ours
 
@@ -105,6 +110,7 @@ class Client:
     """The client's end of a connection."""
 
     _websocket: trio_websocket.WebSocketConnection = field(alias="websocket", repr=False)
+    _line: Line = field(alias="line", repr=False)
 
     @property
     def subprotocol(self) -> str | None:
@@ -134,8 +140,70 @@ class Client:
                 return CloseFrame(closed.code, closed.reason)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close from the client's side."""
-        await self._websocket.aclose(code, reason or None)
+        """Close from the client's side, and wait for the app's answer, but no longer than `CLOSE_TIMEOUT`."""
+        self._line.release(Opcode.CLOSE)  # the client ignores the app's Close, not its own
+        with trio.move_on_after(CLOSE_TIMEOUT):
+            await self._websocket.aclose(code, reason or None)
+
+    def stall(self) -> None:
+        """Read no more, as a client that hangs; what it sends still arrives.
+
+        Whatever the app sends now waits, as if every buffer on the way were full. `Connection.send` returns all the
+        same until ``outbound_buffer`` (1 MiB) is full, and then waits. ``send_timeout`` (10 s) after something began to
+        wait, the handler is cancelled and the connection ends as a slow consumer, 1008, of which the client can read
+        no more than the end: 1006. An app that sends nothing has its Ping waiting, 20 s after the client was last
+        heard, and so ends at 30 s. After a `resume` in time everything arrives.
+        """
+        self._line.stream.stall()
+
+    def resume(self) -> None:
+        """Read again, after `stall`."""
+        self._line.stream.resume()
+
+    def reset(self) -> None:
+        """Break the connection, as a network that resets it: without a Close, and without an end-of-file.
+
+        What either side has not read yet is lost. The app sees the peer vanish: `Connection.receive` and
+        `Connection.send` raise `Disconnected` at once, and a handler that has not ended by itself is cancelled
+        ``wind_down`` (1 s) later. The outcome is 1006, for the client too.
+        """
+        self._line.stream.reset()
+
+    def half_close(self) -> None:
+        """Send an end-of-file instead of a Close, and go on reading what the app has sent before.
+
+        A client that can send no Close has gone, as far as WebSocket is concerned: the app sees the peer vanish, as
+        after `reset`, and hangs up at once.
+        """
+        self._line.stream.half_close()
+
+    @contextmanager
+    def unplugged(self) -> Generator[None]:
+        """Let nothing travel inside of the block, in either direction; after it everything arrives, in order.
+
+        Both sides go on sending, up to 64 KiB, as a system would take it from them; for more the app waits, as after
+        `stall`. Within 40 s (``ping_interval`` and ``ping_timeout``) since the client was last heard nothing is lost.
+        Then the handler is cancelled, the connection ends as `KeepaliveLost`, 1011, and ``close_timeout`` (5 s) later
+        the app hangs up. A client that is plugged in after that reads 1006.
+        """
+        with self._line.stream.unplugged():
+            yield
+
+    def ignore_pings(self) -> None:
+        """Answer no Ping from now on. Whatever else the client sends is a sign of life all the same.
+
+        ``ping_interval`` (20 s) after it was last heard it gets a Ping, and ``ping_timeout`` (20 s) later the handler
+        is cancelled and the connection ends as `KeepaliveLost`; the client reads 1011.
+        """
+        self._line.withhold(Opcode.PONG)
+
+    def ignore_close(self) -> None:
+        """Answer no Close of the app's from now on, nor hang up before the block of this client is left.
+
+        The client reads the code and the reason at once, but ending the connection takes the app ``close_timeout``
+        (5 s), and so does `Connection.aclose`. `aclose` on this side still sends a Close.
+        """
+        self._line.withhold(Opcode.CLOSE)
 
 
 @final
@@ -147,7 +215,7 @@ class Serving:
     """The server, for `Server.aclose`."""
     _listener: MemoryListener = field(alias="listener", repr=False)
 
-    def open_stream(self) -> trio.abc.Stream:
+    def open_stream(self) -> MemoryStream:
         """A connection on which nothing has been said yet, for a test that speaks for itself."""
         return self._listener.connect()
 
@@ -160,8 +228,7 @@ class Serving:
             dial = partial(_dial, stream, host, path, subprotocols=subprotocols, headers=_pairs(headers))
             client: Client = await nursery.start(dial)
             yield client
-            with trio.move_on_after(CLOSE_TIMEOUT):
-                await client.aclose()
+            await client.aclose()
 
 
 @asynccontextmanager
@@ -231,7 +298,7 @@ def _belongs_to_trio(raised: BaseException) -> bool:
 
 
 async def _dial(
-    stream: trio.abc.Stream,
+    stream: MemoryStream,
     host: str,
     path: str,
     *,
@@ -240,7 +307,7 @@ async def _dial(
     task_status: trio.TaskStatus[Client],
 ) -> None:
     """Open the connection and read it until cancelled."""
-    line, dialing = _Line(stream), trio.CancelScope()
+    line, dialing = Line(stream), trio.CancelScope()
     try:
         async with trio.open_nursery(strict_exception_groups=True) as readers:
             readers.start_soon(line.wait_ended, dialing)
@@ -255,7 +322,7 @@ async def _dial(
                     message_queue_size=QUEUE_SIZE,
                     max_message_size=MAX_MESSAGE_SIZE,
                 )
-                task_status.started(Client(websocket))
+                task_status.started(Client(websocket, line))
     except BaseExceptionGroup as group:
         for leaf in flatten(group):
             if isinstance(leaf, trio_websocket.ConnectionRejected):
@@ -265,43 +332,6 @@ async def _dial(
         raise
     if dialing.cancelled_caught:
         raise Closed(1006, "")
-
-
-@final
-@define(eq=False)
-class _Line(trio.abc.Stream):
-    """Notices when the app hangs up: during the handshake trio-websocket would wait for ever."""
-
-    _stream: trio.abc.Stream
-    _ended: trio.Event = field(factory=trio.Event, init=False)
-
-    async def wait_ended(self, dialing: trio.CancelScope) -> None:
-        """Cancel `dialing` at the end of the stream; it has no effect any more when that is over."""
-        await self._ended.wait()
-        dialing.cancel()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write."""
-        try:
-            await self._stream.send_all(data)
-        except trio.BrokenResourceError:
-            self._ended.set()
-            raise
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Part of the interface of a stream."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Read."""
-        data = await self._stream.receive_some(max_bytes)
-        if not data:
-            self._ended.set()
-        return data
-
-    async def aclose(self) -> None:
-        """Close."""
-        await self._stream.aclose()
 
 
 def _rejected(rejection: trio_websocket.ConnectionRejected) -> Rejected:

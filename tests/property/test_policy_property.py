@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
+import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError, Forbidden, ProtocolViolation, TokenExpired, Unauthorized
-from seawall.groups import flatten, sift
+from seawall.groups import flatten, sift, without
 from seawall.policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
@@ -198,23 +203,168 @@ def test_an_empty_level_changes_nothing(policy: ErrorPolicy, failure: Exception,
         assert [leaf.verdict for leaf in inner.within(policy).decide(failure, context).leaves] == straight
 
 
+@given(policies, trees, contexts)
+def test_every_leaf_is_reported_exactly_once(policy: ErrorPolicy, failure: Exception, context: Context) -> None:
+    """By identity and in order; in place of one whose rule has failed stands that failure, with the leaf behind it."""
+    decided = policy.decide(failure, context).leaves
+    once = list({id(leaf): leaf for leaf in flatten(failure)}.values())
+    assert len(decided) == len(once)
+    for decision, leaf in zip(decided, once, strict=True):
+        assert decision.exception is leaf or (decision.exception.__context__ is leaf and not decision.expected)
+
+
+@given(policies, trees, contexts)
+def test_a_group_is_decided_as_its_leaves_are(policy: ErrorPolicy, failure: Exception, context: Context) -> None:
+    """What else is in its group, and how deep it lies, changes nothing for a leaf."""
+    once = {id(leaf): leaf for leaf in flatten(failure) if isinstance(leaf, Exception)}
+    alone = [found for leaf in once.values() for found in policy.decide(leaf, context).leaves]
+    together = policy.decide(failure, context).leaves
+    assert [(one.verdict, one.expected) for one in together] == [(one.verdict, one.expected) for one in alone]
+    assert [one.rule for one in together] == [one.rule for one in alone]
+
+
+def graver(verdicts: Iterable[AnyVerdict]) -> AnyVerdict:
+    """The gravest by the documented order, worked out in the plainest way."""
+    left = list(verdicts)
+    for found in left:
+        if isinstance(found, Escalate):
+            return found
+    if refusals := [found for found in left if isinstance(found, Refuse)]:
+        status = max(found.status for found in refusals)
+        return min((found for found in refusals if found.status == status), key=lambda found: found.body)
+    if closes := [found for found in left if isinstance(found, Close)]:
+        code = min(found.code for found in closes)
+        return min((found for found in closes if found.code == code), key=lambda found: found.reason)
+    return next((found for found in left if isinstance(found, Reply)), left[0])
+
+
+@given(policies, trees, contexts)
+def test_the_gravest_verdict_acts(policy: ErrorPolicy, failure: Exception, context: Context) -> None:
+    """Escalate before the lowest code or the highest status, before Reply, before Ignore."""
+    decision = policy.decide(failure, context)
+    assert decision.verdict == graver(leaf.verdict for leaf in decision.leaves)
+    assert policy.explain(failure, context) == decision.gravest.considered
+
+
+def quitting(exception: Exception, context: Context) -> Close:
+    """A rule that is interrupted."""
+    raise KeyboardInterrupt
+
+
+def exiting(exception: Exception, context: Context) -> Close:
+    """A rule that ends the process, from inside a group."""
+    raise BaseExceptionGroup("exiting", [exception, SystemExit(3)])
+
+
+async def _stopped() -> BaseException:
+    found: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as stop:
+            found.append(stop)
+            raise
+    return found[0]
+
+
+def stopping(exception: Exception, context: Context) -> Close:
+    """A rule that raises what belongs to a cancel scope."""
+    raise cancellations()[0]
+
+
+@given(
+    policies,
+    trees,
+    contexts,
+    st.sampled_from([(quitting, KeyboardInterrupt), (exiting, BaseExceptionGroup), (stopping, trio.Cancelled)]),
+)
+def test_what_is_fatal_in_a_rule_comes_out(
+    policy: ErrorPolicy, failure: Exception, context: Context, rule: tuple[Decide[Exception], type[BaseException]]
+) -> None:
+    """A rule that is asked while the program is interrupted does not swallow that."""
+    interrupted = ErrorPolicy().on(Exception, rule[0]).within(policy)
+    with pytest.raises(rule[1]):
+        interrupted.decide(failure, context)
+
+
+@cache
+def cancellations() -> tuple[BaseException, ...]:
+    """Some of the Cancelled that only Trio can make."""
+    return tuple(trio.run(_stopped) for _ in range(3))
+
+
+FATAL: list[type[BaseException]] = [KeyboardInterrupt, SystemExit]
+ODD: list[type[BaseException]] = [GeneratorExit, asyncio.CancelledError]
+
 anything: st.SearchStrategy[BaseException] = st.recursive(
-    st.sampled_from(KINDS).map(lambda kind: kind("x"))
-    | st.sampled_from([KeyboardInterrupt, SystemExit]).map(lambda k: k()),
-    lambda inner: st.lists(inner, min_size=1, max_size=4).map(lambda several: BaseExceptionGroup("several", several)),
+    made
+    | st.sampled_from([*FATAL, *ODD]).map(lambda kind: kind())
+    | st.integers(0, 2).map(lambda number: cancellations()[number]),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=4)
+        .flatmap(lambda pool: st.lists(st.sampled_from(pool), min_size=1, max_size=5))
+        .map(lambda several: BaseExceptionGroup("several", several))
+    ),
     max_leaves=12,
 )
 
 
+def _ids(leaves: Iterable[BaseException | None]) -> list[int]:
+    return [id(leaf) for leaf in leaves]
+
+
 @given(anything)
 def test_sift_loses_nothing(raised: BaseException) -> None:
-    """Each leaf is in exactly one part: only Exceptions are the policy's, and what is fatal is never among them."""
+    """Each leaf is in exactly one part, as it is or, if it means nothing under Trio, behind a failure of its own."""
     sifted = sift(raised)
-    parts = [*sifted.failures, *sifted.fatal]
-    assert {id(leaf) for leaf in parts} == {id(leaf) for leaf in flatten(raised)}
+    leaves = list(flatten(raised))
+    failures = {id(leaf): leaf for leaf in leaves if isinstance(leaf, Exception)}
+    fatal = [leaf for leaf in leaves if isinstance(leaf, KeyboardInterrupt | SystemExit)]
+    cancelled = [leaf for leaf in leaves if isinstance(leaf, trio.Cancelled)]
+    odd = [leaf for leaf in leaves if isinstance(leaf, tuple(ODD))]
+    assert _ids(sifted.failures[: len(failures)]) == list(failures)
+    assert _ids(leaf.__cause__ for leaf in sifted.failures[len(failures) :]) == _ids(odd)
     assert all(isinstance(leaf, Exception) for leaf in sifted.failures)
-    assert not any(isinstance(leaf, Exception) for leaf in sifted.fatal)
-    assert sifted.cancelled is None
+    assert _ids(sifted.fatal) == _ids(fatal)
+    assert _ids([] if sifted.cancelled is None else flatten(sifted.cancelled)) == _ids(cancelled)
+
+
+@given(policies, anything, contexts)
+def test_what_is_not_for_the_policy_is_never_consumed(
+    policy: ErrorPolicy, raised: BaseException, context: Context
+) -> None:
+    """Of all that was raised the policy decides the failures, each once; the rest is there to be raised again."""
+    sifted = sift(raised)
+    decided: list[BaseException] = []
+    for failure in sifted.failures:
+        decided += [leaf.exception for leaf in policy.decide(failure, context).leaves]
+    assert len(decided) == len(sifted.failures)
+    assert all(isinstance(leaf, Exception) for leaf in decided)
+    kept: list[BaseException] = [*sifted.fatal, *([] if sifted.cancelled is None else flatten(sifted.cancelled))]
+    wanted = Counter(type(leaf) for leaf in flatten(raised) if isinstance(leaf, (trio.Cancelled, *FATAL)))
+    assert Counter(type(leaf) for leaf in kept) == wanted
+
+
+@given(anything)
+def test_sifting_is_the_same_each_time(raised: BaseException) -> None:
+    """Taking a group apart changes nothing about it."""
+    before = repr(raised), _ids(flatten(raised))
+    one, other = sift(raised), sift(raised)
+    assert (repr(raised), _ids(flatten(raised))) == before
+    assert one.fatal == other.fatal
+    assert list(map(repr, one.failures)) == list(map(repr, other.failures))
+    assert repr(one.cancelled) == repr(other.cancelled)
+
+
+@given(anything, st.data())
+def test_without_takes_away_what_is_known(raised: BaseException, data: st.DataObject) -> None:
+    """What is known is gone wherever it lay, everything else is still there, in order, and nothing besides."""
+    failures = [leaf for leaf in flatten(raised) if isinstance(leaf, Exception)]
+    known = data.draw(st.lists(st.sampled_from(failures), min_size=1, unique_by=id)) if failures else []
+    rest = without(raised, ExceptionGroup("known", known) if known else None)
+    wanted = [leaf for leaf in flatten(raised) if id(leaf) not in set(_ids(known))]
+    assert _ids([] if rest is None else flatten(rest)) == _ids(wanted)
 
 
 @given(st.integers(), st.text())
