@@ -20,6 +20,7 @@ from seawall.life import Provided, Values
 from seawall.limits import LimitOverrides, Limits
 from seawall.listening import Listen, open_listeners
 from seawall.logs import configure, is_configured
+from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport
@@ -58,6 +59,7 @@ class App:
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
+        on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
     ) -> None:
         """Begin with no routes.
@@ -68,6 +70,8 @@ class App:
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged and goes no further.
+          on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
+            it was logged. What it raises is logged and goes no further.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
 
         Raises:
@@ -78,6 +82,7 @@ class App:
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
+        self._on_end = on_end
         self._compression = compression
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
@@ -194,6 +199,7 @@ class App:
                 origins=self._origins,
                 compression=self._compression,
                 report=self._report,
+                on_end=self._on_end,
                 values=Values(values),
             )
             await Server(service).serve(await open_listeners(where), task_status=task_status)

@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
-from seawall.life import Cause, Life, Outcome, Provided, Values
+from seawall.life import Life, Provided, Values
+from seawall.outcome import Cause, End
 from seawall.verdicts import MAX_REASON
 from seawall.wire.codes import sendable_code
 from seawall.wire.lane import Lane
@@ -135,7 +136,7 @@ class Connection(Generic[P_co]):
             raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
         if size > MAX_REASON:
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        limits, outcome = self._life.limits, Outcome(Cause.CLOSED, code, reason)
+        limits, outcome = self._life.limits, End(Cause.CLOSED, code, reason)
         self._life.end(outcome, grace=limits.close_timeout + limits.wind_down)
         await self._life.wait_closed()
         if self._life.outcome is outcome:

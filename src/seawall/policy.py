@@ -286,6 +286,12 @@ class ErrorReport:
     """The route's name, or empty before there is one."""
     connection: str
     """The connection's id."""
+    peer: str
+    """The other end of the socket."""
+    principal: str
+    """Whom the guards proved, redacted: see `seawall.reports.name_of_principal`. Empty before they have."""
+    at: float
+    """When it was decided, in Unix time."""
     exception: Exception
     """The exception, with its traceback; never a group."""
     verdict: AnyVerdict

@@ -18,9 +18,9 @@ from typing import final
 
 import trio
 
-from seawall.life import Cause
 from seawall.listening import Address, Listener, address_of, peer_of
 from seawall.logs import server_log
+from seawall.outcome import Cause
 from seawall.service import Peer, Service
 from seawall.session import Session
 from seawall.wire.closing import abandon

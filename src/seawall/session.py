@@ -23,30 +23,29 @@ from attrs import define, field
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
+from seawall.farewell import give_answer, say_goodbye
 from seawall.gate import Resources, SessionGate, apart
 from seawall.groups import leaves, sift
-from seawall.life import Cause, Life, Outcome, cause_of
+from seawall.life import Life
 from seawall.limits import Limits
 from seawall.listening import socket_of
 from seawall.logs import server_log
+from seawall.outcome import Cause, End, Outcome, cause_of
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
 from seawall.policy import ErrorPolicy, LeafDecision
-from seawall.reports import End, log_end, name_of
+from seawall.reports import end_safely, is_told, name_of, name_of_principal
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 from seawall.wire.arrival import Arrival, read_head
 from seawall.wire.authority import Authority
-from seawall.wire.closing import LINGER, abandon, linger
+from seawall.wire.closing import LINGER, abandon
 from seawall.wire.deflate import negotiate
 from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.head import BadRequest, canonical, handshake
 from seawall.wire.lane import Lane
-from seawall.wire.link import Link
-from seawall.wire.poller import PolledLink, Watch
 from seawall.wire.pulse import Pulse
-from seawall.wire.streamed import StreamLink
 
 P = TypeVar("P")
 
@@ -71,6 +70,7 @@ class Session:
     _nursery: trio.Nursery = field(init=False)
     _resources: Resources = field(init=False)
     _phase: Phase = field(init=False, default=Phase.TRANSPORT)
+    _principal: object = field(init=False, default=None)
     _asked: bool = field(init=False, default=False)  # whether a request has come
     _answer: Answer | None = field(init=False, default=None)
     _serving: bool = field(init=False, default=False)  # whether guards or handler have begun
@@ -108,7 +108,7 @@ class Session:
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
             await self._let_go()
-        self._log()
+        self._tell()
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
@@ -121,13 +121,14 @@ class Session:
             found = await read_head(self._stream, self._service.poller)
             self._asked = True
             if found is None:
-                self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
+                self._life.end(End(Cause.PEER_VANISHED, 1006, "before its request"))
                 return
             head, early = found
             place = self._service.routes.find(head.path)
             if not head.wants_upgrade:
                 last_word = answer(head, self._service.pages.get(head.path), is_route=place is not None)
-                self._refuse(last_word, Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED)
+                is_page = last_word.status < 400
+                self._refuse(last_word, End(Cause.ANSWERED, last_word.status, last_word.text) if is_page else None)
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
@@ -158,7 +159,8 @@ class Session:
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
         asked = arrival.asked
         selected = next((name for name in asked.subprotocols if name in terms.subprotocols), None)
-        lane = Lane(self._connect, self._limits, self._service.budget, on_end=self._on_wire_end)
+        connect = partial(self._service.connect, self._stream, self._tasks)
+        lane = Lane(connect, self._limits, self._service.budget, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
         if arrival.early:
             lane.feed(arrival.early, trio.current_time())
@@ -182,17 +184,6 @@ class Session:
             authority=self._authority,
             resources=self._resources,
         )
-
-    def _connect(self, lane: Lane) -> Link:
-        """The lane's way to its peer."""
-        poller = self._service.poller
-        if poller is not None and isinstance(self._stream, trio.SocketStream):
-            return PolledLink(poller, self._stream, lane)
-        transport = socket_of(self._stream)
-        watch = partial(Watch, poller, transport.fileno()) if poller is not None and transport is not None else None
-        link = StreamLink(self._stream, lane, watch)
-        self._tasks.start_soon(link.run)
-        return link
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, route: AnyRoute) -> None:
@@ -220,6 +211,7 @@ class Session:
             raise
 
     def _connection(self, principal: P) -> Connection[P]:
+        self._principal = principal
         return self._gate.pass_through(principal, self._nursery, self._service.draining)
 
     def drain(self) -> None:
@@ -234,17 +226,17 @@ class Session:
         if self._life.outcome is not None:
             self._life.extend(0.0)  # over already; what a handler had left to wind down is not ours to wait for
         elif self._opened:
-            self._life.end(Outcome(cause, 1001, "going away"))
+            self._life.end(End(cause, 1001, "going away"))
         else:
-            self._refuse(refusal(503, "going away", headers=RETRY), cause)
+            self._refuse(refusal(503, "going away", headers=RETRY), End(cause, 503, "going away"))
 
     def _on_wire_end(self, end: WireEnd) -> None:
         match end:
             case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
-                self._life.end(Outcome(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
+                self._life.end(End(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
             case PeerVanished():
                 grace = self._limits.wind_down if self._handling else 0.0
-                self._life.end(Outcome(Cause.PEER_VANISHED, 1006), grace=grace)
+                self._life.end(End(Cause.PEER_VANISHED, 1006), grace=grace)
             case Exception():
                 self._fail(end, Phase.TRANSPORT)
             case _:
@@ -274,27 +266,28 @@ class Session:
             self._fail(failure, phase)
         elif sifted.failures:
             reachable = self._opened and self._lane is not None and not self._lane.out.broken
-            self._life.end(self._returned() if reachable else Outcome(Cause.PEER_VANISHED, 1006))
+            self._life.end(self._returned() if reachable else End(Cause.PEER_VANISHED, 1006))
         if sifted.cancelled is not None:
             raise sifted.cancelled
 
     def _is_own_end(self, failure: Exception) -> bool:
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._peer.connection
 
-    def _returned(self) -> Outcome:
+    def _returned(self) -> End:
         drained = self._service.draining.is_set()
-        return Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000)
+        return End(Cause.DRAINED, 1001, "going away") if drained else End(Cause.RETURNED, 1000)
 
     def _fail(self, failure: Exception, phase: Phase) -> None:
         """Let the policy decide, report every leaf, and do what was decided."""
         leaf = self._judge(failure, phase)
         verdict, cause, detail = leaf.verdict, cause_of(leaf.exception), name_of(leaf.exception)
+        rule = leaf.rule.type.__name__ if leaf.rule is not None else ""
         match verdict:
             case Refuse(status):
                 last_word = refusal(status, verdict.text, headers=refusal_headers(status, leaf.exception))
-                self._refuse(last_word, cause, detail)
+                self._refuse(last_word, End(cause, status, last_word.text, detail, rule))
             case Close(code, reason):
-                self._life.end(Outcome(cause, code, reason, detail))
+                self._life.end(End(cause, code, reason, detail, rule))
             case Escalate():
                 self._end_internally()
             case Ignore() | Reply():
@@ -303,27 +296,34 @@ class Session:
                 assert_never(verdict)
 
     def _judge(self, failure: Exception, phase: Phase) -> LeafDecision:
-        incident, name = secrets.token_hex(3), self._peer.connection
-        context = Context(phase=phase, accepted=self._opened, incident=incident, route=self._route, connection=name)
+        context = Context(
+            phase=phase,
+            accepted=self._opened,
+            incident=secrets.token_hex(3),
+            route=self._route,
+            connection=self._peer.connection,
+            peer=self._peer.address,
+            principal=self._who,
+        )
         return self._service.judge(failure, context, self._policy)
 
     def _end_internally(self) -> None:
         if self._opened:
-            self._life.end(Outcome(Cause.FAILED, 1011, "internal error"))
+            self._life.end(End(Cause.FAILED, 1011, "internal error"))
         else:
-            self._refuse(refusal(500, "internal error"), Cause.FAILED)
+            self._refuse(refusal(500, "internal error"), End(Cause.FAILED, 500, "internal error"))
 
     @property
     def _opened(self) -> bool:
         return self._lane is not None and self._lane.opened
 
-    def _refuse(self, last_word: Answer, cause: Cause = Cause.REFUSED, detail: str = "") -> None:
+    def _refuse(self, last_word: Answer, end: End | None = None) -> None:
         """End with an HTTP answer instead of an upgrade."""
         if self._life.outcome is None:
             self._answer = last_word
-            self._life.end(Outcome(cause, last_word.status, last_word.text, detail))
+            self._life.end(end or End(Cause.REFUSED, last_word.status, last_word.text))
 
-    def _on_end(self, outcome: Outcome) -> None:
+    def _on_end(self, outcome: End) -> None:
         """The outcome has just been recorded: from this moment only the peer's Close counts."""
         lane = self._lane
         if lane is not None:
@@ -346,10 +346,10 @@ class Session:
             seconds = LINGER if self._peer.surplus else self._limits.close_timeout
             with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
                 if self._lane is not None and self._lane.opened:
-                    await self._say_goodbye(self._lane, patience)
+                    await say_goodbye(self._lane, self._authority, self._life.outcome, patience)
                 elif self._asked or not self._peer.secure:
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
-                    await self._give_answer()
+                    await give_answer(self._stream, self._lane, self._answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
@@ -362,36 +362,29 @@ class Session:
         await abandon(self._stream)
         self._life.close()
 
-    async def _give_answer(self) -> None:
-        if self._lane is not None:  # which has been aborted
-            await self._lane.wait_released()
-        if self._answer is not None:
-            await self._stream.send_all(self._answer.data)
-        await linger(self._stream)
-
-    async def _say_goodbye(self, lane: Lane, patience: trio.CancelScope) -> None:
-        outcome = self._life.outcome
-        if outcome is None or lane.out.broken:
+    def _tell(self) -> None:
+        """Write down how it ended, and tell the application."""
+        end, lane = self._life.outcome or End(Cause.FAILED, 1011, "internal error"), self._lane
+        if not is_told(self._service.on_end, end.cause):
             return
-        if not outcome.is_peers:
-            await self._authority.hang_up(outcome.code, outcome.reason)
-        await lane.wait_left()
-        if outcome.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-            await lane.flush()
-        elif lane.out.pending:
-            return  # nor anybody who takes what was said before
-        patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
-        await lane.linger()
-
-    def _log(self) -> None:
-        lane = self._lane
-        end = End(
-            outcome=self._life.outcome or Outcome(Cause.FAILED, 1011, "internal error"),
+        outcome = Outcome(
+            cause=end.cause,
+            code=end.code,
+            reason=end.reason,
+            detail=end.detail,
+            rule=end.rule,
             connection=self._peer.connection,
             peer=self._peer.address,
             route=self._route,
+            principal=self._who,
             seconds=trio.current_time() - self._started,
-            received=lane.received if lane is not None else 0,
-            sent=lane.out.messages if lane is not None else 0,
+            messages_in=lane.received if lane is not None else 0,
+            messages_out=lane.out.messages if lane is not None else 0,
+            bytes_in=lane.bytes_in if lane is not None else 0,
+            bytes_out=lane.out.gone if lane is not None else 0,
         )
-        log_end(end)
+        end_safely(self._service.on_end, outcome)
+
+    @property
+    def _who(self) -> str:
+        return "" if self._principal is None else name_of_principal(self._principal)
