@@ -187,7 +187,9 @@ class App:
           ConfigurationError: the address cannot be bound.
           BaseExceptionGroup: what the error policy escalated.
         """
+        left = trio.Event()
         async with AsyncExitStack() as stack:
+            stack.callback(left.set)
             values: dict[Provided[object], object] = {}
             for handle in self._lifespan:
                 values[handle] = await stack.enter_async_context(handle.open())
@@ -202,7 +204,7 @@ class App:
                 on_end=self._on_end,
                 values=Values(values),
             )
-            await Server(service).serve(await open_listeners(where), task_status=task_status)
+            await Server(service, left).serve(await open_listeners(where), task_status=task_status)
 
     async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
         """Serve in `nursery`, and return as soon as the app listens.

@@ -40,11 +40,14 @@ class Connection(Generic[P_co]):
     """The subprotocol that was selected, if any."""
     nursery: trio.Nursery = field(repr=False)
     """For tasks that live as long as the connection; one that fails ends it, by the error policy."""
-    draining: trio.Event = field(repr=False)
-    """Set when the server wants to stop: finish what you are doing and return."""
     _lane: Lane = field(repr=False, alias="lane")
     _life: Life = field(repr=False, alias="life")
     _values: Values = field(repr=False, alias="values")
+
+    @property
+    def draining(self) -> trio.Event:
+        """Set when the server wants to stop: finish what you are doing and return."""
+        return self._life.draining
 
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.

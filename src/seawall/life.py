@@ -195,6 +195,8 @@ class Life:
     _vitals: Vitals | None = field(init=False, default=None)
     _leases: tuple[Lease, ...] = field(init=False, default=())
     _ends_at: float = field(init=False, default=math.inf)
+    _drains: bool = field(init=False, default=False)
+    _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
     _ended_at: float = field(init=False, default=math.inf)
     _late_at: float = field(init=False, default=math.inf)
     _on_late: Callable[[], None] = field(init=False, default=nothing)
@@ -207,6 +209,7 @@ class Life:
             return
         self.outcome = outcome
         self._sweeper.disarm(self)
+        self._late_at = math.inf
         self._ended_at = trio.current_time()
         self._on_end(outcome)
         self.extend(grace)
@@ -223,6 +226,32 @@ class Life:
         self._late_at, self._on_late = trio.current_time() + seconds, on_late
         if self.outcome is None:
             self._sweeper.arm(self, self._late_at)
+
+    def drain(self) -> None:
+        """The server wants to stop, and the handler may know."""
+        self._drains = True
+        if self._draining is not None:
+            self._draining.set()
+
+    @property
+    def draining(self) -> trio.Event:
+        """Set by `drain`."""
+        if self._draining is None:
+            self._draining = trio.Event()
+            if self._drains:
+                self._draining.set()
+        return self._draining
+
+    def mind(self, on_late: Callable[[], None]) -> None:
+        """Call `on_late` if what still runs has not ended ``wind_down`` seconds after its cancellation; see `part`."""
+        ends_at = min(self.scope.deadline, trio.current_time()) if self.scope.cancel_called else self.scope.deadline
+        self._late_at, self._on_late = ends_at + self.limits.wind_down, on_late
+        self._sweeper.arm(self, self._late_at)
+
+    def part(self) -> None:
+        """Nothing runs any more."""
+        self._sweeper.disarm(self)
+        self._on_late = nothing
 
     def close(self) -> None:
         """The socket has been closed."""
@@ -286,10 +315,10 @@ class Life:
 
     def check(self, now: float) -> None:
         """Report what has run out, or look again at the next deadline."""
-        if self.outcome is not None:
-            return
         if now >= self._late_at:
             self._on_late()
+        elif self.outcome is not None:
+            self._sweeper.arm(self, self._late_at)
         elif now >= self._lease_end():
             self._on_due(LeaseExpired())
         elif now >= self._ends_at:

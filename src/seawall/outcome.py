@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final, final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from seawall.errors import (
     AuthTimeout,
@@ -100,6 +100,22 @@ class End:
     def is_peers(self) -> bool:
         """Whether it was the peer who ended it."""
         return self.cause is Cause.PEER_CLOSED or self.cause is Cause.PEER_VANISHED
+
+
+@final
+@define(eq=False)
+class Drain:
+    """Whether the server is draining, and what it tells its peers then."""
+
+    begun: bool = False
+    restarting: bool = False
+    """Whether it will be back, so that 1012 tells more than 1001."""
+
+    @property
+    def end(self) -> End:
+        """The end of a connection that is drained."""
+        code, reason = (1012, "service restart") if self.restarting else (1001, "going away")
+        return End(Cause.DRAINED, code, reason)
 
 
 @final

@@ -17,7 +17,7 @@ from seawall.guards.origins import OriginCheck
 from seawall.life import Sweeper, Values
 from seawall.limits import Limits
 from seawall.listening import socket_of
-from seawall.outcome import Outcome
+from seawall.outcome import Drain, Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision, name_of_type
@@ -54,7 +54,7 @@ class Service:
     budget: Budget = field(factory=Budget, init=False)
     unproved: set[object] = field(factory=set[object], init=False)
     """Sessions that have not passed their guards yet."""
-    draining: trio.Event = field(factory=trio.Event, init=False)
+    drain: Drain = field(factory=Drain, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)

@@ -14,22 +14,22 @@ so that a peer need not wait for a handler's cleanup to read why.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar, assert_never, final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
 from seawall.farewell import give_answer, say_goodbye
-from seawall.gate import Resources, SessionGate, apart
+from seawall.gate import Resources, SessionGate, apart, names_of
 from seawall.groups import leaves, sift
 from seawall.life import Life
 from seawall.limits import Limits
 from seawall.listening import socket_of
-from seawall.logs import server_log
+from seawall.logs import safe, server_log
 from seawall.outcome import Cause, End, Outcome, cause_of
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
@@ -58,6 +58,10 @@ class Session:
     _service: Service
     _stream: trio.abc.Stream
     _peer: Peer
+    _on_over: Callable[[Session], None]
+    """Called when the connection no longer counts: when it is over, or should be."""
+    is_handled: bool = field(init=False, default=False)
+    """Whether the handler has begun."""
     _limits: Limits = field(init=False)
     _policy: ErrorPolicy = field(init=False)
     _life: Life = field(init=False)
@@ -74,7 +78,6 @@ class Session:
     _asked: bool = field(init=False, default=False)  # whether a request has come
     _answer: Answer | None = field(init=False, default=None)
     _serving: bool = field(init=False, default=False)  # whether guards or handler have begun
-    _handling: bool = field(init=False, default=False)  # whether the handler has
     _closing: bool = field(init=False, default=False)
     _reader_closes: bool = field(init=False, default=False)  # whether trio-websocket's reader does that when it ends
     _failure: Exception | None = field(init=False, default=None)
@@ -108,6 +111,8 @@ class Session:
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
             await self._let_go()
+        self._life.part()
+        self._on_over(self)
         self._tell()
 
     async def _arrive(self) -> None:
@@ -126,9 +131,7 @@ class Session:
             head, early = found
             place = self._service.routes.find(head.path)
             if not head.wants_upgrade:
-                last_word = answer(head, self._service.pages.get(head.path), is_route=place is not None)
-                is_page = last_word.status < 400
-                self._refuse(last_word, End(Cause.ANSWERED, last_word.status, last_word.text) if is_page else None)
+                self._refuse(answer(head, self._service.pages.get(head.path), is_route=place is not None))
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
@@ -152,7 +155,7 @@ class Session:
         self._life.within(self._limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
         await self._open_gate(params, arrival, terms)
         self._serving = True
-        self._nursery.start_soon(self._serve, route)
+        self._nursery.start_soon(self._serve, route, name=entry.handler)
 
     async def _open_gate(self, params: Mapping[str, Parameter], arrival: Arrival, terms: Terms) -> None:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
@@ -202,7 +205,7 @@ class Session:
             return
         self._life.open()
         self._service.unproved.discard(self)
-        self._handling, self._phase = True, Phase.BACKGROUND
+        self.is_handled, self._phase = True, Phase.BACKGROUND
         try:
             await enter(self._connection)
         except BaseException as raised:
@@ -212,30 +215,33 @@ class Session:
 
     def _connection(self, principal: P) -> Connection[P]:
         self._principal = principal
-        return self._gate.pass_through(principal, self._nursery, self._service.draining)
+        return self._gate.pass_through(principal, self._nursery)
 
     def drain(self) -> None:
         """The server wants to stop: let the handler finish, turn away what has not come that far."""
-        if self._handling and self._lane is not None:
+        if self.is_handled and self._lane is not None:
+            self._life.drain()
             self._lane.stop_receiving()
         else:
-            self.stop(Cause.DRAINED)
+            self.stop()
 
-    def stop(self, cause: Cause) -> None:
-        """End now: close code 1001, or HTTP 503 before the upgrade."""
+    def stop(self) -> None:
+        """End now: close code 1001 or 1012, or HTTP 503 before the upgrade."""
+        drain = self._service.drain
+        end = drain.end if drain.begun else End(Cause.STOPPED, 1001, "going away")
         if self._life.outcome is not None:
             self._life.extend(0.0)  # over already; what a handler had left to wind down is not ours to wait for
         elif self._opened:
-            self._life.end(End(cause, 1001, "going away"))
+            self._life.end(end)
         else:
-            self._refuse(refusal(503, "going away", headers=RETRY), End(cause, 503, "going away"))
+            self._refuse(refusal(503, end.reason, headers=RETRY), evolve(end, code=503))
 
     def _on_wire_end(self, end: WireEnd) -> None:
         match end:
             case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
                 self._life.end(End(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
             case PeerVanished():
-                grace = self._limits.wind_down if self._handling else 0.0
+                grace = self._limits.wind_down if self.is_handled else 0.0
                 self._life.end(End(Cause.PEER_VANISHED, 1006), grace=grace)
             case Exception():
                 self._fail(end, Phase.TRANSPORT)
@@ -274,8 +280,7 @@ class Session:
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._peer.connection
 
     def _returned(self) -> End:
-        drained = self._service.draining.is_set()
-        return End(Cause.DRAINED, 1001, "going away") if drained else End(Cause.RETURNED, 1000)
+        return self._service.drain.end if self._service.drain.begun else End(Cause.RETURNED, 1000)
 
     def _fail(self, failure: Exception, phase: Phase) -> None:
         """Let the policy decide, report every leaf, and do what was decided."""
@@ -321,7 +326,8 @@ class Session:
         """End with an HTTP answer instead of an upgrade."""
         if self._life.outcome is None:
             self._answer = last_word
-            self._life.end(end or End(Cause.REFUSED, last_word.status, last_word.text))
+            cause = Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED
+            self._life.end(end or End(cause, last_word.status, last_word.text))
 
     def _on_end(self, outcome: End) -> None:
         """The outcome has just been recorded: from this moment only the peer's Close counts."""
@@ -361,6 +367,13 @@ class Session:
             self._lane.abort()
         await abandon(self._stream)
         self._life.close()
+        if self._serving and self._nursery.child_tasks:
+            self._life.mind(self._on_overdue)
+
+    def _on_overdue(self) -> None:
+        """What the application shields goes on, and is waited for; but the connection's place is free."""
+        server_log.warning("%s: over, but still running: %s", self._peer.connection, safe(names_of(self._nursery)))
+        self._on_over(self)
 
     def _tell(self) -> None:
         """Write down how it ended, and tell the application."""
