@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar, Unpack, final
 
@@ -19,7 +20,7 @@ from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.life import Provided, Values
 from seawall.limits import LimitOverrides, Limits
 from seawall.listening import Listen, open_listeners
-from seawall.logs import configure, is_configured
+from seawall.logs import configure, is_configured, server_log
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
@@ -222,7 +223,8 @@ class App:
     def run(self, **where: Unpack[Listen]) -> None:
         """Serve as the main program: SIGINT and SIGTERM drain, and a second one stops at once.
 
-        If nobody has configured logging, it goes to standard error; see `seawall.logs.configure`.
+        In another thread than the main one Python lets nobody handle signals, and the log says so. If nobody has
+        configured logging, it goes to standard error; see `seawall.logs.configure`.
 
         Args:
           where: see `seawall.listening.Listen`.
@@ -238,19 +240,20 @@ class App:
 async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
     """Start servers, such as ``partial(app.start, port=8765)``, and drain them all at SIGINT or SIGTERM.
 
-    A second signal, or one before anything listens, cancels everything. Returns when all have stopped and their
-    lifespans have been left.
+    A second signal, or one before anything listens, cancels everything. Outside of the main thread there are none,
+    and the log says so once. Returns when all have stopped and their lifespans have been left.
 
     Raises:
       ConfigurationError: an address cannot be bound; what had been started is stopped again.
     """
     mistake: ConfigurationError | None = None
     servers: list[Server] = []
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with _receiving_signals() as signals:
         async with trio.open_nursery(strict_exception_groups=True) as watching:
             stop = trio.CancelScope()
             # From the first moment to the last: a lifespan that hangs can be interrupted as well.
-            watching.start_soon(_stop_when_told, signals, servers, stop)
+            if signals is not None:
+                watching.start_soon(_stop_when_told, signals, servers, stop)
             with stop:
                 async with trio.open_nursery(strict_exception_groups=True) as serving:
                     try:
@@ -262,6 +265,17 @@ async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Serv
             watching.cancel_scope.cancel()
     if mistake is not None:
         raise mistake
+
+
+@contextmanager
+def _receiving_signals() -> Generator[AsyncIterator[int] | None]:
+    """The signals that stop servers, as they come; None where Python does not let us have them."""
+    if threading.current_thread() is not threading.main_thread():
+        server_log.warning("not in the main thread: SIGINT and SIGTERM do not drain this server")
+        yield None
+        return
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        yield signals
 
 
 async def _stop_when_told(signals: AsyncIterator[int], servers: list[Server], stop: trio.CancelScope) -> None:

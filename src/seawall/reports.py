@@ -117,8 +117,10 @@ def name_of_principal(principal: object) -> str:
     """Who was proved, for a log: the type, and a digest of its ``subject`` if it has one, as `Claims` do.
 
     The digest is the beginning of ``hashlib.sha256(subject.encode()).hexdigest()``: who knows a subject finds its
-    lines, and who has only the log learns no names from it.
+    lines, and who has only the log learns no names from it. Nobody, None, has no name.
     """
+    if principal is None:
+        return ""
     name = safe(type(principal).__name__)
     try:
         subject: object = getattr(principal, "subject", None)

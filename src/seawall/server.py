@@ -73,7 +73,7 @@ class Server:
         self._stop = trio.Event()
         self._empty = trio.Event()
         self._finished = trio.Event()
-        self._left = left or self._finished
+        self._left = self._finished if left is None else left
 
     async def drain(self, *, restarting: bool = False) -> None:
         """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.

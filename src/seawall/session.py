@@ -250,14 +250,12 @@ class Session:
 
     async def _on_reader_left(self, crash: BaseException | None) -> None:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
-        try:
-            if crash is not None:
-                self._settle(crash, Phase.TRANSPORT)
-            elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
-                self._on_wire_end(PeerVanished())
-        finally:
-            if self._reader_closes:
-                await self._close()
+        if crash is not None:
+            self._settle(crash, Phase.TRANSPORT)
+        elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
+            self._on_wire_end(PeerVanished())
+        if self._reader_closes:
+            await self._close()
 
     def _settle(self, raised: BaseException, phase: Phase) -> None:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
@@ -308,7 +306,7 @@ class Session:
             route=self._route,
             connection=self._peer.connection,
             peer=self._peer.address,
-            principal=self._who,
+            principal=name_of_principal(self._principal),
         )
         return self._service.judge(failure, context, self._policy)
 
@@ -389,7 +387,7 @@ class Session:
             connection=self._peer.connection,
             peer=self._peer.address,
             route=self._route,
-            principal=self._who,
+            principal=name_of_principal(self._principal),
             seconds=trio.current_time() - self._started,
             messages_in=lane.received if lane is not None else 0,
             messages_out=lane.out.messages if lane is not None else 0,
@@ -397,7 +395,3 @@ class Session:
             bytes_out=lane.out.gone if lane is not None else 0,
         )
         end_safely(self._service.on_end, outcome)
-
-    @property
-    def _who(self) -> str:
-        return "" if self._principal is None else name_of_principal(self._principal)
