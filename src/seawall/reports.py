@@ -154,11 +154,28 @@ def _level(cause: Cause) -> int:
 def _log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
     why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
+    fields = {
+        "connection": outcome.connection,
+        "peer": outcome.peer,
+        "principal": outcome.principal,
+        "route": outcome.route,
+        "cause": outcome.cause.value,
+        "by": outcome.cause.by.value,
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "rule": outcome.rule,
+        "seconds": round(outcome.seconds, 3),
+        "messages_in": outcome.messages_in,
+        "messages_out": outcome.messages_out,
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+    }
     connection_log.log(
         _level(outcome.cause),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         outcome.connection,
-        " ".join(part for part in (outcome.peer, outcome.principal) if part),
+        f"{outcome.peer} {outcome.principal}".rstrip(),
         safe(outcome.route) or "-",
         outcome.cause.value,
         outcome.code,
@@ -167,23 +184,5 @@ def _log_end(outcome: Outcome) -> None:
         outcome.messages_in,
         outcome.messages_out,
         f" ({why})" if why else "",
-        extra={
-            "seawall": {
-                "connection": outcome.connection,
-                "peer": outcome.peer,
-                "principal": outcome.principal,
-                "route": outcome.route,
-                "cause": outcome.cause.value,
-                "by": outcome.cause.by.value,
-                "code": outcome.code,
-                "reason": outcome.reason,
-                "detail": outcome.detail,
-                "rule": outcome.rule,
-                "seconds": round(outcome.seconds, 3),
-                "messages_in": outcome.messages_in,
-                "messages_out": outcome.messages_out,
-                "bytes_in": outcome.bytes_in,
-                "bytes_out": outcome.bytes_out,
-            }
-        },
+        extra={"seawall": {name: value for name, value in fields.items() if value not in {"", 0}}},
     )
