@@ -59,6 +59,9 @@ PROMISED = [
 
 #: What goes with it: what callables of the policy take, overrides, waivers, further errors.
 COMPANIONS = [
+    "Outcome",
+    "Cause",
+    "Party",
     "Considered",
     "Context",
     "Deflate",

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 import trio
 
-from seawall import Anonymous, App, Connection, ErrorReport, public
+from seawall import Anonymous, App, Connection, ErrorReport, Server, public
+from seawall.app import serve_until_signalled
 from tests.clients import ending, opened
 from tests.programs import running
 
@@ -60,6 +61,28 @@ def test_ctrl_c_tells_every_peer(report: bool) -> None:
         with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
             trio.run(main)
         assert codes[0].result(timeout=5) == [1001, 1011]
+
+
+def test_an_app_that_runs_in_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """Python gives signals to the main thread only: the app runs without, says so once, and can be drained."""
+    caplog.set_level("INFO", logger="seawall")
+    app, servers = App(), list[Server]()
+
+    async def serve_and_drain() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_until_signalled, start)
+            while not servers:  # noqa: ASYNC110 - it is there after a few turns
+                await trio.lowlevel.checkpoint()
+            await servers[0].aclose()
+
+    async def start(nursery: trio.Nursery) -> Server:
+        servers.append(await app.start(nursery, port=0))
+        return servers[0]
+
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(trio.run, serve_and_drain).result(10)
+    said = [record.getMessage() for record in caplog.records if "main thread" in record.getMessage()]
+    assert said == ["not in the main thread: SIGINT and SIGTERM do not drain this server"]
 
 
 HANGING = """

@@ -28,10 +28,11 @@ from seawall.errors import (
     SlowConsumer,
     Unauthorized,
 )
-from seawall.life import Cause, Life, Outcome, Provided, Sweeper, Values, cause_of, until
+from seawall.life import Life, Provided, Sweeper, Values, until
 from seawall.limits import Limits
+from seawall.outcome import Cause, End, cause_of
 
-DONE = Outcome(Cause.RETURNED, 1000)
+DONE = End(Cause.RETURNED, 1000)
 
 
 @define(eq=False)
@@ -65,7 +66,7 @@ class Subject:
 
     sweeper: Sweeper
     limits: Limits = field(factory=Limits)
-    ends: list[tuple[float, Outcome, bool]] = field(factory=list[tuple[float, Outcome, bool]])
+    ends: list[tuple[float, End, bool]] = field(factory=list[tuple[float, End, bool]])
     """When it ended, how, and whether its scope had been cancelled by then."""
     due: list[tuple[float, type[SeawallError]]] = field(factory=list[tuple[float, type[SeawallError]]])
     """When something ran out, and what."""
@@ -80,14 +81,14 @@ class Subject:
         """`due`, to the tenth of a second: leases are in Unix time, which is not virtual."""
         return [(round(moment, 1), error) for moment, error in self.due]
 
-    def on_end(self, outcome: Outcome) -> None:
+    def on_end(self, outcome: End) -> None:
         """Remember."""
         self.ends.append((trio.current_time(), outcome, self.life.scope.cancel_called))
 
     def on_due(self, error: SeawallError) -> None:
         """Remember, and end as a session does."""
         self.due.append((trio.current_time(), type(error)))
-        self.life.end(Outcome(cause_of(error), 3008))
+        self.life.end(End(cause_of(error), 3008))
 
 
 @asynccontextmanager
@@ -515,7 +516,7 @@ async def test_messages_that_the_wire_has_seen(autojump_clock: MockClock) -> Non
 async def test_the_first_end_wins(autojump_clock: MockClock) -> None:
     """Only the first cause counts, and it is told before anything is cancelled."""
     subject = Subject(Sweeper())
-    other = Outcome(Cause.FAILED, 1011)
+    other = End(Cause.FAILED, 1011)
     subject.life.end(DONE)
     subject.life.end(other)
     assert subject.life.outcome is DONE
@@ -525,11 +526,11 @@ async def test_the_first_end_wins(autojump_clock: MockClock) -> None:
 
 async def test_an_end_within_the_end(autojump_clock: MockClock) -> None:
     """What `on_end` itself sets off cannot end the life again."""
-    ends: list[Outcome] = []
+    ends: list[End] = []
 
-    def on_end(outcome: Outcome) -> None:
+    def on_end(outcome: End) -> None:
         ends.append(outcome)
-        life.end(Outcome(Cause.FAILED, 1011))
+        life.end(End(Cause.FAILED, 1011))
 
     life = Life(Limits(), Sweeper(), on_end=on_end, on_due=lambda error: None)
     life.end(DONE)

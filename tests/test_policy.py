@@ -669,3 +669,21 @@ def test_what_decided_is_known() -> None:
     assert decided.rule == policy.rules[0]
     (unknown,) = policy.decide(KeyError(), Context(phase=Phase.HANDLER)).leaves
     assert unknown.rule is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        (IdleTimeout, Refuse(408)),
+        (KeepaliveLost, Ignore()),
+        (ProtocolViolation, Reply(answer)),
+        (SlowConsumer, Refuse(400)),
+    ],
+)
+def test_a_verdict_that_could_never_act(kind: type[Exception], verdict: AnyVerdict) -> None:
+    """What only happens to an open connection cannot be refused, ignored or answered: a mistake when it is written."""
+    with pytest.raises(
+        ConfigurationError, match=rf"ErrorPolicy.on\({kind.__name__}\): .* can never act.* give a Close"
+    ):
+        ErrorPolicy().on(kind, Close(4000), verdict)
+    assert verdict_of(ErrorPolicy().on(kind, Close(4000)), kind(1002, "odd")) == Close(4000)

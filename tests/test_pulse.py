@@ -13,8 +13,9 @@ from attrs import define, field
 from trio.testing import MockClock
 
 from seawall.errors import IdleTimeout, KeepaliveLost, SeawallError, SlowConsumer
-from seawall.life import Life, Outcome, Sweeper, cause_of
+from seawall.life import Life, Sweeper
 from seawall.limits import Limits
+from seawall.outcome import End, cause_of
 from seawall.wire.budget import Budget
 from seawall.wire.lane import Lane
 from seawall.wire.link import Demand, Link
@@ -67,7 +68,7 @@ class Bench:
     def on_due(self, error: SeawallError) -> None:
         """Remember, and end as a session does."""
         self.found.append((trio.current_time(), type(error)))
-        self.life.end(Outcome(cause_of(error), 1011))
+        self.life.end(End(cause_of(error), 1011))
 
     def hear(self, data: bytes) -> None:
         """Let the peer say something."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -26,7 +26,7 @@ from seawall import (
     guard,
     public,
 )
-from seawall.server import BACK_OFF, SURPLUS
+from seawall.server import AT_ONCE, BACK_OFF, SURPLUS, TURNS
 from seawall.testing import serve as served
 from seawall.wire.closing import LINGER
 from tests.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
@@ -163,6 +163,104 @@ async def test_draining(autojump_clock: MockClock, records: Records) -> None:
         assert listener.closed == 1
     assert {end.partition(",")[0] for end in records.ends} == {"server draining"}
     assert records.lines("server") == ["listening on memory", "draining 6 connections", "stopped"]
+
+
+async def test_a_server_that_will_be_back(autojump_clock: MockClock, records: Records) -> None:
+    """Peers are told 1012 when it restarts, guards and handshakes 503; what a second call says is too late."""
+    listener = Doorstep()
+    async with started(echoing(), listener) as (server, _):
+        (_, echo), (_, deaf), (_, slow) = come(listener), come(listener), come(listener)
+        await echo.open("/echo")
+        await deaf.open("/deaf")
+        await slow.say(request("/slow"))
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(server.drain, restarting=True))
+            await wait_all_tasks_blocked()
+            nursery.start_soon(server.drain)
+            assert await slow.status() == 503
+            for peer in (echo, deaf):
+                assert await peer.closing() == (1012, "service restart")
+                await peer.stream.aclose()
+            await slow.stream.aclose()
+    assert "server draining, 1012 'service restart'" in records.ends
+
+
+async def test_many_are_told_in_turns(autojump_clock: MockClock) -> None:
+    """Up to a hundred are told at once; more of them over half of the time that handlers have, in ten turns."""
+    listener = Doorstep()
+    moments: list[float] = []
+    async with started(echoing(), listener) as (server, _):
+        peers = list[Peer]()
+        for _ in range(20 * AT_ONCE):
+            _, peer = come(listener)
+            await peer.open("/echo")
+            peers.append(peer)
+
+        async def watch(peer: Peer) -> None:
+            assert await peer.closing() == (1001, "going away")
+            moments.append(trio.current_time() - start)
+            await peer.stream.aclose()
+
+        start = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(watch, peer)
+            await server.drain()
+        assert trio.current_time() - start == pytest.approx(2.25)
+    turns = [moments.count(moment) for moment in sorted(set(moments))]
+    assert turns == [2 * AT_ONCE] * TURNS
+    assert max(moments) == pytest.approx(2.25)
+
+
+async def test_a_handler_that_watches_is_told_in_its_turn(autojump_clock: MockClock) -> None:
+    """`Connection.draining` is set when it is the connection's turn, and stays set."""
+    app, listener, moments = App(), Doorstep(), list[float]()
+
+    @app.route("/", guard=public)
+    async def feed(conn: Connection[Anonymous]) -> None:
+        if len(listening) % 2:
+            assert not conn.draining.is_set()
+        listening.append(conn)
+        await conn.draining.wait()
+        assert conn.draining.is_set()
+        moments.append(trio.current_time())
+
+    listening = list[Connection[Anonymous]]()
+    async with started(app, listener) as (server, _):
+        peers = [come(listener)[1] for _ in range(2 * AT_ONCE)]
+        for peer in peers:
+            await peer.open()
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.drain)
+            await trio.sleep(4)
+            for peer in peers:
+                await peer.stream.aclose()
+        assert all(conn.draining.is_set() for conn in listening)
+    assert sorted(moments) == [0.0] * AT_ONCE + [1.25] * AT_ONCE
+
+
+async def test_closing_waits_for_the_lifespans(autojump_clock: MockClock) -> None:
+    """`drain` returns when the connections have ended, `aclose` and `wait_closed` when the lifespans have been left."""
+    app, listener, left = App(), Doorstep(), list[tuple[str, float]]()
+
+    @app.lifespan
+    @asynccontextmanager
+    async def database() -> AsyncGenerator[None]:
+        yield
+        await trio.sleep(7)
+
+    async def wait(name: str, done: Callable[[], Awaitable[None]]) -> None:
+        await done()
+        left.append((name, trio.current_time()))
+
+    async with started(app, listener) as (server, _), trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "drain", server.drain)
+        nursery.start_soon(wait, "aclose", server.aclose)
+        nursery.start_soon(wait, "wait_closed", server.wait_closed)
+    assert sorted(left) == [("aclose", 7), ("drain", 0), ("wait_closed", 7)]
+    assert database.name == "database"
 
 
 async def test_what_was_received_is_still_handled(autojump_clock: MockClock) -> None:

@@ -878,6 +878,50 @@ async def test_a_handler_that_swallows_its_cancellation(autojump_clock: MockCloc
     assert records.ends == ["lifetime, 3008 'lifetime reached'"]
 
 
+@pytest.mark.parametrize("how", ["handler", "background", "child"])
+async def test_what_cannot_be_cut_gives_its_place_back(how: str, autojump_clock: MockClock, records: Records) -> None:
+    """Its socket is closed in time and its place is free; it is named in the log, once, and waited for."""
+
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(100)
+
+    async def handle(conn: Connection[Anonymous]) -> None:
+        if how == "handler":
+            await stubborn()
+        elif how == "background":
+            conn.nursery.start_soon(stubborn, name="rebuild the index")
+        else:
+            async with trio.open_nursery() as nursery:
+                for name in ("ask a slow thread", "ask another"):
+                    nursery.start_soon(stubborn, name=name)
+
+    app = app_of(handle, limits=Limits(max_connections=1, lifetime=10))
+    async with serve(app) as served:
+        async with served.connect("/") as client:
+            assert await client.wait_closed() == (3008, "lifetime reached")
+            assert trio.current_time() == 10
+        with pytest.raises(Rejected):
+            async with served.connect("/"):
+                pass
+        await trio.sleep(2)
+        async with served.connect("/") as client:
+            await client.wait_closed()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served.server.drain)
+            await trio.sleep(60)
+            assert trio.current_time() < 100
+            still = [line for line in records.lines("server") if "still running" in line]
+            assert len(still) == 2
+            named = {
+                "handler": "handle()",
+                "background": "rebuild the index",
+                "child": "[ask a slow thread, ask another]",
+            }[how]
+            assert all(named in line for line in still)
+        assert trio.current_time() > 110
+
+
 async def test_closing_by_hand(autojump_clock: MockClock, records: Records) -> None:
     """`aclose` sends code and reason, waits until the connection is closed, and afterwards everything raises."""
     moments: list[object] = []

@@ -32,6 +32,7 @@ from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issue
 from seawall.handshake import Handshake
 from seawall.life import Provided
 from seawall.limits import LimitOverrides, Limits
+from seawall.outcome import Cause, Outcome, Party
 from seawall.policy import Considered, ErrorPolicy, ErrorReport
 from seawall.route import AnyRoute, Route
 from seawall.server import Server
@@ -42,6 +43,7 @@ __all__ = [
     "AnyRoute",
     "App",
     "AuthTimeout",
+    "Cause",
     "Check",
     "Claims",
     "Close",
@@ -69,6 +71,8 @@ __all__ = [
     "LimitReached",
     "Limits",
     "NoCredentials",
+    "Outcome",
+    "Party",
     "Phase",
     "ProtocolViolation",
     "Provided",

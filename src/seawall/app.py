@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar, Unpack, final
 
@@ -19,7 +20,8 @@ from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.life import Provided, Values
 from seawall.limits import LimitOverrides, Limits
 from seawall.listening import Listen, open_listeners
-from seawall.logs import configure, is_configured
+from seawall.logs import configure, is_configured, server_log
+from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport
@@ -58,6 +60,7 @@ class App:
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
+        on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
     ) -> None:
         """Begin with no routes.
@@ -68,6 +71,8 @@ class App:
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged and goes no further.
+          on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
+            it was logged. What it raises is logged and goes no further.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
 
         Raises:
@@ -78,6 +83,7 @@ class App:
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
+        self._on_end = on_end
         self._compression = compression
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
@@ -182,7 +188,9 @@ class App:
           ConfigurationError: the address cannot be bound.
           BaseExceptionGroup: what the error policy escalated.
         """
+        left = trio.Event()
         async with AsyncExitStack() as stack:
+            stack.callback(left.set)
             values: dict[Provided[object], object] = {}
             for handle in self._lifespan:
                 values[handle] = await stack.enter_async_context(handle.open())
@@ -194,9 +202,10 @@ class App:
                 origins=self._origins,
                 compression=self._compression,
                 report=self._report,
+                on_end=self._on_end,
                 values=Values(values),
             )
-            await Server(service).serve(await open_listeners(where), task_status=task_status)
+            await Server(service, left).serve(await open_listeners(where), task_status=task_status)
 
     async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
         """Serve in `nursery`, and return as soon as the app listens.
@@ -214,7 +223,8 @@ class App:
     def run(self, **where: Unpack[Listen]) -> None:
         """Serve as the main program: SIGINT and SIGTERM drain, and a second one stops at once.
 
-        If nobody has configured logging, it goes to standard error; see `seawall.logs.configure`.
+        In another thread than the main one Python lets nobody handle signals, and the log says so. If nobody has
+        configured logging, it goes to standard error; see `seawall.logs.configure`.
 
         Args:
           where: see `seawall.listening.Listen`.
@@ -230,19 +240,20 @@ class App:
 async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
     """Start servers, such as ``partial(app.start, port=8765)``, and drain them all at SIGINT or SIGTERM.
 
-    A second signal, or one before anything listens, cancels everything. Returns when all have stopped and their
-    lifespans have been left.
+    A second signal, or one before anything listens, cancels everything. Outside of the main thread there are none,
+    and the log says so once. Returns when all have stopped and their lifespans have been left.
 
     Raises:
       ConfigurationError: an address cannot be bound; what had been started is stopped again.
     """
     mistake: ConfigurationError | None = None
     servers: list[Server] = []
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with _receiving_signals() as signals:
         async with trio.open_nursery(strict_exception_groups=True) as watching:
             stop = trio.CancelScope()
             # From the first moment to the last: a lifespan that hangs can be interrupted as well.
-            watching.start_soon(_stop_when_told, signals, servers, stop)
+            if signals is not None:
+                watching.start_soon(_stop_when_told, signals, servers, stop)
             with stop:
                 async with trio.open_nursery(strict_exception_groups=True) as serving:
                     try:
@@ -254,6 +265,17 @@ async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Serv
             watching.cancel_scope.cancel()
     if mistake is not None:
         raise mistake
+
+
+@contextmanager
+def _receiving_signals() -> Generator[AsyncIterator[int] | None]:
+    """The signals that stop servers, as they come; None where Python does not let us have them."""
+    if threading.current_thread() is not threading.main_thread():
+        server_log.warning("not in the main thread: SIGINT and SIGTERM do not drain this server")
+        yield None
+        return
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        yield signals
 
 
 async def _stop_when_told(signals: AsyncIterator[int], servers: list[Server], stop: trio.CancelScope) -> None:

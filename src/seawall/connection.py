@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
-from seawall.life import Cause, Life, Outcome, Provided, Values
+from seawall.life import Life, Provided, Values
+from seawall.outcome import Cause, End
 from seawall.verdicts import MAX_REASON
 from seawall.wire.codes import sendable_code
 from seawall.wire.lane import Lane
@@ -39,11 +40,14 @@ class Connection(Generic[P_co]):
     """The subprotocol that was selected, if any."""
     nursery: trio.Nursery = field(repr=False)
     """For tasks that live as long as the connection; one that fails ends it, by the error policy."""
-    draining: trio.Event = field(repr=False)
-    """Set when the server wants to stop: finish what you are doing and return."""
     _lane: Lane = field(repr=False, alias="lane")
     _life: Life = field(repr=False, alias="life")
     _values: Values = field(repr=False, alias="values")
+
+    @property
+    def draining(self) -> trio.Event:
+        """Set when the server wants to stop: finish what you are doing and return."""
+        return self._life.draining
 
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
@@ -135,7 +139,7 @@ class Connection(Generic[P_co]):
             raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
         if size > MAX_REASON:
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        limits, outcome = self._life.limits, Outcome(Cause.CLOSED, code, reason)
+        limits, outcome = self._life.limits, End(Cause.CLOSED, code, reason)
         self._life.end(outcome, grace=limits.close_timeout + limits.wind_down)
         await self._life.wait_closed()
         if self._life.outcome is outcome:

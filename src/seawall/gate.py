@@ -41,6 +41,15 @@ async def apart(user_code: Callable[[], Awaitable[T]]) -> T:
     return results[0]
 
 
+def names_of(nursery: trio.Nursery) -> str:
+    """The names of the tasks in `nursery`, each with those below it in brackets."""
+    names: list[str] = []
+    for task in nursery.child_tasks:
+        below = ", ".join(names_of(inner) for inner in task.child_nurseries)
+        names.append(f"{task.name} [{below}]" if below else task.name)
+    return ", ".join(sorted(names))
+
+
 @final
 class Held:
     """One resource, in a task of its own: what holds a nursery may not be entered under somebody else's scope."""
@@ -174,7 +183,7 @@ class SessionGate(Gate):
         except trio.BrokenResourceError:
             raise Disconnected(self.connection) from None
 
-    def pass_through(self, principal: P, nursery: trio.Nursery, draining: trio.Event) -> Connection[P]:
+    def pass_through(self, principal: P, nursery: trio.Nursery) -> Connection[P]:
         """What the handler of a principal that has been proved holds."""
         return Connection(
             principal=principal,
@@ -182,7 +191,6 @@ class SessionGate(Gate):
             id=self.connection,
             subprotocol=self.subprotocol,
             nursery=nursery,
-            draining=draining,
             lane=self.lane,
             life=self.life,
             values=self.values,

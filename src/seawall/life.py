@@ -1,8 +1,7 @@
-"""What ends a connection, and when: `Outcome`, `Lease`, `Life`, and the `Sweeper` that minds the deadlines."""
+"""How long a connection lives: `Lease`, `Life`, and the `Sweeper` that minds the deadlines."""
 
 from __future__ import annotations
 
-import enum
 import heapq
 import itertools
 import math
@@ -14,19 +13,9 @@ from typing import Generic, Protocol, TypeVar, cast, final
 import trio
 from attrs import define, field, frozen
 
-from seawall.errors import (
-    AuthTimeout,
-    ConfigurationError,
-    IdleTimeout,
-    KeepaliveLost,
-    LeaseExpired,
-    LifetimeReached,
-    ProtocolViolation,
-    Refused,
-    SeawallError,
-    SlowConsumer,
-)
+from seawall.errors import ConfigurationError, IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
 from seawall.limits import Limits
+from seawall.outcome import End
 from seawall.wire.bell import nothing
 
 T = TypeVar("T")
@@ -34,69 +23,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 #: Proves the same principal from a new token, and returns when that proof ends, in Unix time.
 Renew = Callable[[str], Awaitable[float]]
-
-
-@final
-class Cause(enum.Enum):
-    """Why a connection ended. There is exactly one, the first; it is recorded before anything is cancelled."""
-
-    ANSWERED = "answered"
-    """A plain HTTP request got its page or its error."""
-    REFUSED = "refused"
-    """A guard, an origin, a limit or the request itself stood in the way."""
-    RETURNED = "handler returned"
-    CLOSED = "closed by the handler"
-    FAILED = "error"
-    PEER_CLOSED = "peer closed"
-    PEER_VANISHED = "peer vanished"
-    VIOLATION = "protocol violation"
-    LEASE_EXPIRED = "lease expired"
-    IDLE = "idle"
-    LIFETIME = "lifetime"
-    SLOW_CONSUMER = "slow consumer"
-    KEEPALIVE = "keepalive lost"
-    DRAINED = "server draining"
-    STOPPED = "server stopped"
-
-
-@final
-@frozen
-class Outcome:
-    """How a connection ended."""
-
-    cause: Cause
-    code: int
-    """The close code, ours or the peer's; the HTTP status if there never was an upgrade; 1006 if the peer vanished."""
-    reason: str = ""
-    """The reason that went with the code."""
-    detail: str = ""
-    """The failure behind it, for the log; the peer never reads it."""
-
-    @property
-    def is_peers(self) -> bool:
-        """Whether it was the peer who ended it."""
-        return self.cause is Cause.PEER_CLOSED or self.cause is Cause.PEER_VANISHED
-
-
-def cause_of(failure: Exception) -> Cause:
-    """The cause that a failure stands for, when it ends a connection."""
-    match failure:
-        case LeaseExpired():
-            return Cause.LEASE_EXPIRED
-        case IdleTimeout():
-            return Cause.IDLE
-        case LifetimeReached():
-            return Cause.LIFETIME
-        case SlowConsumer():
-            return Cause.SLOW_CONSUMER
-        case KeepaliveLost():
-            return Cause.KEEPALIVE
-        case ProtocolViolation():
-            return Cause.VIOLATION
-        case Refused() | AuthTimeout():
-            return Cause.REFUSED
-        case _:
-            return Cause.FAILED
 
 
 @final
@@ -256,12 +182,12 @@ class Life:
     """Of the route, once there is one."""
     _sweeper: Sweeper
     """Minds the deadlines."""
-    _on_end: Callable[[Outcome], None] = field(kw_only=True, alias="on_end")
+    _on_end: Callable[[End], None] = field(kw_only=True, alias="on_end")
     """Called once, when the outcome is recorded and before anything is cancelled."""
     _on_due: Callable[[SeawallError], None] = field(kw_only=True, alias="on_due")
     """Called with what has run out, or what is wrong with the wire."""
     scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
-    outcome: Outcome | None = field(init=False, default=None)
+    outcome: End | None = field(init=False, default=None)
     alarm: Alarm | None = field(init=False, default=None)
     is_closed: bool = field(init=False, default=False)
     """Whether the socket has been closed."""
@@ -269,18 +195,21 @@ class Life:
     _vitals: Vitals | None = field(init=False, default=None)
     _leases: tuple[Lease, ...] = field(init=False, default=())
     _ends_at: float = field(init=False, default=math.inf)
+    _drains: bool = field(init=False, default=False)
+    _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
     _ended_at: float = field(init=False, default=math.inf)
     _late_at: float = field(init=False, default=math.inf)
     _on_late: Callable[[], None] = field(init=False, default=nothing)
     _last_message: float = field(init=False, default=-math.inf)
 
     @trio.lowlevel.enable_ki_protection
-    def end(self, outcome: Outcome, *, grace: float = 0.0) -> None:
+    def end(self, outcome: End, *, grace: float = 0.0) -> None:
         """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
         if self.outcome is not None:
             return
         self.outcome = outcome
         self._sweeper.disarm(self)
+        self._late_at = math.inf
         self._ended_at = trio.current_time()
         self._on_end(outcome)
         self.extend(grace)
@@ -297,6 +226,32 @@ class Life:
         self._late_at, self._on_late = trio.current_time() + seconds, on_late
         if self.outcome is None:
             self._sweeper.arm(self, self._late_at)
+
+    def drain(self) -> None:
+        """The server wants to stop, and the handler may know."""
+        self._drains = True
+        if self._draining is not None:
+            self._draining.set()
+
+    @property
+    def draining(self) -> trio.Event:
+        """Set by `drain`."""
+        if self._draining is None:
+            self._draining = trio.Event()
+            if self._drains:
+                self._draining.set()
+        return self._draining
+
+    def mind(self, on_late: Callable[[], None]) -> None:
+        """Call `on_late` if what still runs has not ended ``wind_down`` seconds after its cancellation; see `part`."""
+        ends_at = min(self.scope.deadline, trio.current_time()) if self.scope.cancel_called else self.scope.deadline
+        self._late_at, self._on_late = ends_at + self.limits.wind_down, on_late
+        self._sweeper.arm(self, self._late_at)
+
+    def part(self) -> None:
+        """Nothing runs any more."""
+        self._sweeper.disarm(self)
+        self._on_late = nothing
 
     def close(self) -> None:
         """The socket has been closed."""
@@ -360,10 +315,10 @@ class Life:
 
     def check(self, now: float) -> None:
         """Report what has run out, or look again at the next deadline."""
-        if self.outcome is not None:
-            return
         if now >= self._late_at:
             self._on_late()
+        elif self.outcome is not None:
+            self._sweeper.arm(self, self._late_at)
         elif now >= self._lease_end():
             self._on_due(LeaseExpired())
         elif now >= self._ends_at:

@@ -144,7 +144,8 @@ class ErrorPolicy:
             return one. What cannot act in the phase is passed over.
 
         Raises:
-          ConfigurationError: no verdict is given, or something else than one, or the type is not an `Exception`.
+          ConfigurationError: no verdict is given, or something else than one, or one that could never act; or the type
+            is not an `Exception`.
         """
         if not _is_decidable(exception):
             raise ConfigurationError(
@@ -155,6 +156,7 @@ class ErrorPolicy:
             raise ConfigurationError(f"ErrorPolicy.on({exception.__name__}): no verdict; add one, such as Close(4000)")
         for verdict in verdicts:
             _check_verdict(exception.__name__, verdict)
+            _check_use(exception, verdict)
         # A rule is only ever asked about exceptions of its own type, which makes the narrower callables safe here.
         rule = Rule(exception, cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts))
         return evolve(self, rules=(*self.rules, rule))
@@ -240,8 +242,21 @@ def _check_verdict(rule: str, verdict: object) -> None:
         raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
 
 
+def _check_use(kind: type[Exception], verdict: object) -> None:
+    """Refuse a verdict that no phase would ever come to."""
+    if issubclass(kind, _AFTER_UPGRADE) and isinstance(verdict, Refuse | Reply | Ignore):
+        raise ConfigurationError(
+            f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this only happens to a connection "
+            "that is open; give a Close, or Escalate()"
+        )
+
+
 def _is_decidable(kind: type[BaseException]) -> bool:
     return issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
+
+
+#: What only ever happens to an open connection, below its handler.
+_AFTER_UPGRADE = (IdleTimeout, LifetimeReached, SlowConsumer, KeepaliveLost, ProtocolViolation)
 
 
 def _last_resort(context: Context) -> AnyVerdict:
@@ -286,6 +301,12 @@ class ErrorReport:
     """The route's name, or empty before there is one."""
     connection: str
     """The connection's id."""
+    peer: str
+    """The other end of the socket."""
+    principal: str
+    """Whom the guards proved, redacted: see `seawall.reports.name_of_principal`. Empty before they have."""
+    at: float
+    """When it was decided, in Unix time."""
     exception: Exception
     """The exception, with its traceback; never a group."""
     verdict: AnyVerdict

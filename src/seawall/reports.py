@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, final
+from typing import ParamSpec
 
-from attrs import frozen
-
-from seawall.life import Cause, Outcome
 from seawall.logs import connection_log, error_log, safe
+from seawall.outcome import Cause, Outcome
 from seawall.policy import ErrorReport
 
 Q = ParamSpec("Q")
+
+#: Hexadecimal digits of a digest: enough to tell a million subjects apart nearly always.
+DIGEST = 10
 
 #: The ends of a connection that are nobody's failure.
 _ORDINARY = frozenset(
@@ -71,6 +73,8 @@ def log_report(report: ErrorReport) -> None:
                 "phase": report.phase.value,
                 "route": report.route,
                 "connection": report.connection,
+                "peer": report.peer,
+                "principal": report.principal,
                 "error": type(report.exception).__name__,
                 "verdict": type(report.verdict).__name__,
             }
@@ -100,64 +104,85 @@ def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -
     try:
         report(failure)
     except Exception:  # noqa: BLE001 - the report of one failure must not become another one's
-        _log_broken_report()
+        _log_broken("report")
         log_report(failure)
 
 
 @_contained
-def _log_broken_report() -> None:
-    error_log.exception("App(report=...) raised")
+def _log_broken(callback: str) -> None:
+    error_log.exception("App(%s=...) raised", callback)
 
 
-@final
-@frozen(kw_only=True)
-class End:
-    """One connection that is over."""
+def name_of_principal(principal: object) -> str:
+    """Who was proved, for a log: the type, and a digest of its ``subject`` if it has one, as `Claims` do.
 
-    outcome: Outcome
-    connection: str
-    peer: str
-    route: str
-    """The route's name; empty if it never got that far."""
-    seconds: float
-    received: int
-    """Messages from the peer."""
-    sent: int
-    """Messages to the peer."""
+    The digest is the beginning of ``hashlib.sha256(subject.encode()).hexdigest()``: who knows a subject finds its
+    lines, and who has only the log learns no names from it. Nobody, None, has no name.
+    """
+    if principal is None:
+        return ""
+    name = safe(type(principal).__name__)
+    try:
+        subject: object = getattr(principal, "subject", None)
+    except Exception:  # noqa: BLE001 - a property of the application's; its name is no reason to fail
+        subject = None
+    if not isinstance(subject, str):
+        return name
+    return f"{name}:{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:DIGEST]}"
+
+
+def end_safely(on_end: Callable[[Outcome], None] | None, outcome: Outcome) -> None:
+    """Log the end of a connection and tell the application; what that raises is logged and goes no further."""
+    _log_end(outcome)
+    if on_end is not None:
+        try:
+            on_end(outcome)
+        except Exception:  # noqa: BLE001 - the connection has ended all the same
+            _log_broken("on_end")
+
+
+def is_told(on_end: Callable[[Outcome], None] | None, cause: Cause) -> bool:
+    """Whether anybody will hear of such an end; if not, nothing need be made for it."""
+    return on_end is not None or connection_log.isEnabledFor(_level(cause))
+
+
+def _level(cause: Cause) -> int:
+    return logging.INFO if cause in _ORDINARY else logging.WARNING
 
 
 @_contained
-def log_end(end: End) -> None:
+def _log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
-    outcome = end.outcome
-    level = logging.INFO if outcome.cause in _ORDINARY else logging.WARNING
-    if not connection_log.isEnabledFor(level):
-        return  # before anything is made for it
+    why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
+    fields = {
+        "connection": outcome.connection,
+        "peer": outcome.peer,
+        "principal": outcome.principal,
+        "route": outcome.route,
+        "cause": outcome.cause.value,
+        "by": outcome.cause.by.value,
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "rule": outcome.rule,
+        "seconds": round(outcome.seconds, 3),
+        "messages_in": outcome.messages_in,
+        "messages_out": outcome.messages_out,
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+    }
     connection_log.log(
-        level,
+        _level(outcome.cause),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
-        end.connection,
-        end.peer,
-        safe(end.route) or "-",
+        outcome.connection,
+        f"{outcome.peer} {outcome.principal}".rstrip(),
+        safe(outcome.route) or "-",
         outcome.cause.value,
         outcome.code,
         outcome.reason,  # at most 123 bytes, and %r escapes
-        end.seconds,
-        end.received,
-        end.sent,
-        f" ({outcome.detail})" if outcome.detail else "",
-        extra={
-            "seawall": {
-                "connection": end.connection,
-                "peer": end.peer,
-                "route": end.route,
-                "cause": outcome.cause.value,
-                "code": outcome.code,
-                "reason": outcome.reason,
-                "detail": outcome.detail,
-                "seconds": round(end.seconds, 3),
-                "received": end.received,
-                "sent": end.sent,
-            }
-        },
+        outcome.seconds,
+        outcome.messages_in,
+        outcome.messages_out,
+        f" ({why})" if why else "",
+        extra={"seawall": {name: value for name, value in fields.items() if value not in {"", 0}}},
     )

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import errno
 import itertools
+import math
 from collections.abc import Sequence
 from typing import final
 
 import trio
 
-from seawall.life import Cause
 from seawall.listening import Address, Listener, address_of, peer_of
 from seawall.logs import server_log
 from seawall.service import Peer, Service
@@ -48,6 +48,10 @@ BACK_OFF = 0.1
 #: are just closed.
 SURPLUS = 100
 
+#: Connections that are told at once that the server drains; and if there are more, in how many turns.
+AT_ONCE = 100
+TURNS = 10
+
 #: Numbers the connections of the process: an id names one of them even where several servers run.
 _numbers = itertools.count(1)
 
@@ -56,37 +60,50 @@ _numbers = itertools.count(1)
 class Server:
     """A server that runs; ``await app.start(...)`` gives one."""
 
-    def __init__(self, service: Service) -> None:
-        """Prepare; `serve` does everything."""
+    def __init__(self, service: Service, left: trio.Event | None = None) -> None:
+        """Prepare; `serve` does everything. `left` is set when what is around it has been left too."""
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
         self._service = service
         self._sessions: set[Session] = set()
-        self._count = 0
-        self._surplus = 0
+        self._surplus: set[Session] = set()
         self._accepting = trio.CancelScope()
         self._hosting = trio.Event()
         self._nursery: trio.Nursery
         self._stop = trio.Event()
         self._empty = trio.Event()
         self._finished = trio.Event()
+        self._left = self._finished if left is None else left
 
-    async def aclose(self) -> None:
-        """Drain, and wait until every connection has ended, which takes ``Limits.drain_timeout`` at most.
+    async def drain(self, *, restarting: bool = False) -> None:
+        """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
 
-        Listening ends at once. Handlers see `Connection.draining`, their iteration over messages ends, and they may
-        finish; what has not finished ``close_timeout`` before the end is cancelled. Peers get close code 1001. Only
-        three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what a
-        handler shields from cancellation, and threads. The app's lifespan is left afterwards.
+        Listening ends at once, and who has not been let in yet gets HTTP 503. Handlers see `Connection.draining`,
+        their iteration over messages ends, and they may finish; what has not finished ``close_timeout`` before the
+        end is cancelled. Peers get close code 1001. More than a hundred connections are told in turns, over half the
+        time that handlers have, so that their clients do not all come back in the same second.
+
+        Only three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what
+        a handler shields from cancellation, and threads. They are named in the log, and their sockets are closed.
 
         Cancelling this call does not stop the draining; cancelling ``serve`` does.
+
+        Args:
+          restarting: the server will be back: peers get 1012 instead. What the first call says counts.
         """
+        if not self._service.drain.begun:
+            self._service.drain.begun, self._service.drain.restarting = True, restarting
         self._accepting.cancel()
         await self._finished.wait()
 
+    async def aclose(self) -> None:
+        """As `drain`, and wait until the app's lifespans have been left too. Inside of one, call `drain`."""
+        await self.drain()
+        await self._left.wait()
+
     async def wait_closed(self) -> None:
-        """Wait until the server has stopped, for whatever reason."""
-        await self._finished.wait()
+        """Wait until the server has stopped, for whatever reason, and the app's lifespans have been left."""
+        await self._left.wait()
 
     async def serve(  # noqa: ASYNC128 - `_accept_all` calls started()
         self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
@@ -123,21 +140,34 @@ class Server:
                 async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
                     self._hosting.set()
                     await self._stop.wait()
-                    cause = Cause.DRAINED if self._service.draining.is_set() else Cause.STOPPED
                     for session in tuple(self._sessions):
-                        session.stop(cause)
+                        session.stop()
                 around.cancel_scope.cancel()
 
     async def _drain(self) -> None:
         limits = self._service.limits
-        server_log.info("draining %d connections", self._count)
-        self._service.draining.set()
-        for session in tuple(self._sessions):
-            session.drain()
-        with trio.move_on_after(limits.drain_timeout - limits.close_timeout):
-            while self._count:
+        window = limits.drain_timeout - limits.close_timeout
+        server_log.info("draining %d connections", len(self._sessions))
+        self._service.drain.begun = True
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + window
+            nursery.start_soon(self._drain_sessions, window / 2)
+            while self._sessions:
                 self._empty = trio.Event()
                 await self._empty.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _drain_sessions(self, seconds: float) -> None:
+        """Turn away at once who is not in yet; tell the others in turns."""
+        for session in [session for session in self._sessions if not session.is_handled]:
+            session.drain()
+        handled = list(self._sessions)
+        size = max(AT_ONCE, math.ceil(len(handled) / TURNS))
+        for start in range(0, len(handled), size):
+            if start:
+                await trio.sleep(seconds * size / len(handled))
+            for session in handled[start : start + size]:
+                session.drain()
 
     async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
         """Accept from all listeners until told to drain or to stop."""
@@ -183,8 +213,9 @@ class Server:
     async def _run_session(self, stream: trio.abc.Stream) -> None:
         """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
         limits, unproved = self._service.limits, self._service.unproved
-        surplus = self._count - self._surplus >= limits.max_connections or len(unproved) >= limits.max_unauthenticated
-        if self._stop.is_set() or (surplus and self._surplus >= SURPLUS):
+        count = len(self._sessions) - len(self._surplus)
+        surplus = count >= limits.max_connections or len(unproved) >= limits.max_unauthenticated
+        if self._stop.is_set() or (surplus and len(self._surplus) >= SURPLUS):
             await abandon(stream)
             return
         peer = Peer(
@@ -193,18 +224,16 @@ class Server:
             secure=isinstance(stream, trio.SSLStream),
             surplus=surplus,
         )
-        session = Session(self._service, stream, peer)
-        self._count += 1
-        self._surplus += surplus
+        session = Session(self._service, stream, peer, self._forget)
         self._sessions.add(session)
-        if not surplus:
-            unproved.add(session)
-        try:
-            await session.run()
-        finally:
-            self._sessions.discard(session)
-            unproved.discard(session)
-            self._count -= 1
-            self._surplus -= surplus
-            if not self._count:
+        (self._surplus if surplus else unproved).add(session)
+        await session.run()
+
+    def _forget(self, session: Session) -> None:
+        """`session` no longer counts."""
+        if session in self._sessions:
+            self._sessions.remove(session)
+            self._service.unproved.discard(session)
+            self._surplus.discard(session)
+            if not self._sessions:
                 self._empty.set()

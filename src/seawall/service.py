@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import final
 
 import trio
@@ -14,6 +16,8 @@ from seawall.errors import Refused
 from seawall.guards.origins import OriginCheck
 from seawall.life import Sweeper, Values
 from seawall.limits import Limits
+from seawall.listening import socket_of
+from seawall.outcome import Drain, Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision, name_of_type
@@ -22,7 +26,10 @@ from seawall.route import AnyRoute
 from seawall.throttle import Throttle
 from seawall.verdicts import Context, Escalate
 from seawall.wire.budget import Budget
-from seawall.wire.poller import Poller, open_poller
+from seawall.wire.lane import Lane
+from seawall.wire.link import Link
+from seawall.wire.poller import PolledLink, Poller, Watch, open_poller
+from seawall.wire.streamed import StreamLink
 
 #: What goes with a 503: when a client that was turned away may come back.
 RETRY = (("Retry-After", "5"),)
@@ -40,13 +47,14 @@ class Service:
     origins: OriginCheck
     compression: Deflate | None
     report: Callable[[ErrorReport], None]
+    on_end: Callable[[Outcome], None] | None
     values: Values
     sweeper: Sweeper = field(factory=Sweeper, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
     unproved: set[object] = field(factory=set[object], init=False)
     """Sessions that have not passed their guards yet."""
-    draining: trio.Event = field(factory=trio.Event, init=False)
+    drain: Drain = field(factory=Drain, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
@@ -69,6 +77,16 @@ class Service:
             self._terms[id(route)] = found
         return found
 
+    def connect(self, stream: trio.abc.Stream, tasks: trio.Nursery, lane: Lane) -> Link:
+        """The way of `lane` to its peer over `stream`; where it needs tasks they run in `tasks`."""
+        if self.poller is not None and isinstance(stream, trio.SocketStream):
+            return PolledLink(self.poller, stream, lane)
+        transport = socket_of(stream)
+        watch = None if self.poller is None or transport is None else partial(Watch, self.poller, transport.fileno())
+        link = StreamLink(stream, lane, watch)
+        tasks.start_soon(link.run)
+        return link
+
     def escalate(self, failure: BaseException) -> None:
         """Stop the server and let `failure` out of ``serve``."""
         self.escalated.append(failure)
@@ -85,6 +103,9 @@ class Service:
                 phase=context.phase,
                 route=context.route,
                 connection=context.connection,
+                peer=context.peer,
+                principal=context.principal,
+                at=time.time(),
                 exception=leaf.exception,
                 verdict=leaf.verdict,
                 expected=leaf.expected,

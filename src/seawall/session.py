@@ -14,39 +14,38 @@ so that a peer need not wait for a handler's cleanup to read why.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar, assert_never, final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
-from seawall.gate import Resources, SessionGate, apart
+from seawall.farewell import give_answer, say_goodbye
+from seawall.gate import Resources, SessionGate, apart, names_of
 from seawall.groups import leaves, sift
-from seawall.life import Cause, Life, Outcome, cause_of
+from seawall.life import Life
 from seawall.limits import Limits
 from seawall.listening import socket_of
-from seawall.logs import server_log
+from seawall.logs import safe, server_log
+from seawall.outcome import Cause, End, Outcome, cause_of
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
 from seawall.policy import ErrorPolicy, LeafDecision
-from seawall.reports import End, log_end, name_of
+from seawall.reports import end_safely, is_told, name_of, name_of_principal
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 from seawall.wire.arrival import Arrival, read_head
 from seawall.wire.authority import Authority
-from seawall.wire.closing import LINGER, abandon, linger
+from seawall.wire.closing import LINGER, abandon
 from seawall.wire.deflate import negotiate
 from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.head import BadRequest, canonical, handshake
 from seawall.wire.lane import Lane
-from seawall.wire.link import Link
-from seawall.wire.poller import PolledLink, Watch
 from seawall.wire.pulse import Pulse
-from seawall.wire.streamed import StreamLink
 
 P = TypeVar("P")
 
@@ -59,6 +58,10 @@ class Session:
     _service: Service
     _stream: trio.abc.Stream
     _peer: Peer
+    _on_over: Callable[[Session], None]
+    """Called when the connection no longer counts: when it is over, or should be."""
+    is_handled: bool = field(init=False, default=False)
+    """Whether the handler has begun."""
     _limits: Limits = field(init=False)
     _policy: ErrorPolicy = field(init=False)
     _life: Life = field(init=False)
@@ -71,10 +74,10 @@ class Session:
     _nursery: trio.Nursery = field(init=False)
     _resources: Resources = field(init=False)
     _phase: Phase = field(init=False, default=Phase.TRANSPORT)
+    _principal: object = field(init=False, default=None)
     _asked: bool = field(init=False, default=False)  # whether a request has come
     _answer: Answer | None = field(init=False, default=None)
     _serving: bool = field(init=False, default=False)  # whether guards or handler have begun
-    _handling: bool = field(init=False, default=False)  # whether the handler has
     _closing: bool = field(init=False, default=False)
     _reader_closes: bool = field(init=False, default=False)  # whether trio-websocket's reader does that when it ends
     _failure: Exception | None = field(init=False, default=None)
@@ -108,7 +111,9 @@ class Session:
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
             self._judge(fault, Phase.TRANSPORT)
             await self._let_go()
-        self._log()
+        self._life.part()
+        self._on_over(self)
+        self._tell()
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
@@ -121,13 +126,12 @@ class Session:
             found = await read_head(self._stream, self._service.poller)
             self._asked = True
             if found is None:
-                self._life.end(Outcome(Cause.PEER_VANISHED, 1006, "before its request"))
+                self._life.end(End(Cause.PEER_VANISHED, 1006, "before its request"))
                 return
             head, early = found
             place = self._service.routes.find(head.path)
             if not head.wants_upgrade:
-                last_word = answer(head, self._service.pages.get(head.path), is_route=place is not None)
-                self._refuse(last_word, Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED)
+                self._refuse(answer(head, self._service.pages.get(head.path), is_route=place is not None))
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
@@ -151,14 +155,15 @@ class Session:
         self._life.within(self._limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
         await self._open_gate(params, arrival, terms)
         self._serving = True
-        self._nursery.start_soon(self._serve, route)
+        self._nursery.start_soon(self._serve, route, name=entry.handler)
 
     async def _open_gate(self, params: Mapping[str, Parameter], arrival: Arrival, terms: Terms) -> None:
         """Start the lane and trio-websocket's reader, which now watches the socket."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
         asked = arrival.asked
         selected = next((name for name in asked.subprotocols if name in terms.subprotocols), None)
-        lane = Lane(self._connect, self._limits, self._service.budget, on_end=self._on_wire_end)
+        connect = partial(self._service.connect, self._stream, self._tasks)
+        lane = Lane(connect, self._limits, self._service.budget, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
         if arrival.early:
             lane.feed(arrival.early, trio.current_time())
@@ -183,17 +188,6 @@ class Session:
             resources=self._resources,
         )
 
-    def _connect(self, lane: Lane) -> Link:
-        """The lane's way to its peer."""
-        poller = self._service.poller
-        if poller is not None and isinstance(self._stream, trio.SocketStream):
-            return PolledLink(poller, self._stream, lane)
-        transport = socket_of(self._stream)
-        watch = partial(Watch, poller, transport.fileno()) if poller is not None and transport is not None else None
-        link = StreamLink(self._stream, lane, watch)
-        self._tasks.start_soon(link.run)
-        return link
-
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, route: AnyRoute) -> None:
         """Pass the guards, accept the upgrade, run the handler. No scope of ours may be around the handler here."""
@@ -211,7 +205,7 @@ class Session:
             return
         self._life.open()
         self._service.unproved.discard(self)
-        self._handling, self._phase = True, Phase.BACKGROUND
+        self.is_handled, self._phase = True, Phase.BACKGROUND
         try:
             await enter(self._connection)
         except BaseException as raised:
@@ -220,31 +214,35 @@ class Session:
             raise
 
     def _connection(self, principal: P) -> Connection[P]:
-        return self._gate.pass_through(principal, self._nursery, self._service.draining)
+        self._principal = principal
+        return self._gate.pass_through(principal, self._nursery)
 
     def drain(self) -> None:
         """The server wants to stop: let the handler finish, turn away what has not come that far."""
-        if self._handling and self._lane is not None:
+        if self.is_handled and self._lane is not None:
+            self._life.drain()
             self._lane.stop_receiving()
         else:
-            self.stop(Cause.DRAINED)
+            self.stop()
 
-    def stop(self, cause: Cause) -> None:
-        """End now: close code 1001, or HTTP 503 before the upgrade."""
+    def stop(self) -> None:
+        """End now: close code 1001 or 1012, or HTTP 503 before the upgrade."""
+        drain = self._service.drain
+        end = drain.end if drain.begun else End(Cause.STOPPED, 1001, "going away")
         if self._life.outcome is not None:
             self._life.extend(0.0)  # over already; what a handler had left to wind down is not ours to wait for
         elif self._opened:
-            self._life.end(Outcome(cause, 1001, "going away"))
+            self._life.end(end)
         else:
-            self._refuse(refusal(503, "going away", headers=RETRY), cause)
+            self._refuse(refusal(503, end.reason, headers=RETRY), evolve(end, code=503))
 
     def _on_wire_end(self, end: WireEnd) -> None:
         match end:
             case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
-                self._life.end(Outcome(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
+                self._life.end(End(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
             case PeerVanished():
-                grace = self._limits.wind_down if self._handling else 0.0
-                self._life.end(Outcome(Cause.PEER_VANISHED, 1006), grace=grace)
+                grace = self._limits.wind_down if self.is_handled else 0.0
+                self._life.end(End(Cause.PEER_VANISHED, 1006), grace=grace)
             case Exception():
                 self._fail(end, Phase.TRANSPORT)
             case _:
@@ -272,27 +270,27 @@ class Session:
             self._fail(failure, phase)
         elif sifted.failures:
             reachable = self._opened and self._lane is not None and not self._lane.out.broken
-            self._life.end(self._returned() if reachable else Outcome(Cause.PEER_VANISHED, 1006))
+            self._life.end(self._returned() if reachable else End(Cause.PEER_VANISHED, 1006))
         if sifted.cancelled is not None:
             raise sifted.cancelled
 
     def _is_own_end(self, failure: Exception) -> bool:
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._peer.connection
 
-    def _returned(self) -> Outcome:
-        drained = self._service.draining.is_set()
-        return Outcome(Cause.DRAINED, 1001, "going away") if drained else Outcome(Cause.RETURNED, 1000)
+    def _returned(self) -> End:
+        return self._service.drain.end if self._service.drain.begun else End(Cause.RETURNED, 1000)
 
     def _fail(self, failure: Exception, phase: Phase) -> None:
         """Let the policy decide, report every leaf, and do what was decided."""
         leaf = self._judge(failure, phase)
         verdict, cause, detail = leaf.verdict, cause_of(leaf.exception), name_of(leaf.exception)
+        rule = leaf.rule.type.__name__ if leaf.rule is not None else ""
         match verdict:
             case Refuse(status):
                 last_word = refusal(status, verdict.text, headers=refusal_headers(status, leaf.exception))
-                self._refuse(last_word, cause, detail)
+                self._refuse(last_word, End(cause, status, last_word.text, detail, rule))
             case Close(code, reason):
-                self._life.end(Outcome(cause, code, reason, detail))
+                self._life.end(End(cause, code, reason, detail, rule))
             case Escalate():
                 self._end_internally()
             case Ignore() | Reply():
@@ -301,27 +299,35 @@ class Session:
                 assert_never(verdict)
 
     def _judge(self, failure: Exception, phase: Phase) -> LeafDecision:
-        incident, name = secrets.token_hex(3), self._peer.connection
-        context = Context(phase=phase, accepted=self._opened, incident=incident, route=self._route, connection=name)
+        context = Context(
+            phase=phase,
+            accepted=self._opened,
+            incident=secrets.token_hex(3),
+            route=self._route,
+            connection=self._peer.connection,
+            peer=self._peer.address,
+            principal=name_of_principal(self._principal),
+        )
         return self._service.judge(failure, context, self._policy)
 
     def _end_internally(self) -> None:
         if self._opened:
-            self._life.end(Outcome(Cause.FAILED, 1011, "internal error"))
+            self._life.end(End(Cause.FAILED, 1011, "internal error"))
         else:
-            self._refuse(refusal(500, "internal error"), Cause.FAILED)
+            self._refuse(refusal(500, "internal error"), End(Cause.FAILED, 500, "internal error"))
 
     @property
     def _opened(self) -> bool:
         return self._lane is not None and self._lane.opened
 
-    def _refuse(self, last_word: Answer, cause: Cause = Cause.REFUSED, detail: str = "") -> None:
+    def _refuse(self, last_word: Answer, end: End | None = None) -> None:
         """End with an HTTP answer instead of an upgrade."""
         if self._life.outcome is None:
             self._answer = last_word
-            self._life.end(Outcome(cause, last_word.status, last_word.text, detail))
+            cause = Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED
+            self._life.end(end or End(cause, last_word.status, last_word.text))
 
-    def _on_end(self, outcome: Outcome) -> None:
+    def _on_end(self, outcome: End) -> None:
         """The outcome has just been recorded: from this moment only the peer's Close counts."""
         lane = self._lane
         if lane is not None:
@@ -344,10 +350,10 @@ class Session:
             seconds = LINGER if self._peer.surplus else self._limits.close_timeout
             with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
                 if self._lane is not None and self._lane.opened:
-                    await self._say_goodbye(self._lane, patience)
+                    await say_goodbye(self._lane, self._authority, self._life.outcome, patience)
                 elif self._asked or not self._peer.secure:
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
-                    await self._give_answer()
+                    await give_answer(self._stream, self._lane, self._answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
@@ -359,37 +365,33 @@ class Session:
             self._lane.abort()
         await abandon(self._stream)
         self._life.close()
+        if self._serving and self._nursery.child_tasks:
+            self._life.mind(self._on_overdue)
 
-    async def _give_answer(self) -> None:
-        if self._lane is not None:  # which has been aborted
-            await self._lane.wait_released()
-        if self._answer is not None:
-            await self._stream.send_all(self._answer.data)
-        await linger(self._stream)
+    def _on_overdue(self) -> None:
+        """What the application shields goes on, and is waited for; but the connection's place is free."""
+        server_log.warning("%s: over, but still running: %s", self._peer.connection, safe(names_of(self._nursery)))
+        self._on_over(self)
 
-    async def _say_goodbye(self, lane: Lane, patience: trio.CancelScope) -> None:
-        outcome = self._life.outcome
-        if outcome is None or lane.out.broken:
+    def _tell(self) -> None:
+        """Write down how it ended, and tell the application."""
+        end, lane = self._life.outcome or End(Cause.FAILED, 1011, "internal error"), self._lane
+        if not is_told(self._service.on_end, end.cause):
             return
-        if not outcome.is_peers:
-            await self._authority.hang_up(outcome.code, outcome.reason)
-        await lane.wait_left()
-        if outcome.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-            await lane.flush()
-        elif lane.out.pending:
-            return  # nor anybody who takes what was said before
-        patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
-        await lane.linger()
-
-    def _log(self) -> None:
-        lane = self._lane
-        end = End(
-            outcome=self._life.outcome or Outcome(Cause.FAILED, 1011, "internal error"),
+        outcome = Outcome(
+            cause=end.cause,
+            code=end.code,
+            reason=end.reason,
+            detail=end.detail,
+            rule=end.rule,
             connection=self._peer.connection,
             peer=self._peer.address,
             route=self._route,
+            principal=name_of_principal(self._principal),
             seconds=trio.current_time() - self._started,
-            received=lane.received if lane is not None else 0,
-            sent=lane.out.messages if lane is not None else 0,
+            messages_in=lane.received if lane is not None else 0,
+            messages_out=lane.out.messages if lane is not None else 0,
+            bytes_in=lane.bytes_in if lane is not None else 0,
+            bytes_out=lane.out.gone if lane is not None else 0,
         )
-        log_end(end)
+        end_safely(self._service.on_end, outcome)

@@ -50,6 +50,10 @@ class Context:
     """The route's name, or empty before there is one."""
     connection: str = ""
     """The connection's id."""
+    peer: str = ""
+    """The other end of the socket."""
+    principal: str = ""
+    """Whom the guards proved, redacted; empty before they have."""
 
 
 def _error_status(instance: object, attribute: Attribute[int], value: int) -> None:

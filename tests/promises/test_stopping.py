@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
 import pytest
 import trio
 import trio.testing
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
+from tests.programs import running
 from tests.raw import RawClient, request
 from tests.support import EVERYWHERE, Transport, busy, echo_app, everywhere, pour, quick, serving, undecided, until
 
@@ -110,3 +118,109 @@ async def test_a_handler_that_drains_its_own_server_is_bounded(autojump_clock: o
         assert (await client.dismissal(within=6, answer=True)).code == 1001
         await serving.server.wait_closed()
         assert trio.current_time() - started == 5.0
+
+
+#: A server with all the kinds of connections there are; it drains in four seconds.
+SERVER: Final = """
+import trio
+from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
+
+app = App(limits=Limits(drain_timeout=4, close_timeout=2))
+
+@app.route("/idle", guard=public)
+async def idle(conn: Connection[Anonymous]) -> None:
+    async for message in conn:
+        await conn.send(message)
+
+@app.route("/busy", guard=public)
+async def busy(conn: Connection[Anonymous]) -> None:
+    await trio.sleep_forever()
+
+@app.route("/stuck", guard=public)
+async def stuck(conn: Connection[Anonymous]) -> None:
+    while True:
+        await conn.send(bytes(60_000))
+
+@guard
+async def never(gate: Gate, proved: Anonymous) -> Anonymous:
+    await trio.sleep_forever()
+    return proved
+
+@app.route("/undecided", guard=never)
+async def unreached(conn: Connection[Anonymous]) -> None:
+    pass
+
+app.run(port=0)
+"""
+
+#: How many of each kind come; "handshake" stops in the middle of it.
+CROWD: Final = {"idle": 1200, "busy": 400, "stuck": 100, "undecided": 150, "handshake": 150}
+
+
+@contextmanager
+def descriptors(count: int) -> Generator[None]:
+    """Let this process and those that it starts have so many."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] != resource.RLIM_INFINITY and before[1] < count:
+        pytest.skip(f"only {before[1]} file descriptors may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], count), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def _arrive(port: int, kind: str) -> RawClient:
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    client = RawClient(stream, stream.socket)
+    if kind in {"undecided", "handshake"}:
+        await client.send(request("/undecided")[: 40 if kind == "handshake" else None])
+    else:
+        await client.upgrade(f"/{kind}")
+    return client
+
+
+async def test_a_signal_ends_two_thousand_connections() -> None:
+    """All that read are told why: 1001 after the upgrade, 503 before it; it is over within ``drain_timeout``."""
+    told: Counter[tuple[str, int]] = Counter()
+    clients: list[tuple[str, RawClient]] = []
+    limiter = trio.CapacityLimiter(50)
+
+    async def arrive(kind: str) -> None:
+        async with limiter:
+            clients.append((kind, await _arrive(port, kind)))
+
+    async def leave(kind: str, client: RawClient) -> None:
+        if kind in {"idle", "busy"}:
+            told[kind, (await client.dismissal(within=8, answer=True)).code] += 1
+        elif kind != "stuck":  # which reads nothing
+            told[kind, (await client.response()).status] += 1
+            client.close()
+
+    with descriptors(5000), running("-c", SERVER) as program:
+        port = int(program.stderr.wait_for(r"listening on ws://127.0.0.1:(\d+)")[1])
+        async with trio.open_nursery() as nursery:
+            for kind, count in CROWD.items():
+                for _ in range(count):
+                    nursery.start_soon(arrive, kind)
+        async with trio.open_nursery() as nursery:
+            for kind, client in clients:
+                nursery.start_soon(leave, kind, client)
+            await trio.testing.wait_all_tasks_blocked()
+            started = trio.current_time()
+            program.tell(signal.SIGTERM)
+            status = await trio.to_thread.run_sync(program.wait)
+            took = trio.current_time() - started
+        for _, client in clients:
+            client.close()
+    assert status == 0
+    assert took < 4 + 1.5
+    assert told == {
+        ("idle", 1001): CROWD["idle"],
+        ("busy", 1001): CROWD["busy"],
+        ("undecided", 503): CROWD["undecided"],
+        ("handshake", 503): CROWD["handshake"],
+    }
+    assert "draining 2000 connections" in program.stderr.text
+    assert program.stderr.text.count(" 1006 ''") == 0
+    assert "Traceback" not in program.stderr.text

@@ -56,8 +56,7 @@ BYTES_PER_TURN: Final = 256 * 1024
 #: Bytes that a client may send after its request before it has been let in.
 EARLY_SIZE: Final = 64 * 1024
 
-# A frame's first byte (RFC 6455, section 5.2), and a whole frame.
-_CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE
+_CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE  # its first byte
 _PING: Final = encode_frame(Opcode.PING, b"")
 
 
@@ -91,6 +90,8 @@ class Lane(trio.abc.Stream):
     """Whether there is more to decode."""
     received: int = field(init=False, default=0)
     """Messages received."""
+    bytes_in: int = field(init=False, default=0)
+    """Bytes received."""
     heard_at: float = field(init=False, default=-math.inf)
     """When something last came, on Trio's clock."""
     message_at: float = field(init=False, default=-math.inf)
@@ -231,6 +232,7 @@ class Lane(trio.abc.Stream):
 
     def feed(self, data: bytes | bytearray, now: float) -> bool:
         """Take what the link has read `now`, nothing for the end; whether that may have changed what it is to do."""
+        self.bytes_in += len(data)
         if not data:
             self.eof = True
             self.lose()

@@ -1,0 +1,234 @@
+"""How a connection ended, as the application is told: every kind of end, each once, with its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+import pytest
+from attrs import frozen
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall import (
+    Anonymous,
+    App,
+    Cause,
+    Close,
+    Connection,
+    ErrorPolicy,
+    ErrorReport,
+    Forbidden,
+    Gate,
+    Guard,
+    Limits,
+    Outcome,
+    Party,
+    Refuse,
+    guard,
+    public,
+)
+from seawall.reports import DIGEST, name_of_principal
+from seawall.testing import Rejected, connect, serve
+from tests.memory import Records, Wire, close, recorded, request, text, wired
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    """What is logged during the test."""
+    with recorded() as found:
+        yield found
+
+
+class NoSuchRoom(Exception):
+    """Something that the policy of the app knows."""
+
+
+@frozen
+class User:
+    """A principal with a subject."""
+
+    subject: str
+
+
+@guard
+async def ann(gate: Gate, proved: Anonymous) -> User:
+    """Everybody is Ann."""
+    return User("ann@example.com")
+
+
+@guard
+async def nobody(gate: Gate, proved: Anonymous) -> User:
+    """Let nobody in."""
+    raise Forbidden("ann@example.com is not welcome")
+
+
+def told(outcomes: list[Outcome], door: Guard[Anonymous, User] = ann, reports: list[ErrorReport] | None = None) -> App:
+    """An app whose outcomes are kept: it echoes at ``/``, and fails when it is told ``fail``."""
+    app = App(
+        on_end=outcomes.append,
+        report=([] if reports is None else reports).append,
+        errors=ErrorPolicy().on(NoSuchRoom, Refuse(404), Close(4404, "no such room")),
+        limits=Limits(lifetime=100),
+    )
+
+    @app.route("/", guard=door, name="echo")
+    async def echo(conn: Connection[User]) -> None:
+        async for message in conn:
+            if message == "fail":
+                raise NoSuchRoom("seven")
+            if message == "leave":
+                return
+            if message == "close":
+                await conn.aclose(4000, "enough")
+            await conn.send(message)
+
+    app.page("/page", "hello")
+    return app
+
+
+# What the end is, and on whose part; code, reason, and the rule behind it.
+ENDS = {
+    "leave": (Cause.RETURNED, 1000, "", ""),
+    "close": (Cause.CLOSED, 4000, "enough", ""),
+    "fail": (Cause.FAILED, 4404, "no such room", "NoSuchRoom"),
+    "sleep": (Cause.LIFETIME, 3008, "lifetime reached", "LifetimeReached"),
+}
+
+
+@pytest.mark.parametrize("word", ENDS)
+async def test_an_end_of_ours(word: str, autojump_clock: MockClock, records: Records) -> None:
+    """It is told once, with code, reason, rule, principal, and what went in and out."""
+    outcomes = list[Outcome]()
+    async with connect(told(outcomes), "/") as client:
+        await client.send("hello")
+        assert await client.receive() == "hello"
+        if word != "sleep":
+            await client.send(word)
+        await client.wait_closed()
+    (outcome,) = outcomes
+    cause, code, reason, rule = ENDS[word]
+    assert (outcome.cause, outcome.code, outcome.reason, outcome.rule) == (cause, code, reason, rule)
+    assert (outcome.route, outcome.peer, outcome.connection[0]) == ("echo", "memory", "c")
+    assert (outcome.messages_in, outcome.messages_out) == (1 + (word != "sleep"), 1)
+    assert outcome.seconds == (100 if word == "sleep" else 0)
+    digest = hashlib.sha256(b"ann@example.com").hexdigest()[:DIGEST]
+    assert outcome.principal == f"User:{digest}"
+    (line,) = records.lines("connection")
+    assert f"memory User:{digest} echo: {cause.value}, {code} {reason!r} after" in line
+    assert "ann@" not in line
+
+
+async def test_an_end_of_the_peers(autojump_clock: MockClock) -> None:
+    """Code and reason are the peer's, and the bytes are those that the network carried."""
+    outcomes = list[Outcome]()
+    said = text("hello") + close(4001, "bye")
+    async with wired(told(outcomes), wire := Wire()) as peer:
+        await peer.open()
+        await peer.say(said)
+        await peer.rest()
+        await peer.stream.aclose()
+        await wait_all_tasks_blocked()
+    (outcome,) = outcomes
+    assert (outcome.cause, outcome.cause.by) == (Cause.PEER_CLOSED, Party.PEER)
+    assert (outcome.code, outcome.reason) == (4001, "bye")
+    assert (outcome.messages_in, outcome.bytes_in) == (1, len(said))
+    assert (outcome.messages_out, outcome.bytes_out) == (0, len(wire.written))
+
+
+async def test_who_is_not_let_in(autojump_clock: MockClock) -> None:
+    """A refusal names the rule; its detail is for the log, and nobody was proved."""
+    outcomes = list[Outcome]()
+    with pytest.raises(Rejected):
+        async with connect(told(outcomes, nobody), "/"):
+            pass
+    (outcome,) = outcomes
+    assert (outcome.cause, outcome.cause.by, outcome.code) == (Cause.REFUSED, Party.SERVER, 403)
+    assert (outcome.rule, outcome.principal, outcome.messages_in) == ("Forbidden", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cause", "code", "by"),
+    [
+        (b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n", Cause.ANSWERED, 200, Party.SERVER),
+        (request("/nowhere"), Cause.REFUSED, 404, Party.SERVER),
+        (b"nonsense", Cause.REFUSED, 400, Party.SERVER),
+        (b"", Cause.PEER_VANISHED, 1006, Party.PEER),
+    ],
+)
+async def test_an_end_before_there_is_a_route(
+    asked: bytes, cause: Cause, code: int, by: Party, autojump_clock: MockClock
+) -> None:
+    """Pages, errors, and who leaves before the request are told of too."""
+    outcomes = list[Outcome]()
+    async with wired(told(outcomes), Wire()) as peer:
+        if asked:
+            await peer.say(asked)
+            await peer.rest()
+        await peer.stream.aclose()
+        await wait_all_tasks_blocked()
+    (outcome,) = outcomes
+    assert (outcome.cause, outcome.code, outcome.cause.by, outcome.route) == (cause, code, by, "")
+    assert (outcome.messages_in, outcome.messages_out, outcome.bytes_in) == (0, 0, 0)
+
+
+async def test_an_application_that_fails_to_listen(autojump_clock: MockClock, records: Records) -> None:
+    """What ``on_end`` raises is logged, and the next connection is served."""
+
+    def fail(outcome: Outcome) -> None:
+        raise NoSuchRoom
+
+    app = App(on_end=fail)
+
+    @app.route("/", guard=public)
+    async def leave(conn: Connection[Anonymous]) -> None:
+        pass
+
+    async with serve(app) as served:
+        for _ in range(2):
+            async with served.connect("/") as client:
+                assert await client.wait_closed() == (1000, "")
+    assert records.lines("error") == ["App(on_end=...) raised"] * 2
+    assert records.ends == ["handler returned, 1000 ''"] * 2
+
+
+async def test_a_report_says_who_and_when(autojump_clock: MockClock) -> None:
+    """A failure is reported with the peer, the principal, redacted, and the moment."""
+    reports = list[ErrorReport]()
+    before = time.time()
+    async with connect(told([], reports=reports), "/") as client:
+        await client.send("fail")
+        assert await client.wait_closed() == (4404, "no such room")
+    (report,) = reports
+    assert (report.peer, report.principal) == ("memory", name_of_principal(User("ann@example.com")))
+    assert before <= report.at <= time.time()
+
+
+class Odd:
+    """A principal whose subject cannot be had."""
+
+    @property
+    def subject(self) -> str:
+        """Raises."""
+        raise NoSuchRoom
+
+
+@pytest.mark.parametrize(
+    ("principal", "name"),
+    [
+        (None, ""),
+        (Anonymous(), "Anonymous"),
+        (Odd(), "Odd"),
+        (User("\ud800"), "User:" + hashlib.sha256(b"\xed\xa0\x80").hexdigest()[:DIGEST]),
+        (type("Bad\nName", (), {})(), "Bad\\x0aName"),
+    ],
+)
+def test_names_of_principals(principal: object, name: str) -> None:
+    """A name gives away nobody, and can break no line."""
+    assert name_of_principal(principal) == name
+
+
+def test_every_cause_is_on_somebodys_part() -> None:
+    """The peer's and the application's are named; all the others are the server's."""
+    assert {cause for cause in Cause if cause.by is Party.PEER} == {Cause.PEER_CLOSED, Cause.PEER_VANISHED}
+    assert {cause for cause in Cause if cause.by is Party.APPLICATION} == {Cause.RETURNED, Cause.CLOSED, Cause.FAILED}
