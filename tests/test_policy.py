@@ -511,7 +511,7 @@ async def cancelled() -> trio.Cancelled:
 
 
 async def test_sift_takes_a_group_apart() -> None:
-    """Failures for the policy, fatal ones for nobody, and Cancelled, in its groups, to be raised again."""
+    """Failures for the policy, fatal ones for nobody, and each Cancelled to be raised again."""
     stop, quit_, exit_, failure = await cancelled(), KeyboardInterrupt(), SystemExit(2), Broken()
     group = BaseExceptionGroup(
         "outer",
@@ -528,7 +528,6 @@ async def test_sift_takes_a_group_apart() -> None:
     assert sifted.fatal == (quit_, exit_)
     assert sifted.cancelled is not None
     assert list(flatten(sifted.cancelled)) == [stop, stop]
-    assert str(sifted.cancelled) == "outer (2 sub-exceptions)"
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

@@ -1753,6 +1753,59 @@ async def test_a_fault_while_closing(autojump_clock: MockClock, records: Records
     assert "Trouble: odd" in records.lines("error")[0]
 
 
+class Mute(Exception):
+    """An error that cannot be shown."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        raise Trouble
+
+
+def deep(levels: int) -> Exception:
+    """A group in a group, and so on: too deep for Python to show it."""
+    failure: Exception = Trouble()
+    for _ in range(levels):
+        failure = ExceptionGroup("deep", [failure])
+    return failure
+
+
+@pytest.mark.parametrize("failure", [Mute, lambda: deep(900), lambda: deep(2000)], ids=["mute", "deep", "deeper"])
+@pytest.mark.parametrize("where", ["guard", "resource", "handler"])
+async def test_an_error_that_cannot_be_shown(
+    where: str, failure: Callable[[], Exception], autojump_clock: MockClock
+) -> None:
+    """Trio shows what tasks raise and ends the whole program when that fails; here it ends one connection."""
+
+    @asynccontextmanager
+    async def broken() -> AsyncGenerator[None]:
+        raise failure()
+        yield
+
+    @guard
+    async def door(gate: Gate, proved: Anonymous) -> Anonymous:
+        if where == "guard":
+            raise failure()
+        if where == "resource":
+            await gate.enter(broken())
+        return proved
+
+    async def fail(conn: Connection[Anonymous]) -> None:
+        raise failure()
+
+    reports: list[ErrorReport] = []
+    async with serve(app_of(fail, door=door, reports=reports)) as served:
+        for _ in range(2):
+            if where == "handler":
+                async with served.connect("/") as client:
+                    assert (await client.wait_closed()).code == 1011
+            else:
+                with pytest.raises(Rejected) as refused:
+                    async with served.connect("/"):
+                        pass
+                assert refused.value.status == 500
+    assert len(reports) == 2
+
+
 async def test_an_error_without_a_text(autojump_clock: MockClock, records: Records) -> None:
     """An exception whose text cannot be had is reported all the same."""
 

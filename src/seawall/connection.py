@@ -39,7 +39,10 @@ class Connection(Generic[P_co]):
     subprotocol: str | None
     """The subprotocol that was selected, if any."""
     nursery: trio.Nursery = field(repr=False)
-    """For tasks that live as long as the connection; one that fails ends it, by the error policy."""
+    """For tasks that live as long as the connection; one that fails ends it, by the error policy.
+
+    What a task raises must have a repr that does not fail: Trio looks at it, and ends the whole program if it does.
+    """
     _lane: Lane = field(repr=False, alias="lane")
     _life: Life = field(repr=False, alias="life")
     _values: Values = field(repr=False, alias="values")

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
-from seawall.groups import without
+from seawall.groups import carry, without
 from seawall.guards.core import Gate
 from seawall.handshake import Handshake
 from seawall.life import Life, Provided, Renew, Values
@@ -34,7 +34,11 @@ async def apart(user_code: Callable[[], Awaitable[T]]) -> T:
     results: list[T] = []
 
     async def run() -> None:
-        results.append(await user_code())
+        try:
+            results.append(await user_code())
+        except BaseException as raised:
+            carry(raised)
+            raise
 
     async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task is the point
         nursery.start_soon(run)
@@ -84,6 +88,7 @@ class Held:
                         raise self._failure
         except BaseException as raised:  # noqa: ASYNC103 - raised again by `settle`, but for what the policy decides
             if not entered:
+                carry(raised)
                 raise
             fresh = without(raised, self._failure)  # what was passed on comes back, perhaps in a group
             if fresh is not None:

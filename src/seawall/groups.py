@@ -9,6 +9,27 @@ import trio
 from attrs import frozen
 
 
+@final
+class Carrier(Exception):
+    """Carries a failure that cannot be shown; see `carry`."""
+
+    def __init__(self, failure: BaseException) -> None:
+        """Carry `failure`."""
+        super().__init__()
+        self.failure = failure
+
+
+def carry(raised: BaseException) -> None:
+    """Let a task raise a `Carrier` instead of what cannot be shown; to be called before it raises `raised`.
+
+    Trio shows what a task raises, to say why its siblings are cancelled, and ends the whole program if that fails.
+    """
+    try:
+        repr(raised)
+    except Exception:  # noqa: BLE001 - a group that is nested too deep raises RecursionError, others what they like
+        raise Carrier(raised) from None
+
+
 def leaves(exception: BaseException) -> Iterator[Exception]:
     """The `Exception` leaves of `exception`, itself if it is no group, each once."""
     seen = set[int]()
@@ -25,6 +46,8 @@ def flatten(raised: BaseException) -> Iterator[BaseException]:
         head = pending.pop()
         if isinstance(head, BaseExceptionGroup):
             pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", head).exceptions))
+        elif isinstance(head, Carrier):
+            pending.append(head.failure)
         else:
             yield head
 
@@ -48,17 +71,20 @@ def sift(raised: BaseException) -> Sifted:
     fatal = tuple(leaf for leaf in others if isinstance(leaf, KeyboardInterrupt | SystemExit))
     odd = (_as_failure(leaf) for leaf in others if not isinstance(leaf, KeyboardInterrupt | SystemExit))
     failures = (*leaves(raised), *odd)
-    if not isinstance(raised, BaseExceptionGroup):
-        return Sifted(failures, fatal, raised if isinstance(raised, trio.Cancelled) else None)
-    return Sifted(failures, fatal, cast("BaseExceptionGroup[BaseException]", raised).split(trio.Cancelled)[0])
+    return Sifted(failures, fatal, _group([leaf for leaf in flatten(raised) if isinstance(leaf, trio.Cancelled)]))
 
 
 def without(raised: BaseException, known: Exception | None) -> BaseException | None:
     """What is left of `raised` without the leaves of `known`; None if nothing is."""
     old = frozenset(id(leaf) for leaf in leaves(known)) if known is not None else frozenset[int]()
-    if isinstance(raised, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", raised).split(lambda leaf: id(leaf) in old)[1]
-    return None if id(raised) in old else raised
+    return _group([leaf for leaf in flatten(raised) if id(leaf) not in old])
+
+
+def _group(several: list[BaseException]) -> BaseException | None:
+    """One exception for several. `BaseExceptionGroup.split` would not survive a group nested a thousand deep."""
+    if len(several) < 2:
+        return several[0] if several else None
+    return BaseExceptionGroup("several", several)
 
 
 def _as_failure(odd: BaseException) -> Exception:

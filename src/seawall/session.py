@@ -25,7 +25,7 @@ from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
 from seawall.farewell import give_answer, say_goodbye
 from seawall.gate import Resources, SessionGate, apart, names_of
-from seawall.groups import leaves, sift
+from seawall.groups import carry, leaves, sift
 from seawall.life import Life
 from seawall.limits import Limits
 from seawall.listening import socket_of
@@ -211,6 +211,7 @@ class Session:
         except BaseException as raised:
             if any(leaves(raised)):
                 self._phase = Phase.HANDLER
+            carry(raised)
             raise
 
     def _connection(self, principal: P) -> Connection[P]:
