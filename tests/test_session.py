@@ -9,7 +9,8 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import reduce
 from typing import cast
 
 import pytest
@@ -1763,10 +1764,12 @@ class Mute(Exception):
 
 def deep(levels: int) -> Exception:
     """A group in a group, and so on: too deep for Python to show it."""
-    failure: Exception = Trouble()
-    for _ in range(levels):
-        failure = ExceptionGroup("deep", [failure])
-    return failure
+
+    def around(inner: Exception) -> Exception:
+        return ExceptionGroup("deep", [inner])
+
+    nothing: Exception = Trouble()
+    return reduce(lambda inner, _: around(inner), range(levels), nothing)
 
 
 @pytest.mark.parametrize("failure", [Mute, lambda: deep(900), lambda: deep(2000)], ids=["mute", "deep", "deeper"])
@@ -1776,17 +1779,19 @@ async def test_an_error_that_cannot_be_shown(
 ) -> None:
     """Trio shows what tasks raise and ends the whole program when that fails; here it ends one connection."""
 
-    @asynccontextmanager
-    async def broken() -> AsyncGenerator[None]:
-        raise failure()
-        yield
+    class Broken(AbstractAsyncContextManager[None]):
+        async def __aenter__(self) -> None:
+            raise failure()
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
 
     @guard
     async def door(gate: Gate, proved: Anonymous) -> Anonymous:
         if where == "guard":
             raise failure()
         if where == "resource":
-            await gate.enter(broken())
+            await gate.enter(Broken())
         return proved
 
     async def fail(conn: Connection[Anonymous]) -> None:
