@@ -26,6 +26,7 @@ from seawall.errors import (
 )
 from seawall.guards.bearer import bearer, first_message
 from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.inherited import inherited
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
@@ -34,6 +35,7 @@ from seawall.life import Provided
 from seawall.limits import LimitOverrides, Limits
 from seawall.policy import Considered, ErrorPolicy, ErrorReport
 from seawall.route import AnyRoute, Route
+from seawall.router import Router
 from seawall.server import Server
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 
@@ -76,6 +78,7 @@ __all__ = [
     "Refused",
     "Reply",
     "Route",
+    "Router",
     "SeawallError",
     "Server",
     "SlowConsumer",
@@ -92,6 +95,7 @@ __all__ = [
     "first_message",
     "guard",
     "has_scope",
+    "inherited",
     "public",
     "same_origin",
 ]
