@@ -15,7 +15,7 @@ MODULE_LINES, BODY_LINES, PARAMETERS = 400, 40, 4
 # Functions that take more parameters, as "module.Class.function", each with its reason. A stale entry is an error.
 WIDE = {
     "seawall.app.App.__init__": "what holds for all routes, by keyword",
-    "seawall.app.App.route": "the fields of a Route, by keyword, under a decorator",
+    "seawall.router.Router.route": "the fields of a Route, by keyword, under a decorator",
     "seawall.testing.connect": "one line in a test: what a client can say in its handshake",
     "seawall.testing._dial": "the same, and the stream",
     "seawall.wire.response.response": "the parts of an HTTP answer, by keyword",

@@ -22,6 +22,8 @@ PROMISED = [
     "Provided",
     "Route",
     "AnyRoute",
+    "Router",
+    "inherited",
     "Guard",
     "Check",
     "guard",

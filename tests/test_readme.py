@@ -61,7 +61,7 @@ async def test_first_program_echoes(load: Loader, autojump_clock: object) -> Non
 
 def test_every_program_is_loaded_by_a_test() -> None:
     """A program that is added to the README needs a test here."""
-    tested = ["an open door", "NoSuchRoom", "discard_input", "@app.lifespan", "test_later", "unplugged"]
+    tested = ["an open door", "NoSuchRoom", "Router[Owner]", "discard_input", "@app.lifespan", "test_later", "unplugged"]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
 
@@ -87,6 +87,29 @@ async def test_chat_knows_members_and_guests(load: Loader, autojump_clock: objec
         with pytest.raises(Rejected) as refused:
             async with connect(app, path, headers=headers):
                 raise AssertionError(f"{path} was open to {headers}")
+        assert refused.value.status == status
+
+
+async def test_shops_have_routers(load: Loader, autojump_clock: object) -> None:
+    """Each mount lets in whom its guard proves, and hands the shop of its prefix on."""
+    app = load.app("Router[Owner]")
+    for name, path, greeting in [
+        ("ada", "/shops/acme/orders", "orders for ada"),
+        ("bob", "/shops/acme/orders", "orders for bob"),
+        ("ada", "/shops/acme/books/sales", "ada reads the books of acme"),
+    ]:
+        async with connect(app, path, headers={"X-Name": name}) as client:
+            assert await client.receive() == greeting
+    for name, path, status in [
+        ("eve", "/shops/acme/orders", 401),
+        ("ada", "/shops/other/orders", 401),
+        ("eve", "/shops/acme/books/sales", 401),
+        ("bob", "/shops/acme/books/sales", 403),
+        ("ada", "/orders", 404),
+    ]:
+        with pytest.raises(Rejected) as refused:
+            async with connect(app, path, headers={"X-Name": name}):
+                raise AssertionError(f"{path} was open to {name}")
         assert refused.value.status == status
 
 

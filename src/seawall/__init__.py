@@ -26,6 +26,7 @@ from seawall.errors import (
 )
 from seawall.guards.bearer import bearer, first_message
 from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.inherited import inherited
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
@@ -35,6 +36,7 @@ from seawall.limits import LimitOverrides, Limits
 from seawall.outcome import Cause, Outcome, Party
 from seawall.policy import Considered, ErrorPolicy, ErrorReport
 from seawall.route import AnyRoute, Route
+from seawall.router import Router
 from seawall.server import Server
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 
@@ -80,6 +82,7 @@ __all__ = [
     "Refused",
     "Reply",
     "Route",
+    "Router",
     "SeawallError",
     "Server",
     "SlowConsumer",
@@ -96,6 +99,7 @@ __all__ = [
     "first_message",
     "guard",
     "has_scope",
+    "inherited",
     "public",
     "same_origin",
 ]

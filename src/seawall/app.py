@@ -8,17 +8,16 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar, Unpack, final
+from typing import NoReturn, TypeVar, Unpack, final
 
 import trio
 
-from seawall.compression import Deflate, RouteCompression, check_compression
-from seawall.connection import Connection
+from seawall.compression import Deflate, check_compression
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Anonymous, Guard
+from seawall.guards.core import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.life import Provided, Values
-from seawall.limits import LimitOverrides, Limits
+from seawall.limits import Limits
 from seawall.listening import Listen, open_listeners
 from seawall.logs import configure, is_configured, server_log
 from seawall.outcome import Outcome
@@ -26,18 +25,17 @@ from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport
 from seawall.reports import log_report
-from seawall.route import AnyRoute, Endpoint, Route
+from seawall.route import FROM_THE_STREET, AnyDoor, AnyRoute, naming
+from seawall.router import Router
 from seawall.server import Server
 from seawall.service import Service
 
-P = TypeVar("P")
-Q = ParamSpec("Q")
 T = TypeVar("T")
 
 
 @final
-class App:
-    """A WebSocket application.
+class App(Router[Anonymous]):
+    """A WebSocket application: a router of routes for whoever comes, and what serves them.
 
     ::
 
@@ -78,6 +76,7 @@ class App:
         Raises:
           ConfigurationError: an origin is not one that a browser sends.
         """
+        super().__init__()
         check_compression(compression, where="App")
         self._origins = OriginCheck.parse(origins)
         self._errors = errors or ErrorPolicy()
@@ -89,53 +88,20 @@ class App:
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
 
-    def route(
-        self,
-        path: str,
-        *,
-        guard: Guard[Anonymous, P],
-        errors: ErrorPolicy | None = None,
-        limits: LimitOverrides | None = None,
-        subprotocols: Sequence[str] = (),
-        origins: Origins | None = None,
-        compression: RouteCompression = None,
-        name: str = "",
-    ) -> Endpoint[P]:
-        """Register the async function below as the handler of `path`; see `Route` for the arguments.
-
-        Raises:
-          ConfigurationError: when the parts do not fit together, or another route has the path.
-        """
-
-        def register(
-            handler: Callable[Concatenate[Connection[P], Q], Awaitable[None]], /
-        ) -> Callable[Concatenate[Connection[P], Q], Awaitable[None]]:
-            self.add(
-                Route(
-                    path=path,
-                    guard=guard,
-                    handler=handler,
-                    errors=errors or ErrorPolicy(),
-                    limits=limits or {},
-                    subprotocols=subprotocols,
-                    origins=origins,
-                    compression=compression,
-                    name=name,
-                )
-            )
-            return handler
-
-        return register
-
-    def add(self, *routes: AnyRoute) -> None:
-        """Add routes that were made by hand. Raises as `route`."""
+    def _hold(self, doors: Sequence[AnyDoor[Anonymous]]) -> None:
+        routes = [door.behind(FROM_THE_STREET) for door in doors]
         for route in routes:
-            entry = route.table_entry
-            try:
-                self._limits.override(entry.limits)
-                self._routes.add(entry.pattern, route)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"{entry.handler}: {error}") from None
+            with naming(route.by):
+                self._limits.override(route.table_entry.limits)
+        super()._hold(routes)
+        for route in routes:
+            self._routes.add(route.pattern, route)
+
+    def _mountable(self, where: object) -> NoReturn:
+        raise ConfigurationError(
+            "an App cannot be mounted, because its pages, lifespans and limits are a whole server's; "
+            "collect the routes in a Router"
+        )
 
     def page(self, path: str, body: str | bytes, *, media_type: str = "text/html; charset=utf-8") -> None:
         """Serve a small fixed document at `path` to plain HTTP requests, on the port of the WebSockets.

@@ -1,7 +1,7 @@
 """`ErrorPolicy`: what every failure does. Pure: no I/O, no await, no clock.
 
 How a decision is found. An exception group is taken apart, and each leaf is decided by itself. For one leaf the
-levels are asked from the inner policy (route) to the outer ones (app, then the built-in defaults). Within a level
+levels are asked from the inner policy (route) to the outer ones (routers, app, the built-in defaults). Within a level
 the method resolution order of the exception's type decides, so the most specific rule comes first; of two rules
 for one type the one that was added later. A rule names one verdict or several; the first one that can act in the
 phase is taken, and a rule with none falls through to the next. The gravest verdict of all leaves acts.

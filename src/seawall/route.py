@@ -1,4 +1,8 @@
-"""`Route`: where a connection may arrive, who guards the door, and who is behind it."""
+"""`Route`: where a connection may arrive, who guards the door, and who is behind it.
+
+A `Door` is the same for somebody who has come part of the way: a route of a router. It becomes a `Route` when the `Way`
+to it is known, which is when its router is mounted.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from seawall.compression import RouteCompression, check_compression
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
 from seawall.guards.core import Anonymous, Check, Gate, Guard
+from seawall.guards.inherited import inherited
 from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
 from seawall.paths import Parameter, PathPattern
@@ -23,8 +28,11 @@ from seawall.policy import ErrorPolicy
 from seawall.signatures import Taken, check, describe, is_async, taken
 
 P = TypeVar("P")
-P_contra = TypeVar("P_contra", contravariant=True)
 Q = ParamSpec("Q")
+Start = TypeVar("Start")
+Start_co = TypeVar("Start_co", covariant=True)
+Start_contra = TypeVar("Start_contra", contravariant=True)
+Inner = TypeVar("Inner")
 
 Handler: TypeAlias = Callable[Concatenate[Connection[P], ...], Awaitable[None]]  # type: ignore[explicit-any]  # any path
 """An async function that takes a `Connection` and, by keyword, the parameters of its path."""
@@ -55,7 +63,94 @@ class Opening(Protocol):
 Enter: TypeAlias = Callable[[Opening], Awaitable[None]]
 
 
-class AnyRoute(ABC):
+@final
+@frozen(kw_only=True)
+class Settings:
+    """What routes may say about their connections, and routers on behalf of theirs."""
+
+    errors: ErrorPolicy = field(factory=ErrorPolicy)
+    limits: LimitOverrides = field(factory=LimitOverrides)
+    origins: Origins | None = None
+    compression: RouteCompression = None
+
+    def within(self, outer: Settings | None) -> Settings:
+        """These settings, with those of `outer` for whatever is not said here."""
+        if outer is None:
+            return self
+        return Settings(
+            errors=self.errors.within(outer.errors),
+            limits=outer.limits | self.limits,
+            origins=outer.origins if self.origins is None else self.origins,
+            compression=outer.compression if self.compression is None else self.compression,
+        )
+
+
+@final
+@frozen(kw_only=True)
+class Way(Generic[Start_co]):
+    """How somebody comes from the street to a door: the path so far, and what is proved and holds there."""
+
+    prefix: str
+    guard: Guard[Anonymous, Start_co]
+    settings: Settings | None
+    """What the routers on the way say; None where there are none."""
+    decided: bool
+    """Whether a guard on the way `Guard.decides`."""
+
+    def onward(self, mount: Mount[Start_co, Inner]) -> Way[Inner]:
+        """This way and one more step."""
+        return Way(
+            prefix=join(self.prefix, mount.prefix),
+            guard=self.guard >> mount.guard,
+            settings=mount.settings.within(self.settings),
+            decided=self.decided or mount.guard.decides(),
+        )
+
+
+#: The way to an app's own routes.
+FROM_THE_STREET: Way[Anonymous] = Way(prefix="/", guard=inherited(), settings=None, decided=False)
+
+
+@final
+@frozen(kw_only=True)
+class Mount(Generic[Start_contra, Inner]):
+    """Where a router is mounted: one step of a `Way`."""
+
+    prefix: str
+    guard: Guard[Start_contra, Inner]
+    settings: Settings
+
+
+def join(prefix: str, path: str) -> str:
+    """A path under a prefix: ``/`` is the root of either."""
+    if prefix == "/":
+        return path
+    return prefix if path == "/" else prefix + path
+
+
+class AnyDoor(ABC, Generic[Start_contra]):
+    """A `Door` of whatever principal: what a router of `Start_contra` holds."""
+
+    @property
+    @abstractmethod
+    def pattern(self) -> PathPattern:
+        """Its path, as far as it is known."""
+
+    @property
+    @abstractmethod
+    def by(self) -> str:
+        """The handler, for messages."""
+
+    @abstractmethod
+    def behind(self, way: Way[Start_contra], /) -> AnyRoute:
+        """The route that leads over `way` through this door.
+
+        Raises:
+          ConfigurationError: path, guards, handler and parameters do not fit together.
+        """
+
+
+class AnyRoute(AnyDoor[Anonymous]):
     """A `Route` of whatever principal: the type of a table of routes."""
 
     @property
@@ -85,11 +180,23 @@ class RouteEntry:
     """Whether the guards run in a task of their own."""
 
 
-def _check_guard(value: object) -> None:
+def check_guard(value: object) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is no guard; the text says what to write.
+    """
     if isinstance(value, Check):
-        raise ConfigurationError("guard= was given a check, which proves nobody; write `check >> public`")
+        raise ConfigurationError(
+            "guard= was given a check, which proves nobody; write `check >> public`, or in a router `inherited(check)`"
+        )
     if not isinstance(value, Guard):
         raise ConfigurationError(f"guard= was given {value!r}; give a Guard, such as `public` or `bearer(verifier)`")
+
+
+def check_origins(origins: Origins | None) -> OriginCheck | None:
+    """The check of what a route or a router says about origins, if it says anything."""
+    return None if origins is None else OriginCheck.parse(origins)
 
 
 def _tokens(instance: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
@@ -104,9 +211,79 @@ def _a_tuple(value: Sequence[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
+@frozen(kw_only=True)
+class Door(AnyDoor[Start], Generic[Start, P]):
+    """One path with its guard and its handler, for whoever has come as far as `Start`; see `Route` for the errors."""
+
+    path: str
+    """The pattern, such as ``/rooms/{room}``; see `seawall.paths`."""
+    guard: Guard[Start, P]
+    """Proves who it is. There is no default: a door that is open to all says so with `public`."""
+    handler: Handler[P]
+    """What runs for each connection."""
+    errors: ErrorPolicy = field(factory=ErrorPolicy)
+    """Asked before the policies of router and app."""
+    limits: LimitOverrides = field(factory=LimitOverrides)
+    """Single limits of this route, over those of router and app."""
+    subprotocols: tuple[str, ...] = field(default=(), converter=_a_tuple, validator=_tokens)
+    """The subprotocols that this route speaks; the first of the client's that is among them is selected."""
+    origins: Origins | None = None
+    """Which web pages may connect; None leaves it to router and app."""
+    compression: RouteCompression = None
+    """How messages are compressed; None leaves it to router and app, False switches it off."""
+    name: str = ""
+    """For log and reports; the path, if left out."""
+    _pattern: PathPattern = field(init=False, repr=False)
+    _taken: tuple[Taken, ...] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what does not depend on where it will be mounted."""
+        if not is_async(self.handler):
+            raise ConfigurationError(f"{self.by} is not an async function; a handler is `async def` and awaits")
+        with naming(self.by):
+            check_guard(self.guard)
+            check_compression(self.compression, where=f"route {self.path}")
+            check_origins(self.origins)
+            pattern = PathPattern.parse(self.path)
+        object.__setattr__(self, "_pattern", pattern)
+        object.__setattr__(self, "_taken", taken(self.handler, leading=1))
+
+    @property
+    def pattern(self) -> PathPattern:
+        """Its path, as far as it is known."""
+        return self._pattern
+
+    @property
+    def by(self) -> str:
+        """The handler, for messages."""
+        return describe(self.handler)
+
+    def behind(self, way: Way[Start], /) -> AnyRoute:
+        """The route that leads over `way` through this door."""
+        if not (way.decided or self.guard.decides()):
+            raise ConfigurationError(
+                f"{self.by}: inherited() has nothing to inherit at {join(way.prefix, self.path)!r}, because no guard "
+                "comes before it; a door that is open to all says so with `public`"
+            )
+        settings = Settings(
+            errors=self.errors, limits=self.limits, origins=self.origins, compression=self.compression
+        ).within(way.settings)
+        return Route(
+            path=join(way.prefix, self.path),
+            guard=way.guard >> self.guard,
+            handler=self.handler,
+            errors=settings.errors,
+            limits=settings.limits,
+            subprotocols=self.subprotocols,
+            origins=settings.origins,
+            compression=settings.compression,
+            name=self.name,
+        )
+
+
 @final
 @frozen(kw_only=True)
-class Route(AnyRoute, Generic[P]):
+class Route(Door[Anonymous, P], AnyRoute, Generic[P]):
     """One path with its guard and its handler; ``app.route(...)`` makes one, ``app.add(...)`` takes it.
 
     Raises:
@@ -114,51 +291,24 @@ class Route(AnyRoute, Generic[P]):
         remedy.
     """
 
-    path: str
-    """The pattern, such as ``/rooms/{room}``; see `seawall.paths`."""
-    guard: Guard[Anonymous, P]
-    """Proves who it is. There is no default: a door that is open to all says so with `public`."""
-    handler: Handler[P]
-    """What runs for each connection."""
-    errors: ErrorPolicy = field(factory=ErrorPolicy)
-    """Asked before the app's policy."""
-    limits: LimitOverrides = field(factory=LimitOverrides)
-    """Single limits of this route, over the app's."""
-    subprotocols: tuple[str, ...] = field(default=(), converter=_a_tuple, validator=_tokens)
-    """The subprotocols that this route speaks; the first of the client's that is among them is selected."""
-    origins: Origins | None = None
-    """Which web pages may connect; None leaves it to the app."""
-    compression: RouteCompression = None
-    """How messages are compressed; None leaves it to the app, False switches it off."""
-    name: str = ""
-    """For log and reports; the path, if left out."""
     _entry: RouteEntry = field(init=False, repr=False)
-    _taken: tuple[Taken, ...] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Check that the parts fit together."""
-        by = describe(self.handler)
-        if not is_async(self.handler):
-            raise ConfigurationError(f"{by} is not an async function; a handler is `async def` and awaits")
-        with _naming(by):
-            _check_guard(self.guard)
-            check_compression(self.compression, where=f"route {self.path}")
-            pattern = PathPattern.parse(self.path)
-            origins = None if self.origins is None else OriginCheck.parse(self.origins)
-        handler_takes = taken(self.handler, leading=1)
-        check(self.path, pattern.parameters, by=by, functions=(handler_takes, *self.guard.parameters()))
+        super().__attrs_post_init__()
+        by, pattern = self.by, self._pattern
+        check(self.path, pattern.parameters, by=by, functions=(self._taken, *self.guard.parameters()))
         entry = RouteEntry(
             pattern=pattern,
             name=self.name or self.path,
             errors=self.errors,
             limits=self.limits,
             subprotocols=self.subprotocols,
-            origins=origins,
+            origins=check_origins(self.origins),
             compression=self.compression,
             handler=by,
             needs_task=self.guard.needs_task(),
         )
-        object.__setattr__(self, "_taken", handler_takes)
         object.__setattr__(self, "_entry", entry)
 
     @property
@@ -179,7 +329,7 @@ class Route(AnyRoute, Generic[P]):
 
 
 @contextmanager
-def _naming(by: str) -> Generator[None]:
+def naming(by: str) -> Generator[None]:
     """Put the function that a mistake is about in front of it."""
     try:
         yield

@@ -114,6 +114,10 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         """Whether it runs in a task of its own, because it may do anything; Seawall's own guards need none."""
         return True
 
+    def decides(self) -> bool:
+        """Whether nobody comes through without a decision, be it that of `public`; `inherited` leaves it to others."""
+        return True
+
     @overload
     def __rshift__(self, after: Guard[Out_co, C], /) -> Guard[In_contra, C]: ...
     @overload
@@ -237,6 +241,9 @@ class _Then(Guard[A, C], Generic[A, B, C]):
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
 
+    def decides(self) -> bool:
+        return self.first.decides() or self.second.decides()
+
 
 @final
 @frozen
@@ -255,6 +262,9 @@ class _ThenCheck(Guard[A, B]):
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
 
+    def decides(self) -> bool:
+        return self.first.decides()
+
 
 @final
 @frozen
@@ -271,6 +281,9 @@ class _AfterCheck(Guard[A, B]):
 
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
+
+    def decides(self) -> bool:
+        return self.second.decides()
 
 
 @final
@@ -291,6 +304,9 @@ class _Either(Guard[A, B | C], Generic[A, B, C]):
 
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
+
+    def decides(self) -> bool:
+        return self.first.decides() and self.second.decides()
 
 
 @final

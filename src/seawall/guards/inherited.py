@@ -1,0 +1,91 @@
+"""`inherited`: the guard that leaves the principal what it is, for routes and routers behind somebody else's guard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, final, overload
+
+from attrs import frozen
+
+from seawall.errors import ConfigurationError
+from seawall.guards.core import Check, Gate, Guard
+from seawall.signatures import Taken
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    # Where nothing says who comes, pyright would take the guard for one of anybody's choice; it proves an object.
+    Proved = DefaultTypeVar("Proved", default=object)
+else:
+    Proved = TypeVar("Proved")
+
+
+def inherited(*checks: Check[Proved]) -> Guard[Proved, Proved]:
+    """The guard of a route that proves nothing more than its router: the principal is the router's.
+
+    ::
+
+        admin: Router[Admin] = Router()
+
+
+        @admin.route("/log", guard=inherited())
+        async def log(conn: Connection[Admin]) -> None: ...
+
+
+        @admin.route("/reset", guard=inherited(senior))  # the same principal, but not everyone
+        async def reset(conn: Connection[Admin]) -> None: ...
+
+    Where nothing has been proved before, as on a route of an app, it is refused: an open door says `public`.
+
+    Args:
+      checks: asked one after the other about the principal.
+
+    Raises:
+      ConfigurationError: one of them is no check.
+    """
+    for one in checks:
+        _check_check(one)
+    return _Inherited(checks)
+
+
+def _check_check(value: object) -> None:
+    if not isinstance(value, Check):
+        raise ConfigurationError(f"inherited() was given {value!r}; give it checks, such as has_scope('chat')")
+
+
+@final
+@frozen
+class _Inherited(Guard[T, T]):
+    """What `inherited` makes."""
+
+    checks: tuple[Check[T], ...]
+
+    @overload
+    def __rshift__(self, after: Guard[T, C], /) -> Guard[T, C]: ...
+    @overload
+    def __rshift__(self, after: Check[T], /) -> Guard[T, T]: ...
+    def __rshift__(self, after: Guard[T, C] | Check[T], /) -> Guard[T, C] | Guard[T, T]:
+        """This guard, then `after`; nothing and then something is that alone."""
+        if isinstance(after, Guard) and not self.checks:
+            return after
+        return super().__rshift__(after)
+
+    async def admit(self, gate: Gate, proved: T, /) -> T:
+        """Let through who has come here, if the checks do."""
+        for one in self.checks:
+            await one.inspect(gate, proved)
+        return proved
+
+    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+        """The path parameters that the checks take."""
+        return tuple(wanted for one in self.checks for wanted in one.parameters())
+
+    def needs_task(self) -> bool:
+        """Whether a check does."""
+        return any(one.needs_task() for one in self.checks)
+
+    def decides(self) -> bool:
+        """Never: a check proves nobody."""
+        return False
