@@ -61,7 +61,15 @@ async def test_first_program_echoes(load: Loader, autojump_clock: object) -> Non
 
 def test_every_program_is_loaded_by_a_test() -> None:
     """A program that is added to the README needs a test here."""
-    tested = ["an open door", "NoSuchRoom", "Router[Owner]", "discard_input", "@app.lifespan", "test_later", "unplugged"]
+    tested = [
+        "an open door",
+        "NoSuchRoom",
+        "Router[Owner]",
+        "discard_input",
+        "@app.lifespan",
+        "test_later",
+        "unplugged",
+    ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
 
