@@ -1,0 +1,333 @@
+"""The tables in ``docs/failures.md``: each failure in each phase, and what becomes of it.
+
+What the code knows is asked of the code: verdicts of `ErrorPolicy.decide`, causes of `cause_of`, lines and levels of
+`seawall.reports`, answers to bad requests of `seawall.wire.head`. The rest stands here, and `test_failures` provokes
+every row. ``python -m tests.failures --write`` writes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve
+
+from seawall.errors import (
+    AuthTimeout,
+    Forbidden,
+    IdleTimeout,
+    KeepaliveLost,
+    LeaseExpired,
+    LifetimeReached,
+    NoCredentials,
+    ProtocolViolation,
+    SlowConsumer,
+    TokenExpired,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from seawall.limits import Limits
+from seawall.outcome import Cause, Drain, End, Outcome, cause_of
+from seawall.pages import Answer, Page, answer, refusal
+from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
+from seawall.reports import end_safely, log_report, name_of
+from seawall.service import RETRY, refusal_headers
+from seawall.verdicts import Close, Context, Phase, Refuse
+from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
+from tests.memory import recorded, request
+from tests.rows import INCIDENT, Answered, Row, Told, View, Where, answered, logged
+
+DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "failures.md"
+COMMAND: Final = "python -m tests.failures --write"
+
+#: What `--write` replaces is between these.
+BEGIN, MARK = f"<!-- written by: {COMMAND} -->\n", "<!-- end -->\n"
+
+NEVER = View(text="never begins")
+RAISED = View(text="has raised it", receiving="raised")
+RETURNED = View(text="has returned", receiving="returned")
+AT_ONCE = View(text="is cancelled at once", receiving="cancelled", busy="cancelled")
+ENDED = View(
+    text="`Disconnected` where it receives or sends; is cancelled at once", receiving="Disconnected", busy="cancelled"
+)
+WOUND_DOWN = View(
+    text="`Disconnected` where it receives or sends; what still runs after `wind_down` is cancelled",
+    receiving="Disconnected",
+    busy="cancelled",
+    seconds=Limits().wind_down,
+)
+DRAINING = View(
+    text="`draining` is set, `Draining` where it receives; what still runs `close_timeout` before the end of "
+    "`drain_timeout` is cancelled",
+    receiving="Draining",
+    busy="cancelled",
+    seconds=Limits().drain_timeout - Limits().close_timeout,
+)
+LEFT = View(text="`draining` is set, `Draining` where it receives; it returns", receiving="Draining")
+
+
+def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phase.TRANSPORT) -> Row:
+    """What the built-in policy makes of `failure`, and what is logged then."""
+    context = Context(phase=phase, accepted=where.accepted, incident=INCIDENT, route="/", connection="c1", peer="-")
+    leaf = ErrorPolicy().decide(failure, context).gravest
+    rule = leaf.rule.type.__name__ if leaf.rule is not None else ""
+    cause, detail = cause_of(failure), name_of(failure)
+    peer: Answered | Told
+    match leaf.verdict:
+        case Refuse(status):
+            text = leaf.verdict.text
+            end, peer = End(cause, status, text, detail, rule), Answered(status, text, refusal_headers(status, failure))
+        case Close(code, reason):
+            end, peer = End(cause, code, reason, detail, rule), Told(code, reason)
+        case _:
+            end, peer = End(Cause.RETURNED, 1000), Told(1000)
+    with recorded() as records:
+        log_report(_report(leaf, context))
+    kind = type(failure)
+    what = f"`{kind.__name__}`" if kind.__module__ == "seawall.errors" else "any other exception"
+    row = ending(f"{kind.__name__}-{where.name}", what, where, end)
+    return evolve(row, peer=peer, handler=handler, log=row.log._replace(reports=logged(records, "c1").reports))
+
+
+def ending(name: str, what: str, where: Where, end: End) -> Row:
+    """An end that is no failure, and what is logged then; the peer is told as `end` says."""
+    outcome = Outcome(
+        cause=end.cause,
+        code=end.code,
+        reason=end.reason,
+        detail=end.detail,
+        rule=end.rule,
+        connection="c1",
+        peer="-",
+        route="/",
+        principal="",
+        seconds=0.0,
+        messages_in=0,
+        messages_out=0,
+        bytes_in=0,
+        bytes_out=0,
+    )
+    with recorded() as records:
+        end_safely(None, outcome)
+    peer = Told(end.code, end.reason) if end.code >= 1000 else Answered(end.code, end.reason)
+    return Row(name=name, what=what, where=where, peer=peer, log=logged(records, "c1"), handler=NEVER)
+
+
+def _report(leaf: LeafDecision, context: Context) -> ErrorReport:
+    return ErrorReport(
+        incident=context.incident,
+        phase=context.phase,
+        route=context.route,
+        connection=context.connection,
+        peer=context.peer,
+        principal="",
+        at=0.0,
+        exception=leaf.exception,
+        verdict=leaf.verdict,
+        expected=leaf.expected,
+    )
+
+
+#: What an application raises, each anew.
+RAISED_BY_APPLICATIONS: Final[tuple[Callable[[], Exception], ...]] = (
+    Unauthorized,
+    NoCredentials,
+    TokenExpired,
+    Forbidden,
+    lambda: TooManyRequests(retry_after=30),
+    lambda: Unavailable(retry_after=30),
+    lambda: RuntimeError("out of paper"),
+)
+
+#: Where an application raises, the phase that it is, and what its handler sees then.
+WHERE_THEY_RAISE: Final = (
+    (Where.GUARD, Phase.GUARD, NEVER),
+    (Where.TALK, Phase.GUARD, NEVER),
+    (Where.HANDLER, Phase.HANDLER, RAISED),
+    (Where.BACKGROUND, Phase.BACKGROUND, AT_ONCE),
+    (Where.RESOURCE, Phase.BACKGROUND, ENDED),
+    (Where.RELEASE, Phase.RELEASE, RETURNED),
+)
+
+#: What a request can be, and an example.
+REQUESTS: Final = {
+    "no request of HTTP": b"\x16\x03\x01\r\n\r\n",
+    "no proper request for a WebSocket": request().replace(b"Connection: Upgrade\r\n", b""),
+    "no such route": request("/nowhere"),
+    "a method other than GET": request().replace(b"GET", b"POST"),
+    "no `Upgrade`, where there is a route": request().replace(b"Upgrade: websocket\r\n", b""),
+    "no `Upgrade`, where there is a page": request("/page").replace(b"Upgrade: websocket\r\n", b""),
+    "no `Upgrade`, where there is nothing": request("/nowhere").replace(b"Upgrade: websocket\r\n", b""),
+    "a version of the protocol other than 13": request().replace(b"Version: 13", b"Version: 8"),
+    f"more than {MAX_HEAD // 1024} KiB": request("/", "X: " + "x" * MAX_HEAD),
+    f"more than {MAX_FIELDS} fields": request("/", *["X: x"] * MAX_FIELDS),
+    "a version of HTTP other than 1.1": request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+}
+
+#: What is where.
+PAGES: Final = {"/page": Page.parse("/page", "hello", "text/plain")}
+ROUTES: Final = ("/",)
+
+
+def of_applications() -> Iterator[Row]:
+    """What the application raises."""
+    for where, phase, handler in WHERE_THEY_RAISE:
+        for make in RAISED_BY_APPLICATIONS:
+            yield evolve(failing(make(), where, handler, phase), make=make)
+        for fatal in (SystemExit, KeyboardInterrupt):
+            yield exiting(fatal, where, handler)
+    yield in_cleanup()
+
+
+def in_cleanup() -> Row:
+    """What is raised after the end is reported, and changes nothing."""
+    handler = View(text="has raised it, while it was wound down", receiving="raised")
+    failed = failing(RuntimeError("out of paper"), Where.AFTER, handler, Phase.HANDLER)
+    closed = ending("", "", Where.AFTER, End(Cause.PEER_CLOSED, 4001, "bye"))
+    return evolve(failed, peer=closed.peer, log=closed.log._replace(reports=failed.log.reports))
+
+
+def exiting(make: type[BaseException], where: Where, handler: View) -> Row:
+    """What is no `Exception` is not for a policy: it stops the server."""
+    end = End(Cause.FAILED, 1011 if where.accepted else 500, "internal error")
+    if where is Where.RELEASE:
+        end = End(Cause.RETURNED, 1000)
+    what = f"`{make.__name__}`, which comes out of `app.serve`; the server stops"
+    return evolve(ending(f"{make.__name__}-{where.name}", what, where, end), handler=handler, make=make)
+
+
+def of_limits() -> Iterator[Row]:
+    """What has run out, and what the peer broke."""
+    yield failing(AuthTimeout(), Where.GUARD, NEVER, Phase.GUARD)
+    yield failing(AuthTimeout(), Where.TALK, NEVER, Phase.GUARD)
+    yield failing(LeaseExpired(), Where.WIRE_GUARD, NEVER)
+    yield failing(LeaseExpired(), Where.WIRE_TALK, NEVER)
+    yield failing(LeaseExpired(), Where.WIRE, ENDED)
+    yield failing(IdleTimeout(), Where.WIRE, ENDED)
+    yield failing(LifetimeReached(), Where.WIRE, ENDED)
+    yield failing(KeepaliveLost(), Where.WIRE, ENDED)
+    for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, ENDED)):
+        yield evolve(failing(SlowConsumer(), where, handler), peer=Told(1006))  # a Close would be stuck as well
+        for violation in (
+            ProtocolViolation(1002, "reserved bits set"),
+            ProtocolViolation(1007, "invalid UTF-8"),
+            ProtocolViolation(1009, "message too big"),
+        ):
+            row = failing(violation, where, handler)
+            yield evolve(row, name=f"{row.name}-{violation.code}", what=f"{row.what} ({violation.code})")
+
+
+def of_requests() -> Iterator[Row]:
+    """Who is turned away before a policy is asked."""
+    for what, said in REQUESTS.items():
+        last_word = answer_to(said)
+        cause = Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED
+        row = ending(f"request: {what}", what, Where.REQUEST, End(cause, last_word.status, last_word.text))
+        yield evolve(row, peer=answered(last_word.data), said=said)
+    for name, what, status, text in (
+        ("late", "no whole request within `handshake_timeout`", 408, "request timed out"),
+        ("full", "one more than `max_connections`", 503, "too many connections"),
+        ("crowd", "one more than `max_unauthenticated`", 503, "too many connections"),
+        ("origin", "a page from another origin", 403, "origin not allowed"),
+    ):
+        row = ending(name, what, Where.REQUEST, End(Cause.REFUSED, status, text))
+        yield evolve(row, peer=Answered(status, text, RETRY if status == 503 else ()))
+    gone = ending("gone", "the peer vanishes", Where.REQUEST, End(Cause.PEER_VANISHED, 1006, "before its request"))
+    yield evolve(gone, peer=Told(1006))
+
+
+def answer_to(said: bytes) -> Answer:
+    """What a request gets for an answer."""
+    try:
+        head = HeadReader().receive_data(said)
+        assert head is not None, "torn"
+        if not head.wants_upgrade:
+            return answer(head, PAGES.get(head.path), is_route=head.path in ROUTES)
+        handshake(head, peer="-", secure=False)
+    except BadRequest as bad:
+        return refusal(bad.status, bad.reason, headers=bad.headers)
+    assert head.path not in ROUTES, "there is nothing wrong with it"
+    return refusal(404, "not found")
+
+
+def of_ends() -> Iterator[Row]:
+    """What ends a connection without a failure."""
+    yield evolve(ending("returned", "the handler returns", Where.HANDLER, End(Cause.RETURNED, 1000)), handler=RETURNED)
+    closed = ending(
+        "aclose", 'the handler closes: `aclose(4000, "enough")`', Where.HANDLER, End(Cause.CLOSED, 4000, "enough")
+    )
+    yield evolve(closed, handler=WOUND_DOWN)
+    vanished, bye = End(Cause.PEER_VANISHED, 1006), End(Cause.PEER_CLOSED, 4001, "bye")
+    for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, WOUND_DOWN)):
+        yield evolve(ending(f"closes-{where.name}", 'the peer closes: 4001 "bye"', where, bye), handler=handler)
+        yield evolve(ending(f"vanishes-{where.name}", "the peer vanishes", where, vanished), handler=handler)
+    yield ending("vanishes-WIRE_GUARD", "the peer vanishes", Where.WIRE_GUARD, vanished)
+    stopped = End(Cause.STOPPED, 1001, "going away")
+    for name, what, end in (
+        ("drained", "the server drains", Drain(begun=True).end),
+        ("restarts", "the server drains, `restarting=True`", Drain(begun=True, restarting=True).end),
+        ("stopped", "`app.serve` is cancelled", stopped),
+    ):
+        for where in (Where.REQUEST, Where.GUARD):
+            row = ending(f"{name}-{where.name}", what, where, evolve(end, code=503))
+            yield evolve(row, peer=Answered(503, end.reason, RETRY))
+        yield ending(f"{name}-TALK", what, Where.TALK, end)
+        row = ending(f"{name}-HANDLER", what, Where.HANDLER, end)
+        yield evolve(row, handler=ENDED if end is stopped else DRAINING)
+        if end is not stopped:
+            row = ending(f"{name}-LEAVE", f"{what}, and the handler returns", Where.HANDLER, end)
+            yield evolve(row, handler=LEFT)
+
+
+#: The tables, by their titles.
+TABLES: Final = {
+    "What the application raises": tuple(of_applications()),
+    "Deadlines, and what the peer breaks": tuple(of_limits()),
+    "Requests that come to nothing": tuple(of_requests()),
+    "Ends that are no failures": tuple(of_ends()),
+}
+
+ROWS: Final = {row.name: row for rows in TABLES.values() for row in rows}
+
+HEADINGS: Final = (
+    "what failed",
+    "where",
+    "what the peer sees",
+    "the log: `seawall.connection`",
+    "the log: `seawall.error`",
+    "what the handler sees",
+)
+
+
+def tables() -> str:
+    """All of it, as Markdown."""
+    parts = list[str]()
+    for title, rows in TABLES.items():
+        heading = ["| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
+        parts += [f"## {title}", "", *heading, *map(str, rows), ""]
+    return "\n".join(parts)
+
+
+def document(old: str) -> str:
+    """What the file should hold, which now holds `old`."""
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(MARK)
+    return f"{before}{begin}\n{tables()}\n{end}{after}"
+
+
+def main() -> None:
+    """Print the tables, or put them where they belong."""
+    parser = argparse.ArgumentParser("python -m tests.failures", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write docs/failures.md")
+    if vars(parser.parse_args())["write"]:
+        DOCUMENT.write_text(document(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        sys.stdout.write(tables())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""How each row of ``docs/failures.md`` is provoked: an app, one connection over memory streams, and what happens."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Final, TypeAlias, final
+
+import trio
+from attrs import define, evolve, field, frozen
+from trio.testing import wait_all_tasks_blocked
+
+from seawall import (
+    Anonymous,
+    App,
+    Connection,
+    Disconnected,
+    Draining,
+    Gate,
+    Guard,
+    Limits,
+    Outcome,
+    guard,
+    public,
+)
+from seawall.server import Server
+from tests.memory import BROKEN, TEXT, Doorstep, Peer, Wire, close, frame, request
+from tests.rows import Row, Where
+from tests.support import undecided
+
+Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
+
+#: Longer than any limit that a plot is about.
+LONG: Final = 1000.0
+
+
+@final
+@define
+class Watch:
+    """What the tasks of a handler came to, and when; and the connection."""
+
+    ends: dict[str, tuple[str, float]] = field(factory=dict[str, tuple[str, float]])
+    outcome: Outcome | None = None
+    """How the connection ended."""
+
+    async def over(self, name: str, task: Callable[[], Awaitable[object]]) -> None:
+        """Run `task`, and note how it ends; that its connection is over is for it to know."""
+        how = "raised"
+        try:
+            await task()
+        except trio.Cancelled:
+            how = "cancelled"
+            raise
+        except (Disconnected, Draining) as ended:
+            how = type(ended).__name__
+        else:
+            how = "returned"
+        finally:
+            self.ends[name] = how, trio.current_time()
+
+    @property
+    def seen(self) -> tuple[str, str, float]:
+        """As the fields of a `View`."""
+        receiving, since = self.ends.get("receiving", ("", math.nan))
+        busy, until = self.ends.get("busy", ("", since))
+        return receiving, busy, until - since if receiving else 0.0
+
+
+@final
+@define(kw_only=True)
+class Stage:
+    """One connection to a server, and all that can be done to it."""
+
+    server: Server
+    serving: trio.Nursery
+    wire: Wire
+    peer: Peer
+
+    async def drain(self, *, restarting: bool = False) -> None:
+        """Drain the server, as an app does on SIGTERM."""
+        self.serving.start_soon(partial(self.server.drain, restarting=restarting))
+        await wait_all_tasks_blocked()
+
+    async def restart(self) -> None:
+        """Drain it, to start it again."""
+        await self.drain(restarting=True)
+
+    async def stop(self) -> None:
+        """Cancel ``app.serve``."""
+        self.serving.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+
+
+Act: TypeAlias = Callable[[Stage], Awaitable[object]]
+
+
+async def ask(stage: Stage) -> None:
+    """Ask for an upgrade."""
+    await stage.peer.say(request())
+
+
+async def receive(conn: Connection[Anonymous]) -> None:
+    """Take messages until there are no more."""
+    while True:
+        await conn.receive()
+
+
+@final
+@frozen(kw_only=True)
+class Plot:
+    """How a row is provoked."""
+
+    door: Guard[Anonymous, Anonymous] = public
+    handler: Body = receive
+    busy: bool = True
+    """Whether the handler is busy elsewhere as well."""
+    beside: Callable[[], Awaitable[object]] | None = None
+    """A task for ``conn.nursery``."""
+    limits: Limits = field(factory=Limits)
+    crowd: int = 0
+    """How many others have connected before."""
+    act: Act = ask
+    """What happens once the connection has been made."""
+
+
+def app_of(plot: Plot, watch: Watch, over: Callable[[Outcome], None]) -> App:
+    """An app with the one route that `plot` needs."""
+    app = App(limits=plot.limits, on_end=over)
+
+    async def handle(conn: Connection[Anonymous]) -> None:
+        async def talk() -> None:
+            await plot.handler(conn)
+
+        if plot.beside is not None:
+            conn.nursery.start_soon(plot.beside)
+        if not plot.busy:
+            await watch.over("receiving", talk)
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.over, "busy", trio.sleep_forever)
+            await watch.over("receiving", talk)
+
+    app.route("/", guard=plot.door)(handle)
+    app.page("/page", "hello", media_type="text/plain")
+    return app
+
+
+# What the application raises.
+
+
+def raising(make: Callable[[], BaseException]) -> Callable[[], Awaitable[None]]:
+    """A function that raises after a second."""
+
+    async def fail() -> None:
+        await trio.sleep(1)
+        raise make()
+
+    return fail
+
+
+@guard
+async def talking(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Accept, and talk for ever."""
+    await gate.accept()
+    while True:
+        await gate.receive_text()
+
+
+def refusing(make: Callable[[], BaseException], *, accepting: bool) -> Guard[Anonymous, Anonymous]:
+    """A guard that raises."""
+
+    @guard
+    async def refuse(gate: Gate, proved: Anonymous) -> Anonymous:
+        if accepting:
+            await gate.accept()
+        await raising(make)()
+        return proved
+
+    return refuse
+
+
+def holding(resource: AbstractAsyncContextManager[None]) -> Guard[Anonymous, Anonymous]:
+    """A guard that holds something."""
+
+    @guard
+    async def hold(gate: Gate, proved: Anonymous) -> Anonymous:
+        await gate.enter(resource)
+        return proved
+
+    return hold
+
+
+def raised_by(row: Row) -> Plot:
+    """How the application raises what `row` says, where it says."""
+    make = row.make
+    assert make is not None
+
+    async def fail(conn: Connection[Anonymous]) -> None:
+        await raising(make)()
+
+    @asynccontextmanager
+    async def break_down() -> AsyncGenerator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(raising(make))
+            yield
+
+    @asynccontextmanager
+    async def leave_badly() -> AsyncGenerator[None]:
+        yield
+        raise make()
+
+    match row.where:
+        case Where.GUARD | Where.TALK:
+            return Plot(door=refusing(make, accepting=row.where is Where.TALK))
+        case Where.HANDLER:
+            return Plot(handler=fail, busy=False)
+        case Where.BACKGROUND:
+            return Plot(beside=raising(make))
+        case Where.RESOURCE:
+            return Plot(door=holding(break_down()))
+        case Where.RELEASE:
+            return Plot(door=holding(leave_badly()), handler=leave, busy=False)
+        case _:
+            raise AssertionError(f"no application raises in {row.where}")
+
+
+# Everything else.
+
+
+async def leave(conn: Connection[Anonymous]) -> None:
+    """Have nothing to say."""
+
+
+async def finish(conn: Connection[Anonymous]) -> None:
+    """Close, and see what there is."""
+    await conn.aclose(4000, "enough")
+    await conn.receive()
+
+
+async def feed(conn: Connection[Anonymous]) -> None:
+    """Send more than anybody takes."""
+    await trio.sleep(1)
+    while True:
+        await conn.send("x" * 100_000)
+
+
+async def clumsy(conn: Connection[Anonymous]) -> None:
+    """Fail when everything is over."""
+    try:
+        await receive(conn)
+    except Disconnected:
+        raise RuntimeError("out of paper") from None
+
+
+@guard
+async def feeding(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Do so before anybody has been proved."""
+    await gate.accept()
+    await trio.sleep(1)
+    while True:
+        await gate.send_text("x" * 100_000)
+
+
+@guard
+async def leasing(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Prove for three seconds."""
+    gate.lease(expires_at=time.time() + 3)
+    return proved
+
+
+async def open_and_stall(stage: Stage) -> None:
+    """Open, and read no more."""
+    await stage.peer.open()
+    stage.wire.stall()
+
+
+async def quietly(stage: Stage) -> None:
+    """Connect, and say nothing."""
+    await wait_all_tasks_blocked()
+
+
+async def vanish(stage: Stage) -> None:
+    """Go, as a process that dies."""
+    await stage.peer.stream.aclose()
+
+
+def saying(*data: bytes) -> Act:
+    """Open, and say this."""
+
+    async def say(stage: Stage) -> None:
+        await stage.peer.open()
+        await wait_all_tasks_blocked()
+        await stage.peer.say(*data)
+
+    return say
+
+
+def saying_first(data: bytes) -> Act:
+    """Say this instead of a proper request."""
+
+    async def say(stage: Stage) -> None:
+        await stage.peer.say(data)
+
+    return say
+
+
+def then(act: Act) -> Act:
+    """Ask, wait until the connection has got as far as it will, and do `act`."""
+
+    async def both(stage: Stage) -> None:
+        await ask(stage)
+        await wait_all_tasks_blocked()
+        await act(stage)
+
+    return both
+
+
+#: Frames that break the protocol, by the code of the answer.
+VIOLATIONS: Final = {1002: BROKEN, 1007: frame(TEXT, b"\xff"), 1009: frame(TEXT, b"x" * 2000)}
+
+
+def plots() -> Iterator[tuple[str, Plot]]:
+    """How each row is provoked that no application raises."""
+    quiet = Limits(ping_interval=None)
+    yield "AuthTimeout-GUARD", Plot(door=undecided)
+    yield "AuthTimeout-TALK", Plot(door=talking)
+    yield "LeaseExpired-WIRE_GUARD", Plot(door=leasing >> undecided)
+    yield "LeaseExpired-WIRE_TALK", Plot(door=leasing >> talking)
+    yield "LeaseExpired-WIRE", Plot(door=leasing)
+    yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))
+    yield "LifetimeReached-WIRE", Plot(limits=evolve(quiet, lifetime=30))
+    yield "KeepaliveLost-WIRE", Plot()
+    yield "SlowConsumer-WIRE_TALK", Plot(door=feeding, limits=evolve(quiet, auth_timeout=LONG), act=open_and_stall)
+    yield "SlowConsumer-WIRE", Plot(handler=feed, limits=quiet, act=open_and_stall)
+    small = Limits(max_message_size=1000)
+    for code, broken in VIOLATIONS.items():
+        yield f"ProtocolViolation-WIRE_TALK-{code}", Plot(door=talking, limits=small, act=saying(broken))
+        yield f"ProtocolViolation-WIRE-{code}", Plot(limits=small, act=saying(broken))
+    yield "late", Plot(act=quietly)
+    yield "full", Plot(limits=Limits(max_connections=1), crowd=1)
+    yield "crowd", Plot(limits=Limits(max_unauthenticated=1), crowd=1)
+    yield "origin", Plot(act=saying_first(request("/", "Origin: https://elsewhere.example")))
+    yield "gone", Plot(act=vanish)
+    yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))
+    yield "returned", Plot(handler=leave, busy=False)
+    yield "aclose", Plot(handler=finish)
+    for where, door in (("WIRE_TALK", talking), ("WIRE", public)):
+        yield f"closes-{where}", Plot(door=door, act=saying(close(4001, "bye")))
+        yield f"vanishes-{where}", Plot(door=door, act=then(vanish))
+    yield "vanishes-WIRE_GUARD", Plot(door=undecided, act=then(vanish))
+    for name, act in (("drained", Stage.drain), ("restarts", Stage.restart), ("stopped", Stage.stop)):
+        yield f"{name}-REQUEST", Plot(act=act)
+        yield f"{name}-GUARD", Plot(door=undecided, act=then(act))
+        yield f"{name}-TALK", Plot(door=talking, act=then(act))
+        yield f"{name}-HANDLER", Plot(act=then(act))
+        if name != "stopped":
+            yield f"{name}-LEAVE", Plot(act=then(act), busy=False)
+
+
+PLOTS: Final = dict(plots())
+
+
+def plot_of(row: Row) -> Plot:
+    """How `row` is provoked."""
+    if row.make is not None:
+        return raised_by(row)
+    if row.said:
+        return Plot(act=saying_first(row.said))
+    return PLOTS[row.name]
+
+
+async def play(plot: Plot, wire: Wire, watch: Watch) -> None:
+    """Serve, connect, let things happen, and wait until the connection has ended."""
+    over = trio.Event()
+
+    def end(outcome: Outcome) -> None:
+        if watch.outcome is None:  # others come later
+            watch.outcome = outcome
+            over.set()
+
+    listener = Doorstep()
+    async with trio.open_nursery() as serving:
+        server = await app_of(plot, watch, end).start(serving, listeners=[listener])
+        for _ in range(plot.crowd):
+            listener.arrive(Wire())
+        listener.arrive(wire)
+        await wait_all_tasks_blocked()
+        await plot.act(Stage(server=server, serving=serving, wire=wire, peer=Peer(wire.far)))
+        with trio.fail_after(LONG):
+            await over.wait()
+        serving.cancel_scope.cancel()
