@@ -199,10 +199,14 @@ async def test_a_signal_ends_two_thousand_connections() -> None:
 
     with descriptors(5000), running("-c", SERVER) as program:
         port = int(program.stderr.wait_for(r"listening on ws://127.0.0.1:(\d+)")[1])
+        began = trio.current_time()
         async with trio.open_nursery() as nursery:
             for kind, count in CROWD.items():
                 for _ in range(count):
                     nursery.start_soon(arrive, kind)
+        busy_for = (
+            trio.current_time() - began
+        )  # says how fast the machine is: they cannot go much faster than they came
         async with trio.open_nursery() as nursery:
             for kind, client in clients:
                 nursery.start_soon(leave, kind, client)
@@ -214,7 +218,7 @@ async def test_a_signal_ends_two_thousand_connections() -> None:
         for _, client in clients:
             client.close()
     assert status == 0
-    assert took < 4 + 1.5
+    assert took < 4 + max(1.5, busy_for)
     assert told == {
         ("idle", 1001): CROWD["idle"],
         ("busy", 1001): CROWD["busy"],
