@@ -11,7 +11,7 @@ import trio
 from seawall import Anonymous, App, Connection, ErrorReport, Server, public
 from seawall.app import serve_until_signalled
 from tests.clients import ending, opened
-from tests.programs import running
+from tests.programs import PATIENCE, running
 
 
 def interrupt(report: ErrorReport) -> None:
@@ -56,11 +56,17 @@ def test_ctrl_c_tells_every_peer(report: bool) -> None:
             async with trio.open_nursery() as nursery:
                 server = await app_with(report=report).start(nursery, port=0)
                 codes.append(threads.submit(talk, server.addresses[0].url))
-                await trio.sleep(10)
+                await trio.sleep(PATIENCE)
+                nursery.cancel_scope.cancel()  # nobody has interrupted; what the clients have met says why
 
-        with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
+        try:
             trio.run(main)
-        assert codes[0].result(timeout=5) == [1001, 1011]
+        except* KeyboardInterrupt:
+            interrupted = True
+        else:
+            interrupted = False
+        assert codes[0].result(timeout=PATIENCE) == [1001, 1011]
+        assert interrupted
 
 
 def test_an_app_that_runs_in_a_thread(caplog: pytest.LogCaptureFixture) -> None:
