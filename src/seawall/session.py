@@ -7,8 +7,9 @@ Read `Session.run` and what it calls, from top to bottom: that is the whole stor
 - ``_nursery``: the guards and the handler, in a task of their own, and what the handler starts. Cancelling its scope,
   which is the life's, ends them and nothing else.
 
-Whatever ends the connection calls `Life.end`, from whichever task; the first call counts, and starts `_close` at once,
-so that a peer need not wait for a handler's cleanup to read why.
+Whatever ends the connection calls `Life.end`, from whichever task; the first call counts. It is closed at once, so that
+a peer need not wait for a handler's cleanup to read why: in a task of its own, or in trio-websocket's reader, which is
+about to end when it was the peer who closed.
 """
 
 from __future__ import annotations
