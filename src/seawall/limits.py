@@ -68,11 +68,11 @@ class Limits:
 
     wind_down: float = 1.0
     """What a handler gets, after its peer is gone, to finish by itself before it is cancelled; and what it gets for its
-    cleanup then, before it no longer keeps its connection's place. A second is long for a program; the peer sees nothing."""
+    cleanup then, before it no longer keeps its connection's place. A second is long for a program. No peer sees it."""
 
     drain_timeout: float = 10.0
-    """How long draining takes at most, closing included. Well within the 30 s that Kubernetes waits after SIGTERM; close
-    code 1001, or 1012 when restarting."""
+    """How long draining takes at most, closing included. Well within the 30 s that Kubernetes waits after SIGTERM;
+    close code 1001, or 1012 when restarting."""
 
     max_connections: int = 10_000
     """Connections of one server at a time, handshakes included; one too many gets HTTP 503."""
