@@ -24,6 +24,7 @@ from seawall.errors import (
     LifetimeReached,
     NoCredentials,
     ProtocolViolation,
+    Revoked,
     SlowConsumer,
     TokenExpired,
     TooManyRequests,
@@ -207,6 +208,11 @@ def of_limits() -> Iterator[Row]:
     yield failing(LeaseExpired(), Where.WIRE_GUARD, NEVER)
     yield failing(LeaseExpired(), Where.WIRE_TALK, NEVER)
     yield failing(LeaseExpired(), Where.WIRE, ENDED)
+    yield failing(Revoked(), Where.WIRE_GUARD, NEVER)
+    yield failing(Revoked(), Where.WIRE_TALK, NEVER)
+    yield failing(Revoked(), Where.WIRE, ENDED)
+    for where in (Where.GUARD, Where.TALK):
+        yield one_too_many(where)
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)
@@ -221,6 +227,12 @@ def of_limits() -> Iterator[Row]:
             yield evolve(row, name=f"{row.name}-{violation.code}", what=f"{row.what} ({violation.code})")
 
 
+def one_too_many(where: Where) -> Row:
+    """What somebody reads who has as many connections as a subject may have."""
+    row = failing(TooManyRequests("too many connections of one subject", retry_after=5), where, NEVER, Phase.GUARD)
+    return evolve(row, name=f"subject-{where.name}", what="one more than `max_connections_per_subject`")
+
+
 def of_requests() -> Iterator[Row]:
     """Who is turned away before a policy is asked."""
     for what, said in REQUESTS.items():
@@ -232,10 +244,11 @@ def of_requests() -> Iterator[Row]:
         ("late", "no whole request within `handshake_timeout`", 408, "request timed out"),
         ("full", "one more than `max_connections`", 503, "too many connections"),
         ("crowd", "one more than `max_unauthenticated`", 503, "too many connections"),
+        ("neighbour", "one more than `max_connections_per_address`", 429, "too many connections from one address"),
         ("origin", "a page from another origin", 403, "origin not allowed"),
     ):
         row = ending(name, what, Where.REQUEST, End(Cause.REFUSED, status, text))
-        yield evolve(row, peer=Answered(status, text, RETRY if status == 503 else ()))
+        yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))
     gone = ending("gone", "the peer vanishes", Where.REQUEST, End(Cause.PEER_VANISHED, 1006, "before its request"))
     yield evolve(gone, peer=Told(1006))
 

@@ -74,8 +74,10 @@ class Watch:
 class Stage:
     """One connection to a server, and all that can be done to it."""
 
+    app: App
     server: Server
     serving: trio.Nursery
+    listener: Doorstep
     wire: Wire
     peer: Peer
 
@@ -88,11 +90,28 @@ class Stage:
         """Drain it, to start it again."""
         await self.drain(restarting=True)
 
+    async def revoke(self) -> None:
+        """Revoke what Ada was let in by."""
+        self.app.sessions.revoke(subject=ADA.subject)
+        await wait_all_tasks_blocked()
+
     async def stop(self) -> None:
         """Cancel ``app.serve``."""
         self.serving.cancel_scope.cancel()
         await wait_all_tasks_blocked()
 
+
+@final
+@frozen
+class Pass:
+    """A credential."""
+
+    subject: str | None = "ada"
+    token_id: str | None = None
+    issued_at: float | None = None
+
+
+ADA: Final = Pass()
 
 Act: TypeAlias = Callable[[Stage], Awaitable[object]]
 
@@ -271,6 +290,20 @@ async def leasing(gate: Gate, proved: Anonymous) -> Anonymous:
     return proved
 
 
+@guard
+async def identified(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Let in Ada."""
+    gate.identify(ADA)
+    return proved
+
+
+@guard
+async def accepted(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Accept, and let everybody in."""
+    await gate.accept()
+    return proved
+
+
 async def open_and_stall(stage: Stage) -> None:
     """Open, and read no more."""
     await stage.peer.open()
@@ -285,6 +318,15 @@ async def quietly(stage: Stage) -> None:
 async def vanish(stage: Stage) -> None:
     """Go, as a process that dies."""
     await stage.peer.stream.aclose()
+
+
+async def once_more(stage: Stage) -> None:
+    """Come as somebody who is there already."""
+    other = Wire()
+    stage.listener.arrive(other)
+    await Peer(other.far).say(request())
+    await wait_all_tasks_blocked()
+    await ask(stage)
 
 
 def saying(*data: bytes) -> Act:
@@ -330,6 +372,12 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "LeaseExpired-WIRE_GUARD", Plot(door=leasing >> undecided)
     yield "LeaseExpired-WIRE_TALK", Plot(door=leasing >> talking)
     yield "LeaseExpired-WIRE", Plot(door=leasing)
+    yield "Revoked-WIRE_GUARD", Plot(door=identified >> undecided, act=then(Stage.revoke))
+    yield "Revoked-WIRE_TALK", Plot(door=identified >> talking, act=then(Stage.revoke))
+    yield "Revoked-WIRE", Plot(door=identified, act=then(Stage.revoke))
+    alone = Limits(max_connections_per_subject=1)
+    yield "subject-GUARD", Plot(door=identified >> undecided, limits=alone, act=once_more)
+    yield "subject-TALK", Plot(door=accepted >> identified >> undecided, limits=alone, act=once_more)
     yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))
     yield "LifetimeReached-WIRE", Plot(limits=evolve(quiet, lifetime=30))
     yield "KeepaliveLost-WIRE", Plot()
@@ -383,12 +431,15 @@ async def play(plot: Plot, wire: Wire, watch: Watch) -> None:
 
     listener = Doorstep()
     async with trio.open_nursery() as serving:
-        server = await app_of(plot, watch, end).start(serving, listeners=[listener])
+        app = app_of(plot, watch, end)
+        server = await app.start(serving, listeners=[listener])
         for _ in range(plot.crowd):
             listener.arrive(Wire())
         listener.arrive(wire)
         await wait_all_tasks_blocked()
-        await plot.act(Stage(server=server, serving=serving, wire=wire, peer=Peer(wire.far)))
+        await plot.act(
+            Stage(app=app, server=server, serving=serving, listener=listener, wire=wire, peer=Peer(wire.far))
+        )
         with trio.fail_after(LONG):
             await over.wait()
         serving.cancel_scope.cancel()

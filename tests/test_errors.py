@@ -21,6 +21,7 @@ from seawall.errors import (
     NoCredentials,
     ProtocolViolation,
     Refused,
+    Revoked,
     SeawallError,
     SlowConsumer,
     TokenExpired,
@@ -122,6 +123,7 @@ def test_what_the_others_carry() -> None:
     assert (violation.code, violation.reason, str(violation)) == (1007, "bad text", "1007 bad text")
     assert (Disconnected("c7").connection, str(Disconnected("c7"))) == ("c7", "connection c7 is closed")
     assert str(LeaseExpired()) == "lease expired"
+    assert str(Revoked()) == "revoked"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,7 @@ def test_what_the_others_carry() -> None:
         IdleTimeout(),
         KeepaliveLost(),
         LeaseExpired(),
+        Revoked(),
         ProtocolViolation(1002, "x"),
         Disconnected("c7"),
         Draining("c7"),

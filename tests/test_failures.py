@@ -9,12 +9,16 @@ import pytest
 from attrs import evolve
 from trio.testing import MockClock
 
-from seawall import Cause, Phase
+from seawall import App, Cause, Limits, Phase, public
 from seawall.policy import DEFAULTS
 from tests.failures import BEGIN, COMMAND, DOCUMENT, MARK, ROWS, TABLES, document
-from tests.memory import CLOSE, Wire, living, recorded, take
+from tests.memory import CLOSE, Wire, living, recorded, request, take
 from tests.plots import PLOTS, Watch, play, plot_of
 from tests.rows import INCIDENT, Answered, Told, answered, logged
+from tests.support import echo, serving
+
+#: The row that memory streams, which have no address, cannot show.
+NETWORKED = "neighbour"
 
 #: What follows the word.
 INCIDENTS = re.compile(r"(?<=incident )[0-9a-f]{6}\b")
@@ -40,7 +44,7 @@ def anonymous(peer: Answered | Told) -> Answered | Told:
     return evolve(peer, text=INCIDENTS.sub(INCIDENT, peer.text))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", sorted(ROWS.keys() - {NETWORKED}))
 async def test_a_row(name: str, autojump_clock: MockClock) -> None:
     """What the row says is what happens: to the peer, in the log, and to the handler; and not one task is left."""
     row, wire, watch = ROWS[name], Wire(), Watch()
@@ -60,9 +64,29 @@ async def test_a_row(name: str, autojump_clock: MockClock) -> None:
     assert living() == before
 
 
+async def test_a_row_about_addresses() -> None:
+    """The one row for which a network is needed."""
+    app = App(limits=Limits(max_connections_per_address=1))
+    app.route("/echo", guard=public)(echo)
+    row = ROWS[NETWORKED]
+    async with serving(app) as place:
+        await place.open()
+        with recorded() as records:
+            client = await place.dial()
+            await client.send(request("/echo"))
+            answer = await client.last_response()
+            await place.idle(1)
+    assert isinstance(row.peer, Answered)
+    assert (answer.status, answer.body.decode().strip()) == (row.peer.status, row.peer.text)
+    assert answer.header("retry-after") == dict(row.peer.fields)["Retry-After"]
+    (ended,) = [record for record in records.found if "refused" in record.getMessage()]
+    assert logged(records, ended.getMessage().partition(" ")[0]) == row.log
+
+
 def test_every_row_is_provoked() -> None:
     """A row that nobody provokes could say anything, and a plot without a row proves nothing."""
-    assert set(PLOTS) == {name for name, row in ROWS.items() if row.make is None and not row.said}
+    provoked_alike = ROWS.keys() - {NETWORKED}
+    assert set(PLOTS) == {name for name in provoked_alike if ROWS[name].make is None and not ROWS[name].said}
     assert len(ROWS) == sum(map(len, TABLES.values())), "two rows of one name"
 
 

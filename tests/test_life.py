@@ -24,6 +24,7 @@ from seawall.errors import (
     LeaseExpired,
     LifetimeReached,
     ProtocolViolation,
+    Revoked,
     SeawallError,
     SlowConsumer,
     Unauthorized,
@@ -586,6 +587,7 @@ async def test_no_more_grace(autojump_clock: MockClock) -> None:
     ("failure", "cause"),
     [
         (LeaseExpired(), Cause.LEASE_EXPIRED),
+        (Revoked(), Cause.REVOKED),
         (IdleTimeout(), Cause.IDLE),
         (LifetimeReached(), Cause.LIFETIME),
         (SlowConsumer(), Cause.SLOW_CONSUMER),

@@ -12,7 +12,15 @@ from seawall.errors import ConfigurationError
 from seawall.limits import LimitOverrides, Limits
 
 NAMES = [limit.name for limit in fields(Limits)]
-OPTIONAL = ["idle_timeout", "lifetime", "inbound_buffer", "ping_interval", "ping_timeout"]
+OPTIONAL = [
+    "idle_timeout",
+    "lifetime",
+    "inbound_buffer",
+    "ping_interval",
+    "ping_timeout",
+    "max_connections_per_address",
+    "max_connections_per_subject",
+]
 
 
 def with_value(name: str, value: object) -> Limits:

@@ -17,6 +17,7 @@ from seawall.errors import (
     NoCredentials,
     ProtocolViolation,
     Refused,
+    Revoked,
     SeawallError,
     SlowConsumer,
     TokenExpired,
@@ -35,6 +36,7 @@ from seawall.life import Provided
 from seawall.limits import LimitOverrides, Limits
 from seawall.outcome import Cause, Outcome, Party
 from seawall.policy import Considered, ErrorPolicy, ErrorReport
+from seawall.presence import Credential, Sessions
 from seawall.route import AnyRoute, Route
 from seawall.router import Router
 from seawall.server import Server
@@ -53,6 +55,7 @@ __all__ = [
     "Connection",
     "Considered",
     "Context",
+    "Credential",
     "Deflate",
     "Disconnected",
     "Draining",
@@ -81,10 +84,12 @@ __all__ = [
     "Refuse",
     "Refused",
     "Reply",
+    "Revoked",
     "Route",
     "Router",
     "SeawallError",
     "Server",
+    "Sessions",
     "SlowConsumer",
     "TokenExpired",
     "TokenVerifier",

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from functools import partial
-from typing import NoReturn, TypeVar, Unpack, final
+from typing import Final, NoReturn, TypeVar, Unpack, final
 
 import trio
 
@@ -24,6 +24,7 @@ from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport
+from seawall.presence import Sessions
 from seawall.reports import log_report
 from seawall.route import FROM_THE_STREET, AnyDoor, AnyRoute, naming
 from seawall.router import Router
@@ -84,6 +85,8 @@ class App(Router[Anonymous]):
         self._report = report
         self._on_end = on_end
         self._compression = compression
+        self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject)
+        """Who is connected by which credential; ``app.sessions.revoke(subject="ada")`` logs her out."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
@@ -170,6 +173,7 @@ class App(Router[Anonymous]):
                 report=self._report,
                 on_end=self._on_end,
                 values=Values(values),
+                sessions=self.sessions,
             )
             await Server(service, left).serve(await open_listeners(where), task_status=task_status)
 

@@ -17,7 +17,8 @@
     │   ├── LifetimeReached               3008   the connection is older than ``lifetime``
     │   ├── SlowConsumer                  1008   the peer has not read for ``send_timeout``
     │   └── KeepaliveLost                 1011   the peer has not answered a Ping for ``ping_timeout``
-    ├── LeaseExpired                  3000   what a guard proved is true no longer
+    ├── LeaseExpired            401 · 3000   what a guard proved is true no longer
+    ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
     ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
     └── Disconnected            this connection is over; raised by what a handler awaits
@@ -137,11 +138,19 @@ class KeepaliveLost(LimitReached):
 
 
 class LeaseExpired(SeawallError):
-    """A guard's proof has run out and was not renewed: close code 3000."""
+    """A guard's proof has run out and was not renewed: HTTP 401, or close code 3000."""
 
     def __str__(self) -> str:
         """A fixed text."""
         return "lease expired"
+
+
+class Revoked(SeawallError):
+    """What a guard let this connection in by has been revoked: HTTP 403, or close code 3003; see `App.sessions`."""
+
+    def __str__(self) -> str:
+        """A fixed text."""
+        return "revoked"
 
 
 class ProtocolViolation(SeawallError):

@@ -16,6 +16,7 @@ from seawall.guards.core import Gate
 from seawall.handshake import Handshake
 from seawall.life import Life, Provided, Renew, Values
 from seawall.paths import Parameter
+from seawall.presence import Credential, Presence
 from seawall.verdicts import Phase
 from seawall.wire.authority import Authority
 from seawall.wire.lane import Lane
@@ -151,6 +152,7 @@ class SessionGate(Gate):
     """The one that is selected, if any."""
     values: Values
     life: Life
+    presence: Presence
     lane: Lane
     authority: Authority
     resources: Resources
@@ -176,6 +178,10 @@ class SessionGate(Gate):
     def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
         """Prove only until `expires_at`, in Unix time."""
         self.life.lease(expires_at, renew)
+
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
+        """Be there by `credential`."""
+        self.presence.identify(credential, instead_of)
 
     async def accept(self) -> None:
         """Accept the upgrade now."""

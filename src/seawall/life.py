@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar, cast, final
 import trio
 from attrs import define, field, frozen
 
-from seawall.errors import ConfigurationError, IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
+from seawall.errors import ConfigurationError, IdleTimeout, LeaseExpired, LifetimeReached, Revoked, SeawallError
 from seawall.limits import Limits
 from seawall.outcome import End
 from seawall.wire.bell import nothing
@@ -257,7 +257,7 @@ class Life:
         """The socket has been closed."""
         self.is_closed = True
         # Nothing is due any more, and nobody is to be told: circles would be left to the garbage collector.
-        self._vitals = None
+        self._vitals, self._leases = None, ()
         self._on_late = self._on_end = self._on_due = nothing
         if self._closing is not None:
             self._closing.set()
@@ -303,6 +303,8 @@ class Life:
           LeaseExpired: the connection has already ended.
         """
         await trio.lowlevel.checkpoint()
+        if self.outcome is not None:
+            raise LeaseExpired
         for lease in self._leases:
             if lease.renew is not None:
                 expires_at = await lease.renew(token)
@@ -312,6 +314,13 @@ class Life:
                 self.rearm()
                 return
         raise ConfigurationError("renew(): no guard of this route leases; put bearer(...) into its chain")
+
+    def revoke(self) -> bool:
+        """What a guard proved holds no longer; whether the connection was not over yet."""
+        if self.outcome is not None:
+            return False
+        self._on_due(Revoked())
+        return True
 
     def check(self, now: float) -> None:
         """Report what has run out, or look again at the next deadline."""

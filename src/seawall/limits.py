@@ -12,7 +12,17 @@ from seawall.errors import ConfigurationError
 INBOUND_MESSAGES = 4
 
 #: The limits that can be switched off, or, for the buffer, be worked out.
-_MAY_BE_NONE = frozenset({"idle_timeout", "lifetime", "ping_interval", "ping_timeout", "inbound_buffer"})
+_MAY_BE_NONE = frozenset(
+    {
+        "idle_timeout",
+        "lifetime",
+        "ping_interval",
+        "ping_timeout",
+        "inbound_buffer",
+        "max_connections_per_address",
+        "max_connections_per_subject",
+    }
+)
 
 
 class LimitOverrides(TypedDict, total=False):
@@ -80,6 +90,15 @@ class Limits:
     max_unauthenticated: int = 1_000
     """Of these, those that have not passed their guards yet: strangers must not take the places of those who have.
     A tenth; what has been let in stays, and one too many gets HTTP 503."""
+
+    max_connections_per_address: int | None = None
+    """Of these, those from one IPv4 address, or from one /64 of IPv6 (RFC 6177: at least what one customer has). Off,
+    because behind a proxy everybody comes from its address; set it where clients connect directly. One too many gets
+    HTTP 429."""
+
+    max_connections_per_subject: int | None = 1_000
+    """Connections of one subject in the whole app, as `Gate.identify` has been told, `bearer` for instance. A tenth, so
+    that nobody takes all places; a person needs ten. One too many gets HTTP 429, or close code 1013."""
 
     max_message_size: int = 1024 * 1024
     """One message, in bytes of payload. 1 MiB as in websockets; refused from the frame header, close code 1009."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -201,3 +202,16 @@ def peer_of(stream: trio.abc.Stream) -> str:
     except OSError:
         return "gone"  # reset before we looked
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def network_of(peer: str) -> str:
+    """What counts as one address of `peer_of`: an IPv4 address or a /64 of IPv6; empty where there is none."""
+    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
+    if not host:
+        return ""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))

@@ -15,6 +15,7 @@ from seawall.errors import (
     LifetimeReached,
     ProtocolViolation,
     Refused,
+    Revoked,
     SlowConsumer,
 )
 
@@ -53,6 +54,8 @@ class Cause(enum.Enum):
     """The peer broke the protocol, or a limit of it: 1002, 1007 or 1009."""
     LEASE_EXPIRED = "lease expired"
     """What the guards proved holds no longer, a token for instance."""
+    REVOKED = "revoked"
+    """``app.sessions.revoke``."""
     IDLE = "idle"
     """``Limits.idle_timeout``."""
     LIFETIME = "lifetime"
@@ -158,6 +161,8 @@ def cause_of(failure: Exception) -> Cause:
     match failure:
         case LeaseExpired():
             return Cause.LEASE_EXPIRED
+        case Revoked():
+            return Cause.REVOKED
         case IdleTimeout():
             return Cause.IDLE
         case LifetimeReached():

@@ -23,6 +23,7 @@ from seawall.errors import (
     LeaseExpired,
     LifetimeReached,
     ProtocolViolation,
+    Revoked,
     SlowConsumer,
     TooManyRequests,
     Unauthorized,
@@ -284,6 +285,7 @@ DEFAULTS = (
     .on(SlowConsumer, Close(1008, "slow consumer"))
     .on(KeepaliveLost, Close(1011, "keepalive lost"))
     .on(LeaseExpired, Refuse(401), Close(3000, "lease expired"))
+    .on(Revoked, Refuse(403), Close(3003, "revoked"))
     .on(ProtocolViolation, _broken_protocol)
 )
 

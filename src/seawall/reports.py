@@ -27,6 +27,7 @@ _ORDINARY = frozenset(
         Cause.PEER_CLOSED,
         Cause.PEER_VANISHED,
         Cause.LEASE_EXPIRED,
+        Cause.REVOKED,
         Cause.IDLE,
         Cause.LIFETIME,
         Cause.KEEPALIVE,

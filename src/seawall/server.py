@@ -14,14 +14,16 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import final
 
 import trio
 
-from seawall.listening import Address, Listener, address_of, peer_of
+from seawall.listening import Address, Listener, address_of, network_of, peer_of
 from seawall.logs import server_log
-from seawall.service import Peer, Service
+from seawall.pages import Answer, refusal
+from seawall.service import RETRY, Peer, Service
 from seawall.session import Session
 from seawall.wire.closing import abandon
 
@@ -65,7 +67,8 @@ class Server:
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
         self._service = service
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, str] = {}  # and the network that each comes from, if that counts
+        self._crowds: Counter[str] = Counter()
         self._surplus: set[Session] = set()
         self._accepting = trio.CancelScope()
         self._hosting = trio.Event()
@@ -212,27 +215,45 @@ class Server:
     @trio.lowlevel.enable_ki_protection
     async def _run_session(self, stream: trio.abc.Stream) -> None:
         """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
-        limits, unproved = self._service.limits, self._service.unproved
-        count = len(self._sessions) - len(self._surplus)
-        surplus = count >= limits.max_connections or len(unproved) >= limits.max_unauthenticated
-        if self._stop.is_set() or (surplus and len(self._surplus) >= SURPLUS):
+        address, limits = peer_of(stream), self._service.limits
+        network = "" if limits.max_connections_per_address is None else network_of(address)
+        surplus = self._surplus_answer(network)
+        if self._stop.is_set() or (surplus is not None and len(self._surplus) >= SURPLUS):
             await abandon(stream)
             return
         peer = Peer(
             connection=f"c{next(_numbers)}",
-            address=peer_of(stream),
+            address=address,
             secure=isinstance(stream, trio.SSLStream),
             surplus=surplus,
         )
         session = Session(self._service, stream, peer, self._forget)
-        self._sessions.add(session)
-        (self._surplus if surplus else unproved).add(session)
+        self._sessions[session] = network = "" if surplus is not None else network
+        if network:
+            self._crowds[network] += 1
+        (self._surplus if surplus is not None else self._service.unproved).add(session)
         await session.run()
+
+    def _surplus_answer(self, network: str) -> Answer | None:
+        """What one more from `network` reads, if it is one too many."""
+        limits = self._service.limits
+        count = len(self._sessions) - len(self._surplus)
+        if count >= limits.max_connections or len(self._service.unproved) >= limits.max_unauthenticated:
+            return refusal(503, "too many connections", headers=RETRY)
+        crowd = limits.max_connections_per_address
+        if network and crowd is not None and self._crowds[network] >= crowd:
+            return refusal(429, "too many connections from one address", headers=RETRY)
+        return None
 
     def _forget(self, session: Session) -> None:
         """`session` no longer counts."""
-        if session in self._sessions:
-            self._sessions.remove(session)
+        network = self._sessions.pop(session, None)
+        if network is not None:
+            if network:
+                self._crowds[network] -= 1
+                if not self._crowds[network]:
+                    del self._crowds[network]
+            session.presence.leave()
             self._service.unproved.discard(session)
             self._surplus.discard(session)
             if not self._sessions:

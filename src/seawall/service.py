@@ -18,9 +18,10 @@ from seawall.life import Sweeper, Values
 from seawall.limits import Limits
 from seawall.listening import socket_of
 from seawall.outcome import Drain, Outcome
-from seawall.pages import Page
+from seawall.pages import Answer, Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision, name_of_type
+from seawall.presence import Sessions
 from seawall.reports import log_held, log_report, report_safely
 from seawall.route import AnyRoute
 from seawall.throttle import Throttle
@@ -49,6 +50,7 @@ class Service:
     report: Callable[[ErrorReport], None]
     on_end: Callable[[Outcome], None] | None
     values: Values
+    sessions: Sessions
     sweeper: Sweeper = field(factory=Sweeper, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
@@ -149,8 +151,8 @@ class Peer:
     """The connection's id."""
     address: str
     secure: bool
-    surplus: bool = False
-    """One too many: to be refused."""
+    surplus: Answer | None = None
+    """What it reads if it is one too many."""
 
 
 def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:

@@ -28,13 +28,13 @@ from seawall.farewell import give_answer, say_goodbye
 from seawall.gate import Resources, SessionGate, apart, names_of
 from seawall.groups import carry, leaves, sift
 from seawall.life import Life
-from seawall.limits import Limits
 from seawall.listening import socket_of
 from seawall.logs import safe, server_log
 from seawall.outcome import Cause, End, Outcome, cause_of
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
 from seawall.policy import ErrorPolicy, LeafDecision
+from seawall.presence import Presence
 from seawall.reports import end_safely, is_told, name_of, name_of_principal
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
@@ -63,7 +63,8 @@ class Session:
     """Called when the connection no longer counts: when it is over, or should be."""
     is_handled: bool = field(init=False, default=False)
     """Whether the handler has begun."""
-    _limits: Limits = field(init=False)
+    presence: Presence = field(init=False)
+    """By what its guards have let it in."""
     _policy: ErrorPolicy = field(init=False)
     _life: Life = field(init=False)
     _started: float = field(init=False, factory=trio.current_time)
@@ -85,8 +86,9 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own terms."""
-        self._limits, self._policy = self._service.limits, self._service.errors
-        self._life = Life(self._limits, self._service.sweeper, on_end=self._on_end, on_due=self._on_wire_end)
+        service, self._policy = self._service, self._service.errors
+        self._life = Life(service.limits, service.sweeper, on_end=self._on_end, on_due=self._on_wire_end)
+        self.presence = Presence(service.sessions, self._life)
 
     async def run(self) -> None:
         """Live from accepted to closed, and write it down. Raises nothing, whatever happens."""
@@ -105,7 +107,7 @@ class Session:
                 if not self._closing:
                     await self._close()
                 await self._life.wait_closed()
-                for late in await self._resources.leave(self._failure, patience=self._limits.close_timeout):
+                for late in await self._resources.leave(self._failure, patience=self._life.limits.close_timeout):
                     server_log.warning("%s: leaving %s took too long and was cancelled", self._peer.connection, late)
                 if self._tasks.child_tasks:
                     self._tasks.cancel_scope.cancel()
@@ -118,11 +120,11 @@ class Session:
 
     async def _arrive(self) -> None:
         """Read the request and find out where it leads."""
-        if self._peer.surplus:
+        if self._peer.surplus is not None:
             self._asked = True  # whatever it was
-            self._refuse(refusal(503, "too many connections", headers=RETRY))
+            self._refuse(self._peer.surplus)
             return
-        self._life.within(self._limits.handshake_timeout, lambda: self._refuse(refusal(408, "request timed out")))
+        self._life.within(self._life.limits.handshake_timeout, lambda: self._refuse(refusal(408, "request timed out")))
         try:
             found = await read_head(self._stream, self._service.poller)
             self._asked = True
@@ -147,13 +149,11 @@ class Session:
     async def _enter(self, route: AnyRoute, params: Mapping[str, Parameter], arrival: Arrival) -> None:
         """Check the origin, then let the guards and the handler begin."""
         entry, terms = route.table_entry, self._service.terms(route)
-        self._route = entry.name
-        self._policy = terms.errors
-        self._limits = self._life.limits = terms.limits
+        self._route, self._policy, self._life.limits = entry.name, terms.errors, terms.limits
         if not terms.origins.admits(arrival.asked):
             self._refuse(refusal(403, "origin not allowed"))
             return
-        self._life.within(self._limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
+        self._life.within(self._life.limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
         await self._open_gate(params, arrival, terms)
         self._serving = True
         self._nursery.start_soon(self._serve, route, name=entry.handler)
@@ -164,15 +164,14 @@ class Session:
         asked = arrival.asked
         selected = next((name for name in asked.subprotocols if name in terms.subprotocols), None)
         connect = partial(self._service.connect, self._stream, self._tasks)
-        lane = Lane(connect, self._limits, self._service.budget, on_end=self._on_wire_end)
+        lane = Lane(connect, self._life.limits, self._service.budget, on_end=self._on_wire_end)
         lane.present(canonical(asked, selected))
         if arrival.early:
             lane.feed(arrival.early, trio.current_time())
         self._lane = lane
-        self._life.watch(Pulse(lane, self._limits, socket_of(self._stream), on_due=self._life.rearm))
-        agreement = None
-        if terms.compression is not None:
-            agreement = negotiate(asked.values("sec-websocket-extensions"), terms.compression)
+        self._life.watch(Pulse(lane, self._life.limits, socket_of(self._stream), on_due=self._life.rearm))
+        offers = asked.values("sec-websocket-extensions")
+        agreement = negotiate(offers, terms.compression) if terms.compression is not None else None
         if agreement is not None:
             lane.agree(agreement)
         self._authority = Authority(lane, extensions=agreement.response if agreement else "")
@@ -184,6 +183,7 @@ class Session:
             subprotocol=selected,
             values=self._service.values,
             life=self._life,
+            presence=self.presence,
             lane=lane,
             authority=self._authority,
             resources=self._resources,
@@ -241,9 +241,9 @@ class Session:
     def _on_wire_end(self, end: WireEnd) -> None:
         match end:
             case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
-                self._life.end(End(Cause.PEER_CLOSED, code, reason), grace=self._limits.wind_down)
+                self._life.end(End(Cause.PEER_CLOSED, code, reason), grace=self._life.limits.wind_down)
             case PeerVanished():
-                grace = self._limits.wind_down if self.is_handled else 0.0
+                grace = self._life.limits.wind_down if self.is_handled else 0.0
                 self._life.end(End(Cause.PEER_VANISHED, 1006), grace=grace)
             case Exception():
                 self._fail(end, Phase.TRANSPORT)
@@ -349,7 +349,7 @@ class Session:
     async def _close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:
-            seconds = LINGER if self._peer.surplus else self._limits.close_timeout
+            seconds = LINGER if self._peer.surplus is not None else self._life.limits.close_timeout
             with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
                 if self._lane is not None and self._lane.opened:
                     await say_goodbye(self._lane, self._authority, self._life.outcome, patience)

@@ -83,6 +83,31 @@ async def test_a_flood_of_surplus_connections_is_bounded(over: Transport) -> Non
             assert await client.eof() < 0.5
 
 
+@pytest.mark.parametrize("over", ["plain", "tls"], indirect=True)
+async def test_one_address_takes_no_more_than_its_places(over: Transport) -> None:
+    """One too many from it gets 429, may be as rude as it likes, and is let in when another has left."""
+    async with surviving(echo_app(limits=Limits(max_connections_per_address=3)), over) as place:
+        first, second = await place.open(), await place.open()
+        for piece in (request("/echo"), b"\xff" * 1000):
+            client = await place.dial()
+            await client.send(piece)
+            answer = await client.response()
+            assert (answer.status, answer.header("retry-after")) == (429, "5")
+            client.close()
+        for leaving in (first, second):
+            leaving.reset()
+        await place.idle(1)
+        for _ in range(2):
+            await place.open()
+
+
+async def test_places_of_an_address_where_there_are_none() -> None:
+    """Over a Unix socket everybody is the proxy: nobody is counted."""
+    async with surviving(echo_app(limits=Limits(max_connections_per_address=1)), "unix") as place:
+        for _ in range(3):
+            await place.open()
+
+
 @contextmanager
 def no_free_descriptor() -> Generator[None]:
     """Every call that needs a new descriptor fails."""

@@ -80,14 +80,20 @@ def _from_header(handshake: Handshake) -> str | None:
 
 
 def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
+    held = claims
+
     async def renew(token: str) -> float:
+        nonlocal held
         renewed = verifier.verify(token)
         # Two tokens about nobody have nothing in common, and the other one may grant something else.
         if renewed.subject is None or (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
             raise Unauthorized("the new token is about another subject")
         if not renewed.scopes >= claims.scopes:  # what the route's checks have seen must stay true
             raise Unauthorized("the new token grants less")
+        gate.identify(renewed, instead_of=held)
+        held = renewed
         return renewed.expires_at + verifier.leeway
 
+    gate.identify(claims)
     gate.lease(expires_at=claims.expires_at + verifier.leeway, renew=renew)
     return claims

@@ -20,6 +20,7 @@ from seawall.errors import ConfigurationError, NoCredentials
 from seawall.handshake import Handshake
 from seawall.life import Provided, Renew
 from seawall.paths import Parameter
+from seawall.presence import Credential
 from seawall.signatures import Taken, describe, is_async, taken
 
 A = TypeVar("A")
@@ -76,6 +77,19 @@ class Gate(ABC):
         Args:
           expires_at: when, in Unix time (seconds, as a token's ``exp``).
           renew: what `Connection.renew` calls: proves the same principal from a new token and returns the new end.
+        """
+
+    @abstractmethod
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
+        """Say by what the connection is let in, so that it ends when that is revoked; see `App.sessions`.
+
+        Args:
+          credential: whom it is about, which one it is and since when, as `Claims` have it.
+          instead_of: the one before, when a lease is renewed.
+
+        Raises:
+          Unauthorized: it has been revoked.
+          TooManyRequests: its subject has ``Limits.max_connections_per_subject`` connections.
         """
 
     @abstractmethod

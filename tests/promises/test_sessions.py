@@ -1,0 +1,86 @@
+"""What a token has proved holds until it expires or is revoked, and two seconds longer at the most."""
+
+from __future__ import annotations
+
+import time
+
+import jwt
+import pytest
+import trio
+
+from seawall import App, Claims, Connection, TokenVerifier, any_audience, any_issuer, bearer
+from tests.raw import CLOSE, RawClient, request
+from tests.support import EVERYWHERE, Place, Transport, echo_app, surviving
+
+SECRET = "a secret that is long enough for all the tokens of these tests"
+
+#: Seconds.
+AT_MOST = 2.0
+
+
+def members() -> App:
+    """An app with members, whose handlers are busy, and with the echo that goes on."""
+    app = echo_app()
+    verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
+
+    @app.route("/members", guard=bearer(verifier))
+    async def handler(conn: Connection[Claims]) -> None:
+        await trio.sleep_forever()
+
+    return app
+
+
+def ask(subject: str = "ada", *, seconds: int = 60) -> bytes:
+    """A request with a token that is good for so many seconds after this one."""
+    payload = {"sub": subject, "exp": int(time.time()) + seconds, "iat": time.time()}
+    return request("/members", b"Authorization: Bearer " + jwt.encode(payload, SECRET, algorithm="HS256").encode())
+
+
+async def member(place: Place, asked: bytes) -> RawClient:
+    """A connection that is let in."""
+    client = await place.dial()
+    await client.send(asked)
+    assert (await client.response()).status == 101
+    return client
+
+
+@pytest.mark.parametrize("over", EVERYWHERE)
+async def test_a_token_expires(over: Transport) -> None:
+    """The peer reads 3000, and TCP is closed, within two seconds of the end of its token."""
+    async with surviving(members(), over) as place:
+        expires_at = int(time.time()) + 2
+        client = await member(place, ask(seconds=2))
+        assert (await client.dismissal(within=2 + AT_MOST, answer=True)).code == 3000
+        assert expires_at - 0.1 < time.time() < expires_at + 1 + AT_MOST  # it may have been the next second
+
+
+@pytest.mark.parametrize("over", EVERYWHERE)
+async def test_a_token_is_revoked(over: Transport) -> None:
+    """The peers read 3003, and TCP is closed, within two seconds; those of others stay, and the token opens no door."""
+    app, asked = members(), ask()
+    async with surviving(app, over) as place:
+        clients = [await member(place, asked) for _ in range(20)]
+        other = await member(place, ask("bob"))
+        began = trio.current_time()
+        assert app.sessions.revoke(subject="ada") == 20
+        for client in clients:
+            assert (await client.dismissal(answer=True)).code == 3003
+        assert trio.current_time() - began < AT_MOST
+        client = await place.dial()
+        await client.send(asked)
+        assert (await client.last_response()).status == 401
+        assert app.sessions.revoke(subject="bob") == 1
+        assert (await other.dismissal(answer=True)).code == 3003
+
+
+@pytest.mark.parametrize("over", EVERYWHERE)
+async def test_a_peer_that_does_not_answer_is_told_all_the_same(over: Transport) -> None:
+    """It reads 3003 at once; TCP is closed after ``close_timeout``."""
+    app = members()
+    async with surviving(app, over) as place:
+        client = await member(place, ask())
+        began = trio.current_time()
+        assert app.sessions.revoke(subject="ada") == 1
+        told = await client.frame()
+        assert (told.opcode, told.payload[:2]) == (CLOSE, (3003).to_bytes(2, "big"))
+        assert trio.current_time() - began < AT_MOST

@@ -1,0 +1,323 @@
+"""Revoking what somebody was let in by, and counting the connections of one subject."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+
+import jwt
+import pytest
+import trio
+from attrs import frozen
+
+from seawall import (
+    Anonymous,
+    App,
+    Claims,
+    ConfigurationError,
+    Connection,
+    Credential,
+    Gate,
+    Limits,
+    Sessions,
+    TokenVerifier,
+    Unauthorized,
+    any_audience,
+    any_issuer,
+    bearer,
+    guard,
+    presence,
+)
+from seawall.testing import Client, CloseFrame, Rejected, connect
+
+SECRET = "a secret that is long enough for all the tokens of these tests"
+
+verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
+
+
+@frozen
+class Pass:
+    """A credential that is not a token."""
+
+    subject: str | None = "ada"
+    token_id: str | None = None
+    issued_at: float | None = 1000.0
+
+
+def token(subject: str | None = "ada", **claims: object) -> str:
+    """A token that is good for a minute."""
+    payload = {"sub": subject, "exp": time.time() + 60, "iat": time.time()} | claims
+    return jwt.encode({name: value for name, value in payload.items() if value is not None}, SECRET, algorithm="HS256")
+
+
+def by(presented: str) -> dict[str, str]:
+    """The header that presents a token."""
+    return {"Authorization": f"Bearer {presented}"}
+
+
+def members(limits: Limits | None = None) -> App:
+    """An app whose handler echoes, and renews by what begins with ``renew``."""
+    app = App(limits=limits)
+
+    @app.route("/", guard=bearer(verifier))
+    async def handler(conn: Connection[Claims]) -> None:
+        async for message in conn:
+            try:
+                if str(message).startswith("renew "):
+                    await conn.renew(str(message).removeprefix("renew "))
+            except Unauthorized as refusal:
+                await conn.send(str(refusal))
+            else:
+                await conn.send(message)
+
+    return app
+
+
+async def is_served(client: Client) -> bool:
+    """Whether it echoes."""
+    await client.send("there?")
+    return await client.receive() == "there?"
+
+
+async def status(app: App, presented: str) -> int:
+    """The status with which a token is refused."""
+    with pytest.raises(Rejected) as refused:
+        async with connect(app, "/", headers=by(presented)):
+            pass
+    return refused.value.status
+
+
+async def test_a_subject_is_logged_out(autojump_clock: trio.abc.Clock) -> None:
+    """All her connections end at once with 3003, nobody else's do; her tokens are refused, but for those to come."""
+    app, first, second = members(), token(), token()
+    async with (
+        connect(app, "/", headers=by(first)) as ada,
+        connect(app, "/", headers=by(second)) as ada_too,
+        connect(app, "/", headers=by(token("bob"))) as bob,
+    ):
+        assert app.sessions.revoke(subject="ada") == 2
+        for client in (ada, ada_too):
+            assert await client.wait_closed() == CloseFrame(3003, "revoked")
+        assert app.sessions.revoke(subject="ada") == 0
+        assert await is_served(bob)
+        assert trio.current_time() == 0
+    for old in (first, second):
+        assert await status(app, old) == 401
+    async with connect(app, "/", headers=by(token())) as again:
+        assert await is_served(again)
+
+
+async def test_one_token_is_revoked() -> None:
+    """By its id; the subject's other tokens stay."""
+    app, stolen = members(), token(jti="stolen")
+    async with (
+        connect(app, "/", headers=by(stolen)) as thief,
+        connect(app, "/", headers=by(token(jti="hers"))) as ada,
+    ):
+        assert app.sessions.revoke(token_id="stolen") == 1
+        assert await thief.wait_closed() == CloseFrame(3003, "revoked")
+        assert await is_served(ada)
+    assert await status(app, stolen) == 401
+
+
+async def test_everybody_is_logged_out() -> None:
+    """By a time: what was issued before it ends, for whomever, and so do tokens that do not say when they were."""
+    app, now = members(), time.time()
+    async with (
+        connect(app, "/", headers=by(token(iat=now - 30))) as old,
+        connect(app, "/", headers=by(token("bob", iat=None))) as timeless,
+        connect(app, "/", headers=by(token("eve", iat=now - 10))) as young,
+    ):
+        assert app.sessions.revoke(issued_before=now - 20) == 2
+        for client in (old, timeless):
+            assert await client.wait_closed() == CloseFrame(3003, "revoked")
+        assert await is_served(young)
+
+
+@pytest.mark.parametrize(
+    ("given", "good", "bad"),
+    [
+        ({"subject": "ada", "issued_before": 2000.0}, Pass("bob"), Pass("ada")),
+        ({"subject": "ada", "issued_before": 2000.0}, Pass(issued_at=2000.0), Pass(issued_at=1999.0)),
+        ({"subject": "ada", "issued_before": 2000.0}, Pass(None), Pass(issued_at=None)),
+        ({"subject": "ada"}, Pass("bob"), Pass()),
+        ({"token_id": "7"}, Pass(token_id="8"), Pass(token_id="7", issued_at=9e9)),
+        ({"token_id": "7"}, Pass(), Pass(None, "7")),
+        ({"subject": "ada", "token_id": "7"}, Pass(token_id="8"), Pass(token_id="7")),
+        ({"subject": "ada", "token_id": "7"}, Pass("bob", "7"), Pass(token_id="7", issued_at=None)),
+        ({"token_id": "7", "issued_before": 2000.0}, Pass(token_id="7", issued_at=2000.0), Pass(token_id="7")),
+        ({"issued_before": 2000.0}, Pass(issued_at=2000.0), Pass(None, None, None)),
+    ],
+)
+def test_what_matches(given: dict[str, object], good: Credential, bad: Credential) -> None:
+    """A credential matches in everything that is given, and one that says nothing about its age is old."""
+    sessions = Sessions()
+    assert not sessions.is_revoked(bad)
+    assert sessions.revoke(**given) == 0  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # a table
+    assert sessions.is_revoked(bad)
+    assert not sessions.is_revoked(good)
+
+
+def test_revoking_again_takes_nothing_back() -> None:
+    """The later of two times counts, in whatever order they come."""
+    sessions = Sessions()
+    sessions.revoke(subject="ada", issued_before=2000.0)
+    sessions.revoke(subject="ada", issued_before=1500.0)
+    sessions.revoke(issued_before=500.0)
+    sessions.revoke(issued_before=400.0)
+    assert sessions.is_revoked(Pass(issued_at=1999.0))
+    assert sessions.is_revoked(Pass("bob", issued_at=499.0))
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest of too many becomes one of all that is as old: nothing that was refused is let in again."""
+    monkeypatch.setattr(presence, "MAX_REVOCATIONS", 2)
+    sessions, before = Sessions(), time.time()
+    sessions.revoke(token_id="first")
+    sessions.revoke(subject="ada", issued_before=2000.0)
+    assert not sessions.is_revoked(Pass("bob", "other"))
+    sessions.revoke(token_id="third")
+    assert sessions.is_revoked(Pass("bob", "first", before))
+    assert sessions.is_revoked(Pass("bob", "other", before))
+    assert not sessions.is_revoked(Pass("bob", "other", time.time()))
+    assert sessions.is_revoked(Pass("bob", "third", 9e9))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "remedy"),
+    [
+        (Sessions().revoke, "issued_before=time.time()"),
+        (partial(Sessions().revoke, issued_before=math.nan), "Unix time"),
+    ],
+)
+def test_revoking_nothing(mistake: Callable[[], int], remedy: str) -> None:
+    """Which would be everybody, or nobody, is a mistake."""
+    with pytest.raises(ConfigurationError, match=remedy):
+        mistake()
+
+
+async def test_a_lease_that_was_renewed() -> None:
+    """The new token counts from then on, the first one no more; a revoked one renews nothing."""
+    app = members()
+    app.sessions.revoke(token_id="bad")
+    async with connect(app, "/", headers=by(token(jti="1"))) as client:
+        await client.send("renew " + token(jti="bad"))
+        assert await client.receive() == "the credential was revoked"
+        renewed = "renew " + token(jti="2")
+        await client.send(renewed)
+        assert await client.receive() == renewed
+        assert app.sessions.revoke(token_id="1") == 0
+        assert await is_served(client)
+        assert app.sessions.revoke(token_id="2") == 1
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
+
+
+async def test_a_subject_takes_no_more_than_its_places() -> None:
+    """One too many gets 429 and when to come back; others are let in, and so is she when she has left."""
+    app = members(Limits(max_connections_per_subject=2))
+    async with connect(app, "/", headers=by(token())) as first, connect(app, "/", headers=by(token())):
+        with pytest.raises(Rejected) as refused:
+            async with connect(app, "/", headers=by(token())):
+                pass
+        assert (refused.value.status, refused.value.header("Retry-After")) == (429, "5")
+        async with connect(app, "/", headers=by(token("bob"))) as bob:
+            assert await is_served(bob)
+        renewed = "renew " + token()
+        await first.send(renewed)  # which is no connection more
+        assert await first.receive() == renewed
+        await first.aclose()
+        async with connect(app, "/", headers=by(token())) as third:
+            assert await is_served(third)
+
+
+async def test_tokens_about_nobody_are_not_counted() -> None:
+    """They have nothing in common that could be counted."""
+    app, nobody = members(Limits(max_connections_per_subject=1)), token(None)
+    async with connect(app, "/", headers=by(nobody)) as one, connect(app, "/", headers=by(nobody)) as other:
+        assert await is_served(one)
+        assert await is_served(other)
+
+
+@pytest.mark.parametrize("subject", ["ada", "tablet"])
+async def test_by_two_credentials(subject: str) -> None:
+    """Whoever is let in by two is there by each, and loses the place with either; then both are forgotten."""
+    app = App(limits=Limits(max_connections_per_subject=1))
+
+    @guard
+    async def both(gate: Gate, proved: Anonymous) -> Anonymous:
+        person, device = Pass("ada"), Pass("phone")
+        gate.identify(person)
+        gate.identify(device)
+        gate.identify(Pass("tablet"), instead_of=device)
+        return proved
+
+    @app.route("/", guard=both)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    async with connect(app, "/") as client:
+        assert len(app.sessions) == 1
+        assert app.sessions.revoke(subject="phone", issued_before=0.0) == 0
+        assert app.sessions.revoke(subject=subject, issued_before=0.0) == 0
+        assert await is_served(client)
+        assert app.sessions.revoke(subject=subject, issued_before=1001.0) == 1
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    assert len(app.sessions) == 0
+
+
+async def test_nothing_stays() -> None:
+    """However a connection ends, a refusal after it was identified included, it is one of the sessions no more."""
+    app = members()
+
+    @guard
+    async def late(gate: Gate, claims: Claims) -> Claims:
+        raise Unauthorized
+
+    async def never(conn: Connection[Claims]) -> None:
+        raise AssertionError
+
+    app.route("/late", guard=bearer(verifier) >> late)(never)
+    with pytest.raises(Rejected):
+        async with connect(app, "/late", headers=by(token())):
+            pass
+    async with connect(app, "/", headers=by(token())) as client:
+        assert len(app.sessions) == 1
+        await client.aclose()
+    async with connect(app, "/", headers=by(token())) as client:
+        client.reset()
+    assert len(app.sessions) == 0
+
+
+async def test_what_outlasts_its_connection_has_no_place(autojump_clock: trio.abc.Clock) -> None:
+    """A handler that shields itself keeps no place of its subject's, and a lease that it renews is not there again."""
+    app, stuck, seen = App(limits=Limits(max_connections_per_subject=1)), trio.Event(), list[int]()
+
+    @app.route("/", guard=bearer(verifier))
+    async def handler(conn: Connection[Claims]) -> None:
+        if not seen:
+            with trio.CancelScope(shield=True):
+                await stuck.wait()
+        seen.append(len(app.sessions))
+
+    async with connect(app, "/", headers=by(token())) as client:
+        assert app.sessions.revoke(subject="ada") == 1
+        await client.wait_closed()
+        await trio.sleep(10)
+        seen.append(len(app.sessions))
+        stuck.set()
+    assert seen == [0, 0]
+
+
+async def test_from_another_thread() -> None:
+    """As the documentation says."""
+    app = members()
+    async with connect(app, "/", headers=by(token())) as client:
+
+        def log_out() -> int:
+            return trio.from_thread.run_sync(partial(app.sessions.revoke, subject="ada"))
+
+        assert await trio.to_thread.run_sync(log_out) == 1
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
