@@ -8,6 +8,7 @@ from functools import partial
 from typing import assert_type
 
 import trio
+from attrs import frozen
 
 from seawall import (
     Anonymous,
@@ -165,6 +166,32 @@ async def cache() -> AsyncIterator[dict[str, int]]:
 
 assert_type(database, Provided[Person])
 assert_type(cache, Provided[dict[str, int]])
+
+
+@frozen
+class Cookie:
+    """A credential of an application's own."""
+
+    subject: str
+    issued_at: float
+    token_id: str | None = None
+
+
+@guard
+async def by_cookie(gate: Gate, proved: Anonymous) -> Person:
+    """Say by what somebody is let in."""
+    gate.identify(Cookie("ada", 0.0))
+    return Person()
+
+
+@guard
+async def by_token(gate: Gate, claims: Claims) -> Person:
+    """Claims are a credential."""
+    gate.identify(claims, instead_of=claims)
+    return Person()
+
+
+assert_type(App().sessions.revoke(subject="ada"), int)
 
 
 @guard

@@ -203,9 +203,18 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
     await gate.send_text(b"bytes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # text
     gate.lease(60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: from when?
     gate.lease(expires_at="tomorrow")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
+    gate.identify("ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is no credential
+    gate.identify(conn.principal, conn.principal)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: instead of what?
     gate.params["room"] = "lobby"  # type: ignore[index]  # pyright: ignore[reportIndexIssue]  # what the client asked for cannot be changed
     gate.handshake.path = "/"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # as above
     await for_object(gate)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a gate is no connection
+
+
+# Sessions.
+wrong_app = App()
+wrong_app.sessions.revoke("ada")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: a subject or a token?
+wrong_app.sessions.revoke(issued_before="today")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
+wrong_app.sessions = wrong_app.sessions  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the app's for good
 
 
 # Tokens.
