@@ -194,7 +194,7 @@ def in_cleanup() -> Row:
 
 def exiting(make: type[BaseException], where: Where, handler: View) -> Row:
     """What is no `Exception` is not for a policy: it stops the server."""
-    end = End(Cause.FAILED, 1011 if where.accepted else 500, "internal error")
+    end = End(Cause.FAILED, 1011 if where.accepted else 500, "internal error", name_of(make()))
     if where is Where.RELEASE:
         end = End(Cause.RETURNED, 1000)
     what = f"`{make.__name__}`, which comes out of `app.serve`; the server stops"

@@ -326,6 +326,8 @@ async def test_the_policy_of_a_failure_that_is_grave(autojump_clock: MockClock) 
             ends += [await one.wait_closed(), await other.wait_closed()]
             await trio.sleep_forever()
     assert ends == [(1011, "internal error"), (1001, "going away")]
+    (note,) = trouble.__notes__
+    assert re.fullmatch(r"seawall: handler of /, connection c\d+ from memory, incident [0-9a-f]{6}", note)
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -2089,3 +2091,18 @@ async def test_stopping_does_not_wait_for_a_handler_that_winds_down(autojump_clo
     async with serve(app) as served, served.connect("/"):
         pass
     assert trio.current_time() < 6
+
+
+async def test_escalating_what_takes_no_notes(autojump_clock: MockClock) -> None:
+    """An exception that fails when somebody adds a note comes out as it is."""
+
+    class Odd(Exception):
+        def add_note(self, note: str, /) -> None:
+            raise TypeError
+
+    async def fail(conn: Connection[Anonymous]) -> None:
+        raise Odd
+
+    with pytest.RaisesGroup(pytest.RaisesGroup(Odd)):
+        async with connect(app_of(fail, errors=ErrorPolicy().on(Odd, Escalate())), "/"):
+            await trio.sleep_forever()

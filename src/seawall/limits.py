@@ -53,68 +53,80 @@ class Limits:
     """
 
     handshake_timeout: float = 10.0
-    """TLS and the request head together. The precedent is websockets' ``open_timeout``; the peer gets HTTP 408."""
+    """Seconds for TLS and the request head together. 10, as websockets' ``open_timeout``. The peer gets HTTP 408;
+    before TLS has come about, only the end of TCP."""
 
     auth_timeout: float = 10.0
-    """All guards of a route together. As long as the handshake; the peer gets HTTP 408, or close code 3008."""
+    """Seconds for all guards of a route together. 10, as long as the handshake. The peer gets HTTP 408, or close code
+    3008 if a guard has accepted."""
 
     idle_timeout: float | None = None
-    """Time without a message in either direction. Off, as in nginx's upgraded connections; close code 3008."""
+    """Seconds without a message in either direction. Off: a feed may be quiet, and Pings find out who is gone, as in
+    websockets. Close code 3008."""
 
     lifetime: float | None = None
-    """Time since the upgrade. Off; load balancers use it to rebalance. Close code 3008."""
+    """Seconds since the upgrade. Off, as gRPC's maximum age of a connection, which has the same use: to spread clients
+    over machines anew. Close code 3008."""
 
     ping_interval: float | None = 20.0
-    """Silence of the peer after which it gets a Ping. As in websockets; below the 60 s of many proxies."""
+    """Seconds of silence after which the peer gets a Ping. 20, as in websockets; below the 60 after which nginx gives
+    up who is silent."""
 
     ping_timeout: float | None = 20.0
-    """Silence after that Ping for which the peer is given up: close code 1011. Any byte of it counts as life."""
+    """Seconds of silence after that Ping for which the peer is given up. 20, as in websockets; any byte counts as life.
+    Close code 1011, should the peer still read."""
 
     send_timeout: float = 10.0
-    """Time without any progress for which a peer may let its data wait; then it ends as a slow consumer, 1008."""
+    """Seconds without any progress for which a peer may let its data wait. 10, where nginx has 60, because a handler
+    waits as well. Close code 1008, should the peer read again; or only the end of TCP."""
 
     close_timeout: float = 5.0
-    """The whole closing handshake, with flushing and lingering. Half of websockets' 10; a mute peer costs this."""
+    """Seconds for closing: the peer's answer, flushing and lingering together. 5, half of websockets' 10. A peer that
+    does not answer sees the end of TCP then."""
 
     wind_down: float = 1.0
-    """What a handler gets, after its peer is gone, to finish by itself before it is cancelled; and what it gets for its
-    cleanup then, before it no longer keeps its connection's place. A second is long for a program. No peer sees it."""
+    """Seconds that a handler gets, after its peer is gone, to finish by itself before it is cancelled; and again for
+    its cleanup, before it no longer keeps its connection's place. 1, which is long for a program. No peer sees it."""
 
     drain_timeout: float = 10.0
-    """How long draining takes at most, closing included. Well within the 30 s that Kubernetes waits after SIGTERM;
-    close code 1001, or 1012 when restarting."""
+    """Seconds that draining takes at most, closing included. 10, well within the 30 that Kubernetes waits after
+    SIGTERM. Close code 1001, or 1012 when restarting; HTTP 503 before the upgrade."""
 
     max_connections: int = 10_000
-    """Connections of one server at a time, handshakes included; one too many gets HTTP 503."""
+    """Connections of one server at a time, handshakes included. 10,000, which take a quarter of a GiB while idle. One
+    too many gets HTTP 503."""
 
     max_unauthenticated: int = 1_000
-    """Of these, those that have not passed their guards yet: strangers must not take the places of those who have.
-    A tenth; what has been let in stays, and one too many gets HTTP 503."""
+    """Of these, those that have not passed their guards yet: strangers must not take the places of those who have. A
+    tenth; what has been let in stays, and one too many gets HTTP 503."""
 
     max_connections_per_address: int | None = None
     """Of these, those from one IPv4 address, or from one /64 of IPv6 (RFC 6177: at least what one customer has). Off,
-    because behind a proxy everybody comes from its address; set it where clients connect directly. One too many gets
-    HTTP 429."""
+    as in nginx, because behind a proxy everybody comes from its address; set it where clients connect directly. One too
+    many gets HTTP 429."""
 
     max_connections_per_subject: int | None = 1_000
-    """Connections of one subject in the whole app, as `Gate.identify` has been told, `bearer` for instance. A tenth, so
-    that nobody takes all places; a person needs ten. One too many gets HTTP 429, or close code 1013."""
+    """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth,
+    so that nobody takes all places; a person needs ten. One too many gets HTTP 429, or close code 1013."""
 
     max_message_size: int = 1024 * 1024
-    """One message, in bytes of payload. 1 MiB as in websockets; refused from the frame header, close code 1009."""
+    """Bytes of one message's payload. 1 MiB, as in websockets; refused from the frame header. Close code 1009."""
 
     max_fragments: int = 131_072
-    """Frames of one message, empty ones included: 1 MiB in fragments of 8 bytes. Close code 1009."""
+    """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes. Close code 1009."""
 
     inbound_queue: int = 64
     """Messages that the handler has not yet taken, before the peer is read only twice a second, for the sake of its
-    control frames. Room for a burst; more would only be stale."""
+    control frames. 64, four times websockets' ``max_queue``: room for a burst, while more would only be stale. The peer
+    has to wait before it can send more."""
 
     inbound_buffer: int | None = None
-    """Memory of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``."""
+    """Bytes of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``. The
+    peer has to wait, and its control frames with it."""
 
     outbound_buffer: int = 1024 * 1024
-    """Sent and not yet taken by the peer, before `send` waits. An empty buffer admits one message of any size."""
+    """Bytes sent and not yet taken by the peer, before `send` waits. 1 MiB, as one message may have; an empty buffer
+    admits one message of any size. The peer sees ``send_timeout``."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse values and combinations that cannot work."""

@@ -10,8 +10,10 @@ from functools import wraps
 from typing import ParamSpec
 
 from seawall.logs import connection_log, error_log, safe
-from seawall.outcome import Cause, Outcome
+from seawall.outcome import Cause, End, Outcome
 from seawall.policy import ErrorReport
+from seawall.verdicts import Context
+from seawall.wire.lane import Lane
 
 Q = ParamSpec("Q")
 
@@ -83,7 +85,7 @@ def log_report(report: ErrorReport) -> None:
     )
 
 
-def name_of(failure: Exception) -> str:
+def name_of(failure: BaseException) -> str:
     """The type and the text of `failure`, bounded and escaped, for a log line."""
     try:
         text = str(failure)
@@ -98,6 +100,13 @@ def log_held(kind: tuple[str, ...], held: int) -> None:
     if held:
         shown = " ".join(safe(part) or "-" for part in kind)
         error_log.error("%d more of the same were not logged: %s", held, shown, extra={"seawall": {"held": held}})
+
+
+def note_of(context: Context) -> str:
+    """Where something was raised, for who finds it outside of the server."""
+    place = f"{context.phase.value} of {safe(context.route)}" if context.route else context.phase.value
+    incident = f", incident {context.incident}" if context.incident else ""
+    return f"seawall: {place}, connection {context.connection} from {context.peer}{incident}"
 
 
 def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -> None:
@@ -140,6 +149,26 @@ def end_safely(on_end: Callable[[Outcome], None] | None, outcome: Outcome) -> No
             on_end(outcome)
         except Exception:  # noqa: BLE001 - the connection has ended all the same
             _log_broken("on_end")
+
+
+def outcome_of(end: End, about: Context, seconds: float, lane: Lane | None) -> Outcome:
+    """What is to be told of a connection that ended so, after `seconds`; there is no lane before a request."""
+    return Outcome(
+        cause=end.cause,
+        code=end.code,
+        reason=end.reason,
+        detail=end.detail,
+        rule=end.rule,
+        connection=about.connection,
+        peer=about.peer,
+        route=about.route,
+        principal=about.principal,
+        seconds=seconds,
+        messages_in=lane.received if lane is not None else 0,
+        messages_out=lane.out.messages if lane is not None else 0,
+        bytes_in=lane.bytes_in if lane is not None else 0,
+        bytes_out=lane.out.gone if lane is not None else 0,
+    )
 
 
 def is_told(on_end: Callable[[Outcome], None] | None, cause: Cause) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import final
 
@@ -22,7 +23,7 @@ from seawall.pages import Answer, Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision, name_of_type
 from seawall.presence import Sessions
-from seawall.reports import log_held, log_report, report_safely
+from seawall.reports import log_held, log_report, note_of, report_safely
 from seawall.route import AnyRoute
 from seawall.throttle import Throttle
 from seawall.verdicts import Context, Escalate
@@ -89,8 +90,10 @@ class Service:
         tasks.start_soon(link.run)
         return link
 
-    def escalate(self, failure: BaseException) -> None:
-        """Stop the server and let `failure` out of ``serve``."""
+    def escalate(self, failure: BaseException, context: Context) -> None:
+        """Stop the server and let `failure` out of ``serve``, with a note that says where it comes from."""
+        with suppress(Exception):  # an exception of the application's may have `__notes__` of its own
+            failure.add_note(note_of(context))
         self.escalated.append(failure)
         self.failed.set()
 
@@ -99,7 +102,7 @@ class Service:
         decision = policy.decide(failure, context)
         for leaf in decision.leaves:
             if isinstance(leaf.verdict, Escalate):
-                self.escalate(leaf.exception)
+                self.escalate(leaf.exception, context)
             report = ErrorReport(
                 incident=context.incident,
                 phase=context.phase,

@@ -30,12 +30,12 @@ from seawall.groups import carry, leaves, sift
 from seawall.life import Life
 from seawall.listening import socket_of
 from seawall.logs import safe, server_log
-from seawall.outcome import Cause, End, Outcome, cause_of
+from seawall.outcome import Cause, End, cause_of
 from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
 from seawall.policy import ErrorPolicy, LeafDecision
 from seawall.presence import Presence
-from seawall.reports import end_safely, is_told, name_of, name_of_principal
+from seawall.reports import end_safely, is_told, name_of, name_of_principal, outcome_of
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
@@ -263,8 +263,8 @@ class Session:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
         sifted = sift(raised)
         for fatal in sifted.fatal:
-            self._service.escalate(fatal)
-            self._end_internally()
+            self._service.escalate(fatal, evolve(self._context(phase), incident=""))  # it is not reported
+            self._end_internally(fatal)
         failures = [failure for failure in sifted.failures if not self._is_own_end(failure)]
         if failures:
             failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
@@ -294,14 +294,17 @@ class Session:
             case Close(code, reason):
                 self._life.end(End(cause, code, reason, detail, rule))
             case Escalate():
-                self._end_internally()
+                self._end_internally(leaf.exception)
             case Ignore() | Reply():
                 pass
             case _:
                 assert_never(verdict)
 
     def _judge(self, failure: Exception, phase: Phase) -> LeafDecision:
-        context = Context(
+        return self._service.judge(failure, self._context(phase), self._policy)
+
+    def _context(self, phase: Phase) -> Context:
+        return Context(
             phase=phase,
             accepted=self._opened,
             incident=secrets.token_hex(3),
@@ -310,13 +313,13 @@ class Session:
             peer=self._peer.address,
             principal=name_of_principal(self._principal),
         )
-        return self._service.judge(failure, context, self._policy)
 
-    def _end_internally(self) -> None:
+    def _end_internally(self, failure: BaseException) -> None:
+        end = End(Cause.FAILED, 1011, "internal error", name_of(failure))
         if self._opened:
-            self._life.end(End(Cause.FAILED, 1011, "internal error"))
+            self._life.end(end)
         else:
-            self._refuse(refusal(500, "internal error"), End(Cause.FAILED, 500, "internal error"))
+            self._refuse(refusal(500, end.reason), evolve(end, code=500))
 
     @property
     def _opened(self) -> bool:
@@ -377,23 +380,7 @@ class Session:
 
     def _tell(self) -> None:
         """Write down how it ended, and tell the application."""
-        end, lane = self._life.outcome or End(Cause.FAILED, 1011, "internal error"), self._lane
-        if not is_told(self._service.on_end, end.cause):
-            return
-        outcome = Outcome(
-            cause=end.cause,
-            code=end.code,
-            reason=end.reason,
-            detail=end.detail,
-            rule=end.rule,
-            connection=self._peer.connection,
-            peer=self._peer.address,
-            route=self._route,
-            principal=name_of_principal(self._principal),
-            seconds=trio.current_time() - self._started,
-            messages_in=lane.received if lane is not None else 0,
-            messages_out=lane.out.messages if lane is not None else 0,
-            bytes_in=lane.bytes_in if lane is not None else 0,
-            bytes_out=lane.out.gone if lane is not None else 0,
-        )
-        end_safely(self._service.on_end, outcome)
+        end = self._life.outcome or End(Cause.FAILED, 1011, "internal error")
+        if is_told(self._service.on_end, end.cause):
+            seconds = trio.current_time() - self._started
+            end_safely(self._service.on_end, outcome_of(end, self._context(Phase.TRANSPORT), seconds, self._lane))
