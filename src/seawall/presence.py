@@ -187,8 +187,9 @@ class Presence:
 
     def leave(self) -> None:
         """The connection is over."""
-        self._hold(())
-        self._sessions.leave(self)
+        if self._credentials:
+            self._hold(())
+            self._sessions.leave(self)
 
     def _hold(self, credentials: tuple[Credential, ...]) -> None:
         subjects = {held.subject for held in self._credentials}
