@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -12,6 +13,14 @@ from seawall import Anonymous, App, Connection, ErrorReport, Server, public
 from seawall.app import serve_until_signalled
 from tests.clients import ending, opened
 from tests.programs import PATIENCE, running
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_arrives() -> Generator[None]:
+    """A shell lets its background jobs ignore SIGINT, and Trio then leaves it alone: `pytest &` would never see one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupt(report: ErrorReport) -> None:
