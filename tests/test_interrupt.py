@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import final
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, ErrorReport, Server, public
 from seawall.app import serve_until_signalled
@@ -76,6 +80,47 @@ def test_ctrl_c_tells_every_peer(report: bool) -> None:
             interrupted = False
         assert codes[0].result(timeout=PATIENCE) == [1001, 1011]
         assert interrupted
+
+
+@final
+class Probe(trio.abc.Listener[trio.abc.Stream]):
+    """A listener to which nobody comes, and which remembers whether Ctrl-C could land where it is closed."""
+
+    is_protected: bool | None = None
+
+    async def accept(self) -> trio.abc.Stream:
+        """Wait for ever."""
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """Remember."""
+        self.is_protected = trio.lowlevel.currently_ki_protected()
+        await trio.lowlevel.checkpoint()
+
+
+async def test_no_interrupt_between_the_lines_of_a_server() -> None:
+    """Before it has told its sessions to stop they would wait for that for ever."""
+    listener = Probe()
+    async with trio.open_nursery() as nursery:
+        await App().start(nursery, listeners=[listener])
+        nursery.cancel_scope.cancel()
+    assert listener.is_protected
+
+
+async def test_a_signal_while_the_second_app_still_starts() -> None:
+    """The first one would drain, and the second one, which has not heard of it, would run on."""
+    first, second = App(), App()
+
+    @second.lifespan
+    @asynccontextmanager
+    async def slow() -> AsyncGenerator[None]:
+        signal.raise_signal(signal.SIGTERM)
+        await wait_all_tasks_blocked()
+        yield
+
+    with trio.fail_after(PATIENCE):
+        await serve_until_signalled(partial(first.start, port=0), partial(second.start, port=0))
 
 
 def test_an_app_that_runs_in_a_thread(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import final
 
 import pytest
 import trio
@@ -449,6 +450,31 @@ async def test_a_cancelled_start(autojump_clock: MockClock) -> None:
             await app.start(nursery, listeners=[Doorstep()])
         assert trio.current_time() == 3
     assert living() == before
+
+
+@final
+class Stuck(trio.abc.Listener[trio.abc.Stream]):
+    """A listener to which nobody comes, and that cannot be closed."""
+
+    async def accept(self) -> trio.abc.Stream:
+        """Wait for ever."""
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """Try for ever."""
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("draining", [False, True])
+async def test_a_listener_that_cannot_be_closed(draining: bool, autojump_clock: MockClock) -> None:
+    """Somebody else's listener holds the server up for ``close_timeout``, and no longer."""
+    async with trio.open_nursery() as nursery:
+        server = await App().start(nursery, listeners=[Stuck()])
+        if draining:
+            await server.aclose()
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() == 5
 
 
 # Escalating.

@@ -210,7 +210,7 @@ class App(Router[Anonymous]):
 async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
     """Start servers, such as ``partial(app.start, port=8765)``, and drain them all at SIGINT or SIGTERM.
 
-    A second signal, or one before anything listens, cancels everything. Outside of the main thread there are none,
+    A second signal, or one before all of them listen, cancels everything. Outside of the main thread there are none,
     and the log says so once. Returns when all have stopped and their lifespans have been left.
 
     Raises:
@@ -223,7 +223,7 @@ async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Serv
             stop = trio.CancelScope()
             # From the first moment to the last: a lifespan that hangs can be interrupted as well.
             if signals is not None:
-                watching.start_soon(_stop_when_told, signals, servers, stop)
+                watching.start_soon(_stop_when_told, signals, servers, len(starts), stop)
             with stop:
                 async with trio.open_nursery(strict_exception_groups=True) as serving:
                     try:
@@ -248,11 +248,13 @@ def _receiving_signals() -> Generator[AsyncIterator[int] | None]:
         yield signals
 
 
-async def _stop_when_told(signals: AsyncIterator[int], servers: list[Server], stop: trio.CancelScope) -> None:
+async def _stop_when_told(
+    signals: AsyncIterator[int], servers: Sequence[Server], expected: int, stop: trio.CancelScope
+) -> None:
     async with trio.open_nursery(strict_exception_groups=True) as nursery:
         draining = False
         async for _ in signals:
-            if draining or not servers:
+            if draining or len(servers) < expected:  # one that is still starting would not hear of it
                 stop.cancel()
             draining = True
             for server in servers:

@@ -108,6 +108,7 @@ class Server:
         """Wait until the server has stopped, for whatever reason, and the app's lifespans have been left."""
         await self._left.wait()
 
+    @trio.lowlevel.enable_ki_protection
     async def serve(  # noqa: ASYNC128 - `_accept_all` calls started()
         self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -186,8 +187,8 @@ class Server:
                     await self._service.failed.wait()
                     nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True):
-                for listener in listeners:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._service.limits.close_timeout):
+                for listener in listeners:  # of whatever kind
                     await listener.aclose()
 
     @trio.lowlevel.enable_ki_protection
