@@ -661,10 +661,10 @@ def test_what_a_router_cannot_be_told() -> None:
 
 def test_limits_that_cannot_work() -> None:
     """What routers and routes say together is held against the app's limits, and the function is named."""
-    router: Router[Anonymous] = Router(limits={"close_timeout": 8})
+    router: Router[Anonymous] = Router(limits={"close_timeout": 4})
     router.route("/x", guard=public)(anybody)
-    with pytest.raises(ConfigurationError, match=r"^anybody\(\) .*close_timeout \(8\) leaves .* make it the smaller"):
-        App(limits=Limits(drain_timeout=7)).mount("/a", router, guard=public)
+    with pytest.raises(ConfigurationError, match=r"^anybody\(\) .*close_timeout \(4\) is longer than the app's \(3\)"):
+        App(limits=Limits(close_timeout=3)).mount("/a", router, guard=public)
     App().mount("/a", router, guard=public)
 
 

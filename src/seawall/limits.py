@@ -82,7 +82,7 @@ class Limits:
 
     close_timeout: float = 5.0
     """Seconds for closing: the peer's answer, flushing and lingering together. 5, half of websockets' 10. A peer that
-    does not answer sees the end of TCP then."""
+    does not answer sees the end of TCP then. A route may only have less."""
 
     wind_down: float = 1.0
     """Seconds that a handler gets, after its peer is gone, to finish by itself before it is cancelled; and again for
@@ -164,4 +164,9 @@ class Limits:
         if unknown:
             known = ", ".join(LimitOverrides.__annotations__)
             raise ConfigurationError(f"a route cannot set the limits {unknown}; it can set {known}")
+        if overrides.get("close_timeout", 0) > self.close_timeout:
+            raise ConfigurationError(
+                f"a route's close_timeout ({overrides['close_timeout']}) is longer than the app's ({self.close_timeout}), "
+                "which is what a server that stops has for its last connections; raise the app's, or lower the route's"
+            )
         return evolve(self, **overrides) if overrides else self
