@@ -114,8 +114,7 @@ def test_a_task_that_a_connection_has_started() -> None:
 
     async def start(conn: Connection[Anonymous]) -> None:
         trio.lowlevel.spawn_system_task(trio.sleep_forever, name="of a handler")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(outlive)
+        conn.nursery.start_soon(outlive)
 
     async def main() -> None:
         async with serve(echo_app(start=start)) as served, served.connect("/start"):
