@@ -713,7 +713,8 @@ async def test_a_limit(case: Case, level: Level, autojump_clock: MockClock) -> N
     scene = Scene(value=level.value)
     with attached(Overdue(scene)):
         async with scene.serving(app_of(case, level, scene)):
-            await case.act(scene)
+            with trio.fail_after(1000):
+                await case.act(scene)
             story = list(scene.story)
     assert story == case.story(level.value)
 
