@@ -1,37 +1,38 @@
-"""What holds for every test: it closes what it opens."""
+"""What holds for every test: it leaves nothing behind."""
 
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
-#: Where the system shows the descriptors of this process, if it does.
-OPEN = Path("/proc/self/fd")
+from tests.leaks import OPEN, Watch, descriptors
+
+#: Where a test that runs under Trio has its `Watch`.
+WATCH = pytest.StashKey[Watch]()
 
 
-def descriptors() -> dict[str, str]:
-    """Which descriptors are open, and on what."""
-    found: dict[str, str] = {}
-    for name in os.listdir(OPEN):  # noqa: PTH208 - names only, thousands of times
-        try:
-            found[name] = os.readlink(OPEN / name)  # noqa: PTH115 - as above
-        except FileNotFoundError:
-            pass  # the one that lists them
-    return found
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each test under Trio be watched; pytest-trio has marked them by now, and asks the nearest mark how to run."""
+    for item in items:
+        if item.get_closest_marker("trio") is not None:
+            item.stash[WATCH] = watch = Watch()
+            item.add_marker(pytest.mark.trio(run=watch.run), append=False)
 
 
 @pytest.fixture(autouse=True)
-def closes_what_it_opens() -> Generator[None]:
-    """No descriptor outlives the test, on any path through it; tasks and tables are checked by what serves the app."""
-    if not OPEN.exists():
-        yield
-        return
-    before = descriptors()
+def leaves_nothing(request: pytest.FixtureRequest) -> Generator[None]:
+    """No task of Seawall's, no entry in a server's tables and no descriptor outlives the test, whatever its path."""
+    before = descriptors() if OPEN.exists() else {}
     yield
+    item = request.node
+    assert isinstance(item, pytest.Item)
+    left = item.stash[WATCH].take() if WATCH in item.stash else []
+    assert not left, f"left behind: {'; '.join(left)}"
+    if not before:
+        return
     if len(descriptors()) > len(before):
         gc.collect()  # what a test itself has dropped without closing it
     after = descriptors()

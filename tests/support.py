@@ -23,11 +23,12 @@ from typing import Final, Literal, TypeAlias, Unpack, final
 import trio
 import trio.testing
 import trustme
-from attrs import define, field, frozen
+from attrs import astuple, define, field, frozen
 
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.listening import Address, Listen
 from seawall.server import Server
+from tests.leaks import registered
 from tests.raw import (
     BINARY,
     CLOSE,
@@ -303,6 +304,12 @@ class Place:
         """The deadlines that the server minds."""
         return len(self.server._service.sweeper)  # pyright: ignore[reportPrivateUsage] # as above
 
+    @property
+    def polled(self) -> int:
+        """The sockets that the server polls: those in its table, or in the kernel's, whichever are more."""
+        poller = self.server._service.poller  # pyright: ignore[reportPrivateUsage] # as above
+        return max(registered(poller), len(poller)) if poller is not None else 0
+
     async def idle(self, sessions: int, within: float = PATIENCE) -> None:
         """Wait until the server holds no more than `sessions` connections."""
         await until(lambda: self.sessions <= sessions, within)
@@ -376,7 +383,7 @@ _among_others: Final = ContextVar("_among_others", default=False)
 
 @asynccontextmanager
 async def no_leaks(place: Place, *, within: float = PATIENCE) -> AsyncGenerator[None]:
-    """What the block began must be gone `within` seconds of its end: tasks, descriptors, sessions and deadlines."""
+    """What the block began must be gone `within` seconds of its end: tasks, descriptors, and what is in tables."""
     await trio.testing.wait_all_tasks_blocked()
     before = _held(place)
     yield
@@ -391,6 +398,7 @@ def _held(place: Place) -> Held:
         len(os.listdir("/dev/fd")) if alone else 0,  # noqa: PTH208 - counts only, thousands of times
         place.sessions,
         max(0, place.deadlines - 2 * place.sessions),  # those that are stale may stay until they are half of all
+        place.polled,
     )
 
 
@@ -403,12 +411,11 @@ class Held:
     descriptors: int
     sessions: int
     deadlines: int
+    polled: int
 
     def __le__(self, other: Held) -> bool:
         """Whether nothing has grown."""
-        mine = (self.tasks, self.descriptors, self.sessions, self.deadlines)
-        theirs = (other.tasks, other.descriptors, other.sessions, other.deadlines)
-        return all(one <= another for one, another in zip(mine, theirs, strict=True))
+        return all(one <= another for one, another in zip(astuple(self), astuple(other), strict=True))
 
 
 async def until(true: Callable[[], bool], within: float = PATIENCE, describe: Callable[[], str] = lambda: "") -> None:

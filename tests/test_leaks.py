@@ -1,0 +1,227 @@
+"""What a test leaves behind is found: each leak is made on purpose here."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from seawall import Anonymous, App, Connection
+from seawall.life import Sweeper
+from seawall.server import Server
+from seawall.testing import serve
+from seawall.wire.poller import Door, Poller
+from tests.leaks import Watch, entries, registered
+from tests.support import SHORT, echo_app, serving
+
+ROOT = Path(__file__).parent.parent
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no epoll")
+
+#: Tests of a project that has our conftest; all of them pass, and all but the first leave something behind.
+LEAKING = """
+import os
+
+import trio
+
+from seawall import App
+from seawall.life import Sweeper
+from seawall.testing import serve
+
+
+async def test_nothing():
+    async with serve(App()):
+        pass
+
+
+async def test_a_task():
+    trio.lowlevel.spawn_system_task(Sweeper().run)
+
+
+async def test_an_entry():
+    async with serve(App()) as served:
+        served.server._service.unproved.add("somebody")
+
+
+async def test_a_descriptor():
+    os.dup(0)
+
+
+def test_a_descriptor_without_trio():
+    os.dup(0)
+"""
+
+
+def left_by(main: Callable[[], Awaitable[None]]) -> list[str]:
+    """What is found after `main`."""
+    watch = Watch()
+    watch.run(main, clock=MockClock(autojump_threshold=0), instruments=[])
+    left = watch.take()
+    assert watch.take() == [], "it is said once"
+    return left
+
+
+def poller_of(server: Server) -> Poller:
+    """The poller of a server that is being served."""
+    poller = server._service.poller  # pyright: ignore[reportPrivateUsage] # to leave something in it
+    assert poller is not None
+    return poller
+
+
+def test_a_server_leaves_nothing() -> None:
+    """One whose connections come, talk and go in every way is not complained of, nor are the tasks of its handlers."""
+
+    async def start(conn: Connection[Anonymous]) -> None:
+        conn.nursery.start_soon(trio.sleep_forever)
+        await conn.receive()
+
+    async def main() -> None:
+        async with serve(echo_app(start=start)) as served:
+            for path in ("/echo", "/start"):
+                async with served.connect(path) as client:
+                    await client.send("x")
+                async with served.connect(path) as client:
+                    client.reset()
+            served.open_stream()
+
+    assert left_by(main) == []
+
+
+def test_a_task_of_seawalls() -> None:
+    """A task that runs our code and does not end with the test is named."""
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(Sweeper().run)
+        trio.lowlevel.spawn_system_task(trio.sleep_forever)  # not ours
+
+    assert left_by(main) == ["a task: seawall.life.Sweeper.run"]
+
+
+def test_a_task_that_a_connection_has_started() -> None:
+    """So is one of the application's, when it was started inside of ours, however deep."""
+
+    async def outlive() -> None:
+        trio.lowlevel.spawn_system_task(trio.sleep_forever, name="of a task")
+
+    async def start(conn: Connection[Anonymous]) -> None:
+        trio.lowlevel.spawn_system_task(trio.sleep_forever, name="of a handler")
+        conn.nursery.start_soon(outlive)
+
+    async def main() -> None:
+        async with serve(echo_app(start=start)) as served, served.connect("/start"):
+            pass
+
+    assert left_by(main) == ["a task: of a handler", "a task: of a task"]
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ("_sessions", "connections"),
+        ("_surplus", "surplus connections"),
+        ("unproved", "connections that are not proved"),
+    ],
+)
+def test_a_connection_in_a_table(table: str, name: str) -> None:
+    """A place that was not given back is found when the server has long stopped."""
+
+    async def main() -> None:
+        async with serve(App()) as served:
+            pass
+        server = served.server
+        holder = server if table.startswith("_") else server._service  # pyright: ignore[reportPrivateUsage] # to leak
+        places = cast("set[object]", getattr(holder, table))
+        places.add(object())
+
+    assert left_by(main) == [f"in a table of a server: 1 {name}"]
+
+
+def test_a_deadline() -> None:
+    """So is a connection that the sweeper still minds, but not an alarm of one that has gone."""
+
+    async def forever(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with serve(echo_app(forever=forever)) as served, served.connect("/forever"):
+            (session,) = served.server._sessions  # pyright: ignore[reportPrivateUsage] # to leak its deadline
+        sweeper = served.server._service.sweeper  # pyright: ignore[reportPrivateUsage] # as above
+        sweeper.arm(session._life, 1000)  # pyright: ignore[reportPrivateUsage] # as above
+
+    assert left_by(main) == ["in a table of a server: 1 deadlines"]
+
+
+@linux
+def test_a_socket_in_the_poller() -> None:
+    """A socket that is not taken out of the poller's table is found there and, as the server stops, in the kernel."""
+    near, far = trio.socket.socketpair()
+
+    async def main() -> None:
+        async with serving(App()) as place:
+            poller = poller_of(place.server)
+            poller.add(near.fileno(), Door(poller, trio.SocketStream(near)), select.EPOLLIN)
+
+    with near, far:
+        assert left_by(main) == [
+            "in the epoll of a server without connections: 1 sockets",
+            "in a table of a server: 1 sockets that are polled",
+        ]
+
+
+@linux
+@pytest.mark.parametrize("how", ["cancelled", "drained", "with a connection"])
+def test_a_socket_that_only_the_kernel_knows(how: str) -> None:
+    """A registration that no table knows of is found when the server stops, however it does."""
+    near, far = socket.socketpair()
+
+    async def main() -> None:
+        async with serving(echo_app(limits=SHORT)) as place:
+            poller = poller_of(place.server)
+            if how == "with a connection":
+                await place.open()
+                assert (registered(poller), len(poller)) == (1, 1)
+            poller._epoll.register(near, select.EPOLLIN)  # pyright: ignore[reportPrivateUsage] # behind its back
+            assert registered(poller) == len(poller) + 1
+            if how == "drained":
+                await place.server.drain()
+            assert set(entries(place.server)) <= {"connections", "deadlines", "sockets that are polled"}
+
+    with near, far:
+        watch = Watch()
+        watch.run(main, clock=None, instruments=[])
+        assert set(watch.take()) == {"in the epoll of a server without connections: 1 sockets"}
+
+
+def test_every_test_is_looked_at(tmp_path: Path) -> None:
+    """Under our conftest a test that leaves something behind is an error, whatever it is, and only such a one."""
+    project = tmp_path / "test_leaking.py"
+    project.write_text(LEAKING, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.conftest"]
+    run = subprocess.run(
+        [*command, "-c", str(ROOT / "pyproject.toml"), str(project)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    found = re.findall(r"^E +AssertionError: (left .*)", run.stdout, re.MULTILINE)
+    expected = [
+        "left behind: a task: seawall.life.Sweeper.run",
+        "left behind: in a table of a server: 1 connections that are not proved",
+    ]
+    if sys.platform == "linux":
+        *found, first, second = found
+        assert first.startswith("left open: [('")
+        assert second.startswith("left open: [('")
+    assert found == expected, run.stdout
+    assert f"5 passed, {4 if sys.platform == 'linux' else 2} errors" in run.stdout, run.stdout
