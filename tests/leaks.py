@@ -65,6 +65,9 @@ def entries(server: Server) -> dict[str, int]:
     found = {
         "connections": len(server._sessions),  # pyright: ignore[reportPrivateUsage] # as above
         "surplus connections": len(server._surplus),  # pyright: ignore[reportPrivateUsage] # as above
+        "crowds": len(server._crowds),  # pyright: ignore[reportPrivateUsage] # as above
+        "sessions of the app": len(service.sessions),
+        "subjects": len(service.sessions._subjects),  # pyright: ignore[reportPrivateUsage] # as above
         "connections that are not proved": len(service.unproved),
         "deadlines": len(service.sweeper),
     }

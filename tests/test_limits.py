@@ -95,6 +95,13 @@ def test_closing_leaves_time_for_draining(close_timeout: float) -> None:
     assert Limits(close_timeout=9.99, drain_timeout=math.inf).close_timeout == 9.99
 
 
+def test_winding_down_is_a_part_of_draining() -> None:
+    """Nothing that a handler still gets when its connection is over may be longer than draining takes."""
+    with pytest.raises(ConfigurationError, match=r"wind_down \(10.5\).*10.*make it the smaller one"):
+        Limits(wind_down=10.5)
+    assert Limits(wind_down=10).wind_down == 10
+
+
 def test_a_route_overrides_single_fields() -> None:
     """What a route does not name stays the app's."""
     app = Limits(idle_timeout=60, lifetime=3600, max_message_size=100, max_connections=7)

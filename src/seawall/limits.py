@@ -146,6 +146,11 @@ class Limits:
                 f"Limits.close_timeout ({self.close_timeout}) leaves a draining server (drain_timeout "
                 f"{self.drain_timeout}) no time for its handlers; make it the smaller one"
             )
+        if self.wind_down > self.drain_timeout:
+            raise ConfigurationError(
+                f"Limits.wind_down ({self.wind_down}) is longer than draining may take (drain_timeout "
+                f"{self.drain_timeout}), so no handler would get it; make it the smaller one"
+            )
 
     @property
     def inbound_bytes(self) -> int:
@@ -166,7 +171,8 @@ class Limits:
             raise ConfigurationError(f"a route cannot set the limits {unknown}; it can set {known}")
         if overrides.get("close_timeout", 0) > self.close_timeout:
             raise ConfigurationError(
-                f"a route's close_timeout ({overrides['close_timeout']}) is longer than the app's ({self.close_timeout}), "
-                "which is what a server that stops has for its last connections; raise the app's, or lower the route's"
+                f"a route's close_timeout ({overrides['close_timeout']}) is longer than the app's "
+                f"({self.close_timeout}), which is what a server that stops has for its last connections; "
+                "raise the app's, or lower the route's"
             )
         return evolve(self, **overrides) if overrides else self
