@@ -169,9 +169,10 @@ class Limits:
         if unknown:
             known = ", ".join(LimitOverrides.__annotations__)
             raise ConfigurationError(f"a route cannot set the limits {unknown}; it can set {known}")
-        if overrides.get("close_timeout", 0) > self.close_timeout:
+        close_timeout = overrides.get("close_timeout", 0)
+        if close_timeout > self.close_timeout:
             raise ConfigurationError(
-                f"a route's close_timeout ({overrides['close_timeout']}) is longer than the app's "
+                f"a route's close_timeout ({close_timeout}) is longer than the app's "
                 f"({self.close_timeout}), which is what a server that stops has for its last connections; "
                 "raise the app's, or lower the route's"
             )
