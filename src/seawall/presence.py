@@ -47,8 +47,9 @@ class Sessions:
 
     ::
 
-        await trio.sleep(60)
-        app.sessions.revoke(subject="ada")  # she is logged out, everywhere
+        app.sessions.revoke(subject="ada")  # logged out, everywhere
+        app.sessions.revoke(token_id="7f3a")  # one token, which was stolen
+        app.sessions.revoke(issued_before=time.time())  # everybody, because the key was
 
     It knows the connections of its own process, and forgets when that ends: what is revoked for longer, or for several
     processes, belongs into a database that a guard asks.
