@@ -35,7 +35,7 @@ from seawall.limits import Limits
 from seawall.outcome import Cause, Drain, End, Outcome, cause_of
 from seawall.pages import Answer, Page, answer, refusal
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
-from seawall.reports import end_safely, log_report, name_of
+from seawall.reports import log_end, log_report, name_of
 from seawall.service import RETRY, refusal_headers
 from seawall.verdicts import Close, Context, Phase, Refuse
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
@@ -113,7 +113,7 @@ def ending(name: str, what: str, where: Where, end: End) -> Row:
         bytes_out=0,
     )
     with recorded() as records:
-        end_safely(None, outcome)
+        log_end(outcome)
     peer = Told(end.code, end.reason) if end.code >= 1000 else Answered(end.code, end.reason)
     return Row(name=name, what=what, where=where, peer=peer, log=logged(records, "c1"), handler=NEVER)
 

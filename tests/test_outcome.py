@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
+import trio
 from attrs import frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -232,3 +234,89 @@ def test_every_cause_is_on_somebodys_part() -> None:
     """The peer's and the application's are named; all the others are the server's."""
     assert {cause for cause in Cause if cause.by is Party.PEER} == {Cause.PEER_CLOSED, Cause.PEER_VANISHED}
     assert {cause for cause in Cause if cause.by is Party.APPLICATION} == {Cause.RETURNED, Cause.CLOSED, Cause.FAILED}
+
+
+class Strange(BaseException):
+    """Neither an `Exception` nor Trio's, as what ``pytest.fail`` raises."""
+
+
+CALLBACKS = ("report", "on_end", "policy")
+
+
+def app_whose(callback: str, raised: type[BaseException]) -> App:
+    """An app with a callback that raises; ``/fails`` leads to it."""
+
+    def odd(*_: object) -> NoReturn:
+        raise raised
+
+    match callback:
+        case "report":
+            app = App(report=odd)
+        case "on_end":
+            app = App(on_end=odd)
+        case _:
+            app = App(errors=ErrorPolicy().on(ValueError, odd))
+
+    @app.route("/fails", guard=public)
+    async def fails(conn: Connection[Anonymous]) -> None:
+        raise ValueError
+
+    @app.route("/echo", guard=public)
+    async def echo(conn: Connection[Anonymous]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    return app
+
+
+@pytest.mark.parametrize("raised", [OSError, Strange, GeneratorExit])
+@pytest.mark.parametrize("callback", CALLBACKS)
+async def test_a_callback_that_raises(callback: str, raised: type[BaseException], records: Records) -> None:
+    """Nobody notices but the log, which has its traceback."""
+    async with serve(app_whose(callback, raised)) as served, served.connect("/echo") as bystander:
+        async with served.connect("/fails") as client:
+            assert (await client.wait_closed()).code == 1011
+        await bystander.send("still there?")
+        assert await bystander.receive() == "still there?"
+    assert any(record.levelname == "ERROR" and record.exc_info for record in records.found)
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("callback", CALLBACKS)
+async def test_a_callback_that_ends_the_program(callback: str, raised: type[BaseException]) -> None:
+    """It comes out of ``serve`` in one flat group, with where it was; the others read 1001."""
+    codes = list[int]()
+    notes = pytest.RaisesExc(raised, check=lambda fatal: fatal.__notes__[0].startswith("seawall: "))
+    ends = 2 if callback == "on_end" else 1  # of both connections
+    with pytest.RaisesGroup(pytest.RaisesGroup(*[notes] * ends)):
+        async with serve(app_whose(callback, raised)) as served, served.connect("/echo") as bystander:
+            with trio.CancelScope(shield=True):
+                async with served.connect("/fails") as client:
+                    await client.wait_closed()
+                codes.append((await bystander.wait_closed()).code)
+            await trio.sleep_forever()
+    assert codes == [1001]
+
+
+@pytest.mark.parametrize("callback", ["report", "on_end"])
+async def test_a_callback_that_always_fails_does_not_fill_the_disk(callback: str, records: Records) -> None:
+    """Ten of a kind in a minute, as of any failure, and then their number."""
+    async with serve(app_whose(callback, OSError)) as served:
+        for _ in range(30):
+            async with served.connect("/fails") as client:
+                await client.wait_closed()
+    said = [record.getMessage() for record in records.found]
+    assert said.count(f"App({callback}=...) raised") == 10
+    assert any(line.startswith("20 more of the same were not logged: App(") for line in said)
+
+
+def test_a_subject_that_cannot_be_shown() -> None:
+    """A principal may be of any class, and so may its subject."""
+
+    class Subject(str):
+        __slots__ = ()
+
+        def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+            raise OSError(encoding, errors)
+
+    assert name_of_principal(User(Subject("ann"))) == "User"

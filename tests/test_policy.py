@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import pytest
@@ -464,6 +464,34 @@ def test_reasons_that_are_too_long(reason: str) -> None:
     """Bytes count, not characters."""
     with pytest.raises(ConfigurationError, match=f"{len(reason.encode())} bytes.*room for 123: shorten it"):
         Close(4000, reason)
+
+
+@pytest.mark.parametrize("kind", [Revoked, LeaseExpired, AuthTimeout])
+@pytest.mark.parametrize("verdict", [Ignore(), Reply(answer)], ids=["ignored", "answered"])
+def test_an_ending_that_would_go_on(kind: type[Exception], verdict: AnyVerdict) -> None:
+    """What ends a connection from outside ends it whatever is decided."""
+    with pytest.raises(
+        ConfigurationError, match=rf"ErrorPolicy.on\({kind.__name__}\): .* can never act.* give a Refuse"
+    ):
+        ErrorPolicy().on(kind, verdict)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "text"),
+    [
+        (lambda: Close("4000"), r"Close\('4000'\): not a close code"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # on purpose
+        (lambda: Close(4000.5), r"Close\(4000.5\): not a close code"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+        (lambda: Close(True), r"Close\(True\): not a close code"),
+        (lambda: Close(4000, b"x"), r"Close reason b'x' is no text"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+        (lambda: Refuse("400"), r"Refuse\('400'\): a refusal is an HTTP error"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+        (lambda: ErrorPolicy().on(5, Ignore()), r"on\(5\): name a subclass"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+        (lambda: ErrorPolicy().on((OSError, KeyError), Ignore()), "name a subclass"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+    ],
+)
+def test_mistakes_that_a_type_checker_would_find(mistake: Callable[[], object], text: str) -> None:
+    """They are mistakes for who has none as well, with the remedy."""
+    with pytest.raises(ConfigurationError, match=text):
+        mistake()
 
 
 def test_what_cannot_be_encoded() -> None:

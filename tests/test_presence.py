@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 
 import jwt
 import pytest
 import trio
-from attrs import frozen
+from attrs import define, frozen
 
 from seawall import (
     Anonymous,
@@ -19,8 +20,10 @@ from seawall import (
     ConfigurationError,
     Connection,
     Credential,
+    ErrorReport,
     Gate,
     Limits,
+    Revoked,
     Sessions,
     TokenVerifier,
     Unauthorized,
@@ -29,8 +32,10 @@ from seawall import (
     bearer,
     guard,
     presence,
+    public,
 )
-from seawall.testing import Client, CloseFrame, Rejected, connect
+from seawall.reports import log_report
+from seawall.testing import Client, CloseFrame, Rejected, connect, serve
 
 SECRET = "a secret that is long enough for all the tokens of these tests"
 
@@ -57,9 +62,9 @@ def by(presented: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {presented}"}
 
 
-def members(limits: Limits | None = None) -> App:
+def members(limits: Limits | None = None, report: Callable[[ErrorReport], None] = log_report) -> App:
     """An app whose handler echoes, and renews by what begins with ``renew``."""
-    app = App(limits=limits)
+    app = App(limits=limits, report=report)
 
     @app.route("/", guard=bearer(verifier))
     async def handler(conn: Connection[Claims]) -> None:
@@ -153,7 +158,7 @@ async def test_everybody_is_logged_out() -> None:
 )
 def test_what_matches(given: dict[str, object], good: Credential, bad: Credential) -> None:
     """A credential matches in everything that is given, and one that says nothing about its age is old."""
-    sessions = Sessions()
+    sessions = Sessions(at_most=None)
     assert not sessions.is_revoked(bad)
     assert sessions.revoke(**given) == 0  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # a table
     assert sessions.is_revoked(bad)
@@ -162,7 +167,7 @@ def test_what_matches(given: dict[str, object], good: Credential, bad: Credentia
 
 def test_revoking_again_takes_nothing_back() -> None:
     """The later of two times counts, in whatever order they come."""
-    sessions = Sessions()
+    sessions = Sessions(at_most=None)
     sessions.revoke(subject="ada", issued_before=2000.0)
     sessions.revoke(subject="ada", issued_before=1500.0)
     sessions.revoke(issued_before=500.0)
@@ -174,7 +179,7 @@ def test_revoking_again_takes_nothing_back() -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest of too many becomes one of all that is as old: nothing that was refused is let in again."""
     monkeypatch.setattr(presence, "MAX_REVOCATIONS", 2)
-    sessions, before = Sessions(), time.time()
+    sessions, before = Sessions(at_most=None), time.time()
     sessions.revoke(token_id="first")
     sessions.revoke(subject="ada", issued_before=2000.0)
     assert not sessions.is_revoked(Pass("bob", "other"))
@@ -188,8 +193,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("mistake", "remedy"),
     [
-        (Sessions().revoke, "issued_before=time.time()"),
-        (partial(Sessions().revoke, issued_before=math.nan), "Unix time"),
+        (Sessions(at_most=None).revoke, "issued_before=time.time()"),
+        (partial(Sessions(at_most=None).revoke, issued_before=math.nan), "Unix time"),
     ],
 )
 def test_revoking_nothing(mistake: Callable[[], int], remedy: str) -> None:
@@ -321,3 +326,132 @@ async def test_from_another_thread() -> None:
 
         assert await trio.to_thread.run_sync(log_out) == 1
         assert await client.wait_closed() == CloseFrame(3003, "revoked")
+
+
+@define
+class Row:
+    """A credential that can change, as a row of a database can."""
+
+    subject: str | None
+    token_id: str | None = None
+    issued_at: float | None = None
+
+
+async def test_a_credential_that_changes() -> None:
+    """What it was when somebody was let in by it counts; nobody else notices, and nothing stays."""
+    app, row = App(), Row("ada", issued_at=math.nan)
+
+    @guard
+    async def by_row(gate: Gate, proved: Anonymous) -> Anonymous:
+        gate.identify(row)
+        return proved
+
+    async def echo(conn: Connection[Anonymous]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    app.route("/row", guard=by_row)(echo)
+    app.route("/echo", guard=public)(echo)
+    async with serve(app) as served, served.connect("/echo") as bystander:
+        async with served.connect("/row") as ada:
+            row.subject, row.token_id = "bob", "7"
+            assert app.sessions.revoke(subject="bob") == 0
+            assert app.sessions.revoke(subject="ada") == 1
+            assert await ada.wait_closed() == CloseFrame(3003, "revoked")
+        assert await is_served(bystander)
+    assert len(app.sessions) == 0
+
+
+async def test_from_a_thread_of_ones_own() -> None:
+    """It is refused with the remedy, and the connection is as it was."""
+    app, raised = members(), list[Exception]()
+
+    def log_out() -> None:
+        try:
+            app.sessions.revoke(subject="ada")
+        except ConfigurationError as error:
+            raised.append(error)
+
+    async with connect(app, "/", headers=by(token())) as client:
+        await trio.to_thread.run_sync(log_out)
+        assert "trio.from_thread" in str(raised)
+        assert await is_served(client)
+        assert app.sessions.revoke(subject="ada") == 1
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+async def test_a_close_does_not_put_it_off(how: str, autojump_clock: trio.abc.Clock) -> None:
+    """Who has sent many messages and a Close is served no longer than anybody else."""
+    app, done = App(), list[float]()
+
+    @app.route("/", guard=bearer(verifier))
+    async def slow(conn: Connection[Claims]) -> None:
+        async for _ in conn:
+            await trio.sleep(0.9)
+            done.append(trio.current_time())
+
+    presented = token(exp=time.time() + (3 if how == "expired" else 60))
+    async with serve(app) as served, served.connect("/", headers=by(presented)) as client:
+        for number in range(30):
+            await client.send(str(number))
+        await client.aclose()
+        await trio.sleep(3)
+        if how == "revoked":
+            assert app.sessions.revoke(subject="ada") == 0
+        await trio.sleep(20)
+    assert 2 < max(done) < 3.1
+
+
+async def test_an_issuer_whose_clock_is_ahead() -> None:
+    """A token from the future, which the leeway lets in, is one that she has now."""
+    app, lenient = (
+        App(),
+        TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=30),
+    )
+
+    @app.route("/", guard=bearer(lenient))
+    async def handler(conn: Connection[Claims]) -> None:
+        await trio.sleep_forever()
+
+    stolen = token(iat=time.time() + 20)
+    async with connect(app, "/", headers=by(stolen)) as client:
+        assert app.sessions.revoke(subject="ada") == 1
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    assert await status(app, stolen) == 401
+
+
+async def test_within_a_report() -> None:
+    """A report that revokes hears of each connection once."""
+    heard = list[ErrorReport]()
+
+    def report(failure: ErrorReport) -> None:
+        heard.append(failure)
+        assert app.sessions.revoke(subject="ada") == 0
+
+    app = members(report=report)
+    async with connect(app, "/", headers=by(token())) as client:
+        assert app.sessions.revoke(subject="ada") == 1
+        assert app.sessions.revoke(subject="ada") == 0
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    assert [type(failure.exception) for failure in heard] == [Revoked]
+
+
+async def test_a_crowd_is_ended_some_at_a_time(autojump_clock: trio.abc.Clock) -> None:
+    """Others have their turn between them, and all are gone at once by the clock."""
+    app, turns = members(), 0
+    async with serve(app) as served, trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(served.connect("/", headers=by(token()))) for _ in range(100)]
+
+        async def breathe() -> None:
+            nonlocal turns
+            while len(app.sessions) > 20:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        assert app.sessions.revoke(issued_before=math.inf) == 100
+        nursery.start_soon(breathe)
+        for client in clients:
+            assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    assert turns >= 4
+    assert trio.current_time() == 0

@@ -25,7 +25,7 @@ from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport
 from seawall.presence import Sessions
-from seawall.reports import log_report
+from seawall.reports import Reporter, log_report
 from seawall.route import FROM_THE_STREET, AnyDoor, AnyRoute, naming
 from seawall.router import Router
 from seawall.server import Server
@@ -69,9 +69,10 @@ class App(Router[Anonymous]):
             ``https://chat.example``. A route may say otherwise for itself.
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
-          report: called with every failure; the default logs it. What it raises is logged and goes no further.
+          report: called with every failure; the default logs it. What it raises is logged and goes no further, but for
+            SystemExit and KeyboardInterrupt, which stop the server.
           on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
-            it was logged. What it raises is logged and goes no further.
+            it was logged. What it raises is treated likewise.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
 
         Raises:
@@ -170,8 +171,7 @@ class App(Router[Anonymous]):
                 limits=self._limits,
                 origins=self._origins,
                 compression=self._compression,
-                report=self._report,
-                on_end=self._on_end,
+                reporter=Reporter(self._report, self._on_end),
                 values=Values(values),
                 sessions=self.sessions,
             )

@@ -21,6 +21,9 @@ from seawall.wire.bell import nothing
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+#: Connections whose deadlines are looked at before other tasks have their turn.
+AT_A_TIME = 20
+
 #: Proves the same principal from a new token, and returns when that proof ends, in Unix time.
 Renew = Callable[[str], Awaitable[float]]
 
@@ -142,8 +145,13 @@ class Sweeper:
             self._look(trio.current_time())
 
     def _look(self, now: float) -> None:
-        """Look at all that are due. Not in `run`, whose variables would keep the last one alive while it sleeps."""
-        while self._heap and self._heap[0].due <= now:
+        """Look at those that are due, some at a time: ending thousands at once would hold up all the others.
+
+        Not in `run`, whose variables would keep the last one alive while it sleeps.
+        """
+        for _ in range(AT_A_TIME):
+            if not self._heap or self._heap[0].due > now:
+                return
             life = heapq.heappop(self._heap).life
             if life is None:
                 self._stale -= 1
@@ -197,7 +205,8 @@ class Life:
     _ends_at: float = field(init=False, default=math.inf)
     _drains: bool = field(init=False, default=False)
     _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
-    _ended_at: float = field(init=False, default=math.inf)
+    _revoked: bool = field(init=False, default=False)
+    _ends_by: float = field(init=False, default=math.inf)  # however often it is extended
     _late_at: float = field(init=False, default=math.inf)
     _on_late: Callable[[], None] = field(init=False, default=nothing)
     _last_message: float = field(init=False, default=-math.inf)
@@ -207,17 +216,20 @@ class Life:
         """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
         if self.outcome is not None:
             return
+        self._ends_by = min(trio.current_time() + self.limits.drain_timeout, self._lease_end())
         self.outcome = outcome
         self._sweeper.disarm(self)
         self._late_at = math.inf
-        self._ended_at = trio.current_time()
         self._on_end(outcome)
         self.extend(grace)
 
     def extend(self, grace: float) -> None:
-        """Give what still runs `grace` seconds from now, but no more than ``drain_timeout`` since the end in all."""
+        """Give what still runs `grace` seconds from now.
+
+        It gets no more than ``drain_timeout`` since the end in all, and nothing after the end of its lease.
+        """
         if grace > 0:
-            self.scope.deadline = min(trio.current_time() + grace, self._ended_at + self.limits.drain_timeout)
+            self.scope.deadline = min(trio.current_time() + grace, self._ends_by)
         else:
             self.scope.cancel()
 
@@ -316,18 +328,24 @@ class Life:
         raise ConfigurationError("renew(): no guard of this route leases; put bearer(...) into its chain")
 
     def revoke(self) -> bool:
-        """What a guard proved holds no longer; whether the connection was not over yet."""
+        """What a guard proved holds no longer: let the sweeper end the connection. Whether that was not known yet."""
         if self.outcome is not None:
+            self.extend(0.0)  # what came before a Close is not for the handler any more either
             return False
-        self._on_due(Revoked())
-        return True
+        was_known, self._revoked = self._revoked, True
+        self.rearm()
+        return not was_known
 
     def check(self, now: float) -> None:
         """Report what has run out, or look again at the next deadline."""
+        if self.outcome is not None and not self.scope.cancel_called:  # it was given more time; see `extend`
+            self._late_at = max(self._late_at, self.scope.deadline + self.limits.wind_down)
         if now >= self._late_at:
             self._on_late()
         elif self.outcome is not None:
             self._sweeper.arm(self, self._late_at)
+        elif self._revoked:
+            self._on_due(Revoked())
         elif now >= self._lease_end():
             self._on_due(LeaseExpired())
         elif now >= self._ends_at:
@@ -343,6 +361,8 @@ class Life:
         """Look at the connection when the first of its deadlines is due."""
         if self.outcome is None:
             wire = self._vitals.due() if self._vitals else math.inf
+            if self._revoked:
+                wire = -math.inf
             self._sweeper.arm(self, min(self._late_at, self._lease_end(), self._ends_at, self._idle_end(), wire))
 
     def _lease_end(self) -> float:

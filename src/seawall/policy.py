@@ -29,7 +29,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
-from seawall.groups import leaves
+from seawall.groups import leaves, sift
 from seawall.verdicts import (
     AnyVerdict,
     Close,
@@ -150,8 +150,9 @@ class ErrorPolicy:
         """
         if not _is_decidable(exception):
             raise ConfigurationError(
-                f"ErrorPolicy.on({exception.__name__}): name a subclass of Exception; groups are taken apart, and what "
-                "is not an Exception (Cancelled, KeyboardInterrupt, SystemExit) is never decided by a policy"
+                f"ErrorPolicy.on({getattr(exception, '__name__', exception)!s}): name a subclass of Exception; groups "
+                "are taken apart, and what is not an Exception (Cancelled, KeyboardInterrupt, SystemExit) is never "
+                "decided by a policy"
             )
         if not verdicts:
             raise ConfigurationError(f"ErrorPolicy.on({exception.__name__}): no verdict; add one, such as Close(4000)")
@@ -188,12 +189,15 @@ class ErrorPolicy:
         for level, rule in self._rules(type(exception)):
             try:
                 verdict = _verdict(rule, exception, context)
-            except Exception as fault:  # noqa: BLE001 - a rule that fails is the failure to report
-                failures = list(leaves(fault))
+            except BaseException as fault:  # noqa: ASYNC103 - a rule that fails is the failure to report
+                sifted = sift(fault)
+                if sifted.fatal or sifted.cancelled is not None:
+                    raise
+                failures = list(sifted.failures)
                 if fault is not exception and fault.__context__ is None:
                     fault.__context__ = exception
                 asked.append(Considered(rule, level, None))
-                break
+                break  # noqa: ASYNC104 - what belongs to a cancel scope has been raised again
             asked.append(Considered(rule, level, verdict))
             if verdict is not None:
                 break
@@ -250,14 +254,22 @@ def _check_use(kind: type[Exception], verdict: object) -> None:
             f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this only happens to a connection "
             "that is open; give a Close, or Escalate()"
         )
+    if issubclass(kind, _ENDINGS) and isinstance(verdict, Reply | Ignore):
+        raise ConfigurationError(
+            f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this ends a connection whatever is "
+            "decided; give a Refuse, a Close, or Escalate()"
+        )
 
 
-def _is_decidable(kind: type[BaseException]) -> bool:
-    return issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
+def _is_decidable(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
 
 
 #: What only ever happens to an open connection, below its handler.
 _AFTER_UPGRADE = (IdleTimeout, LifetimeReached, SlowConsumer, KeepaliveLost, ProtocolViolation)
+
+#: What ends a connection from outside, open or not.
+_ENDINGS = (AuthTimeout, LeaseExpired, Revoked)
 
 
 def _last_resort(context: Context) -> AnyVerdict:

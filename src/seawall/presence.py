@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple, Protocol, final
+from typing import NamedTuple, Protocol, cast, final
+
+import trio
 
 from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
 from seawall.life import Life
@@ -36,6 +38,20 @@ class Credential(Protocol):
         ...
 
 
+class _Held(NamedTuple):
+    """A credential as it was when somebody was let in by it, because the one that was given may change."""
+
+    subject: str | None
+    token_id: str | None
+    issued_at: float
+
+    @classmethod
+    def of(cls, credential: Credential) -> _Held:
+        at = credential.issued_at
+        is_known = at is not None and math.isfinite(at)
+        return cls(credential.subject, credential.token_id, at if at is not None and is_known else -math.inf)
+
+
 class _Revoked(NamedTuple):
     before: float
     at: float
@@ -52,19 +68,22 @@ class Sessions:
         app.sessions.revoke(issued_before=time.time())  # everybody, because the key was
 
     It knows the connections of its own process, and forgets when that ends: what is revoked for longer, or for several
-    processes, belongs into a database that a guard asks.
+    processes, belongs into a database that a guard asks. Subjects are told apart by their name alone: of two issuers
+    that both know an ``ada``, both are meant.
     """
 
-    def __init__(self, *, at_most: int | None = None) -> None:
+    def __init__(self, *, at_most: int | None) -> None:
         """Begin with nobody; a subject may have `at_most` connections."""
         self._at_most = at_most
         self._present: set[Presence] = set()
         self._subjects: dict[str, set[Presence]] = {}
+        self._tokens: dict[str, set[Presence]] = {}
         self._revoked: dict[tuple[str | None, str | None], _Revoked] = {}  # the oldest first
         self._all_before = -math.inf
+        self._forgets = False
 
     def __len__(self) -> int:
-        """How many connections there are."""
+        """How many connections there are whose guards have identified them."""
         return len(self._present)
 
     def revoke(
@@ -73,19 +92,19 @@ class Sessions:
         """End the connections of all credentials that match, and refuse these credentials from now on.
 
         A credential matches if it does so in everything that is given. Its connections end with `Revoked`, close code
-        3003; who comes with it later is `Unauthorized`. Call it in Trio's thread, from another one with
-        ``trio.from_thread.run_sync``.
+        3003; who comes with it later is `Unauthorized`. A credential that does not say when it was issued is older than
+        any time. Call it in Trio's thread, from another one with ``trio.from_thread.run_sync``.
 
         Args:
-          subject: whose. Alone, it means all that she has now: what is issued after this second is good again.
+          subject: whose. Alone, it means what was issued up to now, by the issuer's clock; what comes later is good.
           token_id: which one.
           issued_before: only what is older than this, in Unix time; alone, everybody's.
 
         Returns:
-          How many connections it has ended.
+          How many connections end.
 
         Raises:
-          ConfigurationError: nothing is given, which would be everybody, or the time is NaN.
+          ConfigurationError: nothing is given, which would be everybody; the time is NaN; or it is another thread.
         """
         if subject is None and token_id is None and issued_before is None:
             raise ConfigurationError(
@@ -94,17 +113,25 @@ class Sessions:
             )
         if issued_before is not None and math.isnan(issued_before):
             raise ConfigurationError("revoke(issued_before=nan) is before nothing; give a Unix time")
-        now = time.time()
-        default = now if token_id is None else math.inf
-        self._remember(subject, token_id, _Revoked(default if issued_before is None else issued_before, now))
+        if self._present and not trio.lowlevel.in_trio_run():
+            raise ConfigurationError("revoke() outside of Trio's thread; call it with trio.from_thread.run_sync()")
         before = math.inf if issued_before is None else issued_before
-        asked = self._present if subject is None else self._subjects.get(subject, set[Presence]())
-        found = [presence for presence in asked if presence.holds(subject, token_id, before)]
-        ended = sum(presence.end() for presence in found)
+        found = {presence: presence.newest(subject, token_id, before) for presence in self._asked(subject, token_id)}
+        newest = max((at for at in found.values() if at is not None), default=-math.inf)
+        if issued_before is None and token_id is None:  # what she has now; a clock that is ahead does not save it
+            before = max(time.time(), math.nextafter(newest, math.inf))
+        self._remember(subject, token_id, _Revoked(before, time.time()))
+        ended = sum(presence.end() for presence, at in found.items() if at is not None)
         given = {"subject": subject, "token_id": token_id, "issued_before": issued_before}
         by = ", ".join(name for name, value in given.items() if value is not None)
-        server_log.info("revoked by %s: %d connections ended", by, ended)
+        server_log.info("revoked by %s: %d connections end", by, ended)
         return ended
+
+    def _asked(self, subject: str | None, token_id: str | None) -> set[Presence]:
+        """All that may match, and perhaps others."""
+        if token_id is not None:
+            return self._tokens.get(token_id, set[Presence]())
+        return self._present if subject is None else self._subjects.get(subject, set[Presence]())
 
     def _remember(self, subject: str | None, token_id: str | None, revoked: _Revoked) -> None:
         if subject is None and token_id is None:
@@ -115,10 +142,16 @@ class Sessions:
         if len(self._revoked) > MAX_REVOCATIONS:
             oldest = self._revoked.pop(next(iter(self._revoked)))
             self._all_before = max(self._all_before, min(oldest))
+            if not self._forgets:
+                self._forgets = True
+                server_log.warning(
+                    "more than %d revocations: credentials as old as the oldest of them are now all refused",
+                    MAX_REVOCATIONS,
+                )
 
     def is_revoked(self, credential: Credential) -> bool:
         """Whether `credential` is good no longer."""
-        issued_at, subject, token_id = _issued_at(credential), credential.subject, credential.token_id
+        subject, token_id, issued_at = _Held.of(credential)
         if issued_at < self._all_before:
             return True
         for key in ((subject, None), (None, token_id), (subject, token_id)):
@@ -127,60 +160,61 @@ class Sessions:
                 return True
         return False
 
-    def admit(self, presence: Presence, credential: Credential) -> None:
-        """Count `presence` as one of the subject's connections.
+    def check(self, presence: Presence, credential: Credential) -> None:
+        """Look whether `presence` may be there by `credential`.
 
         Raises:
-          Unauthorized: the credential is good no longer.
-          TooManyRequests: the subject has too many connections.
+          Unauthorized: it is good no longer.
+          TooManyRequests: its subject has too many connections.
         """
         if self.is_revoked(credential):
             raise Unauthorized("the credential was revoked")
-        if credential.subject is not None:
+        if credential.subject is not None and self._at_most is not None:
             siblings = self._subjects.get(credential.subject, set[Presence]())
-            if self._at_most is not None and presence not in siblings and len(siblings) >= self._at_most:
+            if presence not in siblings and len(siblings) >= self._at_most:
                 raise TooManyRequests("too many connections of one subject", retry_after=RETRY_AFTER)
-            siblings.add(presence)
-            self._subjects[credential.subject] = siblings
-        self._present.add(presence)
 
-    def leave(self, presence: Presence) -> None:
-        """Forget `presence`, which is there by nothing any more."""
-        self._present.discard(presence)
-
-    def forget(self, presence: Presence, subject: str | None) -> None:
-        """`presence` is no longer one of the connections of `subject`."""
-        if subject is not None:
-            siblings = self._subjects[subject]
-            siblings.remove(presence)
-            if not siblings:
-                del self._subjects[subject]
+    def keep(self, presence: Presence, held: tuple[_Held, ...], *, instead_of: tuple[_Held, ...]) -> None:
+        """Note by what `presence` is there now, and what it is there by no more."""
+        for index, place in ((self._subjects, 0), (self._tokens, 1)):
+            now = {entry[place] for entry in held} - {None}
+            for gone in {entry[place] for entry in instead_of} - {None} - now:
+                siblings = index[cast("str", gone)]
+                siblings.discard(presence)
+                if not siblings:
+                    del index[cast("str", gone)]
+            for name in now:
+                index.setdefault(cast("str", name), set()).add(presence)
+        (self._present.add if held else self._present.discard)(presence)
 
 
 @final
 class Presence:
     """One connection among the `Sessions`."""
 
-    __slots__ = ("_credentials", "_life", "_sessions")
+    __slots__ = ("_held", "_life", "_sessions")
 
     def __init__(self, sessions: Sessions, life: Life) -> None:
         """Not there yet."""
         self._sessions = sessions
         self._life = life
-        self._credentials: tuple[Credential, ...] = ()
+        self._held: tuple[_Held, ...] = ()
 
     def identify(self, credential: Credential, instead_of: Credential | None) -> None:
-        """Be there by `credential`, and by the one before no more. Raises as `Sessions.admit`."""
+        """Be there by `credential` too, or instead of another one. Raises as `Sessions.check`."""
         if self._life.outcome is None:
-            self._sessions.admit(self, credential)
-            self._hold((*(held for held in self._credentials if held is not instead_of), credential))
+            self._sessions.check(self, credential)
+            gone = None if instead_of is None else _Held.of(instead_of)
+            self._hold((*(held for held in self._held if held != gone), _Held.of(credential)))
 
-    def holds(self, subject: str | None, token_id: str | None, before: float) -> bool:
-        """Whether it is there by a credential of `subject`, with this `token_id`, issued `before`."""
-        return any(
-            subject in {None, held.subject} and token_id in {None, held.token_id} and _issued_at(held) < before
-            for held in self._credentials
+    def newest(self, subject: str | None, token_id: str | None, before: float) -> float | None:
+        """When the newest credential by which it is there was issued that matches; None if none does."""
+        matching = (
+            held.issued_at
+            for held in self._held
+            if subject in {None, held.subject} and token_id in {None, held.token_id} and held.issued_at < before
         )
+        return max(matching, default=None)
 
     def end(self) -> bool:
         """End the connection; whether it was not over yet."""
@@ -188,16 +222,9 @@ class Presence:
 
     def leave(self) -> None:
         """The connection is over."""
-        if self._credentials:
+        if self._held:
             self._hold(())
-            self._sessions.leave(self)
 
-    def _hold(self, credentials: tuple[Credential, ...]) -> None:
-        subjects = {held.subject for held in self._credentials}
-        self._credentials = credentials
-        for gone in subjects - {held.subject for held in credentials}:
-            self._sessions.forget(self, gone)
-
-
-def _issued_at(credential: Credential) -> float:
-    return -math.inf if credential.issued_at is None else credential.issued_at
+    def _hold(self, held: tuple[_Held, ...]) -> None:
+        before, self._held = self._held, held
+        self._sessions.keep(self, held, instead_of=before)

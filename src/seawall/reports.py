@@ -7,15 +7,19 @@ import logging
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar, final
+
+import trio
 
 from seawall.logs import connection_log, error_log, safe
 from seawall.outcome import Cause, End, Outcome
-from seawall.policy import ErrorReport
+from seawall.policy import ErrorReport, name_of_type
+from seawall.throttle import Throttle
 from seawall.verdicts import Context
 from seawall.wire.lane import Lane
 
 Q = ParamSpec("Q")
+T = TypeVar("T")
 
 #: Hexadecimal digits of a digest: enough to tell a million subjects apart nearly always.
 DIGEST = 10
@@ -109,15 +113,6 @@ def note_of(context: Context) -> str:
     return f"seawall: {place}, connection {context.connection} from {context.peer}{incident}"
 
 
-def report_safely(report: Callable[[ErrorReport], None], failure: ErrorReport) -> None:
-    """Call the application's `report`; what it raises is logged and goes no further."""
-    try:
-        report(failure)
-    except Exception:  # noqa: BLE001 - the report of one failure must not become another one's
-        _log_broken("report")
-        log_report(failure)
-
-
 @_contained
 def _log_broken(callback: str) -> None:
     error_log.exception("App(%s=...) raised", callback)
@@ -134,21 +129,12 @@ def name_of_principal(principal: object) -> str:
     name = safe(type(principal).__name__)
     try:
         subject: object = getattr(principal, "subject", None)
-    except Exception:  # noqa: BLE001 - a property of the application's; its name is no reason to fail
-        subject = None
-    if not isinstance(subject, str):
+        if not isinstance(subject, str):
+            return name
+        digest = hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
+    except Exception:  # noqa: BLE001 - code of the application's; its name is no reason to fail
         return name
-    return f"{name}:{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:DIGEST]}"
-
-
-def end_safely(on_end: Callable[[Outcome], None] | None, outcome: Outcome) -> None:
-    """Log the end of a connection and tell the application; what that raises is logged and goes no further."""
-    _log_end(outcome)
-    if on_end is not None:
-        try:
-            on_end(outcome)
-        except Exception:  # noqa: BLE001 - the connection has ended all the same
-            _log_broken("on_end")
+    return f"{name}:{digest[:DIGEST]}"
 
 
 def outcome_of(end: End, about: Context, seconds: float, lane: Lane | None) -> Outcome:
@@ -171,17 +157,12 @@ def outcome_of(end: End, about: Context, seconds: float, lane: Lane | None) -> O
     )
 
 
-def is_told(on_end: Callable[[Outcome], None] | None, cause: Cause) -> bool:
-    """Whether anybody will hear of such an end; if not, nothing need be made for it."""
-    return on_end is not None or connection_log.isEnabledFor(_level(cause))
-
-
 def _level(cause: Cause) -> int:
     return logging.INFO if cause in _ORDINARY else logging.WARNING
 
 
 @_contained
-def _log_end(outcome: Outcome) -> None:
+def log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
     why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
     fields = {
@@ -216,3 +197,58 @@ def _log_end(outcome: Outcome) -> None:
         f" ({why})" if why else "",
         extra={"seawall": {name: value for name, value in fields.items() if value not in {"", 0}}},
     )
+
+
+@final
+class Reporter:
+    """Tells the application and the log; whatever happens there, no connection notices.
+
+    What a callback raises is logged, ten of a kind in a minute, but for SystemExit and KeyboardInterrupt.
+    """
+
+    def __init__(self, report: Callable[[ErrorReport], None], on_end: Callable[[Outcome], None] | None) -> None:
+        """Tell `report` and `on_end`."""
+        self._report = report
+        self._on_end = on_end
+        self._throttle = Throttle()
+
+    def report(self, failure: ErrorReport) -> None:
+        """Tell of a failure. A storm of them is for the application's own ``report`` to deal with."""
+        if self._report is log_report or not self._tell("report", self._report, failure):
+            kind = (name_of_type(type(failure.exception)), failure.phase.value, failure.route)
+            if failure.expected or self._admits(kind):
+                log_report(failure)
+
+    def end(self, outcome: Outcome) -> None:
+        """Tell of the end of a connection."""
+        log_end(outcome)
+        if self._on_end is not None:
+            self._tell("on_end", self._on_end, outcome)
+
+    def wants(self, cause: Cause) -> bool:
+        """Whether anybody will hear of such an end; if not, nothing need be made for it."""
+        return self._on_end is not None or connection_log.isEnabledFor(_level(cause))
+
+    def finish(self) -> None:
+        """Write down how many failures have not been, because the server stops."""
+        for kind in self._throttle.kinds():
+            log_held(kind, self._throttle.take_held(kind))
+
+    def _tell(self, name: str, callback: Callable[[T], None], told: T) -> bool:
+        """Call `callback`; whether it returned."""
+        try:
+            callback(told)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as broken:  # noqa: ASYNC103, BLE001 - one failure must not become another one's
+            if self._admits((f"App({name}=...)", name_of_type(type(broken)))):
+                _log_broken(name)
+        else:
+            return True
+        return False
+
+    def _admits(self, kind: tuple[str, ...]) -> bool:
+        if not self._throttle.admits(kind, trio.current_time()):
+            return False
+        log_held(kind, self._throttle.take_held(kind))
+        return True

@@ -128,7 +128,7 @@ class Server:
                     self._stop.set()
         finally:
             self._finished.set()
-            self._service.log_held()
+            self._service.reporter.finish()
             server_log.info("stopped")
             if self._service.escalated:  # also in the place of a cancellation, during which it may have been raised
                 raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import final
 
@@ -21,11 +21,10 @@ from seawall.listening import socket_of
 from seawall.outcome import Drain, Outcome
 from seawall.pages import Answer, Page
 from seawall.paths import PathTable
-from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision, name_of_type
+from seawall.policy import DEFAULTS, Decision, ErrorPolicy, ErrorReport, LeafDecision
 from seawall.presence import Sessions
-from seawall.reports import log_held, log_report, note_of, report_safely
+from seawall.reports import Reporter, note_of
 from seawall.route import AnyRoute
-from seawall.throttle import Throttle
 from seawall.verdicts import Context, Escalate
 from seawall.wire.budget import Budget
 from seawall.wire.lane import Lane
@@ -48,8 +47,7 @@ class Service:
     limits: Limits
     origins: OriginCheck
     compression: Deflate | None
-    report: Callable[[ErrorReport], None]
-    on_end: Callable[[Outcome], None] | None
+    reporter: Reporter
     values: Values
     sessions: Sessions
     sweeper: Sweeper = field(factory=Sweeper, init=False)
@@ -62,7 +60,6 @@ class Service:
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
-    _throttle: Throttle = field(factory=Throttle, init=False)
     _terms: dict[int, Terms] = field(factory=dict[int, "Terms"], init=False)
 
     def terms(self, route: AnyRoute) -> Terms:
@@ -90,19 +87,23 @@ class Service:
         tasks.start_soon(link.run)
         return link
 
-    def escalate(self, failure: BaseException, context: Context) -> None:
-        """Stop the server and let `failure` out of ``serve``, with a note that says where it comes from."""
+    def escalate(self, failure: BaseException, origin: str) -> None:
+        """Stop the server and let `failure` out of ``serve``, with a note of its `origin`."""
         with suppress(Exception):  # an exception of the application's may have `__notes__` of its own
-            failure.add_note(note_of(context))
+            failure.add_note(origin)
         self.escalated.append(failure)
         self.failed.set()
 
     def judge(self, failure: Exception, context: Context, policy: ErrorPolicy) -> LeafDecision:
         """Let `policy` decide about `failure`; report every leaf, escalate those that are to be, return the gravest."""
-        decision = policy.decide(failure, context)
+        decision: Decision | None = None
+        with self._escalating(note_of(context)):
+            decision = policy.decide(failure, context)
+        if decision is None:
+            decision = DEFAULTS.decide(failure, context)
         for leaf in decision.leaves:
             if isinstance(leaf.verdict, Escalate):
-                self.escalate(leaf.exception, context)
+                self.escalate(leaf.exception, note_of(context))
             report = ErrorReport(
                 incident=context.incident,
                 phase=context.phase,
@@ -115,22 +116,22 @@ class Service:
                 verdict=leaf.verdict,
                 expected=leaf.expected,
             )
-            self._report(report)
+            with self._escalating("seawall: App(report=...)"):
+                self.reporter.report(report)
         return decision.gravest
 
-    def _report(self, report: ErrorReport) -> None:
-        """Hand `report` on. A storm of what nobody expected is for the application's own `report` to deal with."""
-        if self.report is log_report and not report.expected:
-            kind = (name_of_type(type(report.exception)), report.phase.value, report.route)
-            if not self._throttle.admits(kind, trio.current_time()):
-                return
-            log_held(kind, self._throttle.take_held(kind))
-        report_safely(self.report, report)
+    def tell(self, outcome: Outcome) -> None:
+        """Tell the log and the application how a connection has ended."""
+        with self._escalating("seawall: App(on_end=...)"):
+            self.reporter.end(outcome)
 
-    def log_held(self) -> None:
-        """Write down how many failures have not been, when the server stops."""
-        for kind in self._throttle.kinds():
-            log_held(kind, self._throttle.take_held(kind))
+    @contextmanager
+    def _escalating(self, origin: str) -> Generator[None]:
+        """Around code of the application that a connection's task runs: what means the program stops the server."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as fatal:
+            self.escalate(fatal, origin)
 
 
 @final

@@ -26,7 +26,7 @@ from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
 from seawall.farewell import give_answer, say_goodbye
 from seawall.gate import Resources, SessionGate, apart, names_of
-from seawall.groups import carry, leaves, sift
+from seawall.groups import carry, sift
 from seawall.life import Life
 from seawall.listening import socket_of
 from seawall.logs import safe, server_log
@@ -35,7 +35,7 @@ from seawall.pages import Answer, answer, refusal
 from seawall.paths import Parameter
 from seawall.policy import ErrorPolicy, LeafDecision
 from seawall.presence import Presence
-from seawall.reports import end_safely, is_told, name_of, name_of_principal, outcome_of
+from seawall.reports import name_of, name_of_principal, note_of, outcome_of
 from seawall.route import AnyRoute
 from seawall.service import RETRY, Peer, Service, Terms, refusal_headers
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
@@ -210,7 +210,7 @@ class Session:
         try:
             await enter(self._connection)
         except BaseException as raised:
-            if any(leaves(raised)):
+            if sift(raised).failures:
                 self._phase = Phase.HANDLER
             carry(raised)
             raise
@@ -263,7 +263,7 @@ class Session:
         """Decide about what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
         sifted = sift(raised)
         for fatal in sifted.fatal:
-            self._service.escalate(fatal, evolve(self._context(phase), incident=""))  # it is not reported
+            self._service.escalate(fatal, note_of(evolve(self._context(phase), incident="")))  # it is not reported
             self._end_internally(fatal)
         failures = [failure for failure in sifted.failures if not self._is_own_end(failure)]
         if failures:
@@ -381,6 +381,6 @@ class Session:
     def _tell(self) -> None:
         """Write down how it ended, and tell the application."""
         end = self._life.outcome or End(Cause.FAILED, 1011, "internal error")
-        if is_told(self._service.on_end, end.cause):
+        if self._service.reporter.wants(end.cause):
             seconds = trio.current_time() - self._started
-            end_safely(self._service.on_end, outcome_of(end, self._context(Phase.TRANSPORT), seconds, self._lane))
+            self._service.tell(outcome_of(end, self._context(Phase.TRANSPORT), seconds, self._lane))

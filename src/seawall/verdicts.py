@@ -26,7 +26,7 @@ class Phase(enum.Enum):
     MESSAGE = "message"
     """One message that did not validate; the connection can go on."""
     HANDLER = "handler"
-    """The handler itself."""
+    """The handler itself, and what fails together with it."""
     BACKGROUND = "background"
     """A task in ``conn.nursery``, or the task that holds a guard's resource."""
     RELEASE = "release"
@@ -56,15 +56,20 @@ class Context:
     """Whom the guards proved, redacted; empty before they have."""
 
 
+def is_int(value: object) -> bool:
+    """For what a type checker rules out."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _error_status(instance: object, attribute: Attribute[int], value: int) -> None:
-    if not 400 <= value <= 599:
-        raise ConfigurationError(f"Refuse({value}): a refusal is an HTTP error; give a status from 400 to 599")
+    if not is_int(value) or not 400 <= value <= 599:
+        raise ConfigurationError(f"Refuse({value!r}): a refusal is an HTTP error; give a status from 400 to 599")
 
 
 def _error_code(instance: object, attribute: Attribute[int], value: int) -> None:
-    if value in {1000, 1005, 1006, 1010, 1015} or not (1001 <= value <= 1014 or 3000 <= value <= 4999):
+    if not is_int(value) or value in {1005, 1006, 1010} or not (1001 <= value <= 1014 or 3000 <= value <= 4999):
         raise ConfigurationError(
-            f"Close({value}): not a close code for an error (an error is never 1000, and 1004-1006 and 1015 may not "
+            f"Close({value!r}): not a close code for an error (an error is never 1000, and 1004-1006 and 1015 may not "
             "be sent); give 4000-4999 for your own, or one of 1001-1003, 1007-1009, 1011-1014, 3000-3999"
         )
     if value == 1004:
@@ -73,7 +78,10 @@ def _error_code(instance: object, attribute: Attribute[int], value: int) -> None
 
 def _size(instance: object, attribute: Attribute[str], value: str) -> int:
     try:
-        return len(value.encode())
+        return len(str.encode(value))
+    except TypeError as error:
+        what = f"{type(instance).__name__} {attribute.name} {value!r}"
+        raise ConfigurationError(f"{what} is no text; give a str") from error
     except UnicodeEncodeError as error:
         raise ConfigurationError(
             f"{type(instance).__name__} {attribute.name} {value!r} cannot be encoded as UTF-8; remove the surrogate"

@@ -83,9 +83,12 @@ class Gate(ABC):
     def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
         """Say by what the connection is let in, so that it ends when that is revoked; see `App.sessions`.
 
+        Called again it adds a credential: the connection ends with whichever is revoked first. Its place among those
+        of the subject is free when the connection is over, with all that its handler does.
+
         Args:
           credential: whom it is about, which one it is and since when, as `Claims` have it.
-          instead_of: the one before, when a lease is renewed.
+          instead_of: one that it was let in by before and that counts no more, when a lease is renewed.
 
         Raises:
           Unauthorized: it has been revoked.
