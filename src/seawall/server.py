@@ -71,6 +71,7 @@ class Server:
         self._crowds: Counter[str] = Counter()
         self._surplus: set[Session] = set()
         self._accepting = trio.CancelScope()
+        self._accepted = 0
         self._hosting = trio.Event()
         self._nursery: trio.Nursery
         self._stop = trio.Event()
@@ -96,8 +97,18 @@ class Server:
         """
         if not self._service.drain.begun:
             self._service.drain.begun, self._service.drain.restarting = True, restarting
+            await self._accept_rest()
         self._accepting.cancel()
         await self._finished.wait()
+
+    async def _accept_rest(self) -> None:
+        """Let in, to be told, who has connected already: when a listener is closed, those that it holds are reset."""
+        before, most = -1, self._accepted + self._service.limits.max_unauthenticated
+        with trio.CancelScope(shield=True):
+            while before < self._accepted < most:
+                before = self._accepted
+                for _ in range(3):  # the system is asked, the accepting task runs, the session begins
+                    await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """As `drain`, and wait until the app's lifespans have been left too. Inside of one, call `drain`."""
@@ -205,6 +216,7 @@ class Server:
                 passing = error
             else:
                 exhausted = False
+                self._accepted += 1
                 self._nursery.start_soon(self._run_session, stream)
                 continue
             if passing.errno in _EXHAUSTED:

@@ -21,7 +21,7 @@ from seawall.listening import socket_of
 from seawall.outcome import Drain, Outcome
 from seawall.pages import Answer, Page
 from seawall.paths import PathTable
-from seawall.policy import DEFAULTS, Decision, ErrorPolicy, ErrorReport, LeafDecision
+from seawall.policy import DEFAULTS, ErrorPolicy, ErrorReport, LeafDecision
 from seawall.presence import Sessions
 from seawall.reports import Reporter, note_of
 from seawall.route import AnyRoute
@@ -96,10 +96,10 @@ class Service:
 
     def judge(self, failure: Exception, context: Context, policy: ErrorPolicy) -> LeafDecision:
         """Let `policy` decide about `failure`; report every leaf, escalate those that are to be, return the gravest."""
-        decision: Decision | None = None
-        with self._escalating(note_of(context)):
+        try:
             decision = policy.decide(failure, context)
-        if decision is None:
+        except (KeyboardInterrupt, SystemExit) as fatal:  # by a rule
+            self.escalate(fatal, note_of(context))
             decision = DEFAULTS.decide(failure, context)
         for leaf in decision.leaves:
             if isinstance(leaf.verdict, Escalate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -50,6 +51,24 @@ async def test_cancelling_tells_every_peer_1001_at_once(over: Transport) -> None
             stopping.set()
             stopped = trio.current_time()
         assert trio.current_time() - stopped < 1.3
+
+
+async def test_who_has_just_connected_is_told() -> None:
+    """Those whom the kernel has let in, and the server not yet, read 503 or 1001 instead of a reset."""
+    async with serving(echo_app()) as place, trio.open_nursery() as nursery:
+        address = place.at.host, place.at.port
+        waiting = [socket.create_connection(address) for _ in range(50)]
+        for blocking in waiting:
+            blocking.sendall(request())  # and the server has no turn
+        nursery.start_soon(place.server.drain)
+        for plain in map(trio.socket.from_stdlib_socket, waiting):
+            client = RawClient(trio.SocketStream(plain), plain)
+            answer = await client.response()
+            if answer.status == 101:
+                assert (await client.dismissal(answer=True)).code == 1001
+            else:
+                assert (answer.status, answer.header("retry-after")) == (503, "5")
+            client.close()
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)
