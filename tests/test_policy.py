@@ -174,12 +174,35 @@ def test_the_later_rule_for_one_type_comes_first() -> None:
 
 def test_verdicts_of_one_rule_are_asked_in_order() -> None:
     """Of several verdicts the first that can act in the phase is taken."""
-    policy = ErrorPolicy().on(Broken, Ignore(), Reply(answer), Refuse(400), Refuse(402), Close(4001), Escalate())
+    policy = ErrorPolicy().on(Broken, Reply(answer), Refuse(400), Close(4001), Escalate())
     assert verdict_of(policy, Broken(), BEFORE) == Refuse(400)
-    assert verdict_of(policy, Broken(), MESSAGE) == Ignore()
+    assert verdict_of(policy, Broken(), MESSAGE) == Reply(answer)
     assert verdict_of(policy, Broken(), HANDLER) == Close(4001)
-    assert verdict_of(policy, Broken(), RELEASE) == Ignore()
-    assert verdict_of(ErrorPolicy().on(Broken, Escalate(), Close(4001)), Broken()) == Escalate()
+    assert verdict_of(policy, Broken(), RELEASE) == Escalate()
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [
+        (Close(4000), Close(4001)),
+        (Refuse(400), Close(4000), Refuse(402)),
+        (Escalate(), Close(4001)),
+        (Ignore(), Reply(answer)),
+        (Close(4000), Reply(answer)),
+        (Refuse(400), Close(4000), Ignore(), Escalate()),
+        (lambda error, context: Close(4000), Close(4001), Close(4002)),
+    ],
+)
+def test_a_verdict_behind_others_that_leave_it_nothing(verdicts: tuple[AnyVerdict, ...]) -> None:
+    """What no phase would ever come to is a mistake, with the remedy."""
+    with pytest.raises(ConfigurationError, match=r"on\(Broken\): .* can never act, because those before it.* put it"):
+        ErrorPolicy().on(Broken, *verdicts)
+
+
+def test_a_verdict_behind_a_callable() -> None:
+    """Nobody knows what that will return, so it leaves something to the others."""
+    policy = ErrorPolicy().on(Broken, lambda error, context: Ignore(), Close(4001))
+    assert verdict_of(policy, Broken(), HANDLER) == Close(4001)
 
 
 def test_a_rule_with_nothing_applicable_falls_outward() -> None:

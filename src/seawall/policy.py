@@ -9,7 +9,7 @@ phase is taken, and a rule with none falls through to the next. The gravest verd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, TypeVar, cast, final
 
 from attrs import evolve, field, frozen
@@ -159,6 +159,7 @@ class ErrorPolicy:
         for verdict in verdicts:
             _check_verdict(exception.__name__, verdict)
             _check_use(exception, verdict)
+        _check_order(exception.__name__, verdicts)
         # A rule is only ever asked about exceptions of its own type, which makes the narrower callables safe here.
         rule = Rule(exception, cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts))
         return evolve(self, rules=(*self.rules, rule))
@@ -259,6 +260,29 @@ def _check_use(kind: type[Exception], verdict: object) -> None:
             f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this ends a connection whatever is "
             "decided; give a Refuse, a Close, or Escalate()"
         )
+
+
+def _check_order(name: str, verdicts: Sequence[object]) -> None:
+    """Refuse a verdict that others before it leave nothing to; what a callable will return nobody knows."""
+    left = _PLACES
+    for verdict in verdicts:
+        if isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate):
+            after = [place for place in left if not applies(cast("AnyVerdict", verdict), place)]
+            if len(after) == len(left):
+                raise ConfigurationError(
+                    f"ErrorPolicy.on({name}): {verdict!r} can never act, because those before it act wherever it "
+                    "could; leave it out, or put it first"
+                )
+            left = after
+
+
+#: Where something can fail.
+_PLACES = [
+    Context(phase=phase, accepted=accepted)
+    for phase in Phase
+    for accepted in (True, False)
+    if accepted or phase in {Phase.GUARD, Phase.BACKGROUND, Phase.RELEASE, Phase.TRANSPORT}
+]
 
 
 def _is_decidable(kind: object) -> bool:

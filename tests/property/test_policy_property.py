@@ -99,13 +99,25 @@ def grouped(inner: st.SearchStrategy[Exception]) -> st.SearchStrategy[Exception]
 trees = st.recursive(made, grouped, max_leaves=12)
 
 
+def useful(kind: type[Exception], verdicts: Sequence[Candidate]) -> list[Candidate]:
+    """Those of `verdicts` to which the ones before leave something; the others are refused."""
+    found = list[Candidate]()
+    for verdict in verdicts:
+        try:
+            ErrorPolicy().on(kind, *found, verdict)
+        except ConfigurationError:
+            continue
+        found.append(verdict)
+    return found
+
+
 def policy_of(*levels: Sequence[tuple[type[Exception], Sequence[Candidate]]]) -> ErrorPolicy:
     """A policy of these levels, the inner one first."""
     policies: list[ErrorPolicy] = []
     for level in levels:
         policy = ErrorPolicy()
         for kind, verdicts in level:
-            policy = policy.on(kind, *verdicts)
+            policy = policy.on(kind, *useful(kind, verdicts))
         policies.append(policy)
     chained = policies[0]
     for outer in policies[1:]:
