@@ -375,8 +375,9 @@ class Session:
 
     def _on_overdue(self) -> None:
         """What the application shields goes on, and is waited for; but the connection's place is free."""
-        server_log.warning("%s: over, but still running: %s", self._peer.connection, safe(names_of(self._nursery)))
-        self._on_over(self)
+        if self._nursery.child_tasks:  # else it has ended, and has only not had its turn yet
+            server_log.warning("%s: over, but still running: %s", self._peer.connection, safe(names_of(self._nursery)))
+            self._on_over(self)
 
     def _tell(self) -> None:
         """Write down how it ended, and tell the application."""
