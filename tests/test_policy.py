@@ -190,7 +190,6 @@ def test_verdicts_of_one_rule_are_asked_in_order() -> None:
         (Ignore(), Reply(answer)),
         (Close(4000), Reply(answer)),
         (Refuse(400), Close(4000), Ignore(), Escalate()),
-        (lambda error, context: Close(4000), Close(4001), Close(4002)),
     ],
 )
 def test_a_verdict_behind_others_that_leave_it_nothing(verdicts: tuple[AnyVerdict, ...]) -> None:
