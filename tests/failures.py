@@ -32,10 +32,10 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.limits import Limits
-from seawall.outcome import Cause, Drain, End, Outcome, cause_of
+from seawall.outcome import Cause, Drain, End, cause_of
 from seawall.pages import Answer, Page, answer, refusal
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
-from seawall.reports import log_end, log_report, name_of
+from seawall.reports import log_end, log_report, name_of, outcome_of
 from seawall.service import RETRY, refusal_headers
 from seawall.verdicts import Close, Context, Phase, Refuse
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
@@ -96,22 +96,8 @@ def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phas
 
 def ending(name: str, what: str, where: Where, end: End) -> Row:
     """An end that is no failure, and what is logged then; the peer is told as `end` says."""
-    outcome = Outcome(
-        cause=end.cause,
-        code=end.code,
-        reason=end.reason,
-        detail=end.detail,
-        rule=end.rule,
-        connection="c1",
-        peer="-",
-        route="/",
-        principal="",
-        seconds=0.0,
-        messages_in=0,
-        messages_out=0,
-        bytes_in=0,
-        bytes_out=0,
-    )
+    about = Context(phase=Phase.TRANSPORT, connection="c1", peer="-", route="/")
+    outcome = outcome_of(end, about, 0.0, None)
     with recorded() as records:
         log_end(outcome)
     peer = Told(end.code, end.reason) if end.code >= 1000 else Answered(end.code, end.reason)

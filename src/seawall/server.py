@@ -4,7 +4,7 @@
 not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper and the
 poller outlive every session.
 
-Their tasks are protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
+All of that is protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
 then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not
 protected, so that Ctrl-C can break one that loops.
 """
@@ -82,7 +82,7 @@ class Server:
     async def drain(self, *, restarting: bool = False) -> None:
         """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
 
-        Listening ends at once, and who has not been let in yet gets HTTP 503. Handlers see `Connection.draining`,
+        Listening ends at once; who has connected by then, and has not been let in, gets HTTP 503. Handlers see `Connection.draining`,
         their iteration over messages ends, and they may finish; what has not finished ``close_timeout`` before the
         end is cancelled. Peers get close code 1001. More than a hundred connections are told in turns, over half the
         time that handlers have, so that their clients do not all come back in the same second.

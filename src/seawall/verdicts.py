@@ -56,18 +56,18 @@ class Context:
     """Whom the guards proved, redacted; empty before they have."""
 
 
-def is_int(value: object) -> bool:
+def _is_int(value: object) -> bool:
     """For what a type checker rules out."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _error_status(instance: object, attribute: Attribute[int], value: int) -> None:
-    if not is_int(value) or not 400 <= value <= 599:
+    if not _is_int(value) or not 400 <= value <= 599:
         raise ConfigurationError(f"Refuse({value!r}): a refusal is an HTTP error; give a status from 400 to 599")
 
 
 def _error_code(instance: object, attribute: Attribute[int], value: int) -> None:
-    if not is_int(value) or value in {1005, 1006, 1010} or not (1001 <= value <= 1014 or 3000 <= value <= 4999):
+    if not _is_int(value) or value in {1005, 1006, 1010} or not (1001 <= value <= 1014 or 3000 <= value <= 4999):
         raise ConfigurationError(
             f"Close({value!r}): not a close code for an error (an error is never 1000, and 1004-1006 and 1015 may not "
             "be sent); give 4000-4999 for your own, or one of 1001-1003, 1007-1009, 1011-1014, 3000-3999"
