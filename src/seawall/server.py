@@ -84,8 +84,9 @@ class Server:
 
         Listening ends at once; who has connected by then, and has not been let in, gets HTTP 503. Handlers see
         `Connection.draining`, their iteration over messages ends, and they may finish; what has not finished
-        ``close_timeout`` before the end is cancelled. Peers get close code 1001. More than a hundred connections are told in turns, over half the
-        time that handlers have, so that their clients do not all come back in the same second.
+        ``close_timeout`` before the end is cancelled. Peers get close code 1001. More than a hundred connections are
+        told in turns, over half the time that handlers have, so that their clients do not all come back in the same
+        second.
 
         Only three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what
         a handler shields from cancellation, and threads. They are named in the log, and their sockets are closed.
