@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple, final
 
@@ -13,6 +13,7 @@ import trio.testing
 from attrs import define, field
 
 from seawall.app import App
+from seawall.errors import Disconnected
 from seawall.testing import HOST, Serving, serve
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -298,6 +299,23 @@ async def wired(app: App, wire: Wire) -> AsyncGenerator[Peer]:
     assert living() == before
 
 
+@contextmanager
+def telling(tell: Callable[[str], None]) -> Generator[None]:
+    """Tell how the block ends, when it does: "returned", "cancelled", "Disconnected" or "failed"."""
+    how = "failed"
+    try:
+        yield
+        how = "returned"
+    except trio.Cancelled:
+        how = "cancelled"
+        raise
+    except Disconnected:
+        how = "Disconnected"
+        raise
+    finally:
+        tell(how)
+
+
 @final
 class Records(logging.Handler):
     """What Seawall has logged."""
@@ -322,14 +340,22 @@ class Records(logging.Handler):
 
 
 @contextmanager
-def recorded() -> Generator[Records]:
-    """Keep what Seawall logs."""
-    logger, records = logging.getLogger("seawall"), Records()
+def attached(handler: logging.Handler) -> Generator[None]:
+    """Let `handler` see what Seawall logs."""
+    logger = logging.getLogger("seawall")
     level = logger.level
-    logger.addHandler(records)
+    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
-        yield records
+        yield
     finally:
-        logger.removeHandler(records)
+        logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+@contextmanager
+def recorded() -> Generator[Records]:
+    """Keep what Seawall logs."""
+    records = Records()
+    with attached(records):
+        yield records

@@ -18,9 +18,9 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Cause, Connection, Disconnected, Gate, Guard, Limits, Outcome, guard, public
+from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.faults import MemoryStream
-from tests.memory import Peer, close, request, serving
+from tests.memory import Peer, close, request, serving, telling
 from tests.raw import RawClient, close_frame
 from tests.support import DRIVEN, Transport, no_leaks, until
 from tests.support import serving as serving_sockets
@@ -54,18 +54,11 @@ class Log:
 
     async def over(self, name: str, task: Callable[[], Awaitable[object]]) -> None:
         """Run `task`, and note how it ends."""
-        how = "failed"
-        try:
+        with telling(partial(self._note, name)):
             await task()
-            how = "returned"
-        except trio.Cancelled:
-            how = "cancelled"
-            raise
-        except Disconnected:
-            how = "Disconnected"
-            raise
-        finally:
-            self._ends[name] = how, trio.current_time()
+
+    def _note(self, name: str, how: str) -> None:
+        self._ends[name] = how, trio.current_time()
 
     async def think(self) -> None:
         """Be busy in a thread."""

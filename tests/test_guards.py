@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import cast
 
-import jwt
 import pytest
 import trio
 from attrs import field, frozen
@@ -38,21 +37,12 @@ from seawall.limits import Limits
 from seawall.policy import ErrorPolicy, ErrorReport
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from seawall.verdicts import Close, Escalate, Ignore, Phase, Refuse
-
-SECRET = "a secret that is long enough for all the tokens of these tests"
-
-verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
-
-
-def token(seconds: float = 60.0, **claims: object) -> str:
-    """A token that is good for so long."""
-    payload = {"sub": "ann", "exp": time.time() + seconds} | claims
-    return jwt.encode({name: value for name, value in payload.items() if value is not None}, SECRET, algorithm="HS256")
+from tests.tokens import SECRET, by, token, verifier
 
 
 def by_header(seconds: float = 60.0, **claims: object) -> dict[str, str]:
-    """The header that presents such a token."""
-    return {"Authorization": f"Bearer {token(seconds, **claims)}"}
+    """The header that presents a token that is good for so long."""
+    return by(token(seconds=seconds, **claims))
 
 
 @frozen
@@ -138,9 +128,9 @@ async def status(door: Guard[Anonymous, object], headers: dict[str, str] | None 
 
 async def test_one_guard_after_the_other() -> None:
     """What the first proves, the second takes, and the handler gets what the last one proves."""
-    assert await told(bearer(verifier) >> load_user, by_header()) == "User(name='ann')"
-    assert await told(bearer(verifier) >> (load_user >> Look("x", [])), by_header()) == "User(name='ann')"
-    assert await told((public >> bearer(verifier)) >> load_user, by_header()) == "User(name='ann')"
+    assert await told(bearer(verifier) >> load_user, by_header()) == "User(name='ada')"
+    assert await told(bearer(verifier) >> (load_user >> Look("x", [])), by_header()) == "User(name='ada')"
+    assert await told((public >> bearer(verifier)) >> load_user, by_header()) == "User(name='ada')"
 
 
 async def test_the_second_guard_is_not_asked_when_the_first_refuses() -> None:
@@ -219,7 +209,7 @@ async def test_a_bad_token_never_comes_in_as_anonymous() -> None:
     """`bearer(v) | public` lets in who has no token, and refuses who has a bad one."""
     door = bearer(verifier, cookie="session") | public
     assert await told(door) == "Anonymous()"
-    assert str(await told(door, by_header())).startswith("Claims(subject='ann'")
+    assert str(await told(door, by_header())).startswith("Claims(subject='ada'")
     for headers in (
         by_header(-1),
         {"Authorization": "Bearer"},
@@ -253,7 +243,7 @@ async def test_a_wide_check_before_a_narrow_one() -> None:
     """A check of anything may come before a check of something."""
     log: list[str] = []
     door = bearer(verifier) >> (Look("wide", log) >> has_scope("chat")) >> load_user
-    assert await told(door, by_header(scope="chat")) == "User(name='ann')"
+    assert await told(door, by_header(scope="chat")) == "User(name='ada')"
     assert await status(door, by_header(scope="mail")) == 403
     assert len(log) == 2
 
@@ -936,7 +926,7 @@ async def test_renewing(autojump_clock: trio.abc.Clock) -> None:
     lenient = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=5)
     async with connect(renewing(renew_each, bearer(lenient)), "/", headers=by_header(60)) as client:
         await trio.sleep(50)
-        await client.send(token(90))  # from the start of the test: the clock of tokens does not jump
+        await client.send(token(seconds=90))  # from the start of the test: the clock of tokens does not jump
         assert await client.receive() == "renewed"
         assert await client.wait_closed() == CloseFrame(3000, "lease expired")
     assert trio.current_time() == pytest.approx(50 + 90 + 5, abs=0.5)
@@ -945,7 +935,7 @@ async def test_renewing(autojump_clock: trio.abc.Clock) -> None:
 async def test_renewing_to_an_earlier_end(autojump_clock: trio.abc.Clock) -> None:
     """The new token decides, also when it is good for a shorter time."""
     async with connect(renewing(renew_each), "/", headers=by_header(600)) as client:
-        await client.send(token(20))
+        await client.send(token(seconds=20))
         assert await client.receive() == "renewed"
         assert await client.wait_closed() == CloseFrame(3000, "lease expired")
     assert trio.current_time() == pytest.approx(20, abs=0.5)
@@ -954,12 +944,13 @@ async def test_renewing_to_an_earlier_end(autojump_clock: trio.abc.Clock) -> Non
 async def test_renewing_with_what_does_not_prove_the_same(autojump_clock: trio.abc.Clock) -> None:
     """A token that is bad, or about somebody else, is refused; the lease and the connection stay as they were."""
     async with connect(renewing(renew_each), "/", headers=by_header(60, iss="us")) as client:
-        for wrong in (token(90, sub="eve", iss="us"), token(90, iss="them"), token(90), token(90, sub=None, iss="us")):
+        for who, claims in (("eve", {"iss": "us"}), ("ada", {"iss": "them"}), ("ada", {}), (None, {"iss": "us"})):
+            wrong = token(who, seconds=90, **claims)
             await client.send(wrong)
             assert await client.receive() == "the new token is about another subject"
         await client.send("garbage")
         assert str(await client.receive()).startswith("token refused")
-        await client.send(token(-1, iss="us"))
+        await client.send(token(seconds=-1, iss="us"))
         assert await client.receive() == "token expired"
         assert await client.wait_closed() == CloseFrame(3000, "lease expired")
     assert trio.current_time() == pytest.approx(60, abs=0.5)
@@ -967,10 +958,10 @@ async def test_renewing_with_what_does_not_prove_the_same(autojump_clock: trio.a
 
 async def test_renewing_without_a_subject() -> None:
     """Two tokens about nobody do not prove the same: what they have in common is nothing."""
-    nobody = jwt.encode({"exp": time.time() + 60, "room": 1}, SECRET, algorithm="HS256")
+    nobody = token(None, room=1)
     headers = {"Authorization": f"Bearer {nobody}"}
     async with connect(renewing(renew_each), "/", headers=headers) as client:
-        await client.send(jwt.encode({"exp": time.time() + 90, "room": 2}, SECRET, algorithm="HS256"))
+        await client.send(token(None, seconds=90, room=2))
         assert await client.receive() == "the new token is about another subject"
 
 
@@ -984,7 +975,7 @@ async def test_renewing_too_late(autojump_clock: trio.abc.Clock) -> None:
         finally:
             with trio.CancelScope(shield=True):
                 try:
-                    await conn.renew(token(90))
+                    await conn.renew(token(seconds=90))
                 except LeaseExpired as error:
                     raised.append(error)
 
@@ -1028,7 +1019,7 @@ async def test_renewing_where_nothing_was_leased() -> None:
 async def test_where_a_bearer_token_is_found(headers: dict[str, str]) -> None:
     """In the header, whatever its case; else in the cookie, if there is to be one."""
     filled = {name: value.format(token()) for name, value in headers.items()}
-    assert str(await told(bearer(verifier, cookie="session"), filled)).startswith("Claims(subject='ann'")
+    assert str(await told(bearer(verifier, cookie="session"), filled)).startswith("Claims(subject='ada'")
 
 
 @pytest.mark.parametrize(
@@ -1068,7 +1059,7 @@ async def test_a_token_as_the_first_message(autojump_clock: trio.abc.Clock) -> N
     """The upgrade is accepted, the token is read, white space around it does not count; it is a lease too."""
     app = App()
     app.route("/", guard=first_message(verifier) >> load_user)(echo)
-    for sent in (token(30), f" {token(30)}\r\n"):
+    for sent in (token(seconds=30), f" {token(seconds=30)}\r\n"):
         async with connect(app, "/") as client:
             started = trio.current_time()
             await client.send(sent)
@@ -1080,7 +1071,7 @@ async def test_a_token_as_the_first_message(autojump_clock: trio.abc.Clock) -> N
 
 @pytest.mark.parametrize(
     "message",
-    ["", " ", "\n\t", "garbage", "x" * 9_000, token(-1), f"Bearer {token()}", token().encode(), b"", b"\xff"],
+    ["", " ", "\n\t", "garbage", "x" * 9_000, token(seconds=-1), f"Bearer {token()}", token().encode(), b"", b"\xff"],
     ids=[
         "empty",
         "space",
@@ -1123,7 +1114,7 @@ async def test_a_policy_tells_expired_from_unauthorized() -> None:
     app.route("/first", guard=first_message(verifier))(tell)
     app.route("/header", guard=bearer(verifier))(tell)
     async with connect(app, "/first") as client:
-        await client.send(token(-1))
+        await client.send(token(seconds=-1))
         assert await client.wait_closed() == CloseFrame(3000, "Token Expired")
     assert (await rejection(app, by_header(-1), "/header")).body == "expired\n"
     assert (await rejection(app, {"Authorization": "Bearer x"}, "/header")).body == "unauthorized\n"
@@ -1181,8 +1172,8 @@ async def test_renewal_keeps_the_scopes(autojump_clock: trio.abc.Clock) -> None:
     @app.route("/", guard=bearer(verifier) >> has_scope("chat"))
     async def renewing(conn: Connection[Claims]) -> None:
         with pytest.raises(Unauthorized, match="grants less"):
-            await conn.renew(token(120))
-        await conn.renew(token(120, scope="more chat"))
+            await conn.renew(token(seconds=120))
+        await conn.renew(token(seconds=120, scope="more chat"))
         await conn.send("renewed")
 
     async with connect(app, "/", headers=by_header(scope="chat")) as client:

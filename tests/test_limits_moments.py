@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias, cast, final
 
@@ -19,7 +19,7 @@ import trio
 from attrs import define, evolve, field, fields, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Connection, Disconnected, Gate, Guard, Limits, Outcome, guard, public
+from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.limits import LimitOverrides
 from seawall.server import Server
 from seawall.wire.closing import LINGER
@@ -31,10 +31,12 @@ from tests.memory import (
     Doorstep,
     Peer,
     Wire,
+    attached,
     close,
     frame,
     living,
     request,
+    telling,
     text,
 )
 
@@ -130,20 +132,9 @@ class Scene:
         await trio.sleep(100)
         self.story.append(Note("closed", wire.closed_at))
 
-    @contextmanager
-    def noting(self, what: str) -> Generator[None]:
+    def noting(self, what: str) -> AbstractContextManager[None]:
         """Note when the block ends, and how."""
-        how = "returned"
-        try:
-            yield
-        except trio.Cancelled:
-            how = "cancelled"
-            raise
-        except Disconnected:
-            how = "Disconnected"
-            raise
-        finally:
-            self.note(f"{what}: {how}")
+        return telling(lambda how: self.note(f"{what}: {how}"))
 
 
 Handler: TypeAlias = Callable[[Scene, Connection[Anonymous]], Awaitable[None]]
@@ -727,17 +718,6 @@ class Overdue(logging.Handler):
         """Note it."""
         if "still running" in record.getMessage():
             self._scene.note("still running")
-
-
-@contextmanager
-def attached(handler: logging.Handler) -> Generator[None]:
-    """Let `handler` see what Seawall logs."""
-    logger = logging.getLogger("seawall")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize(("case", "level"), list(plays()))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
-import jwt
 import pytest
 import trio
 from attrs import define, frozen
@@ -36,10 +35,7 @@ from seawall import (
 )
 from seawall.reports import log_report
 from seawall.testing import Client, CloseFrame, Rejected, connect, serve
-
-SECRET = "a secret that is long enough for all the tokens of these tests"
-
-verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
+from tests.tokens import SECRET, by, token, verifier
 
 
 @frozen
@@ -49,17 +45,6 @@ class Pass:
     subject: str | None = "ada"
     token_id: str | None = None
     issued_at: float | None = 1000.0
-
-
-def token(subject: str | None = "ada", **claims: object) -> str:
-    """A token that is good for a minute."""
-    payload = {"sub": subject, "exp": time.time() + 60, "iat": time.time()} | claims
-    return jwt.encode({name: value for name, value in payload.items() if value is not None}, SECRET, algorithm="HS256")
-
-
-def by(presented: str) -> dict[str, str]:
-    """The header that presents a token."""
-    return {"Authorization": f"Bearer {presented}"}
 
 
 def members(limits: Limits | None = None, report: Callable[[ErrorReport], None] = log_report) -> App:

@@ -1,0 +1,25 @@
+"""Tokens for the tests that let somebody in by one; what is in a token's bytes is for `tests.test_tokens`."""
+
+from __future__ import annotations
+
+import time
+
+import jwt
+
+from seawall import TokenVerifier, any_audience, any_issuer
+
+SECRET = "a secret that is long enough for all the tokens of these tests"
+
+verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
+
+
+def token(subject: str | None = "ada", /, *, seconds: float = 60.0, **claims: object) -> str:
+    """A token that is good for so many seconds from now; a claim that is None is left out."""
+    now = time.time()
+    payload = {"sub": subject, "exp": now + seconds, "iat": now} | claims
+    return jwt.encode({name: value for name, value in payload.items() if value is not None}, SECRET, algorithm="HS256")
+
+
+def by(presented: str) -> dict[str, str]:
+    """The header that presents a token."""
+    return {"Authorization": f"Bearer {presented}"}
