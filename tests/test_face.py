@@ -56,6 +56,7 @@ PROMISED = [
     "Forbidden",
     "TooManyRequests",
     "Unavailable",
+    "Verdict",
     "Disconnected",
 ]
 

@@ -82,6 +82,26 @@ def test_ctrl_c_tells_every_peer(report: bool) -> None:
         assert interrupted
 
 
+def test_the_exit_status_is_the_handlers() -> None:
+    """Under ``app.run``, SystemExit stops the server in an orderly way, and the program ends as it says."""
+    with running("-c", EXITS) as program:
+        url = program.stderr.wait_for(r"listening on (\S+)")[1]
+        with opened(url) as client:
+            assert ending(client)[1] == 1011
+        assert program.wait() == 7
+        assert "Traceback" not in program.stderr.text
+
+
+EXITS = """
+from seawall import Anonymous, App, Connection, public
+app = App()
+@app.route("/", guard=public)
+async def leave(conn: Connection[Anonymous]) -> None:
+    raise SystemExit(7)
+app.run(port=0)
+"""
+
+
 @final
 class Probe(trio.abc.Listener[trio.abc.Stream]):
     """A listener to which nobody comes, and which remembers whether Ctrl-C could land where it is closed."""

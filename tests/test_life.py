@@ -69,7 +69,7 @@ class Subject:
     limits: Limits = field(factory=Limits)
     ends: list[tuple[float, End, bool]] = field(factory=list[tuple[float, End, bool]])
     """When it ended, how, and whether its scope had been cancelled by then."""
-    due: list[tuple[float, type[SeawallError]]] = field(factory=list[tuple[float, type[SeawallError]]])
+    due: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])
     """When something ran out, and what."""
     life: Life = field(init=False)
 
@@ -78,7 +78,7 @@ class Subject:
         self.life = Life(self.limits, self.sweeper, on_end=self.on_end, on_due=self.on_due)
 
     @property
-    def ran_out(self) -> list[tuple[float, type[SeawallError]]]:
+    def ran_out(self) -> list[tuple[float, type[Exception]]]:
         """`due`, to the tenth of a second: leases are in Unix time, which is not virtual."""
         return [(round(moment, 1), error) for moment, error in self.due]
 
@@ -86,7 +86,7 @@ class Subject:
         """Remember."""
         self.ends.append((trio.current_time(), outcome, self.life.scope.cancel_called))
 
-    def on_due(self, error: SeawallError) -> None:
+    def on_due(self, error: Exception) -> None:
         """Remember, and end as a session does."""
         self.due.append((trio.current_time(), type(error)))
         self.life.end(End(cause_of(error), 3008))

@@ -257,7 +257,7 @@ def test_configure_prints_text(capsys: pytest.CaptureFixture[str]) -> None:
     """By default, records of level INFO and above are printed as text."""
     configure()
     server_log.info("started")
-    server_log.debug("not shown")
+    server_log.log(logging.DEBUG, "not shown")
     printed = capsys.readouterr().err
     assert printed.endswith("Z INFO seawall.server started\n")
     assert printed.count("\n") == 1
@@ -266,7 +266,7 @@ def test_configure_prints_text(capsys: pytest.CaptureFixture[str]) -> None:
 def test_configure_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     """With json=True each record is a JSON line."""
     configure(json=True)
-    connection_log.info("over", extra={"seawall": {"cause": "peer closed"}})
+    connection_log.log(logging.INFO, "over", fields={"cause": "peer closed"})
     found = json.loads(capsys.readouterr().err)
     assert (found["message"], found["cause"]) == ("over", "peer closed")
 
@@ -275,7 +275,7 @@ def test_configure_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_configure_takes_names_and_numbers(capsys: pytest.CaptureFixture[str], level: str | int) -> None:
     """A level is a name in any case, or a number; zero means everything."""
     configure(level=level)
-    server_log.debug("shown")
+    server_log.log(logging.DEBUG, "shown")
     assert "shown" in capsys.readouterr().err
 
 

@@ -138,6 +138,20 @@ async def test_an_end_of_the_peers(autojump_clock: MockClock) -> None:
     assert (outcome.messages_out, outcome.bytes_out) == (0, len(wire.written))
 
 
+async def test_what_comes_with_the_request_is_counted_once(autojump_clock: MockClock) -> None:
+    """Bytes that were kept until the upgrade, and those after it."""
+    outcomes = list[Outcome]()
+    early, late = text("early"), text("late") + close(1000)
+    async with wired(told(outcomes), Wire()) as peer:
+        await peer.open(early=early)
+        await peer.say(late)
+        await peer.rest()
+        await peer.stream.aclose()
+        await wait_all_tasks_blocked()
+    (outcome,) = outcomes
+    assert (outcome.messages_in, outcome.bytes_in) == (2, len(early) + len(late))
+
+
 async def test_who_is_not_let_in(autojump_clock: MockClock) -> None:
     """A refusal names the rule; its detail is for the log, and nobody was proved."""
     outcomes = list[Outcome]()

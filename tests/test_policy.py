@@ -9,6 +9,8 @@ from typing import cast
 import pytest
 import trio
 
+from seawall.app import App
+from seawall.connection import Connection
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -31,7 +33,10 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.groups import flatten, leaves, sift, without
-from seawall.policy import Decision, ErrorPolicy, LeafDecision, Rule
+from seawall.guards.core import Anonymous, public
+from seawall.outcome import Outcome
+from seawall.policy import Decision, ErrorPolicy, ErrorReport, LeafDecision, Rule
+from seawall.router import Router
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
 BEFORE = Context(phase=Phase.GUARD, accepted=False, incident="4f1c9a")
@@ -646,6 +651,42 @@ def test_what_is_no_verdict_is_refused_at_once(junk: object) -> None:
         ErrorPolicy().on(ValueError, cast("Close", junk))
 
 
+async def later(*_: object) -> Close:
+    """A rule, a report or an answer that somebody would have to await."""
+    return Close(4000)
+
+
+def test_a_callback_is_a_plain_function() -> None:
+    """Nobody would await it, and what it says would be lost."""
+    text = r"^{}: later\(\) \(.*\) is async, and nobody would await it; write `def`"
+    with pytest.raises(ConfigurationError, match=text.format(r"ErrorPolicy\.on\(ValueError\)")):
+        ErrorPolicy().on(ValueError, cast("Callable[[ValueError, Context], Close]", later))
+    with pytest.raises(ConfigurationError, match=text.format(r"Reply\(\.\.\.\)")):
+        Reply(cast("Callable[[ValueError], str]", later))
+    with pytest.raises(ConfigurationError, match=text.format(r"App\(report=\.\.\.\)")):
+        App(report=cast("Callable[[ErrorReport], None]", later))
+    with pytest.raises(ConfigurationError, match=text.format(r"App\(on_end=\.\.\.\)")):
+        App(on_end=cast("Callable[[Outcome], None]", later))
+    with pytest.raises(ConfigurationError, match=r"^App\(on_end=\.\.\.\) was given 5, which cannot be called"):
+        App(on_end=cast("Callable[[Outcome], None]", 5))
+
+
+@pytest.mark.parametrize("junk", [ErrorPolicy, [], 5])
+def test_what_is_no_policy(junk: object) -> None:
+    """App, router and route say so when they are made, not when something fails."""
+    errors = cast("ErrorPolicy", junk)
+
+    async def handler(conn: Connection[Anonymous]) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigurationError, match=r"^App: errors=.* is no policy; give an ErrorPolicy"):
+        App(errors=errors)
+    with pytest.raises(ConfigurationError, match=r"^Router: errors=.* is no policy"):
+        Router[Anonymous](errors=errors)
+    with pytest.raises(ConfigurationError, match=r"handler\(\) .*: route /: errors=.* is no policy"):
+        App().route("/", guard=public, errors=errors)(handler)
+
+
 # Explanations.
 
 
@@ -709,7 +750,8 @@ def test_a_rule_that_fails_is_the_last_one_asked() -> None:
     policy = ErrorPolicy().on(Exception, Close(4000)).on(Cellar, fails)
     (decided,) = policy.decide(Cellar(), Context(phase=Phase.HANDLER)).leaves
     assert isinstance(decided.exception, KeyError)
-    assert [one.verdict for one in decided.considered] == [None]
+    assert [str(one) for one in decided.considered] == ["level 0: on(Cellar): raised KeyError"]
+    assert decided.considered[0].verdict is None
     assert decided.rule is None
 
 

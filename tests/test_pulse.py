@@ -12,7 +12,7 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock
 
-from seawall.errors import IdleTimeout, KeepaliveLost, SeawallError, SlowConsumer
+from seawall.errors import IdleTimeout, KeepaliveLost, SlowConsumer
 from seawall.life import Life, Sweeper
 from seawall.limits import Limits
 from seawall.outcome import End, cause_of
@@ -37,7 +37,7 @@ class Bench:
     link: Hand = field(factory=Hand)
     connect: Callable[[Lane], Link] | None = None
     transport: trio.socket.SocketType | None = None
-    found: list[tuple[float, type[SeawallError]]] = field(factory=list[tuple[float, type[SeawallError]]])
+    found: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])
     """When something was wrong, and what."""
     pings: list[float] = field(factory=list[float])
     """When the peer was asked."""
@@ -65,7 +65,7 @@ class Bench:
         """Whether this is what the lane wants; a type checker would think that it never changes."""
         return self.lane.demand is demand
 
-    def on_due(self, error: SeawallError) -> None:
+    def on_due(self, error: Exception) -> None:
         """Remember, and end as a session does."""
         self.found.append((trio.current_time(), type(error)))
         self.life.end(End(cause_of(error), 1011))

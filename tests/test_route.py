@@ -231,7 +231,7 @@ def test_origins_that_are_none(origins: Origins) -> None:
     [
         ({"max_connections": 1}, r"cannot set the limits \['max_connections'\]; it can set auth_timeout"),
         ({"auth_timeout": 0}, r"Limits\.auth_timeout is 0; give a number greater than 0"),
-        ({"close_timeout": 60}, "raise the app's, or lower the route's"),
+        ({"close_timeout": 6}, "raise the app's, or lower the route's"),
         ({"max_message_size": 200}, "smaller than one message"),
     ],
 )

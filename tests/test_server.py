@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
-from typing import final
+from typing import cast, final
 
 import pytest
 import trio
@@ -637,6 +637,46 @@ async def test_a_value_that_cannot_be_entered(autojump_clock: MockClock) -> None
     assert story == ["raised"]
 
 
+@contextmanager
+def not_async() -> Generator[int]:
+    """A context of the other kind."""
+    yield 1
+
+
+@asynccontextmanager
+async def of_something(size: int) -> AsyncGenerator[int]:
+    """Needs to be told something."""
+    yield size
+
+
+async def bare() -> AsyncGenerator[int]:
+    """Lacks the decorator."""
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("junk", "remedy"),
+    [
+        (not_async, r"not_async\(\) \(.* is not async; write `async def`, under @asynccontextmanager"),
+        (of_something, r"of_something\(\) \(.* is called without arguments \(missing .*'size'\); leave them out"),
+        (bare, r"bare\(\) \(.* opens no context; put @asynccontextmanager between the two"),
+        (of_something(1), r"was given <.*; put it over a function, which opens the context"),
+        (None, r"was given None; put it over a function"),
+    ],
+    ids=["not async", "of something", "bare", "opened", "None"],
+)
+def test_what_cannot_be_a_lifespan(junk: object, remedy: str) -> None:
+    """It is said where it is defined, not when the app is started."""
+    with pytest.raises(ConfigurationError, match=rf"^lifespan:? {remedy}"):
+        App().lifespan(cast("Callable[[], AbstractAsyncContextManager[int]]", junk))
+
+
+def test_what_are_no_limits() -> None:
+    """A route's are a dictionary, the app's are not."""
+    with pytest.raises(ConfigurationError, match=r"^App: limits=\{.*\} are no limits; give Limits\("):
+        App(limits=cast("Limits", {"idle_timeout": 60}))
+
+
 # Limits of the server.
 
 
@@ -666,8 +706,8 @@ async def test_too_many_connections(autojump_clock: MockClock, records: Records)
     assert "refused, 503 'too many connections'" in records.ends
 
 
-async def test_far_too_many_connections(autojump_clock: MockClock) -> None:
-    """Beyond a bounded number of those who are told that there is no room, connections are just closed."""
+async def test_far_too_many_connections(autojump_clock: MockClock, records: Records) -> None:
+    """Beyond a bounded number of those who are told that there is no room, connections are just closed, and counted."""
     listener = Doorstep()
     async with started(echoing(Limits(max_connections=1)), listener):
         wires = [come(listener)[0] for _ in range(1 + SURPLUS + 50)]
@@ -676,6 +716,8 @@ async def test_far_too_many_connections(autojump_clock: MockClock) -> None:
         assert sum(wire.written.startswith(b"HTTP/1.1 503 ") for wire in wires) == SURPLUS
         await trio.sleep(2)
         assert sum(wire.closed_at <= 1 for wire in wires) == SURPLUS + 50
+    assert sum("closed without an answer" in line for line in records.lines("server")) == 10
+    assert records.lines("error") == ["40 more of the same were not logged: closed without an answer"]
 
 
 async def test_a_surplus_stream_that_cannot_be_closed(autojump_clock: MockClock) -> None:

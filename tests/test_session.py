@@ -1026,8 +1026,10 @@ async def test_closing_by_hand_after_the_end(autojump_clock: MockClock, records:
     [
         *((code, "") for code in (999, 1004, 1005, 1006, 1015, 5000, 0, -1)),
         *((1000, reason) for reason in ("x" * 124, "ü" * 62, "\ud800")),
+        *((cast("int", code), "") for code in (1000.0, "1000", None)),
+        *((1000, cast("str", reason)) for reason in (5, b"x", None)),
     ],
-    ids=ascii,
+    ids=repr,
 )
 async def test_what_cannot_be_closed_with(code: int, reason: str, autojump_clock: MockClock) -> None:
     """A code that may not travel, or a reason that does not fit or is no text, is a mistake; the connection goes on."""

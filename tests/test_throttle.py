@@ -39,6 +39,9 @@ def test_kinds_without_end() -> None:
     assert admitted == MAX_KINDS + BURST
     assert throttle.kinds() == (("others",),)
     assert throttle.admits(("0",), 0.0)
+    assert throttle.admits(("another",), WINDOW)
+    assert throttle.counted_as(("another",)) == ("others",)
+    assert throttle.take_held(("another",)) == MAX_KINDS - BURST
 
 
 async def crash(conn: Connection[Anonymous]) -> None:

@@ -40,7 +40,7 @@ from seawall.presence import Credential, Sessions
 from seawall.route import AnyRoute, Route
 from seawall.router import Router
 from seawall.server import Server
-from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
+from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
 
 __all__ = [
     "Anonymous",
@@ -96,6 +96,7 @@ __all__ = [
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
+    "Verdict",
     "any_audience",
     "any_issuer",
     "any_origin",

@@ -14,22 +14,24 @@ import trio
 
 from seawall.compression import Deflate, check_compression
 from seawall.errors import ConfigurationError
+from seawall.groups import flatten
 from seawall.guards.core import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.life import Provided, Values
-from seawall.limits import Limits
+from seawall.limits import Limits, check_limits
 from seawall.listening import Listen, open_listeners
 from seawall.logs import configure, is_configured, server_log
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import ErrorPolicy, ErrorReport
+from seawall.policy import ErrorPolicy, ErrorReport, check_policy
 from seawall.presence import Sessions
 from seawall.reports import Reporter, log_report
 from seawall.route import FROM_THE_STREET, AnyDoor, AnyRoute, naming
 from seawall.router import Router
 from seawall.server import Server
 from seawall.service import Service
+from seawall.signatures import check_plain, describe
 
 T = TypeVar("T")
 
@@ -72,14 +74,20 @@ class App(Router[Anonymous]):
           report: called with every failure; the default logs it. What it raises is logged and goes no further, but for
             SystemExit and KeyboardInterrupt, which stop the server.
           on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
-            it was logged. What it raises is treated likewise.
+            it was logged. What it raises is treated likewise. Of those far above a limit, which are closed unread,
+            only the log tells.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
 
         Raises:
-          ConfigurationError: an origin is not one that a browser sends.
+          ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
         """
         super().__init__()
+        check_policy(errors, where="App")
+        check_limits(limits)
         check_compression(compression, where="App")
+        check_plain("App(report=...)", report)
+        if on_end is not None:
+            check_plain("App(on_end=...)", on_end)
         self._origins = OriginCheck.parse(origins)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
@@ -132,11 +140,10 @@ class App(Router[Anonymous]):
         ``gate.provided(handle)`` give the value that was yielded.
 
         Raises:
-          ConfigurationError: ``@asynccontextmanager`` is missing.
+          ConfigurationError: ``@asynccontextmanager`` is missing, or the function takes something.
         """
+        check_lifespan(function)
         name = getattr(function, "__name__", "lifespan")
-        if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
-            raise ConfigurationError(f"lifespan: {name}() opens no context; put @asynccontextmanager between the two")
         handle = Provided(function, name)
         self._lifespan.append(handle)
         return handle
@@ -201,10 +208,37 @@ class App(Router[Anonymous]):
 
         Raises:
           ConfigurationError: the address cannot be bound.
+          SystemExit: it was raised in a handler, for instance; all has been stopped in an orderly way.
+          BaseExceptionGroup: what the error policy escalated.
         """
         if not is_configured():
             configure()
-        trio.run(serve_until_signalled, partial(self.start, **where))
+        try:
+            trio.run(serve_until_signalled, partial(self.start, **where))
+        except BaseExceptionGroup as group:
+            raised = list(flatten(group))
+            if all(isinstance(leaf, SystemExit) for leaf in raised):
+                raise raised[0] from None  # its code is the program's
+            raise
+
+
+def check_lifespan(function: object) -> None:
+    """Refuse what a type checker would, and what would only fail when the app is served.
+
+    Raises:
+      ConfigurationError: it is no function without parameters that opens an async context.
+    """
+    if not callable(function) or isinstance(function, AbstractAsyncContextManager):
+        raise ConfigurationError(f"lifespan was given {function!r}; put it over a function, which opens the context")
+    where, inner = describe(function), inspect.unwrap(function)
+    if inspect.isgeneratorfunction(inner):
+        raise ConfigurationError(f"lifespan: {where} is not async; write `async def`, under @asynccontextmanager")
+    if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"lifespan: {where} opens no context; put @asynccontextmanager between the two")
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise ConfigurationError(f"lifespan: {where} is called without arguments ({error}); leave them out") from None
 
 
 async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:

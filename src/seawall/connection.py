@@ -135,9 +135,11 @@ class Connection(Generic[P_co]):
           ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
         """
         if not sendable_code(code):
-            raise ConfigurationError(f"aclose({code}): not a code that may be sent; use 1000, or 4000-4999")
+            raise ConfigurationError(f"aclose({code!r}): not a code that may be sent; use 1000, or 4000-4999")
         try:
-            size = len(reason.encode())
+            size = len(str.encode(reason))
+        except TypeError:
+            raise ConfigurationError(f"aclose(): the reason {reason!r} is no text; give a str") from None
         except UnicodeEncodeError:
             raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
         if size > MAX_REASON:

@@ -50,6 +50,9 @@ class Refused(SeawallError):
 
     default: ClassVar[str] = "refused"
 
+    retry_after: float | None = None
+    """Seconds after which trying again makes sense."""
+
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
         """Describe the refusal.
 
@@ -181,6 +184,8 @@ class Draining(SeawallError, trio.EndOfChannel):
       connection: the id of the connection that was receiving.
     """
 
+    connection: str = ""
+
     def __init__(self, connection: str) -> None:
         """Name the connection that was receiving."""
         super().__init__(connection)
@@ -200,6 +205,8 @@ class Disconnected(SeawallError):
     Attributes:
       connection: the id of the connection that ended.
     """
+
+    connection: str = ""
 
     def __init__(self, connection: str) -> None:
         """Name the connection that ended."""

@@ -25,12 +25,12 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-async def apart(user_code: Callable[[], Awaitable[T]]) -> T:
+async def apart(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
     """Run code of the application in a task that has no scope of ours in it.
 
     Who leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task, and with
     it whatever else that task holds, which must therefore be nothing. What the code raises comes out in a group;
-    cancelling this cancels the code.
+    cancelling this cancels the code. `name` is the task's, for the log.
     """
     results: list[T] = []
 
@@ -42,15 +42,15 @@ async def apart(user_code: Callable[[], Awaitable[T]]) -> T:
             raise
 
     async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task is the point
-        nursery.start_soon(run)
+        nursery.start_soon(run, name=name)
     return results[0]
 
 
-def names_of(nursery: trio.Nursery) -> str:
-    """The names of the tasks in `nursery`, each with those below it in brackets."""
+def names_of(nursery: trio.Nursery, *, depth: int = 3) -> str:
+    """The names of the tasks in `nursery`, each with those below it in brackets, so many levels of them."""
     names: list[str] = []
     for task in nursery.child_tasks:
-        below = ", ".join(names_of(inner) for inner in task.child_nurseries)
+        below = ", ".join(names_of(inner, depth=depth - 1) if depth else "…" for inner in task.child_nurseries)
         names.append(f"{task.name} [{below}]" if below else task.name)
     return ", ".join(sorted(names))
 
@@ -59,14 +59,17 @@ def names_of(nursery: trio.Nursery) -> str:
 class Held:
     """One resource, in a task of its own: what holds a nursery may not be entered under somebody else's scope."""
 
-    def __init__(self, settle: Callable[[BaseException, Phase], None]) -> None:
+    def __init__(
+        self, settle: Callable[[BaseException, Phase], None], context_manager: AbstractAsyncContextManager[object]
+    ) -> None:
         """Prepare; `settle` decides about what the resource raises once it has been entered."""
         self._settle = settle
         self._leave = trio.Event()
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
         self._left = trio.Event()
-        self.name = ""
+        made_by = getattr(context_manager, "func", type(context_manager))  # the function under @asynccontextmanager
+        self.name = str(getattr(made_by, "__qualname__", type(context_manager).__qualname__))
         """What it is, for the log."""
 
     async def hold(
@@ -77,8 +80,6 @@ class Held:
     ) -> None:
         """Enter, wait to be told to leave, and leave. What is raised before it is entered goes to the guard."""
         entered = False
-        made_by = getattr(context_manager, "func", type(context_manager))  # the function under @asynccontextmanager
-        self.name = getattr(made_by, "__qualname__", type(context_manager).__qualname__)
         try:
             with self._scope:
                 async with context_manager as value:
@@ -94,19 +95,39 @@ class Held:
             fresh = without(raised, self._failure)  # what was passed on comes back, perhaps in a group
             if fresh is not None:
                 self._settle(fresh, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
+        else:
+            if not self._leave.is_set():
+                self._settle(RuntimeError(f"{self.name} was left before its connection was over"), Phase.BACKGROUND)
         finally:
             self._left.set()
 
-    async def leave(self, failure: Exception | None, *, patience: float) -> bool:
-        """Leave the resource, passing on what ended the handler; False if it had to be cancelled after `patience`."""
+    async def leave(self, failure: Exception | None, patience: Patience) -> None:
+        """Leave the resource, passing on what ended the handler; cancel it, and say so, if that takes too long."""
         self._failure = failure
         self._leave.set()
-        with trio.move_on_after(patience):
-            await self._left.wait()
-        in_time = self._left.is_set()
-        self._scope.cancel()
+        for seconds, on_late in ((patience.seconds, patience.on_late), (patience.cleanup, patience.on_stuck)):
+            with trio.move_on_after(seconds):
+                await self._left.wait()
+            if self._left.is_set():
+                return
+            on_late(self.name)
+            self._scope.cancel()
         await self._left.wait()
-        return in_time
+
+
+@final
+@frozen(kw_only=True)
+class Patience:
+    """How long a resource may take to be left, and who hears of it if it takes longer."""
+
+    seconds: float
+    """After so many it is cancelled."""
+    on_late: Callable[[str], None]
+    """Called with its name then."""
+    cleanup: float
+    """What it gets for its cleanup."""
+    on_stuck: Callable[[str], None]
+    """Called with its name if it has not ended by then; it is still waited for."""
 
 
 @final
@@ -123,21 +144,18 @@ class Resources:
 
     async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T:
         """Enter one more; see `Gate.enter`."""
-        held = Held(self._settle)
-        value: T = await self._nursery.start(held.hold, context_manager)
+        held = Held(self._settle, context_manager)
+        value: T = await self._nursery.start(held.hold, context_manager, name=held.name)
         self._held += (held,)
         return value
 
-    async def leave(self, failure: Exception | None, *, patience: float) -> list[str]:
-        """Leave them all, the last one first, with `patience` seconds for each; the names of those that took longer."""
-        late: list[str] = []
+    async def leave(self, failure: Exception | None, patience: Patience) -> None:
+        """Leave them all, the last one first, with `patience` for each."""
         while self._held:
             *rest, held = self._held
             self._held = tuple(rest)
-            if not await held.leave(failure, patience=patience):
-                late.append(held.name)
+            await held.leave(failure, patience)
         del self._settle, self._nursery  # circles would be left to the garbage collector
-        return late
 
 
 @final
@@ -186,6 +204,7 @@ class SessionGate(Gate):
     async def accept(self) -> None:
         """Accept the upgrade now."""
         if self.lane.opened:
+            await trio.lowlevel.checkpoint()
             return
         if self.life.outcome is not None:
             raise Disconnected(self.connection)

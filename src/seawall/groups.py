@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from types import TracebackType
 from typing import cast, final
 
 import trio
@@ -20,10 +22,17 @@ class Carrier(Exception):
 
 
 def carry(raised: BaseException) -> None:
-    """Let a task raise a `Carrier` instead of what cannot be shown; to be called before it raises `raised`.
+    """Let a task raise something else instead of what Trio could not take; to be called before it raises `raised`.
 
-    Trio shows what a task raises, to say why its siblings are cancelled, and ends the whole program if that fails.
+    Trio shows what a task raises, to say why its siblings are cancelled, and ends the whole program if that fails: a
+    `Carrier` has what cannot be shown. And a nursery takes every `trio.Cancelled` for its own: one that nobody has
+    caused, kept from a scope that is over, would be no failure at all.
     """
+    if trio.current_effective_deadline() > -math.inf and any(
+        isinstance(leaf, trio.Cancelled) for leaf in flatten(raised)
+    ):
+        several = [_as_failure(leaf) if isinstance(leaf, trio.Cancelled) else leaf for leaf in flatten(raised)]
+        raise BaseExceptionGroup("a Cancelled that nobody caused", several)
     try:
         repr(raised)
     except Exception:  # noqa: BLE001 - a group that is nested too deep raises RecursionError, others what they like
@@ -40,15 +49,22 @@ def leaves(exception: BaseException) -> Iterator[Exception]:
 
 
 def flatten(raised: BaseException) -> Iterator[BaseException]:
-    """The exceptions in `raised` that are not groups, however deep, in order."""
-    pending = [raised]
+    """The exceptions in `raised` that are not groups, however deep, in order.
+
+    One that was put into a group without having been raised gets the group's traceback, for there is no other.
+    """
+    pending: list[tuple[BaseException, TracebackType | None]] = [(raised, None)]
     while pending:
-        head = pending.pop()
+        head, where = pending.pop()
         if isinstance(head, BaseExceptionGroup):
-            pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", head).exceptions))
+            inner = cast("BaseExceptionGroup[BaseException]", head).exceptions
+            where = head.__traceback__ or where
+            pending.extend((leaf, where) for leaf in reversed(inner))
         elif isinstance(head, Carrier):
-            pending.append(head.failure)
+            pending.append((head.failure, where))
         else:
+            if head.__traceback__ is None:
+                BaseException.with_traceback(head, where)
             yield head
 
 
@@ -89,6 +105,8 @@ def _group(several: list[BaseException]) -> BaseException | None:
 
 def _as_failure(odd: BaseException) -> Exception:
     """A failure that stands for GeneratorExit, asyncio.CancelledError and the like, which mean nothing under Trio."""
-    failure = RuntimeError(f"{type(odd).__name__} was raised, which is not an Exception")
+    stray = isinstance(odd, trio.Cancelled)
+    why = "though nobody cancelled: it was kept from a scope that is over" if stray else "which is not an Exception"
+    failure = RuntimeError(f"{type(odd).__name__} was raised, {why}")
     failure.__cause__ = odd
     return failure

@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Generic, Protocol, TypeVar, cast, final
 
 import trio
@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from seawall.errors import ConfigurationError, IdleTimeout, LeaseExpired, LifetimeReached, Revoked, SeawallError
 from seawall.limits import Limits
-from seawall.outcome import End
+from seawall.outcome import Cause, End
 from seawall.wire.bell import nothing
 
 T = TypeVar("T")
@@ -157,7 +157,10 @@ class Sweeper:
                 self._stale -= 1
             else:
                 life.alarm = None
-                life.check(now)
+                try:
+                    life.check(now)
+                except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+                    life.give_up(fault)
 
 
 class Vitals(Protocol):
@@ -192,7 +195,7 @@ class Life:
     """Minds the deadlines."""
     _on_end: Callable[[End], None] = field(kw_only=True, alias="on_end")
     """Called once, when the outcome is recorded and before anything is cancelled."""
-    _on_due: Callable[[SeawallError], None] = field(kw_only=True, alias="on_due")
+    _on_due: Callable[[Exception], None] = field(kw_only=True, alias="on_due")
     """Called with what has run out, or what is wrong with the wire."""
     scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
     outcome: End | None = field(init=False, default=None)
@@ -356,6 +359,15 @@ class Life:
             self._on_due(failure)
         else:
             self.rearm()
+
+    def give_up(self, fault: Exception) -> None:
+        """`check` has failed. The peer is still told, if that is possible."""
+        try:
+            self._on_due(fault)
+        except Exception:  # noqa: BLE001 - the second fault has the first one's cause
+            with suppress(Exception):
+                self.end(End(Cause.FAILED, 1011, "internal error"))
+            self.scope.cancel()
 
     def rearm(self) -> None:
         """Look at the connection when the first of its deadlines is due."""

@@ -25,6 +25,10 @@ _MAY_BE_NONE = frozenset(
 )
 
 
+#: The largest limit, of whatever: more would be none, which is said by None, where that can be.
+_MOST = 2**53
+
+
 class LimitOverrides(TypedDict, total=False):
     """What one route may set for its own connections; everything else stays the app's."""
 
@@ -131,11 +135,12 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         """Refuse values and combinations that cannot work."""
         for limit in fields(Limits):
-            value: float | None = getattr(self, limit.name)
-            if value is None and limit.name in _MAY_BE_NONE:
-                continue
-            if value is None or not value > 0:
-                raise ConfigurationError(f"Limits.{limit.name} is {value!r}; give a number greater than 0")
+            value: object = getattr(self, limit.name)
+            may_be_none, whole = limit.name in _MAY_BE_NONE, "int" in str(limit.type)
+            if not (may_be_none if value is None else _is_amount(value, whole=whole)):
+                kind = "a whole number" if whole else "a number"
+                none = ", or None" if may_be_none else ""
+                raise ConfigurationError(f"Limits.{limit.name} is {value!r}; give {kind} greater than 0{none}")
         if self.inbound_buffer is not None and self.inbound_buffer < self.max_message_size:
             raise ConfigurationError(
                 f"Limits.inbound_buffer ({self.inbound_buffer}) is smaller than one message "
@@ -169,11 +174,27 @@ class Limits:
         if unknown:
             known = ", ".join(LimitOverrides.__annotations__)
             raise ConfigurationError(f"a route cannot set the limits {unknown}; it can set {known}")
-        close_timeout = overrides.get("close_timeout", 0)
-        if close_timeout > self.close_timeout:
+        limits = evolve(self, **overrides) if overrides else self
+        if limits.close_timeout > self.close_timeout:
             raise ConfigurationError(
-                f"a route's close_timeout ({close_timeout}) is longer than the app's "
+                f"a route's close_timeout ({limits.close_timeout}) is longer than the app's "
                 f"({self.close_timeout}), which is what a server that stops has for its last connections; "
                 "raise the app's, or lower the route's"
             )
-        return evolve(self, **overrides) if overrides else self
+        return limits
+
+
+def check_limits(value: object) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is neither None nor `Limits`.
+    """
+    if not (value is None or isinstance(value, Limits)):
+        raise ConfigurationError(f"App: limits={value!r} are no limits; give Limits(idle_timeout=60), for instance")
+
+
+def _is_amount(value: object, *, whole: bool) -> bool:
+    """Whether `value` is a number that can be a limit; to Python True is one, and so are infinity and NaN."""
+    kind = int if whole else int | float
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 < value <= _MOST

@@ -15,7 +15,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from json import dumps
@@ -26,9 +28,60 @@ from seawall.errors import ConfigurationError
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
-server_log: Final = logging.getLogger("seawall.server")
-connection_log: Final = logging.getLogger("seawall.connection")
-error_log: Final = logging.getLogger("seawall.error")
+
+@final
+class Log:
+    """One of our loggers. Its handlers and filters are the application's: what they raise harms nobody who logs."""
+
+    def __init__(self, name: str) -> None:
+        """Log to the logger `name`."""
+        self._logger = logging.getLogger(name)
+
+    def shows(self, level: int) -> bool:
+        """Whether a record of `level` would be shown to anybody."""
+        return self._logger.isEnabledFor(level)
+
+    def info(self, message: str, *args: object) -> None:
+        """Log what happens."""
+        self._write(logging.INFO, message, *args)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Log what somebody should look at."""
+        self._write(logging.WARNING, message, *args)
+
+    def error(self, message: str, *args: object) -> None:
+        """Log what has failed."""
+        self._write(logging.ERROR, message, *args)
+
+    def log(
+        self,
+        level: int,
+        message: str,
+        *args: object,
+        fields: Mapping[str, object] | None = None,
+        failure: BaseException | None = None,
+    ) -> None:
+        """Log with `fields` for the JSON formatter, and with the traceback of a `failure`."""
+        self._write(level, message, *args, extra=None if fields is None else {"seawall": fields}, exc_info=failure)
+
+    def _write(
+        self,
+        level: int,
+        message: str,
+        *args: object,
+        extra: Mapping[str, object] | None = None,
+        exc_info: BaseException | None = None,
+    ) -> None:
+        try:
+            self._logger.log(level, message, *args, extra=extra, exc_info=exc_info, stacklevel=3)
+        except Exception:  # noqa: BLE001 - it is shown where `logging` itself shows such a thing
+            with suppress(Exception):  # which may be closed
+                traceback.print_exc(chain=False)
+
+
+server_log: Final = Log("seawall.server")
+connection_log: Final = Log("seawall.connection")
+error_log: Final = Log("seawall.error")
 
 _root: Final = logging.getLogger("seawall")
 _root.addHandler(logging.NullHandler())

@@ -30,6 +30,7 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.groups import leaves, sift
+from seawall.signatures import check_plain
 from seawall.verdicts import (
     AnyVerdict,
     Close,
@@ -68,11 +69,14 @@ class Considered:
     level: int
     """How far out it is: 0 is the policy that was asked first, and the built-in defaults come last."""
     verdict: AnyVerdict | None
-    """What the rule says for this phase; None if it has nothing for it, or failed, and the next one was asked."""
+    """What the rule says for this phase; None if it has nothing for it, and the next one was asked, or if it failed."""
+    failure: str = ""
+    """What the rule raised, if it did: the type. The last resort decides then."""
 
     def __str__(self) -> str:
         """Show it in a line."""
-        says = "nothing for this phase" if self.verdict is None else repr(self.verdict)
+        nothing = f"raised {self.failure}" if self.failure else "nothing for this phase"
+        says = nothing if self.verdict is None else repr(self.verdict)
         return f"level {self.level}: on({self.rule.type.__name__}): {says}"
 
 
@@ -197,7 +201,7 @@ class ErrorPolicy:
                 failures = list(sifted.failures)
                 if fault is not exception and fault.__context__ is None:
                     fault.__context__ = exception
-                asked.append(Considered(rule, level, None))
+                asked.append(Considered(rule, level, None, type(fault).__name__))
                 break  # noqa: ASYNC104 - what belongs to a cancel scope has been raised again
             asked.append(Considered(rule, level, verdict))
             if verdict is not None:
@@ -246,6 +250,8 @@ def _check_verdict(rule: str, verdict: object) -> None:
     known = isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate)
     if isinstance(verdict, type) or not (known or callable(verdict)):
         raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
+    if not known and callable(verdict):
+        check_plain(f"ErrorPolicy.on({rule})", verdict)
 
 
 def _check_use(kind: type[Exception], verdict: object) -> None:
@@ -324,6 +330,16 @@ DEFAULTS = (
     .on(Revoked, Refuse(403), Close(3003, "revoked"))
     .on(ProtocolViolation, _broken_protocol)
 )
+
+
+def check_policy(value: object, *, where: str) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is neither None nor an `ErrorPolicy`.
+    """
+    if not (value is None or isinstance(value, ErrorPolicy)):
+        raise ConfigurationError(f"{where}: errors={value!r} is no policy; give an ErrorPolicy().on(...)")
 
 
 @final

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import traceback
 from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar, final
+from typing import TypeVar, final
 
 import trio
 
-from seawall.logs import connection_log, error_log, safe
+from seawall.logs import connection_log, error_log, safe, server_log
 from seawall.outcome import Cause, End, Outcome
 from seawall.policy import ErrorReport, name_of_type
 from seawall.throttle import Throttle
-from seawall.verdicts import Context
+from seawall.verdicts import MAX_REASON, Context
 from seawall.wire.lane import Lane
 
-Q = ParamSpec("Q")
 T = TypeVar("T")
 
 #: Hexadecimal digits of a digest: enough to tell a million subjects apart nearly always.
@@ -43,20 +40,6 @@ _ORDINARY = frozenset(
 )
 
 
-def _contained(write: Callable[Q, None]) -> Callable[Q, None]:
-    """Log; a log handler of the application that raises must end neither a connection nor the server."""
-
-    @wraps(write)
-    def written(*args: Q.args, **kwargs: Q.kwargs) -> None:
-        try:
-            write(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - it is shown where `logging` itself shows such a thing
-            traceback.print_exc(chain=False)
-
-    return written
-
-
-@_contained
 def log_report(report: ErrorReport) -> None:
     """Log a failure that no rule expected, with its traceback, under the incident that the peer may have read.
 
@@ -73,18 +56,16 @@ def log_report(report: ErrorReport) -> None:
         name_of(report.exception),
         type(report.verdict).__name__,
         report.incident,
-        exc_info=None if report.expected else report.exception,
-        extra={
-            "seawall": {
-                "incident": report.incident,
-                "phase": report.phase.value,
-                "route": report.route,
-                "connection": report.connection,
-                "peer": report.peer,
-                "principal": report.principal,
-                "error": type(report.exception).__name__,
-                "verdict": type(report.verdict).__name__,
-            }
+        failure=None if report.expected else report.exception,
+        fields={
+            "incident": report.incident,
+            "phase": report.phase.value,
+            "route": report.route,
+            "connection": report.connection,
+            "peer": report.peer,
+            "principal": report.principal,
+            "error": type(report.exception).__name__,
+            "verdict": type(report.verdict).__name__,
         },
     )
 
@@ -98,12 +79,11 @@ def name_of(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {safe(text)}"
 
 
-@_contained
 def log_held(kind: tuple[str, ...], held: int) -> None:
     """Log how many failures of a kind have not been, because there were too many of them."""
     if held:
         shown = " ".join(safe(part) or "-" for part in kind)
-        error_log.error("%d more of the same were not logged: %s", held, shown, extra={"seawall": {"held": held}})
+        error_log.log(logging.ERROR, "%d more of the same were not logged: %s", held, shown, fields={"held": held})
 
 
 def note_of(context: Context) -> str:
@@ -111,11 +91,6 @@ def note_of(context: Context) -> str:
     place = f"{context.phase.value} of {safe(context.route)}" if context.route else context.phase.value
     incident = f", incident {context.incident}" if context.incident else ""
     return f"seawall: {place}, connection {context.connection} from {context.peer}{incident}"
-
-
-@_contained
-def _log_broken(callback: str) -> None:
-    error_log.exception("App(%s=...) raised", callback)
 
 
 def name_of_principal(principal: object) -> str:
@@ -161,9 +136,9 @@ def _level(cause: Cause) -> int:
     return logging.INFO if cause in _ORDINARY else logging.WARNING
 
 
-@_contained
 def log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
+    reason = outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…"
     why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
     fields = {
         "connection": outcome.connection,
@@ -173,7 +148,7 @@ def log_end(outcome: Outcome) -> None:
         "cause": outcome.cause.value,
         "by": outcome.cause.by.value,
         "code": outcome.code,
-        "reason": outcome.reason,
+        "reason": reason,
         "detail": outcome.detail,
         "rule": outcome.rule,
         "seconds": round(outcome.seconds, 3),
@@ -190,12 +165,12 @@ def log_end(outcome: Outcome) -> None:
         safe(outcome.route) or "-",
         outcome.cause.value,
         outcome.code,
-        outcome.reason,  # at most 123 bytes, and %r escapes
+        reason,  # %r escapes
         outcome.seconds,
         outcome.messages_in,
         outcome.messages_out,
         f" ({why})" if why else "",
-        extra={"seawall": {name: value for name, value in fields.items() if value not in {"", 0}}},
+        fields={name: value for name, value in fields.items() if value not in {"", 0}},
     )
 
 
@@ -225,9 +200,14 @@ class Reporter:
         if self._on_end is not None:
             self._tell("on_end", self._on_end, outcome)
 
+    def turn_away(self) -> None:
+        """Tell the log of a connection that is closed unread: there are too many, and too many to be told so."""
+        if self._admits(("closed without an answer",)):
+            server_log.warning("too many connections above a limit: one more is closed without an answer")
+
     def wants(self, cause: Cause) -> bool:
         """Whether anybody will hear of such an end; if not, nothing need be made for it."""
-        return self._on_end is not None or connection_log.isEnabledFor(_level(cause))
+        return self._on_end is not None or connection_log.shows(_level(cause))
 
     def finish(self) -> None:
         """Write down how many failures have not been, because the server stops."""
@@ -242,7 +222,7 @@ class Reporter:
             raise
         except BaseException as broken:  # noqa: ASYNC103, BLE001 - one failure must not become another one's
             if self._admits((f"App({name}=...)", name_of_type(type(broken)))):
-                _log_broken(name)
+                error_log.log(logging.ERROR, "App(%s=...) raised", name, failure=broken)
         else:
             return True
         return False
@@ -250,5 +230,5 @@ class Reporter:
     def _admits(self, kind: tuple[str, ...]) -> bool:
         if not self._throttle.admits(kind, trio.current_time()):
             return False
-        log_held(kind, self._throttle.take_held(kind))
+        log_held(self._throttle.counted_as(kind), self._throttle.take_held(kind))
         return True

@@ -24,7 +24,7 @@ from seawall.guards.inherited import inherited
 from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
 from seawall.paths import Parameter, PathPattern
-from seawall.policy import ErrorPolicy
+from seawall.policy import ErrorPolicy, check_policy
 from seawall.signatures import Taken, check, describe, is_async, taken
 
 P = TypeVar("P")
@@ -242,6 +242,7 @@ class Door(AnyDoor[Start], Generic[Start, P]):
             raise ConfigurationError(f"{self.by} is not an async function; a handler is `async def` and awaits")
         with naming(self.by):
             check_guard(self.guard)
+            check_policy(self.errors, where=f"route {self.path}")
             check_compression(self.compression, where=f"route {self.path}")
             check_origins(self.origins)
             pattern = PathPattern.parse(self.path)

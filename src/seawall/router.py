@@ -19,7 +19,7 @@ from seawall.guards.core import Guard
 from seawall.guards.origins import Origins
 from seawall.limits import LimitOverrides
 from seawall.paths import PathPattern, PathTable, Placeholder
-from seawall.policy import ErrorPolicy
+from seawall.policy import ErrorPolicy, check_policy
 from seawall.route import (
     AnyDoor,
     AnyRoute,
@@ -80,6 +80,7 @@ class Router(Generic[Start]):
         Raises:
           ConfigurationError: an origin is not one that a browser sends, or compression is none.
         """
+        check_policy(errors, where="Router")
         check_compression(compression, where="Router")
         check_origins(origins)
         self._settings = Settings(
@@ -118,7 +119,7 @@ class Router(Generic[Start]):
                     path=path,
                     guard=guard,
                     handler=handler,
-                    errors=errors or ErrorPolicy(),
+                    errors=ErrorPolicy() if errors is None else errors,
                     limits=limits or {},
                     subprotocols=subprotocols,
                     origins=origins,

@@ -232,7 +232,11 @@ class Server:
         address, limits = peer_of(stream), self._service.limits
         network = "" if limits.max_connections_per_address is None else network_of(address)
         surplus = self._surplus_answer(network)
-        if self._stop.is_set() or (surplus is not None and len(self._surplus) >= SURPLUS):
+        if self._stop.is_set():
+            await abandon(stream)
+            return
+        if surplus is not None and len(self._surplus) >= SURPLUS:
+            self._service.reporter.turn_away()
             await abandon(stream)
             return
         peer = Peer(

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from seawall.compression import Deflate
 from seawall.errors import Refused
+from seawall.groups import sift
 from seawall.guards.origins import OriginCheck
 from seawall.life import Sweeper, Values
 from seawall.limits import Limits
@@ -34,6 +35,9 @@ from seawall.wire.streamed import StreamLink
 
 #: What goes with a 503: when a client that was turned away may come back.
 RETRY = (("Retry-After", "5"),)
+
+#: Seconds above which it is not worth saying: a year.
+MAX_RETRY_AFTER = 31_536_000
 
 
 @final
@@ -98,8 +102,9 @@ class Service:
         """Let `policy` decide about `failure`; report every leaf, escalate those that are to be, return the gravest."""
         try:
             decision = policy.decide(failure, context)
-        except (KeyboardInterrupt, SystemExit) as fatal:  # by a rule
-            self.escalate(fatal, note_of(context))
+        except BaseException as raised:  # noqa: ASYNC103, BLE001 - by a rule, which may raise what it likes
+            for fatal in sift(raised).fatal:
+                self.escalate(fatal, note_of(context))
             decision = DEFAULTS.decide(failure, context)
         for leaf in decision.leaves:
             if isinstance(leaf.verdict, Escalate):
@@ -164,6 +169,7 @@ def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], .
     headers: list[tuple[str, str]] = []
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    if isinstance(failure, Refused) and failure.retry_after is not None and math.isfinite(failure.retry_after):
-        headers.append(("Retry-After", str(max(0, math.ceil(failure.retry_after)))))
+    seconds: object = failure.retry_after if isinstance(failure, Refused) else None
+    if isinstance(seconds, int | float) and abs(seconds) <= MAX_RETRY_AFTER:  # an application's own may be anything
+        headers.append(("Retry-After", str(max(0, math.ceil(seconds)))))
     return tuple(headers)

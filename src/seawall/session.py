@@ -25,7 +25,7 @@ from attrs import define, evolve, field
 from seawall.connection import Connection
 from seawall.errors import AuthTimeout, Disconnected, Draining
 from seawall.farewell import give_answer, say_goodbye
-from seawall.gate import Resources, SessionGate, apart, names_of
+from seawall.gate import Patience, Resources, SessionGate, apart, names_of
 from seawall.groups import carry, sift
 from seawall.life import Life
 from seawall.listening import socket_of
@@ -107,8 +107,7 @@ class Session:
                 if not self._closing:
                     await self._close()
                 await self._life.wait_closed()
-                for late in await self._resources.leave(self._failure, patience=self._life.limits.close_timeout):
-                    server_log.warning("%s: leaving %s took too long and was cancelled", self._peer.connection, late)
+                await self._leave_resources()
                 if self._tasks.child_tasks:
                     self._tasks.cancel_scope.cancel()
         except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other sessions
@@ -194,7 +193,7 @@ class Session:
         """Pass the guards, accept the upgrade, run the handler. No scope of ours may be around the handler here."""
         try:
             if route.table_entry.needs_task:
-                enter = await apart(partial(route.admit, self._gate))
+                enter = await apart(partial(route.admit, self._gate), name="guards")
             else:
                 enter = await route.admit(self._gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
@@ -373,11 +372,24 @@ class Session:
         if self._serving and self._nursery.child_tasks:
             self._life.mind(self._on_overdue)
 
+    async def _leave_resources(self) -> None:
+        limits = self._life.limits
+        patience = Patience(
+            seconds=limits.close_timeout,
+            on_late=partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._peer.connection),
+            cleanup=limits.wind_down,
+            on_stuck=self._give_way,
+        )
+        await self._resources.leave(self._failure, patience)
+
     def _on_overdue(self) -> None:
-        """What the application shields goes on, and is waited for; but the connection's place is free."""
         if self._nursery.child_tasks:  # else it has ended, and has only not had its turn yet
-            server_log.warning("%s: over, but still running: %s", self._peer.connection, safe(names_of(self._nursery)))
-            self._on_over(self)
+            self._give_way(names_of(self._nursery))
+
+    def _give_way(self, names: str) -> None:
+        """What the application shields goes on, and is waited for; but the connection's place is free."""
+        server_log.warning("%s: over, but still running: %s", self._peer.connection, safe(names))
+        self._on_over(self)
 
     def _tell(self) -> None:
         """Write down how it ended, and tell the application."""

@@ -55,6 +55,18 @@ def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-
     return inspect.iscoroutinefunction(_underlying(function))
 
 
+def check_plain(where: str, function: object) -> None:
+    """Refuse a callback that could not be called from where nothing may be awaited.
+
+    Raises:
+      ConfigurationError: it is not callable, or an async function.
+    """
+    if not callable(function):
+        raise ConfigurationError(f"{where} was given {function!r}, which cannot be called; give a function")
+    if is_async(function):
+        raise ConfigurationError(f"{where}: {describe(function)} is async, and nobody would await it; write `def`")
+
+
 def _underlying(function: object) -> object:
     while isinstance(function, partial):
         function = cast("partial[object]", function).func

@@ -35,9 +35,7 @@ class Throttle:
 
     def admits(self, kind: Kind, now: float) -> bool:
         """Whether one more of `kind` is to be written down; if not, it is counted. `now` is in seconds."""
-        if kind not in self._counts and len(self._counts) >= MAX_KINDS:
-            kind = _OTHERS
-        count = self._counts.setdefault(kind, _Count(now))
+        count = self._counts.setdefault(self.counted_as(kind), _Count(now))
         if now >= count.began + WINDOW:
             count.began, count.admitted = now, 0
         if count.admitted >= BURST:
@@ -46,9 +44,13 @@ class Throttle:
         count.admitted += 1
         return True
 
+    def counted_as(self, kind: Kind) -> Kind:
+        """The kind that `kind` falls under: its own, while there are not too many of them."""
+        return kind if kind in self._counts or len(self._counts) < MAX_KINDS else _OTHERS
+
     def take_held(self, kind: Kind) -> int:
-        """How many of `kind` were not written down since this was asked last."""
-        count = self._counts.get(kind)
+        """How many of what `kind` falls under were not written down since this was asked last."""
+        count = self._counts.get(self.counted_as(kind))
         if count is None:
             return 0
         held, count.held = count.held, 0

@@ -10,6 +10,7 @@ from typing import Generic, TypeAlias, TypeVar, assert_never, final
 from attrs import Attribute, field, frozen
 
 from seawall.errors import ConfigurationError
+from seawall.signatures import check_plain
 
 E = TypeVar("E", bound=Exception)
 E_contra = TypeVar("E_contra", bound=Exception, contravariant=True)
@@ -133,6 +134,10 @@ class Reply(Generic[E_contra]):
 
     make: Callable[[E_contra], str | bytes]
     """Makes the answer from the exception."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what could not make one."""
+        check_plain("Reply(...)", self.make)
 
 
 @final

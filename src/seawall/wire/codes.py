@@ -30,6 +30,6 @@ class Opcode(enum.IntEnum):
     PONG = 10
 
 
-def sendable_code(code: int) -> bool:
+def sendable_code(code: object) -> bool:
     """Whether an endpoint may put `code` into a Close frame, and so may receive it."""
-    return code in _SENDABLE
+    return isinstance(code, int) and code in _SENDABLE  # 1000.0 would be in it too

@@ -9,8 +9,7 @@ The rules that are easy to get wrong:
 
 - A Ping must not reach trio-websocket once a Close has been decided: its answer would be illegal by then, and the
   reader would die of it. The check therefore sits at the very return of `receive_some`, after the last checkpoint.
-- `aclose` closes nothing. trio-websocket closes its stream when it pleases, also while our Close is still waiting
-  to be written; the session closes the socket when everything is out.
+- `aclose` closes nothing, for trio-websocket calls it even before our Close is written; the session closes the socket.
 - Where these methods need not wait they are no checkpoints: a turn of the scheduler costs more than what they do.
 - A Ping is answered before the handler is woken for the message that came after it; so trio-websocket's reader, having
   answered, does that. Behind a full buffer the handler does not wait for it.
@@ -366,6 +365,7 @@ class Lane(trio.abc.Stream):
         self.opened = True
         early, self._early = self._early, b""
         if early:
+            self.bytes_in -= len(early)  # which are counted again
             self.feed(early, trio.current_time())
         self._link.update()
         self._news.ring()
