@@ -33,7 +33,7 @@ def leaves_nothing(request: pytest.FixtureRequest) -> Generator[None]:
     assert not left, f"left behind: {'; '.join(left)}"
     if not before:
         return
-    if len(descriptors()) > len(before):
+    if descriptors().items() - before.items():
         gc.collect()  # what a test itself has dropped without closing it
-    after = descriptors()
-    assert len(after) <= len(before), f"left open: {sorted(set(after.items()) - set(before.items()))}"
+    left_open = descriptors().items() - before.items()
+    assert not left_open, f"left open: {sorted(left_open)}"

@@ -40,7 +40,7 @@ from seawall.service import RETRY, refusal_headers
 from seawall.verdicts import Close, Context, Phase, Refuse
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
 from tests.memory import recorded, request
-from tests.rows import INCIDENT, Answered, Row, Told, View, Where, answered, logged
+from tests.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "failures.md"
 COMMAND: Final = "python -m tests.failures --write"
@@ -155,6 +155,14 @@ REQUESTS: Final = {
     "a version of HTTP other than 1.1": request().replace(b"HTTP/1.1", b"HTTP/1.0"),
 }
 
+#: What the log says was asked for in vain, or was a page.
+ASKED_FOR: Final = {
+    "no such route": "/nowhere",
+    "no `Upgrade`, where there is a route": "/",
+    "no `Upgrade`, where there is a page": "/page",
+    "no `Upgrade`, where there is nothing": "/nowhere",
+}
+
 #: What is where.
 PAGES: Final = {"/page": Page.parse("/page", "hello", "text/plain")}
 ROUTES: Final = ("/",)
@@ -224,7 +232,8 @@ def of_requests() -> Iterator[Row]:
     for what, said in REQUESTS.items():
         last_word = answer_to(said)
         cause = Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED
-        row = ending(f"request: {what}", what, Where.REQUEST, End(cause, last_word.status, last_word.text))
+        end = End(cause, last_word.status, last_word.text, ASKED_FOR.get(what, ""))
+        row = ending(f"request: {what}", what, Where.REQUEST, end)
         yield evolve(row, peer=answered(last_word.data), said=said)
     for name, what, status, text in (
         ("late", "no whole request within `handshake_timeout`", 408, "request timed out"),
@@ -233,7 +242,8 @@ def of_requests() -> Iterator[Row]:
         ("neighbour", "one more than `max_connections_per_address`", 429, "too many connections from one address"),
         ("origin", "a page from another origin", 403, "origin not allowed"),
     ):
-        row = ending(name, what, Where.REQUEST, End(Cause.REFUSED, status, text))
+        detail = ELSEWHERE if name == "origin" else ""
+        row = ending(name, what, Where.REQUEST, End(Cause.REFUSED, status, text, detail))
         yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))
     gone = ending("gone", "the peer vanishes", Where.REQUEST, End(Cause.PEER_VANISHED, 1006, "before its request"))
     yield evolve(gone, peer=Told(1006))

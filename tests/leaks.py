@@ -68,6 +68,7 @@ def entries(server: Server) -> dict[str, int]:
         "crowds": len(server._crowds),  # pyright: ignore[reportPrivateUsage] # as above
         "sessions of the app": len(service.sessions),
         "subjects": len(service.sessions._subjects),  # pyright: ignore[reportPrivateUsage] # as above
+        "token ids": len(service.sessions._tokens),  # pyright: ignore[reportPrivateUsage] # as above
         "connections that are not proved": len(service.unproved),
         "deadlines": len(service.sweeper),
     }

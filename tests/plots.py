@@ -28,7 +28,7 @@ from seawall import (
 )
 from seawall.server import Server
 from tests.memory import BROKEN, TEXT, Doorstep, Peer, Wire, close, frame, request
-from tests.rows import Row, Where
+from tests.rows import ELSEWHERE, Row, Where
 from tests.support import undecided
 
 Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
@@ -390,7 +390,7 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "late", Plot(act=quietly)
     yield "full", Plot(limits=Limits(max_connections=1), crowd=1)
     yield "crowd", Plot(limits=Limits(max_unauthenticated=1), crowd=1)
-    yield "origin", Plot(act=saying_first(request("/", "Origin: https://elsewhere.example")))
+    yield "origin", Plot(act=saying_first(request("/", f"Origin: {ELSEWHERE}")))
     yield "gone", Plot(act=vanish)
     yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))
     yield "returned", Plot(handler=leave, busy=False)

@@ -17,6 +17,9 @@ USUAL: Final = frozenset({"Connection", "Content-Length", "Content-Type", "Date"
 #: Stands for any incident.
 INCIDENT: Final = "4f1c9a"
 
+#: An origin that no route admits.
+ELSEWHERE: Final = "https://elsewhere.example"
+
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 

@@ -74,13 +74,18 @@ async def undisturbed(app: App) -> AsyncGenerator[Serving]:
 
 
 @asynccontextmanager
-async def slow_to_leave(release: trio.Event | None = None) -> AsyncGenerator[None]:
-    """A resource whose release waits, in a shield, or for ever where it can be cancelled."""
-    try:
-        yield
-    finally:
-        with trio.CancelScope(shield=release is not None):
-            await (trio.sleep_forever() if release is None else release.wait())
+async def slow() -> AsyncGenerator[None]:
+    """A resource whose release would take for ever."""
+    yield
+    await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def stuck(release: trio.Event) -> AsyncGenerator[None]:
+    """A resource whose release takes as long as it likes."""
+    yield
+    with trio.CancelScope(shield=True):
+        await release.wait()
 
 
 def holding(make: Callable[[], AbstractAsyncContextManager[None]]) -> Guard[Anonymous, Anonymous]:
@@ -110,7 +115,7 @@ async def test_a_log_handler_that_raises(autojump_clock: MockClock, capfd: pytes
     """It is shown on stderr, for each line; nothing else comes of it, in whichever task the line was written."""
     app = App(limits=LIMITS)
     app.route("/shielded", guard=public)(shielded)
-    app.route("/late", guard=holding(slow_to_leave))(idle)
+    app.route("/late", guard=holding(slow))(idle)
     with attached(Broken()):
         async with undisturbed(app) as served:
             for path in ("/shielded", "/late"):
@@ -149,7 +154,7 @@ async def test_an_overdue_handler_that_is_nested_deep(autojump_clock: MockClock,
         if not depth:
             await shielded(conn)
             return
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:  # noqa: ASYNC112 - many of them are the point
             nursery.start_soon(nest, conn, depth - 1)
 
     @app.route("/", guard=public)
@@ -342,7 +347,7 @@ async def test_a_group_of_exceptions_that_were_not_raised(autojump_clock: MockCl
 async def test_a_resource_that_is_stuck(autojump_clock: MockClock, records: Records) -> None:
     """Its connection's place is free ``close_timeout`` and ``wind_down`` after the end, and the log names it."""
     app, release = App(limits=evolve(LIMITS, max_connections=1)), trio.Event()
-    app.route("/", guard=holding(partial(slow_to_leave, release)))(idle)
+    app.route("/", guard=holding(partial(stuck, release)))(idle)
     async with serve(app) as served:
         async with served.connect("/") as client:
             await client.aclose()
@@ -359,14 +364,14 @@ async def test_a_resource_that_is_stuck(autojump_clock: MockClock, records: Reco
             lines = records.lines("server")
             release.set()
         assert trio.current_time() == pytest.approx(61.6)
-    for said in ("leaving slow_to_leave took too long and is cancelled", "still running: slow_to_leave"):
+    for said in ("leaving stuck took too long and is cancelled", "still running: stuck"):
         assert sum(said in line for line in lines) == 2
 
 
 @asynccontextmanager
 async def short() -> AsyncGenerator[None]:
     """A resource that does not wait to be left."""
-    with trio.move_on_after(3):
+    with trio.move_on_after(3):  # noqa: ASYNC100 - what cancels it is waiting to be left
         yield
 
 

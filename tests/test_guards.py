@@ -220,6 +220,24 @@ async def test_a_bad_token_never_comes_in_as_anonymous() -> None:
         assert await status(door, headers) == 401
 
 
+@pytest.mark.parametrize(
+    "never",
+    [
+        public,
+        public >> public,
+        first_message(verifier),
+        bearer(verifier) | public,
+        (bearer(verifier) >> load_user) | first_message(verifier),
+    ],
+    ids=["public", "public twice", "first message", "with public last", "with a message last"],
+)
+def test_an_alternative_that_would_never_be_asked(never: Guard[Anonymous, object]) -> None:
+    """``public | bearer(...)`` would let a bad token in, and a good one too, as nobody."""
+    with pytest.raises(ConfigurationError, match=r"the one behind it would never be asked; write the one that does"):
+        _ = never | bearer(verifier)
+    assert isinstance(bearer(verifier) | never, Guard)
+
+
 async def test_checks_on_either_side() -> None:
     """A check sees what is proved where it stands, and the principal stays what it was."""
     log: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import cast
 
 import pytest
 from attrs import fields
@@ -147,6 +148,12 @@ def test_sizes_and_counts_are_whole(name: str) -> None:
             with_value(name, 1048576.5)
     else:
         assert getattr(with_value(name, 7.5), name) == 7.5
+
+
+def test_an_override_is_a_dictionary() -> None:
+    """A second `Limits` would set all that it does not name."""
+    with pytest.raises(ConfigurationError, match=r"^limits=Limits\(.* are not those of one route; give a dictionary"):
+        Limits().override(cast("LimitOverrides", Limits(idle_timeout=60)))
 
 
 def test_an_override_without_a_type_checker() -> None:

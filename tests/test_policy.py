@@ -667,6 +667,8 @@ def test_a_callback_is_a_plain_function() -> None:
         App(report=cast("Callable[[ErrorReport], None]", later))
     with pytest.raises(ConfigurationError, match=text.format(r"App\(on_end=\.\.\.\)")):
         App(on_end=cast("Callable[[Outcome], None]", later))
+    with pytest.raises(ConfigurationError, match=r"answer\(\) .*cannot be called with 2 argument\(s\): too many"):
+        ErrorPolicy().on(ValueError, cast("Callable[[ValueError, Context], Close]", answer))
     with pytest.raises(ConfigurationError, match=r"^App\(on_end=\.\.\.\) was given 5, which cannot be called"):
         App(on_end=cast("Callable[[Outcome], None]", 5))
 

@@ -175,6 +175,16 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sessions.is_revoked(Pass("bob", "third", 9e9))
 
 
+def test_a_revocation_that_is_said_again_is_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the one that is given up when there are too many."""
+    monkeypatch.setattr(presence, "MAX_REVOCATIONS", 2)
+    sessions = Sessions(at_most=None)
+    for token_id in ("first", "second", "first", "third"):
+        sessions.revoke(token_id=token_id)
+    assert sessions.is_revoked(Pass("bob", "first", 9e9))
+    assert not sessions.is_revoked(Pass("bob", "second", 9e9))
+
+
 @pytest.mark.parametrize(
     ("mistake", "remedy"),
     [
@@ -284,12 +294,18 @@ async def test_nothing_stays() -> None:
 async def test_what_outlasts_its_connection_has_no_place(autojump_clock: trio.abc.Clock) -> None:
     """A handler that shields itself keeps no place of its subject's, and a lease that it renews is not there again."""
     app, stuck, seen = App(limits=Limits(max_connections_per_subject=1)), trio.Event(), list[int]()
+    gates = list[Gate]()
 
-    @app.route("/", guard=bearer(verifier))
+    @guard
+    async def remember(gate: Gate, claims: Claims) -> Claims:
+        gates.append(gate)
+        return claims
+
+    @app.route("/", guard=bearer(verifier) >> remember)
     async def handler(conn: Connection[Claims]) -> None:
-        if not seen:
-            with trio.CancelScope(shield=True):
-                await stuck.wait()
+        with trio.CancelScope(shield=True):
+            await stuck.wait()
+        gates[0].identify(Pass())  # as renewing a lease does
         seen.append(len(app.sessions))
 
     async with connect(app, "/", headers=by(token())) as client:

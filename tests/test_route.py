@@ -202,7 +202,7 @@ def test_a_handler_without_a_connection() -> None:
     async def nothing() -> None:
         pass
 
-    with pytest.raises(ConfigurationError, match=r"nothing\(\) \(.*must take 1 positional parameter"):
+    with pytest.raises(ConfigurationError, match=r"nothing\(\) \(.*must take the connection as positional"):
         defined("/", nothing)
 
 

@@ -335,6 +335,42 @@ async def test_a_cancelled_aclose_does_not_stop_the_draining(autojump_clock: Moc
         assert wire.closed_at == 10
 
 
+async def test_who_has_connected_is_told_by_whoever_drains(autojump_clock: MockClock) -> None:
+    """However many call for it at the same time, those in the queue of the listener are accepted and told."""
+    listener = Doorstep()
+    async with started(echoing(Limits()), listener) as (server, _):
+        wires = [come(listener)[0] for _ in range(50)]
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(server.drain)
+    assert all(wire.written.startswith(b"HTTP/1.1 503 ") for wire in wires)
+
+
+async def test_a_drain_that_is_cancelled_at_once(autojump_clock: MockClock) -> None:
+    """Has told those in the queue all the same."""
+    listener = Doorstep()
+    async with started(echoing(Limits()), listener) as (server, _):
+        wires = [come(listener)[0] for _ in range(50)]
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await server.drain()
+        await server.wait_closed()
+    assert all(wire.written.startswith(b"HTTP/1.1 503 ") for wire in wires)
+
+
+async def test_who_comes_for_ever_does_not_keep_a_drain(autojump_clock: MockClock) -> None:
+    """Somebody new at each turn is let in no longer than there are places for strangers."""
+    listener = Doorstep()
+    async with started(echoing(Limits(max_unauthenticated=5)), listener) as (server, _), trio.open_nursery() as nursery:
+        nursery.start_soon(server.drain)
+        came = 0
+        while came < 1000 and not listener.closed:
+            come(listener)
+            came += 1
+            await trio.lowlevel.checkpoint()
+    assert came < 100
+
+
 async def test_cancelled_while_draining(autojump_clock: MockClock) -> None:
     """Cancelling ``serve`` cuts the draining short: 1001 to who is left."""
     listener = Doorstep()

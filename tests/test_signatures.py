@@ -126,7 +126,9 @@ async def keywords_only(**kwargs: object) -> None:
 @pytest.mark.parametrize("function", [too_few, by_name_only, keywords_only])
 def test_too_few_parameters(function: AnyFunction) -> None:
     """Who takes no connection is no handler."""
-    with pytest.raises(ConfigurationError, match=rf"{function.__name__}\(\) \(.*\) must take 1 positional parameter"):
+    with pytest.raises(
+        ConfigurationError, match=rf"{function.__name__}\(\) \(.*\) must take the connection as positional"
+    ):
         taken(function, leading=1)
 
 

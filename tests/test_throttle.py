@@ -39,9 +39,21 @@ def test_kinds_without_end() -> None:
     assert admitted == MAX_KINDS + BURST
     assert throttle.kinds() == (("others",),)
     assert throttle.admits(("0",), 0.0)
-    assert throttle.admits(("another",), WINDOW)
     assert throttle.counted_as(("another",)) == ("others",)
     assert throttle.take_held(("another",)) == MAX_KINDS - BURST
+
+
+def test_kinds_that_are_over_make_room() -> None:
+    """But for those of which somebody has still to be told."""
+    throttle = Throttle()
+    for number in range(MAX_KINDS):
+        throttle.admits((str(number),), 0.0)
+    while throttle.admits(("0",), 0.0):
+        pass
+    assert throttle.counted_as(("new",)) == ("others",)
+    assert throttle.admits(("new",), WINDOW)
+    assert throttle.counted_as(("new",)) == ("new",)
+    assert throttle.take_held(("0",)) == 1
 
 
 async def crash(conn: Connection[Anonymous]) -> None:

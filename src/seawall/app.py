@@ -71,8 +71,8 @@ class App(Router[Anonymous]):
             ``https://chat.example``. A route may say otherwise for itself.
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
-          report: called with every failure; the default logs it. What it raises is logged and goes no further, but for
-            SystemExit and KeyboardInterrupt, which stop the server.
+          report: called with every failure; the default logs it. What it raises is logged, as is the failure then, and
+            goes no further, but for SystemExit and KeyboardInterrupt, which stop the server.
           on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
             it was logged. What it raises is treated likewise. Of those far above a limit, which are closed unread,
             only the log tells.
@@ -85,9 +85,9 @@ class App(Router[Anonymous]):
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
-        check_plain("App(report=...)", report)
+        check_plain("App(report=...)", report, takes=1)
         if on_end is not None:
-            check_plain("App(on_end=...)", on_end)
+            check_plain("App(on_end=...)", on_end, takes=1)
         self._origins = OriginCheck.parse(origins)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()

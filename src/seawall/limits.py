@@ -73,8 +73,8 @@ class Limits:
     over machines anew. Close code 3008."""
 
     ping_interval: float | None = 20.0
-    """Seconds of silence after which the peer gets a Ping. 20, as in websockets; below the 60 after which nginx gives
-    up who is silent."""
+    """Seconds of silence after which the peer gets a Ping. 20, as in websockets; below the 60 after which nginx drops
+    a silent client."""
 
     ping_timeout: float | None = 20.0
     """Seconds of silence after that Ping for which the peer is given up. 20, as in websockets; any byte counts as life.
@@ -90,19 +90,20 @@ class Limits:
 
     wind_down: float = 1.0
     """Seconds that a handler gets, after its peer is gone, to finish by itself before it is cancelled; and again for
-    its cleanup, before it no longer keeps its connection's place. 1, which is long for a program. No peer sees it."""
+    its cleanup, before it no longer keeps its connection's place. 1, where Erlang's supervisors give 5 and
+    trio-websocket none: long for a program. No peer sees it."""
 
     drain_timeout: float = 10.0
     """Seconds that draining takes at most, closing included. 10, well within the 30 that Kubernetes waits after
     SIGTERM. Close code 1001, or 1012 when restarting; HTTP 503 before the upgrade."""
 
     max_connections: int = 10_000
-    """Connections of one server at a time, handshakes included. 10,000, which take a quarter of a GiB while idle. One
-    too many gets HTTP 503."""
+    """Connections of one server at a time, handshakes included. 10,000, which take a quarter of a GiB while idle, where
+    nginx has 512 for each worker. The process needs as many descriptors (``ulimit -n``). One too many gets HTTP 503."""
 
     max_unauthenticated: int = 1_000
     """Of these, those that have not passed their guards yet: strangers must not take the places of those who have. A
-    tenth; what has been let in stays, and one too many gets HTTP 503."""
+    tenth; OpenSSH's MaxStartups, for the same, is 100. What has been let in stays, and one too many gets HTTP 503."""
 
     max_connections_per_address: int | None = None
     """Of these, those from one IPv4 address, or from one /64 of IPv6 (RFC 6177: at least what one customer has). Off,
@@ -111,13 +112,15 @@ class Limits:
 
     max_connections_per_subject: int | None = 1_000
     """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth,
-    so that nobody takes all places; a person needs ten. One too many gets HTTP 429, or close code 1013."""
+    so that nobody takes all places; a person needs ten. Others have no such limit. One too many gets HTTP 429, or close
+    code 1013."""
 
     max_message_size: int = 1024 * 1024
     """Bytes of one message's payload. 1 MiB, as in websockets; refused from the frame header. Close code 1009."""
 
     max_fragments: int = 131_072
-    """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes. Close code 1009."""
+    """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes, twice what the Autobahn suite
+    sends; other servers count none. Close code 1009."""
 
     inbound_queue: int = 64
     """Messages that the handler has not yet taken, before the peer is read only twice a second, for the sake of its
@@ -125,12 +128,12 @@ class Limits:
     has to wait before it can send more."""
 
     inbound_buffer: int | None = None
-    """Bytes of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``. The
-    peer has to wait, and its control frames with it."""
+    """Bytes of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``,
+    where websockets holds 16 frames of any size. The peer has to wait, and its control frames with it."""
 
     outbound_buffer: int = 1024 * 1024
-    """Bytes sent and not yet taken by the peer, before `send` waits. 1 MiB, as one message may have; an empty buffer
-    admits one message of any size. The peer sees ``send_timeout``."""
+    """Bytes sent and not yet taken by the peer, before `send` waits. 1 MiB, as one message may have, where asyncio
+    has 64 KiB; an empty buffer admits one message of any size. The peer sees ``send_timeout``."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse values and combinations that cannot work."""
@@ -170,6 +173,7 @@ class Limits:
         Raises:
           ConfigurationError: a name is not one that a route may set, or a value cannot work.
         """
+        _check_overrides(overrides)
         unknown = sorted(set(overrides) - set(LimitOverrides.__annotations__))
         if unknown:
             known = ", ".join(LimitOverrides.__annotations__)
@@ -192,6 +196,13 @@ def check_limits(value: object) -> None:
     """
     if not (value is None or isinstance(value, Limits)):
         raise ConfigurationError(f"App: limits={value!r} are no limits; give Limits(idle_timeout=60), for instance")
+
+
+def _check_overrides(value: object) -> None:
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            f"limits={value!r} are not those of one route; give a dictionary, as in limits={{'idle_timeout': 60}}"
+        )
 
 
 def _is_amount(value: object, *, whole: bool) -> bool:

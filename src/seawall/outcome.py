@@ -39,7 +39,7 @@ class Cause(enum.Enum):
     ANSWERED = "answered"
     """A plain HTTP request got its page."""
     REFUSED = "refused"
-    """A guard, an origin, a limit or the request itself stood in the way."""
+    """A guard, an origin, a limit or the request itself stood in the way; or a handler raised what a guard would."""
     RETURNED = "handler returned"
     """The handler, and all that it started, have finished."""
     CLOSED = "closed by the handler"
@@ -133,7 +133,7 @@ class Outcome:
     reason: str
     """The reason that went with the code."""
     detail: str
-    """The failure behind it: its type and text, bounded and escaped. The peer never reads it."""
+    """The failure behind it: its type and text, or what was asked for in vain; bounded and escaped, never sent."""
     rule: str
     """The type that the error policy's rule names, if a rule decided, such as ``Unauthorized``."""
     connection: str

@@ -141,7 +141,9 @@ class ErrorPolicy:
     """The policy that is asked when no rule here applies; after the last one come the built-in defaults."""
 
     def on(self, exception: type[E], *verdicts: Verdict[E] | Decide[E]) -> ErrorPolicy:
-        """This policy and one more rule.
+        """A larger policy, with one more rule; this one stays what it is: ``errors = errors.on(...)``.
+
+        Of two rules for the same type the later one is asked first.
 
         Args:
           exception: the type that the rule is for; its subclasses fall under it too.
@@ -251,7 +253,7 @@ def _check_verdict(rule: str, verdict: object) -> None:
     if isinstance(verdict, type) or not (known or callable(verdict)):
         raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
     if not known and callable(verdict):
-        check_plain(f"ErrorPolicy.on({rule})", verdict)
+        check_plain(f"ErrorPolicy.on({rule})", verdict, takes=2)
 
 
 def _check_use(kind: type[Exception], verdict: object) -> None:

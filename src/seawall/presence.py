@@ -68,7 +68,7 @@ class Sessions:
         app.sessions.revoke(issued_before=time.time())  # everybody, because the key was
 
     It knows the connections of its own process, and forgets when that ends: what is revoked for longer, or for several
-    processes, belongs into a database that a guard asks. Subjects are told apart by their name alone: of two issuers
+    processes, belongs in a database that a guard asks. Subjects are told apart by their name alone: of two issuers
     that both know an ``ada``, both are meant.
     """
 
@@ -96,7 +96,9 @@ class Sessions:
         any time. Call it in Trio's thread, from another one with ``trio.from_thread.run_sync``.
 
         Args:
-          subject: whose. Alone, it means what was issued up to now, by the issuer's clock; what comes later is good.
+          subject: whose. Alone, it means what was issued up to now, by the issuer's clock; what comes later is good. An
+            ``iat`` in whole seconds is the beginning of its second: a new token is refused until the next one begins,
+            unless its ``iat`` has a fraction.
           token_id: which one.
           issued_before: only what is older than this, in Unix time; alone, everybody's.
 
@@ -141,7 +143,7 @@ class Sessions:
         self._revoked[subject, token_id] = revoked._replace(before=max(revoked.before, known.before))
         if len(self._revoked) > MAX_REVOCATIONS:
             oldest = self._revoked.pop(next(iter(self._revoked)))
-            self._all_before = max(self._all_before, min(oldest))
+            self._all_before = max(self._all_before, min(oldest.before, oldest.at))
             if not self._forgets:
                 self._forgets = True
                 server_log.warning(
@@ -185,7 +187,10 @@ class Sessions:
                     del index[cast("str", gone)]
             for name in now:
                 index.setdefault(cast("str", name), set()).add(presence)
-        (self._present.add if held else self._present.discard)(presence)
+        if held:
+            self._present.add(presence)
+        else:
+            self._present.discard(presence)
 
 
 @final

@@ -91,7 +91,8 @@ class Server:
         Only three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what
         a handler shields from cancellation, and threads. They are named in the log, and their sockets are closed.
 
-        Cancelling this call does not stop the draining; cancelling ``serve`` does.
+        Cancelling this call does not stop the draining; cancelling ``serve`` does. In a handler, or a lifespan, it
+        waits for itself until it is cancelled: there, start it in a nursery of the program's.
 
         Args:
           restarting: the server will be back: peers get 1012 instead. What the first call says counts.
@@ -99,7 +100,7 @@ class Server:
         if not self._service.drain.begun:
             self._service.drain.begun, self._service.drain.restarting = True, restarting
             await self._accept_rest()
-        self._accepting.cancel()
+            self._accepting.cancel()
         await self._finished.wait()
 
     async def _accept_rest(self) -> None:
@@ -164,7 +165,6 @@ class Server:
         limits = self._service.limits
         window = limits.drain_timeout - limits.close_timeout
         server_log.info("draining %d connections", len(self._sessions))
-        self._service.drain.begun = True
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + window
             nursery.start_soon(self._drain_sessions, window / 2)

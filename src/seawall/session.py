@@ -133,7 +133,8 @@ class Session:
             head, early = found
             place = self._service.routes.find(head.path)
             if not head.wants_upgrade:
-                self._refuse(answer(head, self._service.pages.get(head.path), is_route=place is not None))
+                page = self._service.pages.get(head.path)
+                self._refuse(answer(head, page, is_route=place is not None), detail=safe(head.path))
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
@@ -141,7 +142,7 @@ class Session:
             self._refuse(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
             return
         if place is None:
-            self._refuse(refusal(404, "not found"))
+            self._refuse(refusal(404, "not found"), detail=safe(head.path))
             return
         await self._enter(*place, Arrival(asked, early))
 
@@ -150,7 +151,7 @@ class Session:
         entry, terms = route.table_entry, self._service.terms(route)
         self._route, self._policy, self._life.limits = entry.name, terms.errors, terms.limits
         if not terms.origins.admits(arrival.asked):
-            self._refuse(refusal(403, "origin not allowed"))
+            self._refuse(refusal(403, "origin not allowed"), detail=safe(arrival.asked.header("origin") or ""))
             return
         self._life.within(self._life.limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
         await self._open_gate(params, arrival, terms)
@@ -324,12 +325,12 @@ class Session:
     def _opened(self) -> bool:
         return self._lane is not None and self._lane.opened
 
-    def _refuse(self, last_word: Answer, end: End | None = None) -> None:
+    def _refuse(self, last_word: Answer, end: End | None = None, *, detail: str = "") -> None:
         """End with an HTTP answer instead of an upgrade."""
         if self._life.outcome is None:
             self._answer = last_word
             cause = Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED
-            self._life.end(end or End(cause, last_word.status, last_word.text))
+            self._life.end(end or End(cause, last_word.status, last_word.text, detail))
 
     def _on_end(self, outcome: End) -> None:
         """The outcome has just been recorded: from this moment only the peer's Close counts."""
@@ -374,11 +375,9 @@ class Session:
 
     async def _leave_resources(self) -> None:
         limits = self._life.limits
+        on_late = partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._peer.connection)
         patience = Patience(
-            seconds=limits.close_timeout,
-            on_late=partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._peer.connection),
-            cleanup=limits.wind_down,
-            on_stuck=self._give_way,
+            seconds=limits.close_timeout, on_late=on_late, cleanup=limits.wind_down, on_stuck=self._give_way
         )
         await self._resources.leave(self._failure, patience)
 

@@ -55,16 +55,24 @@ def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-
     return inspect.iscoroutinefunction(_underlying(function))
 
 
-def check_plain(where: str, function: object) -> None:
-    """Refuse a callback that could not be called from where nothing may be awaited.
+def check_plain(where: str, function: object, *, takes: int) -> None:
+    """Refuse a callback that could not be called with so many arguments, or not where nothing may be awaited.
 
     Raises:
-      ConfigurationError: it is not callable, or an async function.
+      ConfigurationError: it is not callable so, or an async function.
     """
     if not callable(function):
         raise ConfigurationError(f"{where} was given {function!r}, which cannot be called; give a function")
     if is_async(function):
         raise ConfigurationError(f"{where}: {describe(function)} is async, and nobody would await it; write `def`")
+    try:
+        inspect.signature(function).bind(*range(takes))
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{where}: {describe(function)} cannot be called with {takes} argument(s): {error}; change its parameters"
+        ) from None
+    except ValueError:
+        pass  # one that is written in C need not say
 
 
 def _underlying(function: object) -> object:
@@ -87,7 +95,8 @@ def taken(function: Callable[..., object], *, leading: int) -> tuple[Taken, ...]
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters[:leading]):
         return ()
     if len(parameters) < leading or any(parameter.kind not in positional for parameter in parameters[:leading]):
-        raise ConfigurationError(f"{where} must take {leading} positional parameter(s) before the path's own")
+        first = "the connection" if leading == 1 else "the gate and what is proved"
+        raise ConfigurationError(f"{where} must take {first} as positional parameters, before those of the path")
     found: list[Taken] = []
     for parameter in parameters[leading:]:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:

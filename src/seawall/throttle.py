@@ -35,6 +35,8 @@ class Throttle:
 
     def admits(self, kind: Kind, now: float) -> bool:
         """Whether one more of `kind` is to be written down; if not, it is counted. `now` is in seconds."""
+        if kind not in self._counts and len(self._counts) >= MAX_KINDS:
+            self._forget(now)
         count = self._counts.setdefault(self.counted_as(kind), _Count(now))
         if now >= count.began + WINDOW:
             count.began, count.admitted = now, 0
@@ -43,6 +45,10 @@ class Throttle:
             return False
         count.admitted += 1
         return True
+
+    def _forget(self, now: float) -> None:
+        """Make room: of what has not come for a whole window nothing is known that somebody has still to hear."""
+        self._counts = {kind: count for kind, count in self._counts.items() if count.held or now < count.began + WINDOW}
 
     def counted_as(self, kind: Kind) -> Kind:
         """The kind that `kind` falls under: its own, while there are not too many of them."""

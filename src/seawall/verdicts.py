@@ -130,14 +130,17 @@ class Close:
 @final
 @frozen
 class Reply(Generic[E_contra]):
-    """Answer the one message that failed, and go on. Acts on a message only."""
+    """Answer the one message that failed, and go on. Acts on a message only.
+
+    Messages are not validated yet, so that nothing comes to that phase in this version.
+    """
 
     make: Callable[[E_contra], str | bytes]
     """Makes the answer from the exception."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what could not make one."""
-        check_plain("Reply(...)", self.make)
+        check_plain("Reply(...)", self.make, takes=1)
 
 
 @final

@@ -65,6 +65,9 @@ class _FirstMessage(Guard[Anonymous, Claims]):
     def needs_task(self) -> bool:
         return False
 
+    def may_find_nothing(self) -> bool:
+        return False  # there is always a message, or nobody
+
 
 def _from_header(handshake: Handshake) -> str | None:
     values = handshake.values("authorization")

@@ -135,6 +135,10 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         """Whether nobody comes through without a decision, be it that of `public`; `inherited` leaves it to others."""
         return True
 
+    def may_find_nothing(self) -> bool:
+        """Whether it may raise `NoCredentials`, upon which ``|`` asks the next guard; `public` has no need to."""
+        return True
+
     @overload
     def __rshift__(self, after: Guard[Out_co, C], /) -> Guard[In_contra, C]: ...
     @overload
@@ -150,8 +154,21 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         return _AfterCheck(before, self) if _is(before, Check) else NotImplemented
 
     def __or__(self, other: Guard[In_contra, C], /) -> Guard[In_contra, Out_co | C]:
-        """This guard, or `other` where this one found no credential; a wrong credential is refused at once."""
-        return _Either(self, other) if _is(other, Guard) else NotImplemented
+        """This guard, or `other` where this one found no credential; a wrong credential is refused at once.
+
+        What this guard had entered or leased by then stays with the connection.
+
+        Raises:
+          ConfigurationError: this guard never finds no credential, so that the other one would never be asked.
+        """
+        if not _is(other, Guard):
+            return NotImplemented
+        if not self.may_find_nothing():
+            raise ConfigurationError(
+                "the guard before | asks for no credential that could be missing, so that the one behind it would "
+                "never be asked; write the one that does first, as in `bearer(verifier) | public`"
+            )
+        return _Either(self, other)
 
 
 class Check(ABC, Generic[Need_contra]):
@@ -261,6 +278,9 @@ class _Then(Guard[A, C], Generic[A, B, C]):
     def decides(self) -> bool:
         return self.first.decides() or self.second.decides()
 
+    def may_find_nothing(self) -> bool:
+        return self.first.may_find_nothing() or self.second.may_find_nothing()
+
 
 @final
 @frozen
@@ -325,6 +345,9 @@ class _Either(Guard[A, B | C], Generic[A, B, C]):
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
 
+    def may_find_nothing(self) -> bool:
+        return self.second.may_find_nothing()
+
 
 @final
 @frozen
@@ -350,6 +373,9 @@ class _Public(Guard[Anonymous, Anonymous]):
         return proved
 
     def needs_task(self) -> bool:
+        return False
+
+    def may_find_nothing(self) -> bool:
         return False
 
 

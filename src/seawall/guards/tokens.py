@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, cast, final, get_args
 
@@ -73,6 +73,12 @@ class Claims:
     """Every claim, registered or not, as it was decoded."""
 
 
+def _several(algorithms: Iterable[Algorithm]) -> tuple[Algorithm, ...]:
+    if isinstance(algorithms, str):
+        raise ConfigurationError(f"TokenVerifier: algorithms={algorithms!r}; give a list, [{algorithms!r}]")
+    return tuple(algorithms)
+
+
 @final
 @frozen
 class TokenVerifier:
@@ -89,7 +95,7 @@ class TokenVerifier:
 
     keys: str | bytes = field(repr=False)
     """The secret: at least 32 bytes for HS256, 48 for HS384, 64 for HS512."""
-    algorithms: tuple[Algorithm, ...] = field(converter=tuple[Algorithm, ...], kw_only=True)
+    algorithms: tuple[Algorithm, ...] = field(converter=_several, kw_only=True)
     """The algorithms to accept; what a token's own header names only ever selects among them."""
     audience: str | Literal[Waiver.AUDIENCE] = field(kw_only=True)
     """Who we are: a token's ``aud`` must name it. `any_audience` waives that."""
