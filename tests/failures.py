@@ -163,6 +163,9 @@ ASKED_FOR: Final = {
     "no `Upgrade`, where there is nothing": "/nowhere",
 }
 
+#: Where there are too many.
+OVERLOADS: Final = frozenset({"full", "crowd", "neighbour"})
+
 #: What is where.
 PAGES: Final = {"/page": Page.parse("/page", "hello", "text/plain")}
 ROUTES: Final = ("/",)
@@ -243,7 +246,8 @@ def of_requests() -> Iterator[Row]:
         ("origin", "a page from another origin", 403, "origin not allowed"),
     ):
         detail = ELSEWHERE if name == "origin" else ""
-        row = ending(name, what, Where.REQUEST, End(Cause.REFUSED, status, text, detail))
+        cause = Cause.OVERLOAD if name in OVERLOADS else Cause.REFUSED
+        row = ending(name, what, Where.REQUEST, End(cause, status, text, detail))
         yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))
     gone = ending("gone", "the peer vanishes", Where.REQUEST, End(Cause.PEER_VANISHED, 1006, "before its request"))
     yield evolve(gone, peer=Told(1006))

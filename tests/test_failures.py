@@ -79,7 +79,7 @@ async def test_a_row_about_addresses() -> None:
     assert isinstance(row.peer, Answered)
     assert (answer.status, answer.body.decode().strip()) == (row.peer.status, row.peer.text)
     assert answer.header("retry-after") == dict(row.peer.fields)["Retry-After"]
-    (ended,) = [record for record in records.found if "refused" in record.getMessage()]
+    (ended,) = [record for record in records.found if "overload" in record.getMessage()]
     assert logged(records, ended.getMessage().partition(" ")[0]) == row.log
 
 

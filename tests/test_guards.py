@@ -782,13 +782,17 @@ async def test_a_resource_that_fails_while_it_is_held(autojump_clock: trio.abc.C
             await trio.sleep_forever()
         finally:
             log.append(f"handler ends at {trio.current_time()}")
+            raise ValueError("too late")  # the other resources hear of what came first
 
     async with serve(app) as serving:
         async with serving.connect("/") as client:
             assert await client.wait_closed() == CloseFrame(4500, "no broker")
         await serving.server.aclose()
     assert log[2:] == ["leave broker", "handler ends at 3.0", "outer sees OSError('connection lost')", "leave outer"]
-    assert [(report.phase, str(report.exception)) for report in reports] == [(Phase.BACKGROUND, "connection lost")]
+    assert [(report.phase, str(report.exception)) for report in reports] == [
+        (Phase.BACKGROUND, "connection lost"),
+        (Phase.HANDLER, "too late"),
+    ]
 
 
 async def test_a_resource_that_fails_while_a_guard_decides(autojump_clock: trio.abc.Clock) -> None:

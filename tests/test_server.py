@@ -214,6 +214,20 @@ async def test_many_are_told_in_turns(autojump_clock: MockClock) -> None:
     assert max(moments) == pytest.approx(2.25)
 
 
+async def test_strangers_do_not_wait_for_their_turn(autojump_clock: MockClock) -> None:
+    """Who has not been let in is turned away at once, however many are told in turns."""
+    listener = Doorstep()
+    async with started(echoing(), listener) as (server, _):
+        for _ in range(2 * AT_ONCE):
+            await come(listener)[1].open("/echo")
+        strangers = [come(listener)[0] for _ in range(10)]
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        await server.drain()
+    assert all(wire.written.startswith(b"HTTP/1.1 503 ") for wire in strangers)
+    assert max(wire.closed_at for wire in strangers) - start <= LINGER
+
+
 async def test_a_handler_that_watches_is_told_in_its_turn(autojump_clock: MockClock) -> None:
     """`Connection.draining` is set when it is the connection's turn, and stays set."""
     app, listener, moments = App(), Doorstep(), list[float]()
@@ -739,7 +753,7 @@ async def test_too_many_connections(autojump_clock: MockClock, records: Records)
         await peer.open("/echo")
         await peer.say(text("one"))
         assert await peer.message() == "one"
-    assert "refused, 503 'too many connections'" in records.ends
+    assert "overload, 503 'too many connections'" in records.ends
 
 
 async def test_far_too_many_connections(autojump_clock: MockClock, records: Records) -> None:

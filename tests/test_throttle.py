@@ -88,6 +88,21 @@ async def test_a_storm_of_failures_is_counted(autojump_clock: MockClock, caplog:
     assert written(caplog)[-1] == "7 more of the same were not logged: builtins.RuntimeError handler /crash"
 
 
+async def test_a_storm_that_is_over_is_counted(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody has to wait for the next failure, or for the end of the server, to read how many there were."""
+    app = App()
+    app.route("/crash", guard=public)(crash)
+    async with serve(app) as serving:
+        for _ in range(2):
+            for _ in range(BURST + 5):
+                async with serving.connect("/crash") as client:
+                    await client.wait_closed()
+            await trio.sleep(WINDOW + 1)
+            *_, count = written(caplog)
+            assert count == "5 more of the same were not logged: builtins.RuntimeError handler /crash"
+    assert len(written(caplog)) == 2 * (BURST + 1)
+
+
 async def test_a_report_of_ones_own_gets_everything(autojump_clock: MockClock) -> None:
     """It may count for itself."""
     reports: list[ErrorReport] = []

@@ -12,7 +12,7 @@ import trio
 from seawall.logs import connection_log, error_log, safe, server_log
 from seawall.outcome import Cause, End, Outcome
 from seawall.policy import ErrorReport, name_of_type
-from seawall.throttle import Throttle
+from seawall.throttle import WINDOW, Throttle
 from seawall.verdicts import MAX_REASON, Context
 from seawall.wire.lane import Lane
 
@@ -186,6 +186,7 @@ class Reporter:
         self._report = report
         self._on_end = on_end
         self._throttle = Throttle()
+        self._has_held = trio.Event()
 
     def report(self, failure: ErrorReport) -> None:
         """Tell of a failure. A storm of them is for the application's own ``report`` to deal with."""
@@ -209,8 +210,17 @@ class Reporter:
         """Whether anybody will hear of such an end; if not, nothing need be made for it."""
         return self._on_end is not None or connection_log.shows(_level(cause))
 
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Write down how many failures have not been, when a window is over, until cancelled."""
+        while True:
+            await self._has_held.wait()
+            self._has_held = trio.Event()
+            await trio.sleep(WINDOW)
+            self.finish()
+
     def finish(self) -> None:
-        """Write down how many failures have not been, because the server stops."""
+        """Write down how many failures have not been so far."""
         for kind in self._throttle.kinds():
             log_held(kind, self._throttle.take_held(kind))
 
@@ -229,6 +239,7 @@ class Reporter:
 
     def _admits(self, kind: tuple[str, ...]) -> bool:
         if not self._throttle.admits(kind, trio.current_time()):
+            self._has_held.set()
             return False
         log_held(self._throttle.counted_as(kind), self._throttle.take_held(kind))
         return True

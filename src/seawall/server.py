@@ -152,6 +152,7 @@ class Server:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as around:
                 around.start_soon(self._service.sweeper.run)
+                around.start_soon(self._service.reporter.run)
                 if self._service.poller is not None:
                     await around.start(self._service.poller.run)
                 async with trio.open_nursery(strict_exception_groups=True) as self._nursery:

@@ -121,7 +121,7 @@ class Session:
         """Read the request and find out where it leads."""
         if self._peer.surplus is not None:
             self._asked = True  # whatever it was
-            self._refuse(self._peer.surplus)
+            self._refuse(self._peer.surplus, End(Cause.OVERLOAD, self._peer.surplus.status, self._peer.surplus.text))
             return
         self._life.within(self._life.limits.handshake_timeout, lambda: self._refuse(refusal(408, "request timed out")))
         try:
