@@ -520,7 +520,7 @@ async def test_the_first_end_wins(autojump_clock: MockClock) -> None:
     other = End(Cause.FAILED, 1011)
     subject.life.end(DONE)
     subject.life.end(other)
-    assert subject.life.outcome is DONE
+    assert subject.life.ended is DONE
     assert subject.ends == [(0, DONE, False)]
     assert subject.life.scope.cancel_called
 

@@ -66,7 +66,7 @@ class Connection(Generic[P_co]):
         try:
             message = await self._lane.receive()
         except trio.EndOfChannel:
-            if self._life.outcome is None:
+            if self._life.ended is None:
                 raise Draining(self.id) from None
             raise Disconnected(self.id) from None
         self._received()
@@ -144,10 +144,10 @@ class Connection(Generic[P_co]):
             raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
         if size > MAX_REASON:
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        limits, outcome = self._life.limits, End(Cause.CLOSED, code, reason)
-        self._life.end(outcome, grace=limits.close_timeout + limits.wind_down)
+        limits, end = self._life.limits, End(Cause.CLOSED, code, reason)
+        self._life.end(end, grace=limits.close_timeout + limits.wind_down)
         await self._life.wait_closed()
-        if self._life.outcome is outcome:
+        if self._life.ended is end:
             self._life.extend(limits.wind_down)
 
     async def renew(self, token: str) -> None:
@@ -171,5 +171,5 @@ class Connection(Generic[P_co]):
     def _received(self) -> None:
         life = self._life
         life.touch()
-        if life.outcome is not None and life.outcome.cause is Cause.PEER_CLOSED:
+        if life.ended is not None and life.ended.cause is Cause.PEER_CLOSED:
             life.extend(life.limits.wind_down)

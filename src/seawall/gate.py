@@ -206,7 +206,7 @@ class SessionGate(Gate):
         if self.lane.opened:
             await trio.lowlevel.checkpoint()
             return
-        if self.life.outcome is not None:
+        if self.life.ended is not None:
             raise Disconnected(self.connection)
         try:
             await self.authority.accept(self.subprotocol)

@@ -194,36 +194,37 @@ class Life:
     _sweeper: Sweeper
     """Minds the deadlines."""
     _on_end: Callable[[End], None] = field(kw_only=True, alias="on_end")
-    """Called once, when the outcome is recorded and before anything is cancelled."""
+    """Called once, when the end is recorded and before anything is cancelled."""
     _on_due: Callable[[Exception], None] = field(kw_only=True, alias="on_due")
     """Called with what has run out, or what is wrong with the wire."""
     scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
-    outcome: End | None = field(init=False, default=None)
+    ended: End | None = field(init=False, default=None)
+    """What ended it."""
     alarm: Alarm | None = field(init=False, default=None)
     is_closed: bool = field(init=False, default=False)
     """Whether the socket has been closed."""
     _closing: trio.Event | None = field(init=False, default=None)  # made when somebody waits
     _vitals: Vitals | None = field(init=False, default=None)
     _leases: tuple[Lease, ...] = field(init=False, default=())
-    _ends_at: float = field(init=False, default=math.inf)
+    _lifetime_ends_at: float = field(init=False, default=math.inf)
     _drains: bool = field(init=False, default=False)
     _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
     _revoked: bool = field(init=False, default=False)
-    _ends_by: float = field(init=False, default=math.inf)  # however often it is extended
+    _grace_ends_by: float = field(init=False, default=math.inf)  # however often it is extended
     _late_at: float = field(init=False, default=math.inf)
     _on_late: Callable[[], None] = field(init=False, default=nothing)
     _last_message: float = field(init=False, default=-math.inf)
 
     @trio.lowlevel.enable_ki_protection
-    def end(self, outcome: End, *, grace: float = 0.0) -> None:
+    def end(self, end: End, *, grace: float = 0.0) -> None:
         """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
-        if self.outcome is not None:
+        if self.ended is not None:
             return
-        self._ends_by = min(trio.current_time() + self.limits.drain_timeout, self._lease_end())
-        self.outcome = outcome
+        self._grace_ends_by = min(trio.current_time() + self.limits.drain_timeout, self._lease_end())
+        self.ended = end
         self._sweeper.disarm(self)
         self._late_at = math.inf
-        self._on_end(outcome)
+        self._on_end(end)
         self.extend(grace)
 
     def extend(self, grace: float) -> None:
@@ -232,14 +233,14 @@ class Life:
         It gets no more than ``drain_timeout`` since the end in all, and nothing after the end of its lease.
         """
         if grace > 0:
-            self.scope.deadline = min(trio.current_time() + grace, self._ends_by)
+            self.scope.deadline = min(trio.current_time() + grace, self._grace_ends_by)
         else:
             self.scope.cancel()
 
     def within(self, seconds: float, on_late: Callable[[], None]) -> None:
         """What the connection does now has to be over in `seconds`, or `on_late` is called."""
         self._late_at, self._on_late = trio.current_time() + seconds, on_late
-        if self.outcome is None:
+        if self.ended is None:
             self._sweeper.arm(self, self._late_at)
 
     def drain(self) -> None:
@@ -293,7 +294,7 @@ class Life:
         if self._vitals is not None:
             self._vitals.begin()
         if self.limits.lifetime is not None:
-            self._ends_at = now + self.limits.lifetime
+            self._lifetime_ends_at = now + self.limits.lifetime
         self.rearm()
 
     def watch(self, vitals: Vitals) -> None:
@@ -318,12 +319,12 @@ class Life:
           LeaseExpired: the connection has already ended.
         """
         await trio.lowlevel.checkpoint()
-        if self.outcome is not None:
+        if self.ended is not None:
             raise LeaseExpired
         for lease in self._leases:
             if lease.renew is not None:
                 expires_at = await lease.renew(token)
-                if self.outcome is not None:
+                if self.ended is not None:
                     raise LeaseExpired
                 lease.deadline = until(expires_at)
                 self.rearm()
@@ -332,7 +333,7 @@ class Life:
 
     def revoke(self) -> bool:
         """What a guard proved holds no longer: let the sweeper end the connection. Whether that was not known yet."""
-        if self.outcome is not None:
+        if self.ended is not None:
             self.extend(0.0)  # what came before a Close is not for the handler any more either
             return False
         was_known, self._revoked = self._revoked, True
@@ -341,17 +342,17 @@ class Life:
 
     def check(self, now: float) -> None:
         """Report what has run out, or look again at the next deadline."""
-        if self.outcome is not None and not self.scope.cancel_called:  # it was given more time; see `extend`
+        if self.ended is not None and not self.scope.cancel_called:  # it was given more time; see `extend`
             self._late_at = max(self._late_at, self.scope.deadline + self.limits.wind_down)
         if now >= self._late_at:
             self._on_late()
-        elif self.outcome is not None:
+        elif self.ended is not None:
             self._sweeper.arm(self, self._late_at)
         elif self._revoked:
             self._on_due(Revoked())
         elif now >= self._lease_end():
             self._on_due(LeaseExpired())
-        elif now >= self._ends_at:
+        elif now >= self._lifetime_ends_at:
             self._on_due(LifetimeReached())
         elif now >= self._idle_end():
             self._on_due(IdleTimeout())
@@ -371,11 +372,10 @@ class Life:
 
     def rearm(self) -> None:
         """Look at the connection when the first of its deadlines is due."""
-        if self.outcome is None:
-            wire = self._vitals.due() if self._vitals else math.inf
-            if self._revoked:
-                wire = -math.inf
-            self._sweeper.arm(self, min(self._late_at, self._lease_end(), self._ends_at, self._idle_end(), wire))
+        if self.ended is None:
+            due = -math.inf if self._revoked else self._vitals.due() if self._vitals else math.inf
+            due = min(due, self._late_at, self._lease_end(), self._lifetime_ends_at, self._idle_end())
+            self._sweeper.arm(self, due)
 
     def _lease_end(self) -> float:
         return min((lease.deadline for lease in self._leases), default=math.inf)

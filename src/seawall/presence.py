@@ -118,7 +118,9 @@ class Sessions:
         if self._present and not trio.lowlevel.in_trio_run():
             raise ConfigurationError("revoke() outside of Trio's thread; call it with trio.from_thread.run_sync()")
         before = math.inf if issued_before is None else issued_before
-        found = {presence: presence.newest(subject, token_id, before) for presence in self._asked(subject, token_id)}
+        found = {
+            presence: presence.newest(subject, token_id, before) for presence in self._candidates(subject, token_id)
+        }
         newest = max((at for at in found.values() if at is not None), default=-math.inf)
         if issued_before is None and token_id is None:  # what she has now; a clock that is ahead does not save it
             before = max(time.time(), math.nextafter(newest, math.inf))
@@ -129,7 +131,7 @@ class Sessions:
         server_log.info("revoked by %s: %d connections end", by, ended)
         return ended
 
-    def _asked(self, subject: str | None, token_id: str | None) -> set[Presence]:
+    def _candidates(self, subject: str | None, token_id: str | None) -> set[Presence]:
         """All that may match, and perhaps others."""
         if token_id is not None:
             return self._tokens.get(token_id, set[Presence]())
@@ -207,7 +209,7 @@ class Presence:
 
     def identify(self, credential: Credential, instead_of: Credential | None) -> None:
         """Be there by `credential` too, or instead of another one. Raises as `Sessions.check`."""
-        if self._life.outcome is None:
+        if self._life.ended is None:
             self._sessions.check(self, credential)
             gone = None if instead_of is None else _Held.of(instead_of)
             self._hold((*(held for held in self._held if held != gone), _Held.of(credential)))

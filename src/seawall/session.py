@@ -75,11 +75,11 @@ class Session:
     _tasks: trio.Nursery = field(init=False)
     _nursery: trio.Nursery = field(init=False)
     _resources: Resources = field(init=False)
-    _phase: Phase = field(init=False, default=Phase.TRANSPORT)
+    _phase: Phase = field(init=False, default=Phase.TRANSPORT)  # what has failed if the inner nursery raises
     _principal: object = field(init=False, default=None)
     _asked: bool = field(init=False, default=False)  # whether a request has come
     _answer: Answer | None = field(init=False, default=None)
-    _serving: bool = field(init=False, default=False)  # whether guards or handler have begun
+    _serving: bool = field(init=False, default=False)  # whether guards or handler run: then another task closes
     _closing: bool = field(init=False, default=False)
     _reader_closes: bool = field(init=False, default=False)  # whether trio-websocket's reader does that when it ends
     _failure: Exception | None = field(init=False, default=None)
@@ -91,7 +91,7 @@ class Session:
         self.presence = Presence(service.sessions, self._life)
 
     async def run(self) -> None:
-        """Live from accepted to closed, and write it down. Raises nothing, whatever happens."""
+        """Live from accepted to closed, and write it down. Raises nothing that a connection could cause."""
         try:
             async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
                 self._resources = Resources(self._tasks, self._settle)
@@ -191,7 +191,7 @@ class Session:
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, route: AnyRoute) -> None:
-        """Pass the guards, accept the upgrade, run the handler. No scope of ours may be around the handler here."""
+        """Pass the guards, accept the upgrade, run the handler; without a scope of ours around it: see `apart`."""
         try:
             if route.table_entry.needs_task:
                 enter = await apart(partial(route.admit, self._gate), name="guards")
@@ -231,7 +231,7 @@ class Session:
         """End now: close code 1001 or 1012, or HTTP 503 before the upgrade."""
         drain = self._service.drain
         end = drain.end if drain.begun else End(Cause.STOPPED, 1001, "going away")
-        if self._life.outcome is not None:
+        if self._life.ended is not None:
             self._life.extend(0.0)  # over already; what a handler had left to wind down is not ours to wait for
         elif self._opened:
             self._life.end(end)
@@ -254,7 +254,7 @@ class Session:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
         if crash is not None:
             self._settle(crash, Phase.TRANSPORT)
-        elif self._life.outcome is None:  # one that cannot write leaves early: nobody else reads the socket
+        elif self._life.ended is None:  # one that cannot write leaves early: nobody else reads the socket
             self._on_wire_end(PeerVanished())
         if self._reader_closes:
             await self._close()
@@ -327,24 +327,24 @@ class Session:
 
     def _refuse(self, last_word: Answer, end: End | None = None, *, detail: str = "") -> None:
         """End with an HTTP answer instead of an upgrade."""
-        if self._life.outcome is None:
+        if self._life.ended is None:
             self._answer = last_word
             cause = Cause.ANSWERED if last_word.status < 400 else Cause.REFUSED
             self._life.end(end or End(cause, last_word.status, last_word.text, detail))
 
-    def _on_end(self, outcome: End) -> None:
-        """The outcome has just been recorded: from this moment only the peer's Close counts."""
+    def _on_end(self, end: End) -> None:
+        """The end has just been recorded: from this moment only the peer's Close counts."""
         lane = self._lane
         if lane is not None:
             lane.begin_closing()
-            if not outcome.is_peers:
+            if not end.is_peers:
                 lane.drop_messages()
             lane.stop_receiving()
             if not lane.opened:
                 lane.abort()  # an upgrade that is just being accepted must not follow the answer
         if self._serving and lane is not None:  # a peer need not wait for a handler's cleanup to read why
             self._closing = True
-            self._reader_closes = outcome.is_peers and lane.is_read  # its task is about to end
+            self._reader_closes = end.is_peers and lane.is_read  # its task is about to end
             if not self._reader_closes:
                 self._tasks.start_soon(self._close)
 
@@ -355,7 +355,7 @@ class Session:
             seconds = LINGER if self._peer.surplus is not None else self._life.limits.close_timeout
             with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
                 if self._lane is not None and self._lane.opened:
-                    await say_goodbye(self._lane, self._authority, self._life.outcome, patience)
+                    await say_goodbye(self._lane, self._authority, self._life.ended, patience)
                 elif self._asked or not self._peer.secure:
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
                     await give_answer(self._stream, self._lane, self._answer)
@@ -392,7 +392,7 @@ class Session:
 
     def _tell(self) -> None:
         """Write down how it ended, and tell the application."""
-        end = self._life.outcome or End(Cause.FAILED, 1011, "internal error")
+        end = self._life.ended or End(Cause.FAILED, 1011, "internal error")
         if self._service.reporter.wants(end.cause):
             seconds = trio.current_time() - self._started
             self._service.tell(outcome_of(end, self._context(Phase.TRANSPORT), seconds, self._lane))
