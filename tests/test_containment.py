@@ -321,9 +321,9 @@ async def test_a_cancellation_of_somebody_elses(autojump_clock: MockClock, recor
         assert refused.value.status == 500
         async with served.connect("/handler") as client:
             assert (await client.wait_closed()).code == 1011
-    assert [line.partition("RuntimeError: ")[2].partition(" ->")[0] for line in records.lines("error")] == [
-        "Cancelled was raised, though nobody cancelled: it was kept from a scope that is over"
-    ] * 2
+    why = "RuntimeError: Cancelled was raised, though nobody cancelled: it was kept from a scope that is over"
+    said = [line.partition(" ")[2].partition(" ->")[0] for line in records.lines("error")]
+    assert said == [f"/guard guard: {why}", f"/handler handler: {why}"]
 
 
 async def test_a_group_of_exceptions_that_were_not_raised(autojump_clock: MockClock, records: Records) -> None:

@@ -112,15 +112,15 @@ class Limits:
 
     max_connections_per_subject: int | None = 1_000
     """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth,
-    so that nobody takes all places; a person needs ten. Others have no such limit. One too many gets HTTP 429, or close
-    code 1013."""
+    so that nobody takes all places; a person needs ten. Others leave it to the application. One too many gets HTTP 429,
+    or close code 1013."""
 
     max_message_size: int = 1024 * 1024
     """Bytes of one message's payload. 1 MiB, as in websockets; refused from the frame header. Close code 1009."""
 
     max_fragments: int = 131_072
-    """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes, twice what the Autobahn suite
-    sends; other servers count none. Close code 1009."""
+    """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes, twice what the Autobahn
+    suite sends. Close code 1009."""
 
     inbound_queue: int = 64
     """Messages that the handler has not yet taken, before the peer is read only twice a second, for the sake of its

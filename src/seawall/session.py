@@ -210,7 +210,7 @@ class Session:
         try:
             await enter(self._connection)
         except BaseException as raised:
-            if sift(raised).failures:
+            if sift(raised).failures or not self._life.scope.cancel_called:
                 self._phase = Phase.HANDLER
             carry(raised)
             raise
