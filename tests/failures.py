@@ -157,10 +157,10 @@ REQUESTS: Final = {
 
 #: What the log says was asked for in vain, or was a page.
 ASKED_FOR: Final = {
-    "no such route": "/nowhere",
-    "no `Upgrade`, where there is a route": "/",
-    "no `Upgrade`, where there is a page": "/page",
-    "no `Upgrade`, where there is nothing": "/nowhere",
+    "no such route": "'/nowhere'",
+    "no `Upgrade`, where there is a route": "'/'",
+    "no `Upgrade`, where there is a page": "'/page'",
+    "no `Upgrade`, where there is nothing": "'/nowhere'",
 }
 
 #: Where there are too many.
@@ -245,7 +245,7 @@ def of_requests() -> Iterator[Row]:
         ("neighbour", "one more than `max_connections_per_address`", 429, "too many connections from one address"),
         ("origin", "a page from another origin", 403, "origin not allowed"),
     ):
-        detail = ELSEWHERE if name == "origin" else ""
+        detail = repr(ELSEWHERE) if name == "origin" else ""
         cause = Cause.OVERLOAD if name in OVERLOADS else Cause.REFUSED
         row = ending(name, what, Where.REQUEST, End(cause, status, text, detail))
         yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))

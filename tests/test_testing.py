@@ -9,6 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import (
     Anonymous,
     App,
+    ConfigurationError,
     Connection,
     ErrorPolicy,
     Escalate,
@@ -92,6 +93,17 @@ async def test_rejected(autojump_clock: MockClock) -> None:
         async with connect(echoing(), "/nowhere"):
             raise AssertionError
     assert caught.value.status == 404
+    assert str(caught.value) == "404 not found"
+
+
+@pytest.mark.parametrize("code", [1005, 99999, 0])
+async def test_a_client_sends_no_code_that_nobody_may_send(code: int, autojump_clock: MockClock) -> None:
+    """It is said so, and the connection goes on."""
+    async with connect(echoing(), "/echo") as client:
+        with pytest.raises(ConfigurationError, match=rf"^aclose\({code}\): not a code that a client may send"):
+            await client.aclose(code)
+        await client.send("still here")
+        assert await client.receive() == "still here"
 
 
 async def test_closed(autojump_clock: MockClock) -> None:

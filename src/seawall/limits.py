@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TypedDict, final
 
 from attrs import evolve, fields, frozen
@@ -26,7 +27,7 @@ _MAY_BE_NONE = frozenset(
 
 
 #: The largest limit, of whatever: more would be none, which is said by None, where that can be.
-_MOST = 2**53
+_MOST = sys.maxsize
 
 
 class LimitOverrides(TypedDict, total=False):

@@ -134,7 +134,7 @@ class Session:
             place = self._service.routes.find(head.path)
             if not head.wants_upgrade:
                 page = self._service.pages.get(head.path)
-                self._refuse(answer(head, page, is_route=place is not None), detail=safe(head.path))
+                self._refuse(answer(head, page, is_route=place is not None), detail=safe(ascii(head.path)))
                 return
             asked = handshake(head, peer=self._peer.address, secure=self._peer.secure)
         except BadRequest as bad:
@@ -142,7 +142,7 @@ class Session:
             self._refuse(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
             return
         if place is None:
-            self._refuse(refusal(404, "not found"), detail=safe(head.path))
+            self._refuse(refusal(404, "not found"), detail=safe(ascii(head.path)))
             return
         await self._enter(*place, Arrival(asked, early))
 
@@ -151,7 +151,7 @@ class Session:
         entry, terms = route.table_entry, self._service.terms(route)
         self._route, self._policy, self._life.limits = entry.name, terms.errors, terms.limits
         if not terms.origins.admits(arrival.asked):
-            self._refuse(refusal(403, "origin not allowed"), detail=safe(arrival.asked.header("origin") or ""))
+            self._refuse(refusal(403, "origin not allowed"), detail=safe(ascii(arrival.asked.header("origin"))))
             return
         self._life.within(self._life.limits.auth_timeout, lambda: self._fail(AuthTimeout(), Phase.GUARD))
         await self._open_gate(params, arrival, terms)

@@ -29,10 +29,11 @@ from attrs import define, field, frozen
 from wsproto.utilities import LocalProtocolError
 
 from seawall.app import App
+from seawall.errors import ConfigurationError
 from seawall.faults import Line, MemoryStream, connected
 from seawall.groups import flatten
 from seawall.server import Server
-from seawall.wire.codes import Opcode
+from seawall.wire.codes import Opcode, sendable_code
 
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -59,6 +60,10 @@ class Rejected(Exception):
     def header(self, name: str) -> str | None:
         """The first header called `name`, or None. Case does not matter."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def __str__(self) -> str:
+        """Status and text."""
+        return f"{self.status} {self.body.strip()}"
 
 
 @final
@@ -140,7 +145,13 @@ class Client:
                 return CloseFrame(closed.code, closed.reason)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close from the client's side, and wait for the app's answer, but no longer than `CLOSE_TIMEOUT`."""
+        """Close from the client's side, and wait for the app's answer, but no longer than `CLOSE_TIMEOUT`.
+
+        Raises:
+          ConfigurationError: trio-websocket cannot send the code; ``open_stream()`` sends any bytes.
+        """
+        if not sendable_code(code):
+            raise ConfigurationError(f"aclose({code!r}): not a code that a client may send (RFC 6455, section 7.4)")
         self._line.release(Opcode.CLOSE)  # the client ignores the app's Close, not its own
         with trio.move_on_after(CLOSE_TIMEOUT):
             await self._websocket.aclose(code, reason or None)
