@@ -308,7 +308,13 @@ async def test_a_cancellation_of_somebody_elses(autojump_clock: MockClock, recor
     async def stray(gate: Gate, proved: Anonymous) -> Anonymous:
         raise await leader_gave_up()
 
+    @asynccontextmanager
+    async def resource() -> AsyncGenerator[None]:
+        yield
+        raise await leader_gave_up()
+
     app.route("/guard", guard=stray)(idle)
+    app.route("/resource", guard=holding(resource))(idle)
 
     @app.route("/handler", guard=public)
     async def handler(conn: Connection[Anonymous]) -> None:
@@ -321,9 +327,11 @@ async def test_a_cancellation_of_somebody_elses(autojump_clock: MockClock, recor
         assert refused.value.status == 500
         async with served.connect("/handler") as client:
             assert (await client.wait_closed()).code == 1011
+        async with served.connect("/resource") as client:
+            await client.aclose()
     why = "RuntimeError: Cancelled was raised, though nobody cancelled: it was kept from a scope that is over"
     said = [line.partition(" ")[2].partition(" ->")[0] for line in records.lines("error")]
-    assert said == [f"/guard guard: {why}", f"/handler handler: {why}"]
+    assert said == [f"/guard guard: {why}", f"/handler handler: {why}", f"/resource release: {why}"]
 
 
 async def test_a_group_of_exceptions_that_were_not_raised(autojump_clock: MockClock, records: Records) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
-from seawall.groups import carry, without
+from seawall.groups import carry, owned, without
 from seawall.guards.core import Gate
 from seawall.handshake import Handshake
 from seawall.life import Life, Provided, Renew, Values
@@ -92,7 +92,7 @@ class Held:
             if not entered:
                 carry(raised)
                 raise
-            fresh = without(raised, self._failure)  # what was passed on comes back, perhaps in a group
+            fresh = without(owned(raised), self._failure)  # what was passed on comes back, perhaps in a group
             if fresh is not None:
                 self._settle(fresh, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
         else:

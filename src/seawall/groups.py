@@ -25,18 +25,28 @@ def carry(raised: BaseException) -> None:
     """Let a task raise something else instead of what Trio could not take; to be called before it raises `raised`.
 
     Trio shows what a task raises, to say why its siblings are cancelled, and ends the whole program if that fails: a
-    `Carrier` has what cannot be shown. And a nursery takes every `trio.Cancelled` for its own: one that nobody has
-    caused, kept from a scope that is over, would be no failure at all.
+    `Carrier` has what cannot be shown. For the rest see `owned`.
     """
-    if trio.current_effective_deadline() > -math.inf and any(
-        isinstance(leaf, trio.Cancelled) for leaf in flatten(raised)
-    ):
-        several = [_as_failure(leaf) if isinstance(leaf, trio.Cancelled) else leaf for leaf in flatten(raised)]
-        raise BaseExceptionGroup("a Cancelled that nobody caused", several)
+    if (own := owned(raised)) is not raised:
+        raise own
     try:
         repr(raised)
     except Exception:  # noqa: BLE001 - a group that is nested too deep raises RecursionError, others what they like
         raise Carrier(raised) from None
+
+
+def owned(raised: BaseException) -> BaseException:
+    """What the running task has raised, with a failure in place of each `trio.Cancelled` that nobody has caused.
+
+    A nursery takes every one for its own, so that one which was kept from a scope that is over would be no failure.
+    """
+    if trio.current_effective_deadline() == -math.inf:
+        return raised
+    several = list(flatten(raised))
+    if not any(isinstance(leaf, trio.Cancelled) for leaf in several):
+        return raised
+    own = [_as_failure(leaf) if isinstance(leaf, trio.Cancelled) else leaf for leaf in several]
+    return BaseExceptionGroup("a Cancelled that nobody caused", own)
 
 
 def leaves(exception: BaseException) -> Iterator[Exception]:
