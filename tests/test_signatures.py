@@ -14,7 +14,7 @@ import pytest
 
 from seawall import signatures
 from seawall.errors import ConfigurationError
-from seawall.signatures import Taken, describe, taken
+from seawall.signatures import Taken, check_plain, describe, taken
 
 Room: TypeAlias = str
 AnyFunction = Callable[..., object]  # type: ignore[explicit-any]  # functions of every shape are the subject
@@ -293,3 +293,9 @@ def test_two_may_take_one_placeholder() -> None:
     compare("/rooms/{room}", {"room": str}, (room,), (room,))
     with pytest.raises(ConfigurationError, match=r"^load\(\) \(guards\.py:3\): parameter 'room' is annotated int"):
         compare("/rooms/{room}", {"room": str}, (room,), (wrong,))
+
+
+@pytest.mark.parametrize("function", [len, max, print, [].append, functools.partial(print, "x")], ids=ascii)
+def test_a_callback_that_is_written_in_c(function: AnyFunction) -> None:
+    """It need not say what it takes."""
+    check_plain("App(on_end=...)", function, takes=1)
