@@ -1,4 +1,4 @@
-"""Every program in the README runs, and does what the text beside it says."""
+"""Every program in the README and in docs/ runs, and does what the text beside it says."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from trio.testing import MockClock
 from seawall import App
 from seawall.testing import Rejected, connect
 
-README = Path(__file__).parent.parent / "README.md"
-PROGRAMS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).parent.parent
+PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+PROGRAMS = [program for text in PAGES.values() for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Loader:
 
 
 class Loader:
-    """Finds programs in the README."""
+    """Finds programs in the pages."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -38,7 +39,7 @@ class Loader:
         (program,) = [program for program in PROGRAMS if line in program]
         module = ModuleType("readme")
         self._monkeypatch.setitem(sys.modules, "readme", module)
-        exec(compile(program, str(README), "exec"), vars(module))
+        exec(compile(program, "a page", "exec"), vars(module))
         return module
 
     def app(self, line: str) -> App:
@@ -60,11 +61,12 @@ async def test_first_program_echoes(load: Loader, autojump_clock: object) -> Non
 
 
 def test_every_program_is_loaded_by_a_test() -> None:
-    """A program that is added to the README needs a test here."""
+    """A program that is added to a page needs a test here."""
     tested = [
         "an open door",
         "NoSuchRoom",
         "Router[Owner]",
+        "conn.renew",
         "discard_input",
         "@app.lifespan",
         "test_later",
@@ -96,6 +98,28 @@ async def test_chat_knows_members_and_guests(load: Loader, autojump_clock: objec
             async with connect(app, path, headers=headers):
                 raise AssertionError(f"{path} was open to {headers}")
         assert refused.value.status == status
+
+
+async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:
+    """By a token of the same subject, and by no other."""
+    app, now = load.app("conn.renew"), time.time()
+    async with connect(app, "/feed", headers={"Authorization": f"Bearer {token(exp=now + 60)}"}) as client:
+        for sent, answer in ((token(exp=now + 90), "renewed"), (token(exp=now + 90, sub="eve"), "no"), ("x", "no")):
+            await client.send(sent)
+            assert await client.receive() == answer
+        assert await client.wait_closed() == (3000, "lease expired")
+    assert 80 < trio.current_time() < 90
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """To a file, and to a heading of it."""
+    for page, text in PAGES.items():
+        for link in re.findall(r"\]\((?!https?:)([^)]*)\)", text):
+            path, _, heading = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
+            assert not heading or heading in [title.lower().replace(" ", "-") for title in headings], link
 
 
 async def test_shops_have_routers(load: Loader, autojump_clock: object) -> None:
@@ -144,10 +168,10 @@ async def test_lifespan_provides_the_greeting(load: Loader, autojump_clock: obje
 
 async def test_the_test_in_the_readme_passes(load: Loader, autojump_clock: object) -> None:
     """The hour passes in virtual time."""
-    await vars(load("test_later"))["test_later"]()
+    await vars(load("test_later"))["test_later"](autojump_clock)
 
 
 async def test_the_test_of_a_bad_network_passes(load: Loader, autojump_clock: MockClock) -> None:
     """Nothing is lost in 30 s, and then the keepalive is, 40 s after the client was last heard."""
-    await vars(load("unplugged"))["test_a_bad_network"]()
+    await vars(load("unplugged"))["test_a_bad_network"](autojump_clock)
     assert trio.current_time() == 30 + 40
