@@ -295,7 +295,7 @@ def test_two_may_take_one_placeholder() -> None:
         compare("/rooms/{room}", {"room": str}, (room,), (wrong,))
 
 
-@pytest.mark.parametrize("function", [len, max, print, [].append, functools.partial(print, "x")], ids=ascii)
+@pytest.mark.parametrize("function", [len, print, max, functools.partial(print, "x")])
 def test_a_callback_that_is_written_in_c(function: AnyFunction) -> None:
     """It need not say what it takes."""
     check_plain("App(on_end=...)", function, takes=1)

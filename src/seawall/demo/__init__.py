@@ -1,1 +1,1 @@
-"""The guide's example as an application: an echo, a session behind a token, and a page to try both."""
+"""An example application: an echo, a session behind a token, and a page to try both."""
