@@ -368,7 +368,8 @@ async def test_a_drain_that_is_cancelled_at_once(autojump_clock: MockClock) -> N
         with trio.CancelScope() as scope:
             scope.cancel()
             await server.drain()
-        await server.wait_closed()
+        with trio.fail_after(Limits().drain_timeout):
+            await server.wait_closed()
     assert all(wire.written.startswith(b"HTTP/1.1 503 ") for wire in wires)
 
 
