@@ -11,7 +11,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import NoReturn, cast
+from typing import cast
 
 import pytest
 import trio
@@ -38,6 +38,7 @@ from seawall import (
     public,
 )
 from seawall.testing import CloseFrame, Rejected, Serving, serve
+from tests.cancelled import cancelled
 from tests.memory import Records, attached, recorded
 
 LIMITS = Limits(auth_timeout=2, close_timeout=1, wind_down=0.5, drain_timeout=4)
@@ -170,26 +171,6 @@ async def test_an_overdue_handler_that_is_nested_deep(autojump_clock: MockClock,
     assert line.endswith("…")
 
 
-def fail(*_: object) -> NoReturn:
-    """Raise what a session would not expect of its own code."""
-    raise OSError("a fault")
-
-
-async def test_a_fault_where_deadlines_are_minded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever fails there, even what tells of it, ends the connection that it is about, and nothing else."""
-    app = App(limits=LIMITS)
-
-    @app.route("/", guard=public, limits={"lifetime": 3})
-    async def handler(conn: Connection[Anonymous]) -> None:
-        await trio.sleep_forever()
-
-    async with undisturbed(app) as served, served.connect("/") as client:
-        monkeypatch.setattr("seawall.session.Session._fail", fail)
-        assert await client.wait_closed() == CloseFrame(1011, "internal error")
-        monkeypatch.undo()
-        assert trio.current_time() == 3
-
-
 class Banned(Forbidden):
     """A refusal that says nothing to the class above it."""
 
@@ -287,38 +268,25 @@ async def test_a_rule_that_ends_the_program(make: Callable[[], BaseException], a
     assert codes == [3008, 1001]
 
 
-async def leader_gave_up() -> trio.Cancelled:
-    """What somebody was cancelled with, as a cache may keep it for those who asked for the same."""
-    kept = list[trio.Cancelled]()
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled as cancelled:
-            kept.append(cancelled)
-            raise
-    return kept[0]
-
-
 async def test_a_cancellation_of_somebody_elses(autojump_clock: MockClock, records: Records) -> None:
     """Raised where nobody has cancelled anything it is a failure, not the end of a handler that is done."""
     app = App(limits=LIMITS)
 
     @guard
     async def stray(gate: Gate, proved: Anonymous) -> Anonymous:
-        raise await leader_gave_up()
+        raise await cancelled()
 
     @asynccontextmanager
     async def resource() -> AsyncGenerator[None]:
         yield
-        raise await leader_gave_up()
+        raise await cancelled()
 
     app.route("/guard", guard=stray)(idle)
     app.route("/resource", guard=holding(resource))(idle)
 
     @app.route("/handler", guard=public)
     async def handler(conn: Connection[Anonymous]) -> None:
-        raise await leader_gave_up()
+        raise await cancelled()
 
     async with undisturbed(app) as served:
         with pytest.raises(Rejected) as refused:

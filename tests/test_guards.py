@@ -31,6 +31,7 @@ from seawall.errors import (
 )
 from seawall.guards.bearer import bearer, first_message
 from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.inherited import inherited
 from seawall.guards.scopes import has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.limits import Limits
@@ -228,8 +229,9 @@ async def test_a_bad_token_never_comes_in_as_anonymous() -> None:
         first_message(verifier),
         bearer(verifier) | public,
         (bearer(verifier) >> load_user) | first_message(verifier),
+        inherited(),
     ],
-    ids=["public", "public twice", "first message", "with public last", "with a message last"],
+    ids=["public", "public twice", "first message", "with public last", "with a message last", "inherited"],
 )
 def test_an_alternative_that_would_never_be_asked(never: Guard[Anonymous, object]) -> None:
     """``public | bearer(...)`` would let a bad token in, and a good one too, as nobody."""

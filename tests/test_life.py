@@ -118,6 +118,30 @@ async def test_lives_are_looked_at_exactly_when_due(autojump_clock: MockClock) -
         assert len(sweeper) == 0
 
 
+@pytest.mark.parametrize("how", ["at first", "always"])
+async def test_a_fault_ends_the_life_that_it_is_about(how: str, autojump_clock: MockClock) -> None:
+    """Whatever fails when something is due, even in telling of that, nobody else is looked at later for it."""
+    async with sweeping() as sweeper:
+        told = list[Exception]()
+        ends = list[End]()
+
+        def fails(error: Exception) -> None:
+            told.append(error)
+            if how == "always" or len(told) == 1:
+                raise OSError("a fault")
+            life.end(DONE)
+
+        life = Life(Limits(lifetime=10), sweeper, on_end=ends.append, on_due=fails)
+        other = Subject(sweeper, Limits(lifetime=10))
+        life.open()
+        other.life.open()
+        await trio.sleep(11)
+        assert [type(error) for error in told] == [LifetimeReached, OSError]
+        assert ends == [DONE if how == "at first" else End(Cause.FAILED, 1011, "internal error")]
+        assert life.scope.cancel_called
+        assert other.due == [(10, LifetimeReached)]
+
+
 async def test_one_moment_for_many(autojump_clock: MockClock) -> None:
     """Lives that are due together are all looked at."""
     async with sweeping() as sweeper:

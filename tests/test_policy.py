@@ -38,6 +38,7 @@ from seawall.outcome import Outcome
 from seawall.policy import Decision, ErrorPolicy, ErrorReport, LeafDecision, Rule
 from seawall.router import Router
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
+from tests.cancelled import cancelled
 
 BEFORE = Context(phase=Phase.GUARD, accepted=False, incident="4f1c9a")
 TALKING = Context(phase=Phase.GUARD, incident="4f1c9a")
@@ -552,19 +553,6 @@ def test_types_that_no_policy_decides(kind: type[Exception]) -> None:
     """What is no Exception, or is a group, cannot have a rule."""
     with pytest.raises(ConfigurationError, match=rf"ErrorPolicy\.on\({kind.__name__}\): name a subclass of Exception"):
         ErrorPolicy().on(kind, Close(4000))
-
-
-async def cancelled() -> trio.Cancelled:
-    """A real Cancelled."""
-    found: list[trio.Cancelled] = []
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled as error:
-            found.append(error)
-            raise
-    return found[0]
 
 
 async def test_sift_takes_a_group_apart() -> None:

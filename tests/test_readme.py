@@ -122,6 +122,27 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert not heading or heading in [title.lower().replace(" ", "-") for title in headings], link
 
 
+async def test_the_token_opens_the_chat(
+    load: Loader, autojump_clock: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the command under the chat prints is good for a member."""
+    (command,) = re.findall(r"python -c '([^']*)'", PAGES[ROOT / "README.md"])
+    exec(command, {})
+    headers = {"Authorization": f"Bearer {capsys.readouterr().out.strip()}"}
+    async with connect(load.app("NoSuchRoom"), "/rooms/lobby", headers=headers) as client:
+        await client.send("hi")
+        assert await client.receive() == "ada in lobby: 'hi'"
+
+
+async def test_tokens_are_judged_by_the_wall_clock(load: Loader, autojump_clock: MockClock) -> None:
+    """As the page about testing says: let in after two virtual hours, and for an hour."""
+    await trio.sleep(7200)
+    headers = {"Authorization": f"Bearer {token(exp=time.time() + 3600)}"}
+    async with connect(load.app("conn.renew"), "/feed", headers=headers) as client:
+        assert await client.wait_closed() == (3000, "lease expired")
+    assert trio.current_time() == pytest.approx(3 * 3600, abs=2)
+
+
 async def test_shops_have_routers(load: Loader, autojump_clock: object) -> None:
     """Each mount lets in whom its guard proves, and hands the shop of its prefix on."""
     app = load.app("Router[Owner]")

@@ -142,7 +142,7 @@ class App(Router[Anonymous]):
         Raises:
           ConfigurationError: ``@asynccontextmanager`` is missing, or the function takes something.
         """
-        check_lifespan(function)
+        _check_lifespan(function)
         name = getattr(function, "__name__", "lifespan")
         handle = Provided(function, name)
         self._lifespan.append(handle)
@@ -222,12 +222,8 @@ class App(Router[Anonymous]):
             raise
 
 
-def check_lifespan(function: object) -> None:
-    """Refuse what a type checker would, and what would only fail when the app is served.
-
-    Raises:
-      ConfigurationError: it is no function without parameters that opens an async context.
-    """
+def _check_lifespan(function: object) -> None:
+    """Refuse what a type checker would, and what would only fail when the app is served."""
     if not callable(function) or isinstance(function, AbstractAsyncContextManager):
         raise ConfigurationError(f"lifespan was given {function!r}; put it over a function, which opens the context")
     where, inner = describe(function), inspect.unwrap(function)

@@ -135,7 +135,7 @@ class Outcome:
     reason: str
     """The reason that went with the code."""
     detail: str
-    """The failure behind it: its type and text, or what was asked for in vain; bounded and escaped, never sent."""
+    """The failure behind it: its type and text, or the path or origin asked for; bounded, escaped, never sent."""
     rule: str
     """The type that the error policy's rule names, if a rule decided, such as ``Unauthorized``."""
     connection: str

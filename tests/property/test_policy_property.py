@@ -16,6 +16,7 @@ from seawall.errors import ConfigurationError, Forbidden, ProtocolViolation, Tok
 from seawall.groups import flatten, sift, without
 from seawall.policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
+from tests.cancelled import cancelled
 
 
 class A(Exception):
@@ -268,18 +269,6 @@ def exiting(exception: Exception, context: Context) -> Close:
     raise BaseExceptionGroup("exiting", [exception, SystemExit(3)])
 
 
-async def _stopped() -> BaseException:
-    found: list[BaseException] = []
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled as stop:
-            found.append(stop)
-            raise
-    return found[0]
-
-
 def stopping(exception: Exception, context: Context) -> Close:
     """A rule that raises what belongs to a cancel scope."""
     raise cancellations()[0]
@@ -303,7 +292,7 @@ def test_what_is_fatal_in_a_rule_comes_out(
 @cache
 def cancellations() -> tuple[BaseException, ...]:
     """Some of the Cancelled that only Trio can make."""
-    return tuple(trio.run(_stopped) for _ in range(3))
+    return tuple(trio.run(cancelled) for _ in range(3))
 
 
 FATAL: list[type[BaseException]] = [KeyboardInterrupt, SystemExit]

@@ -89,3 +89,7 @@ class _Inherited(Guard[T, T]):
     def decides(self) -> bool:
         """Never: a check proves nobody."""
         return False
+
+    def may_find_nothing(self) -> bool:
+        """Only if a check refuses so."""
+        return bool(self.checks)
