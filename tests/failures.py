@@ -36,7 +36,7 @@ from seawall.outcome import Cause, Drain, End, cause_of
 from seawall.pages import Answer, Page, answer, refusal
 from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
 from seawall.reports import log_end, log_report, name_of, outcome_of
-from seawall.service import RETRY, refusal_headers
+from seawall.state import RETRY, refusal_headers
 from seawall.verdicts import Close, Context, Phase, Refuse
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
 from tests.memory import recorded, request

@@ -28,7 +28,7 @@ import trio.testing
 from attrs import define, field, frozen
 
 from seawall import Anonymous, App, Claims, Connection, Forbidden, Gate, TokenVerifier, bearer, guard, public
-from seawall.groups import leaves
+from seawall.exception_groups import exceptions_in
 from seawall.limits import Limits
 from seawall.listening import Address, Listen
 from seawall.logs import TextFormatter
@@ -487,7 +487,7 @@ class Fuzz:
 
 def describe(wrong: Exception) -> str:
     """What went wrong, without the groups around it."""
-    return "; ".join(f"{type(one).__name__}: {one}" for one in leaves(wrong))
+    return "; ".join(f"{type(one).__name__}: {one}" for one in exceptions_in(wrong))
 
 
 async def fuzz(plan: Plan) -> Fuzz:

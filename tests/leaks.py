@@ -37,7 +37,7 @@ CODE: Final = f"{Path(seawall.__file__).parent}{os.sep}"
 # The tasks that every server has, for itself, for each listener, and for each connection.
 _HOST: Final = inspect.unwrap(Server._host).__code__  # pyright: ignore[reportPrivateUsage] # to be recognised
 _ACCEPT: Final = inspect.unwrap(Server._accept).__code__  # pyright: ignore[reportPrivateUsage] # as above
-_SESSION: Final = inspect.unwrap(Server._run_session).__code__  # pyright: ignore[reportPrivateUsage] # as above
+_SESSION: Final = inspect.unwrap(Server._run_connection).__code__  # pyright: ignore[reportPrivateUsage] # as above
 
 
 def descriptors() -> dict[str, str]:
@@ -61,16 +61,16 @@ def registered(poller: Poller | None) -> int:
 
 def entries(server: Server) -> dict[str, int]:
     """What is in the tables of a server; those that are empty are left out."""
-    service = server._service  # pyright: ignore[reportPrivateUsage] # what leaks, leaks in here
+    service = server._state  # pyright: ignore[reportPrivateUsage] # what leaks, leaks in here
     found = {
-        "connections": len(server._sessions),  # pyright: ignore[reportPrivateUsage] # as above
-        "surplus connections": len(server._surplus),  # pyright: ignore[reportPrivateUsage] # as above
-        "crowds": len(server._crowds),  # pyright: ignore[reportPrivateUsage] # as above
+        "connections": len(server._runners),  # pyright: ignore[reportPrivateUsage] # as above
+        "surplus connections": len(server._over_capacity),  # pyright: ignore[reportPrivateUsage] # as above
+        "crowds": len(server._per_network),  # pyright: ignore[reportPrivateUsage] # as above
         "sessions of the app": len(service.sessions),
         "subjects": len(service.sessions._subjects),  # pyright: ignore[reportPrivateUsage] # as above
         "token ids": len(service.sessions._tokens),  # pyright: ignore[reportPrivateUsage] # as above
-        "connections that are not proved": len(service.unproved),
-        "deadlines": len(service.sweeper),
+        "connections that are not proved": len(service.unauthenticated),
+        "deadlines": len(service.deadlines),
     }
     if (poller := service.poller) is not None:
         found["sockets that are polled"] = len(poller)
@@ -118,7 +118,7 @@ class Watch(trio.abc.Instrument):
         self._tasks.discard(task)
         server = self._users.pop(task, None)
         if server is not None and _is_done_with(server, task):
-            count = registered(server._service.poller)  # pyright: ignore[reportPrivateUsage] # as above
+            count = registered(server._state.poller)  # pyright: ignore[reportPrivateUsage] # as above
             if count:
                 self._left.append(f"in the epoll of a server without connections: {count} sockets")
         if task is self._main:  # Trio cancels system tasks next, and all others it has waited for
@@ -153,7 +153,7 @@ def _spawner() -> trio.lowlevel.Task | None:
 
 def _is_done_with(server: Server, task: trio.lowlevel.Task) -> bool:
     """Whether, `task` having ended, the server has no connections and will get none; its poller still runs then."""
-    if server._sessions:  # pyright: ignore[reportPrivateUsage] # as above
+    if server._runners:  # pyright: ignore[reportPrivateUsage] # as above
         return False
-    drains = server._service.drain.begun  # pyright: ignore[reportPrivateUsage] # as above
+    drains = server._state.drain.begun  # pyright: ignore[reportPrivateUsage] # as above
     return task.coro.cr_code is _ACCEPT or drains or server._stop.is_set()  # pyright: ignore[reportPrivateUsage] # as above

@@ -297,17 +297,17 @@ class Place:
     @property
     def sessions(self) -> int:
         """The connections that the server holds."""
-        return len(self.server._sessions)  # pyright: ignore[reportPrivateUsage] # a leak would be here
+        return len(self.server._runners)  # pyright: ignore[reportPrivateUsage] # a leak would be here
 
     @property
     def deadlines(self) -> int:
         """The deadlines that the server minds."""
-        return len(self.server._service.sweeper)  # pyright: ignore[reportPrivateUsage] # as above
+        return len(self.server._state.deadlines)  # pyright: ignore[reportPrivateUsage] # as above
 
     @property
     def polled(self) -> int:
         """The sockets that the server polls: those in its table, or in the kernel's, whichever are more."""
-        poller = self.server._service.poller  # pyright: ignore[reportPrivateUsage] # as above
+        poller = self.server._state.poller  # pyright: ignore[reportPrivateUsage] # as above
         return max(registered(poller), len(poller)) if poller is not None else 0
 
     async def idle(self, sessions: int, within: float = PATIENCE) -> None:

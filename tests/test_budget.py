@@ -10,8 +10,8 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import BYTES, OPERATIONS, Budget
-from seawall.wire.lane import Lane
-from tests.lanes import ANSWER, Hand
+from seawall.wire.channel import MessageChannel
+from tests.channels import ANSWER, Hand
 from tests.memory import frame, frames
 
 
@@ -62,15 +62,15 @@ def test_others_get_their_turns(sizes: list[int], expected: int) -> None:
     assert sum(budget.is_spent(size) for size in sizes) == expected
 
 
-def lane(budget: Budget) -> Lane:
+def channel(budget: Budget) -> MessageChannel:
     """A lane whose peer takes everything."""
-    return Lane(lambda lane: Hand(), Limits(inbound_queue=1000), budget, on_end=lambda end: None)
+    return MessageChannel(lambda channel: Hand(), Limits(inbound_queue=1000), budget, on_end=lambda end: None)
 
 
 async def test_a_broadcast_shares_one_budget() -> None:
     """One task that sends over a thousand connections lets others run as often as one that sends over one."""
     budget = Budget()
-    lanes = [lane(budget) for _ in range(1000)]
+    lanes = [channel(budget) for _ in range(1000)]
 
     async def broadcast() -> None:
         for one in lanes:
@@ -81,7 +81,7 @@ async def test_a_broadcast_shares_one_budget() -> None:
 
 async def test_sending_and_receiving_share_one_budget() -> None:
     """An echo that never has to wait counts twice for each message."""
-    one = lane(Budget())
+    one = channel(Budget())
     await one.send_all(ANSWER)
     one.feed(frame(2, b"x") * 64, 0)
 
@@ -94,7 +94,7 @@ async def test_sending_and_receiving_share_one_budget() -> None:
 
 async def test_large_messages_count_by_their_size() -> None:
     """A megabyte is several turns' worth: each such message lets others run."""
-    one = lane(Budget())
+    one = channel(Budget())
 
     async def send() -> None:
         for _ in range(5):
@@ -105,10 +105,10 @@ async def test_large_messages_count_by_their_size() -> None:
 
 async def test_the_effect_comes_after_the_checkpoint() -> None:
     """Cancelled at any operation, a send has not been sent and a message not been taken."""
-    budget, link = Budget(), Hand()
-    one = Lane(lambda lane: link, Limits(inbound_queue=1000), budget, on_end=lambda end: None)
+    budget, transport = Budget(), Hand()
+    one = MessageChannel(lambda channel: transport, Limits(inbound_queue=1000), budget, on_end=lambda end: None)
     await one.send_all(ANSWER)
-    del link.written[:]
+    del transport.written[:]
     one.feed(b"".join(frame(2, bytes([number])) for number in range(40)), 0)
     for number in range(40):
         for again in range(2):
@@ -121,5 +121,5 @@ async def test_the_effect_comes_after_the_checkpoint() -> None:
             scope.cancel()
             await one.receive()
         assert await one.receive() == bytes([number])
-    assert [found.payload for found in frames(link.written)] == [bytes([number]) for number in range(40)]
+    assert [found.payload for found in frames(transport.written)] == [bytes([number]) for number in range(40)]
     assert one.out.messages == 40

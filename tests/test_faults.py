@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import Anonymous, App, Connection, public
 from seawall.faults import SYSTEM_BUFFER, MemoryStream, connected
 from seawall.testing import Client, Closed
-from seawall.wire.closing import LINGER
+from seawall.wire.lingering import LINGER
 from tests.memory import Records, recorded, serving
 
 #: What a handler of the apps below sends at once.

@@ -19,9 +19,9 @@ from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.wire.codes import Opcode, sendable_code
 from seawall.wire.control import Control
+from seawall.wire.decoder import MAX_PIECES, Event, FrameDecoder
 from seawall.wire.deflate import Deflater, Inflater, negotiate
-from seawall.wire.encoding import compress_frame, encode_close, encode_frame, encode_message
-from seawall.wire.frames import MAX_PIECES, Event, FrameDecoder
+from seawall.wire.encoder import compress_frame, encode_close, encode_frame, encode_message
 from seawall.wire.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"

@@ -16,10 +16,10 @@ import trio
 from trio.testing import MockClock
 
 from seawall import Anonymous, App, Connection
-from seawall.life import Sweeper
+from seawall.lifecycle import DeadlineQueue
 from seawall.server import Server
 from seawall.testing import serve
-from seawall.wire.poller import Door, Poller
+from seawall.wire.poller import PolledReceiver, Poller
 from tests.leaks import Watch, entries, registered
 from tests.support import SHORT, echo_app, serving
 
@@ -34,7 +34,7 @@ import os
 import trio
 
 from seawall import App
-from seawall.life import Sweeper
+from seawall.lifecycle import DeadlineQueue
 from seawall.testing import serve
 
 
@@ -44,12 +44,12 @@ async def test_nothing():
 
 
 async def test_a_task():
-    trio.lowlevel.spawn_system_task(Sweeper().run)
+    trio.lowlevel.spawn_system_task(DeadlineQueue().run)
 
 
 async def test_an_entry():
     async with serve(App()) as served:
-        served.server._service.unproved.add("somebody")
+        served.server._state.unauthenticated.add("somebody")
 
 
 async def test_a_descriptor():
@@ -72,7 +72,7 @@ def left_by(main: Callable[[], Awaitable[None]]) -> list[str]:
 
 def poller_of(server: Server) -> Poller:
     """The poller of a server that is being served."""
-    poller = server._service.poller  # pyright: ignore[reportPrivateUsage] # to leave something in it
+    poller = server._state.poller  # pyright: ignore[reportPrivateUsage] # to leave something in it
     assert poller is not None
     return poller
 
@@ -100,10 +100,10 @@ def test_a_task_of_seawalls() -> None:
     """A task that runs our code and does not end with the test is named."""
 
     async def main() -> None:
-        trio.lowlevel.spawn_system_task(Sweeper().run)
+        trio.lowlevel.spawn_system_task(DeadlineQueue().run)
         trio.lowlevel.spawn_system_task(trio.sleep_forever)  # not ours
 
-    assert left_by(main) == ["a task: seawall.life.Sweeper.run"]
+    assert left_by(main) == ["a task: seawall.lifecycle.DeadlineQueue.run"]
 
 
 def test_a_task_that_a_connection_has_started() -> None:
@@ -126,10 +126,10 @@ def test_a_task_that_a_connection_has_started() -> None:
 @pytest.mark.parametrize(
     ("table", "name"),
     [
-        ("_sessions", "connections"),
-        ("_surplus", "surplus connections"),
-        ("_crowds", "crowds"),
-        ("unproved", "connections that are not proved"),
+        ("_runners", "connections"),
+        ("_over_capacity", "surplus connections"),
+        ("_per_network", "crowds"),
+        ("unauthenticated", "connections that are not proved"),
     ],
 )
 def test_a_connection_in_a_table(table: str, name: str) -> None:
@@ -139,7 +139,7 @@ def test_a_connection_in_a_table(table: str, name: str) -> None:
         async with serve(App()) as served:
             pass
         server = served.server
-        holder = server if table.startswith("_") else server._service  # pyright: ignore[reportPrivateUsage] # to leak
+        holder = server if table.startswith("_") else server._state  # pyright: ignore[reportPrivateUsage] # to leak
         places = cast("set[object] | dict[object, int]", getattr(holder, table))
         if isinstance(places, dict):
             places[object()] = 1
@@ -157,9 +157,9 @@ def test_a_deadline() -> None:
 
     async def main() -> None:
         async with serve(echo_app(forever=forever)) as served, served.connect("/forever"):
-            (session,) = served.server._sessions  # pyright: ignore[reportPrivateUsage] # to leak its deadline
-        sweeper = served.server._service.sweeper  # pyright: ignore[reportPrivateUsage] # as above
-        sweeper.arm(session._life, 1000)  # pyright: ignore[reportPrivateUsage] # as above
+            (session,) = served.server._runners  # pyright: ignore[reportPrivateUsage] # to leak its deadline
+        deadlines = served.server._state.deadlines  # pyright: ignore[reportPrivateUsage] # as above
+        deadlines.arm(session._lifecycle, 1000)  # pyright: ignore[reportPrivateUsage] # as above
 
     assert left_by(main) == ["in a table of a server: 1 deadlines"]
 
@@ -172,7 +172,7 @@ def test_a_socket_in_the_poller() -> None:
     async def main() -> None:
         async with serving(App()) as place:
             poller = poller_of(place.server)
-            poller.add(near.fileno(), Door(poller, trio.SocketStream(near)), select.EPOLLIN)
+            poller.add(near.fileno(), PolledReceiver(poller, trio.SocketStream(near)), select.EPOLLIN)
 
     with near, far:
         assert left_by(main) == [
@@ -220,7 +220,7 @@ def test_every_test_is_looked_at(tmp_path: Path) -> None:
     )
     found = re.findall(r"^E +AssertionError: (left .*)", run.stdout, re.MULTILINE)
     expected = [
-        "left behind: a task: seawall.life.Sweeper.run",
+        "left behind: a task: seawall.lifecycle.DeadlineQueue.run",
         "left behind: in a table of a server: 1 connections that are not proved",
     ]
     if sys.platform == "linux":

@@ -22,8 +22,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.limits import LimitOverrides
 from seawall.server import Server
-from seawall.wire.closing import LINGER
-from seawall.wire.link import PACE
+from seawall.wire.lingering import LINGER
+from seawall.wire.transport import PACE
 from tests.memory import (
     BINARY,
     PING,

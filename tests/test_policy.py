@@ -32,7 +32,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
-from seawall.groups import flatten, leaves, sift, without
+from seawall.exception_groups import exceptions_in, flatten, partition, subtract
 from seawall.guards.core import Anonymous, public
 from seawall.outcome import Outcome
 from seawall.policy import Decision, ErrorPolicy, ErrorReport, LeafDecision, Rule
@@ -568,7 +568,7 @@ async def test_sift_takes_a_group_apart() -> None:
             exit_,
         ],
     )
-    sifted = sift(group)
+    sifted = partition(group)
     assert [type(leaf) for leaf in sifted.failures] == [Broken, OSError]
     assert sifted.fatal == (quit_, exit_)
     assert sifted.cancelled is not None
@@ -580,53 +580,53 @@ def test_sift_never_consumes_what_is_fatal(kind: type[BaseException]) -> None:
     """Alone or in a group, it is in exactly one part, and that is not the policy's."""
     fatal = kind()
     for raised in (fatal, BaseExceptionGroup("", [fatal])):
-        sifted = sift(raised)
+        sifted = partition(raised)
         assert (sifted.failures, sifted.fatal, sifted.cancelled) == ((), (fatal,), None)
 
 
 async def test_sift_never_consumes_cancelled() -> None:
     """Alone it comes back itself; in a group, the group that holds it."""
     stop = await cancelled()
-    assert sift(stop).cancelled is stop
-    assert (sift(stop).failures, sift(stop).fatal) == ((), ())
-    assert list(flatten(sift(BaseExceptionGroup("", [stop])).cancelled or Broken())) == [stop]
+    assert partition(stop).cancelled is stop
+    assert (partition(stop).failures, partition(stop).fatal) == ((), ())
+    assert list(flatten(partition(BaseExceptionGroup("", [stop])).cancelled or Broken())) == [stop]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 100])
 def test_sift_leaves_failures_to_the_policy(depth: int) -> None:
     """A failure alone, or in groups, has nothing to raise again."""
     failure = Broken()
-    sifted = sift(nest(failure, depth))
+    sifted = partition(nest(failure, depth))
     assert (sifted.failures, sifted.fatal, sifted.cancelled) == ((failure,), (), None)
 
 
 def test_leaves_are_exceptions_only() -> None:
     """What a policy decides leaves out what is fatal."""
     failure = Broken()
-    assert list(leaves(BaseExceptionGroup("", [KeyboardInterrupt(), failure]))) == [failure]
-    assert list(leaves(SystemExit())) == []
+    assert list(exceptions_in(BaseExceptionGroup("", [KeyboardInterrupt(), failure]))) == [failure]
+    assert list(exceptions_in(SystemExit())) == []
 
 
 def test_what_is_known_already_is_taken_out() -> None:
     """What comes back from a resource that was told of a failure is that failure, alone or in any groups."""
     known, other, more = Broken(), OSError(), KeyboardInterrupt()
-    assert without(known, known) is None
-    assert without(nest(known, 3), known) is None
-    assert without(nest(known, 3), nest(known, 1)) is None
-    assert without(ExceptionGroup("", [known, known]), ExceptionGroup("", [other, known])) is None
-    assert without(other, known) is other
-    assert without(other, None) is other
+    assert subtract(known, known) is None
+    assert subtract(nest(known, 3), known) is None
+    assert subtract(nest(known, 3), nest(known, 1)) is None
+    assert subtract(ExceptionGroup("", [known, known]), ExceptionGroup("", [other, known])) is None
+    assert subtract(other, known) is other
+    assert subtract(other, None) is other
     group = BaseExceptionGroup("outer", [known, BaseExceptionGroup("inner", [more, known]), other])
-    left = without(group, known)
+    left = subtract(group, known)
     assert left is not None
     assert list(flatten(left)) == [more, other]
-    assert list(flatten(without(group, None) or known)) == [known, more, known, other]
+    assert list(flatten(subtract(group, None) or known)) == [known, more, known, other]
 
 
 def test_sift_makes_a_failure_of_what_means_nothing_here() -> None:
     """What is neither an Exception nor meant for the whole program is a failure, with itself as the cause."""
     odd = GeneratorExit()
-    sifted = sift(BaseExceptionGroup("", [odd, ValueError("x")]))
+    sifted = partition(BaseExceptionGroup("", [odd, ValueError("x")]))
     assert [type(failure) for failure in sifted.failures] == [ValueError, RuntimeError]
     assert sifted.failures[1].__cause__ is odd
     assert (sifted.fatal, sifted.cancelled) == ((), None)

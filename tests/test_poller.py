@@ -1,4 +1,4 @@
-"""`Poller` and `PolledLink` on real sockets: direct writes, ends that nobody reads, fairness, and descriptors."""
+"""`Poller` and `SocketTransport` on real sockets: direct writes, ends that nobody reads, fairness, and descriptors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
-from seawall.wire.lane import FRAMES_PER_TURN, Lane
-from seawall.wire.link import PACE, Demand
-from seawall.wire.poller import MAX_EVENTS, Door, PolledLink, Poller, Watch, open_poller
-from tests.lanes import ANSWER, Bench, bench, benches, masked, opened, until
+from seawall.wire.channel import FRAMES_PER_TURN, MessageChannel
+from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.poller import MAX_EVENTS, HangupWatch, PolledReceiver, Poller, SocketTransport, open_poller
+from seawall.wire.transport import PACE, ReadInterest
+from tests.channels import ANSWER, Bench, bench, benches, masked, opened, until
 from tests.memory import BROKEN, CLOSE, PING, TEXT, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
@@ -99,9 +99,9 @@ async def test_there_is_one_where_there_is_epoll() -> None:
 async def test_writing_is_direct(autojump_clock: MockClock) -> None:
     """What is sent is with the operating system when `send` returns: no task had to run, and none has to."""
     async with opened("polled") as made:
-        made.lane.send_nowait("now")
+        made.channel.send_nowait("now")
         assert frames(os.read(number_of(made.peer.stream), 100)) == [(TEXT, b"now")]
-        assert not made.lane.out.pending
+        assert not made.channel.out.pending
         assert await rests()
 
 
@@ -109,14 +109,14 @@ async def test_what_does_not_fit_is_written_when_there_is_room(autojump_clock: M
     """The rest waits for the socket to take it, without anybody's task; and afterwards nobody waits any more."""
     async with opened("polled", Limits(outbound_buffer=10_000_000)) as made:
         for number in range(20):
-            made.lane.send_nowait(bytes([number]) * 50_000)
-        pending = len(made.lane.out.pending)
+            made.channel.send_nowait(bytes([number]) * 50_000)
+        pending = len(made.channel.out.pending)
         assert 0 < pending < 1_000_000
         await wait_all_tasks_blocked()
-        assert len(made.lane.out.pending) == pending
+        assert len(made.channel.out.pending) == pending
         found = await made.heard()
         assert [one.payload for one in found] == [bytes([number]) * 50_000 for number in range(20)]
-        assert not made.lane.out.pending
+        assert not made.channel.out.pending
         assert await rests()
 
 
@@ -125,8 +125,8 @@ async def test_waiting_for_room_and_for_data(autojump_clock: MockClock) -> None:
     async with opened("polled") as made:
         await made.block()
         await made.peer.say(text("I do not read"))
-        assert await made.lane.receive() == "I do not read"
-        assert made.lane.out.pending
+        assert await made.channel.receive() == "I do not read"
+        assert made.channel.out.pending
         assert await rests()
 
 
@@ -136,27 +136,29 @@ async def test_waiting_for_room_when_nothing_is_wanted_any_more(autojump_clock: 
         await made.block()
         await made.peer.say(close(1000))
         await wait_all_tasks_blocked()
-        assert made.wants(Demand.NOTHING)
-        made.lane.put_close(b"\x88\x02\x03\xe8")
+        assert made.wants(ReadInterest.NOTHING)
+        made.channel.put_close(b"\x88\x02\x03\xe8")
         assert await rests()
         assert [one.opcode for one in await made.heard()] == [TEXT, CLOSE]
         assert await rests()
 
 
-@pytest.mark.parametrize("demand", [Demand.READ, Demand.LATER, Demand.WATCH, Demand.NOTHING])
-async def test_the_peer_vanishes_while_something_waits(demand: Demand, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    "read_interest", [ReadInterest.READ, ReadInterest.THROTTLED, ReadInterest.PAUSED, ReadInterest.NOTHING]
+)
+async def test_the_peer_vanishes_while_something_waits(read_interest: ReadInterest, autojump_clock: MockClock) -> None:
     """Whatever the lane wants, the poller finds out, who waits for room is told, and nothing spins."""
-    limits = {Demand.LATER: SOFT, Demand.WATCH: HARD}.get(demand, Limits())
+    limits = {ReadInterest.THROTTLED: SOFT, ReadInterest.PAUSED: HARD}.get(read_interest, Limits())
     async with opened("polled", limits) as made:
-        await made.peer.say(text("x" * 900), text("x" * 900) if demand is not Demand.NOTHING else close())
+        await made.peer.say(text("x" * 900), text("x" * 900) if read_interest is not ReadInterest.NOTHING else close())
         await wait_all_tasks_blocked()
-        assert made.wants(demand)
+        assert made.wants(read_interest)
         await made.block()
         refused: list[str] = []
 
         async def send() -> None:
             with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
-                await made.lane.send("y" * 2_000_000)
+                await made.channel.send("y" * 2_000_000)
             refused.append("send")
 
         async with trio.open_nursery() as nursery:
@@ -165,8 +167,8 @@ async def test_the_peer_vanishes_while_something_waits(demand: Demand, autojump_
             reset(made.peer.stream)
         assert refused == ["send"]
         await wait_all_tasks_blocked()
-        assert made.lane.out.broken
-        assert made.ends == [PeerClosed(1000, "") if demand is Demand.NOTHING else PeerVanished()]
+        assert made.channel.out.broken
+        assert made.ends == [PeerClosed(1000, "") if read_interest is ReadInterest.NOTHING else PeerVanished()]
         assert await rests()
 
 
@@ -176,9 +178,9 @@ async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
         await made.peer.say(text("last"), close(4000))
         await made.peer.stream.aclose()
         with pytest.raises(trio.BrokenResourceError):
-            made.lane.send_nowait("x")
-        assert made.lane.out.broken
-        assert await made.lane.receive() == "last"
+            made.channel.send_nowait("x")
+        assert made.channel.out.broken
+        assert await made.channel.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
         assert await rests()
 
@@ -186,9 +188,9 @@ async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
 async def test_a_closed_link_writes_nothing(autojump_clock: MockClock) -> None:
     """The socket may be somebody else's by then."""
     async with opened("polled") as made:
-        made.link.close()
+        made.transport.close()
         with pytest.raises(trio.BrokenResourceError):
-            made.lane.send_nowait("x")
+            made.channel.send_nowait("x")
         assert await made.heard() == []
 
 
@@ -202,11 +204,11 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
     async with opened(over, HARD) as made:
         await made.peer.say(text("x" * 1000), text("y" * 1000))
         await wait_all_tasks_blocked()
-        assert made.wants(Demand.WATCH)
+        assert made.wants(ReadInterest.PAUSED)
         assert await rests()
         start = trio.current_time()
         if how == "reset":
-            await made.lane.send("unread")
+            await made.channel.send("unread")
             reset(made.peer.stream)
         elif how == "end":
             await made.finish()
@@ -214,14 +216,14 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
             await made.peer.stream.aclose()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert made.wants(Demand.NOTHING)
+        assert made.wants(ReadInterest.NOTHING)
         assert made.has_left()
         assert trio.current_time() == start
         assert await rests()
-        assert await made.lane.receive() == "x" * 1000
+        assert await made.channel.receive() == "x" * 1000
         with pytest.raises(trio.EndOfChannel):
-            await made.lane.receive()
-        assert made.lane.received == 1
+            await made.channel.receive()
+        assert made.channel.received == 1
         assert await rests()
 
 
@@ -236,12 +238,12 @@ async def test_what_was_not_read_is_taken_off_the_socket(over: str, autojump_clo
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
         assert made.taken(len(last)) < len(last)
-        await made.lane.aclose()
+        await made.channel.aclose()
         with trio.fail_after(1):
-            await made.lane.linger()
+            await made.channel.linger()
         assert await made.peer.rest() == b""
         assert made.taken(len(last)) == len(last)
-        assert made.lane.received == 1
+        assert made.channel.received == 1
 
 
 @pytest.mark.parametrize("over", ["polled", "watched"])
@@ -250,9 +252,9 @@ async def test_before_the_upgrade_the_end_is_seen(over: str, autojump_clock: Moc
     async with bench(over) as made:
         made.nursery.start_soon(made.read)
         with trio.move_on_after(1):
-            while made.wants(Demand.READ):
+            while made.wants(ReadInterest.READ):
                 await made.peer.say(text("x" * 1000))
-        assert made.wants(Demand.WATCH)
+        assert made.wants(ReadInterest.PAUSED)
         assert await rests()
         await made.finish()
         await wait_all_tasks_blocked()
@@ -265,7 +267,7 @@ async def test_above_the_soft_mark_the_end_is_seen_with_what_led_to_it(autojump_
     async with opened("polled", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
-        assert made.wants(Demand.LATER)
+        assert made.wants(ReadInterest.THROTTLED)
         await made.peer.say(text("3"), close(4000))
         await made.peer.stream.aclose()
         await wait_all_tasks_blocked()
@@ -279,7 +281,7 @@ async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) ->
     """At once."""
     async with opened("polled", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
-        await made.lane.send("unread")
+        await made.channel.send("unread")
         await wait_all_tasks_blocked()
         reset(made.peer.stream)
         await wait_all_tasks_blocked()
@@ -291,14 +293,14 @@ async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) ->
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
     """A lane that wants nothing any more lets go of a socket that is dead: epoll would report it for ever."""
-    async with over(family) as (poller, lane, far, ends):
+    async with over(family) as (poller, channel, far, ends):
         await far.send_all(close(1000))
         await until(lambda: bool(ends))
-        assert lane.demand is Demand.NOTHING
+        assert channel.read_interest is ReadInterest.NOTHING
         assert len(poller) == 1
         reset(far)
         await until(lambda: not len(poller))
-        assert lane.out.broken
+        assert channel.out.broken
         assert await rests()
         assert ends == [PeerClosed(1000, "")]
 
@@ -306,27 +308,29 @@ async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
     """When the poller has let go of a socket, there is nobody any more to wait for."""
-    async with over(family) as (poller, lane, far, _):
+    async with over(family) as (poller, channel, far, _):
         await far.send_all(close(1000))
         reset(far)
         await until(lambda: not len(poller))
         with trio.fail_after(0.2):
-            await lane.linger()
+            await channel.linger()
 
 
 @asynccontextmanager
-async def over(family: str) -> AsyncGenerator[tuple[Poller, Lane, trio.SocketStream, list[WireEnd]]]:
+async def over(family: str) -> AsyncGenerator[tuple[Poller, MessageChannel, trio.SocketStream, list[WireEnd]]]:
     """An open lane on a socket, with its poller, the peer's end, and what ended it."""
     near, far = await tcp() if family == "tcp" else map(trio.SocketStream, trio.socket.socketpair())
     ends: list[WireEnd] = []
     with near.socket, far.socket:
         async with polling() as poller:
-            lane = Lane(lambda lane: PolledLink(poller, near, lane), Limits(), Budget(), on_end=ends.append)
-            await lane.send_all(ANSWER)
+            channel = MessageChannel(
+                lambda channel: SocketTransport(poller, near, channel), Limits(), Budget(), on_end=ends.append
+            )
+            await channel.send_all(ANSWER)
             try:
-                yield poller, lane, far, ends
+                yield poller, channel, far, ends
             finally:
-                lane.abort()
+                channel.abort()
 
 
 async def test_above_both_marks_nothing_spins(autojump_clock: MockClock) -> None:
@@ -337,13 +341,13 @@ async def test_above_both_marks_nothing_spins(autojump_clock: MockClock) -> None
             await wait_all_tasks_blocked()
             await made.peer.say(text("y"))
             assert await rests()
-            assert made.lane.received == 2
+            assert made.channel.received == 2
             start = trio.current_time()
-            assert await made.lane.receive() == "x" * 900
-            if made.wants(Demand.LATER):
-                await made.lane.receive()
+            assert await made.channel.receive() == "x" * 900
+            if made.wants(ReadInterest.THROTTLED):
+                await made.channel.receive()
             await wait_all_tasks_blocked()  # nothing but the wake-up tells the poller
-            assert made.lane.received > 2
+            assert made.channel.received > 2
             assert trio.current_time() == start
 
 
@@ -356,17 +360,17 @@ async def test_a_flood_gets_its_share_and_no_more(autojump_clock: MockClock) -> 
         flood, innocent = make("polled", Limits()), make("polled", Limits())
         for one in (flood, innocent):
             await one.open()
-        flood.lane.discard_input()
+        flood.channel.discard_input()
         await flood.peer.say(text("") * 5000)
-        await until(lambda: flood.lane.received > 0)
+        await until(lambda: flood.channel.received > 0)
         for number in range(20):
-            before = flood.lane.received
+            before = flood.channel.received
             await innocent.peer.say(text(str(number)))
-            assert await innocent.lane.receive() == str(number)
-            assert flood.lane.received - before <= 3 * FRAMES_PER_TURN
-        assert flood.lane.received < 5000
+            assert await innocent.channel.receive() == str(number)
+            assert flood.channel.received - before <= 3 * FRAMES_PER_TURN
+        assert flood.channel.received < 5000
         await wait_all_tasks_blocked()
-        assert flood.lane.received == 5000
+        assert flood.channel.received == 5000
 
 
 async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
@@ -375,13 +379,13 @@ async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
         floods = [make("polled", Limits()) for _ in range(5)]
         for one in floods:
             await one.open()
-            one.lane.discard_input()
+            one.channel.discard_input()
             await one.peer.say(text("") * 5000)
-        await until(lambda: all(one.wants(Demand.DECODE) for one in floods))
-        before = [one.lane.received for one in floods]
+        await until(lambda: all(one.wants(ReadInterest.DECODE) for one in floods))
+        before = [one.channel.received for one in floods]
         for _ in range(10):
             await trio.lowlevel.checkpoint()
-        gained = [one.lane.received - count for one, count in zip(floods, before, strict=True)]
+        gained = [one.channel.received - count for one, count in zip(floods, before, strict=True)]
         assert max(gained) - min(gained) <= 2 * FRAMES_PER_TURN
         assert 5 * FRAMES_PER_TURN <= max(gained) <= 15 * FRAMES_PER_TURN
 
@@ -392,20 +396,20 @@ async def test_a_flood_does_not_put_off_the_looks_at_others(mock_clock: MockCloc
         flood, behind = make("polled", Limits()), make("polled", SOFT)
         for one in (flood, behind):
             await one.open()
-        flood.lane.discard_input()
+        flood.channel.discard_input()
         await behind.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
-        assert behind.wants(Demand.LATER)
+        assert behind.wants(ReadInterest.THROTTLED)
         await behind.peer.say(frame(PING, b"!"))
         flood.feed(text("") * 30_000)  # as much as one read may give, in the middle of a large frame
-        flood.link.update()
+        flood.transport.update()
         for _ in range(5):
             await trio.lowlevel.checkpoint()
         mock_clock.jump(PACE)
         for _ in range(20):
             await trio.lowlevel.checkpoint()
         assert behind.controls == [masked(PING, b"!")]
-        assert flood.wants(Demand.DECODE)
+        assert flood.wants(ReadInterest.DECODE)
 
 
 async def test_more_sockets_than_one_turn_looks_at(autojump_clock: MockClock) -> None:
@@ -413,10 +417,10 @@ async def test_more_sockets_than_one_turn_looks_at(autojump_clock: MockClock) ->
     async with benches() as make:
         many = [make("polled", Limits()) for _ in range(MAX_EVENTS + 20)]
         for one in many:
-            await one.lane.send_all(ANSWER)
+            await one.channel.send_all(ANSWER)
             await one.peer.say(text("x"))
         await wait_all_tasks_blocked()
-        assert [one.lane.received for one in many] == [1] * len(many)
+        assert [one.channel.received for one in many] == [1] * len(many)
         assert await rests()
 
 
@@ -459,11 +463,11 @@ async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockCl
             await faulty.finish()
         await wait_all_tasks_blocked()
         assert [type(end) for end in faulty.ends] == [type(faulty.ends[0]), Odd]
-        assert faulty.wants(Demand.NOTHING)
+        assert faulty.wants(ReadInterest.NOTHING)
         assert faulty.has_left()
-        assert not faulty.lane.out.broken  # the peer may be told
+        assert not faulty.channel.out.broken  # the peer may be told
         await innocent.peer.say(text("x"))
-        assert await innocent.lane.receive() == "x"
+        assert await innocent.channel.receive() == "x"
         assert await rests()
 
 
@@ -494,11 +498,11 @@ async def test_a_fault_on_top_of_a_fault(autojump_clock: MockClock) -> None:
         faulty.on_end = on_end
         await faulty.finish()
         await wait_all_tasks_blocked()
-        assert faulty.lane.out.broken
+        assert faulty.channel.out.broken
         assert faulty.has_left()
         assert len(faulty.poller) == 1
         await innocent.peer.say(text("x"))
-        assert await innocent.lane.receive() == "x"
+        assert await innocent.channel.receive() == "x"
         assert await rests()
 
 
@@ -514,7 +518,7 @@ async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> N
         await faulty.finish()
         await wait_all_tasks_blocked()
         await innocent.peer.say(text("x"))
-        assert await innocent.lane.receive() == "x"
+        assert await innocent.channel.receive() == "x"
 
 
 async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockClock) -> None:
@@ -528,9 +532,9 @@ async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockCl
         os.close(robbed.near.socket.detach())
         await trio.sleep(2 * PACE)
         with pytest.raises(trio.BrokenResourceError):
-            await robbed.lane.send("x")
+            await robbed.channel.send("x")
         await innocent.peer.say(text("x"))
-        assert await innocent.lane.receive() == "x"
+        assert await innocent.channel.receive() == "x"
         assert await rests()
 
 
@@ -545,23 +549,23 @@ async def test_a_number_is_used_again(how: str, autojump_clock: MockClock) -> No
         await old.open()
         number = number_of(old.stream)
         if how == "abort":
-            old.lane.abort()
+            old.channel.abort()
         else:
-            old.link.close()
+            old.transport.close()
         assert len(old.poller) == 0
         old.near.socket.close()
         new = make("polled", Limits())
         assert number == number_of(new.stream)
         await new.open()
-        old.lane.abort()  # late, and again: it must not take the new one with it
-        old.link.update()
+        old.channel.abort()  # late, and again: it must not take the new one with it
+        old.transport.update()
         assert len(new.poller) == 1
         await new.peer.say(text("x"))
-        assert await new.lane.receive() == "x"
-        assert old.lane.received == 0
+        assert await new.channel.receive() == "x"
+        assert old.channel.received == 0
         await new.block()
         await new.heard()
-        assert not new.lane.out.pending
+        assert not new.channel.out.pending
 
 
 async def test_a_link_that_is_closed_while_it_is_due(autojump_clock: MockClock) -> None:
@@ -569,12 +573,12 @@ async def test_a_link_that_is_closed_while_it_is_due(autojump_clock: MockClock) 
     for limits in (Limits(inbound_queue=1000), SOFT):
         async with opened("polled", limits) as made:
             await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
-            await until(lambda: made.lane.received > 0)
-            assert made.lane.demand in {Demand.DECODE, Demand.LATER}
-            made.lane.abort()
-            received = made.lane.received
+            await until(lambda: made.channel.received > 0)
+            assert made.channel.read_interest in {ReadInterest.DECODE, ReadInterest.THROTTLED}
+            made.channel.abort()
+            received = made.channel.received
             await trio.sleep(10 * PACE)
-            assert made.lane.received == received
+            assert made.channel.received == received
             assert not made.ends
 
 
@@ -587,7 +591,7 @@ async def test_a_lane_that_another_one_ends(autojump_clock: MockClock) -> None:
 
         def both(end: WireEnd) -> None:
             for one in pair:
-                one.lane.abort()
+                one.channel.abort()
 
         for one in pair:
             one.on_end = both
@@ -605,8 +609,8 @@ async def test_a_lane_that_another_one_changes(data: bytes, autojump_clock: Mock
 
         def both(end: WireEnd) -> None:
             for one in pair:
-                if not one.wants(Demand.NOTHING):
-                    one.lane.lose()
+                if not one.wants(ReadInterest.NOTHING):
+                    one.channel.lose()
 
         for one in pair:
             await one.open()
@@ -614,22 +618,22 @@ async def test_a_lane_that_another_one_changes(data: bytes, autojump_clock: Mock
         for one in pair:
             os.write(number_of(one.peer.stream), data + BROKEN)  # both in one turn of the poller
         await wait_all_tasks_blocked()
-        assert all(one.wants(Demand.NOTHING) for one in pair)
-        assert {one.lane.received for one in pair} == {2 * FRAMES_PER_TURN if data else 0}
+        assert all(one.wants(ReadInterest.NOTHING) for one in pair)
+        assert {one.channel.received for one in pair} == {2 * FRAMES_PER_TURN if data else 0}
         assert await rests()
 
 
 async def test_news_of_nothing(autojump_clock: MockClock) -> None:
     """A socket that is said to be readable and is not, as Linux may do it, is still there."""
     async with opened("polled") as made:
-        assert isinstance(made.link, PolledLink)
-        made.link.on_ready(select.EPOLLIN, trio.current_time())
+        assert isinstance(made.transport, SocketTransport)
+        made.transport.on_ready(select.EPOLLIN, trio.current_time())
         assert not made.ends
         await made.peer.say(text("x"))
-        assert await made.lane.receive() == "x"
+        assert await made.channel.receive() == "x"
         await made.peer.say(close())
         await wait_all_tasks_blocked()
-        made.link.on_ready(select.EPOLLIN, trio.current_time())
+        made.transport.on_ready(select.EPOLLIN, trio.current_time())
         assert len(made.poller) == 1
         assert await rests()
 
@@ -642,7 +646,7 @@ async def test_a_door(autojump_clock: MockClock) -> None:
     near, far = trio.socket.socketpair()
     with near, far:
         async with polling() as poller:
-            with closing(Door(poller, trio.SocketStream(near))) as door:
+            with closing(PolledReceiver(poller, trio.SocketStream(near))) as door:
                 await far.send(b"at once")
                 assert await door.receive_some(100) == b"at once"
                 assert len(poller) == 0
@@ -663,7 +667,7 @@ async def test_a_door_that_is_given_up(autojump_clock: MockClock) -> None:
     far = await trio.testing.open_stream_to_socket_listener(listening[0])
     near = await listening[0].accept()
     async with listening[0], near, far, polling() as poller:
-        with closing(Door(poller, near)) as door:
+        with closing(PolledReceiver(poller, near)) as door:
             with trio.move_on_after(1) as patience:
                 await door.receive_some(100)
             assert patience.cancelled_caught
@@ -675,12 +679,12 @@ async def test_a_door_that_is_given_up(autojump_clock: MockClock) -> None:
 
 
 async def test_watching(autojump_clock: MockClock) -> None:
-    """A `Watch` tells once, does not care for data, and forgets its socket when it is closed."""
+    """A `HangupWatch` tells once, does not care for data, and forgets its socket when it is closed."""
     near, far = trio.socket.socketpair()
     with near, far:
         async with polling() as poller:
             gone: list[float] = []
-            watch = Watch(poller, near.fileno(), lambda: gone.append(trio.current_time()))
+            watch = HangupWatch(poller, near.fileno(), lambda: gone.append(trio.current_time()))
             await far.send(b"data")
             assert await rests()
             assert not gone

@@ -27,9 +27,9 @@ from seawall import (
     guard,
     public,
 )
-from seawall.server import AT_ONCE, BACK_OFF, SURPLUS, TURNS
+from seawall.server import AT_ONCE, BACK_OFF, MAX_OVER_CAPACITY, TURNS
 from seawall.testing import serve as served
-from seawall.wire.closing import LINGER
+from seawall.wire.lingering import LINGER
 from tests.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
 
 
@@ -761,12 +761,12 @@ async def test_far_too_many_connections(autojump_clock: MockClock, records: Reco
     """Beyond a bounded number of those who are told that there is no room, connections are just closed, and counted."""
     listener = Doorstep()
     async with started(echoing(Limits(max_connections=1)), listener):
-        wires = [come(listener)[0] for _ in range(1 + SURPLUS + 50)]
+        wires = [come(listener)[0] for _ in range(1 + MAX_OVER_CAPACITY + 50)]
         await wait_all_tasks_blocked()
         assert sum(wire.closed_at == 0 and not wire.written for wire in wires) == 50
-        assert sum(wire.written.startswith(b"HTTP/1.1 503 ") for wire in wires) == SURPLUS
+        assert sum(wire.written.startswith(b"HTTP/1.1 503 ") for wire in wires) == MAX_OVER_CAPACITY
         await trio.sleep(2)
-        assert sum(wire.closed_at <= 1 for wire in wires) == SURPLUS + 50
+        assert sum(wire.closed_at <= 1 for wire in wires) == MAX_OVER_CAPACITY + 50
     assert sum("closed without an answer" in line for line in records.lines("server")) == 10
     assert records.lines("error") == ["40 more of the same were not logged: closed without an answer"]
 
@@ -775,7 +775,7 @@ async def test_a_surplus_stream_that_cannot_be_closed(autojump_clock: MockClock)
     """A connection that is just closed, and raises at that, does not end the server."""
     listener = Doorstep()
     async with started(echoing(Limits(max_connections=1)), listener):
-        for _ in range(1 + SURPLUS + 1):
+        for _ in range(1 + MAX_OVER_CAPACITY + 1):
             wire, _ = come(listener)
             wire.close_error = Trouble()
         await trio.sleep(20)

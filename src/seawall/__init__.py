@@ -32,14 +32,14 @@ from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.handshake import Handshake
-from seawall.life import Provided
+from seawall.lifecycle import Provided
 from seawall.limits import LimitOverrides, Limits
 from seawall.outcome import Cause, Outcome, Party
 from seawall.policy import Considered, ErrorPolicy, ErrorReport
-from seawall.presence import Credential, Sessions
 from seawall.route import AnyRoute, Route
 from seawall.router import Router
 from seawall.server import Server
+from seawall.sessions import Credential, Sessions
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
 
 __all__ = [

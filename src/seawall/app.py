@@ -12,12 +12,13 @@ from typing import Final, NoReturn, TypeVar, Unpack, final
 
 import trio
 
+from seawall.callables import check_plain, describe
 from seawall.compression import Deflate, check_compression
 from seawall.errors import ConfigurationError
-from seawall.groups import flatten
+from seawall.exception_groups import flatten
 from seawall.guards.core import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
-from seawall.life import Provided, Values
+from seawall.lifecycle import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.listening import Listen, open_listeners
 from seawall.logs import configure, is_configured, server_log
@@ -25,13 +26,12 @@ from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, ErrorReport, check_policy
-from seawall.presence import Sessions
 from seawall.reports import Reporter, log_report
-from seawall.route import FROM_THE_STREET, AnyDoor, AnyRoute, naming
+from seawall.route import AT_THE_ROOT, AnyRoute, AnyRouteTemplate, naming
 from seawall.router import Router
 from seawall.server import Server
-from seawall.service import Service
-from seawall.signatures import check_plain, describe
+from seawall.sessions import Sessions
+from seawall.state import ServerState
 
 T = TypeVar("T")
 
@@ -100,10 +100,10 @@ class App(Router[Anonymous]):
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
 
-    def _hold(self, doors: Sequence[AnyDoor[Anonymous]]) -> None:
-        routes = [door.behind(FROM_THE_STREET) for door in doors]
+    def _hold(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
+        routes = [template.mounted_at(AT_THE_ROOT) for template in templates]
         for route in routes:
-            with naming(route.by):
+            with naming(route.owner):
                 self._limits.override(route.table_entry.limits)
         super()._hold(routes)
         for route in routes:
@@ -171,7 +171,7 @@ class App(Router[Anonymous]):
             values: dict[Provided[object], object] = {}
             for handle in self._lifespan:
                 values[handle] = await stack.enter_async_context(handle.open())
-            service = Service(
+            state = ServerState(
                 routes=self._routes,
                 pages=self._pages,
                 errors=self._errors,
@@ -182,7 +182,7 @@ class App(Router[Anonymous]):
                 values=Values(values),
                 sessions=self.sessions,
             )
-            await Server(service, left).serve(await open_listeners(where), task_status=task_status)
+            await Server(state, left).serve(await open_listeners(where), task_status=task_status)
 
     async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
         """Serve in `nursery`, and return as soon as the app listens.

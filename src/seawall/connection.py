@@ -9,11 +9,11 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
-from seawall.life import Life, Provided, Values
+from seawall.lifecycle import Lifecycle, Provided, Values
 from seawall.outcome import Cause, End
 from seawall.verdicts import MAX_REASON
+from seawall.wire.channel import MessageChannel
 from seawall.wire.codes import sendable_code
-from seawall.wire.lane import Lane
 
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
@@ -43,14 +43,14 @@ class Connection(Generic[P_co]):
 
     What a task raises must have a repr that does not fail: Trio looks at it, and ends the whole program if it does.
     """
-    _lane: Lane = field(repr=False, alias="lane")
-    _life: Life = field(repr=False, alias="life")
+    _channel: MessageChannel = field(repr=False, alias="channel")
+    _lifecycle: Lifecycle = field(repr=False, alias="lifecycle")
     _values: Values = field(repr=False, alias="values")
 
     @property
     def draining(self) -> trio.Event:
         """Set when the server wants to stop: finish what you are doing and return."""
-        return self._life.draining
+        return self._lifecycle.draining
 
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
@@ -64,9 +64,9 @@ class Connection(Generic[P_co]):
           trio.BusyResourceError: another task is receiving.
         """
         try:
-            message = await self._lane.receive()
+            message = await self._channel.receive()
         except trio.EndOfChannel:
-            if self._life.ended is None:
+            if self._lifecycle.ended is None:
                 raise Draining(self.id) from None
             raise Disconnected(self.id) from None
         self._received()
@@ -79,7 +79,7 @@ class Connection(Generic[P_co]):
     async def __anext__(self) -> str | bytes:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
         try:
-            message = await self._lane.receive()
+            message = await self._channel.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         self._received()
@@ -99,10 +99,10 @@ class Connection(Generic[P_co]):
           UnicodeEncodeError: the text has a lone surrogate, which UTF-8 cannot carry.
         """
         try:
-            await self._lane.send(message)
+            await self._channel.send(message)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.id) from None
-        self._life.touch()
+        self._lifecycle.touch()
 
     def send_nowait(self, message: str | bytes) -> None:
         """Send a message now, for a broadcaster that must not wait for its slowest reader.
@@ -112,14 +112,14 @@ class Connection(Generic[P_co]):
           Disconnected, TypeError, UnicodeEncodeError: as `send`.
         """
         try:
-            self._lane.send_nowait(message)
+            self._channel.send_nowait(message)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.id) from None
-        self._life.touch()
+        self._lifecycle.touch()
 
     def discard_input(self) -> None:
         """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send."""
-        self._lane.discard_input()
+        self._channel.discard_input()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
@@ -144,11 +144,11 @@ class Connection(Generic[P_co]):
             raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
         if size > MAX_REASON:
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        limits, end = self._life.limits, End(Cause.CLOSED, code, reason)
-        self._life.end(end, grace=limits.close_timeout + limits.wind_down)
-        await self._life.wait_closed()
-        if self._life.ended is end:
-            self._life.extend(limits.wind_down)
+        limits, end = self._lifecycle.limits, End(Cause.CLOSED, code, reason)
+        self._lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
+        await self._lifecycle.wait_closed()
+        if self._lifecycle.ended is end:
+            self._lifecycle.extend(limits.wind_down)
 
     async def renew(self, token: str) -> None:
         """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
@@ -158,7 +158,7 @@ class Connection(Generic[P_co]):
           LeaseExpired: it is too late.
           ConfigurationError: no guard of this route gave a lease that can be renewed.
         """
-        await self._life.renew(token)
+        await self._lifecycle.renew(token)
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.
@@ -169,7 +169,7 @@ class Connection(Generic[P_co]):
         return self._values.get(handle)
 
     def _received(self) -> None:
-        life = self._life
-        life.touch()
-        if life.ended is not None and life.ended.cause is Cause.PEER_CLOSED:
-            life.extend(life.limits.wind_down)
+        lifecycle = self._lifecycle
+        lifecycle.touch()
+        if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
+            lifecycle.extend(lifecycle.limits.wind_down)

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar, cast, final
 
 from attrs import evolve, field, frozen
 
+from seawall.callables import check_plain
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -29,8 +30,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
-from seawall.groups import leaves, sift
-from seawall.signatures import check_plain
+from seawall.exception_groups import exceptions_in, partition
 from seawall.verdicts import (
     AnyVerdict,
     Close,
@@ -42,7 +42,7 @@ from seawall.verdicts import (
     Reply,
     Verdict,
     applies,
-    gravity,
+    severity,
 )
 
 E = TypeVar("E", bound=Exception)
@@ -112,7 +112,7 @@ class Decision:
         Of equals it is the first by the name of its type: the order of a group, which is the order in which tasks
         happened to end, decides only between leaves of one type.
         """
-        return min(self.leaves, key=lambda leaf: (gravity(leaf.verdict), name_of_type(type(leaf.exception))))
+        return min(self.leaves, key=lambda leaf: (severity(leaf.verdict), name_of_type(type(leaf.exception))))
 
     @property
     def verdict(self) -> AnyVerdict:
@@ -176,7 +176,7 @@ class ErrorPolicy:
 
     def decide(self, exception: Exception, context: Context) -> Decision:
         """What is to be done about `exception`: pure, total, and the same in whatever order a group's leaves come."""
-        return Decision(tuple(decided for leaf in leaves(exception) for decided in self._leaf(leaf, context)))
+        return Decision(tuple(decided for leaf in exceptions_in(exception) for decided in self._leaf(leaf, context)))
 
     def explain(self, exception: Exception, context: Context) -> tuple[Considered, ...]:
         """The rules that `decide` asks about `exception`, in their order, and what each says.
@@ -197,7 +197,7 @@ class ErrorPolicy:
             try:
                 verdict = _verdict(rule, exception, context)
             except BaseException as fault:  # noqa: ASYNC103 - a rule that fails is the failure to report
-                sifted = sift(fault)
+                sifted = partition(fault)
                 if sifted.fatal or sifted.cancelled is not None:
                     raise
                 failures = list(sifted.failures)

@@ -12,9 +12,9 @@ import trio
 from seawall.logs import connection_log, error_log, safe, server_log
 from seawall.outcome import Cause, End, Outcome
 from seawall.policy import ErrorReport, name_of_type
-from seawall.throttle import WINDOW, Throttle
+from seawall.sampling import WINDOW, LogSampler
 from seawall.verdicts import MAX_REASON, Context
-from seawall.wire.lane import Lane
+from seawall.wire.channel import MessageChannel
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ _ORDINARY = frozenset(
 def log_report(report: ErrorReport) -> None:
     """Log a failure that no rule expected, with its traceback, under the incident that the peer may have read.
 
-    A server calls it for the first few of a kind in each minute, and counts the others: see `seawall.throttle`.
+    A server calls it for the first few of a kind in each minute, and counts the others: see `seawall.sampling`.
 
     One that a rule expected is a line of level DEBUG: what became of the connection is in the line of its end.
     """
@@ -112,7 +112,7 @@ def name_of_principal(principal: object) -> str:
     return f"{name}:{digest[:DIGEST]}"
 
 
-def outcome_of(end: End, about: Context, seconds: float, lane: Lane | None) -> Outcome:
+def outcome_of(end: End, about: Context, seconds: float, channel: MessageChannel | None) -> Outcome:
     """What is to be told of a connection that ended so, after `seconds`; there is no lane before a request."""
     return Outcome(
         cause=end.cause,
@@ -125,10 +125,10 @@ def outcome_of(end: End, about: Context, seconds: float, lane: Lane | None) -> O
         route=about.route,
         principal=about.principal,
         seconds=seconds,
-        messages_in=lane.received if lane is not None else 0,
-        messages_out=lane.out.messages if lane is not None else 0,
-        bytes_in=lane.bytes_in if lane is not None else 0,
-        bytes_out=lane.out.gone if lane is not None else 0,
+        messages_in=channel.received if channel is not None else 0,
+        messages_out=channel.out.messages if channel is not None else 0,
+        bytes_in=channel.bytes_in if channel is not None else 0,
+        bytes_out=channel.out.gone if channel is not None else 0,
     )
 
 
@@ -185,7 +185,7 @@ class Reporter:
         """Tell `report` and `on_end`."""
         self._report = report
         self._on_end = on_end
-        self._throttle = Throttle()
+        self._throttle = LogSampler()
         self._has_held = trio.Event()
 
     def report(self, failure: ErrorReport) -> None:
@@ -201,7 +201,7 @@ class Reporter:
         if self._on_end is not None:
             self._tell("on_end", self._on_end, outcome)
 
-    def turn_away(self) -> None:
+    def drop_unanswered(self) -> None:
         """Tell the log of a connection that is closed unread: there are too many, and too many to be told so."""
         if self._admits(("closed without an answer",)):
             server_log.warning("too many connections above a limit: one more is closed without an answer")

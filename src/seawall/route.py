@@ -1,7 +1,7 @@
-"""`Route`: where a connection may arrive, who guards the door, and who is behind it.
+"""`Route`: the path of a connection, the guard that proves who it is, and the handler that serves it.
 
-A `Door` is the same for somebody who has come part of the way: a route of a router. It becomes a `Route` when the `Way`
-to it is known, which is when its router is mounted.
+A `RouteTemplate` is a route of a router: it starts from a principal that has been proved before. It becomes a `Route`
+when its `MountPath` is known, which is when the router is mounted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 import trio
 from attrs import Attribute, field, frozen
 
+from seawall.callables import PathArgument, check, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
@@ -25,7 +26,6 @@ from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
 from seawall.paths import Parameter, PathPattern
 from seawall.policy import ErrorPolicy, check_policy
-from seawall.signatures import Taken, check, describe, is_async, taken
 
 P = TypeVar("P")
 Q = ParamSpec("Q")
@@ -87,19 +87,19 @@ class Settings:
 
 @final
 @frozen(kw_only=True)
-class Way(Generic[Start_co]):
-    """How somebody comes from the street to a door: the path so far, and what is proved and holds there."""
+class MountPath(Generic[Start_co]):
+    """Where a router is mounted, all mounts above it included: its path, and what is proved and set there."""
 
     prefix: str
     guard: Guard[Anonymous, Start_co]
     settings: Settings | None
-    """What the routers on the way say; None where there are none."""
+    """What the routers above say; None where there are none."""
     decided: bool
-    """Whether a guard on the way `Guard.decides`."""
+    """Whether a guard above `Guard.decides`."""
 
-    def onward(self, mount: Mount[Start_co, Inner]) -> Way[Inner]:
-        """This way and one more step."""
-        return Way(
+    def joined(self, mount: Mount[Start_co, Inner]) -> MountPath[Inner]:
+        """This path with one more mount."""
+        return MountPath(
             prefix=join(self.prefix, mount.prefix),
             guard=self.guard >> mount.guard,
             settings=mount.settings.within(self.settings),
@@ -107,14 +107,14 @@ class Way(Generic[Start_co]):
         )
 
 
-#: The way to an app's own routes.
-FROM_THE_STREET: Way[Anonymous] = Way(prefix="/", guard=inherited(), settings=None, decided=False)
+#: Where an app's own routes are.
+AT_THE_ROOT: MountPath[Anonymous] = MountPath(prefix="/", guard=inherited(), settings=None, decided=False)
 
 
 @final
 @frozen(kw_only=True)
 class Mount(Generic[Start_contra, Inner]):
-    """Where a router is mounted: one step of a `Way`."""
+    """Where a router is mounted: one element of a `MountPath`."""
 
     prefix: str
     guard: Guard[Start_contra, Inner]
@@ -128,8 +128,8 @@ def join(prefix: str, path: str) -> str:
     return prefix if path == "/" else prefix + path
 
 
-class AnyDoor(ABC, Generic[Start_contra]):
-    """A `Door` of whatever principal: what a router of `Start_contra` holds."""
+class AnyRouteTemplate(ABC, Generic[Start_contra]):
+    """A `RouteTemplate` of whatever principal: what a router of `Start_contra` holds."""
 
     @property
     @abstractmethod
@@ -138,19 +138,19 @@ class AnyDoor(ABC, Generic[Start_contra]):
 
     @property
     @abstractmethod
-    def by(self) -> str:
+    def owner(self) -> str:
         """The handler, for messages."""
 
     @abstractmethod
-    def behind(self, way: Way[Start_contra], /) -> AnyRoute:
-        """The route that leads over `way` through this door.
+    def mounted_at(self, at: MountPath[Start_contra], /) -> AnyRoute:
+        """The route that leads to this template's handler when its router is mounted at `at`.
 
         Raises:
           ConfigurationError: path, guards, handler and parameters do not fit together.
         """
 
 
-class AnyRoute(AnyDoor[Anonymous]):
+class AnyRoute(AnyRouteTemplate[Anonymous]):
     """A `Route` of whatever principal: the type of a table of routes."""
 
     @property
@@ -212,7 +212,7 @@ def _a_tuple(value: Sequence[str]) -> tuple[str, ...]:
 
 
 @frozen(kw_only=True)
-class Door(AnyDoor[Start], Generic[Start, P]):
+class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
     """One path with its guard and its handler, for whoever has come as far as `Start`; see `Route` for the errors."""
 
     path: str
@@ -234,20 +234,20 @@ class Door(AnyDoor[Start], Generic[Start, P]):
     name: str = ""
     """For log and reports; the path, if left out."""
     _pattern: PathPattern = field(init=False, repr=False)
-    _taken: tuple[Taken, ...] = field(init=False, repr=False)
+    _taken: tuple[PathArgument, ...] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Check what does not depend on where it will be mounted."""
         if not is_async(self.handler):
-            raise ConfigurationError(f"{self.by} is not an async function; a handler is `async def` and awaits")
-        with naming(self.by):
+            raise ConfigurationError(f"{self.owner} is not an async function; a handler is `async def` and awaits")
+        with naming(self.owner):
             check_guard(self.guard)
             check_policy(self.errors, where=f"route {self.path}")
             check_compression(self.compression, where=f"route {self.path}")
             check_origins(self.origins)
             pattern = PathPattern.parse(self.path)
         object.__setattr__(self, "_pattern", pattern)
-        object.__setattr__(self, "_taken", taken(self.handler, leading=1))
+        object.__setattr__(self, "_taken", path_arguments(self.handler, leading=1))
 
     @property
     def pattern(self) -> PathPattern:
@@ -255,23 +255,23 @@ class Door(AnyDoor[Start], Generic[Start, P]):
         return self._pattern
 
     @property
-    def by(self) -> str:
+    def owner(self) -> str:
         """The handler, for messages."""
         return describe(self.handler)
 
-    def behind(self, way: Way[Start], /) -> AnyRoute:
-        """The route that leads over `way` through this door."""
-        if not (way.decided or self.guard.decides()):
+    def mounted_at(self, at: MountPath[Start], /) -> AnyRoute:
+        """The complete route: this template with the path, the guard and the settings of `at` in front."""
+        if not (at.decided or self.guard.decides()):
             raise ConfigurationError(
-                f"{self.by}: inherited() has nothing to inherit at {join(way.prefix, self.path)!r}, because no guard "
+                f"{self.owner}: inherited() has nothing to inherit at {join(at.prefix, self.path)!r}, because no guard "
                 "comes before it; a door that is open to all says so with `public`"
             )
         settings = Settings(
             errors=self.errors, limits=self.limits, origins=self.origins, compression=self.compression
-        ).within(way.settings)
+        ).within(at.settings)
         return Route(
-            path=join(way.prefix, self.path),
-            guard=way.guard >> self.guard,
+            path=join(at.prefix, self.path),
+            guard=at.guard >> self.guard,
             handler=self.handler,
             errors=settings.errors,
             limits=settings.limits,
@@ -284,7 +284,7 @@ class Door(AnyDoor[Start], Generic[Start, P]):
 
 @final
 @frozen(kw_only=True)
-class Route(Door[Anonymous, P], AnyRoute, Generic[P]):
+class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
     """One path with its guard and its handler; ``app.route(...)`` makes one, ``app.add(...)`` takes it.
 
     Raises:
@@ -297,8 +297,8 @@ class Route(Door[Anonymous, P], AnyRoute, Generic[P]):
     def __attrs_post_init__(self) -> None:
         """Check that the parts fit together."""
         super().__attrs_post_init__()
-        by, pattern = self.by, self._pattern
-        check(self.path, pattern.parameters, by=by, functions=(self._taken, *self.guard.parameters()))
+        owner, pattern = self.owner, self._pattern
+        check(self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters()))
         entry = RouteEntry(
             pattern=pattern,
             name=self.name or self.path,
@@ -307,7 +307,7 @@ class Route(Door[Anonymous, P], AnyRoute, Generic[P]):
             subprotocols=self.subprotocols,
             origins=check_origins(self.origins),
             compression=self.compression,
-            handler=by,
+            handler=owner,
             needs_task=self.guard.needs_task(),
         )
         object.__setattr__(self, "_entry", entry)
@@ -330,9 +330,9 @@ class Route(Door[Anonymous, P], AnyRoute, Generic[P]):
 
 
 @contextmanager
-def naming(by: str) -> Generator[None]:
+def naming(owner: str) -> Generator[None]:
     """Put the function that a mistake is about in front of it."""
     try:
         yield
     except ConfigurationError as error:
-        raise ConfigurationError(f"{by}: {error}") from None
+        raise ConfigurationError(f"{owner}: {error}") from None

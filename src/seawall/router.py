@@ -1,4 +1,4 @@
-"""`Router`: routes for whoever has come part of the way, collected in one place and mounted in another.
+"""`Router`: routes that start from a principal already proved, collected in one place and mounted in another.
 
 A router's type says from whom its routes start: those of a ``Router[Admin]`` are for an `Admin` who has been proved
 already, and it can only be mounted behind a guard that proves one. Nothing of it is left when connections arrive:
@@ -21,13 +21,13 @@ from seawall.limits import LimitOverrides
 from seawall.paths import PathPattern, PathTable, Placeholder
 from seawall.policy import ErrorPolicy, check_policy
 from seawall.route import (
-    AnyDoor,
     AnyRoute,
-    Door,
+    AnyRouteTemplate,
     Endpoint,
     Mount,
+    MountPath,
+    RouteTemplate,
     Settings,
-    Way,
     check_guard,
     check_origins,
     join,
@@ -86,8 +86,8 @@ class Router(Generic[Start]):
         self._settings = Settings(
             errors=errors or ErrorPolicy(), limits=limits or {}, origins=origins, compression=compression
         )
-        self._doors: list[AnyDoor[Start]] = []
-        self._table: PathTable[AnyDoor[Start]] = PathTable()
+        self._templates: list[AnyRouteTemplate[Start]] = []
+        self._table: PathTable[AnyRouteTemplate[Start]] = PathTable()
         self._mounted: str | None = None
 
     def route(
@@ -115,7 +115,7 @@ class Router(Generic[Start]):
             handler: Callable[Concatenate[Connection[P], Q], Awaitable[None]], /
         ) -> Callable[Concatenate[Connection[P], Q], Awaitable[None]]:
             self.add(
-                Door(
+                RouteTemplate(
                     path=path,
                     guard=guard,
                     handler=handler,
@@ -131,7 +131,7 @@ class Router(Generic[Start]):
 
         return register
 
-    def add(self, *routes: AnyDoor[Start]) -> None:
+    def add(self, *routes: AnyRouteTemplate[Start]) -> None:
         """Add routes that were made by hand: a `Route` where nobody is proved yet. Raises as `route`, and adds none."""
         self._hold(routes)
 
@@ -154,29 +154,31 @@ class Router(Generic[Start]):
             _check_prefix(prefix)
             check_guard(guard)
             _check_router(router)
-            doors = router._mountable(self)
+            templates = router._mountable(self)
             self._check_open()
         mount = Mount(prefix=prefix, guard=guard, settings=router._settings)
-        self._hold([_Mounted(door=door, mount=mount) for door in doors])
+        self._hold([_Mounted(template=template, mount=mount) for template in templates])
         router._mounted = prefix
 
-    def _hold(self, doors: Sequence[AnyDoor[Start]]) -> None:
-        """Take all of `doors`, or none."""
-        table = self._table if len(doors) == 1 else self._copy()  # a table keeps what it took before it refused
-        for at, door in enumerate(doors):
-            with naming(door.by):
+    def _hold(self, templates: Sequence[AnyRouteTemplate[Start]]) -> None:
+        """Take all of `templates`, or none."""
+        table = self._table if len(templates) == 1 else self._copy()  # a table keeps what it took before it refused
+        for at, template in enumerate(templates):
+            with naming(template.owner):
                 self._check_open()
                 try:
-                    table.add(door.pattern, door)
+                    table.add(template.pattern, template)
                 except ConfigurationError as error:
-                    raise ConfigurationError(f"{error}{_same_path(door, (*self._doors, *doors[:at]))}") from None
+                    raise ConfigurationError(
+                        f"{error}{_same_path(template, (*self._templates, *templates[:at]))}"
+                    ) from None
         self._table = table
-        self._doors += doors
+        self._templates += templates
 
-    def _copy(self) -> PathTable[AnyDoor[Start]]:
-        table: PathTable[AnyDoor[Start]] = PathTable()
-        for door in self._doors:
-            table.add(door.pattern, door)
+    def _copy(self) -> PathTable[AnyRouteTemplate[Start]]:
+        table: PathTable[AnyRouteTemplate[Start]] = PathTable()
+        for template in self._templates:
+            table.add(template.pattern, template)
         return table
 
     def _check_open(self) -> None:
@@ -185,30 +187,32 @@ class Router(Generic[Start]):
                 f"this router was mounted at {self._mounted!r} before; mount a router when all its routes are there"
             )
 
-    def _mountable(self, where: object) -> Sequence[AnyDoor[Start]]:
+    def _mountable(self, where: object) -> Sequence[AnyRouteTemplate[Start]]:
         """What is mounted when this router is."""
         if where is self:
             raise ConfigurationError("a router cannot be mounted in itself; make another Router for the inner routes")
-        return self._doors
+        return self._templates
 
 
-def _same_path(door: AnyDoor[Start], others: Sequence[AnyDoor[Start]]) -> str:
+def _same_path(template: AnyRouteTemplate[Start], others: Sequence[AnyRouteTemplate[Start]]) -> str:
     """Which function the other route with the path has: the paths alone may look the same."""
-    return "".join(f" (the other leads to {other.by})" for other in others if other.pattern.shape == door.pattern.shape)
+    return "".join(
+        f" (the other leads to {other.owner})" for other in others if other.pattern.shape == template.pattern.shape
+    )
 
 
 @final
 @frozen(kw_only=True)
-class _Mounted(AnyDoor[Start], Generic[Start, P]):
-    """A door of a router that is mounted in another, as one of the other's."""
+class _Mounted(AnyRouteTemplate[Start], Generic[Start, P]):
+    """A template of a router that is mounted in another, as one of the other's."""
 
-    door: AnyDoor[P]
+    template: AnyRouteTemplate[P]
     mount: Mount[Start, P]
     _pattern: PathPattern = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        with naming(self.by):
-            pattern = PathPattern.parse(join(self.mount.prefix, self.door.pattern.text))
+        with naming(self.owner):
+            pattern = PathPattern.parse(join(self.mount.prefix, self.template.pattern.text))
         object.__setattr__(self, "_pattern", pattern)
 
     @property
@@ -216,11 +220,11 @@ class _Mounted(AnyDoor[Start], Generic[Start, P]):
         return self._pattern
 
     @property
-    def by(self) -> str:
-        return self.door.by
+    def owner(self) -> str:
+        return self.template.owner
 
-    def behind(self, way: Way[Start], /) -> AnyRoute:
-        return self.door.behind(way.onward(self.mount))
+    def mounted_at(self, at: MountPath[Start], /) -> AnyRoute:
+        return self.template.mounted_at(at.joined(self.mount))
 
 
 def _check_router(value: object) -> None:

@@ -23,9 +23,9 @@ import trio
 from seawall.listening import Address, Listener, address_of, network_of, peer_of
 from seawall.logs import server_log
 from seawall.pages import Answer, refusal
-from seawall.service import RETRY, Peer, Service
-from seawall.session import Session
-from seawall.wire.closing import abandon
+from seawall.runner import ConnectionRunner
+from seawall.state import RETRY, AcceptedConnection, ServerState
+from seawall.wire.lingering import abandon
 
 #: Errors of accept() that pass when somebody else lets go of something (as in trio.serve_listeners).
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -48,7 +48,7 @@ BACK_OFF = 0.1
 
 #: Connections above ``max_connections`` or ``max_unauthenticated`` that are told so at the same time; beyond it they
 #: are just closed.
-SURPLUS = 100
+MAX_OVER_CAPACITY = 100
 
 #: Connections that are told at once that the server drains; and if there are more, in how many turns.
 AT_ONCE = 100
@@ -62,14 +62,14 @@ _numbers = itertools.count(1)
 class Server:
     """A server that runs; ``await app.start(...)`` gives one."""
 
-    def __init__(self, service: Service, left: trio.Event | None = None) -> None:
+    def __init__(self, state: ServerState, left: trio.Event | None = None) -> None:
         """Prepare; `serve` does everything. `left` is set when what is around it has been left too."""
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
-        self._service = service
-        self._sessions: dict[Session, str] = {}  # and the network that each comes from, if that counts
-        self._crowds: Counter[str] = Counter()
-        self._surplus: set[Session] = set()
+        self._state = state
+        self._runners: dict[ConnectionRunner, str] = {}  # and the network that each comes from, if that counts
+        self._per_network: Counter[str] = Counter()
+        self._over_capacity: set[ConnectionRunner] = set()
         self._accepting = trio.CancelScope()
         self._accepted = 0
         self._hosting = trio.Event()
@@ -97,15 +97,15 @@ class Server:
         Args:
           restarting: the server will be back: peers get 1012 instead. What the first call says counts.
         """
-        if not self._service.drain.begun:
-            self._service.drain.begun, self._service.drain.restarting = True, restarting
+        if not self._state.drain.begun:
+            self._state.drain.begun, self._state.drain.restarting = True, restarting
             await self._accept_rest()
             self._accepting.cancel()
         await self._finished.wait()
 
     async def _accept_rest(self) -> None:
         """Let in, to be told, who has connected already: when a listener is closed, those that it holds are reset."""
-        before, most = -1, self._accepted + self._service.limits.max_unauthenticated
+        before, most = -1, self._accepted + self._state.limits.max_unauthenticated
         with trio.CancelScope(shield=True):
             while before < self._accepted < most:
                 before = self._accepted
@@ -135,56 +135,56 @@ class Server:
                 nursery.start_soon(self._host)
                 try:
                     await self._accept_all(listeners, task_status)
-                    if not self._service.failed.is_set():
+                    if not self._state.failed.is_set():
                         await self._drain()
                 finally:
                     self._stop.set()
         finally:
             self._finished.set()
-            self._service.reporter.finish()
+            self._state.reporter.finish()
             server_log.info("stopped")
-            if self._service.escalated:  # also in the place of a cancellation, during which it may have been raised
-                raise BaseExceptionGroup("escalated by the error policy", self._service.escalated)
+            if self._state.escalated:  # also in the place of a cancellation, during which it may have been raised
+                raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
 
     @trio.lowlevel.enable_ki_protection
     async def _host(self) -> None:
         """Hold the sessions, shielded, until `_stop`; then end them all and wait for them."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as around:
-                around.start_soon(self._service.sweeper.run)
-                around.start_soon(self._service.reporter.run)
-                if self._service.poller is not None:
-                    await around.start(self._service.poller.run)
+                around.start_soon(self._state.deadlines.run)
+                around.start_soon(self._state.reporter.run)
+                if self._state.poller is not None:
+                    await around.start(self._state.poller.run)
                 async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
                     self._hosting.set()
                     await self._stop.wait()
-                    for session in tuple(self._sessions):
-                        session.stop()
+                    for runner in tuple(self._runners):
+                        runner.stop()
                 around.cancel_scope.cancel()
 
     async def _drain(self) -> None:
-        limits = self._service.limits
+        limits = self._state.limits
         window = limits.drain_timeout - limits.close_timeout
-        server_log.info("draining %d connections", len(self._sessions))
+        server_log.info("draining %d connections", len(self._runners))
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + window
-            nursery.start_soon(self._drain_sessions, window / 2)
-            while self._sessions:
+            nursery.start_soon(self._drain_runners, window / 2)
+            while self._runners:
                 self._empty = trio.Event()
                 await self._empty.wait()
             nursery.cancel_scope.cancel()
 
-    async def _drain_sessions(self, seconds: float) -> None:
+    async def _drain_runners(self, seconds: float) -> None:
         """Turn away at once who is not in yet; tell the others in turns."""
-        for session in [session for session in self._sessions if not session.is_handled]:
-            session.drain()
-        handled = list(self._sessions)
+        for runner in [runner for runner in self._runners if not runner.is_handled]:
+            runner.drain()
+        handled = list(self._runners)
         size = max(AT_ONCE, math.ceil(len(handled) / TURNS))
         for start in range(0, len(handled), size):
             if start:
                 await trio.sleep(seconds * size / len(handled))
-            for session in handled[start : start + size]:
-                session.drain()
+            for runner in handled[start : start + size]:
+                runner.drain()
 
     async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
         """Accept from all listeners until told to drain or to stop."""
@@ -197,10 +197,10 @@ class Server:
                         nursery.start_soon(self._accept, listener)
                     server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
                     task_status.started(self)
-                    await self._service.failed.wait()
+                    await self._state.failed.wait()
                     nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._service.limits.close_timeout):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._state.limits.close_timeout):
                 for listener in listeners:  # of whatever kind
                     await listener.aclose()
 
@@ -219,7 +219,7 @@ class Server:
             else:
                 exhausted = False
                 self._accepted += 1
-                self._nursery.start_soon(self._run_session, stream)
+                self._nursery.start_soon(self._run_connection, stream)
                 continue
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
@@ -228,52 +228,52 @@ class Server:
                 await trio.sleep(BACK_OFF)
 
     @trio.lowlevel.enable_ki_protection
-    async def _run_session(self, stream: trio.abc.Stream) -> None:
-        """Run one connection. Nothing may yield between the count and `Session.run`, which relies on it too."""
-        address, limits = peer_of(stream), self._service.limits
+    async def _run_connection(self, stream: trio.abc.Stream) -> None:
+        """Run one connection. Nothing may yield between the count and `ConnectionRunner.run`."""
+        address, limits = peer_of(stream), self._state.limits
         network = "" if limits.max_connections_per_address is None else network_of(address)
-        surplus = self._surplus_answer(network)
+        over_capacity = self._surplus_answer(network)
         if self._stop.is_set():
             await abandon(stream)
             return
-        if surplus is not None and len(self._surplus) >= SURPLUS:
-            self._service.reporter.turn_away()
+        if over_capacity is not None and len(self._over_capacity) >= MAX_OVER_CAPACITY:
+            self._state.reporter.drop_unanswered()
             await abandon(stream)
             return
-        peer = Peer(
+        peer = AcceptedConnection(
             connection=f"c{next(_numbers)}",
             address=address,
             secure=isinstance(stream, trio.SSLStream),
-            surplus=surplus,
+            over_capacity=over_capacity,
         )
-        session = Session(self._service, stream, peer, self._forget)
-        self._sessions[session] = network = "" if surplus is not None else network
+        runner = ConnectionRunner(self._state, stream, peer, self._forget)
+        self._runners[runner] = network = "" if over_capacity is not None else network
         if network:
-            self._crowds[network] += 1
-        (self._surplus if surplus is not None else self._service.unproved).add(session)
-        await session.run()
+            self._per_network[network] += 1
+        (self._over_capacity if over_capacity is not None else self._state.unauthenticated).add(runner)
+        await runner.run()
 
     def _surplus_answer(self, network: str) -> Answer | None:
         """What one more from `network` reads, if it is one too many."""
-        limits = self._service.limits
-        count = len(self._sessions) - len(self._surplus)
-        if count >= limits.max_connections or len(self._service.unproved) >= limits.max_unauthenticated:
+        limits = self._state.limits
+        count = len(self._runners) - len(self._over_capacity)
+        if count >= limits.max_connections or len(self._state.unauthenticated) >= limits.max_unauthenticated:
             return refusal(503, "too many connections", headers=RETRY)
         crowd = limits.max_connections_per_address
-        if network and crowd is not None and self._crowds[network] >= crowd:
+        if network and crowd is not None and self._per_network[network] >= crowd:
             return refusal(429, "too many connections from one address", headers=RETRY)
         return None
 
-    def _forget(self, session: Session) -> None:
-        """`session` no longer counts."""
-        network = self._sessions.pop(session, None)
+    def _forget(self, runner: ConnectionRunner) -> None:
+        """`runner` no longer counts."""
+        network = self._runners.pop(runner, None)
         if network is not None:
             if network:
-                self._crowds[network] -= 1
-                if not self._crowds[network]:
-                    del self._crowds[network]
-            session.presence.leave()
-            self._service.unproved.discard(session)
-            self._surplus.discard(session)
-            if not self._sessions:
+                self._per_network[network] -= 1
+                if not self._per_network[network]:
+                    del self._per_network[network]
+            runner.registration.leave()
+            self._state.unauthenticated.discard(runner)
+            self._over_capacity.discard(runner)
+            if not self._runners:
                 self._empty.set()

@@ -30,8 +30,8 @@ from wsproto.utilities import LocalProtocolError
 
 from seawall.app import App
 from seawall.errors import ConfigurationError
+from seawall.exception_groups import flatten
 from seawall.faults import Line, MemoryStream, connected
-from seawall.groups import flatten
 from seawall.server import Server
 from seawall.wire.codes import Opcode, sendable_code
 

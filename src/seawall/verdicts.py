@@ -9,8 +9,8 @@ from typing import Generic, TypeAlias, TypeVar, assert_never, final
 
 from attrs import Attribute, field, frozen
 
+from seawall.callables import check_plain
 from seawall.errors import ConfigurationError
-from seawall.signatures import check_plain
 
 E = TypeVar("E", bound=Exception)
 E_contra = TypeVar("E_contra", bound=Exception, contravariant=True)
@@ -183,7 +183,7 @@ def applies(verdict: AnyVerdict, context: Context) -> bool:
     raise TypeError(f"a rule of the error policy returned {verdict!r}; return Refuse, Close, Reply, Ignore or Escalate")
 
 
-def gravity(verdict: AnyVerdict) -> tuple[int, int, str]:
+def severity(verdict: AnyVerdict) -> tuple[int, int, str]:
     """Sorts the gravest first: Escalate, then the lowest code or the highest status, then Reply, then Ignore."""
     match verdict:
         case Escalate():

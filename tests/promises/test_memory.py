@@ -163,7 +163,7 @@ async def test_nothing_is_left_to_the_garbage_collector(
                 gc.set_debug(0)
                 gc.garbage.clear()
     # Since Python 3.12 what Trio's streams raise at a reset is a circle of its own, and holds who reads: the link.
-    assert not ours - ({"StreamLink", "Bell"} if way is _abrupt and over != "plain" else set[str]())
+    assert not ours - ({"StreamTransport", "Waiter"} if way is _abrupt and over != "plain" else set[str]())
 
 
 async def test_what_is_announced_costs_nothing() -> None:

@@ -16,9 +16,9 @@ from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.wire.codes import Opcode
 from seawall.wire.control import Control
+from seawall.wire.decoder import Event, FrameDecoder
 from seawall.wire.deflate import Agreement, Inflater, negotiate
-from seawall.wire.encoding import encode_close, encode_frame, encode_message
-from seawall.wire.frames import Event, FrameDecoder
+from seawall.wire.encoder import encode_close, encode_frame, encode_message
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError, Forbidden, ProtocolViolation, TokenExpired, Unauthorized
-from seawall.groups import flatten, sift, without
+from seawall.exception_groups import flatten, partition, subtract
 from seawall.policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 from tests.cancelled import cancelled
@@ -318,7 +318,7 @@ def _ids(leaves: Iterable[BaseException | None]) -> list[int]:
 @given(anything)
 def test_sift_loses_nothing(raised: BaseException) -> None:
     """Each leaf is in exactly one part, as it is or, if it means nothing under Trio, behind a failure of its own."""
-    sifted = sift(raised)
+    sifted = partition(raised)
     leaves = list(flatten(raised))
     failures = {id(leaf): leaf for leaf in leaves if isinstance(leaf, Exception)}
     fatal = [leaf for leaf in leaves if isinstance(leaf, KeyboardInterrupt | SystemExit)]
@@ -336,7 +336,7 @@ def test_what_is_not_for_the_policy_is_never_consumed(
     policy: ErrorPolicy, raised: BaseException, context: Context
 ) -> None:
     """Of all that was raised the policy decides the failures, each once; the rest is there to be raised again."""
-    sifted = sift(raised)
+    sifted = partition(raised)
     decided: list[BaseException] = []
     for failure in sifted.failures:
         decided += [leaf.exception for leaf in policy.decide(failure, context).leaves]
@@ -351,7 +351,7 @@ def test_what_is_not_for_the_policy_is_never_consumed(
 def test_sifting_is_the_same_each_time(raised: BaseException) -> None:
     """Taking a group apart changes nothing about it."""
     before = repr(raised), _ids(flatten(raised))
-    one, other = sift(raised), sift(raised)
+    one, other = partition(raised), partition(raised)
     assert (repr(raised), _ids(flatten(raised))) == before
     assert one.fatal == other.fatal
     assert list(map(repr, one.failures)) == list(map(repr, other.failures))
@@ -363,7 +363,7 @@ def test_without_takes_away_what_is_known(raised: BaseException, data: st.DataOb
     """What is known is gone wherever it lay, everything else is still there, in order, and nothing besides."""
     failures = [leaf for leaf in flatten(raised) if isinstance(leaf, Exception)]
     known = data.draw(st.lists(st.sampled_from(failures), min_size=1, unique_by=id)) if failures else []
-    rest = without(raised, ExceptionGroup("known", known) if known else None)
+    rest = subtract(raised, ExceptionGroup("known", known) if known else None)
     wanted = [leaf for leaf in flatten(raised) if id(leaf) not in set(_ids(known))]
     assert _ids([] if rest is None else flatten(rest)) == _ids(wanted)
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeAlias, Ty
 
 from attrs import frozen
 
+from seawall.callables import PathArgument, describe, is_async, path_arguments
 from seawall.errors import ConfigurationError, NoCredentials
 from seawall.handshake import Handshake
-from seawall.life import Provided, Renew
+from seawall.lifecycle import Provided, Renew
 from seawall.paths import Parameter
-from seawall.presence import Credential
-from seawall.signatures import Taken, describe, is_async, taken
+from seawall.sessions import Credential
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -123,7 +123,7 @@ class Guard(ABC, Generic[In_contra, Out_co]):
     async def admit(self, gate: Gate, proved: In_contra, /) -> Out_co:
         """Return the principal, or refuse by raising `Unauthorized`, `Forbidden`, or whatever the policy knows."""
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the functions in this chain take; see `guard`."""
         return ()
 
@@ -181,7 +181,7 @@ class Check(ABC, Generic[Need_contra]):
     async def inspect(self, gate: Gate, principal: Need_contra, /) -> None:
         """Return, or refuse by raising."""
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the functions in this chain take; see `check`."""
         return ()
 
@@ -212,13 +212,13 @@ def guard(function: Callable[Concatenate[Gate, A, Q], Awaitable[B]], /) -> Guard
       ConfigurationError: the function is not async, or does not begin with two positional parameters.
     """
     _check_async("guard", function)
-    return _FunctionGuard(function, taken(function, leading=2))
+    return _FunctionGuard(function, path_arguments(function, leading=2))
 
 
 def check(function: Callable[Concatenate[Gate, A, Q], Awaitable[None]], /) -> Check[A]:
     """Make a check of an async function ``(gate, principal, ...)`` that returns nothing. See `guard`."""
     _check_async("check", function)
-    return _FunctionCheck(function, taken(function, leading=2))
+    return _FunctionCheck(function, path_arguments(function, leading=2))
 
 
 def _check_async(decorator: str, function: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # any function
@@ -230,7 +230,7 @@ def _check_async(decorator: str, function: Callable[..., object]) -> None:  # ty
 _Function: TypeAlias = Callable[Concatenate[Gate, A, ...], Awaitable[B]]  # type: ignore[explicit-any]  # any parameters
 
 
-def _arguments(gate: Gate, wanted: tuple[Taken, ...]) -> dict[str, Parameter]:
+def _arguments(gate: Gate, wanted: tuple[PathArgument, ...]) -> dict[str, Parameter]:
     return {parameter.name: gate.params[parameter.name] for parameter in wanted if parameter.name in gate.params}
 
 
@@ -238,12 +238,12 @@ def _arguments(gate: Gate, wanted: tuple[Taken, ...]) -> dict[str, Parameter]:
 @frozen
 class _FunctionGuard(Guard[A, B]):
     function: _Function[A, B]
-    wanted: tuple[Taken, ...]
+    wanted: tuple[PathArgument, ...]
 
     async def admit(self, gate: Gate, proved: A, /) -> B:
         return await self.function(gate, proved, **_arguments(gate, self.wanted))
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return (self.wanted,)
 
 
@@ -251,12 +251,12 @@ class _FunctionGuard(Guard[A, B]):
 @frozen
 class _FunctionCheck(Check[A]):
     function: _Function[A, None]
-    wanted: tuple[Taken, ...]
+    wanted: tuple[PathArgument, ...]
 
     async def inspect(self, gate: Gate, principal: A, /) -> None:
         await self.function(gate, principal, **_arguments(gate, self.wanted))
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return (self.wanted,)
 
 
@@ -269,7 +269,7 @@ class _Then(Guard[A, C], Generic[A, B, C]):
     async def admit(self, gate: Gate, proved: A, /) -> C:
         return await self.second.admit(gate, await self.first.admit(gate, proved))
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:
@@ -293,7 +293,7 @@ class _ThenCheck(Guard[A, B]):
         await self.second.inspect(gate, principal)
         return principal
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:
@@ -313,7 +313,7 @@ class _AfterCheck(Guard[A, B]):
         await self.first.inspect(gate, proved)
         return await self.second.admit(gate, proved)
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:
@@ -336,7 +336,7 @@ class _Either(Guard[A, B | C], Generic[A, B, C]):
             pass
         return await self.second.admit(gate, proved)
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:
@@ -359,7 +359,7 @@ class _Both(Check[A]):
         await self.first.inspect(gate, principal)
         await self.second.inspect(gate, principal)
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:

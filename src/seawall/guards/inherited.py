@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, TypeVar, final, overload
 
 from attrs import frozen
 
+from seawall.callables import PathArgument
 from seawall.errors import ConfigurationError
 from seawall.guards.core import Check, Gate, Guard
-from seawall.signatures import Taken
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class _Inherited(Guard[T, T]):
             await one.inspect(gate, proved)
         return proved
 
-    def parameters(self) -> tuple[tuple[Taken, ...], ...]:
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the checks take."""
         return tuple(wanted for one in self.checks for wanted in one.parameters())
 

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from seawall.handshake import Handshake
 from seawall.wire.head import Head, HeadReader
-from seawall.wire.poller import Door, Poller
+from seawall.wire.poller import PolledReceiver, Poller
 
 #: Bytes asked of the stream at once.
 READ_SIZE = 16 * 1024
@@ -47,7 +47,7 @@ async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None
     """
     if poller is None or not isinstance(stream, trio.SocketStream):
         return await _read(stream)
-    with closing(Door(poller, stream)) as door:
+    with closing(PolledReceiver(poller, stream)) as door:
         return await _read(door)
 
 

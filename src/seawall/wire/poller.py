@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
-from seawall.wire.bell import Bell
-from seawall.wire.lane import READ_SIZE, Lane
-from seawall.wire.link import PACE, Demand
+from seawall.wire.channel import READ_SIZE, MessageChannel
+from seawall.wire.transport import PACE, ReadInterest
+from seawall.wire.waiter import Waiter
 
 #: Sockets looked at in one turn.
 MAX_EVENTS: Final = 256
@@ -32,11 +32,15 @@ if sys.platform == "linux" or TYPE_CHECKING:
     _ONCE: Final = select.EPOLLONESHOT
     # What a socket is watched for when it is not to be read; never 0, which would report a reset again and again. It
     # stays at `_READ` until the next event all the same: nearly always there is none before it is read again or closed.
-    _WATCHED: Final = {Demand.LATER: _LEFT | _ONCE, Demand.WATCH: _LEFT | _ONCE, Demand.NOTHING: _ONCE}
+    _WATCHED: Final = {
+        ReadInterest.THROTTLED: _LEFT | _ONCE,
+        ReadInterest.PAUSED: _LEFT | _ONCE,
+        ReadInterest.NOTHING: _ONCE,
+    }
 
 
-def _is_reading(demand: Demand) -> bool:
-    return demand is Demand.READ or demand is Demand.DECODE
+def _is_reading(read_interest: ReadInterest) -> bool:
+    return read_interest is ReadInterest.READ or read_interest is ReadInterest.DECODE
 
 
 def open_poller() -> Poller | None:
@@ -50,9 +54,9 @@ class Poller:
 
     def __init__(self) -> None:
         """Prepare; `run` opens the descriptor."""
-        self._minded: dict[int, PolledLink | Door | Watch] = {}
-        self._busy: set[PolledLink] = set()
-        self._later: dict[PolledLink, float] = {}
+        self._minded: dict[int, SocketTransport | PolledReceiver | HangupWatch] = {}
+        self._busy: set[SocketTransport] = set()
+        self._later: dict[SocketTransport, float] = {}
         self._epoll: select.epoll
         self._wakeup: int
 
@@ -74,10 +78,10 @@ class Poller:
         finally:
             os.close(self._wakeup)
 
-    def add(self, descriptor: int, link: PolledLink | Door | Watch, events: int) -> None:
+    def add(self, descriptor: int, transport: SocketTransport | PolledReceiver | HangupWatch, events: int) -> None:
         """Mind a socket."""
         self._epoll.register(descriptor, events)
-        self._minded[descriptor] = link
+        self._minded[descriptor] = transport
 
     def modify(self, descriptor: int, events: int) -> None:
         """Wait for other events of a socket that it minds."""
@@ -91,18 +95,18 @@ class Poller:
         except OSError:
             pass  # somebody else has closed it, and then the kernel has forgotten it
 
-    def schedule(self, link: PolledLink, demand: Demand) -> None:
-        """Let `link` decode in the next turn, or look after `PACE`, or neither, as its lane demands."""
-        if demand is Demand.DECODE:
-            self._busy.add(link)
+    def schedule(self, transport: SocketTransport, read_interest: ReadInterest) -> None:
+        """Let `transport` decode in the next turn, or look after `PACE`, or neither, as its lane demands."""
+        if read_interest is ReadInterest.DECODE:
+            self._busy.add(transport)
             os.eventfd_write(self._wakeup, 1)
         elif self._busy:
-            self._busy.discard(link)
-        if demand is not Demand.LATER:
+            self._busy.discard(transport)
+        if read_interest is not ReadInterest.THROTTLED:
             if self._later:
-                self._later.pop(link, None)
-        elif link not in self._later:
-            self._later[link] = trio.current_time() + PACE
+                self._later.pop(transport, None)
+        elif transport not in self._later:
+            self._later[transport] = trio.current_time() + PACE
             os.eventfd_write(self._wakeup, 1)
 
     async def _wait(self) -> None:
@@ -119,29 +123,29 @@ class Poller:
         """What is left from the last turn, then what has come, then those that were to be looked at later."""
         now = trio.current_time()
         busy, self._busy = self._busy, set()
-        for link in busy:
-            link.proceed()
+        for transport in busy:
+            transport.proceed()
         for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
             minded = self._minded.get(descriptor)
             if minded is not None:
                 minded.on_ready(events, now)
-        for link in [link for link, due in self._later.items() if due <= now]:
-            link.look()
+        for transport in [transport for transport, due in self._later.items() if due <= now]:
+            transport.look()
 
 
 @final
-class PolledLink:
+class SocketTransport:
     """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
 
-    __slots__ = ("_demand", "_descriptor", "_events", "_lane", "_open", "_poller", "_socket", "_was_full")
+    __slots__ = ("_channel", "_descriptor", "_events", "_open", "_poller", "_read_interest", "_socket", "_was_full")
 
-    def __init__(self, poller: Poller, stream: trio.SocketStream, lane: Lane) -> None:
+    def __init__(self, poller: Poller, stream: trio.SocketStream, channel: MessageChannel) -> None:
         """Take the socket over from `stream`, until `close`."""
         self._poller = poller
-        self._lane = lane
+        self._channel = channel
         self._socket = stream.socket
         self._descriptor = stream.socket.fileno()
-        self._demand = Demand.READ
+        self._read_interest = ReadInterest.READ
         self._events = _READ
         self._was_full = False
         self._open = True
@@ -163,17 +167,21 @@ class PolledLink:
         """Wait for what the lane wants now, and for room if there is something to write."""
         if not self._open:
             return
-        lane = self._lane
-        demand = lane.demand
-        if demand is self._demand is Demand.READ and self._events == _READ and not lane.out.pending:
+        channel = self._channel
+        read_interest = channel.read_interest
+        if (
+            read_interest is self._read_interest is ReadInterest.READ
+            and self._events == _READ
+            and not channel.out.pending
+        ):
             return  # as nearly always
-        self._poller.schedule(self, demand)
-        self._demand = demand
-        self._wait_for(_READ if _is_reading(demand) or self._events & _IN else _WATCHED[demand])
+        self._poller.schedule(self, read_interest)
+        self._read_interest = read_interest
+        self._wait_for(_READ if _is_reading(read_interest) or self._events & _IN else _WATCHED[read_interest])
 
     def _wait_for(self, events: int) -> None:
         """Ask the kernel for these, and for room if there is something to write."""
-        if self._lane.out.pending:
+        if self._channel.out.pending:
             events |= _WRITE
         if events != self._events:
             self._events = events
@@ -181,38 +189,38 @@ class PolledLink:
 
     def on_ready(self, events: int, now: float) -> None:
         """Something has happened to the socket."""
-        lane = self._lane
+        channel = self._channel
         try:
-            if events != _IN or self._demand is not Demand.READ:
-                self._serve(lane, events, now)
-            elif not self._read(lane, now):
+            if events != _IN or self._read_interest is not ReadInterest.READ:
+                self._serve(channel, events, now)
+            elif not self._read(channel, now):
                 return  # as nearly always: a message has come, and more may
-            if self._demand is not lane.demand or not self._events:
+            if self._read_interest is not channel.read_interest or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._give_up(lane, fault)
+            self._give_up(channel, fault)
 
     def proceed(self) -> None:
         """Decode on."""
         if not self._open:
             return  # it has just been closed, in the same turn
-        lane = self._lane
+        channel = self._channel
         try:
-            if lane.demand is Demand.DECODE:
-                lane.proceed()
+            if channel.read_interest is ReadInterest.DECODE:
+                channel.proceed()
             self.update()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(lane, fault)
+            self._give_up(channel, fault)
 
     def look(self) -> None:
         """Take in what has come, though the handler is behind."""
         if not self._open:
             return
-        lane = self._lane
+        channel = self._channel
         try:
-            lane.look()
+            channel.look()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(lane, fault)
+            self._give_up(channel, fault)
 
     async def linger(self) -> None:
         """Half-close the socket; the poller discards what still comes."""
@@ -224,83 +232,85 @@ class PolledLink:
             return  # it has gone already
         self._was_full = True
         self.update()
-        await self._lane.wait_eof()
+        await self._channel.wait_eof()
 
     def close(self) -> None:
         """Give the socket back, and let go of the lane: circles would be left to the garbage collector."""
         if self._open:
             self._open = False
-            self._poller.schedule(self, Demand.NOTHING)
+            self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            del self._lane
+            del self._channel
 
     async def wait_released(self) -> None:
         """Nothing of ours uses the socket between the poller's turns."""
 
-    def _give_up(self, lane: Lane, fault: Exception) -> None:
+    def _give_up(self, channel: MessageChannel, fault: Exception) -> None:
         """Read no more. The peer is still told, if that is possible."""
         try:
-            lane.fail(fault)
+            channel.fail(fault)
             self.update()
         except Exception:  # noqa: BLE001 - the second fault has the first one's cause
-            lane.abort()
+            channel.abort()
 
-    def _drain(self, lane: Lane) -> None:
+    def _drain(self, channel: MessageChannel) -> None:
         try:
-            lane.out.taken(self.write(lane.out.pending))
+            channel.out.taken(self.write(channel.out.pending))
         except trio.BrokenResourceError:
-            lane.out.abort()
+            channel.out.abort()
 
-    def _serve(self, lane: Lane, events: int, now: float) -> None:
-        demand = lane.demand
+    def _serve(self, channel: MessageChannel, events: int, now: float) -> None:
+        read_interest = channel.read_interest
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
-        elif events & _IN and not _is_reading(demand):
-            self._wait_for(_WATCHED[demand])  # only now: most sockets that are not read do not say anything either
+        elif events & _IN and not _is_reading(read_interest):
+            self._wait_for(
+                _WATCHED[read_interest]
+            )  # only now: most sockets that are not read do not say anything either
             events &= ~_IN
-        if events & _WRITE and lane.out.pending:
-            self._drain(lane)
+        if events & _WRITE and channel.out.pending:
+            self._drain(channel)
         if not events & ~_WRITE:
             return
-        match lane.demand:
-            case Demand.READ:
-                self._read(lane, now)
-            case Demand.LATER:
-                lane.look()  # the peer may have gone, and have said why
-            case Demand.WATCH:
-                lane.lose()
-            case Demand.NOTHING:
+        match channel.read_interest:
+            case ReadInterest.READ:
+                self._read(channel, now)
+            case ReadInterest.THROTTLED:
+                channel.look()  # the peer may have gone, and have said why
+            case ReadInterest.PAUSED:
+                channel.lose()
+            case ReadInterest.NOTHING:
                 if events & _DEAD:  # it would be reported for ever
                     self.close()
-                    lane.out.abort()
-            case Demand.DECODE:
+                    channel.out.abort()
+            case ReadInterest.DECODE:
                 pass  # first what is here already
 
-    def _read(self, lane: Lane, now: float) -> bool:
+    def _read(self, channel: MessageChannel, now: float) -> bool:
         """Read once; whether that may have changed what is to be done next."""
-        size = READ_SIZE if lane.opened and not self._was_full else lane.read_size
+        size = READ_SIZE if channel.opened and not self._was_full else channel.read_size
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
             data = None
         except OSError:
             data = b""
-        changed = data is not None and lane.feed(data, now)
+        changed = data is not None and channel.feed(data, now)
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
-        if not (self._was_full or lane.backlog):
-            lane.looking = False
+        if not (self._was_full or channel.backlog):
+            channel.looking = False
         return changed
 
 
 @final
-class Door:
+class PolledReceiver:
     """Reads a plain socket on which nothing has been agreed yet. Trio would ask the kernel more often for it."""
 
     def __init__(self, poller: Poller, stream: trio.SocketStream) -> None:
         """Prepare; nothing is asked of the poller before something is waited for."""
         self._poller = poller
         self._descriptor = stream.socket.fileno()
-        self._bell = Bell()
+        self._bell = Waiter()
         self._is_minded = False
 
     @trio.lowlevel.enable_ki_protection
@@ -324,7 +334,7 @@ class Door:
 
     def on_ready(self, _events: int, _now: float) -> None:
         """There is something to read."""
-        self._bell.ring()
+        self._bell.wake()
 
     def close(self) -> None:
         """Read no more."""
@@ -333,7 +343,7 @@ class Door:
 
 
 @final
-class Watch:
+class HangupWatch:
     """Tells when the peer of a socket that nobody reads has gone."""
 
     def __init__(self, poller: Poller, descriptor: int, on_gone: Callable[[], None]) -> None:

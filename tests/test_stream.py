@@ -1,4 +1,4 @@
-"""`StreamLink`: one writer, a reader that is trio-websocket's, and a stream that misbehaves."""
+"""`StreamTransport`: one writer, a reader that is trio-websocket's, and a stream that misbehaves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
-from seawall.wire.lane import FRAMES_PER_TURN, Lane
-from seawall.wire.link import PACE, Demand
-from seawall.wire.streamed import EMPTY, WRITE_SIZE, StreamLink
-from tests.lanes import ANSWER, AfterStep, benches, masked, opened, until
+from seawall.wire.channel import FRAMES_PER_TURN, MessageChannel
+from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.stream import EMPTY, WRITE_SIZE, StreamTransport
+from seawall.wire.transport import PACE, ReadInterest
+from tests.channels import ANSWER, AfterStep, benches, masked, opened, until
 from tests.memory import BROKEN, CLOSE, PING, TEXT, Peer, Wire, close, frame, frames, text
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
@@ -94,15 +94,15 @@ class Fragile(trio.abc.Stream):
         await self.stream.aclose()
 
 
-def lane_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> Lane:
+def lane_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> MessageChannel:
     """A lane whose link writes `stream`."""
 
-    def connect(lane: Lane) -> StreamLink:
-        link = StreamLink(stream, lane, None)
-        nursery.start_soon(link.run)
-        return link
+    def connect(channel: MessageChannel) -> StreamTransport:
+        transport = StreamTransport(stream, channel, None)
+        nursery.start_soon(transport.run)
+        return transport
 
-    return Lane(connect, limits, Budget(), on_end=lambda end: None)
+    return MessageChannel(connect, limits, Budget(), on_end=lambda end: None)
 
 
 # Writing.
@@ -114,19 +114,19 @@ async def test_one_write_at_a_time(seed: int, autojump_clock: MockClock) -> None
     chance = random.Random(seed)
     stream, done = Slow(0.7), list[str]()
     async with trio.open_nursery() as nursery:
-        lane = lane_over(stream, nursery, Limits(outbound_buffer=chance.choice([1, 500, 200_000])))
+        channel = lane_over(stream, nursery, Limits(outbound_buffer=chance.choice([1, 500, 200_000])))
 
         async def sender(name: int) -> None:
             for count in range(8):
                 message = f"{name}.{count}." + "x" * chance.choice([0, 10, 300, 170_000])
                 with trio.move_on_after(chance.choice([0, 0.1, 0.7, 1.4, 3, 1000])):
-                    await lane.send(message)
+                    await channel.send(message)
                     done.append(message)
 
         async with trio.open_nursery() as senders:
             for name in range(6):
                 senders.start_soon(sender, name)
-        await lane.flush()
+        await channel.flush()
         nursery.cancel_scope.cancel()
     assert [found.payload.decode() for found in frames(b"".join(stream.writes))] == done
     assert 0 < len(done) < 6 * 8
@@ -138,10 +138,10 @@ async def test_small_messages_share_a_write(autojump_clock: MockClock) -> None:
     """What has come together while the last write was under way leaves in one piece."""
     stream = Slow(1)
     async with trio.open_nursery() as nursery:
-        lane = lane_over(stream, nursery, Limits())
+        channel = lane_over(stream, nursery, Limits())
         for _ in range(100):
-            await lane.send("x")
-        await lane.flush()
+            await channel.send("x")
+        await channel.flush()
         assert trio.current_time() <= 3
         nursery.cancel_scope.cancel()
     assert len(frames(b"".join(stream.writes))) == 100
@@ -151,9 +151,9 @@ async def test_the_flush_waits_for_the_last_write(autojump_clock: MockClock) -> 
     """`flush` returns when the stream has taken everything, not when it has been handed over."""
     stream = Slow(3)
     async with trio.open_nursery() as nursery:
-        lane = lane_over(stream, nursery, Limits())
-        await lane.send(b"x" * WRITE_SIZE)
-        await lane.flush()
+        channel = lane_over(stream, nursery, Limits())
+        await channel.send(b"x" * WRITE_SIZE)
+        await channel.flush()
         assert trio.current_time() == 6
         nursery.cancel_scope.cancel()
 
@@ -163,14 +163,14 @@ async def test_a_stream_that_cannot_be_written(error: type[Exception], autojump_
     """It ends the writer and every wait for it, and nothing else: what the peer had to say is still heard."""
     async with opened("streamed", Limits(outbound_buffer=10)) as made:
         made.wire.send_error = error()
-        await made.lane.send("x" * 10)
+        await made.channel.send("x" * 10)
         with pytest.raises(trio.BrokenResourceError):
-            await made.lane.send("y")
-        await made.lane.flush()
-        assert made.lane.out.broken
+            await made.channel.send("y")
+        await made.channel.flush()
+        assert made.channel.out.broken
         assert not made.ends
         await made.peer.say(text("last"), close(4000))
-        assert await made.lane.receive() == "last"
+        assert await made.channel.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
 
 
@@ -178,10 +178,10 @@ async def test_a_stream_that_fails_oddly(autojump_clock: MockClock) -> None:
     """Whatever else a write raises is what ended the connection, and stays inside it."""
     async with opened("streamed") as made:
         made.wire.send_error = Odd()
-        await made.lane.send("x")
+        await made.channel.send("x")
         await wait_all_tasks_blocked()
         assert made.ends == [made.wire.send_error]
-        assert made.lane.out.broken
+        assert made.channel.out.broken
         assert made.has_left()
 
 
@@ -189,16 +189,16 @@ async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> No
     """`abort` lets nobody wait; the writer itself ends when the stream is closed under it."""
     async with trio.open_nursery() as nursery:
         wire = Wire()
-        lane = lane_over(wire, nursery, Limits(outbound_buffer=10))
+        channel = lane_over(wire, nursery, Limits(outbound_buffer=10))
         wire.stall()
-        await lane.send("x" * 10)
+        await channel.send("x" * 10)
         await wait_all_tasks_blocked()
         async with trio.open_nursery() as waiting:
-            waiting.start_soon(lane.flush)
+            waiting.start_soon(channel.flush)
             await wait_all_tasks_blocked()
-            lane.abort()
+            channel.abort()
         with pytest.raises(trio.BrokenResourceError):
-            lane.send_nowait("y")
+            channel.send_nowait("y")
         await trio.aclose_forcefully(wire)
         wire.flow()
         await until(lambda: not nursery.child_tasks)
@@ -208,9 +208,9 @@ async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> No
 async def test_giving_up_ends_a_writer_with_nothing_to_do(autojump_clock: MockClock) -> None:
     """The task is gone as soon as the lane is."""
     async with trio.open_nursery() as nursery:
-        lane = lane_over(Wire(), nursery, Limits())
+        channel = lane_over(Wire(), nursery, Limits())
         await wait_all_tasks_blocked()
-        lane.abort()
+        channel.abort()
         await until(lambda: not nursery.child_tasks)
 
 
@@ -225,8 +225,8 @@ async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: Moc
     stream, peer = Fragile(wire), Peer(wire.far)
     limits = Limits(inbound_queue=chance.choice([1, 3]), max_message_size=1000, inbound_buffer=2000, outbound_buffer=10)
     async with trio.open_nursery() as nursery:
-        lane = lane_over(stream, nursery, limits)
-        await lane.send_all(ANSWER)
+        channel = lane_over(stream, nursery, limits)
+        await channel.send_all(ANSWER)
 
         async def say() -> None:
             for number in range(60):
@@ -235,10 +235,10 @@ async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: Moc
             await peer.say(close(1000))
 
         async def answer() -> None:
-            while control := await lane.receive_some():
+            while control := await channel.receive_some():
                 if control[0] == 0x80 | PING:
                     with trio.move_on_after(chance.choice([0, 1])):
-                        await lane.send_all(b"\x8a\x00")
+                        await channel.send_all(b"\x8a\x00")
 
         async def hear() -> None:
             heard = True
@@ -251,10 +251,10 @@ async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: Moc
         received: list[int] = []
         while len(received) < 60:
             with trio.move_on_after(chance.choice([0, 0.02, 1])):
-                received.append(int(await lane.receive()))
-                await lane.send("x" * chance.choice([1, 100]))
+                received.append(int(await channel.receive()))
+                await channel.send("x" * chance.choice([1, 100]))
         with pytest.raises(trio.EndOfChannel):
-            await lane.receive()
+            await channel.receive()
         assert received == list(range(60))
         assert not stream.broken
         nursery.cancel_scope.cancel()
@@ -271,9 +271,9 @@ async def test_a_stream_that_cannot_be_read(error: type[Exception], autojump_clo
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
         assert made.has_left()
-        assert await made.lane.receive() == "last"
+        assert await made.channel.receive() == "last"
         with pytest.raises(trio.EndOfChannel):
-            await made.lane.receive()
+            await made.channel.receive()
 
 
 async def test_a_stream_that_reads_oddly(autojump_clock: MockClock) -> None:
@@ -284,7 +284,7 @@ async def test_a_stream_that_reads_oddly(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         assert [type(end) for end in made.ends] == [Odd]
         assert made.has_left()
-        assert not made.lane.out.broken
+        assert not made.channel.out.broken
 
 
 async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
@@ -294,13 +294,13 @@ async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
             await made.peer.say(text("x")[:3])
             await wait_all_tasks_blocked()
             if what == "abort":
-                made.lane.abort()
+                made.channel.abort()
             elif what == "aclose":
-                await made.lane.aclose()
+                await made.channel.aclose()
             else:
                 await made.peer.say(BROKEN)
                 await wait_all_tasks_blocked()
-                made.lane.put_close(b"\x88\x02\x03\xea")
+                made.channel.put_close(b"\x88\x02\x03\xea")
             await wait_all_tasks_blocked()
             assert made.has_left()
 
@@ -311,27 +311,27 @@ async def test_a_turn_at_a_time(autojump_clock: MockClock) -> None:
         await made.peer.say(text("") * 2000)
         for _ in range(10):
             await trio.lowlevel.checkpoint()
-        assert made.lane.received <= 10 * FRAMES_PER_TURN
+        assert made.channel.received <= 10 * FRAMES_PER_TURN
         await wait_all_tasks_blocked()
-        assert made.lane.received == 2000
+        assert made.channel.received == 2000
         await made.peer.say(text("") * 2000)
-        await until(lambda: made.wants(Demand.DECODE))
-        made.lane.abort()
+        await until(lambda: made.wants(ReadInterest.DECODE))
+        made.channel.abort()
         await wait_all_tasks_blocked()
         assert made.has_left()
-        assert made.lane.received < 4000
+        assert made.channel.received < 4000
 
 
 async def test_a_turn_that_is_not_wanted_any_more(autojump_clock: MockClock) -> None:
     """Who let others run before it decodes on looks again whether it should."""
     async with opened("streamed", Limits(inbound_queue=1000)) as made:
-        lose = AfterStep("_catch_up", made.lane.lose)
+        lose = AfterStep("_catch_up", made.channel.lose)
         trio.lowlevel.add_instrument(lose)
         await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
         await wait_all_tasks_blocked()
         trio.lowlevel.remove_instrument(lose)
         assert made.has_left()
-        assert made.lane.received == FRAMES_PER_TURN
+        assert made.channel.received == FRAMES_PER_TURN
 
 
 async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
@@ -339,13 +339,13 @@ async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
     async with opened("streamed", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
-        assert made.wants(Demand.LATER)
+        assert made.wants(ReadInterest.THROTTLED)
         await trio.sleep(PACE + EMPTY)
-        assert made.wants(Demand.READ)
+        assert made.wants(ReadInterest.READ)
         await made.peer.say(text("3"))
         await wait_all_tasks_blocked()
-        assert made.lane.received == 3
-        assert made.wants(Demand.LATER)
+        assert made.channel.received == 3
+        assert made.wants(ReadInterest.THROTTLED)
 
 
 async def test_room_during_the_wait_for_a_look(autojump_clock: MockClock) -> None:
@@ -364,9 +364,9 @@ async def test_without_a_socket_nobody_watches(autojump_clock: MockClock) -> Non
         await made.peer.say(text("x" * 1000))
         await made.finish()
         await trio.sleep(10)
-        assert made.wants(Demand.WATCH)
+        assert made.wants(ReadInterest.PAUSED)
         assert not made.ends
-        await made.lane.receive()
+        await made.channel.receive()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
 
@@ -379,7 +379,7 @@ async def test_the_socket_is_watched_only_above_the_hard_mark(autojump_clock: Mo
             await made.peer.say(text("x" * 1000))
             await wait_all_tasks_blocked()
             assert len(made.poller) == 1
-            await made.lane.receive()
+            await made.channel.receive()
             await wait_all_tasks_blocked()
             assert len(made.poller) == 0
 
@@ -388,20 +388,20 @@ async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockCl
     """A lane that is given up while its socket is watched has the poller forget the socket at once."""
     async with benches() as make:
         made = make("watched", HARD)
-        await made.lane.send_all(ANSWER)
+        await made.channel.send_all(ANSWER)
         crashes: list[Exception] = []
 
         async def read() -> None:
             try:
-                assert await made.lane.receive_some() == b""
+                assert await made.channel.receive_some() == b""
             except OSError as crash:
                 crashes.append(crash)
 
         made.nursery.start_soon(read)
         await made.peer.say(text("x" * 1000))
         await wait_all_tasks_blocked()
-        assert made.wants(Demand.WATCH)
-        made.lane.abort()
+        assert made.wants(ReadInterest.PAUSED)
+        made.channel.abort()
         made.near.socket.close()  # as the session does it: without a checkpoint in between
         await wait_all_tasks_blocked()
         assert not crashes
@@ -412,10 +412,10 @@ async def test_the_stream_is_given_back(autojump_clock: MockClock) -> None:
     """Whoever uses it next waits until reading, which is cancelled then, has really stopped."""
     async with opened("streamed") as made:
         await wait_all_tasks_blocked()
-        made.lane.abort()
+        made.channel.abort()
         with pytest.raises(trio.BusyResourceError):
             await made.stream.receive_some()
-        await made.lane.wait_released()
+        await made.channel.wait_released()
         with trio.move_on_after(0.01) as patience:
             await made.stream.receive_some()
         assert patience.cancelled_caught
@@ -435,24 +435,24 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
     ends: list[WireEnd] = []
     async with trio.open_nursery() as nursery:
 
-        def connect(lane: Lane) -> StreamLink:
-            link = StreamLink(near, lane, None)
-            nursery.start_soon(link.run)
-            return link
+        def connect(channel: MessageChannel) -> StreamTransport:
+            transport = StreamTransport(near, channel, None)
+            nursery.start_soon(transport.run)
+            return transport
 
-        lane = Lane(connect, SOFT, Budget(), on_end=ends.append)
-        nursery.start_soon(lane.send_all, ANSWER)
+        channel = MessageChannel(connect, SOFT, Budget(), on_end=ends.append)
+        nursery.start_soon(channel.send_all, ANSWER)
         await peer.head()
         said = b"".join(text(f"{number}" * 10_000) for number in range(5))
         nursery.start_soon(peer.say, said, frame(PING, b"!"), close(4000))
         with trio.fail_after(2 * PACE):
-            assert await lane.receive_some() == masked(PING, b"!")
-            assert await lane.receive_some() == masked(CLOSE, b"\x0f\xa0")
+            assert await channel.receive_some() == masked(PING, b"!")
+            assert await channel.receive_some() == masked(CLOSE, b"\x0f\xa0")
         for number in range(5):
-            assert await lane.receive() == f"{number}" * 10_000
+            assert await channel.receive() == f"{number}" * 10_000
             with trio.move_on_after(0):
-                await lane.send("never")
-            await lane.send(f"{number}" * 100_000)
+                await channel.send("never")
+            await channel.send(f"{number}" * 100_000)
             found = await peer.frame()
             assert found == (TEXT, f"{number}".encode() * 100_000)
         assert ends == [PeerClosed(4000, "")]

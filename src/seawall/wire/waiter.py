@@ -1,4 +1,4 @@
-"""`Bell`: what one task waits for, again and again."""
+"""`Waiter`: what one task waits for, again and again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def nothing(*_: object) -> None:
 
 
 @final
-class Bell:
+class Waiter:
     """Wakes the one task that waits; like a `trio.Event` that need not be made anew, at a third of its cost.
 
     A ring that nobody waits for is lost: look whether there is something to wait for first, and again afterwards.
@@ -30,7 +30,7 @@ class Bell:
         self._task = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake who waits."""
         task = self._task
         if task is not None:

@@ -1,4 +1,4 @@
-"""`Outbound` alone: whole frames, turns, room, and a link that takes what it likes."""
+"""`SendBuffer` alone: whole frames, turns, room, and a link that takes what it likes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.wire.budget import Budget
-from seawall.wire.encoding import encode_message
-from seawall.wire.outbound import Outbound
-from tests.lanes import Hand
+from seawall.wire.encoder import encode_message
+from seawall.wire.send_buffer import SendBuffer
+from tests.channels import Hand
 from tests.memory import frames
 
 
 @define(eq=False)
 class Bench:
-    """An `Outbound` over a link that does nothing by itself, and what it has said about what waits."""
+    """An `SendBuffer` over a link that does nothing by itself, and what it has said about what waits."""
 
     limit: int = 100
-    link: Hand = field(factory=Hand)
+    transport: Hand = field(factory=Hand)
     changes: list[int] = field(factory=list[int])
     """How much waited, each time that it told."""
-    out: Outbound = field(init=False)
+    out: SendBuffer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Make the `Outbound`."""
-        self.out = Outbound(self.link, Budget(), limit=self.limit, on_change=self.on_change)
+        """Make the `SendBuffer`."""
+        self.out = SendBuffer(self.transport, Budget(), limit=self.limit, on_change=self.on_change)
 
     def on_change(self) -> None:
         """Remember."""
@@ -39,13 +39,13 @@ class Bench:
         while True:
             await trio.sleep(pace)
             if self.out.pending:
-                self.link.drain(self.out, size)
+                self.transport.drain(self.out, size)
 
 
 def full(limit: int = 10) -> Bench:
     """One whose link takes nothing, and whose buffer is full."""
     bench = Bench(limit)
-    bench.link.room = 0
+    bench.transport.room = 0
     bench.out.put(b"0" * limit)
     return bench
 
@@ -58,7 +58,7 @@ async def test_what_the_link_takes_does_not_wait() -> None:
     bench.out.put_message_nowait(b"c" * 1000)
     await bench.out.put_control(b"d" * 1000)
     await bench.out.wait_empty()
-    assert bench.link.written == b"a" * 1000 + b"b" * 1000 + b"c" * 1000 + b"d" * 1000
+    assert bench.transport.written == b"a" * 1000 + b"b" * 1000 + b"c" * 1000 + b"d" * 1000
     assert bench.out.gone == 4000
     assert not bench.out.pending
     assert not bench.changes
@@ -67,21 +67,21 @@ async def test_what_the_link_takes_does_not_wait() -> None:
 async def test_what_the_link_does_not_take_waits() -> None:
     """The rest of a frame goes before any other frame; it is told when something begins to wait, and when it ends."""
     bench = Bench()
-    bench.link.room = 4
+    bench.transport.room = 4
     bench.out.put(b"abcdef")
     assert bench.changes == [2]
     assert bench.out.gone == 4
-    bench.link.room = 1000  # there is room again, but it is not this frame's turn
+    bench.transport.room = 1000  # there is room again, but it is not this frame's turn
     await bench.out.put_message(b"ghi")
-    assert bench.link.written == b"abcd"
+    assert bench.transport.written == b"abcd"
     assert bench.out.pending == b"efghi"
-    bench.link.drain(bench.out, 3)
+    bench.transport.drain(bench.out, 3)
     assert bench.changes == [2]
-    bench.link.drain(bench.out, 3)
+    bench.transport.drain(bench.out, 3)
     assert bench.changes == [2, 0]
     assert bench.out.gone == 9
     bench.out.put(b"j")
-    assert bench.link.written == b"abcdefghij"
+    assert bench.transport.written == b"abcdefghij"
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -89,7 +89,7 @@ async def test_frames_stay_whole_whoever_is_cancelled(seed: int, autojump_clock:
     """Whatever sends are cancelled whenever, the wire holds whole frames: those whose sends returned, in that order."""
     chance = random.Random(seed)
     bench = Bench(limit=chance.choice([1, 500, 200_000]))
-    bench.link.room = 0
+    bench.transport.room = 0
     done: list[str] = []
 
     async def sender(name: int) -> None:
@@ -99,7 +99,7 @@ async def test_frames_stay_whole_whoever_is_cancelled(seed: int, autojump_clock:
                 await bench.out.put_message(encode_message(message))
                 done.append(message)
             if chance.random() < 0.3:
-                bench.link.room = chance.choice([0, 1, 1000])
+                bench.transport.room = chance.choice([0, 1, 1000])
                 try:
                     bench.out.put_message_nowait(encode_message(f"{name}.{count}.now"))
                 except trio.WouldBlock:
@@ -110,7 +110,7 @@ async def test_frames_stay_whole_whoever_is_cancelled(seed: int, autojump_clock:
         while True:
             await trio.sleep(chance.choice([0, 0.1, 0.7]))
             if bench.out.pending:
-                bench.link.drain(bench.out, chance.choice([1, 100, 50_000]))
+                bench.transport.drain(bench.out, chance.choice([1, 100, 50_000]))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)
@@ -119,9 +119,9 @@ async def test_frames_stay_whole_whoever_is_cancelled(seed: int, autojump_clock:
                 senders.start_soon(sender, name)
         await bench.out.wait_empty()
         nursery.cancel_scope.cancel()
-    assert [frame.payload.decode() for frame in frames(bench.link.written)] == done
+    assert [frame.payload.decode() for frame in frames(bench.transport.written)] == done
     assert 0 < len(done) < 6 * 16
-    assert bench.out.gone == len(bench.link.written)
+    assert bench.out.gone == len(bench.transport.written)
 
 
 async def test_only_what_is_sent_is_sealed(autojump_clock: MockClock) -> None:
@@ -142,16 +142,16 @@ async def test_only_what_is_sent_is_sealed(autojump_clock: MockClock) -> None:
         await bench.out.put_message(b"cancelled while it waits")
     bench.out.put(b"control")
     await wait_all_tasks_blocked()
-    bench.link.drain(bench.out, 100)
+    bench.transport.drain(bench.out, 100)
     await bench.out.put_message(b"one")
-    bench.link.drain(bench.out, 100)
+    bench.transport.drain(bench.out, 100)
     bench.out.put_message_nowait(b"two")
     bench.out.finish()
     with pytest.raises(trio.ClosedResourceError):
         await bench.out.put_message(b"closed")
-    bench.link.drain(bench.out, 100)
+    bench.transport.drain(bench.out, 100)
     assert sealed == [b"one", b"two"]
-    assert bench.link.written == b"0" * 10 + b"control<one><two>"
+    assert bench.transport.written == b"0" * 10 + b"control<one><two>"
     assert bench.out.messages == 2
 
 
@@ -162,12 +162,12 @@ async def test_senders_take_turns(autojump_clock: MockClock) -> None:
         for data in (b"a" * 11, b"b", b"c" * 30, b"d"):
             nursery.start_soon(bench.out.put_message, data)
             await wait_all_tasks_blocked()
-        bench.link.drain(bench.out, 9)
+        bench.transport.drain(bench.out, 9)
         await wait_all_tasks_blocked()  # there would be room for b by now
         nursery.start_soon(lambda: bench.run(pace=1, size=5))
         await trio.sleep(100)
         nursery.cancel_scope.cancel()
-    assert bench.link.written == b"0" * 10 + b"a" * 11 + b"b" + b"c" * 30 + b"d"
+    assert bench.transport.written == b"0" * 10 + b"a" * 11 + b"b" + b"c" * 30 + b"d"
 
 
 async def test_a_sender_that_gives_up_its_turn(autojump_clock: MockClock) -> None:
@@ -186,15 +186,15 @@ async def test_a_sender_that_gives_up_its_turn(autojump_clock: MockClock) -> Non
         await wait_all_tasks_blocked()
         first.cancel()
         await wait_all_tasks_blocked()
-        bench.link.drain(bench.out, 5)
-    bench.link.drain(bench.out, 100)
-    assert bench.link.written == b"0" * 10 + b"b"
+        bench.transport.drain(bench.out, 5)
+    bench.transport.drain(bench.out, 100)
+    assert bench.transport.written == b"0" * 10 + b"b"
 
 
 async def test_an_empty_buffer_takes_anything(autojump_clock: MockClock) -> None:
     """A message of any size goes into an empty buffer; the next one, however small, has to wait."""
     bench = Bench(limit=10)
-    bench.link.room = 0
+    bench.transport.room = 0
     await bench.out.put_message(b"x" * 1000)
     with trio.move_on_after(5) as patience:
         await bench.out.put_message(b"y")
@@ -202,18 +202,18 @@ async def test_an_empty_buffer_takes_anything(autojump_clock: MockClock) -> None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.out.put_message, b"z")
         await wait_all_tasks_blocked()
-        bench.link.drain(bench.out, 990)
+        bench.transport.drain(bench.out, 990)
         await wait_all_tasks_blocked()
         assert len(bench.out.pending) == 10
-        bench.link.drain(bench.out, 1)
-    bench.link.drain(bench.out, 100)
-    assert bench.link.written == b"x" * 1000 + b"z"
+        bench.transport.drain(bench.out, 1)
+    bench.transport.drain(bench.out, 100)
+    assert bench.transport.written == b"x" * 1000 + b"z"
 
 
 def test_the_limit_is_exact() -> None:
     """Bytes up to the limit may wait, and not one more."""
     bench = Bench(limit=10)
-    bench.link.room = 0
+    bench.transport.room = 0
     bench.out.put_message_nowait(b"x" * 4)
     bench.out.put_message_nowait(b"x" * 6)
     with pytest.raises(trio.WouldBlock):
@@ -223,7 +223,7 @@ def test_the_limit_is_exact() -> None:
 async def test_nowait_does_not_overtake(autojump_clock: MockClock) -> None:
     """A sender that will not wait gets no room either while others wait for it, even if its own message would fit."""
     bench = full()
-    bench.link.drain(bench.out, 2)
+    bench.transport.drain(bench.out, 2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.out.put_message, b"y" * 9)
         await wait_all_tasks_blocked()
@@ -236,14 +236,14 @@ async def test_nowait_does_not_overtake(autojump_clock: MockClock) -> None:
 async def test_nobody_overtakes_who_waits(autojump_clock: MockClock) -> None:
     """Nor does a sender that could wait, when there is room for its own message only."""
     bench = full()
-    bench.link.drain(bench.out, 2)
+    bench.transport.drain(bench.out, 2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.out.put_message, b"y" * 9)
         await wait_all_tasks_blocked()
         nursery.start_soon(bench.out.put_message, b"z")
         await wait_all_tasks_blocked()
         assert bench.out.pending == b"0" * 8
-        bench.link.drain(bench.out, 8)
+        bench.transport.drain(bench.out, 8)
     assert bench.out.pending == b"y" * 9 + b"z"
 
 
@@ -268,8 +268,8 @@ async def test_finish(autojump_clock: MockClock) -> None:
     with trio.fail_after(1):
         await bench.out.put_control(b"pong")  # without waiting: there will be no more messages to make room
     bench.out.put(b"close")
-    bench.link.drain(bench.out, 100)
-    assert bench.link.written == b"0" * 10 + b"pong" + b"close"
+    bench.transport.drain(bench.out, 100)
+    assert bench.transport.written == b"0" * 10 + b"pong" + b"close"
     with pytest.raises(trio.ClosedResourceError):
         bench.out.put_message_nowait(b"later")
 
@@ -299,7 +299,7 @@ async def test_abort(autojump_clock: MockClock) -> None:
         bench.out.put_message_nowait(b"z")
     await bench.out.wait_empty()
     assert bench.out.broken
-    assert not bench.link.written
+    assert not bench.transport.written
     assert bench.changes == [10, 0]
 
 
@@ -315,15 +315,15 @@ def test_abort_while_the_link_writes() -> None:
 async def test_a_link_that_breaks() -> None:
     """Who finds out is told, and from then on everybody is."""
     bench = Bench()
-    bench.link.broken = True
+    bench.transport.broken = True
     with pytest.raises(trio.BrokenResourceError):
         await bench.out.put_message(b"x")
     assert bench.out.broken
     assert bench.out.gone == 0
-    bench.link.broken = False
+    bench.transport.broken = False
     with pytest.raises(trio.BrokenResourceError):
         bench.out.put(b"x")
-    assert not bench.link.written
+    assert not bench.transport.written
 
 
 async def test_broken_comes_before_finished() -> None:
@@ -357,12 +357,12 @@ async def test_control_frames_wait_for_room_beside_the_messages(autojump_clock: 
         nursery.start_soon(bench.out.put_control, b"pong")
         await trio.sleep(5)
         assert len(nursery.child_tasks) == 2
-        bench.link.drain(bench.out, 4)
+        bench.transport.drain(bench.out, 4)
         await wait_all_tasks_blocked()
         assert len(nursery.child_tasks) == 1
-        bench.link.drain(bench.out, 10)
-    bench.link.drain(bench.out, 100)
-    assert bench.link.written == b"0" * 10 + b"pong" + b"y" * 11
+        bench.transport.drain(bench.out, 10)
+    bench.transport.drain(bench.out, 100)
+    assert bench.transport.written == b"0" * 10 + b"pong" + b"y" * 11
 
 
 async def test_a_sender_that_never_waits_still_yields() -> None:
@@ -372,7 +372,7 @@ async def test_a_sender_that_never_waits_still_yields() -> None:
         scope.cancel()
         await bench.out.put_message(b"x")
     assert scope.cancelled_caught
-    assert not bench.link.written
+    assert not bench.transport.written
 
 
 async def test_sending_now_beside_a_sender_that_need_not_wait(autojump_clock: MockClock) -> None:

@@ -18,12 +18,12 @@ from trio.testing import wait_all_tasks_blocked
 from seawall.handshake import Handshake
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.ends import WireEnd
-from seawall.wire.lane import Lane
-from seawall.wire.link import Demand, Link
-from seawall.wire.outbound import Outbound
-from seawall.wire.poller import PolledLink, Poller, Watch
-from seawall.wire.streamed import StreamLink
+from seawall.wire.channel import MessageChannel
+from seawall.wire.events import WireEnd
+from seawall.wire.poller import HangupWatch, Poller, SocketTransport
+from seawall.wire.send_buffer import SendBuffer
+from seawall.wire.stream import StreamTransport
+from seawall.wire.transport import ReadInterest, Transport
 from tests.memory import Frame, Peer, Wire
 
 #: The kinds of link: a plain socket, any stream, and a stream with a socket under it that can be watched, as TLS has.
@@ -86,7 +86,7 @@ class Hand:
         self.on_write(data[:count])
         return count
 
-    def drain(self, out: Outbound, count: int) -> None:
+    def drain(self, out: SendBuffer, count: int) -> None:
         """Take some of what waits."""
         taken = bytes(out.pending[:count])
         self.written += taken
@@ -127,9 +127,9 @@ class Bench:
     """The near end, if it is a socket."""
     stream: trio.abc.Stream = field(init=False)
     """The near end."""
-    link: Link = field(init=False)
+    transport: Transport = field(init=False)
     peer: Peer = field(init=False)
-    lane: Lane = field(init=False)
+    channel: MessageChannel = field(init=False)
     _left: bool = field(init=False, default=False)
     on_end: Callable[[WireEnd], None] = field(init=False)
     """Told what ends the conversation; a test may put another one here."""
@@ -145,29 +145,29 @@ class Bench:
             far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self.stream, self.peer = trio.SocketStream(near), Peer(trio.SocketStream(far))
             self.near = self.stream
-        self.lane = Lane(self._connect, self.limits, self.budget, on_end=self._tell)
+        self.channel = MessageChannel(self._connect, self.limits, self.budget, on_end=self._tell)
 
     def _tell(self, end: WireEnd) -> None:
         self.on_end(end)
 
-    def _connect(self, lane: Lane) -> Link:
+    def _connect(self, channel: MessageChannel) -> Transport:
         if self.over == "polled":
-            self.link = PolledLink(self.poller, self.near, lane)
+            self.transport = SocketTransport(self.poller, self.near, channel)
         else:
-            watch = partial(Watch, self.poller, self.near.socket.fileno()) if self.over == "watched" else None
-            self.link = link = StreamLink(self.stream, lane, watch)
-            self.nursery.start_soon(link.run)
-        return self.link
+            watch = partial(HangupWatch, self.poller, self.near.socket.fileno()) if self.over == "watched" else None
+            self.transport = transport = StreamTransport(self.stream, channel, watch)
+            self.nursery.start_soon(transport.run)
+        return self.transport
 
     async def open(self) -> None:
         """Accept the upgrade, and read."""
-        await self.lane.send_all(ANSWER)
+        await self.channel.send_all(ANSWER)
         assert await self.peer.head()
         self.nursery.start_soon(self.read)
 
     async def read(self) -> None:
         """Read as trio-websocket does, until end-of-file."""
-        while control := await self.lane.receive_some(4096):
+        while control := await self.channel.receive_some(4096):
             self.controls.append(control)
         self._left = True
 
@@ -175,13 +175,13 @@ class Bench:
         """Whether `read` has got to the end."""
         return self._left
 
-    def wants(self, demand: Demand) -> bool:
+    def wants(self, read_interest: ReadInterest) -> bool:
         """Whether this is what the lane wants; a type checker would think that it never changes."""
-        return self.lane.demand is demand
+        return self.channel.read_interest is read_interest
 
     def feed(self, data: bytes) -> None:
         """Let the lane have what came with the request."""
-        self.lane.feed(data, trio.current_time())
+        self.channel.feed(data, trio.current_time())
 
     async def receive_all(self) -> list[str | bytes]:
         """The messages that are there."""
@@ -190,7 +190,7 @@ class Bench:
         with trio.move_on_after(0.001):
             try:
                 while True:
-                    found.append(await self.lane.receive())
+                    found.append(await self.channel.receive())
             except trio.EndOfChannel:
                 pass
         return found
@@ -206,8 +206,8 @@ class Bench:
     async def block(self) -> None:
         """Let the lane write until its peer, who does not read, is behind."""
         self.wire.stall()
-        await self.lane.send("x" * 20_000)
-        assert self.lane.out.pending
+        await self.channel.send("x" * 20_000)
+        assert self.channel.out.pending
         await wait_all_tasks_blocked()
 
     def taken(self, said: int) -> int:
@@ -225,7 +225,7 @@ class Bench:
     def put_away(self) -> None:
         """Give everything up."""
         try:
-            self.lane.abort()
+            self.channel.abort()
         finally:
             for stream in (self.stream, self.peer.stream):
                 if isinstance(stream, trio.SocketStream):

@@ -1,4 +1,4 @@
-"""`Link`: how the bytes of a `Lane` get to its peer and back; and what a lane asks of it."""
+"""`Transport`: how the bytes of a `MessageChannel` get to its peer and back; and what a lane asks of it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ PACE: Final = 0.5
 
 
 @final
-class Demand(enum.Enum):
+class ReadInterest(enum.Enum):
     """What a lane wants from its link next."""
 
     READ = "read"
-    """Read, `Lane.read_size` bytes at most, and give what came to `Lane.feed`."""
+    """Read, `MessageChannel.read_size` bytes at most, and give what came to `MessageChannel.feed`."""
     DECODE = "decode"
-    """There is more than one turn's worth already: call `Lane.proceed` when everybody else has had a turn."""
-    LATER = "later"
-    """The handler has enough for now. Call `Lane.look` after `PACE`, so that control frames are not kept waiting."""
-    WATCH = "watch"
-    """As much is held as may be: do not read at all, but call `Lane.lose` when the peer has gone."""
+    """There is more than one turn's worth already: call `MessageChannel.proceed` when everybody else has had a turn."""
+    THROTTLED = "later"
+    """The handler has enough for now. Call `MessageChannel.look` after `PACE`, so that control frames are not kept
+    waiting."""
+    PAUSED = "watch"
+    """As much is held as may be: do not read at all, but call `MessageChannel.lose` when the peer has gone."""
     NOTHING = "nothing"
     """Whatever comes does not matter any more."""
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """One connection's way to its peer."""
 
     def write(self, data: bytes, /) -> int:
-        """Hand over what can go at once, and say how many bytes went; the rest is then taken from `Outbound.pending`.
+        """Hand over what can go at once, and say how many bytes went; the rest is then taken from `SendBuffer.pending`.
 
         Raises:
           trio.BrokenResourceError: nothing will ever go again.
@@ -39,14 +40,15 @@ class Link(Protocol):
     def update(self) -> None:
         """The lane's demand has changed, or whether something waits to be written.
 
-        Whatever changes `Lane.demand` outside of `Lane.feed`, `proceed` and `lose` calls this: a link may remember it.
+        Whatever changes `MessageChannel.read_interest` outside of `MessageChannel.feed`, `proceed` and `lose` calls
+        this: a link may remember it.
         """
         ...
 
     async def linger(self) -> None:
         """Say that nothing more will come, and discard what the peer still sends, until it has finished too.
 
-        The caller bounds the time, and closes the stream afterwards; `seawall.wire.closing.linger` says why.
+        The caller bounds the time, and closes the stream afterwards; `seawall.wire.lingering.linger` says why.
         """
         ...
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import pytest
 
-from seawall import signatures
+from seawall import callables
+from seawall.callables import PathArgument, check_plain, describe, path_arguments
 from seawall.errors import ConfigurationError
-from seawall.signatures import Taken, check_plain, describe, taken
 
 Room: TypeAlias = str
 AnyFunction = Callable[..., object]  # type: ignore[explicit-any]  # functions of every shape are the subject
@@ -61,10 +61,10 @@ def wrapped(function: AnyFunction) -> AnyFunction:
 def test_what_a_function_takes() -> None:
     """Everything but the leading parameters, with its annotation resolved."""
     by = describe(plain)
-    assert taken(plain, leading=1) == (
-        Taken(name="room", annotation=str, required=True, by=by),
-        Taken(name="number", annotation=int, required=False, by=by),
-        Taken(name="key", annotation=UUID, required=True, by=by),
+    assert path_arguments(plain, leading=1) == (
+        PathArgument(name="room", annotation=str, required=True, owner=by),
+        PathArgument(name="number", annotation=int, required=False, owner=by),
+        PathArgument(name="key", annotation=UUID, required=True, owner=by),
     )
 
 
@@ -82,7 +82,7 @@ KINDS = {
 @pytest.mark.parametrize("function", KINDS.values(), ids=KINDS)
 def test_every_kind_of_function(function: AnyFunction) -> None:
     """Methods, callable instances, wrappers and partials take what is behind them."""
-    (room,) = taken(function, leading=1)
+    (room,) = path_arguments(function, leading=1)
     assert (room.name, room.annotation, room.required) == ("room", str, True)
 
 
@@ -90,13 +90,13 @@ def test_every_kind_of_function(function: AnyFunction) -> None:
 def test_every_kind_of_function_is_named(function: AnyFunction) -> None:
     """The name, the file and the line of what a person has written."""
     assert "Method." in describe(function)
-    assert "test_signatures.py:" in describe(function)
+    assert "test_callables.py:" in describe(function)
 
 
 def test_a_partial_takes_no_more_what_it_was_given() -> None:
     """What a partial has filled is not asked of the path; filled by name, it has a default."""
-    assert taken(functools.partial(plain, object(), room="x"), leading=0)[0].required is False
-    (room,) = taken(functools.partial(Method().method, object()), leading=0)
+    assert path_arguments(functools.partial(plain, object(), room="x"), leading=0)[0].required is False
+    (room,) = path_arguments(functools.partial(Method().method, object()), leading=0)
     assert room.name == "room"
 
 
@@ -129,7 +129,7 @@ def test_too_few_parameters(function: AnyFunction) -> None:
     with pytest.raises(
         ConfigurationError, match=rf"{function.__name__}\(\) \(.*\) must take the connection as positional"
     ):
-        taken(function, leading=1)
+        path_arguments(function, leading=1)
 
 
 def test_a_positional_only_parameter() -> None:
@@ -139,7 +139,7 @@ def test_a_positional_only_parameter() -> None:
         pass
 
     with pytest.raises(ConfigurationError, match=r"handler\(\) .*'room' is positional-only.*move it behind the /"):
-        taken(handler, leading=1)
+        path_arguments(handler, leading=1)
 
 
 def test_what_takes_everything() -> None:
@@ -151,8 +151,8 @@ def test_what_takes_everything() -> None:
     async def rest(conn: object, *args: object, **kwargs: object) -> None:
         pass
 
-    assert taken(every, leading=1) == ()
-    assert taken(rest, leading=1) == ()
+    assert path_arguments(every, leading=1) == ()
+    assert path_arguments(rest, leading=1) == ()
 
 
 async def shapes(
@@ -173,7 +173,7 @@ def test_annotations_that_are_no_text() -> None:
         pass
 
     handler.__annotations__["room"] = UUID
-    assert [parameter.annotation for parameter in taken(handler, leading=1)] == [UUID]
+    assert [parameter.annotation for parameter in path_arguments(handler, leading=1)] == [UUID]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="a name that is not there is an error of the definition")
@@ -181,7 +181,7 @@ def test_annotations_that_nobody_has_evaluated() -> None:
     """From Python 3.14 on they are evaluated when they are asked for; a name for type checkers only stays open."""
     namespace: dict[str, AnyFunction] = {}
     exec("async def handler(conn: Unknown, room: OnlyForCheckers, key: int) -> None: ...", namespace)
-    room, key = taken(namespace["handler"], leading=1)
+    room, key = path_arguments(namespace["handler"], leading=1)
     compare("/{room}/{key:int}", {"room": str, "key": int}, (room, key))
     with pytest.raises(ConfigurationError, match="'key' is annotated int"):
         compare("/{room}/{key}", {"room": str, "key": str}, (room, key))
@@ -193,19 +193,19 @@ OFFERED = ["alias", "union", "annotated", "anything", "checkers"]
 def test_annotations_that_agree() -> None:
     """Aliases, unions, Annotated, object, none at all, and a name that only a type checker sees."""
     function: AnyFunction = shapes
-    compare("/x", dict.fromkeys(OFFERED, str), taken(function, leading=1))
-    by_name = {parameter.name: parameter.annotation for parameter in taken(function, leading=1)}
+    compare("/x", dict.fromkeys(OFFERED, str), path_arguments(function, leading=1))
+    by_name = {parameter.name: parameter.annotation for parameter in path_arguments(function, leading=1)}
     assert by_name["checkers"] is inspect.Parameter.empty
 
 
-def compare(path: str, offered: dict[str, type], *functions: tuple[Taken, ...]) -> None:
+def compare(path: str, offered: dict[str, type], *functions: tuple[PathArgument, ...]) -> None:
     """Compare a path with what the functions of its route take."""
-    signatures.check(path, offered, by="chat() (app.py:7)", functions=functions)
+    callables.check(path, offered, owner="chat() (app.py:7)", functions=functions)
 
 
 def agreeing(annotation: object) -> None:
     """Compare an annotation with a path that offers a string."""
-    parameter = Taken(name="room", annotation=annotation, required=True, by="chat() (app.py:7)")
+    parameter = PathArgument(name="room", annotation=annotation, required=True, owner="chat() (app.py:7)")
     compare("/rooms/{room}", {"room": str}, (parameter,))
 
 
@@ -253,7 +253,7 @@ def test_an_annotation_that_disagrees(annotation: object, shown: str) -> None:
 def test_each_converter(converter: str, kind: type) -> None:
     """The type that a converter gives is the one to annotate; bool, which is an int to Python, is not."""
     for annotation in (int, float, UUID, str, bool):
-        parameter = Taken(name="x", annotation=annotation, required=True, by="chat()")
+        parameter = PathArgument(name="x", annotation=annotation, required=True, owner="chat()")
         if annotation is kind:
             compare(f"/{{x:{converter}}}", {"x": kind}, (parameter,))
         else:
@@ -263,14 +263,14 @@ def test_each_converter(converter: str, kind: type) -> None:
 
 def test_a_parameter_that_the_path_does_not_have() -> None:
     """Named with its function, the path and two remedies; one with a default is no mistake."""
-    needed = Taken(name="room", annotation=str, required=True, by="load() (guards.py:3)")
+    needed = PathArgument(name="room", annotation=str, required=True, owner="load() (guards.py:3)")
     with pytest.raises(ConfigurationError) as caught:
         compare("/rooms", {}, (), (needed,))
     assert str(caught.value) == (
         "load() (guards.py:3) takes 'room', which the path '/rooms' does not have; "
         "add {room} to the path, or give the parameter a default"
     )
-    optional = Taken(name="room", annotation=int, required=False, by="load() (guards.py:3)")
+    optional = PathArgument(name="room", annotation=int, required=False, owner="load() (guards.py:3)")
     compare("/rooms", {}, (), (optional,))
 
 
@@ -282,14 +282,14 @@ def test_a_placeholder_that_nobody_takes() -> None:
         "chat() (app.py:7): path '/rooms/{room}/{id:int}' has {room}, but neither the handler nor a guard takes it; "
         "add a parameter `room: str` to the handler, or remove the placeholder"
     )
-    room = Taken(name="room", annotation=str, required=True, by="load() (guards.py:3)")
+    room = PathArgument(name="room", annotation=str, required=True, owner="load() (guards.py:3)")
     compare("/rooms/{room}", {"room": str}, (), (room,))
 
 
 def test_two_may_take_one_placeholder() -> None:
     """The handler and any number of guards see the same parameter; each must agree."""
-    room = Taken(name="room", annotation=str, required=True, by="chat() (app.py:7)")
-    wrong = Taken(name="room", annotation=int, required=True, by="load() (guards.py:3)")
+    room = PathArgument(name="room", annotation=str, required=True, owner="chat() (app.py:7)")
+    wrong = PathArgument(name="room", annotation=int, required=True, owner="load() (guards.py:3)")
     compare("/rooms/{room}", {"room": str}, (room,), (room,))
     with pytest.raises(ConfigurationError, match=r"^load\(\) \(guards\.py:3\): parameter 'room' is annotated int"):
         compare("/rooms/{room}", {"room": str}, (room,), (wrong,))

@@ -1,9 +1,10 @@
-"""`Lane`: the stream that trio-websocket is given, between it and the real one.
+"""`MessageChannel`: the stream that trio-websocket is given, between it and the real one.
 
 trio-websocket keeps the authority over the handshake, control frames and the closing handshake. Messages never
-pass through it: the lane decodes them into an `Inbox` for the handler. What trio-websocket reads from the lane is one
+pass through it: the lane decodes them into an `ReceiveQueue` for the handler. What trio-websocket reads from the lane
+is one
 canonical request head and then one well-formed control frame at a time; what it writes joins the messages in one
-`Outbound`. The bytes come and go through a `Link`.
+`SendBuffer`. The bytes come and go through a `Transport`.
 
 The rules that are easy to get wrong:
 
@@ -30,17 +31,17 @@ from attrs import define, field
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
-from seawall.wire.bell import Bell, nothing
 from seawall.wire.budget import Budget
 from seawall.wire.codes import Opcode
 from seawall.wire.control import Control, Controls
+from seawall.wire.decoder import FrameDecoder
 from seawall.wire.deflate import Agreement
-from seawall.wire.encoding import compress_frame, encode_frame, encode_message
-from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
-from seawall.wire.frames import FrameDecoder
-from seawall.wire.inbox import Inbox
-from seawall.wire.link import Demand, Link
-from seawall.wire.outbound import Outbound
+from seawall.wire.encoder import compress_frame, encode_frame, encode_message
+from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.receive_queue import ReceiveQueue
+from seawall.wire.send_buffer import SendBuffer
+from seawall.wire.transport import ReadInterest, Transport
+from seawall.wire.waiter import Waiter, nothing
 
 #: Bytes read at once; and at most, in the middle of a frame that is larger.
 READ_SIZE: Final = 16 * 1024
@@ -61,10 +62,10 @@ _PING: Final = encode_frame(Opcode.PING, b"")
 
 @final
 @define(eq=False)
-class Lane(trio.abc.Stream):
+class MessageChannel(trio.abc.Stream):
     """One connection's frames, in and out."""
 
-    _connect: Callable[[Lane], Link] = field(repr=False)
+    _connect: Callable[[MessageChannel], Transport] = field(repr=False)
     """Makes the link."""
     _limits: Limits
     """Message size and fragments, buffers."""
@@ -75,7 +76,7 @@ class Lane(trio.abc.Stream):
 
     on_blocked: Callable[[], None] = field(init=False, default=nothing)
     """Called when something begins to wait for the peer to take it."""
-    out: Outbound = field(init=False)
+    out: SendBuffer = field(init=False)
     """The way out."""
     opened: bool = field(init=False, default=False)
     """Whether the 101 is on its way: from then on refusals are close codes."""
@@ -96,9 +97,9 @@ class Lane(trio.abc.Stream):
     message_at: float = field(init=False, default=-math.inf)
     """When a message last came, on Trio's clock."""
 
-    _link: Link = field(init=False)
+    _transport: Transport = field(init=False)
     _decoder: FrameDecoder = field(init=False)
-    _inbox: Inbox = field(init=False)
+    _queue: ReceiveQueue = field(init=False)
     _head: bytes = field(init=False, default=b"")
     _early: bytes = field(init=False, default=b"")
     _controls: Controls = field(init=False, factory=Controls)
@@ -112,17 +113,17 @@ class Lane(trio.abc.Stream):
     _lingering: bool = field(init=False, default=False)
     _violated: bool = field(init=False, default=False)
     _closed: bool = field(init=False, default=False)  # whether trio-websocket is to be told end-of-file
-    _news: Bell = field(init=False, factory=Bell)  # for who waits in `receive_some` or `wait_eof`
-    _departure: Bell = field(init=False, factory=Bell)
+    _news: Waiter = field(init=False, factory=Waiter)  # for who waits in `receive_some` or `wait_eof`
+    _departure: Waiter = field(init=False, factory=Waiter)
 
     def __attrs_post_init__(self) -> None:
         """Make the parts."""
         limits = self._limits
         self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
-        self._link = self._connect(self)
+        self._transport = self._connect(self)
         del self._connect
-        self._inbox = Inbox(limits, self._budget, on_change=self._link.update)
-        self.out = Outbound(self._link, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
+        self._queue = ReceiveQueue(limits, self._budget, on_change=self._transport.update)
+        self.out = SendBuffer(self._transport, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
 
     def present(self, head: bytes) -> None:
         """Give the request head that trio-websocket is to read first."""
@@ -141,30 +142,30 @@ class Lane(trio.abc.Stream):
         """The connection is over: answer no more pings, take no more messages from senders."""
         self._silent = True
         self.out.finish()
-        self._news.ring()
+        self._news.wake()
 
     def drop_messages(self) -> None:
         """Throw away what is queued."""
-        self._inbox.clear()
+        self._queue.clear()
 
     def stop_receiving(self) -> None:
         """Queue no more messages; `receive` gives what is queued and then `trio.EndOfChannel`."""
         self._dropping = True
-        self._inbox.end()
-        self._link.update()
+        self._queue.end()
+        self._transport.update()
 
     def discard_input(self) -> None:
         """Throw away what is queued and what comes from now on, so that it never fills the queue."""
         self._dropping = True
-        self._inbox.clear()
-        self._link.update()
+        self._queue.clear()
+        self._transport.update()
 
     def put_close(self, frame: bytes) -> None:
         """Send a Close frame, ours or trio-websocket's; only the first one goes out."""
         if not self._close_put:
             self.out.put(frame)
             self._close_put = True
-            self._news.ring()
+            self._news.wake()
 
     def ping(self) -> None:
         """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
@@ -180,7 +181,7 @@ class Lane(trio.abc.Stream):
         """Half-close, and discard what the peer still sends until it has closed too. The caller bounds the time."""
         if not self.eof:
             self._lingering = True
-            await self._link.linger()
+            await self._transport.linger()
 
     async def wait_eof(self) -> None:
         """For the link, while it lingers: wait until nothing more can come."""
@@ -190,37 +191,37 @@ class Lane(trio.abc.Stream):
     def abort(self) -> None:
         """Give everything up, and let go of the stream: whoever waits here, for room or for data, waits no longer."""
         self._closed = True
-        self._link.close()  # first: it is to do nothing more
+        self._transport.close()  # first: it is to do nothing more
         self.out.abort()
         self.stop_receiving()
-        self._news.ring()
+        self._news.wake()
         self._on_end = self.on_blocked = nothing  # circles would be left to the garbage collector
 
     def receive(self) -> Awaitable[str | bytes]:
-        """The next message. Raises as `Inbox.receive`."""
-        return self._inbox.receive()
+        """The next message. Raises as `ReceiveQueue.receive`."""
+        return self._queue.receive()
 
     def send(self, message: str | bytes) -> Awaitable[None]:
-        """Send a message once there is room; to be awaited at once. Raises as `Outbound.put_message`."""
+        """Send a message once there is room; to be awaited at once. Raises as `SendBuffer.put_message`."""
         return self.out.put_message(encode_message(message))
 
     def send_nowait(self, message: str | bytes) -> None:
-        """Send a message now. Raises as `Outbound.put_message_nowait`."""
+        """Send a message now. Raises as `SendBuffer.put_message_nowait`."""
         self.out.put_message_nowait(encode_message(message))
 
     @property
-    def demand(self) -> Demand:
+    def read_interest(self) -> ReadInterest:
         """What the link is to do next."""
         if self._done:
-            return Demand.READ if self._lingering and not self.eof else Demand.NOTHING
+            return ReadInterest.READ if self._lingering and not self.eof else ReadInterest.NOTHING
         if not self.opened:
-            return Demand.READ if len(self._early) < EARLY_SIZE else Demand.WATCH
-        if self._inbox.crowded and not self._dropping:
-            if self._inbox.full:
-                return Demand.WATCH
+            return ReadInterest.READ if len(self._early) < EARLY_SIZE else ReadInterest.PAUSED
+        if self._queue.above_soft and not self._dropping:
+            if self._queue.above_hard:
+                return ReadInterest.PAUSED
             if not self.looking:
-                return Demand.LATER
-        return Demand.DECODE if self.backlog else Demand.READ
+                return ReadInterest.THROTTLED
+        return ReadInterest.DECODE if self.backlog else ReadInterest.READ
 
     @property
     def read_size(self) -> int:
@@ -242,7 +243,7 @@ class Lane(trio.abc.Stream):
             message = self._decoder.receive_message(data)
             if message is not None:
                 self._take_message(message)
-                return self._inbox.crowded
+                return self._queue.above_soft
             self._decoder.receive_data(data)
             self.proceed()
         return True
@@ -250,15 +251,15 @@ class Lane(trio.abc.Stream):
     def lose(self) -> None:
         """The peer has gone; what it sent last is not read any more."""
         self._lost = True
-        self._news.ring()
+        self._news.wake()
         if not self._done:  # or `_on_end` knows already
             self.fail(PeerVanished())
 
     def fail(self, end: WireEnd) -> None:
         """The peer has gone, or the link has failed in a way that nobody foresaw, which must harm nobody else."""
         self._done = self._lost = True
-        self._inbox.end()
-        self._news.ring()
+        self._queue.end()
+        self._news.wake()
         self._on_end(end)
 
     def proceed(self) -> None:
@@ -276,24 +277,24 @@ class Lane(trio.abc.Stream):
                 self.received += 1
                 decoded += len(event)
                 if not self._dropping:
-                    self._inbox.put(event)
-                    if self._inbox.crowded and (self._inbox.full or not self.looking):
+                    self._queue.put(event)
+                    if self._queue.above_soft and (self._queue.above_hard or not self.looking):
                         break
                 if decoded > BYTES_PER_TURN:
                     break
         except ProtocolViolation as violation:
             self._done = self._violated = True
-            self._news.ring()
+            self._news.wake()
             self._on_end(violation)
         if self.received > received:
             self.message_at = self.heard_at
             if not self._holding:
-                self._inbox.announce()
+                self._queue.announce()
 
     def look(self) -> None:
         """Take in, once, all that there is, though the handler is behind: a Ping or a Close may be in it."""
         self.looking = True
-        self._link.update()
+        self._transport.update()
 
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -308,7 +309,7 @@ class Lane(trio.abc.Stream):
         else:
             if self.out.is_full(len(frame)):
                 self._holding, self._stuck = False, True
-                self._inbox.announce()
+                self._queue.announce()
             await self.out.put_control(frame)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -328,7 +329,7 @@ class Lane(trio.abc.Stream):
             if self.opened and (control := self._controls.take()):
                 return control
             self._holding = False
-            self._inbox.announce()
+            self._queue.announce()
             if self._is_over():
                 break
             await self._news.wait()
@@ -338,7 +339,7 @@ class Lane(trio.abc.Stream):
     def leave(self) -> None:
         """trio-websocket has been told end-of-file, or has crashed, and will not write any more."""
         self.is_read = False
-        self._departure.ring()
+        self._departure.wake()
 
     async def wait_left(self) -> None:
         """Wait until `leave`. Only one task may."""
@@ -348,12 +349,12 @@ class Lane(trio.abc.Stream):
     async def wait_released(self) -> None:
         """Wait, after `abort`, until nothing of ours uses the stream. Only one task may."""
         await self.wait_left()
-        await self._link.wait_released()
+        await self._transport.wait_released()
 
     async def aclose(self) -> None:
         """Only mark: the session closes the socket when our Close is out."""
         self._closed = True
-        self._news.ring()
+        self._news.wake()
 
     def _is_over(self) -> bool:
         """Whether trio-websocket has nothing more to wait for."""
@@ -367,33 +368,33 @@ class Lane(trio.abc.Stream):
         if early:
             self.bytes_in -= len(early)  # which are counted again
             self.feed(early, trio.current_time())
-        self._link.update()
-        self._news.ring()
+        self._transport.update()
+        self._news.wake()
 
     def _take_message(self, message: str | bytes) -> None:
         self.received += 1
         self.message_at = self.heard_at
         if not self._dropping:
-            self._inbox.put(message)
+            self._queue.put(message)
             if not self._holding:
-                self._inbox.announce()
+                self._queue.announce()
 
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PONG:
             return
         self._controls.put(control)
-        self._news.ring()
+        self._news.wake()
         if control.opcode is Opcode.PING:
             self._holding = not self._stuck
         else:
             self._done = True
-            self._inbox.end()
+            self._queue.end()
             self._on_end(PeerClosed(control.code, control.reason))
 
     def _on_pending(self) -> None:
         """Something waits to be written, or nothing does any more."""
-        self._link.update()
+        self._transport.update()
         if self.out.pending:
             self.on_blocked()
         elif self._done:
-            self._news.ring()  # our Close is out, or never will be
+            self._news.wake()  # our Close is out, or never will be

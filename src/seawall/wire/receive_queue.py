@@ -1,4 +1,4 @@
-"""`Inbox`: the messages that the handler has not yet taken."""
+"""`ReceiveQueue`: the messages that the handler has not yet taken."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final, final
 import trio
 
 from seawall.limits import Limits
-from seawall.wire.bell import Bell
 from seawall.wire.budget import Budget
+from seawall.wire.waiter import Waiter
 
 #: What every empty inbox holds: a deque takes 760 bytes, which most connections do without most of the time.
 _EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
 
 
 @final
-class Inbox:
+class ReceiveQueue:
     """A queue with two marks.
 
     Above the soft one (``inbound_queue`` messages) the peer is read only now and then; above the hard one
@@ -35,8 +35,8 @@ class Inbox:
         "_receiving",
         "_size",
         "_soft",
-        "crowded",
-        "full",
+        "above_hard",
+        "above_soft",
     )
 
     def __init__(self, limits: Limits, budget: Budget, *, on_change: Callable[[], None]) -> None:
@@ -47,12 +47,12 @@ class Inbox:
         self._on_change = on_change
         self._messages: deque[str | bytes] = _EMPTY
         self._size = 0
-        self._arrival = Bell()
+        self._arrival = Waiter()
         self._receiving = False
         self._ended = False
-        self.crowded = False
+        self.above_soft = False
         """Whether a mark has been reached, and the queue is not below half of both again."""
-        self.full = False
+        self.above_hard = False
         """Whether it is above the hard mark."""
 
     def put(self, message: str | bytes) -> None:
@@ -63,14 +63,14 @@ class Inbox:
         # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
         self._size += message.__sizeof__()
         if self._size >= self._hard:
-            self.full = self.crowded = True
+            self.above_hard = self.above_soft = True
         elif len(self._messages) >= self._soft:
-            self.crowded = True
+            self.above_soft = True
 
     def announce(self) -> None:
         """Wake the receiver if there is something for it."""
         if self._messages:
-            self._arrival.ring()
+            self._arrival.wake()
 
     def clear(self) -> None:
         """Throw away what is queued."""
@@ -81,7 +81,7 @@ class Inbox:
     def end(self) -> None:
         """No more will come; `receive` gives what is queued and then raises `trio.EndOfChannel`."""
         self._ended = True
-        self._arrival.ring()
+        self._arrival.wake()
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
@@ -112,14 +112,14 @@ class Inbox:
         if not self._messages:
             self._messages = _EMPTY
         self._size -= message.__sizeof__()
-        if self.crowded:
+        if self.above_soft:
             self._make_room()
         return message
 
     def _make_room(self) -> None:
         """Say so if it has just become less full or less crowded."""
-        before = self.crowded, self.full
-        self.full = self._size >= self._hard
-        self.crowded = self.crowded and (len(self._messages) * 2 > self._soft or self._size * 2 > self._hard)
-        if before != (self.crowded, self.full):
+        before = self.above_soft, self.above_hard
+        self.above_hard = self._size >= self._hard
+        self.above_soft = self.above_soft and (len(self._messages) * 2 > self._soft or self._size * 2 > self._hard)
+        if before != (self.above_soft, self.above_hard):
             self._on_change()

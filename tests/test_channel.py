@@ -1,4 +1,4 @@
-"""`Lane`: by hand, without any link; then over each kind of link; then with the real trio-websocket."""
+"""`MessageChannel`: by hand, without any link; then over each kind of link; then with the real trio-websocket."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
+from seawall.wire.channel import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MAX_READ_SIZE, READ_SIZE, MessageChannel
 from seawall.wire.control import MAX_PINGS
+from seawall.wire.decoder import MAX_PIECES
 from seawall.wire.deflate import negotiate
-from seawall.wire.ends import PeerClosed, PeerVanished, WireEnd
-from seawall.wire.frames import MAX_PIECES
+from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.head import canonical
-from seawall.wire.lane import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MAX_READ_SIZE, READ_SIZE, Lane
-from seawall.wire.link import PACE, Demand
-from tests.lanes import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
+from seawall.wire.transport import PACE, ReadInterest
+from tests.channels import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
 from tests.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
 
 #: Room for four messages of 1,000 bytes, give or take, before the hard mark.
@@ -51,46 +51,46 @@ class Alone:
     """A lane on a link that does nothing by itself."""
 
     limits: Limits = field(factory=Limits)
-    link: Hand = field(factory=Hand)
+    transport: Hand = field(factory=Hand)
     ends: list[WireEnd] = field(factory=list[WireEnd])
-    lane: Lane = field(init=False)
+    channel: MessageChannel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the lane."""
-        self.lane = Lane(lambda lane: self.link, self.limits, Budget(), on_end=self.ends.append)
+        self.channel = MessageChannel(lambda channel: self.transport, self.limits, Budget(), on_end=self.ends.append)
 
-    def wants(self, demand: Demand) -> bool:
+    def wants(self, read_interest: ReadInterest) -> bool:
         """Whether this is what the lane wants; a type checker would think that it never changes."""
-        return self.lane.demand is demand
+        return self.channel.read_interest is read_interest
 
     def feed(self, data: bytes) -> None:
         """Play the link that has read something."""
-        self.lane.feed(data, trio.current_time())
+        self.channel.feed(data, trio.current_time())
 
 
 async def alone(limits: Limits | None = None, *, closed: bool = False) -> Alone:
     """A lane that is open, unless `closed`."""
     made = Alone(limits or Limits())
     if not closed:
-        await made.lane.send_all(ANSWER)
-        del made.link.written[:]
+        await made.channel.send_all(ANSWER)
+        del made.transport.written[:]
     return made
 
 
 async def test_before_the_upgrade_early_data_are_bounded() -> None:
     """Until the 101 at most `EARLY_SIZE` bytes are asked for, down to the last one, and none is looked at."""
     made = await alone(closed=True)
-    while made.wants(Demand.READ):
-        size = made.lane.read_size
+    while made.wants(ReadInterest.READ):
+        size = made.channel.read_size
         assert 0 < size <= READ_SIZE
         made.feed(bytes(min(size, 10_000)))
-    assert made.wants(Demand.WATCH)
-    assert made.lane.received == 0
-    assert made.lane.heard_at == -math.inf
+    assert made.wants(ReadInterest.PAUSED)
+    assert made.channel.received == 0
+    assert made.channel.heard_at == -math.inf
     assert not made.ends
     made = await alone(closed=True)
     made.feed(bytes(EARLY_SIZE - 1))
-    assert made.lane.read_size == 1
+    assert made.channel.read_size == 1
 
 
 async def test_a_turn_is_bounded() -> None:
@@ -98,22 +98,22 @@ async def test_a_turn_is_bounded() -> None:
     made = await alone(Limits(inbound_queue=1000))
     made.feed(text("x") * (2 * FRAMES_PER_TURN + 1))
     for received in (FRAMES_PER_TURN, 2 * FRAMES_PER_TURN):
-        assert made.lane.received == received
-        assert made.wants(Demand.DECODE)
-        made.lane.proceed()
-    assert made.lane.received == 2 * FRAMES_PER_TURN + 1
-    assert made.wants(Demand.READ)
+        assert made.channel.received == received
+        assert made.wants(ReadInterest.DECODE)
+        made.channel.proceed()
+    assert made.channel.received == 2 * FRAMES_PER_TURN + 1
+    assert made.wants(ReadInterest.READ)
 
 
 async def test_control_frames_and_fragments_count_for_the_turn() -> None:
     """A flood of anything that yields an event ends the turn, not of messages alone."""
     made = await alone()
     made.feed(frame(PONG) * 1000)
-    assert made.wants(Demand.DECODE)
+    assert made.wants(ReadInterest.DECODE)
     for _ in range(1000 // FRAMES_PER_TURN):
-        assert made.wants(Demand.DECODE)
-        made.lane.proceed()
-    assert made.wants(Demand.READ)
+        assert made.wants(ReadInterest.DECODE)
+        made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
 
 
 async def test_large_messages_fill_a_turn() -> None:
@@ -122,11 +122,11 @@ async def test_large_messages_fill_a_turn() -> None:
     size = BYTES_PER_TURN // 2
     made.feed(frame(BINARY, bytes(size)) * 7)
     for received in (3, 6):
-        assert made.lane.received == received
-        assert made.wants(Demand.DECODE)
-        made.lane.proceed()
-    assert made.wants(Demand.READ)
-    assert made.lane.received == 7
+        assert made.channel.received == received
+        assert made.wants(ReadInterest.DECODE)
+        made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
+    assert made.channel.received == 7
 
 
 async def test_pieces_fill_a_turn() -> None:
@@ -135,123 +135,123 @@ async def test_pieces_fill_a_turn() -> None:
     pieces = 5 * MAX_PIECES
     made.feed(frame(TEXT, b"x", final=False) + frame(0, b"x", final=False) * (pieces - 2) + frame(0, b"x"))
     for _ in range(4):
-        assert made.lane.received == 0
-        assert made.wants(Demand.DECODE)
-        made.lane.proceed()
-    made.lane.proceed()
-    assert made.wants(Demand.READ)
-    assert await made.lane.receive() == "x" * pieces
+        assert made.channel.received == 0
+        assert made.wants(ReadInterest.DECODE)
+        made.channel.proceed()
+    made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
+    assert await made.channel.receive() == "x" * pieces
 
 
 async def test_a_turn_that_is_just_full() -> None:
     """Exactly one turn's worth may leave a turn to come, which finds nothing."""
     made = await alone(Limits(inbound_queue=1000))
     made.feed(text("x") * FRAMES_PER_TURN)
-    made.lane.proceed()
-    assert made.wants(Demand.READ)
-    assert made.lane.received == FRAMES_PER_TURN
+    made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
+    assert made.channel.received == FRAMES_PER_TURN
 
 
 async def test_reads_are_large_only_inside_a_large_frame() -> None:
     """A frame larger than one read is read in large pieces to its end; everything else in small ones."""
     made = await alone()
-    assert made.lane.read_size == READ_SIZE
+    assert made.channel.read_size == READ_SIZE
     whole = frame(TEXT, b"x" * 1_000_000)
     made.feed(whole[:100])
-    assert made.lane.read_size == MAX_READ_SIZE
+    assert made.channel.read_size == MAX_READ_SIZE
     made.feed(whole[100:-READ_SIZE])
-    assert made.lane.read_size == READ_SIZE
+    assert made.channel.read_size == READ_SIZE
     made.feed(whole[-READ_SIZE:])
-    assert made.lane.received == 1
-    assert made.lane.read_size == READ_SIZE
+    assert made.channel.received == 1
+    assert made.channel.read_size == READ_SIZE
 
 
 async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
     """Above the soft mark nothing more is decoded and nothing read; once there is room, in order, on it goes."""
     made = await alone(SOFT)
     made.feed(b"".join(text(str(number)) for number in range(7)))
-    assert made.lane.received == 4
-    assert made.wants(Demand.LATER)
-    assert await made.lane.receive() == "0"
-    assert made.wants(Demand.LATER)  # a little room is none yet
-    updates = made.link.updates
-    assert await made.lane.receive() == "1"
-    assert made.link.updates == updates + 1
-    assert made.wants(Demand.DECODE)
-    made.lane.proceed()
-    assert made.lane.received == 6
-    assert made.wants(Demand.LATER)
-    assert [await made.lane.receive() for _ in range(2)] == ["2", "3"]
-    made.lane.proceed()
-    assert made.wants(Demand.READ)
-    assert [await made.lane.receive() for _ in range(3)] == ["4", "5", "6"]
+    assert made.channel.received == 4
+    assert made.wants(ReadInterest.THROTTLED)
+    assert await made.channel.receive() == "0"
+    assert made.wants(ReadInterest.THROTTLED)  # a little room is none yet
+    updates = made.transport.updates
+    assert await made.channel.receive() == "1"
+    assert made.transport.updates == updates + 1
+    assert made.wants(ReadInterest.DECODE)
+    made.channel.proceed()
+    assert made.channel.received == 6
+    assert made.wants(ReadInterest.THROTTLED)
+    assert [await made.channel.receive() for _ in range(2)] == ["2", "3"]
+    made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
+    assert [await made.channel.receive() for _ in range(3)] == ["4", "5", "6"]
 
 
 async def test_a_look_takes_in_what_there_is() -> None:
     """During a look messages are taken in above the soft mark as well, and after it no longer."""
     made = await alone(SOFT)
     made.feed(text("x") * 6 + frame(PING, b"!"))
-    assert made.wants(Demand.LATER)
-    made.lane.look()
-    assert made.wants(Demand.DECODE)
-    made.lane.proceed()
-    assert made.lane.received == 6
-    assert made.wants(Demand.READ)
-    assert await made.lane.receive_some() == masked(PING, b"!")
+    assert made.wants(ReadInterest.THROTTLED)
+    made.channel.look()
+    assert made.wants(ReadInterest.DECODE)
+    made.channel.proceed()
+    assert made.channel.received == 6
+    assert made.wants(ReadInterest.READ)
+    assert await made.channel.receive_some() == masked(PING, b"!")
     made.feed(text("y") * 3)
-    assert made.lane.received == 9
-    made.lane.looking = False
-    assert made.wants(Demand.LATER)
+    assert made.channel.received == 9
+    made.channel.looking = False
+    assert made.wants(ReadInterest.THROTTLED)
 
 
 async def test_a_look_ends_at_the_hard_mark() -> None:
     """However much there is, a look takes in no more than memory allows."""
     made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1))
-    made.lane.look()
+    made.channel.look()
     made.feed(frame(TEXT, b"x" * 1000) * 10)
-    assert made.lane.received == 4
-    assert made.wants(Demand.WATCH)
+    assert made.channel.received == 4
+    assert made.wants(ReadInterest.PAUSED)
 
 
 async def test_above_the_hard_mark_nothing_is_read() -> None:
     """Memory is the hard mark: above it there is only watching, look or not, until half of it is free again."""
     made = await alone(HARD)
     made.feed(b"".join(frame(TEXT, b"%d" % number * 1000) for number in range(7)))
-    assert made.lane.received == 4  # each takes a little over 1,000, so the fourth is one too many
-    assert made.wants(Demand.WATCH)
-    made.lane.look()
-    assert made.wants(Demand.WATCH)
-    made.lane.looking = False
-    await made.lane.receive()
-    assert made.wants(Demand.LATER)  # below the mark itself, pings may be looked for
-    await made.lane.receive()
-    assert made.wants(Demand.LATER)
-    await made.lane.receive()
-    assert made.wants(Demand.DECODE)
+    assert made.channel.received == 4  # each takes a little over 1,000, so the fourth is one too many
+    assert made.wants(ReadInterest.PAUSED)
+    made.channel.look()
+    assert made.wants(ReadInterest.PAUSED)
+    made.channel.looking = False
+    await made.channel.receive()
+    assert made.wants(ReadInterest.THROTTLED)  # below the mark itself, pings may be looked for
+    await made.channel.receive()
+    assert made.wants(ReadInterest.THROTTLED)
+    await made.channel.receive()
+    assert made.wants(ReadInterest.DECODE)
 
 
 async def test_empty_messages_are_not_free() -> None:
     """Empty messages fill the memory as well."""
     made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1000))
     made.feed(frame(TEXT) * 200)
-    while made.wants(Demand.DECODE):
-        made.lane.proceed()
-    assert made.lane.received == -(-4000 // getsizeof(""))
-    assert made.wants(Demand.WATCH)
+    while made.wants(ReadInterest.DECODE):
+        made.channel.proceed()
+    assert made.channel.received == -(-4000 // getsizeof(""))
+    assert made.wants(ReadInterest.PAUSED)
 
 
 async def test_dropping_takes_everything_in() -> None:
     """Whoever throws messages away is never behind: the lane reads on, and looks at what it held."""
     made = await alone(HARD)
     made.feed(frame(TEXT, b"x" * 1000) * 7)
-    assert made.wants(Demand.WATCH)
-    updates = made.link.updates
-    made.lane.discard_input()
-    assert made.link.updates > updates
-    assert made.wants(Demand.DECODE)
-    made.lane.proceed()
-    assert made.wants(Demand.READ)
-    assert made.lane.received == 7
+    assert made.wants(ReadInterest.PAUSED)
+    updates = made.transport.updates
+    made.channel.discard_input()
+    assert made.transport.updates > updates
+    assert made.wants(ReadInterest.DECODE)
+    made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
+    assert made.channel.received == 7
 
 
 async def test_after_the_end_nothing_is_wanted() -> None:
@@ -261,10 +261,10 @@ async def test_after_the_end_nothing_is_wanted() -> None:
             made = await alone(limits)
             made.feed(text("x") * 3)
             made.feed(data)
-            assert made.wants(Demand.NOTHING)
-            assert made.lane.received == 3
+            assert made.wants(ReadInterest.NOTHING)
+            assert made.channel.received == 3
             assert len(made.ends) == 1
-            assert made.lane.eof == (not data)
+            assert made.channel.eof == (not data)
 
 
 async def test_messages_before_the_end_of_the_stream() -> None:
@@ -273,9 +273,9 @@ async def test_messages_before_the_end_of_the_stream() -> None:
     made.feed(text("last") + frame(TEXT, b"torn")[:-1])
     made.feed(b"")
     assert made.ends == [PeerVanished()]
-    assert await made.lane.receive() == "last"
+    assert await made.channel.receive() == "last"
     with pytest.raises(trio.EndOfChannel):
-        await made.lane.receive()
+        await made.channel.receive()
 
 
 async def test_when_something_came(autojump_clock: MockClock) -> None:
@@ -290,73 +290,73 @@ async def test_when_something_came(autojump_clock: MockClock) -> None:
     ):
         await trio.sleep(1)
         made.feed(data)
-        assert made.lane.heard_at == moment
-        assert made.lane.message_at == message_at
+        assert made.channel.heard_at == moment
+        assert made.channel.message_at == message_at
     made.feed(text("x") * 2 * FRAMES_PER_TURN)
     await trio.sleep(10)
-    made.lane.proceed()
-    assert made.lane.message_at == 4  # it had come, though nobody had looked
+    made.channel.proceed()
+    assert made.channel.message_at == 4  # it had come, though nobody had looked
 
 
 async def test_only_the_latest_pings_are_answered() -> None:
     """Of pings that come faster than they are taken, only the latest are handed over, in order."""
     made = await alone()
     made.feed(b"".join(frame(PING, bytes([number])) for number in range(100)))
-    made.lane.proceed()
+    made.channel.proceed()
     for number in range(100 - MAX_PINGS, 100):
-        assert await made.lane.receive_some() == masked(PING, bytes([number]))
+        assert await made.channel.receive_some() == masked(PING, bytes([number]))
     made.feed(frame(PING, b"again"))
-    assert await made.lane.receive_some() == masked(PING, b"again")
+    assert await made.channel.receive_some() == masked(PING, b"again")
 
 
 async def test_no_ping_once_closing_has_begun() -> None:
     """After `begin_closing` no ping is handed over, not even one that was there before; the peer's Close is."""
     made = await alone()
     made.feed(frame(PING, b"a"))
-    made.lane.begin_closing()
+    made.channel.begin_closing()
     made.feed(frame(PING, b"b") + close(1000))
-    assert await made.lane.receive_some() == masked(CLOSE, b"\x03\xe8")
+    assert await made.channel.receive_some() == masked(CLOSE, b"\x03\xe8")
 
 
 async def test_asking_the_peer() -> None:
     """A Ping goes out like any frame, unless the peer is so far behind that it could not get it in time."""
     made = await alone(Limits(outbound_buffer=10))
-    made.lane.ping()
-    assert frames(made.link.written) == [(PING, b"")]
-    made.link.room = 0
-    made.lane.send_nowait(b"xxx")
-    made.lane.ping()
-    made.lane.send_nowait(b"y")
-    made.lane.ping()
-    made.link.drain(made.lane.out, 100)
-    assert [found.opcode for found in frames(made.link.written)] == [PING, 2, PING, 2]
-    made.lane.abort()
-    made.lane.ping()
-    assert len(frames(made.link.written)) == 4
+    made.channel.ping()
+    assert frames(made.transport.written) == [(PING, b"")]
+    made.transport.room = 0
+    made.channel.send_nowait(b"xxx")
+    made.channel.ping()
+    made.channel.send_nowait(b"y")
+    made.channel.ping()
+    made.transport.drain(made.channel.out, 100)
+    assert [found.opcode for found in frames(made.transport.written)] == [PING, 2, PING, 2]
+    made.channel.abort()
+    made.channel.ping()
+    assert len(frames(made.transport.written)) == 4
 
 
 async def test_asking_a_peer_that_has_just_gone() -> None:
     """A Ping that finds the connection broken raises nothing: the reader finds out too, and says so."""
     made = await alone()
-    made.link.broken = True
-    made.lane.ping()
-    assert made.lane.out.broken
+    made.transport.broken = True
+    made.channel.ping()
+    assert made.channel.out.broken
 
 
 async def test_somebody_is_told_when_something_waits() -> None:
     """`on_blocked` is called when the link does not take everything, and not when it does."""
     made = await alone()
     blocked: list[int] = []
-    made.lane.on_blocked = lambda: blocked.append(len(made.lane.out.pending))
-    await made.lane.send("x" * 10)
+    made.channel.on_blocked = lambda: blocked.append(len(made.channel.out.pending))
+    await made.channel.send("x" * 10)
     assert not blocked
-    made.link.room = 5
-    await made.lane.send("x" * 10)
+    made.transport.room = 5
+    await made.channel.send("x" * 10)
     assert blocked == [7]
-    updates = made.link.updates
-    made.link.drain(made.lane.out, 100)
+    updates = made.transport.updates
+    made.transport.drain(made.channel.out, 100)
     assert blocked == [7]
-    assert made.link.updates == updates + 1  # it need not wait for room any longer
+    assert made.transport.updates == updates + 1  # it need not wait for room any longer
 
 
 async def test_lingering_discards() -> None:
@@ -365,35 +365,35 @@ async def test_lingering_discards() -> None:
         made = await alone()
         if last:
             made.feed(last)
-        await made.lane.linger()
-        assert made.link.lingers == 1
-        assert made.wants(Demand.READ)
-        received, ends = made.lane.received, len(made.ends)
+        await made.channel.linger()
+        assert made.transport.lingers == 1
+        assert made.wants(ReadInterest.READ)
+        received, ends = made.channel.received, len(made.ends)
         for data in (text("late"), frame(PING), BROKEN, b"\xff" * 1000):
             made.feed(data)
-        assert made.wants(Demand.READ)
-        assert (made.lane.received, len(made.ends)) == (received, ends)
-        assert made.lane.read_size == MAX_READ_SIZE
+        assert made.wants(ReadInterest.READ)
+        assert (made.channel.received, len(made.ends)) == (received, ends)
+        assert made.channel.read_size == MAX_READ_SIZE
         made.feed(b"")
-        assert made.wants(Demand.NOTHING)
-        assert made.lane.eof
+        assert made.wants(ReadInterest.NOTHING)
+        assert made.channel.eof
 
 
 async def test_no_lingering_after_the_end() -> None:
     """A peer that has finished need not be waited for."""
     made = await alone()
     made.feed(b"")
-    await made.lane.linger()
-    assert not made.link.lingers
+    await made.channel.linger()
+    assert not made.transport.lingers
 
 
 async def test_giving_up() -> None:
     """`abort` lets go of the stream, and may come again."""
     made = await alone()
     for closed in (1, 2):
-        made.lane.abort()
-        assert made.link.closed == closed
-        assert made.lane.out.broken
+        made.channel.abort()
+        assert made.transport.closed == closed
+        assert made.channel.out.broken
         assert not made.ends
 
 
@@ -401,20 +401,20 @@ async def test_a_fault_nobody_foresaw() -> None:
     """A fault of the link ends the reading; the peer can still be told."""
     made = await alone()
     fault = ZeroDivisionError()
-    made.lane.fail(fault)
+    made.channel.fail(fault)
     assert made.ends == [fault]
-    assert made.lane.demand is Demand.NOTHING
-    assert not made.lane.out.broken
-    assert await made.lane.receive_some() == b""
+    assert made.channel.read_interest is ReadInterest.NOTHING
+    assert not made.channel.out.broken
+    assert await made.channel.receive_some() == b""
     with pytest.raises(trio.EndOfChannel):
-        await made.lane.receive()
+        await made.channel.receive()
 
 
 async def test_there_is_always_room_for_trio_websocket() -> None:
     """The part of the interface that trio-websocket has no use for returns at once, when nothing is taken, too."""
     made = await alone()
-    made.link.room = 0
-    await made.lane.wait_send_all_might_not_block()
+    made.transport.room = 0
+    await made.channel.wait_send_all_might_not_block()
 
 
 # Over each kind of link.
@@ -423,16 +423,16 @@ async def test_there_is_always_room_for_trio_websocket() -> None:
 async def test_the_head_comes_first_and_then_one_control_frame_a_call(over: str, autojump_clock: MockClock) -> None:
     """trio-websocket reads the canonical head, whatever it asks for, then single control frames, and no message."""
     async with bench(over) as made:
-        lane = made.lane
-        lane.present(b"GET / HTTP/1.1\r\n\r\n")
-        assert await lane.receive_some(1) == b"GET / HTTP/1.1\r\n\r\n"
-        await lane.send_all(ANSWER)
+        channel = made.channel
+        channel.present(b"GET / HTTP/1.1\r\n\r\n")
+        assert await channel.receive_some(1) == b"GET / HTTP/1.1\r\n\r\n"
+        await channel.send_all(ANSWER)
         await made.peer.say(text("one"), frame(PING, b"!"), text("two"), frame(PONG, b"?"), close(4000, "bye"))
-        assert await lane.receive_some(1) == masked(PING, b"!")
-        assert await lane.receive_some(1) == masked(CLOSE, b"\x0f\xa0bye")
+        assert await channel.receive_some(1) == masked(PING, b"!")
+        assert await channel.receive_some(1) == masked(CLOSE, b"\x0f\xa0bye")
         assert made.ends == [PeerClosed(4000, "bye")]
         assert await made.receive_all() == ["one", "two"]
-        assert lane.received == 2
+        assert channel.received == 2
 
 
 async def test_a_client_that_waits_is_not_read_before_it_is_let_in(over: str, autojump_clock: MockClock) -> None:
@@ -443,8 +443,8 @@ async def test_a_client_that_waits_is_not_read_before_it_is_let_in(over: str, au
         await made.peer.say(text("two"))
         await wait_all_tasks_blocked()
         assert not made.controls
-        assert made.lane.received == 0
-        await made.lane.send_all(ANSWER)
+        assert made.channel.received == 0
+        await made.channel.send_all(ANSWER)
         assert await made.receive_all() == ["one", "two"]
         assert made.controls == [masked(PING, b"a")]
 
@@ -460,7 +460,7 @@ async def test_early_data_stay_outside(over: str, autojump_clock: MockClock) -> 
             await made.peer.say(data)
         await wait_all_tasks_blocked()
         assert made.taken(sum(map(len, later))) + len(first) == EARLY_SIZE
-        await made.lane.send_all(ANSWER)
+        await made.channel.send_all(ANSWER)
         received = await made.receive_all()
         assert [int(message) for message in received] == list(range(136))
         assert not made.ends
@@ -496,7 +496,7 @@ async def test_a_client_that_leaves_before_it_is_let_in(over: str, autojump_cloc
         await made.peer.stream.aclose()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert made.lane.eof
+        assert made.channel.eof
         assert made.has_left()
 
 
@@ -506,7 +506,7 @@ async def test_pings_before_the_upgrade_are_answered_after_it(over: str, autojum
         made.nursery.start_soon(made.read)
         await made.peer.say(*(frame(PING, bytes([number])) for number in range(50)))
         await wait_all_tasks_blocked()
-        await made.lane.send_all(ANSWER)
+        await made.channel.send_all(ANSWER)
         await wait_all_tasks_blocked()
         assert made.controls == [masked(PING, bytes([number])) for number in range(50 - MAX_PINGS, 50)]
 
@@ -519,7 +519,7 @@ async def test_after_a_violation_reading_ends_once_our_close_is_written(over: st
         await trio.sleep(5)
         assert len(made.ends) == 1
         assert not made.has_left()
-        await made.lane.send_all(b"\x88\x02\x03\xea")
+        await made.channel.send_all(b"\x88\x02\x03\xea")
         await trio.sleep(5)
         assert not made.has_left()
         made.wire.flow()
@@ -533,10 +533,10 @@ async def test_after_a_violation_without_a_close(over: str, autojump_clock: Mock
     """As long as no Close has been sent there is no end-of-file, though everything else is out."""
     async with opened(over) as made:
         await made.peer.say(BROKEN)
-        await made.lane.send("x")
+        await made.channel.send("x")
         await trio.sleep(5)
         assert not made.has_left()
-        made.lane.put_close(b"\x88\x02\x03\xea")
+        made.channel.put_close(b"\x88\x02\x03\xea")
         await wait_all_tasks_blocked()
         assert made.has_left()
 
@@ -545,11 +545,11 @@ async def test_closing_the_lane_closes_nothing(over: str, autojump_clock: MockCl
     """`aclose` makes the reader see end-of-file; the stream stays, and what is queued is still written."""
     async with opened(over) as made:
         await made.block()
-        await made.lane.send_all(b"\x88\x02\x03\xe8")
-        await made.lane.aclose()
+        await made.channel.send_all(b"\x88\x02\x03\xe8")
+        await made.channel.aclose()
         await wait_all_tasks_blocked()
         assert made.has_left()
-        assert await made.lane.receive_some() == b""
+        assert await made.channel.receive_some() == b""
         made.wire.flow()
         assert await made.peer.closing() == (1000, "")
         assert made.wire.closed_at > trio.current_time()
@@ -563,11 +563,11 @@ async def test_the_stream_ends(over: str, autojump_clock: MockClock) -> None:
         await made.finish()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert await made.lane.receive() == "last"
+        assert await made.channel.receive() == "last"
         with pytest.raises(trio.EndOfChannel):
-            await made.lane.receive()
+            await made.channel.receive()
         assert made.has_left()
-        await made.lane.send("into the void")
+        await made.channel.send("into the void")
         assert await made.peer.message() == "into the void"
 
 
@@ -577,7 +577,7 @@ async def test_a_stream_that_ends_while_somebody_waits(over: str, autojump_clock
 
         async def wait() -> None:
             with pytest.raises(trio.EndOfChannel):
-                await made.lane.receive()
+                await made.channel.receive()
 
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
@@ -587,7 +587,7 @@ async def test_a_stream_that_ends_while_somebody_waits(over: str, autojump_clock
 async def test_a_cancelled_read_loses_nothing(over: str, autojump_clock: MockClock) -> None:
     """Reading can be cancelled at any moment and taken up again."""
     async with bench(over) as made:
-        await made.lane.send_all(ANSWER)
+        await made.channel.send_all(ANSWER)
 
         async def speak() -> None:
             for number in range(50):
@@ -597,9 +597,9 @@ async def test_a_cancelled_read_loses_nothing(over: str, autojump_clock: MockClo
 
         made.nursery.start_soon(speak)
         pings: list[int] = []
-        while not made.lane.eof:
+        while not made.channel.eof:
             with trio.move_on_after(0.3):
-                while control := await made.lane.receive_some():
+                while control := await made.channel.receive_some():
                     pings.append(int(control[6:]))
         assert pings == list(range(50))
         assert await made.receive_all() == [str(number) for number in range(50)]
@@ -621,7 +621,7 @@ async def test_a_cancelled_receive_loses_no_message(seed: int, over: str, autoju
         received: list[str | bytes] = []
         while len(received) < 60:
             with trio.move_on_after(chance.choice([0, 0.05, 0.1])):
-                received.append(await made.lane.receive())
+                received.append(await made.channel.receive())
         assert received == [str(number) for number in range(60)]
 
 
@@ -648,11 +648,11 @@ async def test_messages_stay_in_order(seed: int, over: str, autojump_clock: Mock
         made.nursery.start_soon(speak, made)
         received: list[str | bytes] = []
         while len(received) < len(numbers):
-            received.append(await made.lane.receive())
+            received.append(await made.channel.receive())
             if chance.random() < 0.1:
                 await trio.sleep(chance.choice([0, 0.3, 3]))
         with pytest.raises(trio.EndOfChannel):
-            await made.lane.receive()
+            await made.channel.receive()
         assert [int(message) for message in received] == list(numbers)
         assert made.ends == [PeerClosed(1000, "")]
 
@@ -662,11 +662,11 @@ async def test_no_more_messages(over: str, autojump_clock: MockClock) -> None:
     async with opened(over) as made:
         await made.peer.say(text("one"))
         await wait_all_tasks_blocked()
-        made.lane.stop_receiving()
+        made.channel.stop_receiving()
         await made.peer.say(text("two"), frame(PING, b"a"))
-        assert await made.lane.receive() == "one"
+        assert await made.channel.receive() == "one"
         with pytest.raises(trio.EndOfChannel):
-            await made.lane.receive()
+            await made.channel.receive()
         await wait_all_tasks_blocked()
         assert made.controls == [masked(PING, b"a")]
 
@@ -676,9 +676,9 @@ async def test_dropped_messages(over: str, autojump_clock: MockClock) -> None:
     async with opened(over) as made:
         await made.peer.say(text("one"))
         await wait_all_tasks_blocked()
-        made.lane.drop_messages()
+        made.channel.drop_messages()
         await made.peer.say(text("two"))
-        assert await made.lane.receive() == "two"
+        assert await made.channel.receive() == "two"
 
 
 # Backpressure, over each kind of link.
@@ -695,14 +695,14 @@ async def test_above_the_soft_mark_the_socket_is_left_alone(over: str, autojump_
     """Between two looks nothing is read, and when there is room it goes on at once."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
-        assert made.wants(Demand.LATER)
+        assert made.wants(ReadInterest.THROTTLED)
         await fill(made, 3)
-        assert made.lane.received == 4
+        assert made.channel.received == 4
         start = trio.current_time()
         for _ in range(2):
-            await made.lane.receive()
+            await made.channel.receive()
         await wait_all_tasks_blocked()
-        assert made.lane.received > 4
+        assert made.channel.received > 4
         assert trio.current_time() == start
 
 
@@ -718,7 +718,7 @@ async def test_above_the_soft_mark_control_frames_are_seen(what: str, over: str,
             await made.finish()
         await until(lambda: bool(made.controls or made.ends), step=0.01)
         assert trio.current_time() - start <= PACE + 0.05
-        assert made.lane.received == 4
+        assert made.channel.received == 4
 
 
 async def test_a_look_is_whole(over: str, autojump_clock: MockClock) -> None:
@@ -764,8 +764,8 @@ async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock
     async with bench(over, SOFT) as made:
         made.feed(text("early") * 4)
         await wait_all_tasks_blocked()  # whoever polls waits for something to happen
-        await made.lane.send_all(ANSWER)
-        assert made.wants(Demand.LATER)
+        await made.channel.send_all(ANSWER)
+        assert made.wants(ReadInterest.THROTTLED)
         made.nursery.start_soon(made.read)
         start = trio.current_time()
         await made.peer.say(frame(PING, b"!"))
@@ -779,13 +779,13 @@ async def test_a_look_ends(autojump_clock: MockClock) -> None:
         await fill(made, 4)
         await made.peer.say(text("x"))
         await trio.sleep(PACE + 0.1)
-        assert made.lane.received == 5
-        assert made.wants(Demand.LATER)
+        assert made.channel.received == 5
+        assert made.wants(ReadInterest.THROTTLED)
         await made.peer.say(text("y"))
         await wait_all_tasks_blocked()
-        assert made.lane.received == 5
+        assert made.channel.received == 5
         await trio.sleep(PACE + 0.1)
-        assert made.lane.received == 6
+        assert made.channel.received == 6
 
 
 @pytest.mark.parametrize(
@@ -799,7 +799,7 @@ async def test_looks_go_on_while_the_handler_sends(over: str, autojump_clock: Mo
         start = trio.current_time()
         await made.peer.say(frame(PING, b"!"))
         while not made.controls:
-            await made.lane.send("x")
+            await made.channel.send("x")
             await trio.sleep(0.1)
             assert trio.current_time() - start <= 1
 
@@ -809,17 +809,17 @@ async def test_reading_stops_at_the_hard_mark_and_resumes_at_half(over: str, aut
     async with opened(over, HARD) as made:
         await fill(made, 20)
         await trio.sleep(10)
-        assert made.lane.received == 4
-        assert made.wants(Demand.WATCH)
+        assert made.channel.received == 4
+        assert made.wants(ReadInterest.PAUSED)
         start = trio.current_time()
         await made.peer.say(frame(PING, b"a"))
         for _ in range(3):
-            await made.lane.receive()
+            await made.channel.receive()
         await wait_all_tasks_blocked()
-        assert made.lane.received > 4
+        assert made.channel.received > 4
         assert trio.current_time() == start
         await trio.sleep(10)
-        while made.lane.received < 20:
+        while made.channel.received < 20:
             await made.receive_all()
         assert made.controls == [masked(PING, b"a")]
 
@@ -828,10 +828,10 @@ async def test_discarded_input_never_fills_the_queue(over: str, autojump_clock: 
     """`discard_input` throws away what is queued and what comes, so the peer is always read; and it wakes a reader."""
     async with opened(over, HARD) as made:
         await fill(made, 6)
-        assert made.lane.received == 4
-        made.lane.discard_input()
+        assert made.channel.received == 4
+        made.channel.discard_input()
         await fill(made, 100)
-        assert made.lane.received == 106
+        assert made.channel.received == 106
         assert await made.receive_all() == []
         await made.peer.say(close(1000))
         await wait_all_tasks_blocked()
@@ -847,12 +847,12 @@ async def test_a_paused_reader_goes_on_when_the_connection_ends(
     async with opened(over, limits) as made:
         await fill(made, 6)
         if what == "stop":
-            made.lane.stop_receiving()
+            made.channel.stop_receiving()
             await made.peer.say(close(1000))
             await wait_all_tasks_blocked()
             assert made.ends == [PeerClosed(1000, "")]
         else:
-            made.lane.abort()
+            made.channel.abort()
             await wait_all_tasks_blocked()
             assert made.has_left()
 
@@ -863,26 +863,26 @@ async def test_a_paused_reader_goes_on_when_the_connection_ends(
 async def test_messages_and_control_frames_share_the_way_out(over: str, autojump_clock: MockClock) -> None:
     """Messages, pongs and the Close leave in the order in which they were handed over, and messages are counted."""
     async with opened(over) as made:
-        await made.lane.send("one")
-        await made.lane.send_all(b"\x8a\x01!")
-        made.lane.send_nowait(b"two")
-        await made.lane.send_all(bytearray(b"\x88\x02\x03\xe8"))
+        await made.channel.send("one")
+        await made.channel.send_all(b"\x8a\x01!")
+        made.channel.send_nowait(b"two")
+        await made.channel.send_all(bytearray(b"\x88\x02\x03\xe8"))
         with pytest.raises(trio.ClosedResourceError):
-            await made.lane.send("three")
+            await made.channel.send("three")
         with pytest.raises(trio.ClosedResourceError):
-            made.lane.send_nowait("three")
-        await made.lane.flush()
+            made.channel.send_nowait("three")
+        await made.channel.flush()
         assert [found.opcode for found in await made.heard()] == [TEXT, PONG, 2, CLOSE]
-        assert made.lane.out.messages == 2
+        assert made.channel.out.messages == 2
 
 
 async def test_only_the_first_close_goes_out(over: str, autojump_clock: MockClock) -> None:
     """Whether it is ours or trio-websocket's: there is one Close, and nothing after it."""
     async with opened(over) as made:
-        made.lane.put_close(b"\x88\x02\x03\xf3")
-        made.lane.put_close(b"\x88\x02\x03\xe8")
-        await made.lane.send_all(b"\x88\x02\x03\xe8")
-        await made.lane.flush()
+        made.channel.put_close(b"\x88\x02\x03\xf3")
+        made.channel.put_close(b"\x88\x02\x03\xe8")
+        await made.channel.send_all(b"\x88\x02\x03\xe8")
+        await made.channel.flush()
         assert [found.closing for found in await made.heard()] == [(1011, "")]
 
 
@@ -896,7 +896,7 @@ async def test_frames_stay_whole(seed: int, over: str, autojump_clock: MockClock
         for count in range(10):
             message = f"{name}.{count}." + "x" * chance.choice([0, 10, 3000, 70_000])
             with trio.move_on_after(chance.choice([0, 0.1, 1, 100])):
-                await made.lane.send(message)
+                await made.channel.send(message)
                 done.append(message)
 
     async with opened(over, Limits(outbound_buffer=chance.choice([1, 5000, 200_000]))) as made:
@@ -904,7 +904,7 @@ async def test_frames_stay_whole(seed: int, over: str, autojump_clock: MockClock
             found: list[str] = []
             for name in range(5):
                 senders.start_soon(sender, made, name)
-            while senders.child_tasks or made.lane.out.pending or len(found) < len(done):
+            while senders.child_tasks or made.channel.out.pending or len(found) < len(done):
                 await trio.sleep(chance.choice([0, 0.05, 0.5]))
                 found += [one.payload.decode() for one in await made.heard()]
         assert found == done
@@ -914,12 +914,12 @@ async def test_frames_stay_whole(seed: int, over: str, autojump_clock: MockClock
 async def test_a_flush_waits_for_the_operating_system(over: str, autojump_clock: MockClock) -> None:
     """`flush` returns when everything has been handed over, and not before."""
     async with opened(over) as made:
-        await made.lane.flush()
+        await made.channel.flush()
         await made.block()
         flushed = trio.Event()
 
         async def flush() -> None:
-            await made.lane.flush()
+            await made.channel.flush()
             flushed.set()
 
         made.nursery.start_soon(flush)
@@ -937,19 +937,19 @@ async def test_lingering(last: bytes, over: str, autojump_clock: MockClock) -> N
         if last:
             await made.peer.say(last)
         await wait_all_tasks_blocked()
-        made.lane.put_close(b"\x88\x02\x03\xe8")
-        await made.lane.aclose()
+        made.channel.put_close(b"\x88\x02\x03\xe8")
+        await made.channel.aclose()
         await wait_all_tasks_blocked()
         lingered: list[float] = []
 
         async def linger() -> None:
-            await made.lane.linger()
+            await made.channel.linger()
             lingered.append(trio.current_time())
 
         made.nursery.start_soon(linger)
         assert await made.peer.closing() == (1000, "")
         assert await made.peer.frame() is None
-        received = made.lane.received
+        received = made.channel.received
         for _ in range(3):
             await made.peer.say(text("late") * 10_000, BROKEN)
             await trio.sleep(0.3)
@@ -958,16 +958,16 @@ async def test_lingering(last: bytes, over: str, autojump_clock: MockClock) -> N
         await made.finish()
         await wait_all_tasks_blocked()
         assert lingered == [start]
-        assert made.lane.received == received
+        assert made.channel.received == received
 
 
 async def test_lingering_for_who_has_gone(over: str, autojump_clock: MockClock) -> None:
     """A peer that is not there any more is not waited for."""
     async with opened(over) as made:
-        await made.lane.aclose()
+        await made.channel.aclose()
         await made.peer.stream.aclose()
         with trio.fail_after(0.1):
-            await made.lane.linger()
+            await made.channel.linger()
 
 
 async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> None:
@@ -979,15 +979,15 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
         async def wait(what: str) -> None:
             try:
                 if what == "receive":
-                    await made.lane.receive()
+                    await made.channel.receive()
                 elif what == "send":
-                    await made.lane.send("y" * 1000)
+                    await made.channel.send("y" * 1000)
                 elif what == "pong":
-                    await made.lane.send_all(b"\x8a\x7d" + b"z" * 125)
+                    await made.channel.send_all(b"\x8a\x7d" + b"z" * 125)
                 elif what == "flush":
-                    await made.lane.flush()
+                    await made.channel.flush()
                 else:
-                    await made.lane.wait_left()
+                    await made.channel.wait_left()
             except (trio.EndOfChannel, trio.BrokenResourceError):
                 pass
             woken.append(what)
@@ -997,7 +997,7 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
             made.nursery.start_soon(wait, what)
         await wait_all_tasks_blocked()
         assert not woken
-        made.lane.abort()
+        made.channel.abort()
         await wait_all_tasks_blocked()
         assert sorted(woken) == sorted(waits)
         assert not made.ends
@@ -1012,8 +1012,8 @@ async def driven(
 ) -> AsyncGenerator[tuple[Bench, trio_websocket.WebSocketConnection]]:
     """A lane that trio-websocket reads and writes."""
     async with bench(over, limits) as made:
-        made.lane.present(canonical(ASKED, None))
-        request = await trio_websocket.wrap_server_stream(made.nursery, made.lane)
+        made.channel.present(canonical(ASKED, None))
+        request = await trio_websocket.wrap_server_stream(made.nursery, made.channel)
         websocket = await request.accept()
         yield made, websocket
 
@@ -1024,10 +1024,10 @@ async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump
         assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in await made.peer.head()  # RFC 6455, section 1.3
         await made.peer.say(frame(PING, b"a"), text("one"))
         assert await made.peer.frame() == (PONG, b"a")
-        assert await made.lane.receive() == "one"
+        assert await made.channel.receive() == "one"
         await made.peer.say(close(4000, "bye"))
         assert await made.peer.closing() == (4000, "bye")
-        await made.lane.wait_left()
+        await made.channel.wait_left()
         await websocket.aclose()
         assert made.ends == [PeerClosed(4000, "bye")]
 
@@ -1045,15 +1045,15 @@ async def test_compression(over: str, autojump_clock: MockClock) -> None:
         return bytes(whole)
 
     async with bench(over) as made:
-        made.lane.agree(agreement)
+        made.channel.agree(agreement)
         made.feed(deflated("early" * 100))
         await made.open()
         await made.peer.say(deflated("again" * 100), text("plain"), frame(PING, b"!"))
         assert await made.receive_all() == ["early" * 100, "again" * 100, "plain"]
         assert made.controls == [masked(PING, b"!")]
-        await made.lane.send("and back" * 100)
-        made.lane.send_nowait("and back" * 100)
-        await made.lane.flush()
+        await made.channel.send("and back" * 100)
+        made.channel.send_nowait("and back" * 100)
+        await made.channel.flush()
         data = await made.peer.stream.receive_some()
         for _ in range(2):
             assert data[0] == 0xC1
@@ -1069,7 +1069,7 @@ async def test_a_ping_is_answered_before_what_came_after_it(over: str, autojump_
 
         async def echo() -> None:
             while True:
-                await made.lane.send(await made.lane.receive())
+                await made.channel.send(await made.channel.receive())
 
         made.nursery.start_soon(echo)
         for number in range(20):
@@ -1087,7 +1087,7 @@ async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(over: str, autoj
 
         async def receive() -> None:
             while True:
-                received.append(await made.lane.receive())
+                received.append(await made.channel.receive())
 
         made.nursery.start_soon(receive)
         await wait_all_tasks_blocked()
@@ -1111,7 +1111,7 @@ async def test_a_close_does_not_wait_for_a_pong_that_is_stuck(
         await made.peer.say(frame(PING, b"a"))
         await wait_all_tasks_blocked()
         if limits is not SOFT:
-            made.lane.discard_input()
+            made.channel.discard_input()
         await made.peer.say(text("x") * 5, text("y") * (0 if limits is SOFT else 10 * FRAMES_PER_TURN), close(4000))
         await trio.sleep(1.1)
         assert made.ends == [PeerClosed(4000, "")]
@@ -1123,14 +1123,14 @@ async def test_a_message_does_not_wait_for_a_pong_that_gets_stuck() -> None:
     received: list[str | bytes] = []
 
     async def receive() -> None:
-        received.append(await made.lane.receive())
+        received.append(await made.channel.receive())
 
     async def answer() -> None:
-        ping = await made.lane.receive_some()
-        made.link.room = 0
-        made.lane.send_nowait("x" * 100)  # as somebody else may do it now
+        ping = await made.channel.receive_some()
+        made.transport.room = 0
+        made.channel.send_nowait("x" * 100)  # as somebody else may do it now
         assert ping == masked(PING, b"a")
-        await made.lane.send_all(b"\x8a\x01a")
+        await made.channel.send_all(b"\x8a\x01a")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
@@ -1152,7 +1152,7 @@ async def test_our_close_is_answered(over: str, autojump_clock: MockClock) -> No
         assert await made.peer.closing() == (1001, "going away")
         await made.peer.say(text("late"), frame(PONG), close(1001))
         with trio.fail_after(1):
-            await made.lane.wait_left()
+            await made.channel.wait_left()
             await websocket.aclose()
 
 
@@ -1169,7 +1169,7 @@ async def test_a_close_that_is_decided_while_a_pong_waits(over: str, autojump_cl
         made.nursery.start_soon(websocket.aclose, 1000, "")
         await made.peer.say(frame(PING, b"b"))
         await wait_all_tasks_blocked()
-        made.lane.begin_closing()
+        made.channel.begin_closing()
         await made.peer.say(frame(PING, b"c"), text("late"))
         await wait_all_tasks_blocked()
         made.wire.flow()
@@ -1177,8 +1177,8 @@ async def test_a_close_that_is_decided_while_a_pong_waits(over: str, autojump_cl
         assert [one.opcode for one in found if one is not None] == [TEXT, PONG, CLOSE]
         await made.peer.say(frame(PING, b"d"), close(1000))
         with trio.fail_after(1):
-            await made.lane.wait_left()
-        made.lane.abort()
+            await made.channel.wait_left()
+        made.channel.abort()
         await trio.aclose_forcefully(made.stream)
         assert await made.peer.rest() == b""
 
@@ -1200,7 +1200,7 @@ async def test_pings_and_a_close_at_the_same_time(seed: int, over: str, autojump
             nursery.start_soon(ping)
             for _ in range(chance.randrange(80)):
                 await trio.lowlevel.checkpoint()
-            made.lane.begin_closing()
+            made.channel.begin_closing()
             nursery.start_soon(websocket.aclose, 1000, "")
             await trio.sleep(1)
             await made.peer.say(close(1000))
@@ -1208,7 +1208,7 @@ async def test_pings_and_a_close_at_the_same_time(seed: int, over: str, autojump
         assert [one.opcode for one in found if one.opcode != PONG] == [CLOSE]
         assert found[-1].opcode == CLOSE
         with trio.fail_after(1):
-            await made.lane.wait_left()
+            await made.channel.wait_left()
 
 
 async def test_violations_close_with_a_code(over: str, autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""How long a connection lives: `Lease`, `Life`, and the `Sweeper` that minds the deadlines."""
+"""How long a connection lives: `Lease`, `Lifecycle`, and the `DeadlineQueue` that minds the deadlines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from seawall.errors import ConfigurationError, IdleTimeout, LeaseExpired, LifetimeReached, Revoked, SeawallError
 from seawall.limits import Limits
 from seawall.outcome import Cause, End
-from seawall.wire.bell import nothing
+from seawall.wire.waiter import nothing
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -84,51 +84,51 @@ class Values:
 
 @final
 @define(order=False)
-class Alarm:
-    """When to look at one `Life`."""
+class Deadline:
+    """When to look at one `Lifecycle`."""
 
     due: float
     number: int
     """Tells alarms of the same moment apart."""
-    life: Life | None
+    lifecycle: Lifecycle | None
     """None if it is not to be looked at any more; so the alarm keeps nothing alive until it is due."""
 
-    def __lt__(self, other: Alarm) -> bool:
+    def __lt__(self, other: Deadline) -> bool:
         """Whether it is the earlier one."""
         return (self.due, self.number) < (other.due, other.number)
 
 
 @final
-class Sweeper:
-    """Wakes each `Life` at its next deadline: one task for all the connections of a server."""
+class DeadlineQueue:
+    """Wakes each `Lifecycle` at its next deadline: one task for all the connections of a server."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._heap: list[Alarm] = []
+        self._heap: list[Deadline] = []
         self._order = itertools.count()
         self._stale = 0
         self._sleep = trio.CancelScope()
 
-    def arm(self, life: Life, due: float) -> None:
-        """Look at `life` at `due` on Trio's clock at the latest."""
-        if life.alarm is not None and life.alarm.due <= due:
+    def arm(self, lifecycle: Lifecycle, due: float) -> None:
+        """Look at `lifecycle` at `due` on Trio's clock at the latest."""
+        if lifecycle.deadline is not None and lifecycle.deadline.due <= due:
             return  # it is looked at before, and armed again then
-        self.disarm(life)
+        self.disarm(lifecycle)
         if due < math.inf:
-            life.alarm = Alarm(due, next(self._order), life)
-            heapq.heappush(self._heap, life.alarm)
+            lifecycle.deadline = Deadline(due, next(self._order), lifecycle)
+            heapq.heappush(self._heap, lifecycle.deadline)
             if due < self._sleep.deadline:  # noqa: PLR1730 - to set it costs more than to look
                 self._sleep.deadline = due
 
-    def disarm(self, life: Life) -> None:
-        """Forget `life`. An empty alarm stays until it is due, or until half of all are empty."""
-        if life.alarm is None:
+    def disarm(self, lifecycle: Lifecycle) -> None:
+        """Forget `lifecycle`. An empty alarm stays until it is due, or until half of all are empty."""
+        if lifecycle.deadline is None:
             return
-        life.alarm.life = None
-        life.alarm = None
+        lifecycle.deadline.lifecycle = None
+        lifecycle.deadline = None
         self._stale += 1
         if self._stale * 2 > len(self._heap):
-            self._heap = [alarm for alarm in self._heap if alarm.life is not None]
+            self._heap = [deadline for deadline in self._heap if deadline.lifecycle is not None]
             heapq.heapify(self._heap)
             self._stale = 0
 
@@ -152,19 +152,19 @@ class Sweeper:
         for _ in range(AT_A_TIME):
             if not self._heap or self._heap[0].due > now:
                 return
-            life = heapq.heappop(self._heap).life
-            if life is None:
+            lifecycle = heapq.heappop(self._heap).lifecycle
+            if lifecycle is None:
                 self._stale -= 1
             else:
-                life.alarm = None
+                lifecycle.deadline = None
                 try:
-                    life.check(now)
+                    lifecycle.check(now)
                 except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-                    life.give_up(fault)
+                    lifecycle.give_up(fault)
 
 
-class Vitals(Protocol):
-    """What a `Life` asks of the connection's wire; `seawall.wire.pulse.Pulse` is one."""
+class Liveness(Protocol):
+    """What a `Lifecycle` asks of the connection's wire; `seawall.wire.keepalive.Keepalive` is one."""
 
     @property
     def message_at(self) -> float:
@@ -186,12 +186,12 @@ class Vitals(Protocol):
 
 @final
 @define(eq=False)
-class Life:
+class Lifecycle:
     """The scope of one connection's guards and handler, and the record of what ended it."""
 
     limits: Limits
     """Of the route, once there is one."""
-    _sweeper: Sweeper
+    _deadlines: DeadlineQueue
     """Minds the deadlines."""
     _on_end: Callable[[End], None] = field(kw_only=True, alias="on_end")
     """Called once, when the end is recorded and before anything is cancelled."""
@@ -200,11 +200,11 @@ class Life:
     scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
     ended: End | None = field(init=False, default=None)
     """What ended it."""
-    alarm: Alarm | None = field(init=False, default=None)
+    deadline: Deadline | None = field(init=False, default=None)
     is_closed: bool = field(init=False, default=False)
     """Whether the socket has been closed."""
     _closing: trio.Event | None = field(init=False, default=None)  # made when somebody waits
-    _vitals: Vitals | None = field(init=False, default=None)
+    _liveness: Liveness | None = field(init=False, default=None)
     _leases: tuple[Lease, ...] = field(init=False, default=())
     _lifetime_ends_at: float = field(init=False, default=math.inf)
     _drains: bool = field(init=False, default=False)
@@ -222,7 +222,7 @@ class Life:
             return
         self._grace_ends_by = min(trio.current_time() + self.limits.drain_timeout, self._lease_end())
         self.ended = end
-        self._sweeper.disarm(self)
+        self._deadlines.disarm(self)
         self._late_at = math.inf
         self._on_end(end)
         self.extend(grace)
@@ -241,7 +241,7 @@ class Life:
         """What the connection does now has to be over in `seconds`, or `on_late` is called."""
         self._late_at, self._on_late = trio.current_time() + seconds, on_late
         if self.ended is None:
-            self._sweeper.arm(self, self._late_at)
+            self._deadlines.arm(self, self._late_at)
 
     def drain(self) -> None:
         """The server wants to stop, and the handler may know."""
@@ -262,18 +262,18 @@ class Life:
         """Call `on_late` if what still runs has not ended ``wind_down`` seconds after its cancellation; see `part`."""
         ends_at = min(self.scope.deadline, trio.current_time()) if self.scope.cancel_called else self.scope.deadline
         self._late_at, self._on_late = ends_at + self.limits.wind_down, on_late
-        self._sweeper.arm(self, self._late_at)
+        self._deadlines.arm(self, self._late_at)
 
     def part(self) -> None:
         """Nothing runs any more."""
-        self._sweeper.disarm(self)
+        self._deadlines.disarm(self)
         self._on_late = nothing
 
     def close(self) -> None:
         """The socket has been closed."""
         self.is_closed = True
         # Nothing is due any more, and nobody is to be told: circles would be left to the garbage collector.
-        self._vitals, self._leases = None, ()
+        self._liveness, self._leases = None, ()
         self._on_late = self._on_end = self._on_due = nothing
         if self._closing is not None:
             self._closing.set()
@@ -291,15 +291,15 @@ class Life:
         now = trio.current_time()
         self._late_at, self._on_late = math.inf, nothing
         self._last_message = now
-        if self._vitals is not None:
-            self._vitals.begin()
+        if self._liveness is not None:
+            self._liveness.begin()
         if self.limits.lifetime is not None:
             self._lifetime_ends_at = now + self.limits.lifetime
         self.rearm()
 
-    def watch(self, vitals: Vitals) -> None:
+    def watch(self, liveness: Liveness) -> None:
         """Mind the wire as well, from now on."""
-        self._vitals = vitals
+        self._liveness = liveness
 
     def touch(self) -> None:
         """A message was sent or taken."""
@@ -347,7 +347,7 @@ class Life:
         if now >= self._late_at:
             self._on_late()
         elif self.ended is not None:
-            self._sweeper.arm(self, self._late_at)
+            self._deadlines.arm(self, self._late_at)
         elif self._revoked:
             self._on_due(Revoked())
         elif now >= self._lease_end():
@@ -356,7 +356,7 @@ class Life:
             self._on_due(LifetimeReached())
         elif now >= self._idle_end():
             self._on_due(IdleTimeout())
-        elif (failure := self._vitals.check(now) if self._vitals else None) is not None:
+        elif (failure := self._liveness.check(now) if self._liveness else None) is not None:
             self._on_due(failure)
         else:
             self.rearm()
@@ -373,9 +373,9 @@ class Life:
     def rearm(self) -> None:
         """Look at the connection when the first of its deadlines is due."""
         if self.ended is None:
-            due = -math.inf if self._revoked else self._vitals.due() if self._vitals else math.inf
+            due = -math.inf if self._revoked else self._liveness.due() if self._liveness else math.inf
             due = min(due, self._late_at, self._lease_end(), self._lifetime_ends_at, self._idle_end())
-            self._sweeper.arm(self, due)
+            self._deadlines.arm(self, due)
 
     def _lease_end(self) -> float:
         return min((lease.deadline for lease in self._leases), default=math.inf)
@@ -383,5 +383,5 @@ class Life:
     def _idle_end(self) -> float:
         if self.limits.idle_timeout is None or self._last_message == -math.inf:
             return math.inf
-        heard_at = self._vitals.message_at if self._vitals else -math.inf
+        heard_at = self._liveness.message_at if self._liveness else -math.inf
         return max(self._last_message, heard_at) + self.limits.idle_timeout

@@ -6,44 +6,46 @@ import trio
 
 from seawall.outcome import Cause, End
 from seawall.pages import Answer
-from seawall.wire.authority import Authority
-from seawall.wire.closing import LINGER, linger
-from seawall.wire.lane import Lane
+from seawall.wire.channel import MessageChannel
+from seawall.wire.lingering import LINGER, linger
+from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
-async def give_answer(stream: trio.abc.Stream, lane: Lane | None, answer: Answer | None) -> None:
-    """Send the answer, if there is one, so that it is read; `lane` has been aborted.
+async def send_response(stream: trio.abc.Stream, channel: MessageChannel | None, answer: Answer | None) -> None:
+    """Send the answer, if there is one, so that it is read; `channel` has been aborted.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
-    if lane is not None:
-        await lane.wait_released()
+    if channel is not None:
+        await channel.wait_released()
     if answer is not None:
         await stream.send_all(answer.data)
     await linger(stream)
 
 
-async def say_goodbye(lane: Lane, authority: Authority, end: End | None, patience: trio.CancelScope) -> None:
+async def close_websocket(
+    channel: MessageChannel, authority: TrioWebSocketAdapter, end: End | None, patience: trio.CancelScope
+) -> None:
     """Send our Close unless the peer was first, wait for the peer's and for all that was sent, and half-close.
 
     Args:
-      lane: is open.
-      authority: of the lane.
+      channel: is open.
+      authority: of the channel.
       end: what the peer is told; nothing if it is None.
       patience: bounds this; its deadline comes nearer once everything has been said.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
-    if end is None or lane.out.broken:
+    if end is None or channel.out.broken:
         return
     if not end.is_peers:
         await authority.hang_up(end.code, end.reason)
-    await lane.wait_left()
+    await channel.wait_left()
     if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-        await lane.flush()
-    elif lane.out.pending:
+        await channel.flush()
+    elif channel.out.pending:
         return  # nor anybody who takes what was said before
     patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
-    await lane.linger()
+    await channel.linger()

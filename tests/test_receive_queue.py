@@ -1,4 +1,4 @@
-"""`Inbox` and the `Bell` in it: two marks, one receiver, and no message lost."""
+"""`ReceiveQueue` and the `Waiter` in it: two marks, one receiver, and no message lost."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
-from seawall.wire.bell import Bell
 from seawall.wire.budget import OPERATIONS, Budget
-from seawall.wire.inbox import Inbox
-from tests.lanes import AfterStep
+from seawall.wire.receive_queue import ReceiveQueue
+from seawall.wire.waiter import Waiter
+from tests.channels import AfterStep
 
 # The bell.
 
 
 async def test_a_ring_wakes_who_waits() -> None:
     """Each ring ends one wait, and the bell can be used again and again."""
-    bell = Bell()
+    bell = Waiter()
     woken = 0
 
     async def wait() -> None:
@@ -34,16 +34,16 @@ async def test_a_ring_wakes_who_waits() -> None:
         nursery.start_soon(wait)
         for expected in (1, 2, 3):
             await wait_all_tasks_blocked()
-            bell.ring()
-            bell.ring()  # nobody waits by now
+            bell.wake()
+            bell.wake()  # nobody waits by now
             await wait_all_tasks_blocked()
             assert woken == expected
 
 
 async def test_a_ring_that_nobody_waits_for_is_lost(autojump_clock: MockClock) -> None:
     """Who comes too late waits for the next one."""
-    bell = Bell()
-    bell.ring()
+    bell = Waiter()
+    bell.wake()
     with trio.move_on_after(1) as patience:
         await bell.wait()
     assert patience.cancelled_caught
@@ -51,10 +51,10 @@ async def test_a_ring_that_nobody_waits_for_is_lost(autojump_clock: MockClock) -
 
 async def test_a_wait_that_is_cancelled(autojump_clock: MockClock) -> None:
     """It leaves nothing behind: a later ring wakes nobody, or who waits by then."""
-    bell = Bell()
+    bell = Waiter()
     with trio.move_on_after(1):
         await bell.wait()
-    bell.ring()
+    bell.wake()
     await trio.sleep(1)
 
     async def wait() -> None:
@@ -63,17 +63,17 @@ async def test_a_wait_that_is_cancelled(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
-        bell.ring()
+        bell.wake()
 
 
 async def test_a_wait_that_is_cancelled_when_it_begins(autojump_clock: MockClock) -> None:
     """Cancelled before it could wait, it is a checkpoint like any other."""
-    bell = Bell()
+    bell = Waiter()
     with trio.CancelScope() as scope:
         scope.cancel()
         await bell.wait()
     assert scope.cancelled_caught
-    bell.ring()
+    bell.wake()
 
 
 # The marks.
@@ -86,34 +86,34 @@ class Bench:
     limits: Limits = field(factory=Limits)
     budget: Budget = field(factory=Budget)
     _rooms: int = field(init=False, default=0)
-    inbox: Inbox = field(init=False)
+    queue: ReceiveQueue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make it."""
-        self.inbox = Inbox(self.limits, self.budget, on_change=self.on_change)
+        self.queue = ReceiveQueue(self.limits, self.budget, on_change=self.on_change)
 
     def on_change(self) -> None:
         """Count."""
-        assert not self.inbox.full
+        assert not self.queue.above_hard
         self._rooms += 1
 
     def rooms(self) -> int:
         """How often it said that there is more room."""
         return self._rooms
 
-    def crowded(self) -> bool:
+    def above_soft(self) -> bool:
         """Whether a mark has been reached."""
-        return self.inbox.crowded
+        return self.queue.above_soft
 
-    def full(self) -> bool:
+    def above_hard(self) -> bool:
         """Whether it is above the hard mark."""
-        return self.inbox.full
+        return self.queue.above_hard
 
     def put(self, *messages: str | bytes) -> None:
         """Queue messages, and say so."""
         for message in messages:
-            self.inbox.put(message)
-        self.inbox.announce()
+            self.queue.put(message)
+        self.queue.announce()
 
     def spend(self) -> None:
         """Let the next operation let others run: with its message still in the queue."""
@@ -121,25 +121,25 @@ class Bench:
 
     async def take(self, count: int) -> list[str | bytes]:
         """Receive so many."""
-        return [await self.inbox.receive() for _ in range(count)]
+        return [await self.queue.receive() for _ in range(count)]
 
 
 async def test_the_soft_mark_counts_messages() -> None:
     """It is reached with the last of ``inbound_queue`` messages, and holds until half of them have gone."""
     bench = Bench(Limits(inbound_queue=6))
     bench.put("", "a", "b", "c", b"")
-    assert not bench.crowded()
+    assert not bench.above_soft()
     bench.put("d")
-    assert bench.crowded()
-    assert not bench.full()
+    assert bench.above_soft()
+    assert not bench.above_hard()
     await bench.take(2)
-    assert bench.crowded()
+    assert bench.above_soft()
     bench.put("e")
     await bench.take(1)
-    assert bench.crowded()
+    assert bench.above_soft()
     assert bench.rooms() == 0
     await bench.take(1)
-    assert not bench.crowded()
+    assert not bench.above_soft()
     assert bench.rooms() == 1
     await bench.take(3)
     assert bench.rooms() == 1
@@ -150,24 +150,24 @@ async def test_the_hard_mark_counts_memory() -> None:
     size = getsizeof(b"x" * 100)
     bench = Bench(Limits(max_message_size=100, inbound_buffer=4 * size))
     bench.put(*[b"x" * 100] * 3, b"x" * 99)
-    assert not bench.full()
-    assert not bench.crowded()
+    assert not bench.above_hard()
+    assert not bench.above_soft()
     await bench.take(4)
     bench.put(*[b"x" * 100] * 4)
-    assert bench.full()
-    assert bench.crowded()
+    assert bench.above_hard()
+    assert bench.above_soft()
     await bench.take(1)
-    assert not bench.full()
-    assert bench.crowded()
+    assert not bench.above_hard()
+    assert bench.above_soft()
     assert bench.rooms() == 1
     await bench.take(1)
-    assert not bench.crowded()
+    assert not bench.above_soft()
     assert bench.rooms() == 2
     bench.put(*[b"x" * 100] * 2)
-    assert bench.full()
+    assert bench.above_hard()
     bench.put(b"x" * 100)
     await bench.take(1)
-    assert bench.full()
+    assert bench.above_hard()
     assert bench.rooms() == 2
     await bench.take(3)
     assert bench.rooms() == 4
@@ -180,7 +180,7 @@ def test_what_a_message_costs(message: str | bytes) -> None:
     """An empty message is not free, and an emoji makes each character of its text four bytes."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=10_000, inbound_queue=10_000))
     count = 0
-    while not bench.full():
+    while not bench.above_hard():
         bench.put(message)
         count += 1
     assert count == -(-10_000 // getsizeof(message))
@@ -191,18 +191,18 @@ async def test_room_takes_half_of_both_marks() -> None:
     size = getsizeof(b"x" * 1000)
     bench = Bench(Limits(max_message_size=1000, inbound_buffer=4 * size, inbound_queue=8))
     bench.put(*[b""] * 5, *[b"x" * 1000] * 3)
-    assert bench.crowded()
+    assert bench.above_soft()
     await bench.take(5)
-    assert bench.crowded()  # only three of eight messages, but three quarters of the memory
+    assert bench.above_soft()  # only three of eight messages, but three quarters of the memory
     await bench.take(1)
     assert bench.rooms() == 1
     await bench.take(2)
     bench.put(*[b"x" * 1000] * 4, *[b""] * 4)
-    assert bench.crowded()
-    assert bench.full()
+    assert bench.above_soft()
+    assert bench.above_hard()
     await bench.take(3)
     assert bench.rooms() == 2  # it is no longer full
-    assert bench.crowded()  # a quarter of the memory, but five of eight messages
+    assert bench.above_soft()  # a quarter of the memory, but five of eight messages
     await bench.take(1)
     assert bench.rooms() == 3
 
@@ -212,7 +212,7 @@ async def test_a_mark_of_one() -> None:
     bench = Bench(Limits(inbound_queue=1))
     for rooms in (1, 2, 3):
         bench.put("x")
-        assert bench.crowded()
+        assert bench.above_soft()
         await bench.take(1)
         assert bench.rooms() == rooms
 
@@ -221,16 +221,16 @@ def test_throwing_away() -> None:
     """`clear` makes room, says so if there was none, and gives the memory back."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=1000, inbound_queue=10))
     bench.put("x")
-    bench.inbox.clear()
+    bench.queue.clear()
     assert bench.rooms() == 0
     bench.put(*["x"] * 10)
-    bench.inbox.clear()
+    bench.queue.clear()
     assert bench.rooms() == 1
     bench.put(*["x"] * 9)
-    assert not bench.crowded()
-    bench.inbox.clear()
+    assert not bench.above_soft()
+    bench.queue.clear()
     bench.put(b"x" * 900)
-    assert not bench.full()
+    assert not bench.above_hard()
 
 
 # Receiving.
@@ -242,13 +242,13 @@ async def test_one_task_receives(autojump_clock: MockClock) -> None:
     received: list[str | bytes] = []
 
     async def receive() -> None:
-        received.append(await bench.inbox.receive())
+        received.append(await bench.queue.receive())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
         with pytest.raises(trio.BusyResourceError, match="another task is already receiving"):
-            await bench.inbox.receive()
+            await bench.queue.receive()
         bench.put("one")
     assert received == ["one"]
 
@@ -263,7 +263,7 @@ async def test_two_receivers_at_the_same_moment(there: list[str], autojump_clock
 
     async def receive() -> None:
         try:
-            results.append(await bench.inbox.receive())
+            results.append(await bench.queue.receive())
         except trio.BusyResourceError:
             results.append("busy")
 
@@ -280,19 +280,19 @@ async def test_messages_are_announced(autojump_clock: MockClock) -> None:
     bench, received = Bench(), list[str | bytes]()
 
     async def receive() -> None:
-        received.append(await bench.inbox.receive())
+        received.append(await bench.queue.receive())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
-        bench.inbox.announce()  # of nothing
-        bench.inbox.put("one")
-        bench.inbox.put("two")
+        bench.queue.announce()  # of nothing
+        bench.queue.put("one")
+        bench.queue.put("two")
         await wait_all_tasks_blocked()
         assert not received
-        bench.inbox.announce()
+        bench.queue.announce()
     assert received == ["one"]
-    assert await bench.inbox.receive() == "two"
+    assert await bench.queue.receive() == "two"
 
 
 async def test_the_right_to_receive_is_given_back(autojump_clock: MockClock) -> None:
@@ -300,14 +300,14 @@ async def test_the_right_to_receive_is_given_back(autojump_clock: MockClock) -> 
     bench = Bench()
     with trio.CancelScope() as scope:
         scope.cancel()
-        await bench.inbox.receive()
+        await bench.queue.receive()
     with trio.move_on_after(1):
-        await bench.inbox.receive()
+        await bench.queue.receive()
     bench.put("one")
     with trio.CancelScope() as scope:
         scope.cancel()
-        await bench.inbox.receive()
-    assert await bench.inbox.receive() == "one"
+        await bench.queue.receive()
+    assert await bench.queue.receive() == "one"
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -329,7 +329,7 @@ async def test_a_cancelled_receive_loses_no_message(seed: int, autojump_clock: M
             with trio.CancelScope() as scope:
                 scope.deadline = trio.current_time() + chance.choice([0, 0.05, 0.1, 0.1])
                 while True:
-                    received.append(await bench.inbox.receive())
+                    received.append(await bench.queue.receive())
     assert received == [str(number) for number in range(200)]
 
 
@@ -339,7 +339,7 @@ async def test_a_ring_and_a_cancellation_at_the_same_moment() -> None:
     received: list[str | bytes] = []
 
     async def receive() -> None:
-        received.append(await bench.inbox.receive())
+        received.append(await bench.queue.receive())
 
     for first in ("put", "cancel"):
         async with trio.open_nursery() as nursery:
@@ -351,7 +351,7 @@ async def test_a_ring_and_a_cancellation_at_the_same_moment() -> None:
             else:
                 nursery.cancel_scope.cancel()
                 bench.put(first)
-    assert [*received, await bench.inbox.receive()] == ["put", "cancel"]
+    assert [*received, await bench.queue.receive()] == ["put", "cancel"]
 
 
 async def test_messages_that_are_thrown_away_before_they_are_seen() -> None:
@@ -359,14 +359,14 @@ async def test_messages_that_are_thrown_away_before_they_are_seen() -> None:
     bench, received = Bench(), list[str | bytes]()
 
     async def receive() -> None:
-        received.append(await bench.inbox.receive())
+        received.append(await bench.queue.receive())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         for _ in range(3):
             await wait_all_tasks_blocked()
             bench.put("old")
-            bench.inbox.clear()
+            bench.queue.clear()
         await wait_all_tasks_blocked()
         assert not received
         bench.put("new")
@@ -381,9 +381,9 @@ async def test_messages_that_are_thrown_away_under_the_receiver(autojump_clock: 
     received: list[str | bytes] = []
 
     async def receive() -> None:
-        received.append(await bench.inbox.receive())
+        received.append(await bench.queue.receive())
 
-    clear = AfterStep("receive", bench.inbox.clear)  # when it stands between looking and taking
+    clear = AfterStep("receive", bench.queue.clear)  # when it stands between looking and taking
     trio.lowlevel.add_instrument(clear)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
@@ -398,14 +398,14 @@ async def test_no_more() -> None:
     """After `end` what is queued is received, and then there is no more: each call says so, and can be cancelled."""
     bench = Bench()
     bench.put("one", b"two")
-    bench.inbox.end()
+    bench.queue.end()
     assert await bench.take(2) == ["one", b"two"]
     for _ in range(2 * OPERATIONS):
         with pytest.raises(trio.EndOfChannel):
-            await bench.inbox.receive()
+            await bench.queue.receive()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await bench.inbox.receive()
+            await bench.queue.receive()
         assert scope.cancelled_caught
 
 
@@ -415,12 +415,12 @@ async def test_no_more_for_who_waits(autojump_clock: MockClock) -> None:
 
     async def receive() -> None:
         with pytest.raises(trio.EndOfChannel):
-            await bench.inbox.receive()
+            await bench.queue.receive()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
-        bench.inbox.end()
+        bench.queue.end()
 
 
 async def test_receiving_what_is_there_is_a_checkpoint() -> None:
@@ -430,6 +430,6 @@ async def test_receiving_what_is_there_is_a_checkpoint() -> None:
     for _ in range(3 * OPERATIONS):
         with trio.CancelScope() as scope:
             scope.cancel()
-            await bench.inbox.receive()
+            await bench.queue.receive()
         assert scope.cancelled_caught
     assert len(await bench.take(100)) == 100

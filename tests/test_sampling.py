@@ -1,4 +1,4 @@
-"""`Throttle`, and what a storm of failures leaves in the log."""
+"""`LogSampler`, and what a storm of failures leaves in the log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import trio
 from trio.testing import MockClock
 
 from seawall import Anonymous, App, Connection, ErrorReport, public
+from seawall.sampling import BURST, MAX_KINDS, WINDOW, LogSampler
 from seawall.testing import serve
-from seawall.throttle import BURST, MAX_KINDS, WINDOW, Throttle
 
 
 def test_a_burst_and_no_more() -> None:
     """So many of a kind within a window are let through, and the others counted, once."""
-    throttle = Throttle()
+    throttle = LogSampler()
     assert [throttle.admits(("a",), 0.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
     assert throttle.admits(("b",), 0.0)
     assert throttle.kinds() == (("a",),)
@@ -25,7 +25,7 @@ def test_a_burst_and_no_more() -> None:
 
 def test_a_new_window() -> None:
     """When the time is over, so many are let through again."""
-    throttle = Throttle()
+    throttle = LogSampler()
     for began in (5.0, 5.0 + WINDOW, 500.0):
         assert all(throttle.admits(("a",), began) for _ in range(BURST))
         assert not throttle.admits(("a",), began + WINDOW - 0.1)
@@ -34,7 +34,7 @@ def test_a_new_window() -> None:
 
 def test_kinds_without_end() -> None:
     """Their number is bounded; all that come later are one kind."""
-    throttle = Throttle()
+    throttle = LogSampler()
     admitted = sum(throttle.admits((str(number),), 0.0) for number in range(MAX_KINDS * 2))
     assert admitted == MAX_KINDS + BURST
     assert throttle.kinds() == (("others",),)
@@ -45,7 +45,7 @@ def test_kinds_without_end() -> None:
 
 def test_kinds_that_are_over_make_room() -> None:
     """But for those of which somebody has still to be told."""
-    throttle = Throttle()
+    throttle = LogSampler()
     for number in range(MAX_KINDS):
         throttle.admits((str(number),), 0.0)
     while throttle.admits(("0",), 0.0):

@@ -1,4 +1,4 @@
-"""`Outbound`: the one way out of a connection, so that frames never interleave and never tear.
+"""`SendBuffer`: the one way out of a connection, so that frames never interleave and never tear.
 
 Everything that is sent, data frames and trio-websocket's control frames alike, is handed to the link whole, or as much
 of it as the link takes; the rest waits in one buffer, which the link empties as it can. A sender that is cancelled has
@@ -13,21 +13,21 @@ from typing import final
 
 import trio
 
-from seawall.wire.bell import nothing
 from seawall.wire.budget import Budget
-from seawall.wire.link import Link
+from seawall.wire.transport import Transport
+from seawall.wire.waiter import nothing
 
 
 @final
-class Outbound:
+class SendBuffer:
     """What goes out, and a bounded buffer for what cannot go at once."""
 
     __slots__ = (
         "_budget",
         "_finished",
         "_less",
-        "_link",
         "_on_change",
+        "_transport",
         "_turn",
         "broken",
         "gone",
@@ -37,16 +37,16 @@ class Outbound:
         "seal",
     )
 
-    def __init__(self, link: Link, budget: Budget, *, limit: int, on_change: Callable[[], None]) -> None:
+    def __init__(self, transport: Transport, budget: Budget, *, limit: int, on_change: Callable[[], None]) -> None:
         """Begin empty.
 
         Args:
-          link: takes the bytes.
+          transport: takes the bytes.
           budget: of the server.
           limit: bytes that may wait; an empty buffer takes one message of any size.
           on_change: called when something begins to wait, and when nothing waits any more.
         """
-        self._link = link
+        self._transport = transport
         self._budget = budget
         self._on_change = on_change
         self._less: trio.Event | None = None
@@ -77,7 +77,7 @@ class Outbound:
             self.pending += data
             return
         try:
-            gone = self._link.write(data)
+            gone = self._transport.write(data)
         except trio.BrokenResourceError:
             self.abort()
             raise

@@ -40,7 +40,7 @@ from seawall import (
     public,
 )
 from seawall.testing import Closed, Rejected, connect, serve
-from seawall.wire.closing import LINGER
+from seawall.wire.lingering import LINGER
 from tests.memory import (
     BROKEN,
     CLOSE,

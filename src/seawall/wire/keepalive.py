@@ -1,4 +1,4 @@
-"""`Pulse`: whether the peer of a connection is still there, and takes what it is sent.
+"""`Keepalive`: whether the peer of a connection is still there, and takes what it is sent.
 
 A socket alone does not say so. A kernel keeps a connection whose cable has been cut for hours, and its buffers hide for
 minutes that nobody reads. So the peer is asked, by a Ping after a time of silence; and the kernel is asked how much of
@@ -19,8 +19,8 @@ from attrs import frozen
 
 from seawall.errors import KeepaliveLost, SlowConsumer
 from seawall.limits import Limits
-from seawall.wire.lane import Lane
-from seawall.wire.link import Demand
+from seawall.wire.channel import MessageChannel
+from seawall.wire.transport import ReadInterest
 
 #: How often in ``send_timeout`` we look whether a peer that is behind makes progress.
 SAMPLES: Final = 8
@@ -44,7 +44,7 @@ _NONE: Final = Progress(0, behind=False)
 
 
 @final
-class Pulse:
+class Keepalive:
     """Looked at by the server's sweeper, when `due` says so."""
 
     __slots__ = (
@@ -52,8 +52,8 @@ class Pulse:
         "_alive_at",
         "_asked_at",
         "_at_ping",
+        "_channel",
         "_interval",
-        "_lane",
         "_next_sample",
         "_on_due",
         "_patience",
@@ -64,10 +64,15 @@ class Pulse:
     )
 
     def __init__(
-        self, lane: Lane, limits: Limits, transport: trio.socket.SocketType | None, *, on_due: Callable[[], None]
+        self,
+        channel: MessageChannel,
+        limits: Limits,
+        transport: trio.socket.SocketType | None,
+        *,
+        on_due: Callable[[], None],
     ) -> None:
         """Begin; `transport` is the socket under it all, and `on_due` is called when `due` has become earlier."""
-        self._lane = lane
+        self._channel = channel
         self._send_timeout = limits.send_timeout
         self._interval = math.inf if limits.ping_interval is None else limits.ping_interval
         self._patience = math.inf if limits.ping_timeout is None else limits.ping_timeout
@@ -80,7 +85,7 @@ class Pulse:
         self._pinged_at: float | None = None  # the first Ping that has not been answered
         self._asked_at = -math.inf  # the last one
         self._at_ping: Progress = _NONE
-        lane.on_blocked = self._on_blocked
+        channel.on_blocked = self._on_blocked
 
     def begin(self) -> None:
         """Ask the peer from now on, when it is silent."""
@@ -89,7 +94,7 @@ class Pulse:
     @property
     def message_at(self) -> float:
         """When a message last came; now, while it is we who do not read."""
-        return trio.current_time() if self._lane.demand is Demand.WATCH else self._lane.message_at
+        return trio.current_time() if self._channel.read_interest is ReadInterest.PAUSED else self._channel.message_at
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock."""
@@ -100,12 +105,12 @@ class Pulse:
     def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
         """What is wrong with the peer, if anything. It is sent a Ping when it is time."""
         if self._has_stalled(now):
-            self._lane.abort()  # a Close would be stuck as well
+            self._channel.abort()  # a Close would be stuck as well
             return SlowConsumer()
         return self._check_keepalive(now)
 
     def _has_stalled(self, now: float) -> bool:
-        if not self._lane.out.pending:
+        if not self._channel.out.pending:
             self._next_sample = math.inf
             return False
         sample = self._measure()
@@ -115,8 +120,8 @@ class Pulse:
         return now >= self._advanced_at + self._send_timeout
 
     def _check_keepalive(self, now: float) -> KeepaliveLost | None:
-        self._alive_at = max(self._alive_at, self._lane.heard_at)
-        if self._lane.demand is Demand.WATCH:  # we would not hear it
+        self._alive_at = max(self._alive_at, self._channel.heard_at)
+        if self._channel.read_interest is ReadInterest.PAUSED:  # we would not hear it
             self._alive_at, self._pinged_at = now, None
         elif self._pinged_at is None or self._alive_at >= self._pinged_at:
             self._pinged_at = None
@@ -134,7 +139,7 @@ class Pulse:
 
     def _ask(self, now: float) -> None:
         self._asked_at = now
-        self._lane.ping()
+        self._channel.ping()
 
     def _on_blocked(self) -> None:
         if self._next_sample == math.inf:
@@ -152,5 +157,5 @@ class Pulse:
                 pass  # no TCP
             else:
                 in_flight, arrived, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
-                return Progress(arrived, behind=bool(in_flight or waiting or self._lane.out.pending))
-        return Progress(self._lane.out.gone, behind=bool(self._lane.out.pending))
+                return Progress(arrived, behind=bool(in_flight or waiting or self._channel.out.pending))
+        return Progress(self._channel.out.gone, behind=bool(self._channel.out.pending))

@@ -11,21 +11,21 @@ from attrs import frozen
 
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
-from seawall.groups import carry, owned, without
+from seawall.exception_groups import replace_stray_cancelled, subtract, wrap_unprintable
 from seawall.guards.core import Gate
 from seawall.handshake import Handshake
-from seawall.life import Life, Provided, Renew, Values
+from seawall.lifecycle import Lifecycle, Provided, Renew, Values
 from seawall.paths import Parameter
-from seawall.presence import Credential, Presence
+from seawall.sessions import Credential, Registration
 from seawall.verdicts import Phase
-from seawall.wire.authority import Authority
-from seawall.wire.lane import Lane
+from seawall.wire.channel import MessageChannel
+from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 
-async def apart(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
+async def in_own_task(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
     """Run code of the application in a task that has no scope of ours in it.
 
     Who leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task, and with
@@ -38,7 +38,7 @@ async def apart(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
         try:
             results.append(await user_code())
         except BaseException as raised:
-            carry(raised)
+            wrap_unprintable(raised)
             raise
 
     async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task is the point
@@ -56,7 +56,7 @@ def names_of(nursery: trio.Nursery, *, depth: int = 3) -> str:
 
 
 @final
-class Held:
+class HeldResource:
     """One resource, in a task of its own: what holds a nursery may not be entered under somebody else's scope."""
 
     def __init__(
@@ -90,9 +90,11 @@ class Held:
                         raise self._failure
         except BaseException as raised:  # noqa: ASYNC103 - raised again by `settle`, but for what the policy decides
             if not entered:
-                carry(raised)
+                wrap_unprintable(raised)
                 raise
-            fresh = without(owned(raised), self._failure)  # what was passed on comes back, perhaps in a group
+            fresh = subtract(
+                replace_stray_cancelled(raised), self._failure
+            )  # what was passed on comes back, perhaps in a group
             if fresh is not None:
                 self._settle(fresh, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
         else:
@@ -101,7 +103,7 @@ class Held:
         finally:
             self._left.set()
 
-    async def leave(self, failure: Exception | None, patience: Patience) -> None:
+    async def leave(self, failure: Exception | None, patience: ReleaseLimits) -> None:
         """Leave the resource, passing on what ended the handler; cancel it, and say so, if that takes too long."""
         self._failure = failure
         self._leave.set()
@@ -117,7 +119,7 @@ class Held:
 
 @final
 @frozen(kw_only=True)
-class Patience:
+class ReleaseLimits:
     """How long a resource may take to be left, and who hears of it if it takes longer."""
 
     seconds: float
@@ -131,7 +133,7 @@ class Patience:
 
 
 @final
-class Resources:
+class ResourceStack:
     """What the guards of one connection have entered, in order."""
 
     __slots__ = ("_held", "_nursery", "_settle")
@@ -140,16 +142,16 @@ class Resources:
         """Hold them in `nursery`."""
         self._nursery = nursery
         self._settle = settle
-        self._held: tuple[Held, ...] = ()
+        self._held: tuple[HeldResource, ...] = ()
 
     async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T:
         """Enter one more; see `Gate.enter`."""
-        held = Held(self._settle, context_manager)
+        held = HeldResource(self._settle, context_manager)
         value: T = await self._nursery.start(held.hold, context_manager, name=held.name)
         self._held += (held,)
         return value
 
-    async def leave(self, failure: Exception | None, patience: Patience) -> None:
+    async def leave(self, failure: Exception | None, patience: ReleaseLimits) -> None:
         """Leave them all, the last one first, with `patience` for each."""
         while self._held:
             *rest, held = self._held
@@ -160,7 +162,7 @@ class Resources:
 
 @final
 @frozen(kw_only=True, eq=False)
-class SessionGate(Gate):
+class ConnectionGate(Gate):
     """What the guards of one connection may do."""
 
     asked: Handshake
@@ -169,11 +171,11 @@ class SessionGate(Gate):
     subprotocol: str | None
     """The one that is selected, if any."""
     values: Values
-    life: Life
-    presence: Presence
-    lane: Lane
-    authority: Authority
-    resources: Resources
+    lifecycle: Lifecycle
+    registration: Registration
+    channel: MessageChannel
+    authority: TrioWebSocketAdapter
+    resources: ResourceStack
 
     @property
     def handshake(self) -> Handshake:
@@ -195,18 +197,18 @@ class SessionGate(Gate):
 
     def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
         """Prove only until `expires_at`, in Unix time."""
-        self.life.lease(expires_at, renew)
+        self.lifecycle.lease(expires_at, renew)
 
     def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
         """Be there by `credential`."""
-        self.presence.identify(credential, instead_of)
+        self.registration.identify(credential, instead_of)
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
-        if self.lane.opened:
+        if self.channel.opened:
             await trio.lowlevel.checkpoint()
             return
-        if self.life.ended is not None:
+        if self.lifecycle.ended is not None:
             raise Disconnected(self.connection)
         try:
             await self.authority.accept(self.subprotocol)
@@ -221,8 +223,8 @@ class SessionGate(Gate):
             id=self.connection,
             subprotocol=self.subprotocol,
             nursery=nursery,
-            lane=self.lane,
-            life=self.life,
+            channel=self.channel,
+            lifecycle=self.lifecycle,
             values=self.values,
         )
 
@@ -230,7 +232,7 @@ class SessionGate(Gate):
         """The next message, if it is text."""
         self._check_accepted("receive_text")
         try:
-            message = await self.lane.receive()
+            message = await self.channel.receive()
         except trio.EndOfChannel:
             raise Disconnected(self.connection) from None
         if isinstance(message, bytes):
@@ -241,12 +243,12 @@ class SessionGate(Gate):
         """Send a message."""
         self._check_accepted("send_text")
         try:
-            await self.lane.send(text)
+            await self.channel.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.connection) from None
 
     def _check_accepted(self, what: str) -> None:
-        if not self.lane.opened:
+        if not self.channel.opened:
             raise ConfigurationError(
                 f"gate.{what}() before the upgrade: there is no conversation yet; await gate.accept()"
             )

@@ -13,7 +13,7 @@ from attrs import frozen
 
 @final
 class Carrier(Exception):
-    """Carries a failure that cannot be shown; see `carry`."""
+    """Carries a failure that cannot be shown; see `wrap_unprintable`."""
 
     def __init__(self, failure: BaseException) -> None:
         """Carry `failure`."""
@@ -21,13 +21,13 @@ class Carrier(Exception):
         self.failure = failure
 
 
-def carry(raised: BaseException) -> None:
+def wrap_unprintable(raised: BaseException) -> None:
     """Let a task raise something else instead of what Trio could not take; to be called before it raises `raised`.
 
     Trio shows what a task raises, to say why its siblings are cancelled, and ends the whole program if that fails: a
-    `Carrier` has what cannot be shown. For the rest see `owned`.
+    `Carrier` has what cannot be shown. For the rest see `replace_stray_cancelled`.
     """
-    if (own := owned(raised)) is not raised:
+    if (own := replace_stray_cancelled(raised)) is not raised:
         raise own
     try:
         repr(raised)
@@ -35,7 +35,7 @@ def carry(raised: BaseException) -> None:
         raise Carrier(raised) from None
 
 
-def owned(raised: BaseException) -> BaseException:
+def replace_stray_cancelled(raised: BaseException) -> BaseException:
     """What the running task has raised, with a failure in place of each `trio.Cancelled` that nobody has caused.
 
     A nursery takes every one for its own, so that one which was kept from a scope that is over would be no failure.
@@ -49,7 +49,7 @@ def owned(raised: BaseException) -> BaseException:
     return BaseExceptionGroup("a Cancelled that nobody caused", own)
 
 
-def leaves(exception: BaseException) -> Iterator[Exception]:
+def exceptions_in(exception: BaseException) -> Iterator[Exception]:
     """The `Exception` leaves of `exception`, itself if it is no group, each once."""
     seen = set[int]()
     for leaf in flatten(exception):
@@ -80,7 +80,7 @@ def flatten(raised: BaseException) -> Iterator[BaseException]:
 
 @final
 @frozen
-class Sifted:
+class Partition:
     """What was raised, taken apart by who may decide about it."""
 
     failures: tuple[Exception, ...]
@@ -91,18 +91,18 @@ class Sifted:
     """The part made of `trio.Cancelled`, to be raised again: it belongs to a cancel scope further out."""
 
 
-def sift(raised: BaseException) -> Sifted:
+def partition(raised: BaseException) -> Partition:
     """Take what was raised apart; each exception is in exactly one part."""
     others = [leaf for leaf in flatten(raised) if not isinstance(leaf, Exception | trio.Cancelled)]
     fatal = tuple(leaf for leaf in others if isinstance(leaf, KeyboardInterrupt | SystemExit))
     odd = (_as_failure(leaf) for leaf in others if not isinstance(leaf, KeyboardInterrupt | SystemExit))
-    failures = (*leaves(raised), *odd)
-    return Sifted(failures, fatal, _group([leaf for leaf in flatten(raised) if isinstance(leaf, trio.Cancelled)]))
+    failures = (*exceptions_in(raised), *odd)
+    return Partition(failures, fatal, _group([leaf for leaf in flatten(raised) if isinstance(leaf, trio.Cancelled)]))
 
 
-def without(raised: BaseException, known: Exception | None) -> BaseException | None:
+def subtract(raised: BaseException, known: Exception | None) -> BaseException | None:
     """What is left of `raised` without the leaves of `known`; None if nothing is."""
-    old = frozenset(id(leaf) for leaf in leaves(known)) if known is not None else frozenset[int]()
+    old = frozenset(id(leaf) for leaf in exceptions_in(known)) if known is not None else frozenset[int]()
     return _group([leaf for leaf in flatten(raised) if id(leaf) not in old])
 
 

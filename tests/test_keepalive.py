@@ -1,4 +1,4 @@
-"""`Pulse`: keepalive and slow consumers, in virtual time, by hand and on real sockets."""
+"""`Keepalive`: keepalive and slow consumers, in virtual time, by hand and on real sockets."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from attrs import define, field
 from trio.testing import MockClock
 
 from seawall.errors import IdleTimeout, KeepaliveLost, SlowConsumer
-from seawall.life import Life, Sweeper
+from seawall.lifecycle import DeadlineQueue, Lifecycle
 from seawall.limits import Limits
 from seawall.outcome import End, cause_of
 from seawall.wire.budget import Budget
-from seawall.wire.lane import Lane
-from seawall.wire.link import Demand, Link
-from seawall.wire.poller import PolledLink, Poller
-from seawall.wire.pulse import Pulse
-from tests.lanes import ANSWER, Hand
+from seawall.wire.channel import MessageChannel
+from seawall.wire.keepalive import Keepalive
+from seawall.wire.poller import Poller, SocketTransport
+from seawall.wire.transport import ReadInterest, Transport
+from tests.channels import ANSWER, Hand
 from tests.memory import PING, PONG, frame, text
 
 #: A Ping.
@@ -33,46 +33,46 @@ class Bench:
     """An open connection whose life minds its pulse, and what was found."""
 
     limits: Limits
-    sweeper: Sweeper = field(factory=Sweeper)
-    link: Hand = field(factory=Hand)
-    connect: Callable[[Lane], Link] | None = None
+    deadlines: DeadlineQueue = field(factory=DeadlineQueue)
+    hand: Hand = field(factory=Hand)
+    connect: Callable[[MessageChannel], Transport] | None = None
     transport: trio.socket.SocketType | None = None
     found: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])
     """When something was wrong, and what."""
     pings: list[float] = field(factory=list[float])
     """When the peer was asked."""
-    lane: Lane = field(init=False)
-    pulse: Pulse = field(init=False)
-    life: Life = field(init=False)
+    channel: MessageChannel = field(init=False)
+    pulse: Keepalive = field(init=False)
+    lifecycle: Lifecycle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make everything."""
-        self.lane = Lane(self.connect or self._by_hand, self.limits, Budget(), on_end=lambda end: None)
-        self.life = Life(self.limits, self.sweeper, on_end=lambda outcome: None, on_due=self.on_due)
-        self.pulse = Pulse(self.lane, self.limits, self.transport, on_due=self.life.rearm)
-        self.life.watch(self.pulse)
+        self.channel = MessageChannel(self.connect or self._by_hand, self.limits, Budget(), on_end=lambda end: None)
+        self.lifecycle = Lifecycle(self.limits, self.deadlines, on_end=lambda outcome: None, on_due=self.on_due)
+        self.pulse = Keepalive(self.channel, self.limits, self.transport, on_due=self.lifecycle.rearm)
+        self.lifecycle.watch(self.pulse)
 
-    def _by_hand(self, _: Lane) -> Link:
-        return self.link
+    def _by_hand(self, _: MessageChannel) -> Transport:
+        return self.hand
 
     async def open(self) -> None:
         """Accept the upgrade."""
-        await self.lane.send_all(ANSWER)
-        del self.link.written[:]
-        self.life.open()
+        await self.channel.send_all(ANSWER)
+        del self.hand.written[:]
+        self.lifecycle.open()
 
-    def wants(self, demand: Demand) -> bool:
+    def wants(self, read_interest: ReadInterest) -> bool:
         """Whether this is what the lane wants; a type checker would think that it never changes."""
-        return self.lane.demand is demand
+        return self.channel.read_interest is read_interest
 
     def on_due(self, error: Exception) -> None:
         """Remember, and end as a session does."""
         self.found.append((trio.current_time(), type(error)))
-        self.life.end(End(cause_of(error), 1011))
+        self.lifecycle.end(End(cause_of(error), 1011))
 
     def hear(self, data: bytes) -> None:
         """Let the peer say something."""
-        self.lane.feed(data, trio.current_time())
+        self.channel.feed(data, trio.current_time())
 
 
 @asynccontextmanager
@@ -90,8 +90,8 @@ async def watched(limits: Limits, *, delay: float = math.inf) -> AsyncGenerator[
                 bench.pings.append(trio.current_time())
                 nursery.start_soon(answer)
 
-        bench.link.on_write = on_write
-        nursery.start_soon(bench.sweeper.run)
+        bench.hand.on_write = on_write
+        nursery.start_soon(bench.deadlines.run)
         await bench.open()
         yield bench
         nursery.cancel_scope.cancel()
@@ -106,8 +106,8 @@ async def test_a_silent_peer_is_asked_and_given_up(autojump_clock: MockClock) ->
         await trio.sleep(100)
         assert bench.pings == [20]
         assert bench.found == [(35, KeepaliveLost)]
-        assert not bench.lane.out.broken  # it is told, should it be there after all
-        assert len(bench.sweeper) == 0
+        assert not bench.channel.out.broken  # it is told, should it be there after all
+        assert len(bench.deadlines) == 0
 
 
 async def test_a_peer_that_answers(autojump_clock: MockClock) -> None:
@@ -138,7 +138,7 @@ async def test_a_peer_that_talks_is_not_asked(autojump_clock: MockClock) -> None
         for _ in range(20):
             await trio.sleep(19)
             bench.hear(text("x")[:1] if _ % 2 else text("x")[1:])
-            await bench.lane.send("and we answer")
+            await bench.channel.send("and we answer")
         assert not bench.pings
         assert not bench.found
 
@@ -147,7 +147,7 @@ async def test_what_we_send_is_no_sign_of_life(autojump_clock: MockClock) -> Non
     """However much the link takes, as long as nothing of it is on its way."""
     async with watched(Limits(ping_interval=20, ping_timeout=20)) as bench:
         while not bench.found:
-            await bench.lane.send("x")
+            await bench.channel.send("x")
             await trio.sleep(1)
         assert bench.pings == [20]
         assert bench.found == [(40, KeepaliveLost)]
@@ -156,7 +156,7 @@ async def test_what_we_send_is_no_sign_of_life(autojump_clock: MockClock) -> Non
 async def test_without_an_interval_nobody_is_asked(autojump_clock: MockClock) -> None:
     """``ping_interval=None`` switches it all off, and costs the sweeper nothing."""
     async with watched(Limits(ping_interval=None)) as bench:
-        assert len(bench.sweeper) == 0
+        assert len(bench.deadlines) == 0
         await trio.sleep(10_000)
         assert not bench.pings
         assert not bench.found
@@ -204,14 +204,14 @@ async def test_before_the_upgrade_nobody_is_asked(autojump_clock: MockClock) -> 
     """A client that waits to be let in need not answer pings."""
     bench = Bench(Limits(ping_interval=1, ping_timeout=1))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.sweeper.run)
-        bench.life.rearm()
+        nursery.start_soon(bench.deadlines.run)
+        bench.lifecycle.rearm()
         await trio.sleep(100)
         assert bench.pulse.due() == math.inf
-        assert not bench.link.written
+        assert not bench.hand.written
         await bench.open()
         await trio.sleep(1.5)
-        assert bench.link.written == ASKED
+        assert bench.hand.written == ASKED
         nursery.cancel_scope.cancel()
 
 
@@ -221,11 +221,11 @@ async def test_while_we_do_not_read_nobody_is_given_up(autojump_clock: MockClock
         await trio.sleep(30)
         assert bench.pings == [20]
         bench.hear(text("x" * 1000))
-        assert bench.wants(Demand.WATCH)
+        assert bench.wants(ReadInterest.PAUSED)
         await trio.sleep(1000)
         assert bench.pings == [20]
         assert not bench.found
-        await bench.lane.receive()
+        await bench.channel.receive()
         resumed = trio.current_time()
         await trio.sleep(100)
         (_, asked), ((given_up, error),) = bench.pings, bench.found
@@ -238,7 +238,7 @@ async def test_above_the_soft_mark_peers_are_asked(autojump_clock: MockClock) ->
     """A handler that is behind is no excuse for a peer: it is looked at twice a second, and would be heard."""
     async with watched(Limits(ping_interval=20, ping_timeout=20, inbound_queue=1)) as bench:
         bench.hear(text("x"))
-        assert bench.wants(Demand.LATER)
+        assert bench.wants(ReadInterest.THROTTLED)
         await trio.sleep(100)
         assert bench.pings == [20]
         assert bench.found == [(40, KeepaliveLost)]
@@ -248,13 +248,13 @@ async def test_above_the_soft_mark_peers_are_asked(autojump_clock: MockClock) ->
 async def test_a_slow_download_is_not_lost(send_timeout: float, autojump_clock: MockClock) -> None:
     """A Ping behind a long way of data may wait as long as these make progress, and no longer."""
     async with watched(Limits(ping_interval=20, ping_timeout=20, send_timeout=send_timeout)) as bench:
-        bench.link.room = 0
-        await bench.lane.send("x" * 1000)
+        bench.hand.room = 0
+        await bench.channel.send("x" * 1000)
         for _ in range(20):
             await trio.sleep(15)
-            bench.link.drain(bench.lane.out, 10)
+            bench.hand.drain(bench.channel.out, 10)
         assert not bench.found
-        assert bench.lane.out.pending
+        assert bench.channel.out.pending
         stopped = trio.current_time()
         await trio.sleep(100)
         ((given_up, error),) = bench.found
@@ -266,11 +266,11 @@ async def test_a_download_that_gets_nowhere_is_lost(autojump_clock: MockClock) -
     """Also when there was no room for the Ping itself, which would not have got there."""
     limits = Limits(ping_interval=20, ping_timeout=20, send_timeout=1000, outbound_buffer=100)
     async with watched(limits) as bench:
-        bench.link.room = 0
-        await bench.lane.send("x" * 1000)
-        pending = len(bench.lane.out.pending)
+        bench.hand.room = 0
+        await bench.channel.send("x" * 1000)
+        pending = len(bench.channel.out.pending)
         await trio.sleep(100)
-        assert len(bench.lane.out.pending) == pending
+        assert len(bench.channel.out.pending) == pending
         assert bench.found == [(40, KeepaliveLost)]
 
 
@@ -288,13 +288,13 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
         await trio.sleep(9)
         bench.hear(frame(PING))
         bench.hear(text("x" * 1000))
-        assert bench.wants(Demand.WATCH)
+        assert bench.wants(ReadInterest.PAUSED)
         await trio.sleep(1000)
         assert bench.pulse.message_at == trio.current_time()
         assert not bench.found
-        await bench.lane.receive()
-        await bench.lane.receive()
-        bench.life.touch()
+        await bench.channel.receive()
+        await bench.channel.receive()
+        bench.lifecycle.touch()
         resumed = trio.current_time()
         await trio.sleep(30)
         assert bench.found == [(resumed + 10, IdleTimeout)]
@@ -309,21 +309,21 @@ async def test_a_peer_that_takes_nothing(send_timeout: float, start: float, auto
     """After ``send_timeout`` it is over, and the lane is given up: a Close would be stuck."""
     async with watched(Limits(ping_interval=None, send_timeout=send_timeout)) as bench:
         await trio.sleep(start)
-        bench.link.room = 0
-        await bench.lane.send("x" * 1000)
+        bench.hand.room = 0
+        await bench.channel.send("x" * 1000)
         await trio.sleep(200)
         ((moment, error),) = bench.found
         assert moment == pytest.approx(start + send_timeout)
         assert error is SlowConsumer
-        assert bench.lane.out.broken
+        assert bench.channel.out.broken
 
 
 async def test_more_data_are_no_progress(autojump_clock: MockClock) -> None:
     """What is sent meanwhile does not put the end off."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
-        bench.link.room = 0
+        bench.hand.room = 0
         while not bench.found:
-            bench.lane.send_nowait("x")
+            bench.channel.send_nowait("x")
             await trio.sleep(0.5)
         assert 10 <= bench.found[0][0] <= 11.25
 
@@ -332,11 +332,11 @@ async def test_more_data_are_no_progress(autojump_clock: MockClock) -> None:
 async def test_slow_but_steady(pace: float, autojump_clock: MockClock) -> None:
     """A peer that takes a byte in each ``send_timeout`` may go on; when it stops, an eighth more may pass."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
-        bench.link.room = 0
-        await bench.lane.send("x" * 1000)
+        bench.hand.room = 0
+        await bench.channel.send("x" * 1000)
         for _ in range(50):
             await trio.sleep(pace)
-            bench.link.drain(bench.lane.out, 1)
+            bench.hand.drain(bench.channel.out, 1)
         assert not bench.found
         stopped = trio.current_time()
         await trio.sleep(30)
@@ -349,14 +349,14 @@ async def test_a_peer_that_catches_up(autojump_clock: MockClock) -> None:
     """When nothing waits any more nothing is due, and the next time counts from its own beginning."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
         for _ in range(3):
-            bench.link.room = 0
-            await bench.lane.send("x" * 1000)
+            bench.hand.room = 0
+            await bench.channel.send("x" * 1000)
             await trio.sleep(9)
-            bench.link.drain(bench.lane.out, 2000)
+            bench.hand.drain(bench.channel.out, 2000)
             await trio.sleep(100)
             assert bench.pulse.due() == math.inf
-        start, bench.link.room = trio.current_time(), 0
-        await bench.lane.send("x" * 1000)
+        start, bench.hand.room = trio.current_time(), 0
+        await bench.channel.send("x" * 1000)
         await trio.sleep(100)
         assert start + 10 <= bench.found[0][0] <= start + 11.25
 
@@ -364,12 +364,12 @@ async def test_a_peer_that_catches_up(autojump_clock: MockClock) -> None:
 async def test_a_peer_that_is_behind_again_at_once(autojump_clock: MockClock) -> None:
     """Between two looks it may have caught up and be behind anew: that is progress."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
-        bench.link.room = 0
-        await bench.lane.send("x" * 1000)
+        bench.hand.room = 0
+        await bench.channel.send("x" * 1000)
         for _ in range(40):
             await trio.sleep(1)
-            bench.link.drain(bench.lane.out, 2000)
-            await bench.lane.send("y" * 1000)
+            bench.hand.drain(bench.channel.out, 2000)
+            await bench.channel.send("y" * 1000)
         assert not bench.found
 
 
@@ -377,9 +377,9 @@ async def test_a_slow_consumer_before_the_upgrade(autojump_clock: MockClock) -> 
     """Already the 101 has to be taken."""
     bench = Bench(Limits(send_timeout=10))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.sweeper.run)
-        bench.link.room = 0
-        await bench.lane.send_all(ANSWER)
+        nursery.start_soon(bench.deadlines.run)
+        bench.hand.room = 0
+        await bench.channel.send_all(ANSWER)
         await trio.sleep(20)
         assert [error for _, error in bench.found] == [SlowConsumer]
         nursery.cancel_scope.cancel()
@@ -406,11 +406,11 @@ async def connected(family: socket.AddressFamily, limits: Limits) -> AsyncGenera
     with near, far:
         async with trio.open_nursery() as nursery:
             await nursery.start(poller.run)
-            bench = Bench(limits, connect=lambda lane: PolledLink(poller, stream, lane), transport=near)
-            nursery.start_soon(bench.sweeper.run)
+            bench = Bench(limits, connect=lambda channel: SocketTransport(poller, stream, channel), transport=near)
+            nursery.start_soon(bench.deadlines.run)
             await bench.open()
             yield bench, trio.SocketStream(far)
-            bench.lane.abort()
+            bench.channel.abort()
             nursery.cancel_scope.cancel()
 
 
@@ -426,7 +426,7 @@ async def read_slowly(far: trio.SocketStream, seconds: float) -> None:
 async def test_a_slow_reader_is_not_a_stalled_one(family: socket.AddressFamily, autojump_clock: MockClock) -> None:
     """At 10 kB a second there is room in the socket only now and then; that it goes on is seen, and that it stops."""
     async with connected(family, Limits(ping_interval=None, send_timeout=10, outbound_buffer=1)) as (bench, far):
-        await bench.lane.send(b"x" * 8_000_000)
+        await bench.channel.send(b"x" * 8_000_000)
         await read_slowly(far, 120)
         assert not bench.found
         stopped = trio.current_time()
@@ -444,9 +444,9 @@ async def test_a_ping_behind_what_the_kernel_holds(autojump_clock: MockClock) ->
         bench.transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 1 << 30)  # Trio lets it hold 16 KiB
         held = 0
         while held < 250_000:
-            await bench.lane.send(b"x" * 10_000)
+            await bench.channel.send(b"x" * 10_000)
             held += 10_000
-        assert not bench.lane.out.pending
+        assert not bench.channel.out.pending
         await read_slowly(far, 20)
         assert not bench.found
         stopped = trio.current_time()
@@ -474,4 +474,4 @@ async def test_a_peer_that_resets_when_it_is_about_to_be_asked(autojump_clock: M
         await trio.sleep(19)
         far.socket.close()
         assert bench.pulse.check(trio.current_time() + 1) is None
-        assert bench.lane.out.broken
+        assert bench.channel.out.broken

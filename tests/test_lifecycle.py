@@ -1,4 +1,4 @@
-"""`Sweeper`, `Life`, leases and lifespan values, alone and in virtual time."""
+"""`DeadlineQueue`, `Lifecycle`, leases and lifespan values, alone and in virtual time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from seawall.errors import (
     SlowConsumer,
     Unauthorized,
 )
-from seawall.life import Life, Provided, Sweeper, Values, until
+from seawall.lifecycle import DeadlineQueue, Lifecycle, Provided, Values, until
 from seawall.limits import Limits
 from seawall.outcome import Cause, End, cause_of
 
@@ -65,17 +65,17 @@ class Vital:
 class Subject:
     """A life, and what became of it."""
 
-    sweeper: Sweeper
+    deadlines: DeadlineQueue
     limits: Limits = field(factory=Limits)
     ends: list[tuple[float, End, bool]] = field(factory=list[tuple[float, End, bool]])
     """When it ended, how, and whether its scope had been cancelled by then."""
     due: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])
     """When something ran out, and what."""
-    life: Life = field(init=False)
+    lifecycle: Lifecycle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Begin."""
-        self.life = Life(self.limits, self.sweeper, on_end=self.on_end, on_due=self.on_due)
+        self.lifecycle = Lifecycle(self.limits, self.deadlines, on_end=self.on_end, on_due=self.on_due)
 
     @property
     def ran_out(self) -> list[tuple[float, type[Exception]]]:
@@ -84,21 +84,21 @@ class Subject:
 
     def on_end(self, outcome: End) -> None:
         """Remember."""
-        self.ends.append((trio.current_time(), outcome, self.life.scope.cancel_called))
+        self.ends.append((trio.current_time(), outcome, self.lifecycle.scope.cancel_called))
 
     def on_due(self, error: Exception) -> None:
         """Remember, and end as a session does."""
         self.due.append((trio.current_time(), type(error)))
-        self.life.end(End(cause_of(error), 3008))
+        self.lifecycle.end(End(cause_of(error), 3008))
 
 
 @asynccontextmanager
-async def sweeping() -> AsyncGenerator[Sweeper]:
+async def sweeping() -> AsyncGenerator[DeadlineQueue]:
     """A sweeper that runs."""
-    sweeper = Sweeper()
+    deadlines = DeadlineQueue()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sweeper.run)
-        yield sweeper
+        nursery.start_soon(deadlines.run)
+        yield deadlines
         nursery.cancel_scope.cancel()
 
 
@@ -108,20 +108,20 @@ async def sweeping() -> AsyncGenerator[Sweeper]:
 async def test_lives_are_looked_at_exactly_when_due(autojump_clock: MockClock) -> None:
     """A hundred lives with random limits each run out at their own moment, in one task."""
     chance = random.Random(1)
-    async with sweeping() as sweeper:
+    async with sweeping() as deadlines:
         seconds = [chance.uniform(0.001, 1000) for _ in range(100)]
-        subjects = [Subject(sweeper, Limits(lifetime=limit)) for limit in seconds]
+        subjects = [Subject(deadlines, Limits(lifetime=limit)) for limit in seconds]
         for subject in subjects:
-            subject.life.open()
+            subject.lifecycle.open()
         await trio.sleep(1001)
         assert [subject.due for subject in subjects] == [[(limit, LifetimeReached)] for limit in seconds]
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
 
 
 @pytest.mark.parametrize("how", ["at first", "always"])
 async def test_a_fault_ends_the_life_that_it_is_about(how: str, autojump_clock: MockClock) -> None:
     """Whatever fails when something is due, even in telling of that, nobody else is looked at later for it."""
-    async with sweeping() as sweeper:
+    async with sweeping() as deadlines:
         told = list[Exception]()
         ends = list[End]()
 
@@ -129,85 +129,85 @@ async def test_a_fault_ends_the_life_that_it_is_about(how: str, autojump_clock: 
             told.append(error)
             if how == "always" or len(told) == 1:
                 raise OSError("a fault")
-            life.end(DONE)
+            lifecycle.end(DONE)
 
-        life = Life(Limits(lifetime=10), sweeper, on_end=ends.append, on_due=fails)
-        other = Subject(sweeper, Limits(lifetime=10))
-        life.open()
-        other.life.open()
+        lifecycle = Lifecycle(Limits(lifetime=10), deadlines, on_end=ends.append, on_due=fails)
+        other = Subject(deadlines, Limits(lifetime=10))
+        lifecycle.open()
+        other.lifecycle.open()
         await trio.sleep(11)
         assert [type(error) for error in told] == [LifetimeReached, OSError]
         assert ends == [DONE if how == "at first" else End(Cause.FAILED, 1011, "internal error")]
-        assert life.scope.cancel_called
+        assert lifecycle.scope.cancel_called
         assert other.due == [(10, LifetimeReached)]
 
 
 async def test_one_moment_for_many(autojump_clock: MockClock) -> None:
     """Lives that are due together are all looked at."""
-    async with sweeping() as sweeper:
-        subjects = [Subject(sweeper, Limits(lifetime=10)) for _ in range(50)]
+    async with sweeping() as deadlines:
+        subjects = [Subject(deadlines, Limits(lifetime=10)) for _ in range(50)]
         for subject in subjects:
-            subject.life.open()
+            subject.lifecycle.open()
         await trio.sleep(10.001)
         assert all(subject.due == [(10, LifetimeReached)] for subject in subjects)
 
 
 async def test_rearming_earlier(autojump_clock: MockClock) -> None:
     """A life that is due earlier than it was before is looked at then, though the sweeper sleeps, and only then."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
-        subject.life.lease(time.time() + 100, None)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
+        subject.lifecycle.lease(time.time() + 100, None)
         await trio.sleep(1)
         for seconds in (50, 20, 10):
-            subject.life.lease(time.time() + seconds - 1, None)
-        assert len(sweeper) == 1
+            subject.lifecycle.lease(time.time() + seconds - 1, None)
+        assert len(deadlines) == 1
         await trio.sleep(200)
         assert [error for _, error in subject.due] == [LeaseExpired]
         assert subject.due[0][0] == pytest.approx(10, abs=0.1)
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
 
 
 async def test_rearming_later(autojump_clock: MockClock) -> None:
     """A life whose deadline moves away is looked at when it would have been due, and then at the new one."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper, Limits(idle_timeout=10))
-        subject.life.open()
-        vitals = Vital()
-        subject.life.watch(vitals)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines, Limits(idle_timeout=10))
+        subject.lifecycle.open()
+        liveness = Vital()
+        subject.lifecycle.watch(liveness)
         for _ in range(500):
             await trio.sleep(0.1)
-            subject.life.touch()
-            subject.life.rearm()
-            assert len(sweeper._heap) == 1  # pyright: ignore[reportPrivateUsage] # a leak would be here
-        assert len(vitals.checked) == 5
+            subject.lifecycle.touch()
+            subject.lifecycle.rearm()
+            assert len(deadlines._heap) == 1  # pyright: ignore[reportPrivateUsage] # a leak would be here
+        assert len(liveness.checked) == 5
         await trio.sleep(20)
         assert subject.ran_out == [(60, IdleTimeout)]
 
 
 async def test_rearming_for_never(autojump_clock: MockClock) -> None:
     """An alarm that there is no need for any more is let come, and is the last one."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
-        sweeper.arm(subject.life, 10)
-        sweeper.arm(subject.life, math.inf)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
+        deadlines.arm(subject.lifecycle, 10)
+        deadlines.arm(subject.lifecycle, math.inf)
         await trio.sleep(5)
-        assert len(sweeper) == 1
+        assert len(deadlines) == 1
         await trio.sleep(6)
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
         assert not subject.due
-        assert subject.life.alarm is None
+        assert subject.lifecycle.deadline is None
 
 
 async def test_an_alarm_keeps_nothing_alive(autojump_clock: MockClock) -> None:
     """A life that is over is gone at once, though its alarm lies there until it is due."""
-    async with sweeping() as sweeper:
-        others = [Subject(sweeper, Limits(lifetime=100)) for _ in range(4)]
-        passing = Subject(sweeper, Limits(lifetime=1000))
+    async with sweeping() as deadlines:
+        others = [Subject(deadlines, Limits(lifetime=100)) for _ in range(4)]
+        passing = Subject(deadlines, Limits(lifetime=1000))
         for subject in (*others, passing):
-            subject.life.open()
-        passing.life.end(DONE)
-        gone = weakref.ref(passing.life)
-        assert len(sweeper._heap) == 5  # pyright: ignore[reportPrivateUsage] # it is still there
+            subject.lifecycle.open()
+        passing.lifecycle.end(DONE)
+        gone = weakref.ref(passing.lifecycle)
+        assert len(deadlines._heap) == 5  # pyright: ignore[reportPrivateUsage] # it is still there
         del passing, subject  # pyright: ignore[reportPossiblyUnboundVariable] # the loop has run
         gc.collect()
         assert gone() is None
@@ -215,12 +215,12 @@ async def test_an_alarm_keeps_nothing_alive(autojump_clock: MockClock) -> None:
 
 async def test_disarmed(autojump_clock: MockClock) -> None:
     """A life that was disarmed is not looked at; twice is once."""
-    async with sweeping() as sweeper:
-        subject, other = Subject(sweeper, Limits(lifetime=10)), Subject(sweeper, Limits(lifetime=20))
-        subject.life.open()
-        other.life.open()
-        sweeper.disarm(subject.life)
-        sweeper.disarm(subject.life)
+    async with sweeping() as deadlines:
+        subject, other = Subject(deadlines, Limits(lifetime=10)), Subject(deadlines, Limits(lifetime=20))
+        subject.lifecycle.open()
+        other.lifecycle.open()
+        deadlines.disarm(subject.lifecycle)
+        deadlines.disarm(subject.lifecycle)
         await trio.sleep(30)
         assert not subject.due
         assert other.due == [(20, LifetimeReached)]
@@ -228,55 +228,55 @@ async def test_disarmed(autojump_clock: MockClock) -> None:
 
 async def test_lives_that_came_and_went_leave_nothing(autojump_clock: MockClock) -> None:
     """Ten thousand lives that ended long before they were due take no place among those that live."""
-    async with sweeping() as sweeper:
-        alive = [Subject(sweeper, Limits(lifetime=5000)) for _ in range(20)]
+    async with sweeping() as deadlines:
+        alive = [Subject(deadlines, Limits(lifetime=5000)) for _ in range(20)]
         for subject in alive:
-            subject.life.open()
+            subject.lifecycle.open()
         largest = 0
         for _ in range(10_000):
-            passing = Subject(sweeper, Limits(lifetime=4000, idle_timeout=60))
-            passing.life.open()
-            passing.life.lease(time.time() + 3000, None)
-            passing.life.end(DONE)
-            largest = max(largest, len(sweeper._heap))  # pyright: ignore[reportPrivateUsage] # a leak would be here
+            passing = Subject(deadlines, Limits(lifetime=4000, idle_timeout=60))
+            passing.lifecycle.open()
+            passing.lifecycle.lease(time.time() + 3000, None)
+            passing.lifecycle.end(DONE)
+            largest = max(largest, len(deadlines._heap))  # pyright: ignore[reportPrivateUsage] # a leak would be here
         assert largest <= 2 * (len(alive) + 1)
         await trio.sleep(5000.5)
         assert all(subject.due == [(5000, LifetimeReached)] for subject in alive)
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
 
 
 async def test_stale_entries_pass(autojump_clock: MockClock) -> None:
     """Entries that went stale, but were too few to be swept, are skipped when their time comes."""
-    async with sweeping() as sweeper:
-        subjects = [Subject(sweeper, Limits(lifetime=10 + number)) for number in range(10)]
+    async with sweeping() as deadlines:
+        subjects = [Subject(deadlines, Limits(lifetime=10 + number)) for number in range(10)]
         for subject in subjects:
-            subject.life.open()
+            subject.lifecycle.open()
         for subject in subjects[:4]:
-            subject.life.end(DONE)
-        assert len(sweeper) == 6
+            subject.lifecycle.end(DONE)
+        assert len(deadlines) == 6
         await trio.sleep(30)
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
         assert [subject.due for subject in subjects] == [[]] * 4 + [[(10 + n, LifetimeReached)] for n in range(4, 10)]
 
 
 async def test_a_sweeper_without_work(autojump_clock: MockClock) -> None:
     """A sweeper with nothing to do sleeps, and takes up what comes then."""
-    async with sweeping() as sweeper:
+    async with sweeping() as deadlines:
         await trio.sleep(1000)
-        subject = Subject(sweeper, Limits(lifetime=5))
-        subject.life.open()
+        subject = Subject(deadlines, Limits(lifetime=5))
+        subject.lifecycle.open()
         await trio.sleep(6)
         assert subject.due == [(1005, LifetimeReached)]
 
 
 async def test_a_sweeper_that_sleeps_keeps_nothing_alive(autojump_clock: MockClock) -> None:
     """The life that it looked at last is gone when it is over."""
-    async with sweeping() as sweeper:
-        last = Subject(sweeper, Limits(lifetime=10))
-        last.life.open()
+    async with sweeping() as deadlines:
+        last = Subject(deadlines, Limits(lifetime=10))
+        last.lifecycle.open()
         await trio.sleep(11)
         assert last.due == [(10, LifetimeReached)]
-        gone = weakref.ref(last.life)
+        gone = weakref.ref(last.lifecycle)
         del last
         gc.collect()
         assert gone() is None
@@ -287,58 +287,58 @@ async def test_a_sweeper_that_sleeps_keeps_nothing_alive(autojump_clock: MockClo
 
 async def test_idle_time_counts_from_the_last_message(autojump_clock: MockClock) -> None:
     """Each message puts the idle limit off; it runs out exactly so long after the last one."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper, Limits(idle_timeout=10))
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines, Limits(idle_timeout=10))
         await trio.sleep(100)
         assert not subject.due
-        subject.life.open()
+        subject.lifecycle.open()
         for _ in range(5):
             await trio.sleep(9)
-            subject.life.touch()
+            subject.lifecycle.touch()
         await trio.sleep(20)
         assert subject.due == [(100 + 45 + 10, IdleTimeout)]
 
 
 async def test_without_limits_nothing_runs_out(autojump_clock: MockClock) -> None:
     """Idle limit and lifetime are off unless set, and cost the sweeper nothing."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
-        subject.life.open()
-        subject.life.touch()
-        assert len(sweeper) == 0
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
+        subject.lifecycle.open()
+        subject.lifecycle.touch()
+        assert len(deadlines) == 0
 
 
 async def test_the_earliest_deadline_wins(autojump_clock: MockClock) -> None:
     """Of lease, lifetime and idle limit the one that runs out first ends the life; of equals it is the lease."""
-    async with sweeping() as sweeper:
+    async with sweeping() as deadlines:
         for limits, lease, expected in [
             (Limits(lifetime=10, idle_timeout=20), 30, LifetimeReached),
             (Limits(lifetime=20, idle_timeout=10), 30, IdleTimeout),
             (Limits(lifetime=20, idle_timeout=30), 10, LeaseExpired),
             (Limits(lifetime=10, idle_timeout=10), 10, LifetimeReached),
         ]:
-            subject, start = Subject(sweeper, limits), trio.current_time()
-            subject.life.open()
-            subject.life.lease(time.time() + lease + 0.01, None)
+            subject, start = Subject(deadlines, limits), trio.current_time()
+            subject.lifecycle.open()
+            subject.lifecycle.lease(time.time() + lease + 0.01, None)
             await trio.sleep(40)
             assert subject.ran_out == [(start + 10, expected)]
 
 
 async def test_the_first_of_several_leases_ends(autojump_clock: MockClock) -> None:
     """With several leases the one that ends first ends the life."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
-        subject.life.lease(time.time() + 20, None)
-        subject.life.lease(time.time() + 10, None)
-        subject.life.lease(math.inf, None)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
+        subject.lifecycle.lease(time.time() + 20, None)
+        subject.lifecycle.lease(time.time() + 10, None)
+        subject.lifecycle.lease(math.inf, None)
         await trio.sleep(30)
         assert subject.ran_out == [(10, LeaseExpired)]
 
 
 async def test_renewing(autojump_clock: MockClock) -> None:
     """A renewed lease ends when the new proof does; only the first lease that can be renewed is."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
         tokens: list[str] = []
 
         async def renew(token: str) -> float:
@@ -346,10 +346,10 @@ async def test_renewing(autojump_clock: MockClock) -> None:
             tokens.append(token)
             return time.time() + 50
 
-        subject.life.lease(time.time() + 1000, None)
-        subject.life.lease(time.time() + 10, renew)
+        subject.lifecycle.lease(time.time() + 1000, None)
+        subject.lifecycle.lease(time.time() + 10, renew)
         await trio.sleep(9)
-        await subject.life.renew("new")
+        await subject.lifecycle.renew("new")
         assert tokens == ["new"]
         await trio.sleep(100)
         assert subject.ran_out == [(59, LeaseExpired)]
@@ -357,73 +357,73 @@ async def test_renewing(autojump_clock: MockClock) -> None:
 
 async def test_renewing_for_good(autojump_clock: MockClock) -> None:
     """A new proof that never ends leaves nothing to look at."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
 
         async def renew(token: str) -> float:
             await trio.lowlevel.checkpoint()
             return math.inf
 
-        subject.life.lease(time.time() + 10, renew)
-        await subject.life.renew("eternal")
+        subject.lifecycle.lease(time.time() + 10, renew)
+        await subject.lifecycle.renew("eternal")
         await trio.sleep(20)
         assert not subject.due
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
 
 
 async def test_renewing_to_an_earlier_end(autojump_clock: MockClock) -> None:
     """A new proof may also end earlier, even at once."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
 
         async def renew(token: str) -> float:
             await trio.lowlevel.checkpoint()
             return time.time() - 1
 
-        subject.life.lease(time.time() + 1000, renew)
-        await subject.life.renew("old")
+        subject.lifecycle.lease(time.time() + 1000, renew)
+        await subject.lifecycle.renew("old")
         await wait_all_tasks_blocked()
         assert subject.due == [(0, LeaseExpired)]
 
 
 async def test_renewing_too_late(autojump_clock: MockClock) -> None:
     """A renewal that is decided when the life is already over raises, and revives nothing."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
 
         async def renew(token: str) -> float:
             await trio.sleep(20)
             return time.time() + 1000
 
-        subject.life.lease(time.time() + 10, renew)
+        subject.lifecycle.lease(time.time() + 10, renew)
         with pytest.raises(LeaseExpired):
-            await subject.life.renew("slow")
+            await subject.lifecycle.renew("slow")
         assert [error for _, error in subject.due] == [LeaseExpired]
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
 
 
 async def test_a_refused_renewal_changes_nothing(autojump_clock: MockClock) -> None:
     """What the verifier raises comes out, and the lease ends when it would have."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper)
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines)
 
         async def renew(token: str) -> float:
             await trio.lowlevel.checkpoint()
             raise Unauthorized
 
-        subject.life.lease(time.time() + 10, renew)
+        subject.lifecycle.lease(time.time() + 10, renew)
         with pytest.raises(Unauthorized):
-            await subject.life.renew("bad")
+            await subject.lifecycle.renew("bad")
         await trio.sleep(20)
         assert subject.ran_out == [(10, LeaseExpired)]
 
 
 async def test_nothing_to_renew() -> None:
     """Without a lease that can be renewed the call is a mistake of the program's."""
-    subject = Subject(Sweeper())
-    subject.life.lease(time.time() + 10, None)
+    subject = Subject(DeadlineQueue())
+    subject.lifecycle.lease(time.time() + 10, None)
     with pytest.raises(ConfigurationError, match="put bearer"):
-        await subject.life.renew("token")
+        await subject.lifecycle.renew("token")
 
 
 async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:
@@ -437,9 +437,9 @@ async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:
 
 async def test_what_has_to_be_over_in_time(autojump_clock: MockClock) -> None:
     """What takes longer than it may is told of once, at the moment."""
-    async with sweeping() as sweeper:
-        subject, late = Subject(sweeper), list[float]()
-        subject.life.within(10, lambda: late.append(trio.current_time()))
+    async with sweeping() as deadlines:
+        subject, late = Subject(deadlines), list[float]()
+        subject.lifecycle.within(10, lambda: late.append(trio.current_time()))
         await trio.sleep(9.9)
         assert not late
         await trio.sleep(100)
@@ -448,74 +448,74 @@ async def test_what_has_to_be_over_in_time(autojump_clock: MockClock) -> None:
 
 async def test_one_thing_after_the_other(autojump_clock: MockClock) -> None:
     """Only the last one counts: more time and less, each from its own beginning."""
-    async with sweeping() as sweeper:
-        subject, late = Subject(sweeper), list[str]()
-        subject.life.within(10, lambda: late.append("handshake"))
+    async with sweeping() as deadlines:
+        subject, late = Subject(deadlines), list[str]()
+        subject.lifecycle.within(10, lambda: late.append("handshake"))
         await trio.sleep(9)
-        subject.life.within(20, lambda: late.append("guards"))
+        subject.lifecycle.within(20, lambda: late.append("guards"))
         await trio.sleep(19)
         assert not late
-        subject.life.within(0.5, lambda: late.append("hurry"))
+        subject.lifecycle.within(0.5, lambda: late.append("hurry"))
         await trio.sleep(0.6)
         assert late == ["hurry"]
 
 
 async def test_what_was_over_in_time(autojump_clock: MockClock) -> None:
     """After the upgrade, or the end, nothing is late any more."""
-    async with sweeping() as sweeper:
-        opened, ended, late = Subject(sweeper), Subject(sweeper), list[str]()
+    async with sweeping() as deadlines:
+        opened, ended, late = Subject(deadlines), Subject(deadlines), list[str]()
         for subject in (opened, ended):
-            subject.life.within(10, lambda: late.append("late"))
-        opened.life.open()
-        ended.life.end(DONE)
-        ended.life.within(1, lambda: late.append("late"))
+            subject.lifecycle.within(10, lambda: late.append("late"))
+        opened.lifecycle.open()
+        ended.lifecycle.end(DONE)
+        ended.lifecycle.within(1, lambda: late.append("late"))
         await trio.sleep(20)
         assert not late
-        assert len(sweeper) == 0
+        assert len(deadlines) == 0
 
 
 async def test_late_comes_before_anything_else(autojump_clock: MockClock) -> None:
     """Of several deadlines at the same moment that of the handshake is told."""
-    async with sweeping() as sweeper:
-        subject, late = Subject(sweeper), list[str]()
-        subject.life.lease(time.time() + 5, None)
+    async with sweeping() as deadlines:
+        subject, late = Subject(deadlines), list[str]()
+        subject.lifecycle.lease(time.time() + 5, None)
 
         def on_late() -> None:
             late.append("late")
-            subject.life.end(DONE)
+            subject.lifecycle.end(DONE)
 
-        subject.life.within(5, on_late)
-        subject.life.check(trio.current_time() + 10)
+        subject.lifecycle.within(5, on_late)
+        subject.lifecycle.check(trio.current_time() + 10)
         assert late == ["late"]
         assert not subject.due
 
 
 async def test_the_wire_is_minded(autojump_clock: MockClock) -> None:
     """It is looked at when it wants to be, and what is wrong with it is reported; as long as nothing is, it goes on."""
-    async with sweeping() as sweeper:
-        subject, vital = Subject(sweeper, Limits(lifetime=1000)), Vital()
-        subject.life.watch(vital)
+    async with sweeping() as deadlines:
+        subject, vital = Subject(deadlines, Limits(lifetime=1000)), Vital()
+        subject.lifecycle.watch(vital)
         assert not vital.begun
-        subject.life.open()
+        subject.lifecycle.open()
         assert vital.begun == [0]
         for moment in (10, 11, 50):
             vital.next = moment
-            subject.life.rearm()
+            subject.lifecycle.rearm()
             await trio.sleep(moment + 1 - trio.current_time())
         assert vital.checked == [10, 11, 50]
         assert not subject.due
         vital.next, vital.wrong = 60, KeepaliveLost()
-        subject.life.rearm()
+        subject.lifecycle.rearm()
         await trio.sleep(100)
         assert subject.due == [(60, KeepaliveLost)]
 
 
 async def test_the_wire_comes_last(autojump_clock: MockClock) -> None:
     """What ends the connection anyway needs no look at its wire."""
-    async with sweeping() as sweeper:
-        subject, vital = Subject(sweeper, Limits(lifetime=10)), Vital(10, SlowConsumer())
-        subject.life.watch(vital)
-        subject.life.open()
+    async with sweeping() as deadlines:
+        subject, vital = Subject(deadlines, Limits(lifetime=10)), Vital(10, SlowConsumer())
+        subject.lifecycle.watch(vital)
+        subject.lifecycle.open()
         await trio.sleep(20)
         assert subject.due == [(10, LifetimeReached)]
         assert not vital.checked
@@ -523,13 +523,13 @@ async def test_the_wire_comes_last(autojump_clock: MockClock) -> None:
 
 async def test_messages_that_the_wire_has_seen(autojump_clock: MockClock) -> None:
     """A message that came but was not taken puts the idle limit off as well."""
-    async with sweeping() as sweeper:
-        subject, vital = Subject(sweeper, Limits(idle_timeout=10)), Vital()
-        subject.life.watch(vital)
+    async with sweeping() as deadlines:
+        subject, vital = Subject(deadlines, Limits(idle_timeout=10)), Vital()
+        subject.lifecycle.watch(vital)
         vital.message_at = 40.0  # before the upgrade nothing counts
         await trio.sleep(50)
         assert not subject.due
-        subject.life.open()
+        subject.lifecycle.open()
         vital.message_at = 57.0
         await trio.sleep(50)
         assert subject.due == [(67, IdleTimeout)]
@@ -540,13 +540,13 @@ async def test_messages_that_the_wire_has_seen(autojump_clock: MockClock) -> Non
 
 async def test_the_first_end_wins(autojump_clock: MockClock) -> None:
     """Only the first cause counts, and it is told before anything is cancelled."""
-    subject = Subject(Sweeper())
+    subject = Subject(DeadlineQueue())
     other = End(Cause.FAILED, 1011)
-    subject.life.end(DONE)
-    subject.life.end(other)
-    assert subject.life.ended is DONE
+    subject.lifecycle.end(DONE)
+    subject.lifecycle.end(other)
+    assert subject.lifecycle.ended is DONE
     assert subject.ends == [(0, DONE, False)]
-    assert subject.life.scope.cancel_called
+    assert subject.lifecycle.scope.cancel_called
 
 
 async def test_an_end_within_the_end(autojump_clock: MockClock) -> None:
@@ -555,54 +555,54 @@ async def test_an_end_within_the_end(autojump_clock: MockClock) -> None:
 
     def on_end(outcome: End) -> None:
         ends.append(outcome)
-        life.end(End(Cause.FAILED, 1011))
+        lifecycle.end(End(Cause.FAILED, 1011))
 
-    life = Life(Limits(), Sweeper(), on_end=on_end, on_due=lambda error: None)
-    life.end(DONE)
+    lifecycle = Lifecycle(Limits(), DeadlineQueue(), on_end=on_end, on_due=lambda error: None)
+    lifecycle.end(DONE)
     assert ends == [DONE]
 
 
 async def test_what_is_over_does_not_run_out(autojump_clock: MockClock) -> None:
     """No deadline is armed, and none reported, after the end."""
-    async with sweeping() as sweeper:
-        subject = Subject(sweeper, Limits(lifetime=10))
-        subject.life.end(DONE)
-        subject.life.open()
-        subject.life.lease(time.time() + 1, None)
-        subject.life.check(math.inf)
-        assert len(sweeper) == 0
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines, Limits(lifetime=10))
+        subject.lifecycle.end(DONE)
+        subject.lifecycle.open()
+        subject.lifecycle.lease(time.time() + 1, None)
+        subject.lifecycle.check(math.inf)
+        assert len(deadlines) == 0
         assert not subject.due
 
 
 async def test_grace(autojump_clock: MockClock) -> None:
     """With grace the scope goes on for exactly so long."""
-    subject = Subject(Sweeper())
-    with subject.life.scope:
-        subject.life.end(DONE, grace=1.5)
+    subject = Subject(DeadlineQueue())
+    with subject.lifecycle.scope:
+        subject.lifecycle.end(DONE, grace=1.5)
         await trio.sleep_forever()
     assert trio.current_time() == 1.5
-    assert subject.life.scope.cancelled_caught
+    assert subject.lifecycle.scope.cancelled_caught
 
 
 async def test_grace_can_be_extended_but_not_for_ever(autojump_clock: MockClock) -> None:
     """Each extension counts from its own moment; ``drain_timeout`` after the end it is over whatever came."""
-    subject = Subject(Sweeper(), Limits(drain_timeout=6))
+    subject = Subject(DeadlineQueue(), Limits(drain_timeout=6))
     await trio.sleep(100)
-    with subject.life.scope:
-        subject.life.end(DONE, grace=1)
+    with subject.lifecycle.scope:
+        subject.lifecycle.end(DONE, grace=1)
         for _ in range(100):
             await trio.sleep(0.75)
-            subject.life.extend(1)
+            subject.lifecycle.extend(1)
     assert trio.current_time() == 106
 
 
 async def test_no_more_grace(autojump_clock: MockClock) -> None:
     """An extension by nothing cancels at once."""
-    subject = Subject(Sweeper())
-    with subject.life.scope:
-        subject.life.end(DONE, grace=1)
+    subject = Subject(DeadlineQueue())
+    with subject.lifecycle.scope:
+        subject.lifecycle.end(DONE, grace=1)
         await trio.sleep(0.5)
-        subject.life.extend(0)
+        subject.lifecycle.extend(0)
         await trio.sleep_forever()
     assert trio.current_time() == 0.5
 
@@ -630,32 +630,32 @@ def test_causes(failure: Exception, cause: Cause) -> None:
 
 async def test_waiting_for_the_socket_to_be_closed(autojump_clock: MockClock) -> None:
     """Whoever waits is told, and who comes later need not wait."""
-    subject, told = Subject(Sweeper()), list[float]()
+    subject, told = Subject(DeadlineQueue()), list[float]()
 
     async def wait() -> None:
-        await subject.life.wait_closed()
+        await subject.lifecycle.wait_closed()
         told.append(trio.current_time())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         nursery.start_soon(wait)
         await trio.sleep(1)
-        closed = [subject.life.is_closed]
-        subject.life.close()
-        closed.append(subject.life.is_closed)
+        closed = [subject.lifecycle.is_closed]
+        subject.lifecycle.close()
+        closed.append(subject.lifecycle.is_closed)
         assert closed == [False, True]
     await wait()
-    subject.life.close()
+    subject.lifecycle.close()
     await wait()
     assert told == [1, 1, 1, 1]
 
 
 async def test_a_socket_that_was_closed_before_anybody_waited(autojump_clock: MockClock) -> None:
     """The same."""
-    subject = Subject(Sweeper())
-    subject.life.close()
+    subject = Subject(DeadlineQueue())
+    subject.lifecycle.close()
     with trio.fail_after(1):
-        await subject.life.wait_closed()
+        await subject.lifecycle.wait_closed()
 
 
 # Lifespan values.
@@ -679,11 +679,11 @@ def test_values() -> None:
 async def test_the_end_is_protected_from_ctrl_c() -> None:
     """Between the record of the end and what follows from it no KeyboardInterrupt can land, whoever calls."""
     protected: list[bool] = []
-    life = Life(
+    lifecycle = Lifecycle(
         Limits(),
-        Sweeper(),
+        DeadlineQueue(),
         on_end=lambda outcome: protected.append(trio.lowlevel.currently_ki_protected()),
         on_due=lambda error: None,
     )
-    life.end(DONE)
+    lifecycle.end(DONE)
     assert protected == [True]

@@ -1,4 +1,4 @@
-"""`Authority`: trio-websocket's part in a connection, which is the handshake, the control frames and the farewell."""
+"""`TrioWebSocketAdapter`: what trio-websocket does in a connection: the handshake, the control frames and the Close."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import trio
 import trio_websocket
 from attrs import frozen
 
-from seawall.wire.encoding import encode_close
-from seawall.wire.lane import Lane
+from seawall.wire.channel import MessageChannel
+from seawall.wire.encoder import encode_close
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -19,14 +19,14 @@ OnLeft: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
 
 
 @final
-class Authority:
-    """trio-websocket's connection over a `Lane`, with its reader under control."""
+class TrioWebSocketAdapter:
+    """trio-websocket's connection over a `MessageChannel`, with its reader under control."""
 
-    __slots__ = ("_accepted", "_farewell", "_headers", "_lane", "_request", "_websocket")
+    __slots__ = ("_accepted", "_channel", "_farewell", "_headers", "_request", "_websocket")
 
-    def __init__(self, lane: Lane, *, extensions: str = "") -> None:
+    def __init__(self, channel: MessageChannel, *, extensions: str = "") -> None:
         """Prepare; nothing is read before `start`. `extensions` goes into the answer."""
-        self._lane = lane
+        self._channel = channel
         self._headers = [(b"Sec-WebSocket-Extensions", extensions.encode("ascii"))] if extensions else None
         self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
@@ -39,7 +39,7 @@ class Authority:
         What the reader raises is for `on_left`, which its task calls when it has ended; it cancels nothing else.
         """
         around = cast("trio.Nursery", _Around(tasks, self._read, on_left))  # of which it uses `start_soon` alone
-        self._request = await trio_websocket.wrap_server_stream(around, self._lane)
+        self._request = await trio_websocket.wrap_server_stream(around, self._channel)
 
     async def accept(self, subprotocol: str | None) -> None:
         """Accept the upgrade. Cancelled, it has not happened: nothing in here waits for the peer.
@@ -77,7 +77,7 @@ class Authority:
         if self._websocket is not None:
             with trio.CancelScope() as self._farewell:
                 await self._websocket.aclose(code, reason)
-        self._lane.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
+        self._channel.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
@@ -88,7 +88,7 @@ class Authority:
         except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_left`, if it is for a cancel scope
             crash = raised
         # Normally the lane has said so itself, and this is nothing new; after a crash nobody else would.
-        self._lane.leave()
+        self._channel.leave()
         self._websocket = None
         if self._farewell is not None:
             self._farewell.cancel()

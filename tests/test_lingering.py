@@ -11,7 +11,7 @@ import trio
 import trustme
 from trio.testing import MockClock
 
-from seawall.wire.closing import LINGER, linger
+from seawall.wire.lingering import LINGER, linger
 from tests.memory import Wire
 
 LAST_WORD = b"HTTP/1.1 503 Service Unavailable\r\n\r\n"

@@ -1,4 +1,4 @@
-"""`StreamLink`: the link of everything that is not a plain socket: TLS, memory, a system without epoll.
+"""`StreamTransport`: the link of everything that is not a plain socket: TLS, memory, a system without epoll.
 
 One task reads the stream and one writes it. Neither is cancelled before `linger` or `close`, when there is nothing more
 to say: TLS, for one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has
@@ -12,38 +12,41 @@ from typing import Final, final
 
 import trio
 
-from seawall.wire.bell import Bell
-from seawall.wire.closing import linger
-from seawall.wire.lane import Lane
-from seawall.wire.link import PACE, Demand
-from seawall.wire.poller import Watch
+from seawall.wire.channel import MessageChannel
+from seawall.wire.lingering import linger
+from seawall.wire.poller import HangupWatch
+from seawall.wire.transport import PACE, ReadInterest
+from seawall.wire.waiter import Waiter
 
 #: Bytes handed to the stream at once.
 WRITE_SIZE: Final = 64 * 1024
 
 #: What a lane wants while it is behind with what has been read.
-_BEHIND: Final = frozenset({Demand.DECODE, Demand.LATER})
+_BEHIND: Final = frozenset({ReadInterest.DECODE, ReadInterest.THROTTLED})
 
 #: Seconds of waiting after which it is sure that the stream had nothing more to give.
 EMPTY: Final = 0.02
 
 
 @final
-class StreamLink:
+class StreamTransport:
     """Reads and writes inside `run`."""
 
     def __init__(
-        self, stream: trio.abc.Stream, lane: Lane, watch: Callable[[Callable[[], None]], Watch] | None
+        self,
+        stream: trio.abc.Stream,
+        channel: MessageChannel,
+        watch: Callable[[Callable[[], None]], HangupWatch] | None,
     ) -> None:
         """Prepare. `watch` begins to watch the socket under `stream`, if there is one and a poller for it."""
         self._stream = stream
-        self._lane = lane
+        self._channel = channel
         self._begin_watch = watch
-        self._watch: Watch | None = None
-        self._demand = Demand.READ
-        self._changed = Bell()
-        self._turned = Bell()
-        self._more = Bell()
+        self._watch: HangupWatch | None = None
+        self._read_interest = ReadInterest.READ
+        self._changed = Waiter()
+        self._turned = Waiter()
+        self._more = Waiter()
         self._working = trio.CancelScope()
         self._stopped = trio.Event()
         self._catching_up = False
@@ -59,22 +62,22 @@ class StreamLink:
         finally:
             self._stopped.set()
             self._end_watching()
-            del self._lane, self._tasks  # circles would be left to the garbage collector
+            del self._channel, self._tasks  # circles would be left to the garbage collector
 
     def write(self, data: bytes) -> int:
         """Take nothing, but let the writer begin."""
-        self._more.ring()
+        self._more.wake()
         return 0
 
     def update(self) -> None:
         """See to it that what the lane wants now is done."""
         if self._stopped.is_set():
             return
-        demand = self._lane.demand
-        if demand is not self._demand:
-            self._demand = demand
-            self._changed.ring()
-            self._turned.ring()
+        read_interest = self._channel.read_interest
+        if read_interest is not self._read_interest:
+            self._read_interest = read_interest
+            self._changed.wake()
+            self._turned.wake()
         if self._is_behind() and not self._catching_up:
             self._catching_up = True
             self._tasks.start_soon(self._catch_up)
@@ -97,28 +100,28 @@ class StreamLink:
     @trio.lowlevel.enable_ki_protection
     async def _read_on(self) -> None:
         try:
-            while not self._lane.eof:
+            while not self._channel.eof:
                 await self._read_once()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._lane.fail(fault)
+            self._channel.fail(fault)
 
     async def _read_once(self) -> None:
-        demand = self._lane.demand
-        if demand is Demand.WATCH:
+        read_interest = self._channel.read_interest
+        if read_interest is ReadInterest.PAUSED:
             self._begin_watching()
-        if demand is not Demand.READ:
+        if read_interest is not ReadInterest.READ:
             await self._changed.wait()
             self._end_watching()
             return
         asked_at = trio.current_time()
         try:
-            data = await self._stream.receive_some(self._lane.read_size)
+            data = await self._stream.receive_some(self._channel.read_size)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             data = b""
         now = trio.current_time()
         if now - asked_at >= EMPTY:
-            self._lane.looking = False  # there was nothing; this is new
-        self._lane.feed(data, now)
+            self._channel.looking = False  # there was nothing; this is new
+        self._channel.feed(data, now)
         self.update()
 
     @trio.lowlevel.enable_ki_protection
@@ -126,32 +129,32 @@ class StreamLink:
         """Decode what has been read, a turn at a time; look whether there is more now and then."""
         try:
             while self._is_behind():
-                with trio.move_on_after(0.0 if self._demand is Demand.DECODE else PACE) as pause:
+                with trio.move_on_after(0.0 if self._read_interest is ReadInterest.DECODE else PACE) as pause:
                     await self._turned.wait()
                 if pause.cancelled_caught:
                     self._take_turn()
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._lane.fail(fault)
+            self._channel.fail(fault)
         finally:
             self._catching_up = False
 
     def _take_turn(self) -> None:
         """Decode, or look, whichever is the lane's demand after all that may have happened before it was our turn."""
-        match self._lane.demand:
-            case Demand.DECODE:
-                self._lane.proceed()
-            case Demand.LATER:
-                self._lane.look()
-            case Demand.READ | Demand.WATCH | Demand.NOTHING:
+        match self._channel.read_interest:
+            case ReadInterest.DECODE:
+                self._channel.proceed()
+            case ReadInterest.THROTTLED:
+                self._channel.look()
+            case ReadInterest.READ | ReadInterest.PAUSED | ReadInterest.NOTHING:
                 pass
 
     def _is_behind(self) -> bool:
-        return not self._working.cancel_called and self._lane.demand in _BEHIND
+        return not self._working.cancel_called and self._channel.read_interest in _BEHIND
 
     @trio.lowlevel.enable_ki_protection
     async def _write_on(self) -> None:
-        out = self._lane.out
+        out = self._channel.out
         while not out.broken:
             if not out.pending:
                 await self._more.wait()
@@ -164,7 +167,7 @@ class StreamLink:
                 out.abort()
             except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
                 out.abort()
-                self._lane.fail(fault)
+                self._channel.fail(fault)
             else:
                 out.taken(len(batch))
 
@@ -179,6 +182,6 @@ class StreamLink:
 
     def _on_gone(self) -> None:
         try:
-            self._lane.lose()
+            self._channel.lose()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and not the poller
-            self._lane.fail(fault)
+            self._channel.fail(fault)

@@ -17,7 +17,7 @@ from seawall.errors import ConfigurationError
 
 @final
 @frozen(kw_only=True)
-class Taken:
+class PathArgument:
     """A keyword parameter that a function takes from the path."""
 
     name: str
@@ -25,7 +25,7 @@ class Taken:
     """The annotation, resolved; `inspect.Parameter.empty` when there is none."""
     required: bool
     """Whether there is no default."""
-    by: str
+    owner: str
     """The function, for messages: ``chat() (app.py:12)``."""
 
 
@@ -83,7 +83,7 @@ def _underlying(function: object) -> object:
     return inspect.unwrap(function) if callable(function) else function
 
 
-def taken(function: Callable[..., object], *, leading: int) -> tuple[Taken, ...]:  # type: ignore[explicit-any]  # any function
+def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[PathArgument, ...]:  # type: ignore[explicit-any]  # any function
     """What `function` takes besides its first `leading` positional parameters.
 
     Raises:
@@ -97,7 +97,7 @@ def taken(function: Callable[..., object], *, leading: int) -> tuple[Taken, ...]
     if len(parameters) < leading or any(parameter.kind not in positional for parameter in parameters[:leading]):
         first = "the connection" if leading == 1 else "the gate and what is proved"
         raise ConfigurationError(f"{where} must take {first} as positional parameters, before those of the path")
-    found: list[Taken] = []
+    found: list[PathArgument] = []
     for parameter in parameters[leading:]:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise ConfigurationError(
@@ -106,11 +106,11 @@ def taken(function: Callable[..., object], *, leading: int) -> tuple[Taken, ...]
             )
         if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
             found.append(
-                Taken(
+                PathArgument(
                     name=parameter.name,
                     annotation=_resolve(function, parameter.annotation),
                     required=parameter.default is inspect.Parameter.empty,
-                    by=where,
+                    owner=where,
                 )
             )
     return tuple(found)
@@ -128,13 +128,13 @@ def _resolve(function: Callable[..., object], annotation: object) -> object:  # 
         return inspect.Parameter.empty
 
 
-def check(path: str, offered: Mapping[str, type], *, by: str, functions: Iterable[tuple[Taken, ...]]) -> None:
+def check(path: str, offered: Mapping[str, type], *, owner: str, functions: Iterable[tuple[PathArgument, ...]]) -> None:
     """Compare what a path offers with what the functions of its route take.
 
     Args:
       path: the pattern, for messages.
       offered: its placeholders and the types of their values.
-      by: the handler, for messages.
+      owner: the handler, for messages.
       functions: what the handler and the guards take.
 
     Raises:
@@ -148,18 +148,18 @@ def check(path: str, offered: Mapping[str, type], *, by: str, functions: Iterabl
             _agree(path, offered[parameter.name], parameter)
         elif parameter.required:
             raise ConfigurationError(
-                f"{parameter.by} takes {parameter.name!r}, which the path {path!r} does not have; "
+                f"{parameter.owner} takes {parameter.name!r}, which the path {path!r} does not have; "
                 f"add {{{parameter.name}}} to the path, or give the parameter a default"
             )
     if unclaimed:
         name = next(iter(unclaimed))
         raise ConfigurationError(
-            f"{by}: path {path!r} has {{{name}}}, but neither the handler nor a guard takes it; "
+            f"{owner}: path {path!r} has {{{name}}}, but neither the handler nor a guard takes it; "
             f"add a parameter `{name}: {offered[name].__name__}` to the handler, or remove the placeholder"
         )
 
 
-def _agree(path: str, offered: type, parameter: Taken) -> None:
+def _agree(path: str, offered: type, parameter: PathArgument) -> None:
     annotation = parameter.annotation
     open_ended: tuple[object, ...] = (inspect.Parameter.empty, typing.Any, object, offered)
     for member in _members(annotation):
@@ -167,7 +167,7 @@ def _agree(path: str, offered: type, parameter: Taken) -> None:
             return
     shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     raise ConfigurationError(
-        f"{parameter.by}: parameter {parameter.name!r} is annotated {shown}, but the path {path!r} gives "
+        f"{parameter.owner}: parameter {parameter.name!r} is annotated {shown}, but the path {path!r} gives "
         f"{offered.__name__}; change the annotation, or the converter in the path"
     )
 

@@ -1,4 +1,4 @@
-"""`Throttle`: so many of a kind in a time, and the others are counted. Pure: the caller brings the clock."""
+"""`LogSampler`: so many of a kind in a time, and the others are counted. Pure: the caller brings the clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Count:
 
 @final
 @define(eq=False)
-class Throttle:
+class LogSampler:
     """Decides what is written down, so that a storm of the same failure cannot flood a disk."""
 
     _counts: dict[Kind, _Count] = field(init=False, factory=dict[Kind, _Count])

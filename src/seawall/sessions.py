@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, cast, final
 import trio
 
 from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
-from seawall.life import Life
+from seawall.lifecycle import Lifecycle
 from seawall.logs import server_log
 
 #: Revocations that are remembered one by one. The oldest of more becomes one of everything that is as old as it.
@@ -75,16 +75,16 @@ class Sessions:
     def __init__(self, *, at_most: int | None) -> None:
         """Begin with nobody; a subject may have `at_most` connections."""
         self._at_most = at_most
-        self._present: set[Presence] = set()
-        self._subjects: dict[str, set[Presence]] = {}
-        self._tokens: dict[str, set[Presence]] = {}
+        self._registered: set[Registration] = set()
+        self._subjects: dict[str, set[Registration]] = {}
+        self._tokens: dict[str, set[Registration]] = {}
         self._revoked: dict[tuple[str | None, str | None], _Revoked] = {}  # the oldest first
         self._all_before = -math.inf
         self._forgets = False
 
     def __len__(self) -> int:
         """How many connections there are whose guards have identified them."""
-        return len(self._present)
+        return len(self._registered)
 
     def revoke(
         self, *, subject: str | None = None, token_id: str | None = None, issued_before: float | None = None
@@ -115,27 +115,28 @@ class Sessions:
             )
         if issued_before is not None and math.isnan(issued_before):
             raise ConfigurationError("revoke(issued_before=nan) is before nothing; give a Unix time")
-        if self._present and not trio.lowlevel.in_trio_run():
+        if self._registered and not trio.lowlevel.in_trio_run():
             raise ConfigurationError("revoke() outside of Trio's thread; call it with trio.from_thread.run_sync()")
         before = math.inf if issued_before is None else issued_before
         found = {
-            presence: presence.newest(subject, token_id, before) for presence in self._candidates(subject, token_id)
+            registration: registration.newest(subject, token_id, before)
+            for registration in self._candidates(subject, token_id)
         }
         newest = max((at for at in found.values() if at is not None), default=-math.inf)
         if issued_before is None and token_id is None:  # what she has now; a clock that is ahead does not save it
             before = max(time.time(), math.nextafter(newest, math.inf))
         self._remember(subject, token_id, _Revoked(before, time.time()))
-        ended = sum(presence.end() for presence, at in found.items() if at is not None)
+        ended = sum(registration.end() for registration, at in found.items() if at is not None)
         given = {"subject": subject, "token_id": token_id, "issued_before": issued_before}
         by = ", ".join(name for name, value in given.items() if value is not None)
         server_log.info("revoked by %s: %d connections end", by, ended)
         return ended
 
-    def _candidates(self, subject: str | None, token_id: str | None) -> set[Presence]:
+    def _candidates(self, subject: str | None, token_id: str | None) -> set[Registration]:
         """All that may match, and perhaps others."""
         if token_id is not None:
-            return self._tokens.get(token_id, set[Presence]())
-        return self._present if subject is None else self._subjects.get(subject, set[Presence]())
+            return self._tokens.get(token_id, set[Registration]())
+        return self._registered if subject is None else self._subjects.get(subject, set[Registration]())
 
     def _remember(self, subject: str | None, token_id: str | None, revoked: _Revoked) -> None:
         if subject is None and token_id is None:
@@ -164,8 +165,8 @@ class Sessions:
                 return True
         return False
 
-    def check(self, presence: Presence, credential: Credential) -> None:
-        """Look whether `presence` may be there by `credential`.
+    def check(self, registration: Registration, credential: Credential) -> None:
+        """Look whether `registration` may be there by `credential`.
 
         Raises:
           Unauthorized: it is good no longer.
@@ -174,42 +175,42 @@ class Sessions:
         if self.is_revoked(credential):
             raise Unauthorized("the credential was revoked")
         if credential.subject is not None and self._at_most is not None:
-            siblings = self._subjects.get(credential.subject, set[Presence]())
-            if presence not in siblings and len(siblings) >= self._at_most:
+            siblings = self._subjects.get(credential.subject, set[Registration]())
+            if registration not in siblings and len(siblings) >= self._at_most:
                 raise TooManyRequests("too many connections of one subject", retry_after=RETRY_AFTER)
 
-    def keep(self, presence: Presence, held: tuple[_Held, ...], *, instead_of: tuple[_Held, ...]) -> None:
-        """Note by what `presence` is there now, and what it is there by no more."""
+    def keep(self, registration: Registration, held: tuple[_Held, ...], *, instead_of: tuple[_Held, ...]) -> None:
+        """Note by what `registration` is there now, and what it is there by no more."""
         for index, place in ((self._subjects, 0), (self._tokens, 1)):
             now = {entry[place] for entry in held} - {None}
             for gone in {entry[place] for entry in instead_of} - {None} - now:
                 siblings = index[cast("str", gone)]
-                siblings.discard(presence)
+                siblings.discard(registration)
                 if not siblings:
                     del index[cast("str", gone)]
             for name in now:
-                index.setdefault(cast("str", name), set()).add(presence)
+                index.setdefault(cast("str", name), set()).add(registration)
         if held:
-            self._present.add(presence)
+            self._registered.add(registration)
         else:
-            self._present.discard(presence)
+            self._registered.discard(registration)
 
 
 @final
-class Presence:
+class Registration:
     """One connection among the `Sessions`."""
 
-    __slots__ = ("_held", "_life", "_sessions")
+    __slots__ = ("_held", "_lifecycle", "_sessions")
 
-    def __init__(self, sessions: Sessions, life: Life) -> None:
+    def __init__(self, sessions: Sessions, lifecycle: Lifecycle) -> None:
         """Not there yet."""
         self._sessions = sessions
-        self._life = life
+        self._lifecycle = lifecycle
         self._held: tuple[_Held, ...] = ()
 
     def identify(self, credential: Credential, instead_of: Credential | None) -> None:
         """Be there by `credential` too, or instead of another one. Raises as `Sessions.check`."""
-        if self._life.ended is None:
+        if self._lifecycle.ended is None:
             self._sessions.check(self, credential)
             gone = None if instead_of is None else _Held.of(instead_of)
             self._hold((*(held for held in self._held if held != gone), _Held.of(credential)))
@@ -225,7 +226,7 @@ class Presence:
 
     def end(self) -> bool:
         """End the connection; whether it was not over yet."""
-        return self._life.revoke()
+        return self._lifecycle.revoke()
 
     def leave(self) -> None:
         """The connection is over."""

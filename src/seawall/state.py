@@ -14,24 +14,24 @@ from attrs import field, frozen
 
 from seawall.compression import Deflate
 from seawall.errors import Refused
-from seawall.groups import sift
+from seawall.exception_groups import partition
 from seawall.guards.origins import OriginCheck
-from seawall.life import Sweeper, Values
+from seawall.lifecycle import DeadlineQueue, Values
 from seawall.limits import Limits
 from seawall.listening import socket_of
 from seawall.outcome import Drain, Outcome
 from seawall.pages import Answer, Page
 from seawall.paths import PathTable
 from seawall.policy import DEFAULTS, ErrorPolicy, ErrorReport, LeafDecision
-from seawall.presence import Sessions
 from seawall.reports import Reporter, note_of
 from seawall.route import AnyRoute
+from seawall.sessions import Sessions
 from seawall.verdicts import Context, Escalate
 from seawall.wire.budget import Budget
-from seawall.wire.lane import Lane
-from seawall.wire.link import Link
-from seawall.wire.poller import PolledLink, Poller, Watch, open_poller
-from seawall.wire.streamed import StreamLink
+from seawall.wire.channel import MessageChannel
+from seawall.wire.poller import HangupWatch, Poller, SocketTransport, open_poller
+from seawall.wire.stream import StreamTransport
+from seawall.wire.transport import Transport
 
 #: What goes with a 503: when a client that was turned away may come back.
 RETRY = (("Retry-After", "5"),)
@@ -42,7 +42,7 @@ MAX_RETRY_AFTER = 31_536_000
 
 @final
 @frozen(kw_only=True, eq=False)
-class Service:
+class ServerState:
     """What all the sessions of a server share."""
 
     routes: PathTable[AnyRoute]
@@ -54,42 +54,42 @@ class Service:
     reporter: Reporter
     values: Values
     sessions: Sessions
-    sweeper: Sweeper = field(factory=Sweeper, init=False)
+    deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
-    unproved: set[object] = field(factory=set[object], init=False)
+    unauthenticated: set[object] = field(factory=set[object], init=False)
     """Sessions that have not passed their guards yet."""
     drain: Drain = field(factory=Drain, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
-    _terms: dict[int, Terms] = field(factory=dict[int, "Terms"], init=False)
+    _settings: dict[int, ResolvedSettings] = field(factory=dict[int, "ResolvedSettings"], init=False)
 
-    def terms(self, route: AnyRoute) -> Terms:
+    def settings(self, route: AnyRoute) -> ResolvedSettings:
         """What holds on `route`, one of `routes`: its own settings over the app's."""
-        found = self._terms.get(id(route))
+        found = self._settings.get(id(route))
         if found is None:
             entry = route.table_entry
-            found = Terms(
+            found = ResolvedSettings(
                 errors=entry.errors.within(self.errors),
                 limits=self.limits.override(entry.limits),
                 origins=entry.origins or self.origins,
                 compression=(self.compression if entry.compression is None else entry.compression) or None,
                 subprotocols=entry.subprotocols,
             )
-            self._terms[id(route)] = found
+            self._settings[id(route)] = found
         return found
 
-    def connect(self, stream: trio.abc.Stream, tasks: trio.Nursery, lane: Lane) -> Link:
-        """The way of `lane` to its peer over `stream`; where it needs tasks they run in `tasks`."""
+    def connect(self, stream: trio.abc.Stream, tasks: trio.Nursery, channel: MessageChannel) -> Transport:
+        """The way of `channel` to its peer over `stream`; where it needs tasks they run in `tasks`."""
         if self.poller is not None and isinstance(stream, trio.SocketStream):
-            return PolledLink(self.poller, stream, lane)
-        transport = socket_of(stream)
-        watch = None if self.poller is None or transport is None else partial(Watch, self.poller, transport.fileno())
-        link = StreamLink(stream, lane, watch)
-        tasks.start_soon(link.run)
-        return link
+            return SocketTransport(self.poller, stream, channel)
+        bound = socket_of(stream)
+        watch = None if self.poller is None or bound is None else partial(HangupWatch, self.poller, bound.fileno())
+        transport = StreamTransport(stream, channel, watch)
+        tasks.start_soon(transport.run)
+        return transport
 
     def escalate(self, failure: BaseException, origin: str) -> None:
         """Stop the server and let `failure` out of ``serve``, with a note of its `origin`."""
@@ -103,7 +103,7 @@ class Service:
         try:
             decision = policy.decide(failure, context)
         except BaseException as raised:  # noqa: ASYNC103, BLE001 - by a rule, which may raise what it likes
-            for fatal in sift(raised).fatal:
+            for fatal in partition(raised).fatal:
                 self.escalate(fatal, note_of(context))
             decision = DEFAULTS.decide(failure, context)
         for leaf in decision.leaves:
@@ -141,7 +141,7 @@ class Service:
 
 @final
 @frozen(kw_only=True)
-class Terms:
+class ResolvedSettings:
     """What holds for the connections of one route."""
 
     errors: ErrorPolicy
@@ -153,14 +153,14 @@ class Terms:
 
 @final
 @frozen(kw_only=True)
-class Peer:
+class AcceptedConnection:
     """Who connected."""
 
     connection: str
     """The connection's id."""
     address: str
     secure: bool
-    surplus: Answer | None = None
+    over_capacity: Answer | None = None
     """What it reads if it is one too many."""
 
 

@@ -30,7 +30,6 @@ from seawall import (
     any_issuer,
     bearer,
     guard,
-    presence,
     public,
 )
 from seawall.reports import log_report
@@ -163,7 +162,7 @@ def test_revoking_again_takes_nothing_back() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest of too many becomes one of all that is as old: nothing that was refused is let in again."""
-    monkeypatch.setattr(presence, "MAX_REVOCATIONS", 2)
+    monkeypatch.setattr("seawall.sessions.MAX_REVOCATIONS", 2)
     sessions, before = Sessions(at_most=None), time.time()
     sessions.revoke(token_id="first")
     sessions.revoke(subject="ada", issued_before=2000.0)
@@ -177,7 +176,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_revocation_that_is_said_again_is_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not the one that is given up when there are too many."""
-    monkeypatch.setattr(presence, "MAX_REVOCATIONS", 2)
+    monkeypatch.setattr("seawall.sessions.MAX_REVOCATIONS", 2)
     sessions = Sessions(at_most=None)
     for token_id in ("first", "second", "first", "third"):
         sessions.revoke(token_id=token_id)
