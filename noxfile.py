@@ -27,6 +27,7 @@ PURE = [
     "errors.py",
     "exception_groups.py",
     "handshake.py",
+    "lifespan.py",
     "limits.py",
     "pages.py",
     "paths.py",

@@ -30,7 +30,8 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.guards.bearer import bearer, first_message
-from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.scopes import has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer

@@ -29,7 +29,8 @@ from seawall.errors import (
     SlowConsumer,
     Unauthorized,
 )
-from seawall.lifecycle import DeadlineQueue, Lifecycle, Provided, Values, until
+from seawall.lifecycle import DeadlineQueue, Lifecycle, until
+from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
 from seawall.outcome import Cause, End, cause_of
 

@@ -33,7 +33,7 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.exception_groups import exceptions_in, flatten, partition, subtract
-from seawall.guards.core import Anonymous, public
+from seawall.guards.guard import Anonymous, public
 from seawall.outcome import Outcome
 from seawall.policy import Decision, ErrorPolicy, ErrorReport, LeafDecision, Rule
 from seawall.router import Router

@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
-from seawall.lifecycle import Lifecycle, Provided, Values
+from seawall.lifecycle import Lifecycle
+from seawall.lifespan import Provided, Values
 from seawall.outcome import Cause, End
 from seawall.verdicts import MAX_REASON
 from seawall.wire.channel import MessageChannel

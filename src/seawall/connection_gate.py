@@ -9,14 +9,16 @@ from typing import TypeVar, final
 import trio
 from attrs import frozen
 
+from seawall.callables import Parameter
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.exception_groups import replace_stray_cancelled, subtract, wrap_unprintable
-from seawall.guards.core import Gate
+from seawall.guards.credential import Credential
+from seawall.guards.gate import Gate, Renew
 from seawall.handshake import Handshake
-from seawall.lifecycle import Lifecycle, Provided, Renew, Values
-from seawall.paths import Parameter
-from seawall.sessions import Credential, Registration
+from seawall.lifecycle import Lifecycle
+from seawall.lifespan import Provided, Values
+from seawall.sessions import Registration
 from seawall.verdicts import Phase
 from seawall.wire.channel import MessageChannel
 from seawall.wire.trio_websocket import TrioWebSocketAdapter

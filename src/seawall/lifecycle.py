@@ -6,26 +6,21 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Generic, Protocol, TypeVar, cast, final
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from seawall.errors import ConfigurationError, IdleTimeout, LeaseExpired, LifetimeReached, Revoked, SeawallError
+from seawall.guards.gate import Renew
 from seawall.limits import Limits
 from seawall.outcome import Cause, End
 from seawall.wire.waiter import nothing
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
 #: Connections whose deadlines are looked at before other tasks have their turn.
 AT_A_TIME = 20
-
-#: Proves the same principal from a new token, and returns when that proof ends, in Unix time.
-Renew = Callable[[str], Awaitable[float]]
 
 
 @final
@@ -48,38 +43,6 @@ def until(expires_at: float) -> float:
     if math.isnan(expires_at):
         raise ConfigurationError("a lease until NaN would never end; give a Unix time, such as a token's exp")
     return trio.current_time() + (expires_at - time.time())
-
-
-@final
-@frozen(eq=False)
-class Provided(Generic[T_co]):
-    """A handle to a value that ``@app.lifespan`` provides while the app is served; see `Connection.provided`."""
-
-    open: Callable[[], AbstractAsyncContextManager[T_co]] = field(repr=False)
-    """Opens the value; entered before the app listens, left after the last connection."""
-    name: str
-    """The name of the function under ``@app.lifespan``."""
-
-
-@final
-class Values:
-    """The lifespan values of one server that runs."""
-
-    def __init__(self, values: Mapping[Provided[object], object]) -> None:
-        """Hold what the handles stand for."""
-        self._values = values
-
-    def get(self, handle: Provided[T]) -> T:
-        """The value behind `handle`.
-
-        Raises:
-          ConfigurationError: the handle is another app's.
-        """
-        if handle not in self._values:
-            raise ConfigurationError(
-                f"provided({handle.name}): this app does not provide it; put @app.lifespan over {handle.name}()"
-            )
-        return cast("T", self._values[handle])  # the app stored there what the handle's own function yielded
 
 
 @final

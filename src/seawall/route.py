@@ -16,15 +16,16 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 import trio
 from attrs import Attribute, field, frozen
 
-from seawall.callables import PathArgument, check, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Anonymous, Check, Gate, Guard
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.inherited import inherited
 from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
-from seawall.paths import Parameter, PathPattern
+from seawall.paths import PathPattern
 from seawall.policy import ErrorPolicy, check_policy
 
 P = TypeVar("P")

@@ -24,6 +24,7 @@ from typing import TypeVar, assert_never, final
 import trio
 from attrs import define, evolve, field
 
+from seawall.callables import Parameter
 from seawall.closing import close_websocket, send_response
 from seawall.connection import Connection
 from seawall.connection_gate import ConnectionGate, ReleaseLimits, ResourceStack, in_own_task, names_of
@@ -34,7 +35,6 @@ from seawall.listening import socket_of
 from seawall.logs import safe, server_log
 from seawall.outcome import Cause, End, cause_of
 from seawall.pages import Answer, answer, refusal
-from seawall.paths import Parameter
 from seawall.policy import ErrorPolicy, LeafDecision
 from seawall.reports import name_of, name_of_principal, note_of, outcome_of
 from seawall.route import AnyRoute

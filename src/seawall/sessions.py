@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple, Protocol, cast, final
+from typing import NamedTuple, cast, final
 
 import trio
 
 from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
+from seawall.guards.credential import Credential
 from seawall.lifecycle import Lifecycle
 from seawall.logs import server_log
 
@@ -17,25 +18,6 @@ MAX_REVOCATIONS = 100_000
 
 #: When a subject that has too many connections may try again, in seconds.
 RETRY_AFTER = 5.0
-
-
-class Credential(Protocol):
-    """What a guard let somebody in by; `Claims` are one. What is None cannot be named when it is revoked."""
-
-    @property
-    def subject(self) -> str | None:
-        """Whom it is about."""
-        ...
-
-    @property
-    def token_id(self) -> str | None:
-        """What tells it from all others, such as ``jti``."""
-        ...
-
-    @property
-    def issued_at(self) -> float | None:
-        """When it was issued, in Unix time; one that does not say counts as older than any other."""
-        ...
 
 
 class _Held(NamedTuple):

@@ -16,7 +16,8 @@ from seawall.compression import Deflate
 from seawall.errors import Refused
 from seawall.exception_groups import partition
 from seawall.guards.origins import OriginCheck
-from seawall.lifecycle import DeadlineQueue, Values
+from seawall.lifecycle import DeadlineQueue
+from seawall.lifespan import Values
 from seawall.limits import Limits
 from seawall.listening import socket_of
 from seawall.outcome import Drain, Outcome

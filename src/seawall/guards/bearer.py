@@ -7,7 +7,8 @@ from typing import final
 from attrs import frozen
 
 from seawall.errors import NoCredentials, Unauthorized
-from seawall.guards.core import Anonymous, Gate, Guard
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.tokens import Claims, TokenVerifier
 from seawall.handshake import Handshake
 

@@ -1,4 +1,4 @@
-"""`Guard`, `Check` and `Gate`: proving, step by step, who is at the door.
+"""`Guard` and `Check`, the steps that prove who connects, and how they are put together to a chain.
 
 A `Guard` takes what is already proved and proves more; its type parameters say what. A `Check` lets a principal
 through or refuses, and changes nothing. ``>>`` puts them one after the other and ``|`` side by side; a type checker
@@ -10,23 +10,18 @@ follows the principal through the chain to the handler::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
 
 from attrs import frozen
 
-from seawall.callables import PathArgument, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments
 from seawall.errors import ConfigurationError, NoCredentials
-from seawall.handshake import Handshake
-from seawall.lifecycle import Provided, Renew
-from seawall.paths import Parameter
-from seawall.sessions import Credential
+from seawall.guards.gate import Gate
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-T = TypeVar("T")
 Q = ParamSpec("Q")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -43,74 +38,6 @@ else:
 @frozen
 class Anonymous:
     """Nobody in particular: what every chain of guards starts from, and what `public` lets in."""
-
-
-class Gate(ABC):
-    """What a guard may see and do while it decides about one connection."""
-
-    @property
-    @abstractmethod
-    def handshake(self) -> Handshake:
-        """What the client asked for."""
-
-    @property
-    @abstractmethod
-    def params(self) -> Mapping[str, Parameter]:
-        """The path parameters, converted."""
-
-    @abstractmethod
-    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
-        """Hold a resource for exactly the life of the connection.
-
-        It is entered in a task of its own, so it may hold a nursery. When the connection is over, resources are left
-        in reverse order, each told the exception that ended the handler.
-        """
-
-    @abstractmethod
-    def provided(self, handle: Provided[T], /) -> T:
-        """The lifespan value behind `handle`, as in `Connection.provided`."""
-
-    @abstractmethod
-    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
-        """Prove only until a deadline; the connection then ends with close code 3000.
-
-        Args:
-          expires_at: when, in Unix time (seconds, as a token's ``exp``).
-          renew: what `Connection.renew` calls: proves the same principal from a new token and returns the new end.
-        """
-
-    @abstractmethod
-    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
-        """Say by what the connection is let in, so that it ends when that is revoked; see `App.sessions`.
-
-        Called again it adds a credential: the connection ends with whichever is revoked first. Its place among those
-        of the subject is free when the connection is over, with all that its handler does.
-
-        Args:
-          credential: whom it is about, which one it is and since when, as `Claims` have it.
-          instead_of: one that it was let in by before and that counts no more, when a lease is renewed.
-
-        Raises:
-          Unauthorized: it has been revoked.
-          TooManyRequests: its subject has ``Limits.max_connections_per_subject`` connections.
-        """
-
-    @abstractmethod
-    async def accept(self) -> None:
-        """Accept the upgrade now, in order to talk; a refusal is a close code from here on. Idempotent."""
-
-    @abstractmethod
-    async def receive_text(self) -> str:
-        """The next message, after `accept`.
-
-        Raises:
-          Unauthorized: it is binary.
-          Disconnected: the peer has gone.
-        """
-
-    @abstractmethod
-    async def send_text(self, text: str, /) -> None:
-        """Send a message, after `accept`. Raises `Disconnected` when the peer has gone."""
 
 
 class Guard(ABC, Generic[In_contra, Out_co]):
