@@ -18,7 +18,7 @@ WIDE = {
     "seawall.router.Router.route": "the fields of a Route, by keyword, under a decorator",
     "seawall.testing.connect": "one line in a test: what a client can say in its handshake",
     "seawall.testing._dial": "the same, and the stream",
-    "seawall.wire.response.response": "the parts of an HTTP answer, by keyword",
+    "seawall.wire.response.serialized": "the parts of an HTTP answer, by keyword",
 }
 
 SILENCER = re.compile(r"(?:type|pyright): *ignore(\[[\w, -]+\])?|noqa(: *[A-Z]+[0-9]+(?:, *[A-Z]+[0-9]+)*)?")

@@ -36,7 +36,8 @@ from seawall.guards.inherited import inherited
 from seawall.guards.scopes import has_scope
 from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.limits import Limits
-from seawall.policy import ErrorPolicy, ErrorReport
+from seawall.policy import ErrorPolicy
+from seawall.reports import ErrorReport
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from seawall.verdicts import Close, Escalate, Ignore, Phase, Refuse
 from tests.tokens import SECRET, by, token, verifier

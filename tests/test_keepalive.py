@@ -12,10 +12,12 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock
 
+from seawall.deadlines import Deadline, DeadlineQueue
+from seawall.ending import End, cause_of
 from seawall.errors import IdleTimeout, KeepaliveLost, SlowConsumer
-from seawall.lifecycle import DeadlineQueue, Lifecycle
+from seawall.lifecycle import Lifecycle
 from seawall.limits import Limits
-from seawall.outcome import End, cause_of
+from seawall.timeouts import Timeouts
 from seawall.wire.budget import Budget
 from seawall.wire.channel import MessageChannel
 from seawall.wire.keepalive import Keepalive
@@ -48,9 +50,10 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         """Make everything."""
         self.channel = MessageChannel(self.connect or self._by_hand, self.limits, Budget(), on_end=lambda end: None)
-        self.lifecycle = Lifecycle(self.limits, self.deadlines, on_end=lambda outcome: None, on_due=self.on_due)
+        deadline, scope = Deadline(self.deadlines, self), trio.CancelScope()
+        self.lifecycle = Lifecycle(Timeouts(self.limits), scope, deadline, on_recorded=lambda end: None)
         self.pulse = Keepalive(self.channel, self.limits, self.transport, on_due=self.lifecycle.rearm)
-        self.lifecycle.watch(self.pulse)
+        self.lifecycle.timeouts.watch(self.pulse)
 
     def _by_hand(self, _: MessageChannel) -> Transport:
         return self.hand
@@ -59,16 +62,23 @@ class Bench:
         """Accept the upgrade."""
         await self.channel.send_all(ANSWER)
         del self.hand.written[:]
-        self.lifecycle.open()
+        self.lifecycle.begin()
 
     def wants(self, read_interest: ReadInterest) -> bool:
         """Whether this is what the lane wants; a type checker would think that it never changes."""
         return self.channel.read_interest is read_interest
 
-    def on_due(self, error: Exception) -> None:
-        """Remember, and end as a session does."""
-        self.found.append((trio.current_time(), type(error)))
-        self.lifecycle.end(End(cause_of(error), 1011))
+    def on_due(self, now: float) -> None:
+        """Remember, and end as a connection does."""
+        if (error := self.lifecycle.timeouts.check(now)) is None:
+            self.lifecycle.rearm()
+        else:
+            self.found.append((trio.current_time(), type(error)))
+            self.lifecycle.end(End(cause_of(error), 1011))
+
+    def on_fault(self, fault: Exception) -> None:
+        """Nothing here fails."""
+        raise fault
 
     def hear(self, data: bytes) -> None:
         """Let the peer say something."""
@@ -294,7 +304,7 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
         assert not bench.found
         await bench.channel.receive()
         await bench.channel.receive()
-        bench.lifecycle.touch()
+        bench.lifecycle.timeouts.touch()
         resumed = trio.current_time()
         await trio.sleep(30)
         assert bench.found == [(resumed + 10, IdleTimeout)]

@@ -3,6 +3,7 @@
 from seawall.app import App
 from seawall.compression import Deflate
 from seawall.connection import Connection
+from seawall.ending import Cause, Party
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -36,8 +37,9 @@ from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issue
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
-from seawall.outcome import Cause, Outcome, Party
-from seawall.policy import Considered, ErrorPolicy, ErrorReport
+from seawall.outcome import Outcome
+from seawall.policy import Considered, ErrorPolicy
+from seawall.reports import ErrorReport
 from seawall.route import AnyRoute, Route
 from seawall.router import Router
 from seawall.server import Server

@@ -25,8 +25,8 @@ from seawall.logs import configure, is_configured, server_log
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import ErrorPolicy, ErrorReport, check_policy
-from seawall.reports import Reporter, log_report
+from seawall.policy import ErrorPolicy, check_policy
+from seawall.reports import ErrorReport, Reporter, log_report
 from seawall.route import AT_THE_ROOT, AnyRoute, AnyRouteTemplate, naming
 from seawall.router import Router
 from seawall.server import Server

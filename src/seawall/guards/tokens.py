@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import math
-import time
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, cast, final, get_args
@@ -18,6 +17,7 @@ import jwt
 from attrs import field, frozen
 from jwt.algorithms import HMACAlgorithm
 
+from seawall import clock
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 
 #: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
@@ -154,7 +154,7 @@ class TokenVerifier:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
         payload = self._decode(token)
         try:
-            return _claims(payload, latest=time.time() + self.leeway + self.max_lifetime)
+            return _claims(payload, latest=clock.unix_time() + self.leeway + self.max_lifetime)
         except _Malformed as error:
             raise Unauthorized(f"token refused: {error}") from None
 
