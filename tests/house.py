@@ -376,9 +376,9 @@ def judge(measures: Iterable[Measure], *tables: Accepted) -> Iterator[tuple[Meas
                 said.format(**measure._asdict(), bound=bound) + (f" ({most} accepted)" if most > bound else ""),
             )
         elif number < most:
-            yield measure, f"{name} is down to {number} {rule}; write that in place of {most} in tests/house.py"
+            yield measure, f"{name} is down to {number} ({rule}); write that in place of {most} in tests/house.py"
     for (rule, name), most in accepted.items():
-        yield None, f"{name} needs no exception for {most} {rule} any more; remove it"
+        yield None, f"{name} needs no exception any more ({rule}: {most}); remove it"
 
 
 def main() -> int:

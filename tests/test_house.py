@@ -265,14 +265,12 @@ def test_an_exception() -> None:
     assert complaints(25, 25) == []
     assert complaints(26, 25) == ["seawall.thing.Thing has 26 methods, more than 20 (25 accepted)"]
     assert complaints(24, 25) == [
-        "seawall.thing.Thing is down to 24 methods; write that in place of 25 in tests/house.py"
+        "seawall.thing.Thing is down to 24 (methods); write that in place of 25 in tests/house.py"
     ]
-    assert complaints(20, 25) == ["seawall.thing.Thing needs no exception for 25 methods any more; remove it"]
+    assert complaints(20, 25) == ["seawall.thing.Thing needs no exception any more (methods: 25); remove it"]
 
 
 def test_an_exception_for_what_is_gone() -> None:
     """It is an error."""
     table = {"methods": {"seawall.gone.Thing": (25, "because")}}
-    assert list(judge([], table)) == [
-        (None, "seawall.gone.Thing needs no exception for 25 methods any more; remove it")
-    ]
+    assert list(judge([], table)) == [(None, "seawall.gone.Thing needs no exception any more (methods: 25); remove it")]
