@@ -26,6 +26,7 @@ PURE = [
     "compression.py",
     "errors.py",
     "exception_groups.py",
+    "guards/jwt/claims.py",
     "handshake.py",
     "lifespan.py",
     "limits.py",

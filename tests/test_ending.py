@@ -38,7 +38,8 @@ def test_before_the_upgrade_it_is_a_response() -> None:
     assert response is not None
     assert (response.status, response.text) == (401, "unauthorized")
     assert b"\r\nWWW-Authenticate: Bearer\r\nRetry-After: 3\r\n" in response.data
-    assert [leaf.exception for leaf in judgement.leaves] and not judgement.escalated
+    assert len(judgement.leaves) == 1
+    assert not judgement.escalated
 
 
 def test_after_the_upgrade_it_is_a_close() -> None:

@@ -31,9 +31,10 @@ from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
+from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
-from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits

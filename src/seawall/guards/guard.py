@@ -22,6 +22,8 @@ from seawall.guards.gate import Gate
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+First = TypeVar("First", bound="_Step")
+Second = TypeVar("Second", bound="_Step")
 Q = ParamSpec("Q")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -40,7 +42,19 @@ class Anonymous:
     """Nobody in particular: what every chain of guards starts from, and what `public` lets in."""
 
 
-class Guard(ABC, Generic[In_contra, Out_co]):
+class _Step:
+    """What `Guard` and `Check` have in common."""
+
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
+        """The path parameters that the functions in this chain take; see `guard` and `check`."""
+        return ()
+
+    def needs_task(self) -> bool:
+        """Whether it runs in a task of its own, because it may do anything; Seawall's own steps need none."""
+        return True
+
+
+class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     """Takes what is proved, proves more.
 
     Subclass it, or put `guard` over a function. Guards are shared by all connections: keep no state of one in them.
@@ -49,14 +63,6 @@ class Guard(ABC, Generic[In_contra, Out_co]):
     @abstractmethod
     async def admit(self, gate: Gate, proved: In_contra, /) -> Out_co:
         """Return the principal, or refuse by raising `Unauthorized`, `Forbidden`, or whatever the policy knows."""
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        """The path parameters that the functions in this chain take; see `guard`."""
-        return ()
-
-    def needs_task(self) -> bool:
-        """Whether it runs in a task of its own, because it may do anything; Seawall's own guards need none."""
-        return True
 
     def decides(self) -> bool:
         """Whether nobody comes through without a decision, be it that of `public`; `inherited` leaves it to others."""
@@ -98,7 +104,7 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         return _Either(self, other)
 
 
-class Check(ABC, Generic[Need_contra]):
+class Check(_Step, ABC, Generic[Need_contra]):
     """Lets a principal through or refuses; the principal stays what it was.
 
     Not a guard by itself: write ``check >> public`` for a route that asks for nothing else.
@@ -107,14 +113,6 @@ class Check(ABC, Generic[Need_contra]):
     @abstractmethod
     async def inspect(self, gate: Gate, principal: Need_contra, /) -> None:
         """Return, or refuse by raising."""
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        """The path parameters that the functions in this chain take; see `check`."""
-        return ()
-
-    def needs_task(self) -> bool:
-        """Whether it has a task of its own; see `Guard.needs_task`."""
-        return True
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
@@ -187,20 +185,25 @@ class _FunctionCheck(Check[A]):
         return (self.wanted,)
 
 
-@final
 @frozen
-class _Then(Guard[A, C], Generic[A, B, C]):
-    first: Guard[A, B]
-    second: Guard[B, C]
+class _Pair(_Step, Generic[First, Second]):
+    """Two steps, one of which is asked before the other."""
 
-    async def admit(self, gate: Gate, proved: A, /) -> C:
-        return await self.second.admit(gate, await self.first.admit(gate, proved))
+    first: First
+    second: Second
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
+
+
+@final
+@frozen
+class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
+    async def admit(self, gate: Gate, proved: A, /) -> C:
+        return await self.second.admit(gate, await self.first.admit(gate, proved))
 
     def decides(self) -> bool:
         return self.first.decides() or self.second.decides()
@@ -211,20 +214,11 @@ class _Then(Guard[A, C], Generic[A, B, C]):
 
 @final
 @frozen
-class _ThenCheck(Guard[A, B]):
-    first: Guard[A, B]
-    second: Check[B]
-
+class _ThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         principal = await self.first.admit(gate, proved)
         await self.second.inspect(gate, principal)
         return principal
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
     def decides(self) -> bool:
         return self.first.decides()
@@ -232,19 +226,10 @@ class _ThenCheck(Guard[A, B]):
 
 @final
 @frozen
-class _AfterCheck(Guard[A, B]):
-    first: Check[A]
-    second: Guard[A, B]
-
+class _AfterCheck(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         await self.first.inspect(gate, proved)
         return await self.second.admit(gate, proved)
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
     def decides(self) -> bool:
         return self.second.decides()
@@ -252,22 +237,13 @@ class _AfterCheck(Guard[A, B]):
 
 @final
 @frozen
-class _Either(Guard[A, B | C], Generic[A, B, C]):
-    first: Guard[A, B]
-    second: Guard[A, C]
-
+class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]):
     async def admit(self, gate: Gate, proved: A, /) -> B | C:
         try:
             return await self.first.admit(gate, proved)
         except NoCredentials:
             pass
         return await self.second.admit(gate, proved)
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
@@ -278,19 +254,10 @@ class _Either(Guard[A, B | C], Generic[A, B, C]):
 
 @final
 @frozen
-class _Both(Check[A]):
-    first: Check[A]
-    second: Check[A]
-
+class _Both(_Pair[Check[A], Check[A]], Check[A]):
     async def inspect(self, gate: Gate, principal: A, /) -> None:
         await self.first.inspect(gate, principal)
         await self.second.inspect(gate, principal)
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
 
 @final
