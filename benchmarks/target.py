@@ -37,6 +37,10 @@ class Server:
     """Whether each Close is answered by one; if not, some connections are only ended."""
     works: tuple[str, ...] | None = None
     """What it can do, if not everything."""
+    takes_pieces: bool = True
+    """Whether a message may come in more than one read."""
+    is_aside: bool = False
+    """Whether it is measured only once, and told of in a note."""
     tree: Path | None = None
     """Where it takes Seawall from, if that is not what is installed."""
 

@@ -23,7 +23,29 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return connection
 
 
+room = set[web.WebSocketResponse]()
+
+
+async def talk(request: web.Request) -> web.WebSocketResponse:
+    """Tell everybody what anybody says, one after another."""
+    connection = web.WebSocketResponse()
+    await connection.prepare(request)
+    room.add(connection)
+    try:
+        async for message in connection:
+            if message.type is WSMsgType.TEXT:
+                for each in list(room):
+                    try:
+                        await each.send_str(message.data)
+                    except ConnectionResetError:
+                        pass
+    finally:
+        room.remove(connection)
+    return connection
+
+
 app = web.Application()
 app.router.add_get("/echo", echo)
+app.router.add_get("/room", talk)
 loop = uvloop.new_event_loop() if "uvloop" in sys.argv else asyncio.new_event_loop()
-web.run_app(app, sock=common.listen(), print=None, access_log=None, loop=loop)
+web.run_app(app, sock=common.listen(), backlog=common.BACKLOG, print=None, access_log=None, loop=loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jwt
 import trio
-from trio_websocket import ConnectionClosed, WebSocketRequest, WebSocketServer
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer
 
 from benchmarks.servers import common
 
@@ -30,6 +30,24 @@ def is_member(request: WebSocketRequest) -> bool:
     return False
 
 
+room = set[WebSocketConnection]()
+
+
+async def talk(connection: WebSocketConnection) -> None:
+    """Tell everybody what anybody says, one after another."""
+    room.add(connection)
+    try:
+        while True:
+            message = await connection.get_message()
+            for each in list(room):
+                try:
+                    await each.send_message(message)
+                except ConnectionClosed:
+                    pass
+    finally:
+        room.remove(connection)
+
+
 async def echo(request: WebSocketRequest) -> None:
     """Answer every message of those who may come in."""
     if request.path == "/jwt" and not is_member(request):
@@ -37,6 +55,8 @@ async def echo(request: WebSocketRequest) -> None:
         return
     connection = await request.accept()
     try:
+        if request.path == "/room":
+            await talk(connection)
         while True:
             await connection.send_message(await connection.get_message())
     except ConnectionClosed:
