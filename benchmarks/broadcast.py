@@ -72,6 +72,7 @@ class Broadcast:
     name: str
     title: str
     text: str = field(repr=False)
+    path: str = "/room"
     subscribers: int = 500
     seconds: float = 1.0
 
@@ -80,7 +81,7 @@ class Broadcast:
         tally = Tally()
         room = Room(tally, self.text, self.subscribers)
         clients = [Subscriber(room) for _ in range(self.subscribers)]
-        async with conversing(target, tally, clients, "/room"):
+        async with conversing(target, tally, clients, self.path):
             await asyncio.sleep(ENTERING)
             room.speak()
             await asyncio.sleep(self.seconds / 3)  # warms up

@@ -36,7 +36,8 @@ glibc takes up to twice as much until the first big buffer has been freed, which
 In every measured round every answer is compared with what it has to be, byte by byte, and what each connection sends
 differs from what the others send. Messages are text unless the row says binary. A broadcast goes to 500 subscribers,
 each of them checked, by what each library has that is cheapest: `send_nowait` in Seawall, `broadcast()` in
-websockets, one send after another in the others. In the storm 2,000 clients arrive evenly within a second; one is
+websockets, one send after another in the others, which waits for a subscriber that does not read; with a task for
+each of them, which does not, it is a row of its own. In the storm 2,000 clients arrive evenly within a second; one is
 served when it has had its first echo. A busy connection has talked twice in five seconds, 1 KiB each time.
 
 All servers have their defaults, but for the backlog of the listening socket, which is the same for all; logging is

@@ -31,8 +31,8 @@ class Server:
     name: str
     command: tuple[str, ...]
     """The module in ``benchmarks.servers``, and its arguments."""
-    paths: tuple[str, ...] = ("/echo",)
-    """Its doors; ``/jwt`` asks for a token."""
+    paths: tuple[str, ...] = ("/echo", "/room")
+    """Its doors; ``/jwt`` asks for a token, at ``/room-tasks`` each delivery of a broadcast is a task."""
     answers_close: bool = True
     """Whether each Close is answered by one; if not, some connections are only ended."""
     works: tuple[str, ...] | None = None

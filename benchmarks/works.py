@@ -12,17 +12,17 @@ from benchmarks.echoes import Echo, Latency
 from benchmarks.memory import Memory
 from benchmarks.target import Server
 
-BOTH = ("/echo", "/jwt")
+ECHO, JWT, ROOM, TASKS = "/echo", "/jwt", "/room", "/room-tasks"
 
 SERVERS = (
-    Server("seawall", ("seawall",), paths=BOTH),
-    Server("trio-websocket", ("trio_websocket",), paths=BOTH),
+    Server("seawall", ("seawall",), paths=(ECHO, JWT, ROOM, TASKS)),
+    Server("trio-websocket", ("trio_websocket",), paths=(ECHO, JWT, ROOM, TASKS)),
     # 17.4 often leaves its Close out when the client's comes right behind the handshake.
     Server("websockets.trio", ("websockets_trio",), answers_close=False),
     Server("hypercorn", ("asgi", "hypercorn")),
     Server("websockets", ("websockets_asyncio",)),
-    Server("aiohttp", ("aiohttp",)),
-    Server("aiohttp-uvloop", ("aiohttp", "uvloop")),
+    Server("aiohttp", ("aiohttp",), paths=(ECHO, ROOM, TASKS)),
+    Server("aiohttp-uvloop", ("aiohttp", "uvloop"), paths=(ECHO, ROOM, TASKS)),
     Server("uvicorn", ("asgi", "uvicorn")),
     # No server: what is left when nothing is checked, and as much as anything on Trio takes.
     Server("bare Trio", ("bare",), answers_close=False, works=("echo-64", "echo-1k"), takes_pieces=False),
@@ -59,9 +59,10 @@ WORKS: tuple[Work, ...] = (
         seconds=0.8,
     ),
     Handshakes(name="handshake", title="handshake"),
-    Handshakes(name="handshake-jwt", title="handshake with a JWT", path="/jwt"),
+    Handshakes(name="handshake-jwt", title="handshake with a JWT", path=JWT),
     Latency(name="latency", title="2,000 echoes of 64 B a second", payload=TEXT, rate=2000),
     Broadcast(name="broadcast", title="broadcast, each delivery", text=TEXT * 2),
+    Broadcast(name="broadcast-tasks", title="broadcast, a task each", text=TEXT * 2, path=TASKS),
     Storm(name="storm", title="reconnect storm"),
     Memory(name="memory"),
 )
@@ -92,4 +93,5 @@ GOALS = (
     Goal("an idle connection", "trio-websocket", 1.2),
     Goal("broadcast, each delivery", "aiohttp", 1.0),
     Goal("broadcast, each delivery", "trio-websocket", 0.13),
+    Goal("broadcast, a task each", "trio-websocket", 0.13),
 )

@@ -33,19 +33,29 @@ def is_member(request: WebSocketRequest) -> bool:
 room = set[WebSocketConnection]()
 
 
-async def talk(connection: WebSocketConnection) -> None:
-    """Tell everybody what anybody says, one after another."""
+async def talk(connection: WebSocketConnection, *, by_tasks: bool) -> None:
+    """Tell everybody what anybody says: one after another, or by a task for each of them."""
     room.add(connection)
     try:
         while True:
             message = await connection.get_message()
-            for each in list(room):
-                try:
-                    await each.send_message(message)
-                except ConnectionClosed:
-                    pass
+            if by_tasks:
+                async with trio.open_nursery() as nursery:
+                    for each in room:
+                        nursery.start_soon(tell, each, message)
+            else:
+                for each in list(room):
+                    await tell(each, message)
     finally:
         room.remove(connection)
+
+
+async def tell(connection: WebSocketConnection, message: str | bytes) -> None:
+    """Tell one of them, if it is still there."""
+    try:
+        await connection.send_message(message)
+    except ConnectionClosed:
+        pass
 
 
 async def echo(request: WebSocketRequest) -> None:
@@ -55,8 +65,8 @@ async def echo(request: WebSocketRequest) -> None:
         return
     connection = await request.accept()
     try:
-        if request.path == "/room":
-            await talk(connection)
+        if request.path.startswith("/room"):
+            await talk(connection, by_tasks=request.path == "/room-tasks")
         while True:
             await connection.send_message(await connection.get_message())
     except ConnectionClosed:
