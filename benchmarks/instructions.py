@@ -1,9 +1,10 @@
 """``python -m benchmarks.instructions``: how many instructions a handshake takes, and an echo of 64 bytes.
 
-The server and 16 clients are one process under valgrind's cachegrind, over loopback, in virtual time that stands still,
-with hashes that are the same each time. Each number is the difference between a long run and a short one, divided by
-how much longer it was, so that starting up cancels out; printed is the median of three. Instructions do not depend on
-what else the machine does, as time does. The clients' own are included, the kernel's are not.
+The server and 16 clients are one process under valgrind's cachegrind, over loopback, in virtual time that stands
+still, with hashes and an order of the tasks that are the same each time. Each number is the difference between a long
+run and a short one, divided by how much longer it was, so that starting up cancels out; printed is the median of
+three. Instructions do not depend on what else the machine does, as time does. The clients' own are included, the
+kernel's are not.
 """
 
 from __future__ import annotations
