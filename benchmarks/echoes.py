@@ -175,7 +175,7 @@ class Latency:
     payload: str | bytes = field(repr=False)
     connections: int = 64
     rate: int
-    seconds: float = 2.0
+    seconds: float = 1.6
 
     async def measure(self, target: Target) -> Measured:
         """Percentiles of the time from a message to its echo, and the server's CPU time per message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 import time
 from importlib.metadata import version
@@ -31,7 +32,7 @@ of the medians.
 
 No server is measured cold. Before anything counts, 64 clients have connected to it, echoed messages of 64 bytes to 64
 KiB, and vanished with a reset, every second one in the middle of a message of 1 MiB. It matters: an asyncio server on
-glibc takes up to twice as much until the first big buffer has been freed, which such a client sees to.
+glibc can take twice as much until the first big buffer has been freed, which such a client sees to.
 
 In every measured round every answer is compared with what it has to be, byte by byte, and what each connection sends
 differs from what the others send. Messages are text unless the row says binary. A broadcast goes to 500 subscribers,
@@ -49,7 +50,7 @@ with its extra `fast`: masks are applied by the C module of `websockets`, as web
 
 def origin() -> str:
     """When it was measured, by which command, on what machine, and with which versions."""
-    command = " ".join(["python -m benchmarks", *(argument for argument in sys.argv[1:] if argument != "--write")])
+    command = shlex.join(["python", "-m", "benchmarks", *(each for each in sys.argv[1:] if each != "--write")])
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return f"{time.strftime('%Y-%m-%d', time.gmtime())}, `{command}`, on {machine()}; {versions}.\n"
 
