@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar, assert_never, final
@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 from benchmarks.arrivals import Handshakes, Storm
 from benchmarks.broadcast import Broadcast
 from benchmarks.echoes import Echo, Latency
-from benchmarks.measures import Failed
+from benchmarks.measures import Failed, settled
 from benchmarks.memory import Memory, most_connections
 from benchmarks.picture import draw
 from benchmarks.report import Report
@@ -141,6 +141,8 @@ def carry_out(plan: Plan, report: Report) -> None:
             for target in targets:
                 within(warm(target), target, "warming up")
             for work in plan.works:
+                if isinstance(work, Storm | Latency):  # time counts, and all servers share a core
+                    quieten(targets)
                 for target in targets:
                     if not isinstance(work, Memory) and can(target.server, work):
                         measure(work, target, report)
@@ -151,6 +153,11 @@ def carry_out(plan: Plan, report: Report) -> None:
                 with running(server, theirs) as target:
                     within(warm(target), target, "warming up")
                     measure(work, target, report)
+
+
+def quieten(targets: Sequence[Target]) -> None:
+    """Wait until no server is busy any more with what it was asked before."""
+    within(settled(lambda: sum(target.cpu() for target in targets)), targets[0], "becoming quiet")
 
 
 def cores() -> tuple[int | None, int | None]:
