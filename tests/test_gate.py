@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 from trio.testing import MockClock
 
 from seawall import (
@@ -110,6 +110,15 @@ class Without:
             resources=self.resources,
             upgrade=self.upgrade,
         )
+
+
+@frozen
+class Pass:
+    """A credential that is not a token."""
+
+    issued_at: float
+    subject: str = "ada"
+    token_id: str | None = None
 
 
 @asynccontextmanager
@@ -230,3 +239,14 @@ async def test_lifespan_values_at_the_gate() -> None:
     handle = Provided(database, "database")
     async with without_wire() as made:
         assert made.gate({}, Values({handle: "rows"})).provided(handle) == "rows"
+
+
+async def test_another_wall_clock(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One function is asked for Unix time: replaced, tokens, leases and revocations go by it."""
+    monkeypatch.setattr("seawall.clock.source", lambda: 5_000_000_000.0 + trio.current_time())
+    async with without_wire() as made:
+        made.lifecycle.lease(5_000_000_000.0 + trio.current_time() + 10, None)
+        assert made.lifecycle.timeouts.leases.ends_at == pytest.approx(trio.current_time() + 10)
+        made.sessions.revoke(subject="ada")
+        assert made.sessions.is_revoked(Pass(4_999_999_999.0))
+        assert not made.sessions.is_revoked(Pass(5_100_000_000.0))

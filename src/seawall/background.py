@@ -60,4 +60,4 @@ class BackgroundTasks:
             for failure in parts.failures:
                 error_log.log(logging.ERROR, "%s: %s", name, name_of(failure), failure=failure)
             if parts.cancelled is not None:
-                raise parts.cancelled from None
+                raise parts.cancelled from None  # noqa: ASYNC104 - it is the part that has to be

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+
+#: What `unix_time` asks; a test replaces it, as with ``monkeypatch.setattr("seawall.clock.source", ...)``.
+source: Callable[[], float] = time.time
 
 
 def unix_time() -> float:
-    """Now, in Unix time (seconds). Called as ``clock.unix_time()``, so that replacing it here is enough."""
-    return time.time()
+    """Now, in Unix time (seconds)."""
+    return source()

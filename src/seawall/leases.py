@@ -8,7 +8,7 @@ from typing import final
 import trio
 from attrs import define, field
 
-from seawall import clock
+from seawall.clock import unix_time
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Renew
 
@@ -32,7 +32,7 @@ def until(expires_at: float) -> float:
     """
     if math.isnan(expires_at):
         raise ConfigurationError("a lease until NaN would never end; give a Unix time, such as a token's exp")
-    return trio.current_time() + (expires_at - clock.unix_time())
+    return trio.current_time() + (expires_at - unix_time())
 
 
 @final

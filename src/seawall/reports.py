@@ -10,7 +10,7 @@ from typing import TypeVar, final
 import trio
 from attrs import frozen
 
-from seawall import clock
+from seawall.clock import unix_time
 from seawall.ending import Cause, End
 from seawall.logs import connection_log, error_log, server_log
 from seawall.outcome import Outcome
@@ -80,7 +80,7 @@ def report_of(leaf: LeafDecision, context: Context) -> ErrorReport:
         connection=context.connection,
         peer=context.peer,
         principal=context.principal,
-        at=clock.unix_time(),
+        at=unix_time(),
         exception=leaf.exception,
         verdict=leaf.verdict,
         expected=leaf.expected,

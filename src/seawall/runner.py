@@ -345,13 +345,14 @@ class ConnectionRunner:
         """Do what the policy decides about `failure`."""
         if isinstance(failure, SlowConsumer) and self._wire is not None:
             self._wire.channel.abort()  # a Close would be stuck as well
-        match self._failures.judge(failure, phase, accepted=self._closing.is_accepted):
-            case Ends() as ends:
-                self._end_by(ends)
+        consequence = self._failures.judge(failure, phase, accepted=self._closing.is_accepted)
+        match consequence:
+            case Ends():
+                self._end_by(consequence)
             case Replies() | Nothing():
                 pass
-            case other:
-                assert_never(other)
+            case _:
+                assert_never(consequence)
 
     def _end_by(self, ends: Ends) -> None:
         """End, with an HTTP response instead of an upgrade if there is one."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast, final
 
 import trio
 
-from seawall import clock
+from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.lifecycle import Lifecycle
@@ -106,8 +106,8 @@ class Sessions:
         }
         newest = max((at for at in found.values() if at is not None), default=-math.inf)
         if issued_before is None and token_id is None:  # what she has now; a clock that is ahead does not save it
-            before = max(clock.unix_time(), math.nextafter(newest, math.inf))
-        self._remember(subject, token_id, _Revoked(before, clock.unix_time()))
+            before = max(unix_time(), math.nextafter(newest, math.inf))
+        self._remember(subject, token_id, _Revoked(before, unix_time()))
         ended = sum(registration.end() for registration, at in found.items() if at is not None)
         given = {"subject": subject, "token_id": token_id, "issued_before": issued_before}
         by = ", ".join(name for name, value in given.items() if value is not None)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from seawall.background import BackgroundTasks
 from seawall.capacity import Capacity, Place
@@ -127,8 +127,10 @@ class ServerState:
     deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
-    capacity: Capacity = field(init=False)
-    background: BackgroundTasks = field(init=False)
+    capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
+    background: BackgroundTasks = field(
+        init=False, default=Factory(lambda self: BackgroundTasks(self.escalate), takes_self=True)
+    )
     connections: Connections = field(factory=Connections, init=False)
     drain: Drain = field(factory=Drain, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
@@ -136,14 +138,6 @@ class ServerState:
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
     _settings: dict[int, ResolvedSettings] = field(factory=dict[int, "ResolvedSettings"], init=False)
-
-    @capacity.default
-    def _capacity(self) -> Capacity:
-        return Capacity(self.limits)
-
-    @background.default
-    def _background(self) -> BackgroundTasks:
-        return BackgroundTasks(self.escalate)
 
     def settings(self, route: AnyRoute) -> ResolvedSettings:
         """What holds on `route`, one of `routes`: its own settings over the app's."""

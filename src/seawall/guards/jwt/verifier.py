@@ -16,7 +16,7 @@ import jwt
 from attrs import field, frozen
 from jwt.algorithms import HMACAlgorithm
 
-from seawall import clock
+from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.claims import Claims, MalformedClaim, claims_from
 
@@ -125,7 +125,7 @@ class TokenVerifier:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
         payload = self._decode(token)
         try:
-            return claims_from(payload, latest=clock.unix_time() + self.leeway + self.max_lifetime)
+            return claims_from(payload, latest=unix_time() + self.leeway + self.max_lifetime)
         except MalformedClaim as error:
             raise Unauthorized(f"token refused: {error}") from None
 
