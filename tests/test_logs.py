@@ -1,4 +1,4 @@
-"""Logging: safe text, the two formatters, and `configure`."""
+"""Logging: safe text, the two formatters, and `configure_logging`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from typing import cast
 import pytest
 
 from seawall.errors import ConfigurationError
-from seawall.logs import MAX_TRACEBACK, JsonFormatter, TextFormatter, configure, connection_log, error_log, server_log
+from seawall.logs import (
+    MAX_TRACEBACK,
+    JsonFormatter,
+    TextFormatter,
+    configure_logging,
+    connection_log,
+    error_log,
+    server_log,
+)
 from seawall.printable import safe
 
 
@@ -247,7 +255,7 @@ def test_text_passes_the_message_through() -> None:
 
 def test_configure_prints_text(capsys: pytest.CaptureFixture[str]) -> None:
     """By default, records of level INFO and above are printed as text."""
-    configure()
+    configure_logging()
     server_log.info("started")
     server_log.log(logging.DEBUG, "not shown")
     printed = capsys.readouterr().err
@@ -257,7 +265,7 @@ def test_configure_prints_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_configure_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     """With json=True each record is a JSON line."""
-    configure(json=True)
+    configure_logging(json=True)
     connection_log.log(logging.INFO, "over", fields={"cause": "peer closed"})
     found = json.loads(capsys.readouterr().err)
     assert (found["message"], found["cause"]) == ("over", "peer closed")
@@ -266,7 +274,7 @@ def test_configure_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("level", ["debug", "NOTSET", 10, 0])
 def test_configure_takes_names_and_numbers(capsys: pytest.CaptureFixture[str], level: str | int) -> None:
     """A level is a name in any case, or a number; zero means everything."""
-    configure(level=level)
+    configure_logging(level=level)
     server_log.log(logging.DEBUG, "shown")
     assert "shown" in capsys.readouterr().err
 
@@ -274,14 +282,14 @@ def test_configure_takes_names_and_numbers(capsys: pytest.CaptureFixture[str], l
 def test_configure_refuses_an_unknown_level() -> None:
     """A level that does not exist is named, with those that do."""
     with pytest.raises(ConfigurationError, match=r"no log level 'LOUD'; known are .*WARNING"):
-        configure(level="LOUD")
+        configure_logging(level="LOUD")
 
 
 def test_the_file_gets_the_error_events(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Records of level WARNING and above are appended to the file, those below are not."""
     file = tmp_path / "errors.log"
     file.write_text("before\n")
-    configure(file=file)
+    configure_logging(file=file)
     server_log.info("fine")
     error_log.warning("café \udc80")
     before, line = file.read_text(encoding="utf-8").splitlines()
@@ -293,7 +301,7 @@ def test_the_file_gets_the_error_events(capsys: pytest.CaptureFixture[str], tmp_
 def test_the_file_gets_warnings_whatever_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A high level for stderr does not keep warnings from the file."""
     file = tmp_path / "errors.log"
-    configure(level="CRITICAL", file=str(file), json=True)
+    configure_logging(level="CRITICAL", file=str(file), json=True)
     error_log.warning("careful")
     assert json.loads(file.read_text())["message"] == "careful"
     assert capsys.readouterr().err == ""
@@ -302,7 +310,7 @@ def test_the_file_gets_warnings_whatever_is_printed(capsys: pytest.CaptureFixtur
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 def test_the_file_is_private(tmp_path: Path) -> None:
     """The file is created for its owner only."""
-    configure(file=tmp_path / "errors.log")
+    configure_logging(file=tmp_path / "errors.log")
     assert stat.S_IMODE((tmp_path / "errors.log").stat().st_mode) == 0o600
 
 
@@ -311,9 +319,9 @@ def test_a_file_that_cannot_be_written_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
 ) -> None:
     """The error names the path and the remedy, and what was configured before still works."""
-    configure()
+    configure_logging()
     with pytest.raises(ConfigurationError, match="name a file in a directory that exists") as caught:
-        configure(file=tmp_path / name, level="CRITICAL")
+        configure_logging(file=tmp_path / name, level="CRITICAL")
     assert repr(str(tmp_path / name)) in str(caught.value)
     server_log.info("still here")
     assert "still here" in capsys.readouterr().err
@@ -324,10 +332,10 @@ def test_configuring_again_replaces(capsys: pytest.CaptureFixture[str], tmp_path
     logger = logging.getLogger("seawall")
     foreign = logging.StreamHandler(io.StringIO())
     logger.addHandler(foreign)
-    configure(file=tmp_path / "first.log")
+    configure_logging(file=tmp_path / "first.log")
     opened = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
-    configure(file=tmp_path / "second.log")
-    configure()
+    configure_logging(file=tmp_path / "second.log")
+    configure_logging()
     error_log.error("once")
     assert capsys.readouterr().err.count("once") == 1
     assert foreign.stream.getvalue().count("once") == 1
@@ -339,8 +347,8 @@ def test_configuring_again_replaces(capsys: pytest.CaptureFixture[str], tmp_path
 def test_configure_keeps_the_records_from_the_root_logger(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After configure() a handler of the root logger does not print everything a second time."""
-    configure()
+    """After configure_logging() a handler of the root logger does not print everything a second time."""
+    configure_logging()
     server_log.error("here only")
     assert "here only" in capsys.readouterr().err
     assert caplog.records == []

@@ -38,6 +38,7 @@ from seawall.guards.scopes import HasScopes, has_scope
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
+from seawall.logs import configure_logging
 from seawall.outcome import Outcome
 from seawall.policy import Considered, ErrorPolicy
 from seawall.reports import ErrorReport
@@ -107,6 +108,7 @@ __all__ = [
     "any_origin",
     "bearer",
     "check",
+    "configure_logging",
     "first_message",
     "guard",
     "has_scope",

@@ -21,7 +21,7 @@ from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.listening import Listen, open_listeners
-from seawall.logs import configure, is_configured, server_log
+from seawall.logs import configure_logging, is_configured, server_log
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
@@ -201,7 +201,7 @@ class App(Router[Anonymous]):
         """Serve as the main program: SIGINT and SIGTERM drain, and a second one stops at once.
 
         In another thread than the main one Python lets nobody handle signals, and the log says so. If nobody has
-        configured logging, it goes to standard error; see `seawall.logs.configure`.
+        configured logging, it goes to standard error; see `configure_logging`.
 
         Args:
           where: see `seawall.listening.Listen`.
@@ -212,7 +212,7 @@ class App(Router[Anonymous]):
           BaseExceptionGroup: what the error policy escalated.
         """
         if not is_configured():
-            configure()
+            configure_logging()
         try:
             trio.run(serve_until_signalled, partial(self.start, **where))
         except BaseExceptionGroup as group:

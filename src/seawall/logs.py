@@ -1,4 +1,4 @@
-"""Logging: the loggers, two formatters, and `configure` for programs that want a sensible set-up.
+"""Logging: the loggers, two formatters, and `configure_logging` for programs that want a sensible set-up.
 
 Seawall writes to three loggers of the standard library:
 
@@ -7,7 +7,7 @@ Seawall writes to three loggers of the standard library:
 - ``seawall.error``: every error event, with its traceback.
 
 A library leaves logging to its program. Importing this module therefore only gives the logger ``seawall`` a
-`logging.NullHandler`, so that nothing is printed unasked; `configure` is for the program to call.
+`logging.NullHandler`, so that nothing is printed unasked; `configure_logging` is for the program to call.
 """
 
 from __future__ import annotations
@@ -238,12 +238,14 @@ def _open_file(file: str | os.PathLike[str]) -> logging.Handler:
 
 
 def is_configured() -> bool:
-    """Whether what Seawall logs goes anywhere: a handler of `configure`, of the program, or of the root logger."""
+    """Whether what Seawall logs goes anywhere: to a handler of ours, of the program, or of the root logger."""
     handlers = [*_root.handlers, *(logging.getLogger().handlers if _root.propagate else ())]
     return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
-def configure(*, level: str | int = "INFO", file: str | os.PathLike[str] | None = None, json: bool = False) -> None:
+def configure_logging(
+    *, level: str | int = "INFO", file: str | os.PathLike[str] | None = None, json: bool = False
+) -> None:
     """Print what Seawall logs on stderr, and keep the error events in a file.
 
     To be called by a program, once; called again, it replaces what it did before and closes the old file. Handlers

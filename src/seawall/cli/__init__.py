@@ -102,7 +102,7 @@ def _demo(options: _Options) -> int:
         secure_port=options.secure_port,
         session_seconds=options.session_seconds,
     )
-    logs.configure()
+    logs.configure_logging()
     try:
         trio.run(serve, settings, _announce)
     except ConfigurationError as error:
