@@ -7,18 +7,19 @@ import trio
 from seawall.outcome import Cause, End
 from seawall.pages import Answer
 from seawall.wire.channel import MessageChannel
+from seawall.wire.control_stream import ControlStream
 from seawall.wire.lingering import LINGER, linger
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
-async def send_response(stream: trio.abc.Stream, channel: MessageChannel | None, answer: Answer | None) -> None:
-    """Send the answer, if there is one, so that it is read; `channel` has been aborted.
+async def send_response(stream: trio.abc.Stream, control: ControlStream | None, answer: Answer | None) -> None:
+    """Send the answer, if there is one, so that it is read; the channel of `control` has been aborted.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
-    if channel is not None:
-        await channel.wait_released()
+    if control is not None:
+        await control.wait_released()
     if answer is not None:
         await stream.send_all(answer.data)
     await linger(stream)
@@ -38,14 +39,14 @@ async def close_websocket(
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
-    if end is None or channel.out.broken:
+    if end is None or channel.send_buffer.broken:
         return
     if not end.is_peers:
         await authority.hang_up(end.code, end.reason)
-    await channel.wait_left()
+    await authority.stream.wait_left()
     if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-        await channel.flush()
-    elif channel.out.pending:
+        await channel.send_buffer.wait_empty()
+    elif channel.send_buffer.pending:
         return  # nor anybody who takes what was said before
     patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
     await channel.linger()

@@ -205,7 +205,7 @@ class ConnectionGate(Gate):
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
-        if self.channel.opened:
+        if self.channel.accepted:
             await trio.lowlevel.checkpoint()
             return
         if self.lifecycle.ended is not None:
@@ -248,7 +248,7 @@ class ConnectionGate(Gate):
             raise Disconnected(self.connection) from None
 
     def _check_accepted(self, what: str) -> None:
-        if not self.channel.opened:
+        if not self.channel.accepted:
             raise ConfigurationError(
                 f"gate.{what}() before the upgrade: there is no conversation yet; await gate.accept()"
             )

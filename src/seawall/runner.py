@@ -27,7 +27,7 @@ from attrs import define, evolve, field
 from seawall.closing import close_websocket, send_response
 from seawall.connection import Connection
 from seawall.connection_gate import ConnectionGate, ReleaseLimits, ResourceStack, in_own_task, names_of
-from seawall.errors import AuthTimeout, Disconnected, Draining
+from seawall.errors import AuthTimeout, Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import partition, wrap_unprintable
 from seawall.lifecycle import Lifecycle
 from seawall.listening import socket_of
@@ -42,12 +42,14 @@ from seawall.sessions import Registration
 from seawall.state import RETRY, AcceptedConnection, ResolvedSettings, ServerState, refusal_headers
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply
 from seawall.wire.arrival import Arrival, read_head
-from seawall.wire.channel import MessageChannel
+from seawall.wire.channel import ChannelSettings, MessageChannel
+from seawall.wire.control_stream import ControlStream
 from seawall.wire.deflate import negotiate
-from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.head import BadRequest, canonical, handshake
-from seawall.wire.keepalive import Keepalive
+from seawall.wire.keepalive import WireLiveness
 from seawall.wire.lingering import LINGER, abandon
+from seawall.wire.traffic import Traffic
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 P = TypeVar("P")
@@ -89,7 +91,7 @@ class ConnectionRunner:
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own terms."""
         state, self._policy = self._state, self._state.errors
-        self._lifecycle = Lifecycle(state.limits, state.deadlines, on_end=self._on_end, on_due=self._on_wire_end)
+        self._lifecycle = Lifecycle(state.limits, state.deadlines, on_end=self._on_end, on_due=self._on_wire_event)
         self.registration = Registration(state.sessions, self._lifecycle)
 
     async def run(self) -> None:
@@ -166,24 +168,24 @@ class ConnectionRunner:
         self._nursery.start_soon(self._serve, route, name=entry.handler)
 
     async def _open_gate(self, params: Mapping[str, Parameter], arrival: Arrival, settings: ResolvedSettings) -> None:
-        """Start the lane and trio-websocket's reader, which now watches the socket."""
-        await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the lane
+        """Start the channel and trio-websocket's reader, which now watches the socket."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the channel
         asked = arrival.asked
         selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
-        connect = partial(self._state.connect, self._stream, self._tasks)
-        channel = MessageChannel(connect, self._lifecycle.limits, self._state.budget, on_end=self._on_wire_end)
-        channel.present(canonical(asked, selected))
+        offers = asked.values("sec-websocket-extensions")
+        agreement = negotiate(offers, settings.compression) if settings.compression is not None else None
+        channel = MessageChannel(
+            self._state.transport(self._stream, self._tasks),
+            ChannelSettings(self._lifecycle.limits, agreement),
+            self._state.budget,
+            self._on_wire_event,
+        )
         if arrival.early:
             channel.feed(arrival.early, trio.current_time())
         self._channel = channel
-        self._lifecycle.watch(
-            Keepalive(channel, self._lifecycle.limits, socket_of(self._stream), on_due=self._lifecycle.rearm)
-        )
-        offers = asked.values("sec-websocket-extensions")
-        agreement = negotiate(offers, settings.compression) if settings.compression is not None else None
-        if agreement is not None:
-            channel.agree(agreement)
-        self._authority = TrioWebSocketAdapter(channel, extensions=agreement.response if agreement else "")
+        self._lifecycle.watch(WireLiveness(channel, self._lifecycle.limits, socket_of(self._stream)))
+        stream = ControlStream(channel, canonical(asked, selected))
+        self._authority = TrioWebSocketAdapter(stream, extensions=agreement.response if agreement else "")
         await self._authority.start(self._tasks, on_left=self._on_reader_left)
         self._gate = ConnectionGate(
             asked=asked,
@@ -247,24 +249,28 @@ class ConnectionRunner:
         else:
             self._refuse(refusal(503, end.reason, headers=RETRY), evolve(end, code=503))
 
-    def _on_wire_end(self, end: WireEnd) -> None:
-        match end:
+    def _on_wire_event(self, event: WireEvent) -> None:
+        match event:
+            case SendBlocked():
+                self._lifecycle.rearm()
             case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
                 self._lifecycle.end(End(Cause.PEER_CLOSED, code, reason), grace=self._lifecycle.limits.wind_down)
             case PeerVanished():
                 grace = self._lifecycle.limits.wind_down if self.is_handled else 0.0
                 self._lifecycle.end(End(Cause.PEER_VANISHED, 1006), grace=grace)
             case Exception():
-                self._fail(end, Phase.TRANSPORT)
+                if isinstance(event, SlowConsumer) and self._channel is not None:
+                    self._channel.abort()  # a Close would be stuck as well
+                self._fail(event, Phase.TRANSPORT)
             case _:
-                assert_never(end)
+                assert_never(event)
 
     async def _on_reader_left(self, crash: BaseException | None) -> None:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
         if crash is not None:
             self._settle(crash, Phase.TRANSPORT)
         elif self._lifecycle.ended is None:  # one that cannot write leaves early: nobody else reads the socket
-            self._on_wire_end(PeerVanished())
+            self._on_wire_event(PeerVanished())
         if self._reader_closes:
             await self._close()
 
@@ -280,7 +286,7 @@ class ConnectionRunner:
             self._failure = self._failure or failure
             self._fail(failure, phase)
         elif sifted.failures:
-            reachable = self._opened and self._channel is not None and not self._channel.out.broken
+            reachable = self._opened and self._channel is not None and not self._channel.send_buffer.broken
             self._lifecycle.end(self._returned() if reachable else End(Cause.PEER_VANISHED, 1006))
         if sifted.cancelled is not None:
             raise sifted.cancelled
@@ -332,7 +338,7 @@ class ConnectionRunner:
 
     @property
     def _opened(self) -> bool:
-        return self._channel is not None and self._channel.opened
+        return self._channel is not None and self._channel.accepted
 
     def _refuse(self, response: Answer, end: End | None = None, *, detail: str = "") -> None:
         """End with an HTTP answer instead of an upgrade."""
@@ -349,11 +355,11 @@ class ConnectionRunner:
             if not end.is_peers:
                 channel.drop_messages()
             channel.stop_receiving()
-            if not channel.opened:
+            if not channel.accepted:
                 channel.abort()  # an upgrade that is just being accepted must not follow the answer
         if self._serving and channel is not None:  # a peer need not wait for a handler's cleanup to read why
             self._closing = True
-            self._reader_closes = end.is_peers and channel.is_read  # its task is about to end
+            self._reader_closes = end.is_peers and self._authority.stream.is_read  # its task is about to end
             if not self._reader_closes:
                 self._tasks.start_soon(self._close)
 
@@ -363,11 +369,12 @@ class ConnectionRunner:
         try:
             seconds = LINGER if self._peer.over_capacity is not None else self._lifecycle.limits.close_timeout
             with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
-                if self._channel is not None and self._channel.opened:
+                if self._channel is not None and self._channel.accepted:
                     await close_websocket(self._channel, self._authority, self._lifecycle.ended, patience)
                 elif self._asked or not self._peer.secure:
                     # Before the request there may be no TLS either, and a handshake just to say no is too much.
-                    await send_response(self._stream, self._channel, self._response)
+                    control = self._authority.stream if self._channel is not None else None
+                    await send_response(self._stream, control, self._response)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
@@ -404,4 +411,5 @@ class ConnectionRunner:
         end = self._lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
         if self._state.reporter.wants(end.cause):
             seconds = trio.current_time() - self._started
-            self._state.tell(outcome_of(end, self._context(Phase.TRANSPORT), seconds, self._channel))
+            traffic = self._channel.traffic() if self._channel is not None else Traffic()
+            self._state.tell(outcome_of(end, self._context(Phase.TRANSPORT), seconds, traffic))
