@@ -26,7 +26,9 @@ PURE = [
     "compression.py",
     "errors.py",
     "exception_groups.py",
+    "guards/jwt/claims.py",
     "handshake.py",
+    "lifespan.py",
     "limits.py",
     "pages.py",
     "paths.py",
@@ -38,11 +40,14 @@ PURE = [
     "wire/control.py",
     "wire/deflate.py",
     "wire/encoder.py",
+    "wire/events.py",
     "wire/decoder.py",
     "wire/head.py",
     "wire/masking.py",
     "wire/response.py",
+    "wire/state.py",
     "wire/text.py",
+    "wire/traffic.py",
 ]
 
 SMOKE = """

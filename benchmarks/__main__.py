@@ -1,9 +1,6 @@
 """``python -m benchmarks``: what Seawall and its peers take for the same work, measured side by side.
 
-Each server is a process of its own on one core, the client is on another. Counted is the CPU time of the server, of
-all its threads, between two moments well inside the work; every answer is checked. Each server does each work once a
-round, one right after the other, in processes that are new in each round; what is printed is the median of the rounds.
-All servers have their defaults; logging is off everywhere, and the client offers no compression.
+How it is measured stands in the report; `benchmarks.method` has the text.
 """
 
 from __future__ import annotations
@@ -14,19 +11,23 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import assert_never, final
+from typing import TypeVar, assert_never, final
 
 import uvloop
 from attrs import evolve, frozen
 
+from benchmarks.arrivals import Handshakes, Storm
+from benchmarks.broadcast import Broadcast
 from benchmarks.echoes import Echo, Latency
-from benchmarks.measures import Failed
+from benchmarks.measures import Failed, settled
+from benchmarks.memory import Memory, most_connections
 from benchmarks.picture import draw
 from benchmarks.report import Report
-from benchmarks.sockets import Handshakes, Idle, allow_descriptors
 from benchmarks.target import Server, Target, running
+from benchmarks.warming import warm
 from benchmarks.works import SERVERS, WORKS, Work
 
 PICTURE = "results.svg"
@@ -35,6 +36,8 @@ BEGIN, END = "<!-- written by: python -m benchmarks --write -->\n", "<!-- end --
 
 #: Memory hardly varies, and takes long.
 MEMORY_ROUNDS = 2
+
+T = TypeVar("T")
 
 
 @final
@@ -76,24 +79,50 @@ class Plan:
     servers: list[Server]
     works: list[Work]
     rounds: int
+    remarks: list[str]
+    """What is not as it should be."""
 
     @classmethod
     def of(cls, given: Options) -> Plan:
-        """What the command line asks for."""
+        """What the command line asks for, as far as the system has descriptors for it."""
         servers = [server for server in SERVERS if server.name in given.servers]
         for number, tree in enumerate(given.tree, 2):
             servers.append(evolve(SERVERS[0], name=f"seawall-{number}", tree=tree.resolve()))
-        works = [work for work in WORKS if work.name in given.only]
-        return cls(servers, [shorter(work) for work in works], 1) if given.quick else cls(servers, works, given.rounds)
+        wanted = [work for work in WORKS if work.name in given.only]
+        if given.quick:
+            wanted = [shorter(work) for work in wanted]
+        remarks = ["One short round, with fewer connections: it shows that all works."] if given.quick else []
+        most = most_connections()
+        works = [fitting(work, most) for work in wanted]
+        if works != wanted:
+            remarks.append(f"With fewer connections than intended: there may be {most:,}, by `ulimit -Hn`.")
+        return cls(servers, works, 1 if given.quick else given.rounds, remarks)
 
 
 def shorter(work: Work) -> Work:
     """The same in a fraction of the time, and with less precision."""
     match work:
-        case Idle():
+        case Memory():
             return evolve(work, connections=work.connections // 10, before=work.before // 4)
-        case Echo() | Handshakes() | Latency():
+        case Storm():
+            return evolve(work, connections=work.connections // 4, seconds=work.seconds / 4)
+        case Echo() | Handshakes() | Latency() | Broadcast():
             return evolve(work, seconds=work.seconds / 4)
+        case _:
+            assert_never(work)
+
+
+def fitting(work: Work, most: int) -> Work:
+    """The same with as many connections as there may be."""
+    match work:
+        case Memory():
+            return evolve(work, connections=min(work.connections, most - work.before))
+        case Storm():
+            return evolve(work, connections=min(work.connections, most))
+        case Broadcast():
+            return evolve(work, subscribers=min(work.subscribers, most))
+        case Echo() | Handshakes() | Latency():
+            return work
         case _:
             assert_never(work)
 
@@ -106,18 +135,29 @@ def carry_out(plan: Plan, report: Report) -> None:
     start = time.monotonic()
     for turn in range(plan.rounds):
         sys.stderr.write(f"round {turn + 1} of {plan.rounds}, after {time.monotonic() - start:.0f} s\n")
+        servers = [server for server in plan.servers if not (server.is_aside and turn)]
         with ExitStack() as stack:
-            targets = [stack.enter_context(running(server, theirs)) for server in plan.servers]
+            targets = [stack.enter_context(running(server, theirs)) for server in servers]
+            for target in targets:
+                within(warm(target), target, "warming up")
             for work in plan.works:
+                if isinstance(work, Storm | Latency):  # time counts, and all servers share a core
+                    quieten(targets)
                 for target in targets:
-                    if not isinstance(work, Idle) and can(target.server, work):
+                    if not isinstance(work, Memory) and can(target.server, work):
                         measure(work, target, report)
         for work in plan.works:
-            for server in plan.servers if isinstance(work, Idle) and turn < MEMORY_ROUNDS else []:
+            for server in servers if isinstance(work, Memory) and turn < MEMORY_ROUNDS else []:
                 if not can(server, work):
                     continue
                 with running(server, theirs) as target:
+                    within(warm(target), target, "warming up")
                     measure(work, target, report)
+
+
+def quieten(targets: Sequence[Target]) -> None:
+    """Wait until no server is busy any more with what it was asked before."""
+    within(settled(lambda: sum(target.cpu() for target in targets)), targets[0], "becoming quiet")
 
 
 def cores() -> tuple[int | None, int | None]:
@@ -130,23 +170,27 @@ def can(server: Server, work: Work) -> bool:
     """Whether the server can do the work at all, and has the door that it knocks at."""
     if server.works is not None and work.name not in server.works:
         return False
-    return not isinstance(work, Handshakes) or work.path in server.paths
+    return not isinstance(work, Handshakes | Broadcast) or work.path in server.paths
 
 
 def measure(work: Work, target: Target, report: Report) -> None:
-    """Measure one server at one work.
+    """Measure one server at one work."""
+    for row, value in within(work.measure(target), target, work.name).items():
+        report.add(row, target.server.name, value)
+        sys.stderr.write(f"{target.server.name:16} {row.title:36} {row.unit.value:16} {value:10,.1f}\n")
+
+
+def within(done: Coroutine[None, None, T], target: Target, what: str) -> T:
+    """Do something with a server, in an event loop of its own.
 
     Raises:
       Failed: whatever went wrong.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            measured = runner.run(work.measure(target))
+            return runner.run(done)
         except Exception as error:
-            raise Failed(f"{target.server.name}, {work.name}: {error!r}") from error
-    for row, value in measured.items():
-        report.add(row, target.server.name, value)
-        sys.stderr.write(f"{target.server.name:16} {row.title:36} {row.unit.value:16} {value:10,.1f}\n")
+            raise Failed(f"{target.server.name}, {what}: {error!r}") from error
 
 
 def main() -> None:
@@ -154,8 +198,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers too
     given = options()
     plan = Plan.of(given)
-    allow_descriptors(max(work.before + work.connections if isinstance(work, Idle) else 0 for work in plan.works))
-    report = Report([server.name for server in plan.servers])
+    columns = [server.name for server in plan.servers if not server.is_aside]
+    report = Report(columns, [server.name for server in plan.servers if server.is_aside], plan.remarks)
     carry_out(plan, report)
     print(report.text())
     if given.write:

@@ -46,7 +46,6 @@ class Client(WSListener):
         self.tally, self.payload, self.in_flight = tally, payload, in_flight
         self.kind = WSMsgType.TEXT if isinstance(payload, str) else WSMsgType.BINARY
         self.expected = payload.encode() if isinstance(payload, str) else payload
-        self.compared = False
 
     def start(self, transport: WSTransport) -> None:
         """Send the first messages."""
@@ -70,10 +69,8 @@ class Client(WSListener):
         """It has caught up."""
 
     def is_echo(self, transport: WSTransport, frame: WSFrame) -> bool:
-        """Count an answer. Its size and kind are compared, of a connection's first answer every byte."""
-        right = frame.msg_type is self.kind and frame.fin and frame.payload_size == len(self.expected)
-        if right and (self.compared or frame.get_payload_as_bytes() == self.expected):
-            self.compared = True
+        """Compare an answer, its kind and every byte of it, and count it."""
+        if frame.msg_type is self.kind and frame.fin and frame.get_payload_as_bytes() == self.expected:
             self.tally.received += 1
             return True
         if not transport.is_close_frame_sent:
@@ -109,12 +106,14 @@ class Timed(Client):
 
 
 @asynccontextmanager
-async def conversing(target: Target, tally: Tally, clients: Sequence[Client]) -> AsyncGenerator[None]:
+async def conversing(
+    target: Target, tally: Tally, clients: Sequence[Client], path: str = "/echo"
+) -> AsyncGenerator[None]:
     """Connections that send and receive; at the end each message has been answered, or the run has failed."""
     transports = list[WSTransport]()
     async with asyncio.timeout(PATIENCE):
         for client in clients:
-            transport, _ = await ws_connect(partial(_same, client), f"ws://127.0.0.1:{target.port}/echo")
+            transport, _ = await ws_connect(partial(_same, client), f"ws://127.0.0.1:{target.port}{path}")
             transports.append(transport)
     ends = [asyncio.create_task(transport.wait_disconnected()) for transport in transports]
     for client, transport in zip(clients, transports, strict=True):
@@ -138,6 +137,12 @@ def _same(client: Client) -> Client:
     return client
 
 
+def _own(payload: str | bytes, number: int) -> str | bytes:
+    """The same payload for each connection, but for its first bytes: nobody must get what is another one's."""
+    mark = f"{number:04}"
+    return mark + payload[4:] if isinstance(payload, str) else mark.encode() + payload[4:]
+
+
 @final
 @frozen(kw_only=True)
 class Echo:
@@ -153,7 +158,7 @@ class Echo:
     async def measure(self, target: Target) -> Measured:
         """The server's CPU time per message."""
         tally = Tally()
-        clients = [Client(tally, self.payload, self.in_flight) for _ in range(self.connections)]
+        clients = [Client(tally, _own(self.payload, number), self.in_flight) for number in range(self.connections)]
         async with conversing(target, tally, clients):
             await asyncio.sleep(self.seconds / 3)  # warms up
             spent = await cost(target.cpu, lambda: tally.received, asyncio.sleep(self.seconds))
@@ -170,12 +175,12 @@ class Latency:
     payload: str | bytes = field(repr=False)
     connections: int = 64
     rate: int
-    seconds: float = 2.0
+    seconds: float = 1.6
 
     async def measure(self, target: Target) -> Measured:
         """Percentiles of the time from a message to its echo, and the server's CPU time per message."""
         tally, delays = Tally(), list[float]()
-        clients = [Timed(tally, self.payload, delays) for _ in range(self.connections)]
+        clients = [Timed(tally, _own(self.payload, number), delays) for number in range(self.connections)]
         turns = cycle(clients)
         async with conversing(target, tally, clients):
             await self._send(turns, self.seconds / 5)  # warms up

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias, final
 
 from attrs import frozen
+
+#: Seconds within which a server has to become quiet when nobody talks to it.
+QUIET = 20.0
 
 
 class Failed(Exception):
@@ -19,6 +23,7 @@ class Unit(enum.Enum):
 
     CPU = "server CPU, µs"
     DELAY = "latency, µs"
+    TIME = "time, ms"
     MEMORY = "memory, KiB"
 
 
@@ -46,3 +51,12 @@ async def cost(cpu: Callable[[], float], count: Callable[[], int], during: Await
     if not done:
         raise Failed("nothing was answered")
     return used / done * 1e6
+
+
+async def settled(cpu: Callable[[], float]) -> None:
+    """Return when the server has been quiet for half a second."""
+    async with asyncio.timeout(QUIET):
+        before = 0.0
+        while cpu() - before > 0.01:
+            before = cpu()
+            await asyncio.sleep(0.5)

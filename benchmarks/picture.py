@@ -17,9 +17,9 @@ from benchmarks.report import OURS, Report
 #: The rows that are worth a panel; what was not measured is left out.
 PANELS = (
     Row("echo 64 B"),
-    Row("echo 1 KiB"),
     Row("echo 64 KiB"),
-    Row("echo 1 MiB, binary"),
+    Row("echo 1 MiB"),
+    Row("broadcast, each delivery"),
     Row("handshake"),
     Row("an idle connection", Unit.MEMORY),
 )

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-import time
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import final
 
 from attrs import define, field
 
 from benchmarks.measures import Row, Unit
+from benchmarks.method import METHOD, origin
 from benchmarks.works import GOALS
 
 OURS = "seawall"
-PACKAGES = ("trio", "trio-websocket", "websockets", "hypercorn", "aiohttp", "uvicorn", "starlette", "uvloop", "picows")
 
 
 @final
 @define
 class Report:
-    """What has been measured, by row and server; one number for each round."""
+    """What has been measured, by row and server; one number for each round. Every server has a column, or a note."""
 
     servers: Sequence[str]
+    aside: Sequence[str] = ()
+    remarks: list[str] = field(factory=list[str])
+    """What else there is to say, such as that something was made smaller."""
     samples: dict[Row, dict[str, list[float]]] = field(factory=dict[Row, dict[str, list[float]]])
 
     def add(self, row: Row, server: str, measured: float) -> None:
@@ -47,7 +45,7 @@ class Report:
         rows = [
             [row.title, *(_number(self.median(row, server)) for server in self.servers)]
             for row in self.samples
-            if row.unit is unit
+            if row.unit is unit and any(server in self.samples[row] for server in self.servers)
         ]
         return table([unit.value, *self.servers], rows) if rows else ""
 
@@ -61,6 +59,19 @@ class Report:
         ]
         return table(["seawall's share of", *others], rows) if rows and others else ""
 
+    def notes(self) -> str:
+        """What stands under the tables: the servers that have no column, and the remarks."""
+        lines = list(self.remarks)
+        for server in self.aside:
+            found = [
+                f"{row.title} {_number(self.median(row, server))} {row.unit.value.rpartition(', ')[2]}"
+                for row in self.samples
+                if server in self.samples[row]
+            ]
+            if found:
+                lines.append(f"Seawall {server}, as on macOS, measured once: {'; '.join(found)}.")
+        return "\n".join(f"{line}\n" for line in lines)
+
     def goals(self) -> str:
         """What had to be reached, and what was."""
         rows = list[list[str]]()
@@ -68,33 +79,20 @@ class Report:
         for goal in GOALS:
             row = titles.get(goal.title)
             if row is not None and (ratio := self.ratio(row, goal.against)) is not None:
-                reached = "yes" if ratio <= goal.at_most else "**no**"
-                rows.append([goal.title, goal.against, f"{goal.at_most:.2f}", f"{ratio:.2f}", reached])
-        return table(["work", "against", "at most", "measured", "reached"], rows) if rows else ""
+                limit = f"{goal.at_most:.2f}" + (f" (aim {goal.aim:.2f})" if goal.aim is not None else "")
+                reached = "ok" if ratio <= goal.at_most else "**not**"
+                rows.append([goal.title, goal.against, f"{ratio:.2f}", limit, reached])
+        return table(["work", "against", "ratio", "at most", ""], rows) if rows else ""
 
     def summary(self) -> str:
         """What one looks for first."""
-        return "\n".join((origin(), self.numbers(Unit.CPU), self.numbers(Unit.MEMORY)))
+        parts = (origin(), *map(self.numbers, (Unit.CPU, Unit.TIME, Unit.MEMORY)), self.notes())
+        return "\n".join(part for part in parts if part)
 
     def text(self) -> str:
         """All of it."""
-        parts = (origin(), *map(self.numbers, Unit), self.ratios(), self.goals())
+        parts = (origin(), METHOD, *map(self.numbers, Unit), self.notes(), self.ratios(), self.goals())
         return "\n".join(part for part in parts if part)
-
-
-def origin() -> str:
-    """When, where and with what it was measured."""
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    machine = f"Python {platform.python_version()}, {platform.system()}, {_processor()}"
-    command = " ".join(["python -m benchmarks", *(argument for argument in sys.argv[1:] if argument != "--write")])
-    return f"{time.strftime('%Y-%m-%d', time.gmtime())}, `{command}`: {machine}; {versions}.\n"
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _number(value: float | None) -> str:

@@ -1,22 +1,18 @@
-"""Handshakes, and connections that do nothing. The client writes canned bytes to plain sockets, to be light."""
+"""A client of canned bytes on plain sockets: light, and as impolite as it has to be."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import hashlib
-import resource
 import socket
+import struct
 import time
-from contextlib import ExitStack
-from typing import final
 
 import jwt
-from attrs import define, frozen
 
-from benchmarks.measures import Failed, Measured, Row, Unit, cost
+from benchmarks.measures import Failed
 from benchmarks.servers import common
-from benchmarks.target import Target
 
 #: Seconds that one step of one connection may take.
 PATIENCE = 20.0
@@ -25,15 +21,26 @@ KEY = base64.b64encode(b"sixteen bytes...")
 ACCEPT = base64.b64encode(hashlib.sha1(KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324 # RFC 6455
 MASK = b"\x01\x02\x03\x04"
 
-
-def frame(opcode: int, payload: bytes) -> bytes:
-    """A short frame of a client."""
-    masked = bytes(byte ^ MASK[i % 4] for i, byte in enumerate(payload))
-    return bytes((0x80 | opcode, 0x80 | len(payload))) + MASK + masked
+TEXT_FRAME, CLOSE_FRAME = 1, 8
 
 
-CLOSE, CLOSE_BACK = frame(8, b"\x03\xe8"), b"\x88\x02\x03\xe8"
-HELLO, HELLO_BACK = frame(1, b"hello"), b"\x81\x05hello"
+def frame(opcode: int, payload: bytes, mask: bytes = MASK) -> bytes:
+    """A frame of a client, or, without a mask, of a server."""
+    bit, size = 0x80 if mask else 0, len(payload)
+    if size < 126:
+        header = struct.pack("!BB", 0x80 | opcode, bit | size)
+    elif size < 65536:
+        header = struct.pack("!BBH", 0x80 | opcode, bit | 126, size)
+    else:
+        header = struct.pack("!BBQ", 0x80 | opcode, bit | 127, size)
+    if not mask:
+        return header + payload
+    stretched = (mask * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload, "little") ^ int.from_bytes(stretched, "little")
+    return header + mask + masked.to_bytes(size, "little")
+
+
+CLOSE, CLOSE_BACK = frame(CLOSE_FRAME, b"\x03\xe8"), frame(CLOSE_FRAME, b"\x03\xe8", b"")
 
 
 def request(port: int, path: str) -> bytes:
@@ -69,108 +76,39 @@ async def shake_hands(connection: socket.socket, port: int, greeting: bytes) -> 
         raise Failed(f"a handshake was answered by {answer!r}")
 
 
-@define
-class Visits:
-    """How many connections have come and gone."""
-
-    done: int = 0
-    running: bool = True
-
-
-@final
-@frozen(kw_only=True)
-class Handshakes:
-    """Connections that open and close at once, each visitor the next when the server has ended the last."""
-
-    name: str
-    title: str
-    path: str = "/echo"
-    visitors: int = 16
-    seconds: float = 1.2
-
-    async def measure(self, target: Target) -> Measured:
-        """The server's CPU time per connection."""
-        visits, greeting = Visits(), request(target.port, self.path)
-        async with asyncio.timeout(PATIENCE + self.seconds * 2), asyncio.TaskGroup() as group:
-            for _ in range(self.visitors):
-                group.create_task(_visit(target, greeting, visits))
-            await asyncio.sleep(self.seconds / 3)  # warms up
-            spent = await cost(target.cpu, lambda: visits.done, asyncio.sleep(self.seconds))
-            visits.running = False
-        return {Row(self.title): spent}
-
-
-async def _visit(target: Target, greeting: bytes, visits: Visits) -> None:
-    loop = asyncio.get_running_loop()
-    while visits.running:
-        with socket.socket() as connection:
-            await shake_hands(connection, target.port, greeting)
-            await loop.sock_sendall(connection, CLOSE)
-            answer = b""
-            while chunk := await loop.sock_recv(connection, 4096):
-                answer += chunk
-            if answer != CLOSE_BACK and (answer or target.server.answers_close):
-                raise Failed(f"a Close was answered by {answer!r}")
-            visits.done += 1
-
-
-@final
-@frozen(kw_only=True)
-class Idle:
-    """Connections that have echoed one message and are silent."""
-
-    name: str
-    title: str
-    connections: int = 5000
-    before: int = 200
-    """How many are open already when counting begins: what is there once is not a connection's."""
-
-    async def measure(self, target: Target) -> Measured:
-        """The server's own memory per connection."""
-        with ExitStack() as stack:
-            await self._open(target, stack, self.before)
-            start = await _settled(target)
-            await self._open(target, stack, self.connections)
-            used = await _settled(target) - start
-            target.end()  # before its peers go: that 5,000 vanish at once is not what is measured
-        return {Row(self.title, Unit.MEMORY): used / self.connections / 1024}
-
-    async def _open(self, target: Target, stack: ExitStack, count: int) -> None:
-        greeting, slots = request(target.port, "/echo"), asyncio.Semaphore(32)
-        loop = asyncio.get_running_loop()
-
-        async def one() -> None:
-            async with slots:
-                connection = stack.enter_context(socket.socket())
-                await shake_hands(connection, target.port, greeting)
-                await loop.sock_sendall(connection, HELLO)
-                if (answer := await loop.sock_recv(connection, 4096)) != HELLO_BACK:
-                    raise Failed(f"a message was answered by {answer!r}")
-
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(one())
-
-
-async def _settled(target: Target) -> int:
-    """Memory once the server has been quiet for half a second."""
-    async with asyncio.timeout(PATIENCE):
-        cpu = 0.0
-        while target.cpu() - cpu > 0.01:
-            cpu = target.cpu()
-            await asyncio.sleep(0.5)
-    return target.memory()
-
-
-def allow_descriptors(connections: int) -> None:
-    """Let this process, and the servers that it starts from now on, have a descriptor for each connection.
+async def talk(connection: socket.socket, said: bytes) -> None:
+    """Send a text message, and read its echo, which has to be the same.
 
     Raises:
-      Failed: the system does not allow so many.
+      Failed: it is not.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + 256
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY and hard < needed:
-            raise Failed(f"{connections} connections need {needed} open files; `ulimit -Hn` allows {hard}")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    loop = asyncio.get_running_loop()
+    expected, answer = frame(TEXT_FRAME, said, b""), bytearray()
+    await loop.sock_sendall(connection, frame(TEXT_FRAME, said))
+    while len(answer) < len(expected):
+        if not (chunk := await loop.sock_recv(connection, len(expected) - len(answer))):
+            break
+        answer += chunk
+    if bytes(answer) != expected:
+        raise Failed(f"a message was answered by {answer[:80]!r}, {len(answer)} bytes")
+
+
+async def part(connection: socket.socket, *, answered: bool) -> None:
+    """Send a Close, and read until the end; whether there has to be an answer is not the same for all servers.
+
+    Raises:
+      Failed: there was another one, or none though there had to be.
+    """
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(connection, CLOSE)
+    answer = b""
+    while chunk := await loop.sock_recv(connection, 4096):
+        answer += chunk
+    if answer != CLOSE_BACK and (answer or answered):
+        raise Failed(f"a Close was answered by {answer!r}")
+
+
+def vanish(connection: socket.socket) -> None:
+    """Go without a word: the peer sees a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

@@ -31,12 +31,16 @@ class Server:
     name: str
     command: tuple[str, ...]
     """The module in ``benchmarks.servers``, and its arguments."""
-    paths: tuple[str, ...] = ("/echo",)
-    """Its doors; ``/jwt`` asks for a token."""
+    paths: tuple[str, ...] = ("/echo", "/room")
+    """Its doors; ``/jwt`` asks for a token, at ``/room-tasks`` each delivery of a broadcast is a task."""
     answers_close: bool = True
     """Whether each Close is answered by one; if not, some connections are only ended."""
     works: tuple[str, ...] | None = None
     """What it can do, if not everything."""
+    takes_pieces: bool = True
+    """Whether a message may come in more than one read."""
+    is_aside: bool = False
+    """Whether it is measured only once, and told of in a note."""
     tree: Path | None = None
     """Where it takes Seawall from, if that is not what is installed."""
 

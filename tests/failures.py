@@ -15,6 +15,8 @@ from typing import Final
 
 from attrs import evolve
 
+from seawall.capacity import RETRY
+from seawall.ending import Cause, End, Ends, judge, refusal_headers
 from seawall.errors import (
     AuthTimeout,
     Forbidden,
@@ -32,13 +34,14 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.limits import Limits
-from seawall.outcome import Cause, Drain, End, cause_of
-from seawall.pages import Answer, Page, answer, refusal
-from seawall.policy import ErrorPolicy, ErrorReport, LeafDecision
-from seawall.reports import log_end, log_report, name_of, outcome_of
-from seawall.state import RETRY, refusal_headers
-from seawall.verdicts import Close, Context, Phase, Refuse
+from seawall.pages import Page, page_response
+from seawall.policy import ErrorPolicy
+from seawall.printable import name_of
+from seawall.reports import log_end, log_report, outcome_of, report_of
+from seawall.state import Drain
+from seawall.verdicts import Context, Phase
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
+from seawall.wire.response import Response, refusal
 from seawall.wire.traffic import Traffic
 from tests.memory import recorded, request
 from tests.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
@@ -75,20 +78,18 @@ LEFT = View(text="`draining` is set, `Draining` where it receives; it returns", 
 def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phase.TRANSPORT) -> Row:
     """What the built-in policy makes of `failure`, and what is logged then."""
     context = Context(phase=phase, accepted=where.accepted, incident=INCIDENT, route="/", connection="c1", peer="-")
-    leaf = ErrorPolicy().decide(failure, context).gravest
-    rule = leaf.rule.type.__name__ if leaf.rule is not None else ""
-    cause, detail = cause_of(failure), name_of(failure)
+    judgement = judge(failure, context, ErrorPolicy())
+    (leaf,) = judgement.leaves
     peer: Answered | Told
-    match leaf.verdict:
-        case Refuse(status):
-            text = leaf.verdict.text
-            end, peer = End(cause, status, text, detail, rule), Answered(status, text, refusal_headers(status, failure))
-        case Close(code, reason):
-            end, peer = End(cause, code, reason, detail, rule), Told(code, reason)
+    match judgement.consequence:
+        case Ends(end, None):
+            peer = Told(end.code, end.reason)
+        case Ends(end):
+            peer = Answered(end.code, end.reason, refusal_headers(end.code, failure))
         case _:
             end, peer = End(Cause.RETURNED, 1000), Told(1000)
     with recorded() as records:
-        log_report(_report(leaf, context))
+        log_report(report_of(leaf, context))
     kind = type(failure)
     what = f"`{kind.__name__}`" if kind.__module__ == "seawall.errors" else "any other exception"
     row = ending(f"{kind.__name__}-{where.name}", what, where, end)
@@ -103,21 +104,6 @@ def ending(name: str, what: str, where: Where, end: End) -> Row:
         log_end(outcome)
     peer = Told(end.code, end.reason) if end.code >= 1000 else Answered(end.code, end.reason)
     return Row(name=name, what=what, where=where, peer=peer, log=logged(records, "c1"), handler=NEVER)
-
-
-def _report(leaf: LeafDecision, context: Context) -> ErrorReport:
-    return ErrorReport(
-        incident=context.incident,
-        phase=context.phase,
-        route=context.route,
-        connection=context.connection,
-        peer=context.peer,
-        principal="",
-        at=0.0,
-        exception=leaf.exception,
-        verdict=leaf.verdict,
-        expected=leaf.expected,
-    )
 
 
 #: What an application raises, each anew.
@@ -254,13 +240,13 @@ def of_requests() -> Iterator[Row]:
     yield evolve(gone, peer=Told(1006))
 
 
-def answer_to(said: bytes) -> Answer:
+def answer_to(said: bytes) -> Response:
     """What a request gets for an answer."""
     try:
         head = HeadReader().receive_data(said)
         assert head is not None, "torn"
         if not head.wants_upgrade:
-            return answer(head, PAGES.get(head.path), is_route=head.path in ROUTES)
+            return page_response(head, PAGES.get(head.path), is_route=head.path in ROUTES)
         handshake(head, peer="-", secure=False)
     except BadRequest as bad:
         return refusal(bad.status, bad.reason, headers=bad.headers)

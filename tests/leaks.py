@@ -61,18 +61,19 @@ def registered(poller: Poller | None) -> int:
 
 def entries(server: Server) -> dict[str, int]:
     """What is in the tables of a server; those that are empty are left out."""
-    service = server._state  # pyright: ignore[reportPrivateUsage] # what leaks, leaks in here
+    state = server._state  # pyright: ignore[reportPrivateUsage] # what leaks, leaks in here
     found = {
-        "connections": len(server._runners),  # pyright: ignore[reportPrivateUsage] # as above
-        "surplus connections": len(server._over_capacity),  # pyright: ignore[reportPrivateUsage] # as above
-        "crowds": len(server._per_network),  # pyright: ignore[reportPrivateUsage] # as above
-        "sessions of the app": len(service.sessions),
-        "subjects": len(service.sessions._subjects),  # pyright: ignore[reportPrivateUsage] # as above
-        "token ids": len(service.sessions._tokens),  # pyright: ignore[reportPrivateUsage] # as above
-        "connections that are not proved": len(service.unauthenticated),
-        "deadlines": len(service.deadlines),
+        "connections": len(state.connections),
+        "places": state.capacity.admitted,
+        "places of those who are not authenticated": state.capacity.unauthenticated,
+        "places of those who are too many": state.capacity.over_capacity,
+        "networks": len(state.capacity.per_network),
+        "sessions of the app": len(state.sessions),
+        "subjects": len(state.sessions._subjects),  # pyright: ignore[reportPrivateUsage] # as above
+        "token ids": len(state.sessions._tokens),  # pyright: ignore[reportPrivateUsage] # as above
+        "deadlines": len(state.deadlines),
     }
-    if (poller := service.poller) is not None:
+    if (poller := state.poller) is not None:
         found["sockets that are polled"] = len(poller)
         found["links that decode"] = len(poller._busy)  # pyright: ignore[reportPrivateUsage] # as above
         found["links that look later"] = len(poller._later)  # pyright: ignore[reportPrivateUsage] # as above
@@ -153,7 +154,7 @@ def _spawner() -> trio.lowlevel.Task | None:
 
 def _is_done_with(server: Server, task: trio.lowlevel.Task) -> bool:
     """Whether, `task` having ended, the server has no connections and will get none; its poller still runs then."""
-    if server._runners:  # pyright: ignore[reportPrivateUsage] # as above
+    state = server._state  # pyright: ignore[reportPrivateUsage] # as above
+    if len(state.connections):
         return False
-    drains = server._state.drain.begun  # pyright: ignore[reportPrivateUsage] # as above
-    return task.coro.cr_code is _ACCEPT or drains or server._stop.is_set()  # pyright: ignore[reportPrivateUsage] # as above
+    return task.coro.cr_code is _ACCEPT or state.drain.begun or server._stop.is_set()  # pyright: ignore[reportPrivateUsage] # as above

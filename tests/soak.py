@@ -30,7 +30,7 @@ import trio
 from attrs import asdict, define, field, frozen
 
 from seawall import public
-from seawall.lifecycle import Deadline
+from seawall.deadlines import Entry
 from seawall.limits import Limits
 from seawall.listening import Address
 from tests.conversations import LIMITS, compose, credentials
@@ -121,7 +121,7 @@ def trim() -> None:
 def spent_alarms() -> int:
     """Alarms for which nobody waits any more: up to as many as there are others stay until they are due."""
     found: list[object] = gc.get_objects()
-    return sum(isinstance(one, Deadline) and one.lifecycle is None for one in found)
+    return sum(isinstance(one, Entry) and one.deadline is None for one in found)
 
 
 async def serve(staying: int) -> None:

@@ -297,7 +297,7 @@ class Place:
     @property
     def sessions(self) -> int:
         """The connections that the server holds."""
-        return len(self.server._runners)  # pyright: ignore[reportPrivateUsage] # a leak would be here
+        return len(self.server._state.connections)  # pyright: ignore[reportPrivateUsage] # a leak would be here
 
     @property
     def deadlines(self) -> int:

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from seawall.listening import Listen
-from seawall.wire.arrival import read_head
+from seawall.receiving import read_head
 from seawall.wire.head import MAX_HEAD, BadRequest
 from tests.memory import Doorstep
 from tests.support import (

@@ -24,7 +24,7 @@ from seawall.demo.page import document
 from seawall.demo.serving import Settings, origin_of
 from seawall.demo.tokens import AUDIENCE, GARBAGE, ISSUER, Issuer
 from seawall.errors import TokenExpired, Unauthorized
-from seawall.guards.tokens import TokenVerifier
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.testing import connect
 from tests.clients import ending, opened
 from tests.programs import PATIENCE, Demo, demo

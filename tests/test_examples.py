@@ -12,7 +12,7 @@ import trio.testing
 from websockets.exceptions import InvalidStatus
 
 from examples import chat, embedded, guide
-from seawall.guards.tokens import TokenVerifier
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.testing import Closed, Rejected, connect, serve
 from tests.clients import ending, opened
 from tests.programs import PATIENCE, run, running

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import pytest
 
 import seawall
 from seawall import errors
+from tests.house import ROOT, dotted
 
 #: What an application imports, by what it is for. A name that is missing here or there is a decision to be made.
 PROMISED = [
@@ -87,6 +89,18 @@ COMPANIONS = [
     "ProtocolViolation",
     "SlowConsumer",
 ]
+
+#: What the pages import from elsewhere, or users of the test kit have to name. These paths stay when modules move.
+FURTHER = {
+    "seawall.testing": ["Client", "CloseFrame", "Closed", "MemoryListener", "Rejected", "Serving", "connect", "serve"],
+    "seawall.logs": ["configure"],
+}
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+PROGRAMS = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/servers/*.py")])
+
+#: The loggers, whose names look like modules.
+LOGGERS = ["seawall.server", "seawall.connection", "seawall.error"]
 
 
 def modules() -> Iterator[ModuleType]:
@@ -163,3 +177,43 @@ def members(kind: type) -> Iterator[str]:
     for name, member in vars(kind).items():
         if not name.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
             yield name
+
+
+@pytest.mark.parametrize("path", FURTHER)
+def test_what_else_is_promised(path: str) -> None:
+    """It can be imported from where the pages say."""
+    assert [name for name in FURTHER[path] if not hasattr(importlib.import_module(path), name)] == []
+
+
+def test_the_test_kit_is_what_is_promised() -> None:
+    """All that its module defines for users is listed, and so stays where it is."""
+    kit = importlib.import_module("seawall.testing")
+    own = {name for name, thing in vars(kit).items() if getattr(thing, "__module__", "").startswith("seawall.testing")}
+    assert {name for name in own if not name.startswith("_")} == set(FURTHER["seawall.testing"])
+
+
+@pytest.mark.parametrize("page", [*PAGES, *PROGRAMS], ids=lambda page: page.name)
+def test_pages_import_what_is_promised(page: Path) -> None:
+    """What programs import, in the pages and beside them, and what the prose names, is in a list above."""
+    text = page.read_text(encoding="utf-8")
+    programs = [text] if page.suffix == ".py" else re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    nodes = [node for program in programs for node in ast.walk(ast.parse(program))]
+    used = {(node.module, one.name) for node in nodes if isinstance(node, ast.ImportFrom) for one in node.names}
+    promised = {("seawall", name) for name in seawall.__all__}
+    promised |= {(path, name) for path, names in FURTHER.items() for name in names}
+    assert {(path, name) for path, name in used if (path or "").split(".")[0] == "seawall"} <= promised
+    if page.suffix == ".md":
+        named = set(re.findall(r"`(seawall\.[\w.]+)", text)) - set(LOGGERS)
+        assert named <= {*FURTHER, *(f"{path}.{name}" for path, name in promised)}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link leads to what is there; one into the source, to the file that defines what the link names."""
+    for label, target in re.findall(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        file = (page.parent / target).resolve()
+        assert file.exists(), target
+        if file.suffix == ".py" and ROOT / "src" in file.parents:
+            definition = rf"^(class|def|async def) {re.escape(label.strip('`'))}\b"
+            defined = re.search(definition, file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert defined or label.strip("`") == dotted(file), (label, target)

@@ -30,12 +30,15 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.guards.bearer import bearer, first_message
-from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
+from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
 from seawall.guards.scopes import has_scope
-from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.limits import Limits
-from seawall.policy import ErrorPolicy, ErrorReport
+from seawall.policy import ErrorPolicy
+from seawall.reports import ErrorReport
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from seawall.verdicts import Close, Escalate, Ignore, Phase, Refuse
 from tests.tokens import SECRET, by, token, verifier

@@ -12,10 +12,12 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock
 
+from seawall.deadlines import Deadline, DeadlineQueue
+from seawall.ending import End, cause_of
 from seawall.errors import IdleTimeout, KeepaliveLost, SlowConsumer
-from seawall.lifecycle import DeadlineQueue, Lifecycle
+from seawall.lifecycle import Lifecycle
 from seawall.limits import Limits
-from seawall.outcome import End, cause_of
+from seawall.timeouts import Timeouts
 from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelSettings, ChannelTransport, MessageChannel
 from seawall.wire.events import SendBlocked, WireEvent
@@ -51,9 +53,10 @@ class Bench:
         """Make everything."""
         transport, settings = self.carrier or self.hand, ChannelSettings(self.limits)
         self.channel = MessageChannel(transport, settings, Budget(), self.on_wire_event)
-        self.lifecycle = Lifecycle(self.limits, self.deadlines, on_end=lambda outcome: None, on_due=self.on_due)
+        deadline, scope = Deadline(self.deadlines, self), trio.CancelScope()
+        self.lifecycle = Lifecycle(Timeouts(self.limits), scope, deadline, on_recorded=lambda end: None)
         self.liveness = WireLiveness(self.channel, self.limits, self.transport)
-        self.lifecycle.watch(self.liveness)
+        self.lifecycle.timeouts.watch(self.liveness)
 
     def on_wire_event(self, event: WireEvent) -> None:
         """Look again when something is due, as a connection does."""
@@ -64,19 +67,26 @@ class Bench:
         """Accept the upgrade."""
         self.channel.accept(ANSWER)
         del self.hand.written[:]
-        self.lifecycle.open()
+        self.lifecycle.begin()
 
     def wants(self, read_interest: ReadInterest) -> bool:
         """Whether this is what the channel wants; a type checker would think that it never changes."""
         return self.channel.read_interest is read_interest
 
-    def on_due(self, error: Exception) -> None:
+    def on_due(self, now: float) -> None:
         """Remember, and end as a connection does."""
+        if (error := self.lifecycle.timeouts.check(now)) is None:
+            self.lifecycle.rearm()
+            return
         self.found.append((trio.current_time(), type(error)))
         if isinstance(error, SlowConsumer):
             assert not self.channel.send_buffer.broken  # nobody but its owner gives it up
             self.channel.abort()
         self.lifecycle.end(End(cause_of(error), 1011))
+
+    def on_fault(self, fault: Exception) -> None:
+        """Nothing here fails."""
+        raise fault
 
     def hear(self, data: bytes) -> None:
         """Let the peer say something."""
@@ -303,7 +313,7 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
         assert not bench.found
         await bench.channel.receive()
         await bench.channel.receive()
-        bench.lifecycle.touch()
+        bench.lifecycle.timeouts.touch()
         resumed = trio.current_time()
         await trio.sleep(30)
         assert bench.found == [(resumed + 10, IdleTimeout)]

@@ -9,15 +9,16 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from seawall import Anonymous, App, Connection
-from seawall.lifecycle import DeadlineQueue
+from seawall import Anonymous, App, Connection, Limits
+from seawall.deadlines import Deadline, DeadlineQueue
+from seawall.runner import ConnectionRunner
 from seawall.server import Server
+from seawall.state import ServerState
 from seawall.testing import serve
 from seawall.wire.poller import PolledReceiver, Poller
 from tests.leaks import Watch, entries, registered
@@ -34,7 +35,7 @@ import os
 import trio
 
 from seawall import App
-from seawall.lifecycle import DeadlineQueue
+from seawall.deadlines import DeadlineQueue
 from seawall.testing import serve
 
 
@@ -49,7 +50,7 @@ async def test_a_task():
 
 async def test_an_entry():
     async with serve(App()) as served:
-        served.server._state.unauthenticated.add("somebody")
+        served.server._state.capacity.unauthenticated += 1
 
 
 async def test_a_descriptor():
@@ -103,7 +104,7 @@ def test_a_task_of_seawalls() -> None:
         trio.lowlevel.spawn_system_task(DeadlineQueue().run)
         trio.lowlevel.spawn_system_task(trio.sleep_forever)  # not ours
 
-    assert left_by(main) == ["a task: seawall.lifecycle.DeadlineQueue.run"]
+    assert left_by(main) == ["a task: seawall.deadlines.DeadlineQueue.run"]
 
 
 def test_a_task_that_a_connection_has_started() -> None:
@@ -123,30 +124,65 @@ def test_a_task_that_a_connection_has_started() -> None:
     assert left_by(main) == ["a task: of a handler", "a task: of a task"]
 
 
+def keep_a_place(state: ServerState) -> None:
+    """Let a connection have a place and never leave it."""
+    place = state.capacity.admit("127.0.0.1:1")
+    assert place is not None
+    place.authenticated()
+
+
+def keep_a_place_among_strangers(state: ServerState) -> None:
+    """As above, but its guards never decide."""
+    assert state.capacity.admit("127.0.0.1:1") is not None
+
+
+def be_too_many(state: ServerState) -> None:
+    """Be refused, and never leave."""
+    for _ in range(2):
+        state.capacity.admit("127.0.0.1:1")
+
+
 @pytest.mark.parametrize(
-    ("table", "name"),
+    ("leak", "left"),
     [
-        ("_runners", "connections"),
-        ("_over_capacity", "surplus connections"),
-        ("_per_network", "crowds"),
-        ("unauthenticated", "connections that are not proved"),
+        (keep_a_place, {"places": 1}),
+        (keep_a_place_among_strangers, {"places": 1, "places of those who are not authenticated": 1}),
+        (
+            be_too_many,
+            {
+                "places": 1,
+                "places of those who are not authenticated": 1,
+                "places of those who are too many": 1,
+                "networks": 1,
+            },
+        ),
     ],
+    ids=["a place", "a place of a stranger", "one too many"],
 )
-def test_a_connection_in_a_table(table: str, name: str) -> None:
-    """A place that was not given back is found when the server has long stopped."""
+def test_a_place_that_is_not_given_back(leak: Callable[[ServerState], None], left: dict[str, int]) -> None:
+    """It is found when the server has long stopped, in every table that it is in."""
 
     async def main() -> None:
-        async with serve(App()) as served:
+        limits = Limits(max_connections=1, max_connections_per_address=1)
+        async with serve(App(limits=limits if leak is be_too_many else Limits())) as served:
             pass
-        server = served.server
-        holder = server if table.startswith("_") else server._state  # pyright: ignore[reportPrivateUsage] # to leak
-        places = cast("set[object] | dict[object, int]", getattr(holder, table))
-        if isinstance(places, dict):
-            places[object()] = 1
-        else:
-            places.add(object())
+        leak(served.server._state)  # pyright: ignore[reportPrivateUsage] # to leak
 
-    assert left_by(main) == [f"in a table of a server: 1 {name}"]
+    assert left_by(main) == [f"in a table of a server: {count} {name}" for name, count in left.items()]
+
+
+def test_a_connection_in_the_table() -> None:
+    """A connection that is not taken out of the server's table is found as well."""
+
+    async def forever(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with serve(echo_app(forever=forever)) as served, served.connect("/forever"):
+            (connection,) = served.server._state.connections  # pyright: ignore[reportPrivateUsage] # to leak it
+        served.server._state.connections.add(connection)  # pyright: ignore[reportPrivateUsage] # as above
+
+    assert left_by(main) == ["in a table of a server: 1 connections"]
 
 
 def test_a_deadline() -> None:
@@ -157,9 +193,10 @@ def test_a_deadline() -> None:
 
     async def main() -> None:
         async with serve(echo_app(forever=forever)) as served, served.connect("/forever"):
-            (session,) = served.server._runners  # pyright: ignore[reportPrivateUsage] # to leak its deadline
+            (connection,) = served.server._state.connections  # pyright: ignore[reportPrivateUsage] # to leak its deadline
         deadlines = served.server._state.deadlines  # pyright: ignore[reportPrivateUsage] # as above
-        deadlines.arm(session._lifecycle, 1000)  # pyright: ignore[reportPrivateUsage] # as above
+        assert isinstance(connection, ConnectionRunner)
+        Deadline(deadlines, connection).arm(1000)
 
     assert left_by(main) == ["in a table of a server: 1 deadlines"]
 
@@ -197,7 +234,7 @@ def test_a_socket_that_only_the_kernel_knows(how: str) -> None:
             assert registered(poller) == len(poller) + 1
             if how == "drained":
                 await place.server.drain()
-            assert set(entries(place.server)) <= {"connections", "deadlines", "sockets that are polled"}
+            assert set(entries(place.server)) <= {"connections", "places", "deadlines", "sockets that are polled"}
 
     with near, far:
         watch = Watch()
@@ -220,8 +257,8 @@ def test_every_test_is_looked_at(tmp_path: Path) -> None:
     )
     found = re.findall(r"^E +AssertionError: (left .*)", run.stdout, re.MULTILINE)
     expected = [
-        "left behind: a task: seawall.lifecycle.DeadlineQueue.run",
-        "left behind: in a table of a server: 1 connections that are not proved",
+        "left behind: a task: seawall.deadlines.DeadlineQueue.run",
+        "left behind: in a table of a server: 1 places of those who are not authenticated",
     ]
     if sys.platform == "linux":
         *found, first, second = found

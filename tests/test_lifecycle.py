@@ -7,7 +7,7 @@ import math
 import random
 import time
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,6 +15,8 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from seawall.deadlines import Deadline, DeadlineQueue
+from seawall.ending import Cause, End, cause_of
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -29,9 +31,11 @@ from seawall.errors import (
     SlowConsumer,
     Unauthorized,
 )
-from seawall.lifecycle import DeadlineQueue, Lifecycle, Provided, Values, until
+from seawall.leases import until
+from seawall.lifecycle import Lifecycle
+from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
-from seawall.outcome import Cause, End, cause_of
+from seawall.timeouts import Timeouts
 
 DONE = End(Cause.RETURNED, 1000)
 
@@ -63,7 +67,7 @@ class Vital:
 
 @define(eq=False)
 class Subject:
-    """A life, and what became of it."""
+    """A connection without a wire: its lifecycle, and what became of it."""
 
     deadlines: DeadlineQueue
     limits: Limits = field(factory=Limits)
@@ -71,25 +75,67 @@ class Subject:
     """When it ended, how, and whether its scope had been cancelled by then."""
     due: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])
     """When something ran out, and what."""
+    late: list[float] = field(factory=list[float])
+    """When a stage was over."""
+    faults: list[Exception] = field(factory=list[Exception])
+    """What went wrong when it was looked at."""
+    deadline: Deadline = field(init=False)
     lifecycle: Lifecycle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Begin."""
-        self.lifecycle = Lifecycle(self.limits, self.deadlines, on_end=self.on_end, on_due=self.on_due)
+        self.deadline = Deadline(self.deadlines, self)
+        timeouts = Timeouts(self.limits)
+        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), self.deadline, on_recorded=self.on_recorded)
 
     @property
     def ran_out(self) -> list[tuple[float, type[Exception]]]:
         """`due`, to the tenth of a second: leases are in Unix time, which is not virtual."""
         return [(round(moment, 1), error) for moment, error in self.due]
 
-    def on_end(self, outcome: End) -> None:
+    def on_recorded(self, end: End) -> None:
         """Remember."""
-        self.ends.append((trio.current_time(), outcome, self.lifecycle.scope.cancel_called))
+        self.ends.append((trio.current_time(), end, self.lifecycle.scope.cancel_called))
 
-    def on_due(self, error: Exception) -> None:
-        """Remember, and end as a session does."""
-        self.due.append((trio.current_time(), type(error)))
-        self.lifecycle.end(End(cause_of(error), 3008))
+    def on_due(self, now: float) -> None:
+        """Remember, and end as a connection does."""
+        if self.lifecycle.ended is not None:
+            return
+        if now >= self.lifecycle.timeouts.stage_ends_at:
+            self.late.append(trio.current_time())
+            self.lifecycle.end(DONE)
+        elif (error := self.lifecycle.timeouts.check(now)) is None:
+            self.lifecycle.rearm()
+        else:
+            self.due.append((trio.current_time(), type(error)))
+            self.lifecycle.end(End(cause_of(error), 3008))
+
+    def on_fault(self, fault: Exception) -> None:
+        """Remember."""
+        self.faults.append(fault)
+
+
+@define(eq=False)
+class Failing:
+    """The owner of a deadline who fails when he is called."""
+
+    called: list[float] = field(factory=list[float])
+    faults: list[str] = field(factory=list[str])
+
+    def on_due(self, now: float) -> None:
+        """Fail."""
+        self.called.append(now)
+        raise OSError("a fault")
+
+    def on_fault(self, fault: Exception) -> None:
+        """Remember."""
+        self.faults.append(str(fault))
+
+
+def alone(on_recorded: Callable[[End], None]) -> Lifecycle:
+    """The lifecycle of a connection that nobody looks at."""
+    deadline = Deadline(DeadlineQueue(), Failing())
+    return Lifecycle(Timeouts(Limits()), trio.CancelScope(), deadline, on_recorded=on_recorded)
 
 
 @asynccontextmanager
@@ -112,34 +158,22 @@ async def test_lives_are_looked_at_exactly_when_due(autojump_clock: MockClock) -
         seconds = [chance.uniform(0.001, 1000) for _ in range(100)]
         subjects = [Subject(deadlines, Limits(lifetime=limit)) for limit in seconds]
         for subject in subjects:
-            subject.lifecycle.open()
+            subject.lifecycle.begin()
         await trio.sleep(1001)
         assert [subject.due for subject in subjects] == [[(limit, LifetimeReached)] for limit in seconds]
         assert len(deadlines) == 0
 
 
-@pytest.mark.parametrize("how", ["at first", "always"])
-async def test_a_fault_ends_the_life_that_it_is_about(how: str, autojump_clock: MockClock) -> None:
-    """Whatever fails when something is due, even in telling of that, nobody else is looked at later for it."""
+async def test_a_fault_is_told_to_its_owner(autojump_clock: MockClock) -> None:
+    """Whatever fails when something is due is the owner's; others that are due at the same moment are still called."""
     async with sweeping() as deadlines:
-        told = list[Exception]()
-        ends = list[End]()
-
-        def fails(error: Exception) -> None:
-            told.append(error)
-            if how == "always" or len(told) == 1:
-                raise OSError("a fault")
-            lifecycle.end(DONE)
-
-        lifecycle = Lifecycle(Limits(lifetime=10), deadlines, on_end=ends.append, on_due=fails)
-        other = Subject(deadlines, Limits(lifetime=10))
-        lifecycle.open()
-        other.lifecycle.open()
+        failing, other = Failing(), Subject(deadlines, Limits(lifetime=10))
+        Deadline(deadlines, failing).arm(10)
+        other.lifecycle.begin()
         await trio.sleep(11)
-        assert [type(error) for error in told] == [LifetimeReached, OSError]
-        assert ends == [DONE if how == "at first" else End(Cause.FAILED, 1011, "internal error")]
-        assert lifecycle.scope.cancel_called
+        assert (failing.called, failing.faults) == ([10], ["a fault"])
         assert other.due == [(10, LifetimeReached)]
+        assert len(deadlines) == 0
 
 
 async def test_one_moment_for_many(autojump_clock: MockClock) -> None:
@@ -147,7 +181,7 @@ async def test_one_moment_for_many(autojump_clock: MockClock) -> None:
     async with sweeping() as deadlines:
         subjects = [Subject(deadlines, Limits(lifetime=10)) for _ in range(50)]
         for subject in subjects:
-            subject.lifecycle.open()
+            subject.lifecycle.begin()
         await trio.sleep(10.001)
         assert all(subject.due == [(10, LifetimeReached)] for subject in subjects)
 
@@ -171,12 +205,12 @@ async def test_rearming_later(autojump_clock: MockClock) -> None:
     """A life whose deadline moves away is looked at when it would have been due, and then at the new one."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines, Limits(idle_timeout=10))
-        subject.lifecycle.open()
+        subject.lifecycle.begin()
         liveness = Vital()
-        subject.lifecycle.watch(liveness)
+        subject.lifecycle.timeouts.watch(liveness)
         for _ in range(500):
             await trio.sleep(0.1)
-            subject.lifecycle.touch()
+            subject.lifecycle.timeouts.touch()
             subject.lifecycle.rearm()
             assert len(deadlines._heap) == 1  # pyright: ignore[reportPrivateUsage] # a leak would be here
         assert len(liveness.checked) == 5
@@ -188,14 +222,14 @@ async def test_rearming_for_never(autojump_clock: MockClock) -> None:
     """An alarm that there is no need for any more is let come, and is the last one."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-        deadlines.arm(subject.lifecycle, 10)
-        deadlines.arm(subject.lifecycle, math.inf)
+        subject.deadline.arm(10)
+        subject.deadline.arm(math.inf)
         await trio.sleep(5)
         assert len(deadlines) == 1
         await trio.sleep(6)
         assert len(deadlines) == 0
         assert not subject.due
-        assert subject.lifecycle.deadline is None
+        assert subject.deadline.entry is None
 
 
 async def test_an_alarm_keeps_nothing_alive(autojump_clock: MockClock) -> None:
@@ -204,7 +238,7 @@ async def test_an_alarm_keeps_nothing_alive(autojump_clock: MockClock) -> None:
         others = [Subject(deadlines, Limits(lifetime=100)) for _ in range(4)]
         passing = Subject(deadlines, Limits(lifetime=1000))
         for subject in (*others, passing):
-            subject.lifecycle.open()
+            subject.lifecycle.begin()
         passing.lifecycle.end(DONE)
         gone = weakref.ref(passing.lifecycle)
         assert len(deadlines._heap) == 5  # pyright: ignore[reportPrivateUsage] # it is still there
@@ -217,10 +251,10 @@ async def test_disarmed(autojump_clock: MockClock) -> None:
     """A life that was disarmed is not looked at; twice is once."""
     async with sweeping() as deadlines:
         subject, other = Subject(deadlines, Limits(lifetime=10)), Subject(deadlines, Limits(lifetime=20))
-        subject.lifecycle.open()
-        other.lifecycle.open()
-        deadlines.disarm(subject.lifecycle)
-        deadlines.disarm(subject.lifecycle)
+        subject.lifecycle.begin()
+        other.lifecycle.begin()
+        subject.deadline.disarm()
+        subject.deadline.disarm()
         await trio.sleep(30)
         assert not subject.due
         assert other.due == [(20, LifetimeReached)]
@@ -231,11 +265,11 @@ async def test_lives_that_came_and_went_leave_nothing(autojump_clock: MockClock)
     async with sweeping() as deadlines:
         alive = [Subject(deadlines, Limits(lifetime=5000)) for _ in range(20)]
         for subject in alive:
-            subject.lifecycle.open()
+            subject.lifecycle.begin()
         largest = 0
         for _ in range(10_000):
             passing = Subject(deadlines, Limits(lifetime=4000, idle_timeout=60))
-            passing.lifecycle.open()
+            passing.lifecycle.begin()
             passing.lifecycle.lease(time.time() + 3000, None)
             passing.lifecycle.end(DONE)
             largest = max(largest, len(deadlines._heap))  # pyright: ignore[reportPrivateUsage] # a leak would be here
@@ -250,7 +284,7 @@ async def test_stale_entries_pass(autojump_clock: MockClock) -> None:
     async with sweeping() as deadlines:
         subjects = [Subject(deadlines, Limits(lifetime=10 + number)) for number in range(10)]
         for subject in subjects:
-            subject.lifecycle.open()
+            subject.lifecycle.begin()
         for subject in subjects[:4]:
             subject.lifecycle.end(DONE)
         assert len(deadlines) == 6
@@ -264,7 +298,7 @@ async def test_a_sweeper_without_work(autojump_clock: MockClock) -> None:
     async with sweeping() as deadlines:
         await trio.sleep(1000)
         subject = Subject(deadlines, Limits(lifetime=5))
-        subject.lifecycle.open()
+        subject.lifecycle.begin()
         await trio.sleep(6)
         assert subject.due == [(1005, LifetimeReached)]
 
@@ -273,7 +307,7 @@ async def test_a_sweeper_that_sleeps_keeps_nothing_alive(autojump_clock: MockClo
     """The life that it looked at last is gone when it is over."""
     async with sweeping() as deadlines:
         last = Subject(deadlines, Limits(lifetime=10))
-        last.lifecycle.open()
+        last.lifecycle.begin()
         await trio.sleep(11)
         assert last.due == [(10, LifetimeReached)]
         gone = weakref.ref(last.lifecycle)
@@ -291,10 +325,10 @@ async def test_idle_time_counts_from_the_last_message(autojump_clock: MockClock)
         subject = Subject(deadlines, Limits(idle_timeout=10))
         await trio.sleep(100)
         assert not subject.due
-        subject.lifecycle.open()
+        subject.lifecycle.begin()
         for _ in range(5):
             await trio.sleep(9)
-            subject.lifecycle.touch()
+            subject.lifecycle.timeouts.touch()
         await trio.sleep(20)
         assert subject.due == [(100 + 45 + 10, IdleTimeout)]
 
@@ -303,8 +337,8 @@ async def test_without_limits_nothing_runs_out(autojump_clock: MockClock) -> Non
     """Idle limit and lifetime are off unless set, and cost the sweeper nothing."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-        subject.lifecycle.open()
-        subject.lifecycle.touch()
+        subject.lifecycle.begin()
+        subject.lifecycle.timeouts.touch()
         assert len(deadlines) == 0
 
 
@@ -318,7 +352,7 @@ async def test_the_earliest_deadline_wins(autojump_clock: MockClock) -> None:
             (Limits(lifetime=10, idle_timeout=10), 10, LifetimeReached),
         ]:
             subject, start = Subject(deadlines, limits), trio.current_time()
-            subject.lifecycle.open()
+            subject.lifecycle.begin()
             subject.lifecycle.lease(time.time() + lease + 0.01, None)
             await trio.sleep(40)
             assert subject.ran_out == [(start + 10, expected)]
@@ -438,65 +472,95 @@ async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:
 async def test_what_has_to_be_over_in_time(autojump_clock: MockClock) -> None:
     """What takes longer than it may is told of once, at the moment."""
     async with sweeping() as deadlines:
-        subject, late = Subject(deadlines), list[float]()
-        subject.lifecycle.within(10, lambda: late.append(trio.current_time()))
+        subject = Subject(deadlines)
+        subject.lifecycle.limit_stage(10)
         await trio.sleep(9.9)
-        assert not late
+        assert not subject.late
         await trio.sleep(100)
-        assert late == [10]
+        assert subject.late == [10]
 
 
 async def test_one_thing_after_the_other(autojump_clock: MockClock) -> None:
     """Only the last one counts: more time and less, each from its own beginning."""
     async with sweeping() as deadlines:
-        subject, late = Subject(deadlines), list[str]()
-        subject.lifecycle.within(10, lambda: late.append("handshake"))
+        subject = Subject(deadlines)
+        subject.lifecycle.limit_stage(10)
         await trio.sleep(9)
-        subject.lifecycle.within(20, lambda: late.append("guards"))
+        subject.lifecycle.limit_stage(20)
         await trio.sleep(19)
-        assert not late
-        subject.lifecycle.within(0.5, lambda: late.append("hurry"))
+        assert not subject.late
+        subject.lifecycle.limit_stage(0.5)
         await trio.sleep(0.6)
-        assert late == ["hurry"]
+        assert subject.late == [28.5]
 
 
 async def test_what_was_over_in_time(autojump_clock: MockClock) -> None:
     """After the upgrade, or the end, nothing is late any more."""
     async with sweeping() as deadlines:
-        opened, ended, late = Subject(deadlines), Subject(deadlines), list[str]()
+        opened, ended = Subject(deadlines), Subject(deadlines)
         for subject in (opened, ended):
-            subject.lifecycle.within(10, lambda: late.append("late"))
-        opened.lifecycle.open()
+            subject.lifecycle.limit_stage(10)
+        opened.lifecycle.begin()
         ended.lifecycle.end(DONE)
-        ended.lifecycle.within(1, lambda: late.append("late"))
+        ended.lifecycle.limit_stage(1)
         await trio.sleep(20)
-        assert not late
+        assert opened.late == ended.late == []
         assert len(deadlines) == 0
 
 
-async def test_late_comes_before_anything_else(autojump_clock: MockClock) -> None:
-    """Of several deadlines at the same moment that of the handshake is told."""
+async def test_a_cleanup_that_takes_too_long(autojump_clock: MockClock) -> None:
+    """What still runs is overdue ``wind_down`` after it was cancelled, and not while it was given more time."""
     async with sweeping() as deadlines:
-        subject, late = Subject(deadlines), list[str]()
-        subject.lifecycle.lease(time.time() + 5, None)
+        subject, overdue = Subject(deadlines, Limits(wind_down=2)), list[float]()
 
-        def on_late() -> None:
-            late.append("late")
-            subject.lifecycle.end(DONE)
+        class Overdue:
+            def on_due(self, now: float) -> None:
+                if subject.lifecycle.is_overdue(now):
+                    overdue.append(now)
 
-        subject.lifecycle.within(5, on_late)
-        subject.lifecycle.check(trio.current_time() + 10)
-        assert late == ["late"]
+            def on_fault(self, fault: Exception) -> None:
+                raise fault
+
+        subject.deadline.owner = Overdue()
+        with subject.lifecycle.scope:
+            subject.lifecycle.end(DONE, grace=1)
+            subject.lifecycle.watch_cleanup()
+            await trio.sleep(0.5)
+            subject.lifecycle.extend(3)
+            await trio.sleep_forever()
+        assert trio.current_time() == 3.5
+        await trio.sleep(10)
+        assert overdue == [5.5]
+        subject.lifecycle.watch_cleanup()
+        subject.lifecycle.on_finished()
+        await trio.sleep(10)
+        assert overdue == [5.5]
+        assert subject.deadline.owner is None
+
+
+async def test_ended_from_outside(autojump_clock: MockClock) -> None:
+    """What is found outside of a connection's tasks ends it at the next look, which is at once; the first counts."""
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines, Limits(lifetime=100))
+        subject.lifecycle.begin()
+        await trio.sleep(7)
+        assert subject.lifecycle.expire(SlowConsumer())
+        assert not subject.lifecycle.revoke()
         assert not subject.due
+        await wait_all_tasks_blocked()
+        assert subject.due == [(7, SlowConsumer)]
+        assert not subject.lifecycle.expire(SlowConsumer())
+        await trio.sleep(200)
+        assert subject.due == [(7, SlowConsumer)]
 
 
 async def test_the_wire_is_minded(autojump_clock: MockClock) -> None:
     """It is looked at when it wants to be, and what is wrong with it is reported; as long as nothing is, it goes on."""
     async with sweeping() as deadlines:
         subject, vital = Subject(deadlines, Limits(lifetime=1000)), Vital()
-        subject.lifecycle.watch(vital)
+        subject.lifecycle.timeouts.watch(vital)
         assert not vital.begun
-        subject.lifecycle.open()
+        subject.lifecycle.begin()
         assert vital.begun == [0]
         for moment in (10, 11, 50):
             vital.next = moment
@@ -514,8 +578,8 @@ async def test_the_wire_comes_last(autojump_clock: MockClock) -> None:
     """What ends the connection anyway needs no look at its wire."""
     async with sweeping() as deadlines:
         subject, vital = Subject(deadlines, Limits(lifetime=10)), Vital(10, SlowConsumer())
-        subject.lifecycle.watch(vital)
-        subject.lifecycle.open()
+        subject.lifecycle.timeouts.watch(vital)
+        subject.lifecycle.begin()
         await trio.sleep(20)
         assert subject.due == [(10, LifetimeReached)]
         assert not vital.checked
@@ -525,11 +589,11 @@ async def test_messages_that_the_wire_has_seen(autojump_clock: MockClock) -> Non
     """A message that came but was not taken puts the idle limit off as well."""
     async with sweeping() as deadlines:
         subject, vital = Subject(deadlines, Limits(idle_timeout=10)), Vital()
-        subject.lifecycle.watch(vital)
+        subject.lifecycle.timeouts.watch(vital)
         vital.message_at = 40.0  # before the upgrade nothing counts
         await trio.sleep(50)
         assert not subject.due
-        subject.lifecycle.open()
+        subject.lifecycle.begin()
         vital.message_at = 57.0
         await trio.sleep(50)
         assert subject.due == [(67, IdleTimeout)]
@@ -550,14 +614,14 @@ async def test_the_first_end_wins(autojump_clock: MockClock) -> None:
 
 
 async def test_an_end_within_the_end(autojump_clock: MockClock) -> None:
-    """What `on_end` itself sets off cannot end the life again."""
+    """What the listener itself sets off cannot end the life again."""
     ends: list[End] = []
 
-    def on_end(outcome: End) -> None:
-        ends.append(outcome)
+    def on_recorded(end: End) -> None:
+        ends.append(end)
         lifecycle.end(End(Cause.FAILED, 1011))
 
-    lifecycle = Lifecycle(Limits(), DeadlineQueue(), on_end=on_end, on_due=lambda error: None)
+    lifecycle = alone(on_recorded)
     lifecycle.end(DONE)
     assert ends == [DONE]
 
@@ -567,9 +631,9 @@ async def test_what_is_over_does_not_run_out(autojump_clock: MockClock) -> None:
     async with sweeping() as deadlines:
         subject = Subject(deadlines, Limits(lifetime=10))
         subject.lifecycle.end(DONE)
-        subject.lifecycle.open()
+        subject.lifecycle.begin()
         subject.lifecycle.lease(time.time() + 1, None)
-        subject.lifecycle.check(math.inf)
+        subject.on_due(math.inf)
         assert len(deadlines) == 0
         assert not subject.due
 
@@ -641,11 +705,11 @@ async def test_waiting_for_the_socket_to_be_closed(autojump_clock: MockClock) ->
         nursery.start_soon(wait)
         await trio.sleep(1)
         closed = [subject.lifecycle.is_closed]
-        subject.lifecycle.close()
+        subject.lifecycle.on_closed()
         closed.append(subject.lifecycle.is_closed)
         assert closed == [False, True]
     await wait()
-    subject.lifecycle.close()
+    subject.lifecycle.on_closed()
     await wait()
     assert told == [1, 1, 1, 1]
 
@@ -653,7 +717,7 @@ async def test_waiting_for_the_socket_to_be_closed(autojump_clock: MockClock) ->
 async def test_a_socket_that_was_closed_before_anybody_waited(autojump_clock: MockClock) -> None:
     """The same."""
     subject = Subject(DeadlineQueue())
-    subject.lifecycle.close()
+    subject.lifecycle.on_closed()
     with trio.fail_after(1):
         await subject.lifecycle.wait_closed()
 
@@ -679,11 +743,6 @@ def test_values() -> None:
 async def test_the_end_is_protected_from_ctrl_c() -> None:
     """Between the record of the end and what follows from it no KeyboardInterrupt can land, whoever calls."""
     protected: list[bool] = []
-    lifecycle = Lifecycle(
-        Limits(),
-        DeadlineQueue(),
-        on_end=lambda outcome: protected.append(trio.lowlevel.currently_ki_protected()),
-        on_due=lambda error: None,
-    )
+    lifecycle = alone(lambda end: protected.append(trio.lowlevel.currently_ki_protected()))
     lifecycle.end(DONE)
     assert protected == [True]

@@ -15,16 +15,8 @@ from typing import cast
 import pytest
 
 from seawall.errors import ConfigurationError
-from seawall.logs import (
-    MAX_TRACEBACK,
-    JsonFormatter,
-    TextFormatter,
-    configure,
-    connection_log,
-    error_log,
-    safe,
-    server_log,
-)
+from seawall.logs import MAX_TRACEBACK, JsonFormatter, TextFormatter, configure, connection_log, error_log, server_log
+from seawall.printable import safe
 
 
 @pytest.fixture(autouse=True)

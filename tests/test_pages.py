@@ -13,7 +13,7 @@ from attrs import frozen
 from seawall.app import App
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Anonymous, public
+from seawall.guards.guard import Anonymous, public
 from seawall.guards.origins import any_origin
 from seawall.testing import Serving, connect, serve
 

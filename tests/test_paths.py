@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from seawall.callables import Parameter
 from seawall.errors import ConfigurationError
-from seawall.paths import Parameter, PathPattern, PathTable, Placeholder
+from seawall.paths import PathPattern, PathTable, Placeholder
 
 KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
 

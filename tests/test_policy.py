@@ -33,9 +33,10 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.exception_groups import exceptions_in, flatten, partition, subtract
-from seawall.guards.core import Anonymous, public
+from seawall.guards.guard import Anonymous, public
 from seawall.outcome import Outcome
-from seawall.policy import Decision, ErrorPolicy, ErrorReport, LeafDecision, Rule
+from seawall.policy import Decision, ErrorPolicy, LeafDecision, Rule
+from seawall.reports import ErrorReport
 from seawall.router import Router
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 from tests.cancelled import cancelled

@@ -8,9 +8,9 @@ from email.utils import parsedate_to_datetime
 import h11
 import pytest
 
-from seawall.pages import Page, answer, refusal
+from seawall.pages import Page, page_response
 from seawall.wire.head import UPGRADE_FIELDS, BadRequest, Head, handshake
-from seawall.wire.response import response
+from seawall.wire.response import refusal, serialized
 from tests.test_head import EARLY, LATE, UPGRADE, head_of, read
 
 
@@ -33,7 +33,7 @@ def client_reads(data: bytes, method: str = "GET") -> tuple[h11.Response, bytes]
 
 def test_a_response() -> None:
     """An answer is complete, has its length, says that the connection ends, and reads as it was meant."""
-    data = response(404, "néin\n".encode(), headers=[("X-Extra", "caf\xe9")])
+    data = serialized(404, "néin\n".encode(), headers=[("X-Extra", "caf\xe9")])
     *lines, date, blank, text = data.split(b"\r\n")
     assert [*lines, blank, text] == [
         b"HTTP/1.1 404 Not Found",
@@ -131,7 +131,7 @@ def test_every_plain_request_has_its_answer(
     method: str, page: Page | None, is_route: bool, status: int, allow: str | None
 ) -> None:
     """A request that asks for no WebSocket gets the page, or learns why there is none."""
-    made = answer(Head(method=method, target="/", path="/", query="", headers=()), page, is_route=is_route)
+    made = page_response(Head(method=method, target="/", path="/", query="", headers=()), page, is_route=is_route)
     assert made.status == status
     found, body = client_reads(made.data, method)
     assert dict(found.headers).get(b"allow") == (None if allow is None else allow.encode())
@@ -144,22 +144,22 @@ def test_every_plain_request_has_its_answer(
 
 def test_an_empty_response() -> None:
     """A body may be empty, and a media type be another one."""
-    data = response(200, b"", media_type="application/json")
+    data = serialized(200, b"", media_type="application/json")
     assert b"\r\nContent-Type: application/json\r\nContent-Length: 0\r\n" in data
     assert client_reads(data)[1] == b""
 
 
 def test_a_response_to_head() -> None:
     """The answer to HEAD has the length of the body and not the body."""
-    data = response(200, b"page", head_only=True)
-    assert data == response(200, b"page")[: -len(b"page")]
+    data = serialized(200, b"page", head_only=True)
+    assert data == serialized(200, b"page")[: -len(b"page")]
     assert client_reads(data, "HEAD")[1] == b""
 
 
 @pytest.mark.parametrize("headers", [(), UPGRADE_FIELDS], ids=["bare", "complete"])
 def test_upgrade_required(headers: tuple[tuple[str, str], ...]) -> None:
     """A 426 has one Upgrade field and the connection option that belongs to it."""
-    answer, _ = client_reads(response(426, b"no", headers=headers))
+    answer, _ = client_reads(serialized(426, b"no", headers=headers))
     fields = list(answer.headers)
     assert [value for name, value in fields if name == b"upgrade"] == [b"websocket"]
     assert [value for name, value in fields if name == b"connection"] == [b"close, Upgrade"]
@@ -167,7 +167,7 @@ def test_upgrade_required(headers: tuple[tuple[str, str], ...]) -> None:
 
 def test_unregistered_status() -> None:
     """A status that has no phrase goes without one."""
-    assert response(499, b"").startswith(b"HTTP/1.1 499 \r\n")
+    assert serialized(499, b"").startswith(b"HTTP/1.1 499 \r\n")
 
 
 @pytest.mark.parametrize(
@@ -182,4 +182,4 @@ def test_unregistered_status() -> None:
 def test_a_response_that_cannot_be_sent(status: int, name: str, value: str) -> None:
     """A status without a body, framing of one's own, and fields that would split the answer are refused."""
     with pytest.raises(ValueError, match=r"cannot answer|codec can't encode"):
-        response(status, b"", headers=[(name, value)])
+        serialized(status, b"", headers=[(name, value)])

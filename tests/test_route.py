@@ -12,7 +12,8 @@ import pytest
 from seawall.app import App
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Anonymous, Gate, Guard, check, guard, public
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Guard, check, guard, public
 from seawall.guards.origins import Origins, any_origin, same_origin
 from seawall.limits import LimitOverrides, Limits
 from seawall.policy import ErrorPolicy

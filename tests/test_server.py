@@ -27,7 +27,8 @@ from seawall import (
     guard,
     public,
 )
-from seawall.server import AT_ONCE, BACK_OFF, MAX_OVER_CAPACITY, TURNS
+from seawall.capacity import MAX_OVER_CAPACITY
+from seawall.server import AT_ONCE, BACK_OFF, TURNS
 from seawall.testing import serve as served
 from seawall.wire.lingering import LINGER
 from tests.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
-from seawall.guards.tokens import MAX_TOKEN, Algorithm, Claims, TokenVerifier, any_audience, any_issuer
+from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.verifier import MAX_TOKEN, Algorithm, TokenVerifier, any_audience, any_issuer
 
 SECRET = "s3cret-that-nobody-may-ever-read-in-a-log-or-an-error-message-0123456789"
 HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}

@@ -12,7 +12,7 @@ from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] #
 from hypercorn.typing import ASGIFramework
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from benchmarks.servers import common
 
@@ -27,7 +27,25 @@ async def echo(connection: WebSocket) -> None:
             await connection.send_bytes(event["bytes"])
 
 
-app = Starlette(routes=[WebSocketRoute("/echo", echo)])
+room = set[WebSocket]()
+
+
+async def talk(connection: WebSocket) -> None:
+    """Tell everybody what anybody says, one after another."""
+    await connection.accept()
+    room.add(connection)
+    try:
+        while (event := await connection.receive())["type"] == "websocket.receive":
+            for each in list(room):
+                try:
+                    await each.send_text(event["text"])
+                except (WebSocketDisconnect, RuntimeError):
+                    pass  # it is closing
+    finally:
+        room.remove(connection)
+
+
+app = Starlette(routes=[WebSocketRoute("/echo", echo), WebSocketRoute("/room", talk)])
 
 
 async def on_trio(config: Config) -> None:
@@ -37,9 +55,11 @@ async def on_trio(config: Config) -> None:
 
 listener = common.listen()
 if "uvicorn" in sys.argv:
-    uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
+    settings = uvicorn.Config(app, ws="websockets-sansio", log_level="error", backlog=common.BACKLOG)
+    uvicorn.Server(settings).run(sockets=[listener])
 else:
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
+    config.backlog = common.BACKLOG
     config.loglevel = "ERROR"
     trio.run(on_trio, config)

@@ -77,7 +77,10 @@ async def main() -> None:
                         epoll.register(peer.socket, select.EPOLLIN)
                         nursery.start_soon(peer.answer)
                         continue
-                    data = os.read(descriptor, 16 * 1024)
+                    try:
+                        data = os.read(descriptor, 16 * 1024)
+                    except ConnectionResetError:
+                        data = b""
                     if not data:
                         epoll.unregister(descriptor)
                     peers[descriptor].take(data)

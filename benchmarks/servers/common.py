@@ -14,6 +14,10 @@ AUDIENCE, ISSUER = "benchmark", "https://id.example"
 #: A server ends by itself after this many seconds, whatever has become of the one who started it.
 LIFETIME = 3600
 
+#: Connections that the kernel keeps until they are accepted. Frameworks that listen once more themselves are told it
+#: too: with the 100 that is asyncio's default a storm of clients would wait for the kernel, and not for the server.
+BACKLOG = 4096
+
 
 def listen() -> socket.socket:
     """A listening socket on this machine; its port is printed, which tells that the server is there.
@@ -21,7 +25,7 @@ def listen() -> socket.socket:
     It may be told before the framework accepts: the kernel keeps connections until then.
     """
     signal.alarm(LIFETIME)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     listener.setblocking(False)
     print(listener.getsockname()[1], flush=True)
     return listener

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from benchmarks.servers import common
-from seawall import Anonymous, App, Claims, Connection, TokenVerifier, bearer, public
+from seawall import Anonymous, App, Claims, Connection, Disconnected, TokenVerifier, bearer, public
 
 app = App()
 verifier = TokenVerifier(common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER)
@@ -23,6 +23,25 @@ async def members(conn: Connection[Claims]) -> None:
     """Answer those who have a token."""
     async for message in conn:
         await conn.send(message)
+
+
+room = set[Connection[Anonymous]]()
+
+
+@app.route("/room", guard=public)
+@app.route("/room-tasks", guard=public)  # which needs none: `send_nowait` waits for nobody
+async def talk(conn: Connection[Anonymous]) -> None:
+    """Tell everybody what anybody says; who does not keep up misses it."""
+    room.add(conn)
+    try:
+        async for message in conn:
+            for each in room:
+                try:
+                    each.send_nowait(message)
+                except (trio.WouldBlock, Disconnected):
+                    pass
+    finally:
+        room.remove(conn)
 
 
 async def main() -> None:

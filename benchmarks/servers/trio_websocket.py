@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jwt
 import trio
-from trio_websocket import ConnectionClosed, WebSocketRequest, WebSocketServer
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer
 
 from benchmarks.servers import common
 
@@ -30,6 +30,34 @@ def is_member(request: WebSocketRequest) -> bool:
     return False
 
 
+room = set[WebSocketConnection]()
+
+
+async def talk(connection: WebSocketConnection, *, by_tasks: bool) -> None:
+    """Tell everybody what anybody says: one after another, or by a task for each of them."""
+    room.add(connection)
+    try:
+        while True:
+            message = await connection.get_message()
+            if by_tasks:
+                async with trio.open_nursery() as nursery:
+                    for each in room:
+                        nursery.start_soon(tell, each, message)
+            else:
+                for each in list(room):
+                    await tell(each, message)
+    finally:
+        room.remove(connection)
+
+
+async def tell(connection: WebSocketConnection, message: str | bytes) -> None:
+    """Tell one of them, if it is still there."""
+    try:
+        await connection.send_message(message)
+    except ConnectionClosed:
+        pass
+
+
 async def echo(request: WebSocketRequest) -> None:
     """Answer every message of those who may come in."""
     if request.path == "/jwt" and not is_member(request):
@@ -37,6 +65,8 @@ async def echo(request: WebSocketRequest) -> None:
         return
     connection = await request.accept()
     try:
+        if request.path.startswith("/room"):
+            await talk(connection, by_tasks=request.path == "/room-tasks")
         while True:
             await connection.send_message(await connection.get_message())
     except ConnectionClosed:

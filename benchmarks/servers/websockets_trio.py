@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import trio
-from websockets.trio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.trio.server import ServerConnection, broadcast, serve
 
 from benchmarks.servers import common
 
+room = set[ServerConnection]()
 
-async def echo(connection: ServerConnection) -> None:
-    """Answer every message."""
-    async for message in connection:
-        await connection.send(message)
+
+async def handle(connection: ServerConnection) -> None:
+    """Answer every message; at ``/room``, tell everybody."""
+    try:
+        if connection.request is not None and connection.request.path == "/room":
+            await talk(connection)
+        async for message in connection:
+            await connection.send(message)
+    except ConnectionClosed:
+        pass  # it would be logged as an error
+
+
+async def talk(connection: ServerConnection) -> None:
+    """Tell everybody what anybody says."""
+    room.add(connection)
+    try:
+        async for message in connection:
+            await broadcast(room, message)
+    finally:
+        room.remove(connection)
 
 
 async def main() -> None:
     """Serve until the process is ended."""
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(common.listen()))
-    await serve(echo, listeners=[listener])
+    await serve(handle, listeners=[listener])
 
 
 trio.run(main)

@@ -3,6 +3,7 @@
 from seawall.app import App
 from seawall.compression import Deflate
 from seawall.connection import Connection
+from seawall.ending import Cause, Party
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -26,20 +27,24 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.guards.bearer import bearer, first_message
-from seawall.guards.core import Anonymous, Check, Gate, Guard, check, guard, public
+from seawall.guards.credential import Credential
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
+from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
-from seawall.guards.tokens import Claims, TokenVerifier, any_audience, any_issuer
 from seawall.handshake import Handshake
-from seawall.lifecycle import Provided
+from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
-from seawall.outcome import Cause, Outcome, Party
-from seawall.policy import Considered, ErrorPolicy, ErrorReport
+from seawall.outcome import Outcome
+from seawall.policy import Considered, ErrorPolicy
+from seawall.reports import ErrorReport
 from seawall.route import AnyRoute, Route
 from seawall.router import Router
 from seawall.server import Server
-from seawall.sessions import Credential, Sessions
+from seawall.sessions import Sessions
 from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
 
 __all__ = [

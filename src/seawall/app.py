@@ -16,17 +16,17 @@ from seawall.callables import check_plain, describe
 from seawall.compression import Deflate, check_compression
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
-from seawall.guards.core import Anonymous
+from seawall.guards.guard import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
-from seawall.lifecycle import Provided, Values
+from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.listening import Listen, open_listeners
 from seawall.logs import configure, is_configured, server_log
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import ErrorPolicy, ErrorReport, check_policy
-from seawall.reports import Reporter, log_report
+from seawall.policy import ErrorPolicy, check_policy
+from seawall.reports import ErrorReport, Reporter, log_report
 from seawall.route import AT_THE_ROOT, AnyRoute, AnyRouteTemplate, naming
 from seawall.router import Router
 from seawall.server import Server

@@ -8,11 +8,15 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import cast, final
+from typing import TypeAlias, cast, final
+from uuid import UUID
 
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
+
+#: What the value of a path parameter can be.
+Parameter: TypeAlias = str | int | float | UUID
 
 
 @final

@@ -7,10 +7,11 @@ from typing import Generic, TypeVar, final
 import trio
 from attrs import field, frozen
 
+from seawall.ending import Cause, End
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
-from seawall.lifecycle import Lifecycle, Provided, Values
-from seawall.outcome import Cause, End
+from seawall.lifecycle import Lifecycle
+from seawall.lifespan import Provided, Values
 from seawall.verdicts import MAX_REASON
 from seawall.wire.channel import MessageChannel
 from seawall.wire.codes import sendable_code
@@ -21,6 +22,22 @@ T = TypeVar("T")
 
 @final
 @frozen(kw_only=True, eq=False)
+class ConnectionState:
+    """What the gate and the handler of one connection share, whoever its principal is."""
+
+    id: str
+    handshake: Handshake
+    subprotocol: str | None
+    """The one that was selected, if any."""
+    nursery: trio.Nursery = field(repr=False)
+    """For the guards, the handler, and what the handler starts."""
+    channel: MessageChannel = field(repr=False)
+    lifecycle: Lifecycle = field(repr=False)
+    values: Values = field(repr=False)
+
+
+@final
+@frozen(eq=False, repr=False)
 class Connection(Generic[P_co]):
     """An open WebSocket connection, whose principal has been proved.
 
@@ -32,25 +49,39 @@ class Connection(Generic[P_co]):
 
     principal: P_co
     """What the route's guards proved."""
-    handshake: Handshake
-    """What the client asked for."""
-    id: str
-    """Names the connection in the log."""
-    subprotocol: str | None
-    """The subprotocol that was selected, if any."""
-    nursery: trio.Nursery = field(repr=False)
-    """For tasks that live as long as the connection; one that fails ends it, by the error policy.
+    _state: ConnectionState
 
-    What a task raises must have a repr that does not fail: Trio looks at it, and ends the whole program if it does.
-    """
-    _channel: MessageChannel = field(repr=False, alias="channel")
-    _lifecycle: Lifecycle = field(repr=False, alias="lifecycle")
-    _values: Values = field(repr=False, alias="values")
+    def __repr__(self) -> str:
+        """Show who it is, without what may carry a credential."""
+        return f"Connection(id={self.id!r}, principal={self.principal!r}, handshake={self.handshake!r})"
+
+    @property
+    def id(self) -> str:
+        """Names the connection in the log."""
+        return self._state.id
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+        return self._state.handshake
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was selected, if any."""
+        return self._state.subprotocol
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """For tasks that live as long as the connection; one that fails ends it, by the error policy.
+
+        What a task raises must have a repr that does not fail: Trio looks at it, and ends the whole program if it does.
+        """
+        return self._state.nursery
 
     @property
     def draining(self) -> trio.Event:
         """Set when the server wants to stop: finish what you are doing and return."""
-        return self._lifecycle.draining
+        return self._state.lifecycle.draining
 
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
@@ -64,9 +95,9 @@ class Connection(Generic[P_co]):
           trio.BusyResourceError: another task is receiving.
         """
         try:
-            message = await self._channel.receive()
+            message = await self._state.channel.receive()
         except trio.EndOfChannel:
-            if self._lifecycle.ended is None:
+            if self._state.lifecycle.ended is None:
                 raise Draining(self.id) from None
             raise Disconnected(self.id) from None
         self._received()
@@ -79,7 +110,7 @@ class Connection(Generic[P_co]):
     async def __anext__(self) -> str | bytes:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
         try:
-            message = await self._channel.receive()
+            message = await self._state.channel.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         self._received()
@@ -99,10 +130,10 @@ class Connection(Generic[P_co]):
           UnicodeEncodeError: the text has a lone surrogate, which UTF-8 cannot carry.
         """
         try:
-            await self._channel.send(message)
+            await self._state.channel.send(message)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.id) from None
-        self._lifecycle.touch()
+        self._state.lifecycle.timeouts.touch()
 
     def send_nowait(self, message: str | bytes) -> None:
         """Send a message now, for a broadcaster that must not wait for its slowest reader.
@@ -112,14 +143,14 @@ class Connection(Generic[P_co]):
           Disconnected, TypeError, UnicodeEncodeError: as `send`.
         """
         try:
-            self._channel.send_nowait(message)
+            self._state.channel.send_nowait(message)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.id) from None
-        self._lifecycle.touch()
+        self._state.lifecycle.timeouts.touch()
 
     def discard_input(self) -> None:
         """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send."""
-        self._channel.discard_input()
+        self._state.channel.discard_input()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
@@ -144,11 +175,12 @@ class Connection(Generic[P_co]):
             raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
         if size > MAX_REASON:
             raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        limits, end = self._lifecycle.limits, End(Cause.CLOSED, code, reason)
-        self._lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
-        await self._lifecycle.wait_closed()
-        if self._lifecycle.ended is end:
-            self._lifecycle.extend(limits.wind_down)
+        lifecycle, end = self._state.lifecycle, End(Cause.CLOSED, code, reason)
+        limits = lifecycle.timeouts.limits
+        lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
+        await lifecycle.wait_closed()
+        if lifecycle.ended is end:
+            lifecycle.extend(limits.wind_down)
 
     async def renew(self, token: str) -> None:
         """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
@@ -158,7 +190,7 @@ class Connection(Generic[P_co]):
           LeaseExpired: it is too late.
           ConfigurationError: no guard of this route gave a lease that can be renewed.
         """
-        await self._lifecycle.renew(token)
+        await self._state.lifecycle.renew(token)
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.
@@ -166,10 +198,10 @@ class Connection(Generic[P_co]):
         Raises:
           ConfigurationError: the handle is another app's.
         """
-        return self._values.get(handle)
+        return self._state.values.get(handle)
 
     def _received(self) -> None:
-        lifecycle = self._lifecycle
-        lifecycle.touch()
+        lifecycle = self._state.lifecycle
+        lifecycle.timeouts.touch()
         if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
-            lifecycle.extend(lifecycle.limits.wind_down)
+            lifecycle.extend(lifecycle.timeouts.limits.wind_down)

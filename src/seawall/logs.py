@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -25,6 +25,7 @@ from math import isfinite
 from typing import Final, TypeAlias, cast, final
 
 from seawall.errors import ConfigurationError
+from seawall.printable import escaped, safe
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -92,41 +93,6 @@ MAX_TRACEBACK: Final = 16 * 1024
 MAX_DEPTH: Final = 4
 _STDERR: Final = "seawall.stderr"
 _FILE: Final = "seawall.file"
-
-
-def _escaped(text: str) -> Iterator[str]:
-    for character in text:
-        code = ord(character)
-        if character.isprintable():
-            yield character
-        elif code <= 0xFF:
-            yield f"\\x{code:02x}"
-        else:
-            yield f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def safe(text: str, limit: int = 200) -> str:
-    r"""Text from outside, made fit for one line of a log.
-
-    What is not printable (`str.isprintable`: control characters, line breaks, bidirectional marks, lone surrogates)
-    is written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; printable characters of every script stay.
-
-    Args:
-      text: anything.
-      limit: the most characters of the result. What does not fit is left out, and the result ends in ``…``.
-    """
-    pieces: list[str] = []
-    size = 0
-    for piece in _escaped(text[: limit + 1]):
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            break
-    else:
-        return "".join(pieces)
-    while pieces and size >= limit:
-        size -= len(pieces.pop())
-    return "".join(pieces) + "…"
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -237,7 +203,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line, and the traceback under it."""
         lines = [f"{_time(record)} {record.levelname} {record.name} {_encodable(_message(record))}"]
-        lines += ["    " + "".join(_escaped(line)) for line in _traceback(record, self).splitlines()]
+        lines += ["    " + "".join(escaped(line)) for line in _traceback(record, self).splitlines()]
         return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.wire.head import Head
-from seawall.wire.response import response
+from seawall.wire.response import Response, refusal, serialized
 
 #: Visible ASCII; braces would look like a placeholder, and are escaped by browsers.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
@@ -47,32 +47,16 @@ class Page:
             raise ConfigurationError(f"page({path!r}): the body cannot be encoded; give it as bytes") from error
 
 
-@final
-@frozen
-class Answer:
-    """An HTTP answer, ready to be written."""
-
-    status: int
-    text: str
-    """What it says, for the log."""
-    data: bytes = field(repr=False)
-
-
-def answer(head: Head, page: Page | None, *, is_route: bool) -> Answer:
+def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
     """What a request that does not ask for an upgrade gets: the page, or 404, 405 or 426."""
     head_only = head.method == "HEAD"
     if page is not None:
         if head.method in {"GET", "HEAD"}:
-            data = response(200, page.body, media_type=page.media_type, head_only=head_only)
-            return Answer(200, "page", data)
+            data = serialized(200, page.body, media_type=page.media_type, head_only=head_only)
+            return Response(200, "page", data)
         return refusal(405, "only GET and HEAD", headers=(("Allow", "GET, HEAD"),))
     if not is_route:
         return refusal(404, "not found", head_only=head_only)
     if head.method != "GET":
         return refusal(405, "only GET", headers=(("Allow", "GET"),), head_only=head_only)
     return refusal(426, "this is a WebSocket; upgrade to connect", headers=(("Sec-WebSocket-Version", "13"),))
-
-
-def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False) -> Answer:
-    """A short plain answer with an error status; without its body to answer a HEAD request."""
-    return Answer(status, text, response(status, f"{text}\n".encode(), headers=headers, head_only=head_only))

@@ -26,19 +26,17 @@ from collections.abc import Iterator, Mapping
 from keyword import iskeyword
 from math import isfinite
 from types import MappingProxyType
-from typing import Final, Generic, NoReturn, TypeAlias, TypeVar, final
+from typing import Final, Generic, NoReturn, TypeVar, final
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from attrs import frozen
 
+from seawall.callables import Parameter
 from seawall.errors import ConfigurationError
 
 T = TypeVar("T")
-
-#: What a placeholder's value can be.
-Parameter: TypeAlias = str | int | float | UUID
 
 _DOTS = frozenset({".", ".."})
 #: Visible ASCII and whole escapes. The alternatives exclude each other and nothing is given back: linear time.

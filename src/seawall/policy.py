@@ -31,6 +31,7 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.exception_groups import exceptions_in, partition
+from seawall.printable import name_of_type
 from seawall.verdicts import (
     AnyVerdict,
     Close,
@@ -243,11 +244,6 @@ def _verdict(rule: Rule, exception: Exception, context: Context) -> AnyVerdict |
     return None
 
 
-def name_of_type(kind: type[object]) -> str:
-    """Its module and its name."""
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
 def _check_verdict(rule: str, verdict: object) -> None:
     known = isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate)
     if isinstance(verdict, type) or not (known or callable(verdict)):
@@ -342,30 +338,3 @@ def check_policy(value: object, *, where: str) -> None:
     """
     if not (value is None or isinstance(value, ErrorPolicy)):
         raise ConfigurationError(f"{where}: errors={value!r} is no policy; give an ErrorPolicy().on(...)")
-
-
-@final
-@frozen(kw_only=True)
-class ErrorReport:
-    """One failure, for ``App(report=...)`` and the log."""
-
-    incident: str
-    """A short random id, the same that the peer of an unexpected failure reads."""
-    phase: Phase
-    """Where it happened."""
-    route: str
-    """The route's name, or empty before there is one."""
-    connection: str
-    """The connection's id."""
-    peer: str
-    """The other end of the socket."""
-    principal: str
-    """Whom the guards proved, redacted: see `seawall.reports.name_of_principal`. Empty before they have."""
-    at: float
-    """When it was decided, in Unix time."""
-    exception: Exception
-    """The exception, with its traceback; never a group."""
-    verdict: AnyVerdict
-    """What was decided for it."""
-    expected: bool
-    """Whether a rule of the application or of Seawall named it."""

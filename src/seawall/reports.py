@@ -8,12 +8,16 @@ from collections.abc import Callable
 from typing import TypeVar, final
 
 import trio
+from attrs import frozen
 
-from seawall.logs import connection_log, error_log, safe, server_log
-from seawall.outcome import Cause, End, Outcome
-from seawall.policy import ErrorReport, name_of_type
+from seawall import clock
+from seawall.ending import Cause, End
+from seawall.logs import connection_log, error_log, server_log
+from seawall.outcome import Outcome
+from seawall.policy import LeafDecision
+from seawall.printable import name_of, name_of_type, safe
 from seawall.sampling import WINDOW, LogSampler
-from seawall.verdicts import MAX_REASON, Context
+from seawall.verdicts import MAX_REASON, AnyVerdict, Context, Phase
 from seawall.wire.traffic import Traffic
 
 T = TypeVar("T")
@@ -38,6 +42,49 @@ _ORDINARY = frozenset(
         Cause.STOPPED,
     }
 )
+
+
+@final
+@frozen(kw_only=True)
+class ErrorReport:
+    """One failure, for ``App(report=...)`` and the log."""
+
+    incident: str
+    """A short random id, the same that the peer of an unexpected failure reads."""
+    phase: Phase
+    """Where it happened."""
+    route: str
+    """The route's name, or empty before there is one."""
+    connection: str
+    """The connection's id."""
+    peer: str
+    """The other end of the socket."""
+    principal: str
+    """Whom the guards proved, redacted: see `seawall.reports.name_of_principal`. Empty before they have."""
+    at: float
+    """When it was decided, in Unix time."""
+    exception: Exception
+    """The exception, with its traceback; never a group."""
+    verdict: AnyVerdict
+    """What was decided for it."""
+    expected: bool
+    """Whether a rule of the application or of Seawall named it."""
+
+
+def report_of(leaf: LeafDecision, context: Context) -> ErrorReport:
+    """The report of one failure that has been decided."""
+    return ErrorReport(
+        incident=context.incident,
+        phase=context.phase,
+        route=context.route,
+        connection=context.connection,
+        peer=context.peer,
+        principal=context.principal,
+        at=clock.unix_time(),
+        exception=leaf.exception,
+        verdict=leaf.verdict,
+        expected=leaf.expected,
+    )
 
 
 def log_report(report: ErrorReport) -> None:
@@ -68,15 +115,6 @@ def log_report(report: ErrorReport) -> None:
             "verdict": type(report.verdict).__name__,
         },
     )
-
-
-def name_of(failure: BaseException) -> str:
-    """The type and the text of `failure`, bounded and escaped, for a log line."""
-    try:
-        text = str(failure)
-    except Exception:  # noqa: BLE001 - an exception whose text cannot be had is still to be reported
-        text = "(its text cannot be shown)"
-    return f"{type(failure).__name__}: {safe(text)}"
 
 
 def log_held(kind: tuple[str, ...], held: int) -> None:

@@ -10,21 +10,21 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
 import trio
 from attrs import Attribute, field, frozen
 
-from seawall.callables import PathArgument, check, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
-from seawall.connection import Connection
+from seawall.connection import Connection, ConnectionState
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Anonymous, Check, Gate, Guard
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.inherited import inherited
 from seawall.guards.origins import OriginCheck, Origins
 from seawall.limits import LimitOverrides
-from seawall.paths import Parameter, PathPattern
+from seawall.paths import PathPattern
 from seawall.policy import ErrorPolicy, check_policy
 
 P = TypeVar("P")
@@ -51,16 +51,17 @@ class Endpoint(Protocol[P]):
         ...
 
 
-class Opening(Protocol):
-    """Makes the `Connection` for a principal."""
+class Admitted(ABC):
+    """A client whom the guards of a route have let in, and the handler that is to serve it."""
 
-    def __call__(self, principal: P, /) -> Connection[P]:
-        """The connection, with its principal."""
-        ...
+    @property
+    @abstractmethod
+    def principal(self) -> object:
+        """Whom the guards have proved."""
 
-
-#: Runs the handler for a principal that has been proved.
-Enter: TypeAlias = Callable[[Opening], Awaitable[None]]
+    @abstractmethod
+    async def handle(self, state: ConnectionState, /) -> None:
+        """Run the handler."""
 
 
 @final
@@ -159,7 +160,7 @@ class AnyRoute(AnyRouteTemplate[Anonymous]):
         """What the look-up and the session need to know."""
 
     @abstractmethod
-    async def admit(self, gate: Gate, /) -> Enter:
+    async def admit(self, gate: Gate, /) -> Admitted:
         """Run the guards; what they refuse, they raise."""
 
 
@@ -318,15 +319,29 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
         return self._entry
 
     @trio.lowlevel.disable_ki_protection
-    async def admit(self, gate: Gate, /) -> Enter:
+    async def admit(self, gate: Gate, /) -> Admitted:
         """Run the guards; what they refuse, they raise."""
         principal = await self.guard.admit(gate, Anonymous())
         arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
-        return partial(self._enter, principal, arguments)
+        return _Admitted(self.handler, principal, arguments)
+
+
+@final
+@frozen
+class _Admitted(Admitted, Generic[P]):
+    """What `Route.admit` makes: the type parameter ties the handler to what the guards proved."""
+
+    handler: Handler[P]
+    proved: P
+    arguments: Mapping[str, Parameter]
+
+    @property
+    def principal(self) -> object:
+        return self.proved
 
     @trio.lowlevel.disable_ki_protection
-    async def _enter(self, principal: P, arguments: Mapping[str, Parameter], opening: Opening) -> None:
-        await self.handler(opening(principal), **arguments)
+    async def handle(self, state: ConnectionState, /) -> None:
+        await self.handler(Connection(self.proved, state), **self.arguments)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from seawall.compression import RouteCompression, check_compression
 from seawall.connection import Connection
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Guard
+from seawall.guards.guard import Guard
 from seawall.guards.origins import Origins
 from seawall.limits import LimitOverrides
 from seawall.paths import PathPattern, PathTable, Placeholder

@@ -1,8 +1,8 @@
 """`Server`: listeners, the barrier between connections and everything else, and the two ways to stop.
 
-`serve` itself only accepts; its sessions run in a child task under one shield. Whatever cancels `serve` therefore does
-not cut the sessions off in the middle of a frame: it makes them end, each within its own bounds. The sweeper and the
-poller outlive every session.
+`serve` itself only accepts; its connections run in a child task under one shield. Whatever cancels `serve` therefore
+does not cut them off in the middle of a frame: it makes them end, each within its own bounds. The deadlines, the poller
+and what else runs in the background outlive every connection.
 
 All of that is protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
 then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not
@@ -14,17 +14,15 @@ from __future__ import annotations
 import errno
 import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import final
 
 import trio
 
-from seawall.listening import Address, Listener, address_of, network_of, peer_of
+from seawall.listening import Address, Listener, address_of, peer_of
 from seawall.logs import server_log
-from seawall.pages import Answer, refusal
-from seawall.runner import ConnectionRunner
-from seawall.state import RETRY, AcceptedConnection, ServerState
+from seawall.runner import run_connection
+from seawall.state import AcceptedConnection, ServerState
 from seawall.wire.lingering import abandon
 
 #: Errors of accept() that pass when somebody else lets go of something (as in trio.serve_listeners).
@@ -46,10 +44,6 @@ _PASSING = frozenset(
 #: Seconds to wait when descriptors have run out.
 BACK_OFF = 0.1
 
-#: Connections above ``max_connections`` or ``max_unauthenticated`` that are told so at the same time; beyond it they
-#: are just closed.
-MAX_OVER_CAPACITY = 100
-
 #: Connections that are told at once that the server drains; and if there are more, in how many turns.
 AT_ONCE = 100
 TURNS = 10
@@ -67,15 +61,11 @@ class Server:
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
         self._state = state
-        self._runners: dict[ConnectionRunner, str] = {}  # and the network that each comes from, if that counts
-        self._per_network: Counter[str] = Counter()
-        self._over_capacity: set[ConnectionRunner] = set()
         self._accepting = trio.CancelScope()
         self._accepted = 0
         self._hosting = trio.Event()
         self._nursery: trio.Nursery
         self._stop = trio.Event()
-        self._empty = trio.Event()
         self._finished = trio.Event()
         self._left = self._finished if left is None else left
 
@@ -148,43 +138,46 @@ class Server:
 
     @trio.lowlevel.enable_ki_protection
     async def _host(self) -> None:
-        """Hold the sessions, shielded, until `_stop`; then end them all and wait for them."""
+        """Hold the connections, shielded, until `_stop`; then end them all and wait for them."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as around:
                 around.start_soon(self._state.deadlines.run)
                 around.start_soon(self._state.reporter.run)
                 if self._state.poller is not None:
                     await around.start(self._state.poller.run)
-                async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
-                    self._hosting.set()
-                    await self._stop.wait()
-                    for runner in tuple(self._runners):
-                        runner.stop()
+                async with self._state.background.running(close_timeout=self._state.limits.close_timeout):
+                    await self._hold_connections()
                 around.cancel_scope.cancel()
+
+    async def _hold_connections(self) -> None:
+        async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
+            self._hosting.set()
+            await self._stop.wait()
+            for connection in self._state.connections:
+                connection.stop()
 
     async def _drain(self) -> None:
         limits = self._state.limits
         window = limits.drain_timeout - limits.close_timeout
-        server_log.info("draining %d connections", len(self._runners))
+        server_log.info("draining %d connections", len(self._state.connections))
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + window
-            nursery.start_soon(self._drain_runners, window / 2)
-            while self._runners:
-                self._empty = trio.Event()
-                await self._empty.wait()
+            nursery.start_soon(self._drain_connections, window / 2)
+            await self._state.connections.wait_empty()
             nursery.cancel_scope.cancel()
 
-    async def _drain_runners(self, seconds: float) -> None:
+    async def _drain_connections(self, seconds: float) -> None:
         """Turn away at once who is not in yet; tell the others in turns."""
-        for runner in [runner for runner in self._runners if not runner.is_handled]:
-            runner.drain()
-        handled = list(self._runners)
+        connections = self._state.connections
+        for connection in [connection for connection in connections if not connection.is_handled]:
+            connection.drain()
+        handled = list(connections)
         size = max(AT_ONCE, math.ceil(len(handled) / TURNS))
         for start in range(0, len(handled), size):
             if start:
                 await trio.sleep(seconds * size / len(handled))
-            for runner in handled[start : start + size]:
-                runner.drain()
+            for connection in handled[start : start + size]:
+                connection.drain()
 
     async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
         """Accept from all listeners until told to drain or to stop."""
@@ -229,51 +222,21 @@ class Server:
 
     @trio.lowlevel.enable_ki_protection
     async def _run_connection(self, stream: trio.abc.Stream) -> None:
-        """Run one connection. Nothing may yield between the count and `ConnectionRunner.run`."""
-        address, limits = peer_of(stream), self._state.limits
-        network = "" if limits.max_connections_per_address is None else network_of(address)
-        over_capacity = self._surplus_answer(network)
+        """Run one connection. Nothing may be waited for between its count and its place among the connections."""
         if self._stop.is_set():
             await abandon(stream)
             return
-        if over_capacity is not None and len(self._over_capacity) >= MAX_OVER_CAPACITY:
+        address = peer_of(stream)
+        place = self._state.capacity.admit(address)
+        if place is None:
             self._state.reporter.drop_unanswered()
             await abandon(stream)
             return
-        peer = AcceptedConnection(
-            connection=f"c{next(_numbers)}",
+        accepted = AcceptedConnection(
+            id=f"c{next(_numbers)}",
+            stream=stream,
             address=address,
             secure=isinstance(stream, trio.SSLStream),
-            over_capacity=over_capacity,
+            place=place,
         )
-        runner = ConnectionRunner(self._state, stream, peer, self._forget)
-        self._runners[runner] = network = "" if over_capacity is not None else network
-        if network:
-            self._per_network[network] += 1
-        (self._over_capacity if over_capacity is not None else self._state.unauthenticated).add(runner)
-        await runner.run()
-
-    def _surplus_answer(self, network: str) -> Answer | None:
-        """What one more from `network` reads, if it is one too many."""
-        limits = self._state.limits
-        count = len(self._runners) - len(self._over_capacity)
-        if count >= limits.max_connections or len(self._state.unauthenticated) >= limits.max_unauthenticated:
-            return refusal(503, "too many connections", headers=RETRY)
-        crowd = limits.max_connections_per_address
-        if network and crowd is not None and self._per_network[network] >= crowd:
-            return refusal(429, "too many connections from one address", headers=RETRY)
-        return None
-
-    def _forget(self, runner: ConnectionRunner) -> None:
-        """`runner` no longer counts."""
-        network = self._runners.pop(runner, None)
-        if network is not None:
-            if network:
-                self._per_network[network] -= 1
-                if not self._per_network[network]:
-                    del self._per_network[network]
-            runner.registration.leave()
-            self._state.unauthenticated.discard(runner)
-            self._over_capacity.discard(runner)
-            if not self._runners:
-                self._empty.set()
+        await run_connection(self._state, accepted)

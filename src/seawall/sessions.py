@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
-from typing import NamedTuple, Protocol, cast, final
+from typing import NamedTuple, cast, final
 
 import trio
 
+from seawall import clock
 from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
+from seawall.guards.credential import Credential
 from seawall.lifecycle import Lifecycle
 from seawall.logs import server_log
 
@@ -17,25 +18,6 @@ MAX_REVOCATIONS = 100_000
 
 #: When a subject that has too many connections may try again, in seconds.
 RETRY_AFTER = 5.0
-
-
-class Credential(Protocol):
-    """What a guard let somebody in by; `Claims` are one. What is None cannot be named when it is revoked."""
-
-    @property
-    def subject(self) -> str | None:
-        """Whom it is about."""
-        ...
-
-    @property
-    def token_id(self) -> str | None:
-        """What tells it from all others, such as ``jti``."""
-        ...
-
-    @property
-    def issued_at(self) -> float | None:
-        """When it was issued, in Unix time; one that does not say counts as older than any other."""
-        ...
 
 
 class _Held(NamedTuple):
@@ -124,8 +106,8 @@ class Sessions:
         }
         newest = max((at for at in found.values() if at is not None), default=-math.inf)
         if issued_before is None and token_id is None:  # what she has now; a clock that is ahead does not save it
-            before = max(time.time(), math.nextafter(newest, math.inf))
-        self._remember(subject, token_id, _Revoked(before, time.time()))
+            before = max(clock.unix_time(), math.nextafter(newest, math.inf))
+        self._remember(subject, token_id, _Revoked(before, clock.unix_time()))
         ended = sum(registration.end() for registration, at in found.items() if at is not None)
         given = {"subject": subject, "token_id": token_id, "issued_before": issued_before}
         by = ", ".join(name for name, value in given.items() if value is not None)

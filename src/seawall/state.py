@@ -1,47 +1,117 @@
-"""What all the connections of one server share, and how a failure is judged on their behalf."""
+"""What all the connections of one server share."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import final
+from typing import Protocol, final
 
 import trio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
+from seawall.background import BackgroundTasks
+from seawall.capacity import Capacity, Place
 from seawall.compression import Deflate
-from seawall.errors import Refused
-from seawall.exception_groups import partition
+from seawall.deadlines import DeadlineQueue
+from seawall.ending import Cause, End, Judgement
 from seawall.guards.origins import OriginCheck
-from seawall.lifecycle import DeadlineQueue, Values
+from seawall.lifespan import Values
 from seawall.limits import Limits
 from seawall.listening import socket_of
-from seawall.outcome import Drain, Outcome
-from seawall.pages import Answer, Page
+from seawall.outcome import Outcome
+from seawall.pages import Page
 from seawall.paths import PathTable
-from seawall.policy import DEFAULTS, ErrorPolicy, ErrorReport, LeafDecision
-from seawall.reports import Reporter, note_of
+from seawall.policy import ErrorPolicy
+from seawall.reports import Reporter, note_of, report_of
 from seawall.route import AnyRoute
 from seawall.sessions import Sessions
-from seawall.verdicts import Context, Escalate
+from seawall.verdicts import Context
 from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelTransport
 from seawall.wire.poller import HangupWatch, Poller, SocketTransport, open_poller
 from seawall.wire.stream import StreamTransport
 
-#: What goes with a 503: when a client that was turned away may come back.
-RETRY = (("Retry-After", "5"),)
 
-#: Seconds above which it is not worth saying: a year.
-MAX_RETRY_AFTER = 31_536_000
+class Running(Protocol):
+    """A connection, as its server knows it."""
+
+    @property
+    def is_handled(self) -> bool:
+        """Whether its handler has begun."""
+        ...
+
+    def drain(self) -> None:
+        """Let its handler finish, or end it if it has not come that far."""
+        ...
+
+    def stop(self) -> None:
+        """End it now."""
+        ...
+
+
+@final
+class Connections:
+    """The connections of a server that count."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._running: dict[Running, None] = {}  # in the order in which they came
+        self._empty = trio.Event()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Running]:
+        """Those that there are now, in the order in which they came."""
+        return iter(tuple(self._running))
+
+    def add(self, connection: Running) -> None:
+        """One more."""
+        self._running[connection] = None
+
+    def discard(self, connection: Running) -> None:
+        """One less, if it was one."""
+        if self._running.pop(connection, self) is None and not self._running:
+            self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until there are none."""
+        while self._running:
+            self._empty = trio.Event()
+            await self._empty.wait()
+
+
+@final
+@define(eq=False)
+class Drain:
+    """Whether the server is draining, and what it tells its peers then."""
+
+    begun: bool = False
+    restarting: bool = False
+    """Whether it will be back, so that 1012 tells more than 1001."""
+
+    @property
+    def end(self) -> End:
+        """The end of a connection that is drained."""
+        code, reason = (1012, "service restart") if self.restarting else (1001, "going away")
+        return End(Cause.DRAINED, code, reason)
+
+    @property
+    def returned(self) -> End:
+        """The end of a connection whose handler has returned."""
+        return self.end if self.begun else End(Cause.RETURNED, 1000)
+
+    @property
+    def stopped(self) -> End:
+        """The end of a connection when the server stops."""
+        return self.end if self.begun else End(Cause.STOPPED, 1001, "going away")
 
 
 @final
 @frozen(kw_only=True, eq=False)
 class ServerState:
-    """What all the sessions of a server share."""
+    """What all the connections of a server share."""
 
     routes: PathTable[AnyRoute]
     pages: Mapping[str, Page]
@@ -55,14 +125,23 @@ class ServerState:
     deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
-    unauthenticated: set[object] = field(factory=set[object], init=False)
-    """Sessions that have not passed their guards yet."""
+    capacity: Capacity = field(init=False)
+    background: BackgroundTasks = field(init=False)
+    connections: Connections = field(factory=Connections, init=False)
     drain: Drain = field(factory=Drain, init=False)
     failed: trio.Event = field(factory=trio.Event, init=False)
     """Set when something was escalated: the server stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
     """What is to come out of ``serve``."""
     _settings: dict[int, ResolvedSettings] = field(factory=dict[int, "ResolvedSettings"], init=False)
+
+    @capacity.default
+    def _capacity(self) -> Capacity:
+        return Capacity(self.limits)
+
+    @background.default
+    def _background(self) -> BackgroundTasks:
+        return BackgroundTasks(self.escalate)
 
     def settings(self, route: AnyRoute) -> ResolvedSettings:
         """What holds on `route`, one of `routes`: its own settings over the app's."""
@@ -80,7 +159,7 @@ class ServerState:
         return found
 
     def transport(self, stream: trio.abc.Stream, tasks: trio.Nursery) -> ChannelTransport:
-        """The way of a channel to its peer over `stream`; where it needs tasks they run in `tasks`."""
+        """The transport of a channel over `stream`; where it needs tasks they run in `tasks`."""
         if self.poller is not None and isinstance(stream, trio.SocketStream):
             return SocketTransport(self.poller, stream)
         bound = socket_of(stream)
@@ -94,32 +173,13 @@ class ServerState:
         self.escalated.append(failure)
         self.failed.set()
 
-    def judge(self, failure: Exception, context: Context, policy: ErrorPolicy) -> LeafDecision:
-        """Let `policy` decide about `failure`; report every leaf, escalate those that are to be, return the gravest."""
-        try:
-            decision = policy.decide(failure, context)
-        except BaseException as raised:  # noqa: ASYNC103, BLE001 - by a rule, which may raise what it likes
-            for fatal in partition(raised).fatal:
-                self.escalate(fatal, note_of(context))
-            decision = DEFAULTS.decide(failure, context)
-        for leaf in decision.leaves:
-            if isinstance(leaf.verdict, Escalate):
-                self.escalate(leaf.exception, note_of(context))
-            report = ErrorReport(
-                incident=context.incident,
-                phase=context.phase,
-                route=context.route,
-                connection=context.connection,
-                peer=context.peer,
-                principal=context.principal,
-                at=time.time(),
-                exception=leaf.exception,
-                verdict=leaf.verdict,
-                expected=leaf.expected,
-            )
+    def report(self, judgement: Judgement, context: Context) -> None:
+        """Tell the log and the application of every failure in `judgement`, and escalate those that are to be."""
+        for failure in judgement.escalated:
+            self.escalate(failure, note_of(context))
+        for leaf in judgement.leaves:
             with self._escalating("seawall: App(report=...)"):
-                self.reporter.report(report)
-        return decision.gravest
+                self.reporter.report(report_of(leaf, context))
 
     def tell(self, outcome: Outcome) -> None:
         """Tell the log and the application how a connection has ended."""
@@ -148,24 +208,18 @@ class ResolvedSettings:
 
 
 @final
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class AcceptedConnection:
-    """Who connected."""
+    """A connection that has been accepted, before anything is read from it."""
 
-    connection: str
-    """The connection's id."""
+    id: str
+    """Names it in the log."""
+    stream: trio.abc.Stream
     address: str
+    """The other end, as `Handshake.peer` shows it."""
     secure: bool
-    over_capacity: Answer | None = None
-    """What it reads if it is one too many."""
-
-
-def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:
-    """What goes with a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
-    headers: list[tuple[str, str]] = []
-    if status == 401:
-        headers.append(("WWW-Authenticate", "Bearer"))
-    seconds: object = failure.retry_after if isinstance(failure, Refused) else None
-    if isinstance(seconds, int | float) and abs(seconds) <= MAX_RETRY_AFTER:  # an application's own may be anything
-        headers.append(("Retry-After", str(max(0, math.ceil(seconds)))))
-    return tuple(headers)
+    """Whether it is TLS."""
+    place: Place
+    """Its place among those of the server."""
+    at: float = field(factory=trio.current_time)
+    """When, on Trio's clock."""

@@ -15,8 +15,9 @@ from seawall.demo.page import document
 from seawall.demo.tokens import GARBAGE, Issuer
 from seawall.errors import LeaseExpired, TokenExpired, Unauthorized
 from seawall.guards.bearer import first_message
-from seawall.guards.core import Anonymous, Gate, Guard, public
-from seawall.guards.tokens import Claims
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Guard, public
+from seawall.guards.jwt.claims import Claims
 from seawall.policy import ErrorPolicy
 from seawall.verdicts import Close
 

@@ -10,7 +10,7 @@ from typing import Final, final
 import jwt
 from attrs import Factory, field, frozen
 
-from seawall.guards.tokens import TokenVerifier
+from seawall.guards.jwt.verifier import TokenVerifier
 
 AUDIENCE: Final = "seawall-demo"
 ISSUER: Final = "seawall-demo"

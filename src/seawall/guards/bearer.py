@@ -7,8 +7,10 @@ from typing import final
 from attrs import frozen
 
 from seawall.errors import NoCredentials, Unauthorized
-from seawall.guards.core import Anonymous, Gate, Guard
-from seawall.guards.tokens import Claims, TokenVerifier
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Guard
+from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.handshake import Handshake
 
 

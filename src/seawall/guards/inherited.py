@@ -8,7 +8,8 @@ from attrs import frozen
 
 from seawall.callables import PathArgument
 from seawall.errors import ConfigurationError
-from seawall.guards.core import Check, Gate, Guard
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Check, Guard
 
 C = TypeVar("C")
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from typing import Protocol, final
 from attrs import frozen
 
 from seawall.errors import ConfigurationError, Forbidden
-from seawall.guards.core import Check, Gate
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Check
 
 
 class HasScopes(Protocol):

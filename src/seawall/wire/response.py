@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Final, final
 
 import h11
+from attrs import field, frozen
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
-# What `response` says itself; a second one would contradict it.
+# What `serialized` says itself; a second one would contradict it.
 _OURS: Final = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 
 
-def response(
+def serialized(
     status: int,
     body: bytes,
     *,
@@ -52,6 +53,22 @@ def response(
         ("Date", formatdate(usegmt=True)),
     ]
     return _serialise(status, fields, body, head_only=head_only)
+
+
+@final
+@frozen
+class Response:
+    """An HTTP response, ready to be written."""
+
+    status: int
+    text: str
+    """What it says, for the log."""
+    data: bytes = field(repr=False)
+
+
+def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False) -> Response:
+    """A short plain response with an error status; without its body to answer a HEAD request."""
+    return Response(status, text, serialized(status, f"{text}\n".encode(), headers=headers, head_only=head_only))
 
 
 def _serialise(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:

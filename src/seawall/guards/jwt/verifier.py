@@ -1,24 +1,24 @@
-"""`TokenVerifier` and `Claims`: JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
+"""`TokenVerifier`: verifies JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
 
-PyJWT checks signatures and registered claims. Here is what it leaves to its caller: that ``exp`` is there and not
-absurd, that dates are numbers, the type, the size, and that whatever the bytes of a token cause is a refusal. Nothing
-else in the framework imports ``jwt``.
+PyJWT checks signatures and registered claims. Here and in `seawall.guards.jwt.claims` is what it leaves to its caller:
+that ``exp`` is there and not absurd, that dates are numbers, the type, the size, and that whatever the bytes of a token
+cause is a refusal.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-import time
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, cast, final, get_args
+from typing import Final, Literal, TypeAlias, final, get_args
 
 import jwt
 from attrs import field, frozen
 from jwt.algorithms import HMACAlgorithm
 
+from seawall import clock
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
+from seawall.guards.jwt.claims import Claims, MalformedClaim, claims_from
 
 #: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
 Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
@@ -28,10 +28,6 @@ MAX_TOKEN = 8 * 1024
 
 #: Bytes that the secret must have: the size of the hash (RFC 7518, section 3.2).
 _KEY_SIZES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
-
-
-#: No date lies beyond this many seconds (the year 9999); NaN and the infinities fail the comparison too.
-_LATEST = 253_402_300_800
 
 
 @final
@@ -46,31 +42,6 @@ any_audience: Final = Waiver.AUDIENCE
 """Accept tokens that were made for somebody else too (RFC 8725, section 3.9, advises against it)."""
 any_issuer: Final = Waiver.ISSUER
 """Accept tokens whoever says to have issued them; the key alone decides."""
-
-
-@final
-@frozen(kw_only=True)
-class Claims:
-    """What a verified token says. Dates are Unix time in seconds."""
-
-    subject: str | None
-    """``sub``: whom the token is about."""
-    issuer: str | None
-    """``iss``."""
-    audience: tuple[str, ...]
-    """``aud``, always as a tuple."""
-    expires_at: float
-    """``exp``."""
-    issued_at: float | None
-    """``iat``."""
-    not_before: float | None
-    """``nbf``."""
-    token_id: str | None
-    """``jti``."""
-    scopes: frozenset[str]
-    """``scope``: a string of words (RFC 8693, section 4.2) or a list of them."""
-    raw: Mapping[str, object] = field(repr=False)
-    """Every claim, registered or not, as it was decoded."""
 
 
 def _several(algorithms: Iterable[Algorithm]) -> tuple[Algorithm, ...]:
@@ -154,8 +125,8 @@ class TokenVerifier:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
         payload = self._decode(token)
         try:
-            return _claims(payload, latest=time.time() + self.leeway + self.max_lifetime)
-        except _Malformed as error:
+            return claims_from(payload, latest=clock.unix_time() + self.leeway + self.max_lifetime)
+        except MalformedClaim as error:
             raise Unauthorized(f"token refused: {error}") from None
 
     def _decode(self, token: str) -> Mapping[str, object]:
@@ -194,57 +165,6 @@ def _secret(keys: str | bytes) -> bytes:
 def _is_word(value: object) -> bool:
     """For what a type checker rules out: a setting that is not there must not mean that anybody will do."""
     return isinstance(value, str) and bool(value)
-
-
-class _Malformed(Exception):
-    """A claim is not what RFC 7519 says that it is."""
-
-
-def _claims(payload: Mapping[str, object], *, latest: float) -> Claims:
-    expires_at = _date(payload, "exp")
-    if expires_at is None or expires_at > latest:
-        raise _Malformed("exp is too far away, or missing")
-    return Claims(
-        subject=_text(payload, "sub"),
-        issuer=_text(payload, "iss"),
-        audience=_words(payload, "aud", separate=False),
-        expires_at=expires_at,
-        issued_at=_date(payload, "iat"),
-        not_before=_date(payload, "nbf"),
-        token_id=_text(payload, "jti"),
-        scopes=frozenset(_words(payload, "scope", separate=True)),
-        raw=MappingProxyType(dict(payload)),
-    )
-
-
-def _date(payload: Mapping[str, object], name: str) -> float | None:
-    value = payload.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST < value < _LATEST:
-        raise _Malformed(f"{name} is not a date")
-    return float(value)
-
-
-def _text(payload: Mapping[str, object], name: str) -> str | None:
-    value = payload.get(name)
-    if value is not None and not isinstance(value, str):
-        raise _Malformed(f"{name} is not a string")
-    return value
-
-
-def _words(payload: Mapping[str, object], name: str, *, separate: bool) -> tuple[str, ...]:
-    value = payload.get(name)
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return tuple(value.split()) if separate else (value,)
-    if isinstance(value, list):
-        entries = cast("list[object]", value)
-        words = tuple(word for word in entries if isinstance(word, str))
-        if len(words) == len(entries):
-            return words
-    raise _Malformed(f"{name} is neither a string nor a list of strings")
 
 
 def _media_type(name: object) -> str:

@@ -1,4 +1,4 @@
-"""`Guard`, `Check` and `Gate`: proving, step by step, who is at the door.
+"""`Guard` and `Check`, the steps that prove who connects, and how they are put together to a chain.
 
 A `Guard` takes what is already proved and proves more; its type parameters say what. A `Check` lets a principal
 through or refuses, and changes nothing. ``>>`` puts them one after the other and ``|`` side by side; a type checker
@@ -10,23 +10,20 @@ follows the principal through the chain to the handler::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
 
 from attrs import frozen
 
-from seawall.callables import PathArgument, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments
 from seawall.errors import ConfigurationError, NoCredentials
-from seawall.handshake import Handshake
-from seawall.lifecycle import Provided, Renew
-from seawall.paths import Parameter
-from seawall.sessions import Credential
+from seawall.guards.gate import Gate
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-T = TypeVar("T")
+First = TypeVar("First", bound="_Step")
+Second = TypeVar("Second", bound="_Step")
 Q = ParamSpec("Q")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -45,75 +42,19 @@ class Anonymous:
     """Nobody in particular: what every chain of guards starts from, and what `public` lets in."""
 
 
-class Gate(ABC):
-    """What a guard may see and do while it decides about one connection."""
+class _Step:
+    """What `Guard` and `Check` have in common."""
 
-    @property
-    @abstractmethod
-    def handshake(self) -> Handshake:
-        """What the client asked for."""
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
+        """The path parameters that the functions in this chain take; see `guard` and `check`."""
+        return ()
 
-    @property
-    @abstractmethod
-    def params(self) -> Mapping[str, Parameter]:
-        """The path parameters, converted."""
-
-    @abstractmethod
-    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
-        """Hold a resource for exactly the life of the connection.
-
-        It is entered in a task of its own, so it may hold a nursery. When the connection is over, resources are left
-        in reverse order, each told the exception that ended the handler.
-        """
-
-    @abstractmethod
-    def provided(self, handle: Provided[T], /) -> T:
-        """The lifespan value behind `handle`, as in `Connection.provided`."""
-
-    @abstractmethod
-    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
-        """Prove only until a deadline; the connection then ends with close code 3000.
-
-        Args:
-          expires_at: when, in Unix time (seconds, as a token's ``exp``).
-          renew: what `Connection.renew` calls: proves the same principal from a new token and returns the new end.
-        """
-
-    @abstractmethod
-    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
-        """Say by what the connection is let in, so that it ends when that is revoked; see `App.sessions`.
-
-        Called again it adds a credential: the connection ends with whichever is revoked first. Its place among those
-        of the subject is free when the connection is over, with all that its handler does.
-
-        Args:
-          credential: whom it is about, which one it is and since when, as `Claims` have it.
-          instead_of: one that it was let in by before and that counts no more, when a lease is renewed.
-
-        Raises:
-          Unauthorized: it has been revoked.
-          TooManyRequests: its subject has ``Limits.max_connections_per_subject`` connections.
-        """
-
-    @abstractmethod
-    async def accept(self) -> None:
-        """Accept the upgrade now, in order to talk; a refusal is a close code from here on. Idempotent."""
-
-    @abstractmethod
-    async def receive_text(self) -> str:
-        """The next message, after `accept`.
-
-        Raises:
-          Unauthorized: it is binary.
-          Disconnected: the peer has gone.
-        """
-
-    @abstractmethod
-    async def send_text(self, text: str, /) -> None:
-        """Send a message, after `accept`. Raises `Disconnected` when the peer has gone."""
+    def needs_task(self) -> bool:
+        """Whether it runs in a task of its own, because it may do anything; Seawall's own steps need none."""
+        return True
 
 
-class Guard(ABC, Generic[In_contra, Out_co]):
+class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     """Takes what is proved, proves more.
 
     Subclass it, or put `guard` over a function. Guards are shared by all connections: keep no state of one in them.
@@ -122,14 +63,6 @@ class Guard(ABC, Generic[In_contra, Out_co]):
     @abstractmethod
     async def admit(self, gate: Gate, proved: In_contra, /) -> Out_co:
         """Return the principal, or refuse by raising `Unauthorized`, `Forbidden`, or whatever the policy knows."""
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        """The path parameters that the functions in this chain take; see `guard`."""
-        return ()
-
-    def needs_task(self) -> bool:
-        """Whether it runs in a task of its own, because it may do anything; Seawall's own guards need none."""
-        return True
 
     def decides(self) -> bool:
         """Whether nobody comes through without a decision, be it that of `public`; `inherited` leaves it to others."""
@@ -171,7 +104,7 @@ class Guard(ABC, Generic[In_contra, Out_co]):
         return _Either(self, other)
 
 
-class Check(ABC, Generic[Need_contra]):
+class Check(_Step, ABC, Generic[Need_contra]):
     """Lets a principal through or refuses; the principal stays what it was.
 
     Not a guard by itself: write ``check >> public`` for a route that asks for nothing else.
@@ -180,14 +113,6 @@ class Check(ABC, Generic[Need_contra]):
     @abstractmethod
     async def inspect(self, gate: Gate, principal: Need_contra, /) -> None:
         """Return, or refuse by raising."""
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        """The path parameters that the functions in this chain take; see `check`."""
-        return ()
-
-    def needs_task(self) -> bool:
-        """Whether it has a task of its own; see `Guard.needs_task`."""
-        return True
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
@@ -260,20 +185,25 @@ class _FunctionCheck(Check[A]):
         return (self.wanted,)
 
 
-@final
 @frozen
-class _Then(Guard[A, C], Generic[A, B, C]):
-    first: Guard[A, B]
-    second: Guard[B, C]
+class _Pair(_Step, Generic[First, Second]):
+    """Two steps, one of which is asked before the other."""
 
-    async def admit(self, gate: Gate, proved: A, /) -> C:
-        return await self.second.admit(gate, await self.first.admit(gate, proved))
+    first: First
+    second: Second
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
 
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
+
+
+@final
+@frozen
+class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
+    async def admit(self, gate: Gate, proved: A, /) -> C:
+        return await self.second.admit(gate, await self.first.admit(gate, proved))
 
     def decides(self) -> bool:
         return self.first.decides() or self.second.decides()
@@ -284,20 +214,11 @@ class _Then(Guard[A, C], Generic[A, B, C]):
 
 @final
 @frozen
-class _ThenCheck(Guard[A, B]):
-    first: Guard[A, B]
-    second: Check[B]
-
+class _ThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         principal = await self.first.admit(gate, proved)
         await self.second.inspect(gate, principal)
         return principal
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
     def decides(self) -> bool:
         return self.first.decides()
@@ -305,19 +226,10 @@ class _ThenCheck(Guard[A, B]):
 
 @final
 @frozen
-class _AfterCheck(Guard[A, B]):
-    first: Check[A]
-    second: Guard[A, B]
-
+class _AfterCheck(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         await self.first.inspect(gate, proved)
         return await self.second.admit(gate, proved)
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
     def decides(self) -> bool:
         return self.second.decides()
@@ -325,22 +237,13 @@ class _AfterCheck(Guard[A, B]):
 
 @final
 @frozen
-class _Either(Guard[A, B | C], Generic[A, B, C]):
-    first: Guard[A, B]
-    second: Guard[A, C]
-
+class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]):
     async def admit(self, gate: Gate, proved: A, /) -> B | C:
         try:
             return await self.first.admit(gate, proved)
         except NoCredentials:
             pass
         return await self.second.admit(gate, proved)
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
@@ -351,19 +254,10 @@ class _Either(Guard[A, B | C], Generic[A, B, C]):
 
 @final
 @frozen
-class _Both(Check[A]):
-    first: Check[A]
-    second: Check[A]
-
+class _Both(_Pair[Check[A], Check[A]], Check[A]):
     async def inspect(self, gate: Gate, principal: A, /) -> None:
         await self.first.inspect(gate, principal)
         await self.second.inspect(gate, principal)
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
 
 
 @final

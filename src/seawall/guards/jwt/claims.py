@@ -1,0 +1,97 @@
+"""`Claims`: what a token says, with the registered claims as typed fields (RFC 7519, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast, final
+
+from attrs import field, frozen
+
+#: No date lies beyond this many seconds (the year 9999); NaN and the infinities fail the comparison too.
+_LATEST = 253_402_300_800
+
+
+@final
+@frozen(kw_only=True)
+class Claims:
+    """What a verified token says. Dates are Unix time in seconds."""
+
+    subject: str | None
+    """``sub``: whom the token is about."""
+    issuer: str | None
+    """``iss``."""
+    audience: tuple[str, ...]
+    """``aud``, always as a tuple."""
+    expires_at: float
+    """``exp``."""
+    issued_at: float | None
+    """``iat``."""
+    not_before: float | None
+    """``nbf``."""
+    token_id: str | None
+    """``jti``."""
+    scopes: frozenset[str]
+    """``scope``: a string of words (RFC 8693, section 4.2) or a list of them."""
+    raw: Mapping[str, object] = field(repr=False)
+    """Every claim, registered or not, as it was decoded."""
+
+
+class MalformedClaim(Exception):
+    """A claim is not what RFC 7519 says that it is."""
+
+
+def claims_from(payload: Mapping[str, object], *, latest: float) -> Claims:
+    """The claims of a payload whose signature has been verified.
+
+    Args:
+      payload: what the token says, decoded from JSON.
+      latest: the last moment that ``exp`` may name, in Unix time.
+
+    Raises:
+      MalformedClaim: a registered claim has a value of the wrong type, or ``exp`` is missing or later than `latest`.
+    """
+    expires_at = _date(payload, "exp")
+    if expires_at is None or expires_at > latest:
+        raise MalformedClaim("exp is too far away, or missing")
+    return Claims(
+        subject=_text(payload, "sub"),
+        issuer=_text(payload, "iss"),
+        audience=_words(payload, "aud", separate=False),
+        expires_at=expires_at,
+        issued_at=_date(payload, "iat"),
+        not_before=_date(payload, "nbf"),
+        token_id=_text(payload, "jti"),
+        scopes=frozenset(_words(payload, "scope", separate=True)),
+        raw=MappingProxyType(dict(payload)),
+    )
+
+
+def _date(payload: Mapping[str, object], name: str) -> float | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST < value < _LATEST:
+        raise MalformedClaim(f"{name} is not a date")
+    return float(value)
+
+
+def _text(payload: Mapping[str, object], name: str) -> str | None:
+    value = payload.get(name)
+    if value is not None and not isinstance(value, str):
+        raise MalformedClaim(f"{name} is not a string")
+    return value
+
+
+def _words(payload: Mapping[str, object], name: str, *, separate: bool) -> tuple[str, ...]:
+    value = payload.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(value.split()) if separate else (value,)
+    if isinstance(value, list):
+        entries = cast("list[object]", value)
+        words = tuple(word for word in entries if isinstance(word, str))
+        if len(words) == len(entries):
+            return words
+    raise MalformedClaim(f"{name} is neither a string nor a list of strings")

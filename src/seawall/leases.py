@@ -1,0 +1,63 @@
+"""`Lease`: what a guard proves holds until a deadline, and can sometimes be renewed."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import trio
+from attrs import define, field
+
+from seawall import clock
+from seawall.errors import ConfigurationError
+from seawall.guards.gate import Renew
+
+
+@final
+@define(eq=False)
+class Lease:
+    """A proof that holds until a deadline."""
+
+    deadline: float
+    """When it ends, on Trio's clock."""
+    renew: Renew | None = field(default=None, repr=False)
+    """How to prolong it, where that is possible."""
+
+
+def until(expires_at: float) -> float:
+    """The moment on Trio's clock that is `expires_at` in Unix time.
+
+    Raises:
+      ConfigurationError: it is NaN, which is later than nothing: the lease would never end.
+    """
+    if math.isnan(expires_at):
+        raise ConfigurationError("a lease until NaN would never end; give a Unix time, such as a token's exp")
+    return trio.current_time() + (expires_at - clock.unix_time())
+
+
+@final
+class Leases:
+    """The leases of one connection, which ends when the first of them does."""
+
+    __slots__ = ("_leases",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._leases: tuple[Lease, ...] = ()
+
+    def add(self, expires_at: float, renew: Renew | None) -> None:
+        """One more, until `expires_at` in Unix time. Raises as `until`."""
+        self._leases += (Lease(until(expires_at), renew),)
+
+    def clear(self) -> None:
+        """Forget them all: the connection is closed."""
+        self._leases = ()
+
+    @property
+    def ends_at(self) -> float:
+        """When the first of them ends, on Trio's clock; infinity if there are none."""
+        return min((lease.deadline for lease in self._leases), default=math.inf)
+
+    def renewable(self) -> Lease | None:
+        """The first that can be renewed."""
+        return next((lease for lease in self._leases if lease.renew is not None), None)
