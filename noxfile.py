@@ -40,11 +40,14 @@ PURE = [
     "wire/control.py",
     "wire/deflate.py",
     "wire/encoder.py",
+    "wire/events.py",
     "wire/decoder.py",
     "wire/head.py",
     "wire/masking.py",
     "wire/response.py",
+    "wire/state.py",
     "wire/text.py",
+    "wire/traffic.py",
 ]
 
 SMOKE = """

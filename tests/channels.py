@@ -1,4 +1,4 @@
-"""Lanes for the tests: driven by hand, or over each kind of link, which must all behave the same."""
+"""Channels for the tests: driven by hand, or over each kind of transport, which must all behave the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import socket
 import termios
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import trio
 from attrs import define, field
@@ -18,15 +17,19 @@ from trio.testing import wait_all_tasks_blocked
 from seawall.handshake import Handshake
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.channel import MessageChannel
-from seawall.wire.events import WireEnd
+from seawall.wire.channel import ChannelSettings, MessageChannel
+from seawall.wire.control_stream import ControlStream
+from seawall.wire.deflate import Agreement
+from seawall.wire.events import SendBlocked, WireEvent
 from seawall.wire.poller import HangupWatch, Poller, SocketTransport
 from seawall.wire.send_buffer import SendBuffer
+from seawall.wire.state import Reading
 from seawall.wire.stream import StreamTransport
-from seawall.wire.transport import ReadInterest, Transport
+from seawall.wire.transport import ReadInterest
 from tests.memory import Frame, Peer, Wire
 
-#: The kinds of link: a plain socket, any stream, and a stream with a socket under it that can be watched, as TLS has.
+#: The kinds of transport: of a plain socket, of any stream, and of a stream with a socket under it that can be watched,
+#: as TLS has.
 LINKS: Final = ["polled", "streamed", "watched"]
 
 ANSWER: Final = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -34,7 +37,7 @@ ASKED: Final = Handshake(path="/", host="seawall.test", key="dGhlIHNhbXBsZSBub25
 
 
 def masked(opcode: int, payload: bytes = b"") -> bytes:
-    """A control frame as the lane hands it on: with a mask of zeros."""
+    """A control frame as trio-websocket gets it: with a mask of zeros."""
     return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
@@ -64,17 +67,28 @@ class AfterStep(trio.abc.Instrument):
 @final
 @define(eq=False)
 class Hand:
-    """A link that does nothing by itself."""
+    """A transport that does nothing by itself."""
 
     room: float = math.inf
     """Bytes that it takes at once."""
     broken: bool = False
     on_write: Callable[[bytes], None] = field(default=lambda data: None)
     """Called with what is taken at once."""
+    on_start: Callable[[MessageChannel], None] = field(default=lambda channel: None)
+    """Called by `start`."""
+    on_update: Callable[[], None] = field(default=lambda: None)
+    """Called by `update`."""
     written: bytearray = field(factory=bytearray)
     updates: int = 0
     lingers: int = 0
     closed: int = 0
+    looking: bool = False
+    started: int = 0
+
+    def start(self, channel: MessageChannel, /) -> None:
+        """Count."""
+        self.started += 1
+        self.on_start(channel)
 
     def write(self, data: bytes, /) -> int:
         """Take what there is room for."""
@@ -95,6 +109,7 @@ class Hand:
     def update(self) -> None:
         """Count."""
         self.updates += 1
+        self.on_update()
 
     async def linger(self) -> None:
         """Count."""
@@ -110,15 +125,67 @@ class Hand:
 
 @final
 @define(eq=False)
+class Alone:
+    """A channel on a transport that does nothing by itself, with its control stream."""
+
+    limits: Limits = field(factory=Limits)
+    transport: Hand = field(factory=Hand)
+    raw: bool = False
+    budget: Budget = field(factory=Budget)
+    ends: list[WireEvent] = field(factory=list[WireEvent])
+    """What was told, but for `SendBlocked`."""
+    blocked: list[int] = field(factory=list[int])
+    """How much waited, each time that `SendBlocked` was told."""
+    channel: MessageChannel = field(init=False)
+    control_stream: ControlStream = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the channel."""
+        settings = ChannelSettings(self.limits, raw=self.raw)
+        self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
+        self.control_stream = ControlStream(self.channel)
+
+    def _tell(self, event: WireEvent) -> None:
+        if isinstance(event, SendBlocked):
+            self.blocked.append(len(self.channel.send_buffer.pending))
+        else:
+            self.ends.append(event)
+
+    def wants(self, read_interest: ReadInterest) -> bool:
+        """Whether this is what the channel wants; a type checker would think that it never changes."""
+        return self.channel.read_interest is read_interest
+
+    def is_at(self, reading: Reading) -> bool:
+        """Whether the reading is in this state; as `wants`."""
+        return self.channel.reading is reading
+
+    def feed(self, data: bytes) -> None:
+        """Play the transport that has read something."""
+        self.channel.feed(data, trio.current_time())
+
+
+async def alone(limits: Limits | None = None, *, closed: bool = False) -> Alone:
+    """A channel whose upgrade has been accepted, unless `closed`."""
+    made = Alone(limits or Limits())
+    if not closed:
+        await made.control_stream.send_all(ANSWER)
+        del made.transport.written[:]
+    return made
+
+
+@final
+@define(eq=False)
 class Bench:
-    """A lane between a peer and a test that plays the part of trio-websocket."""
+    """A channel and its control stream between a peer and a test that plays the part of trio-websocket."""
 
     nursery: trio.Nursery
     poller: Poller
     over: str
     limits: Limits
+    agreement: Agreement | None = None
     budget: Budget = field(factory=Budget)
-    ends: list[WireEnd] = field(factory=list[WireEnd])
+    ends: list[WireEvent] = field(factory=list[WireEvent])
+    """What was told, but for `SendBlocked`."""
     controls: list[bytes] = field(factory=list[bytes])
     """What `read` got."""
     wire: Wire = field(factory=Wire)
@@ -127,15 +194,16 @@ class Bench:
     """The near end, if it is a socket."""
     stream: trio.abc.Stream = field(init=False)
     """The near end."""
-    transport: Transport = field(init=False)
+    transport: SocketTransport | StreamTransport = field(init=False)
     peer: Peer = field(init=False)
     channel: MessageChannel = field(init=False)
+    control_stream: ControlStream = field(init=False)
     _left: bool = field(init=False, default=False)
-    on_end: Callable[[WireEnd], None] = field(init=False)
+    on_end: Callable[[WireEvent], None] = field(init=False)
     """Told what ends the conversation; a test may put another one here."""
 
     def __attrs_post_init__(self) -> None:
-        """Make the lane."""
+        """Make the channel."""
         self.on_end = self.ends.append
         if self.over == "streamed":
             self.stream, self.peer = self.wire, Peer(self.wire.far)
@@ -145,29 +213,32 @@ class Bench:
             far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self.stream, self.peer = trio.SocketStream(near), Peer(trio.SocketStream(far))
             self.near = self.stream
-        self.channel = MessageChannel(self._connect, self.limits, self.budget, on_end=self._tell)
-
-    def _tell(self, end: WireEnd) -> None:
-        self.on_end(end)
-
-    def _connect(self, channel: MessageChannel) -> Transport:
         if self.over == "polled":
-            self.transport = SocketTransport(self.poller, self.near, channel)
+            self.transport = SocketTransport(self.poller, self.near)
         else:
-            watch = partial(HangupWatch, self.poller, self.near.socket.fileno()) if self.over == "watched" else None
-            self.transport = transport = StreamTransport(self.stream, channel, watch)
-            self.nursery.start_soon(transport.run)
-        return self.transport
+            watch = HangupWatch(self.poller, self.near.socket.fileno()) if self.over == "watched" else None
+            self.transport = StreamTransport(self.stream, self.nursery, watch)
+        settings = ChannelSettings(self.limits, self.agreement)
+        self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
+        self.present(b"")
+
+    def _tell(self, event: WireEvent) -> None:
+        if not isinstance(event, SendBlocked):
+            self.on_end(event)
+
+    def present(self, head: bytes) -> None:
+        """Make the control stream, with what is read from it first."""
+        self.control_stream = ControlStream(self.channel, head)
 
     async def open(self) -> None:
         """Accept the upgrade, and read."""
-        await self.channel.send_all(ANSWER)
+        await self.control_stream.send_all(ANSWER)
         assert await self.peer.head()
         self.nursery.start_soon(self.read)
 
     async def read(self) -> None:
         """Read as trio-websocket does, until end-of-file."""
-        while control := await self.channel.receive_some(4096):
+        while control := await self.control_stream.receive_some(4096):
             self.controls.append(control)
         self._left = True
 
@@ -176,11 +247,15 @@ class Bench:
         return self._left
 
     def wants(self, read_interest: ReadInterest) -> bool:
-        """Whether this is what the lane wants; a type checker would think that it never changes."""
+        """Whether this is what the channel wants; a type checker would think that it never changes."""
         return self.channel.read_interest is read_interest
 
+    def is_at(self, reading: Reading) -> bool:
+        """Whether the reading is in this state; as `wants`."""
+        return self.channel.reading is reading
+
     def feed(self, data: bytes) -> None:
-        """Let the lane have what came with the request."""
+        """Let the channel have what came with the request."""
         self.channel.feed(data, trio.current_time())
 
     async def receive_all(self) -> list[str | bytes]:
@@ -204,10 +279,10 @@ class Bench:
         return found
 
     async def block(self) -> None:
-        """Let the lane write until its peer, who does not read, is behind."""
+        """Let the channel write until its peer, who does not read, is behind."""
         self.wire.stall()
         await self.channel.send("x" * 20_000)
-        assert self.channel.out.pending
+        assert self.channel.send_buffer.pending
         await wait_all_tasks_blocked()
 
     def taken(self, said: int) -> int:
@@ -232,16 +307,24 @@ class Bench:
                     stream.socket.close()
 
 
+class Maker(Protocol):
+    """Makes a channel over a kind of transport."""
+
+    def __call__(self, over: str, limits: Limits, agreement: Agreement | None = None, /) -> Bench:
+        """Make it."""
+        ...
+
+
 @asynccontextmanager
-async def benches() -> AsyncGenerator[Callable[[str, Limits], Bench]]:
-    """Makes lanes that share a poller."""
+async def benches() -> AsyncGenerator[Maker]:
+    """Makes channels that share a poller."""
     async with trio.open_nursery() as nursery:
         poller = Poller()
         await nursery.start(poller.run)
         with ExitStack() as made:
 
-            def make(over: str, limits: Limits) -> Bench:
-                one = Bench(nursery, poller, over, limits)
+            def make(over: str, limits: Limits, agreement: Agreement | None = None, /) -> Bench:
+                one = Bench(nursery, poller, over, limits, agreement)
                 made.callback(one.put_away)
                 return one
 
@@ -253,15 +336,15 @@ async def benches() -> AsyncGenerator[Callable[[str, Limits], Bench]]:
 
 
 @asynccontextmanager
-async def bench(over: str, limits: Limits | None = None) -> AsyncGenerator[Bench]:
-    """A lane that nothing has happened to yet."""
+async def bench(over: str, limits: Limits | None = None, agreement: Agreement | None = None) -> AsyncGenerator[Bench]:
+    """A channel that nothing has happened to yet."""
     async with benches() as make:
-        yield make(over, limits or Limits())
+        yield make(over, limits or Limits(), agreement)
 
 
 @asynccontextmanager
 async def opened(over: str, limits: Limits | None = None) -> AsyncGenerator[Bench]:
-    """A lane that is open and read."""
+    """A channel that is open and read."""
     async with bench(over, limits) as made:
         await made.open()
         yield made

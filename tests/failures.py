@@ -42,6 +42,7 @@ from seawall.state import Drain
 from seawall.verdicts import Context, Phase
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
 from seawall.wire.response import Response, refusal
+from seawall.wire.traffic import Traffic
 from tests.memory import recorded, request
 from tests.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
 
@@ -98,7 +99,7 @@ def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phas
 def ending(name: str, what: str, where: Where, end: End) -> Row:
     """An end that is no failure, and what is logged then; the peer is told as `end` says."""
     about = Context(phase=Phase.TRANSPORT, connection="c1", peer="-", route="/")
-    outcome = outcome_of(end, about, 0.0, None)
+    outcome = outcome_of(end, about, 0.0, Traffic())
     with recorded() as records:
         log_end(outcome)
     peer = Told(end.code, end.reason) if end.code >= 1000 else Answered(end.code, end.reason)

@@ -10,8 +10,7 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import BYTES, OPERATIONS, Budget
-from seawall.wire.channel import MessageChannel
-from tests.channels import ANSWER, Hand
+from tests.channels import ANSWER, Alone
 from tests.memory import frame, frames
 
 
@@ -62,18 +61,18 @@ def test_others_get_their_turns(sizes: list[int], expected: int) -> None:
     assert sum(budget.is_spent(size) for size in sizes) == expected
 
 
-def channel(budget: Budget) -> MessageChannel:
-    """A lane whose peer takes everything."""
-    return MessageChannel(lambda channel: Hand(), Limits(inbound_queue=1000), budget, on_end=lambda end: None)
+def one_of(budget: Budget) -> Alone:
+    """A channel whose peer takes everything."""
+    return Alone(Limits(inbound_queue=1000), budget=budget)
 
 
 async def test_a_broadcast_shares_one_budget() -> None:
     """One task that sends over a thousand connections lets others run as often as one that sends over one."""
     budget = Budget()
-    lanes = [channel(budget) for _ in range(1000)]
+    channels = [one_of(budget).channel for _ in range(1000)]
 
     async def broadcast() -> None:
-        for one in lanes:
+        for one in channels:
             await one.send("x")
 
     assert await turns(broadcast()) == 1000 // OPERATIONS
@@ -81,8 +80,8 @@ async def test_a_broadcast_shares_one_budget() -> None:
 
 async def test_sending_and_receiving_share_one_budget() -> None:
     """An echo that never has to wait counts twice for each message."""
-    one = channel(Budget())
-    await one.send_all(ANSWER)
+    one = one_of(Budget()).channel
+    one.accept(ANSWER)
     one.feed(frame(2, b"x") * 64, 0)
 
     async def echo() -> None:
@@ -94,7 +93,7 @@ async def test_sending_and_receiving_share_one_budget() -> None:
 
 async def test_large_messages_count_by_their_size() -> None:
     """A megabyte is several turns' worth: each such message lets others run."""
-    one = channel(Budget())
+    one = one_of(Budget()).channel
 
     async def send() -> None:
         for _ in range(5):
@@ -105,9 +104,9 @@ async def test_large_messages_count_by_their_size() -> None:
 
 async def test_the_effect_comes_after_the_checkpoint() -> None:
     """Cancelled at any operation, a send has not been sent and a message not been taken."""
-    budget, transport = Budget(), Hand()
-    one = MessageChannel(lambda channel: transport, Limits(inbound_queue=1000), budget, on_end=lambda end: None)
-    await one.send_all(ANSWER)
+    made = one_of(Budget())
+    one, transport = made.channel, made.transport
+    one.accept(ANSWER)
     del transport.written[:]
     one.feed(b"".join(frame(2, bytes([number])) for number in range(40)), 0)
     for number in range(40):
@@ -122,4 +121,4 @@ async def test_the_effect_comes_after_the_checkpoint() -> None:
             await one.receive()
         assert await one.receive() == bytes([number])
     assert [found.payload for found in frames(transport.written)] == [bytes([number]) for number in range(40)]
-    assert one.out.messages == 40
+    assert one.send_buffer.messages == 40

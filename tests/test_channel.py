@@ -1,33 +1,30 @@
-"""`MessageChannel`: by hand, without any link; then over each kind of link; then with the real trio-websocket."""
+"""`MessageChannel`: by hand, without any real transport; then over each kind of transport."""
 
 from __future__ import annotations
 
 import math
 import random
 import zlib
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from sys import getsizeof
 from typing import cast
 
 import pytest
 import trio
-import trio_websocket
-from attrs import define, evolve, field
+from attrs import evolve
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.compression import Deflate
-from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
-from seawall.wire.budget import Budget
 from seawall.wire.channel import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MAX_READ_SIZE, READ_SIZE, MessageChannel
-from seawall.wire.control import MAX_PINGS
 from seawall.wire.decoder import MAX_PIECES
 from seawall.wire.deflate import negotiate
-from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
-from seawall.wire.head import canonical
+from seawall.wire.encoder import encode_message
+from seawall.wire.events import PeerClosed, PeerVanished
+from seawall.wire.state import Reading
+from seawall.wire.text import RawText
+from seawall.wire.traffic import Traffic
 from seawall.wire.transport import PACE, ReadInterest
-from tests.channels import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
+from tests.channels import ANSWER, LINKS, Alone, Bench, Hand, alone, bench, masked, opened, until
 from tests.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
 
 #: Room for four messages of 1,000 bytes, give or take, before the hard mark.
@@ -39,42 +36,11 @@ SOFT = Limits(inbound_queue=4, outbound_buffer=1000)
 
 @pytest.fixture(params=LINKS)
 def over(request: pytest.FixtureRequest) -> str:
-    """Each kind of link."""
+    """Each kind of transport."""
     return cast("str", request.param)
 
 
-# By hand: what the lane wants, and what it makes of what it gets.
-
-
-@define(eq=False)
-class Alone:
-    """A lane on a link that does nothing by itself."""
-
-    limits: Limits = field(factory=Limits)
-    transport: Hand = field(factory=Hand)
-    ends: list[WireEnd] = field(factory=list[WireEnd])
-    channel: MessageChannel = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Make the lane."""
-        self.channel = MessageChannel(lambda channel: self.transport, self.limits, Budget(), on_end=self.ends.append)
-
-    def wants(self, read_interest: ReadInterest) -> bool:
-        """Whether this is what the lane wants; a type checker would think that it never changes."""
-        return self.channel.read_interest is read_interest
-
-    def feed(self, data: bytes) -> None:
-        """Play the link that has read something."""
-        self.channel.feed(data, trio.current_time())
-
-
-async def alone(limits: Limits | None = None, *, closed: bool = False) -> Alone:
-    """A lane that is open, unless `closed`."""
-    made = Alone(limits or Limits())
-    if not closed:
-        await made.channel.send_all(ANSWER)
-        del made.transport.written[:]
-    return made
+# By hand: what the channel wants, and what it makes of what it gets.
 
 
 async def test_before_the_upgrade_early_data_are_bounded() -> None:
@@ -85,8 +51,8 @@ async def test_before_the_upgrade_early_data_are_bounded() -> None:
         assert 0 < size <= READ_SIZE
         made.feed(bytes(min(size, 10_000)))
     assert made.wants(ReadInterest.PAUSED)
-    assert made.channel.received == 0
-    assert made.channel.heard_at == -math.inf
+    assert made.channel.inbound.messages == 0
+    assert made.channel.inbound.heard_at == -math.inf
     assert not made.ends
     made = await alone(closed=True)
     made.feed(bytes(EARLY_SIZE - 1))
@@ -98,10 +64,10 @@ async def test_a_turn_is_bounded() -> None:
     made = await alone(Limits(inbound_queue=1000))
     made.feed(text("x") * (2 * FRAMES_PER_TURN + 1))
     for received in (FRAMES_PER_TURN, 2 * FRAMES_PER_TURN):
-        assert made.channel.received == received
+        assert made.channel.inbound.messages == received
         assert made.wants(ReadInterest.DECODE)
         made.channel.proceed()
-    assert made.channel.received == 2 * FRAMES_PER_TURN + 1
+    assert made.channel.inbound.messages == 2 * FRAMES_PER_TURN + 1
     assert made.wants(ReadInterest.READ)
 
 
@@ -122,11 +88,11 @@ async def test_large_messages_fill_a_turn() -> None:
     size = BYTES_PER_TURN // 2
     made.feed(frame(BINARY, bytes(size)) * 7)
     for received in (3, 6):
-        assert made.channel.received == received
+        assert made.channel.inbound.messages == received
         assert made.wants(ReadInterest.DECODE)
         made.channel.proceed()
     assert made.wants(ReadInterest.READ)
-    assert made.channel.received == 7
+    assert made.channel.inbound.messages == 7
 
 
 async def test_pieces_fill_a_turn() -> None:
@@ -135,7 +101,7 @@ async def test_pieces_fill_a_turn() -> None:
     pieces = 5 * MAX_PIECES
     made.feed(frame(TEXT, b"x", final=False) + frame(0, b"x", final=False) * (pieces - 2) + frame(0, b"x"))
     for _ in range(4):
-        assert made.channel.received == 0
+        assert made.channel.inbound.messages == 0
         assert made.wants(ReadInterest.DECODE)
         made.channel.proceed()
     made.channel.proceed()
@@ -149,7 +115,7 @@ async def test_a_turn_that_is_just_full() -> None:
     made.feed(text("x") * FRAMES_PER_TURN)
     made.channel.proceed()
     assert made.wants(ReadInterest.READ)
-    assert made.channel.received == FRAMES_PER_TURN
+    assert made.channel.inbound.messages == FRAMES_PER_TURN
 
 
 async def test_reads_are_large_only_inside_a_large_frame() -> None:
@@ -162,7 +128,7 @@ async def test_reads_are_large_only_inside_a_large_frame() -> None:
     made.feed(whole[100:-READ_SIZE])
     assert made.channel.read_size == READ_SIZE
     made.feed(whole[-READ_SIZE:])
-    assert made.channel.received == 1
+    assert made.channel.inbound.messages == 1
     assert made.channel.read_size == READ_SIZE
 
 
@@ -170,7 +136,7 @@ async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
     """Above the soft mark nothing more is decoded and nothing read; once there is room, in order, on it goes."""
     made = await alone(SOFT)
     made.feed(b"".join(text(str(number)) for number in range(7)))
-    assert made.channel.received == 4
+    assert made.channel.inbound.messages == 4
     assert made.wants(ReadInterest.THROTTLED)
     assert await made.channel.receive() == "0"
     assert made.wants(ReadInterest.THROTTLED)  # a little room is none yet
@@ -179,7 +145,7 @@ async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
     assert made.transport.updates == updates + 1
     assert made.wants(ReadInterest.DECODE)
     made.channel.proceed()
-    assert made.channel.received == 6
+    assert made.channel.inbound.messages == 6
     assert made.wants(ReadInterest.THROTTLED)
     assert [await made.channel.receive() for _ in range(2)] == ["2", "3"]
     made.channel.proceed()
@@ -192,24 +158,24 @@ async def test_a_look_takes_in_what_there_is() -> None:
     made = await alone(SOFT)
     made.feed(text("x") * 6 + frame(PING, b"!"))
     assert made.wants(ReadInterest.THROTTLED)
-    made.channel.look()
+    made.transport.looking = True
     assert made.wants(ReadInterest.DECODE)
     made.channel.proceed()
-    assert made.channel.received == 6
+    assert made.channel.inbound.messages == 6
     assert made.wants(ReadInterest.READ)
-    assert await made.channel.receive_some() == masked(PING, b"!")
+    assert await made.control_stream.receive_some() == masked(PING, b"!")
     made.feed(text("y") * 3)
-    assert made.channel.received == 9
-    made.channel.looking = False
+    assert made.channel.inbound.messages == 9
+    made.transport.looking = False
     assert made.wants(ReadInterest.THROTTLED)
 
 
 async def test_a_look_ends_at_the_hard_mark() -> None:
     """However much there is, a look takes in no more than memory allows."""
     made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1))
-    made.channel.look()
+    made.transport.looking = True
     made.feed(frame(TEXT, b"x" * 1000) * 10)
-    assert made.channel.received == 4
+    assert made.channel.inbound.messages == 4
     assert made.wants(ReadInterest.PAUSED)
 
 
@@ -217,11 +183,11 @@ async def test_above_the_hard_mark_nothing_is_read() -> None:
     """Memory is the hard mark: above it there is only watching, look or not, until half of it is free again."""
     made = await alone(HARD)
     made.feed(b"".join(frame(TEXT, b"%d" % number * 1000) for number in range(7)))
-    assert made.channel.received == 4  # each takes a little over 1,000, so the fourth is one too many
+    assert made.channel.inbound.messages == 4  # each takes a little over 1,000, so the fourth is one too many
     assert made.wants(ReadInterest.PAUSED)
-    made.channel.look()
+    made.transport.looking = True
     assert made.wants(ReadInterest.PAUSED)
-    made.channel.looking = False
+    made.transport.looking = False
     await made.channel.receive()
     assert made.wants(ReadInterest.THROTTLED)  # below the mark itself, pings may be looked for
     await made.channel.receive()
@@ -236,12 +202,12 @@ async def test_empty_messages_are_not_free() -> None:
     made.feed(frame(TEXT) * 200)
     while made.wants(ReadInterest.DECODE):
         made.channel.proceed()
-    assert made.channel.received == -(-4000 // getsizeof(""))
+    assert made.channel.inbound.messages == -(-4000 // getsizeof(""))
     assert made.wants(ReadInterest.PAUSED)
 
 
 async def test_dropping_takes_everything_in() -> None:
-    """Whoever throws messages away is never behind: the lane reads on, and looks at what it held."""
+    """Whoever throws messages away is never behind: the channel reads on, and looks at what it held."""
     made = await alone(HARD)
     made.feed(frame(TEXT, b"x" * 1000) * 7)
     assert made.wants(ReadInterest.PAUSED)
@@ -251,20 +217,20 @@ async def test_dropping_takes_everything_in() -> None:
     assert made.wants(ReadInterest.DECODE)
     made.channel.proceed()
     assert made.wants(ReadInterest.READ)
-    assert made.channel.received == 7
+    assert made.channel.inbound.messages == 7
 
 
 async def test_after_the_end_nothing_is_wanted() -> None:
-    """A Close, a violation and an end each make the rest meaningless, whatever state the lane was in."""
+    """A Close, a violation and an end each make the rest meaningless, whatever state the channel was in."""
     for data in (close(1000) + text("late") * 200, BROKEN + text("late") * 200, b""):
         for limits in (Limits(), SOFT, HARD):
             made = await alone(limits)
             made.feed(text("x") * 3)
             made.feed(data)
             assert made.wants(ReadInterest.NOTHING)
-            assert made.channel.received == 3
+            assert made.channel.inbound.messages == 3
             assert len(made.ends) == 1
-            assert made.channel.eof == (not data)
+            assert made.is_at(Reading.FINISHED) == (not data)
 
 
 async def test_messages_before_the_end_of_the_stream() -> None:
@@ -290,48 +256,28 @@ async def test_when_something_came(autojump_clock: MockClock) -> None:
     ):
         await trio.sleep(1)
         made.feed(data)
-        assert made.channel.heard_at == moment
-        assert made.channel.message_at == message_at
+        assert made.channel.inbound.heard_at == moment
+        assert made.channel.inbound.message_at == message_at
     made.feed(text("x") * 2 * FRAMES_PER_TURN)
     await trio.sleep(10)
     made.channel.proceed()
-    assert made.channel.message_at == 4  # it had come, though nobody had looked
-
-
-async def test_only_the_latest_pings_are_answered() -> None:
-    """Of pings that come faster than they are taken, only the latest are handed over, in order."""
-    made = await alone()
-    made.feed(b"".join(frame(PING, bytes([number])) for number in range(100)))
-    made.channel.proceed()
-    for number in range(100 - MAX_PINGS, 100):
-        assert await made.channel.receive_some() == masked(PING, bytes([number]))
-    made.feed(frame(PING, b"again"))
-    assert await made.channel.receive_some() == masked(PING, b"again")
-
-
-async def test_no_ping_once_closing_has_begun() -> None:
-    """After `begin_closing` no ping is handed over, not even one that was there before; the peer's Close is."""
-    made = await alone()
-    made.feed(frame(PING, b"a"))
-    made.channel.begin_closing()
-    made.feed(frame(PING, b"b") + close(1000))
-    assert await made.channel.receive_some() == masked(CLOSE, b"\x03\xe8")
+    assert made.channel.inbound.message_at == 4  # it had come, though nobody had looked
 
 
 async def test_asking_the_peer() -> None:
     """A Ping goes out like any frame, unless the peer is so far behind that it could not get it in time."""
     made = await alone(Limits(outbound_buffer=10))
-    made.channel.ping()
+    made.channel.send_buffer.ping()
     assert frames(made.transport.written) == [(PING, b"")]
     made.transport.room = 0
     made.channel.send_nowait(b"xxx")
-    made.channel.ping()
+    made.channel.send_buffer.ping()
     made.channel.send_nowait(b"y")
-    made.channel.ping()
-    made.transport.drain(made.channel.out, 100)
+    made.channel.send_buffer.ping()
+    made.transport.drain(made.channel.send_buffer, 100)
     assert [found.opcode for found in frames(made.transport.written)] == [PING, 2, PING, 2]
     made.channel.abort()
-    made.channel.ping()
+    made.channel.send_buffer.ping()
     assert len(frames(made.transport.written)) == 4
 
 
@@ -339,23 +285,21 @@ async def test_asking_a_peer_that_has_just_gone() -> None:
     """A Ping that finds the connection broken raises nothing: the reader finds out too, and says so."""
     made = await alone()
     made.transport.broken = True
-    made.channel.ping()
-    assert made.channel.out.broken
+    made.channel.send_buffer.ping()
+    assert made.channel.send_buffer.broken
 
 
-async def test_somebody_is_told_when_something_waits() -> None:
-    """`on_blocked` is called when the link does not take everything, and not when it does."""
+async def test_somebody_is_told_when_something_waits(autojump_clock: MockClock) -> None:
+    """`SendBlocked` is told when the transport does not take everything, and not when it does."""
     made = await alone()
-    blocked: list[int] = []
-    made.channel.on_blocked = lambda: blocked.append(len(made.channel.out.pending))
     await made.channel.send("x" * 10)
-    assert not blocked
+    assert not made.blocked
     made.transport.room = 5
     await made.channel.send("x" * 10)
-    assert blocked == [7]
+    assert made.blocked == [7]
     updates = made.transport.updates
-    made.transport.drain(made.channel.out, 100)
-    assert blocked == [7]
+    made.transport.drain(made.channel.send_buffer, 100)
+    assert made.blocked == [7]
     assert made.transport.updates == updates + 1  # it need not wait for room any longer
 
 
@@ -368,15 +312,15 @@ async def test_lingering_discards() -> None:
         await made.channel.linger()
         assert made.transport.lingers == 1
         assert made.wants(ReadInterest.READ)
-        received, ends = made.channel.received, len(made.ends)
+        received, ends = made.channel.inbound.messages, len(made.ends)
         for data in (text("late"), frame(PING), BROKEN, b"\xff" * 1000):
             made.feed(data)
         assert made.wants(ReadInterest.READ)
-        assert (made.channel.received, len(made.ends)) == (received, ends)
+        assert (made.channel.inbound.messages, len(made.ends)) == (received, ends)
         assert made.channel.read_size == MAX_READ_SIZE
         made.feed(b"")
         assert made.wants(ReadInterest.NOTHING)
-        assert made.channel.eof
+        assert made.is_at(Reading.FINISHED)
 
 
 async def test_no_lingering_after_the_end() -> None:
@@ -393,46 +337,136 @@ async def test_giving_up() -> None:
     for closed in (1, 2):
         made.channel.abort()
         assert made.transport.closed == closed
-        assert made.channel.out.broken
+        assert made.channel.send_buffer.broken
         assert not made.ends
 
 
 async def test_a_fault_nobody_foresaw() -> None:
-    """A fault of the link ends the reading; the peer can still be told."""
+    """A fault of the transport ends the reading; the peer can still be told."""
     made = await alone()
     fault = ZeroDivisionError()
     made.channel.fail(fault)
     assert made.ends == [fault]
     assert made.channel.read_interest is ReadInterest.NOTHING
-    assert not made.channel.out.broken
-    assert await made.channel.receive_some() == b""
+    assert not made.channel.send_buffer.broken
+    assert await made.control_stream.receive_some() == b""
     with pytest.raises(trio.EndOfChannel):
         await made.channel.receive()
 
 
-async def test_there_is_always_room_for_trio_websocket() -> None:
-    """The part of the interface that trio-websocket has no use for returns at once, when nothing is taken, too."""
-    made = await alone()
+async def test_raw_text_and_its_opcode() -> None:
+    """Where text is not to be decoded the handler's queue has the bytes of a text, told apart from binary ones."""
+    made = Alone(Limits(max_message_size=100, inbound_buffer=1000), raw=True)
+    made.channel.accept(ANSWER)
+    made.feed(text("\N{SNOWMAN}"))
+    made.feed(frame(BINARY, b"\xff") + frame(TEXT, b"a", final=False) + frame(0, b"b"))
+    received = [await made.channel.receive() for _ in range(3)]
+    assert received == ["\N{SNOWMAN}".encode(), b"\xff", b"ab"]
+    assert [type(message) for message in received] == [RawText, bytes, RawText]
+    payload = RawText(b"x" * 100)
+    made.feed(frame(TEXT, payload) * 20)
+    assert made.channel.inbound.messages == 3 + -(-1000 // payload.__sizeof__())  # its memory counts
+    assert made.wants(ReadInterest.PAUSED)
+
+
+async def test_an_encoded_frame(autojump_clock: MockClock) -> None:
+    """`send_frame_nowait` sends it as it is, and counts it; it is refused as `send_nowait` is."""
+    made = await alone(Limits(outbound_buffer=10))
+    encoded = encode_message("said to many")
+    made.channel.send_frame_nowait(encoded)
+    assert frames(made.transport.written) == [(TEXT, b"said to many")]
+    assert made.channel.traffic().messages_out == 1
     made.transport.room = 0
-    await made.channel.wait_send_all_might_not_block()
+    made.channel.send_frame_nowait(encoded)
+    with pytest.raises(trio.WouldBlock):
+        made.channel.send_frame_nowait(encoded)
+    made.channel.begin_closing()
+    with pytest.raises(trio.ClosedResourceError):
+        made.channel.send_frame_nowait(encoded)
+    made.channel.abort()
+    assert made.channel.traffic().messages_out == 2
 
 
-# Over each kind of link.
+async def test_what_has_gone_through() -> None:
+    """`traffic` counts both ways, early data and what is thrown away too; it is a value that does not change."""
+    made = await alone(closed=True)
+    before = made.channel.traffic()
+    assert before == Traffic()
+    said = [text("early"), text("x") + frame(PING), text("y"), text("z")]
+    made.feed(said[0])
+    made.channel.accept(ANSWER)
+    made.feed(said[1])
+    made.channel.discard_input()
+    made.feed(said[2])
+    await made.channel.send("!")
+    made.transport.room = 2
+    made.channel.send_nowait("waits")
+    await made.channel.linger()
+    made.feed(said[3])
+    assert made.channel.traffic() == Traffic(
+        messages_in=3, messages_out=2, bytes_in=len(b"".join(said)), bytes_out=len(ANSWER) + len(b"\x81\x01!") + 2
+    )
+    assert before == Traffic()
 
 
-async def test_the_head_comes_first_and_then_one_control_frame_a_call(over: str, autojump_clock: MockClock) -> None:
-    """trio-websocket reads the canonical head, whatever it asks for, then single control frames, and no message."""
-    async with bench(over) as made:
-        channel = made.channel
-        channel.present(b"GET / HTTP/1.1\r\n\r\n")
-        assert await channel.receive_some(1) == b"GET / HTTP/1.1\r\n\r\n"
-        await channel.send_all(ANSWER)
-        await made.peer.say(text("one"), frame(PING, b"!"), text("two"), frame(PONG, b"?"), close(4000, "bye"))
-        assert await channel.receive_some(1) == masked(PING, b"!")
-        assert await channel.receive_some(1) == masked(CLOSE, b"\x0f\xa0bye")
-        assert made.ends == [PeerClosed(4000, "bye")]
-        assert await made.receive_all() == ["one", "two"]
-        assert channel.received == 2
+async def test_the_transport_is_started_when_everything_is_there() -> None:
+    """Once, by the constructor, with a channel that may be used at once."""
+    used: list[ReadInterest] = []
+
+    def begin(channel: MessageChannel) -> None:
+        channel.feed(text("early"), 0.0)
+        used.append(channel.read_interest)
+
+    made = Alone(transport=Hand(on_start=begin))
+    assert made.transport.started == 1
+    assert used == [ReadInterest.READ]
+    made.channel.accept(ANSWER)
+    assert await made.channel.receive() == "early"
+
+
+async def test_nobody_is_told_after_the_end_of_it_all() -> None:
+    """`abort` lets go of the listener, for it holds what holds the channel."""
+    made = await alone()
+    made.channel.abort()
+    made.channel.fail(ZeroDivisionError())
+    made.channel.lose()
+    assert not made.ends
+    assert made.is_at(Reading.FINISHED)
+
+
+async def test_data_that_come_too_late() -> None:
+    """What a transport reads once nothing matters any more is counted and has no effect, whatever is in it."""
+    for last in (close(1000), BROKEN, b"", None):
+        made = await alone()
+        if last is None:
+            made.channel.fail(ZeroDivisionError())
+        else:
+            made.feed(last)
+        before, ends = made.channel.traffic(), list(made.ends)
+        late = text("late") + close(1000) + BROKEN
+        made.feed(late)
+        assert made.channel.traffic() == evolve(before, bytes_in=before.bytes_in + len(late))
+        assert made.ends == ends
+        assert made.wants(ReadInterest.NOTHING)
+
+
+async def test_an_upgrade_of_who_has_gone() -> None:
+    """It is sent for nobody, and changes nothing: what came early is not looked at any more."""
+    for end in (b"", None):
+        made = await alone(closed=True)
+        made.feed(text("early"))
+        if end is None:
+            made.channel.lose()
+        else:
+            made.feed(end)
+        made.channel.accept(ANSWER)
+        assert made.channel.accepted
+        assert made.wants(ReadInterest.NOTHING)
+        assert made.channel.inbound.messages == 0
+        assert made.ends == [PeerVanished()]
+
+
+# Over each kind of transport.
 
 
 async def test_a_client_that_waits_is_not_read_before_it_is_let_in(over: str, autojump_clock: MockClock) -> None:
@@ -443,8 +477,8 @@ async def test_a_client_that_waits_is_not_read_before_it_is_let_in(over: str, au
         await made.peer.say(text("two"))
         await wait_all_tasks_blocked()
         assert not made.controls
-        assert made.channel.received == 0
-        await made.channel.send_all(ANSWER)
+        assert made.channel.inbound.messages == 0
+        await made.control_stream.send_all(ANSWER)
         assert await made.receive_all() == ["one", "two"]
         assert made.controls == [masked(PING, b"a")]
 
@@ -460,7 +494,7 @@ async def test_early_data_stay_outside(over: str, autojump_clock: MockClock) -> 
             await made.peer.say(data)
         await wait_all_tasks_blocked()
         assert made.taken(sum(map(len, later))) + len(first) == EARLY_SIZE
-        await made.channel.send_all(ANSWER)
+        await made.control_stream.send_all(ANSWER)
         received = await made.receive_all()
         assert [int(message) for message in received] == list(range(136))
         assert not made.ends
@@ -496,64 +530,8 @@ async def test_a_client_that_leaves_before_it_is_let_in(over: str, autojump_cloc
         await made.peer.stream.aclose()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert made.channel.eof
+        assert made.is_at(Reading.FINISHED)
         assert made.has_left()
-
-
-async def test_pings_before_the_upgrade_are_answered_after_it(over: str, autojump_clock: MockClock) -> None:
-    """Only the latest ones, as ever."""
-    async with bench(over) as made:
-        made.nursery.start_soon(made.read)
-        await made.peer.say(*(frame(PING, bytes([number])) for number in range(50)))
-        await wait_all_tasks_blocked()
-        await made.channel.send_all(ANSWER)
-        await wait_all_tasks_blocked()
-        assert made.controls == [masked(PING, bytes([number])) for number in range(50 - MAX_PINGS, 50)]
-
-
-async def test_after_a_violation_reading_ends_once_our_close_is_written(over: str, autojump_clock: MockClock) -> None:
-    """The reader gets no end-of-file before the Close is with the operating system, and then at once."""
-    async with opened(over) as made:
-        await made.block()
-        await made.peer.say(BROKEN, frame(PING, b"a"))
-        await trio.sleep(5)
-        assert len(made.ends) == 1
-        assert not made.has_left()
-        await made.channel.send_all(b"\x88\x02\x03\xea")
-        await trio.sleep(5)
-        assert not made.has_left()
-        made.wire.flow()
-        assert await made.peer.closing() == (1002, "")
-        await wait_all_tasks_blocked()
-        assert made.has_left()
-        assert not made.controls
-
-
-async def test_after_a_violation_without_a_close(over: str, autojump_clock: MockClock) -> None:
-    """As long as no Close has been sent there is no end-of-file, though everything else is out."""
-    async with opened(over) as made:
-        await made.peer.say(BROKEN)
-        await made.channel.send("x")
-        await trio.sleep(5)
-        assert not made.has_left()
-        made.channel.put_close(b"\x88\x02\x03\xea")
-        await wait_all_tasks_blocked()
-        assert made.has_left()
-
-
-async def test_closing_the_lane_closes_nothing(over: str, autojump_clock: MockClock) -> None:
-    """`aclose` makes the reader see end-of-file; the stream stays, and what is queued is still written."""
-    async with opened(over) as made:
-        await made.block()
-        await made.channel.send_all(b"\x88\x02\x03\xe8")
-        await made.channel.aclose()
-        await wait_all_tasks_blocked()
-        assert made.has_left()
-        assert await made.channel.receive_some() == b""
-        made.wire.flow()
-        assert await made.peer.closing() == (1000, "")
-        assert made.wire.closed_at > trio.current_time()
-        assert not made.ends
 
 
 async def test_the_stream_ends(over: str, autojump_clock: MockClock) -> None:
@@ -582,27 +560,6 @@ async def test_a_stream_that_ends_while_somebody_waits(over: str, autojump_clock
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
         await made.finish()
-
-
-async def test_a_cancelled_read_loses_nothing(over: str, autojump_clock: MockClock) -> None:
-    """Reading can be cancelled at any moment and taken up again."""
-    async with bench(over) as made:
-        await made.channel.send_all(ANSWER)
-
-        async def speak() -> None:
-            for number in range(50):
-                await made.peer.say(text(str(number)), frame(PING, str(number).encode()))
-                await trio.sleep(1)
-            await made.finish()
-
-        made.nursery.start_soon(speak)
-        pings: list[int] = []
-        while not made.channel.eof:
-            with trio.move_on_after(0.3):
-                while control := await made.channel.receive_some():
-                    pings.append(int(control[6:]))
-        assert pings == list(range(50))
-        assert await made.receive_all() == [str(number) for number in range(50)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -681,7 +638,7 @@ async def test_dropped_messages(over: str, autojump_clock: MockClock) -> None:
         assert await made.channel.receive() == "two"
 
 
-# Backpressure, over each kind of link.
+# Backpressure, over each kind of transport.
 
 
 async def fill(made: Bench, count: int, size: int = 1000) -> None:
@@ -697,18 +654,18 @@ async def test_above_the_soft_mark_the_socket_is_left_alone(over: str, autojump_
         await fill(made, 4)
         assert made.wants(ReadInterest.THROTTLED)
         await fill(made, 3)
-        assert made.channel.received == 4
+        assert made.channel.inbound.messages == 4
         start = trio.current_time()
         for _ in range(2):
             await made.channel.receive()
         await wait_all_tasks_blocked()
-        assert made.channel.received > 4
+        assert made.channel.inbound.messages > 4
         assert trio.current_time() == start
 
 
 @pytest.mark.parametrize("what", ["ping", "close", "violation", "end"])
 async def test_above_the_soft_mark_control_frames_are_seen(what: str, over: str, autojump_clock: MockClock) -> None:
-    """While the handler is behind, the lane looks twice a second at what comes; a stream that ends it sees as well."""
+    """While the handler is behind there are two looks a second at what comes; the end of the stream is seen as well."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()
@@ -718,7 +675,7 @@ async def test_above_the_soft_mark_control_frames_are_seen(what: str, over: str,
             await made.finish()
         await until(lambda: bool(made.controls or made.ends), step=0.01)
         assert trio.current_time() - start <= PACE + 0.05
-        assert made.channel.received == 4
+        assert made.channel.inbound.messages == 4
 
 
 async def test_a_look_is_whole(over: str, autojump_clock: MockClock) -> None:
@@ -764,7 +721,7 @@ async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock
     async with bench(over, SOFT) as made:
         made.feed(text("early") * 4)
         await wait_all_tasks_blocked()  # whoever polls waits for something to happen
-        await made.channel.send_all(ANSWER)
+        await made.control_stream.send_all(ANSWER)
         assert made.wants(ReadInterest.THROTTLED)
         made.nursery.start_soon(made.read)
         start = trio.current_time()
@@ -779,13 +736,13 @@ async def test_a_look_ends(autojump_clock: MockClock) -> None:
         await fill(made, 4)
         await made.peer.say(text("x"))
         await trio.sleep(PACE + 0.1)
-        assert made.channel.received == 5
+        assert made.channel.inbound.messages == 5
         assert made.wants(ReadInterest.THROTTLED)
         await made.peer.say(text("y"))
         await wait_all_tasks_blocked()
-        assert made.channel.received == 5
+        assert made.channel.inbound.messages == 5
         await trio.sleep(PACE + 0.1)
-        assert made.channel.received == 6
+        assert made.channel.inbound.messages == 6
 
 
 @pytest.mark.parametrize(
@@ -809,17 +766,17 @@ async def test_reading_stops_at_the_hard_mark_and_resumes_at_half(over: str, aut
     async with opened(over, HARD) as made:
         await fill(made, 20)
         await trio.sleep(10)
-        assert made.channel.received == 4
+        assert made.channel.inbound.messages == 4
         assert made.wants(ReadInterest.PAUSED)
         start = trio.current_time()
         await made.peer.say(frame(PING, b"a"))
         for _ in range(3):
             await made.channel.receive()
         await wait_all_tasks_blocked()
-        assert made.channel.received > 4
+        assert made.channel.inbound.messages > 4
         assert trio.current_time() == start
         await trio.sleep(10)
-        while made.channel.received < 20:
+        while made.channel.inbound.messages < 20:
             await made.receive_all()
         assert made.controls == [masked(PING, b"a")]
 
@@ -828,10 +785,10 @@ async def test_discarded_input_never_fills_the_queue(over: str, autojump_clock: 
     """`discard_input` throws away what is queued and what comes, so the peer is always read; and it wakes a reader."""
     async with opened(over, HARD) as made:
         await fill(made, 6)
-        assert made.channel.received == 4
+        assert made.channel.inbound.messages == 4
         made.channel.discard_input()
         await fill(made, 100)
-        assert made.channel.received == 106
+        assert made.channel.inbound.messages == 106
         assert await made.receive_all() == []
         await made.peer.say(close(1000))
         await wait_all_tasks_blocked()
@@ -857,33 +814,23 @@ async def test_a_paused_reader_goes_on_when_the_connection_ends(
             assert made.has_left()
 
 
-# Sending, and giving up, over each kind of link.
+# Sending, and giving up, over each kind of transport.
 
 
 async def test_messages_and_control_frames_share_the_way_out(over: str, autojump_clock: MockClock) -> None:
     """Messages, pongs and the Close leave in the order in which they were handed over, and messages are counted."""
     async with opened(over) as made:
         await made.channel.send("one")
-        await made.channel.send_all(b"\x8a\x01!")
+        await made.control_stream.send_all(b"\x8a\x01!")
         made.channel.send_nowait(b"two")
-        await made.channel.send_all(bytearray(b"\x88\x02\x03\xe8"))
+        await made.control_stream.send_all(bytearray(b"\x88\x02\x03\xe8"))
         with pytest.raises(trio.ClosedResourceError):
             await made.channel.send("three")
         with pytest.raises(trio.ClosedResourceError):
             made.channel.send_nowait("three")
-        await made.channel.flush()
+        await made.channel.send_buffer.wait_empty()
         assert [found.opcode for found in await made.heard()] == [TEXT, PONG, 2, CLOSE]
-        assert made.channel.out.messages == 2
-
-
-async def test_only_the_first_close_goes_out(over: str, autojump_clock: MockClock) -> None:
-    """Whether it is ours or trio-websocket's: there is one Close, and nothing after it."""
-    async with opened(over) as made:
-        made.channel.put_close(b"\x88\x02\x03\xf3")
-        made.channel.put_close(b"\x88\x02\x03\xe8")
-        await made.channel.send_all(b"\x88\x02\x03\xe8")
-        await made.channel.flush()
-        assert [found.closing for found in await made.heard()] == [(1011, "")]
+        assert made.channel.send_buffer.messages == 2
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -904,7 +851,7 @@ async def test_frames_stay_whole(seed: int, over: str, autojump_clock: MockClock
             found: list[str] = []
             for name in range(5):
                 senders.start_soon(sender, made, name)
-            while senders.child_tasks or made.channel.out.pending or len(found) < len(done):
+            while senders.child_tasks or made.channel.send_buffer.pending or len(found) < len(done):
                 await trio.sleep(chance.choice([0, 0.05, 0.5]))
                 found += [one.payload.decode() for one in await made.heard()]
         assert found == done
@@ -914,12 +861,12 @@ async def test_frames_stay_whole(seed: int, over: str, autojump_clock: MockClock
 async def test_a_flush_waits_for_the_operating_system(over: str, autojump_clock: MockClock) -> None:
     """`flush` returns when everything has been handed over, and not before."""
     async with opened(over) as made:
-        await made.channel.flush()
+        await made.channel.send_buffer.wait_empty()
         await made.block()
         flushed = trio.Event()
 
         async def flush() -> None:
-            await made.channel.flush()
+            await made.channel.send_buffer.wait_empty()
             flushed.set()
 
         made.nursery.start_soon(flush)
@@ -937,8 +884,8 @@ async def test_lingering(last: bytes, over: str, autojump_clock: MockClock) -> N
         if last:
             await made.peer.say(last)
         await wait_all_tasks_blocked()
-        made.channel.put_close(b"\x88\x02\x03\xe8")
-        await made.channel.aclose()
+        made.control_stream.put_close(b"\x88\x02\x03\xe8")
+        await made.control_stream.aclose()
         await wait_all_tasks_blocked()
         lingered: list[float] = []
 
@@ -949,7 +896,7 @@ async def test_lingering(last: bytes, over: str, autojump_clock: MockClock) -> N
         made.nursery.start_soon(linger)
         assert await made.peer.closing() == (1000, "")
         assert await made.peer.frame() is None
-        received = made.channel.received
+        received = made.channel.inbound.messages
         for _ in range(3):
             await made.peer.say(text("late") * 10_000, BROKEN)
             await trio.sleep(0.3)
@@ -958,20 +905,20 @@ async def test_lingering(last: bytes, over: str, autojump_clock: MockClock) -> N
         await made.finish()
         await wait_all_tasks_blocked()
         assert lingered == [start]
-        assert made.channel.received == received
+        assert made.channel.inbound.messages == received
 
 
 async def test_lingering_for_who_has_gone(over: str, autojump_clock: MockClock) -> None:
     """A peer that is not there any more is not waited for."""
     async with opened(over) as made:
-        await made.channel.aclose()
+        await made.control_stream.aclose()
         await made.peer.stream.aclose()
         with trio.fail_after(0.1):
             await made.channel.linger()
 
 
 async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> None:
-    """Whoever waits in an aborted lane, for room, for data or for a message, waits no longer."""
+    """Whoever waits in an aborted channel, for room, for data or for a message, waits no longer."""
     async with opened(over, HARD) as made:
         await made.block()
         woken: list[str] = []
@@ -983,11 +930,11 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
                 elif what == "send":
                     await made.channel.send("y" * 1000)
                 elif what == "pong":
-                    await made.channel.send_all(b"\x8a\x7d" + b"z" * 125)
+                    await made.control_stream.send_all(b"\x8a\x7d" + b"z" * 125)
                 elif what == "flush":
-                    await made.channel.flush()
+                    await made.channel.send_buffer.wait_empty()
                 else:
-                    await made.channel.wait_left()
+                    await made.control_stream.wait_left()
             except (trio.EndOfChannel, trio.BrokenResourceError):
                 pass
             woken.append(what)
@@ -1003,35 +950,6 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
         assert not made.ends
 
 
-# With the real trio-websocket, over each kind of link.
-
-
-@asynccontextmanager
-async def driven(
-    over: str, limits: Limits | None = None
-) -> AsyncGenerator[tuple[Bench, trio_websocket.WebSocketConnection]]:
-    """A lane that trio-websocket reads and writes."""
-    async with bench(over, limits) as made:
-        made.channel.present(canonical(ASKED, None))
-        request = await trio_websocket.wrap_server_stream(made.nursery, made.channel)
-        websocket = await request.accept()
-        yield made, websocket
-
-
-async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump_clock: MockClock) -> None:
-    """The real thing accepts the canonical head, answers pings and the Close, and then sees end-of-file."""
-    async with driven(over) as (made, websocket):
-        assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in await made.peer.head()  # RFC 6455, section 1.3
-        await made.peer.say(frame(PING, b"a"), text("one"))
-        assert await made.peer.frame() == (PONG, b"a")
-        assert await made.channel.receive() == "one"
-        await made.peer.say(close(4000, "bye"))
-        assert await made.peer.closing() == (4000, "bye")
-        await made.channel.wait_left()
-        await websocket.aclose()
-        assert made.ends == [PeerClosed(4000, "bye")]
-
-
 async def test_compression(over: str, autojump_clock: MockClock) -> None:
     """What was agreed on holds in both directions, from the first message on, for early data too; not for control."""
     agreement = negotiate(["permessage-deflate"], Deflate(threshold=0))
@@ -1044,8 +962,7 @@ async def test_compression(over: str, autojump_clock: MockClock) -> None:
         whole[0] |= 0x40
         return bytes(whole)
 
-    async with bench(over) as made:
-        made.channel.agree(agreement)
+    async with bench(over, agreement=agreement) as made:
         made.feed(deflated("early" * 100))
         await made.open()
         await made.peer.say(deflated("again" * 100), text("plain"), frame(PING, b"!"))
@@ -1053,173 +970,10 @@ async def test_compression(over: str, autojump_clock: MockClock) -> None:
         assert made.controls == [masked(PING, b"!")]
         await made.channel.send("and back" * 100)
         made.channel.send_nowait("and back" * 100)
-        await made.channel.flush()
+        await made.channel.send_buffer.wait_empty()
         data = await made.peer.stream.receive_some()
         for _ in range(2):
             assert data[0] == 0xC1
             payload, data = data[2 : 2 + data[1]], data[2 + data[1] :]
             assert ours.decompress(payload + b"\x00\x00\xff\xff") == b"and back" * 100
         assert not data
-
-
-async def test_a_ping_is_answered_before_what_came_after_it(over: str, autojump_clock: MockClock) -> None:
-    """A handler that waits for a message sees it when the pings before it have been answered, and soon enough."""
-    async with driven(over) as (made, _):
-        await made.peer.head()
-
-        async def echo() -> None:
-            while True:
-                await made.channel.send(await made.channel.receive())
-
-        made.nursery.start_soon(echo)
-        for number in range(20):
-            await wait_all_tasks_blocked()
-            await made.peer.say(frame(PING, b"a"), frame(PING, b"b"), text(str(number)), text("!"))
-            assert [found.opcode for found in await made.heard()] == [PONG, PONG, TEXT, TEXT]
-
-
-async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(over: str, autojump_clock: MockClock) -> None:
-    """A peer that reads nothing, and whose pings cannot be answered therefore, is heard all the same."""
-    async with driven(over, Limits(outbound_buffer=10)) as (made, _):
-        await made.peer.head()
-        await made.block()
-        received: list[str | bytes] = []
-
-        async def receive() -> None:
-            while True:
-                received.append(await made.channel.receive())
-
-        made.nursery.start_soon(receive)
-        await wait_all_tasks_blocked()
-        await made.peer.say(frame(PING, b"a"), text("one"), frame(PING, b"b"))
-        await made.peer.say(text("two"))
-        await wait_all_tasks_blocked()
-        assert received == ["one", "two"]
-        await made.peer.say(frame(PING, b"c"), text("three"))
-        await wait_all_tasks_blocked()
-        assert received == ["one", "two", "three"]
-
-
-@pytest.mark.parametrize("limits", [Limits(), SOFT], ids=["flood", "behind"])
-async def test_a_close_does_not_wait_for_a_pong_that_is_stuck(
-    limits: Limits, over: str, autojump_clock: MockClock
-) -> None:
-    """Nor does what comes later, be it more than a turn's worth or more than the handler has taken."""
-    async with driven(over, evolve(limits, outbound_buffer=10)) as (made, _):
-        await made.peer.head()
-        await made.block()
-        await made.peer.say(frame(PING, b"a"))
-        await wait_all_tasks_blocked()
-        if limits is not SOFT:
-            made.channel.discard_input()
-        await made.peer.say(text("x") * 5, text("y") * (0 if limits is SOFT else 10 * FRAMES_PER_TURN), close(4000))
-        await trio.sleep(1.1)
-        assert made.ends == [PeerClosed(4000, "")]
-
-
-async def test_a_message_does_not_wait_for_a_pong_that_gets_stuck() -> None:
-    """Also when the way out is blocked in the moment between the ping and its answer."""
-    made = await alone(Limits(outbound_buffer=10))
-    received: list[str | bytes] = []
-
-    async def receive() -> None:
-        received.append(await made.channel.receive())
-
-    async def answer() -> None:
-        ping = await made.channel.receive_some()
-        made.transport.room = 0
-        made.channel.send_nowait("x" * 100)  # as somebody else may do it now
-        assert ping == masked(PING, b"a")
-        await made.channel.send_all(b"\x8a\x01a")
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive)
-        await wait_all_tasks_blocked()
-        made.feed(frame(PING, b"a") + text("one"))
-        await wait_all_tasks_blocked()
-        assert not received
-        nursery.start_soon(answer)
-        await wait_all_tasks_blocked()
-        assert received == ["one"]
-        nursery.cancel_scope.cancel()
-
-
-async def test_our_close_is_answered(over: str, autojump_clock: MockClock) -> None:
-    """A Close of ours is over when the peer's has come; data in between are no harm."""
-    async with driven(over) as (made, websocket):
-        await made.peer.head()
-        made.nursery.start_soon(websocket.aclose, 1001, "going away")
-        assert await made.peer.closing() == (1001, "going away")
-        await made.peer.say(text("late"), frame(PONG), close(1001))
-        with trio.fail_after(1):
-            await made.channel.wait_left()
-            await websocket.aclose()
-
-
-async def test_a_close_that_is_decided_while_a_pong_waits(over: str, autojump_clock: MockClock) -> None:
-    """trio-websocket holds its lock for a pong without room when the Close is decided: pong, Close, nothing else.
-
-    A ping that arrives in this moment would make its reader raise, if the lane handed it over.
-    """
-    async with driven(over, Limits(outbound_buffer=1000)) as (made, websocket):
-        await made.peer.head()
-        await made.block()
-        await made.peer.say(frame(PING, b"a"))
-        await wait_all_tasks_blocked()
-        made.nursery.start_soon(websocket.aclose, 1000, "")
-        await made.peer.say(frame(PING, b"b"))
-        await wait_all_tasks_blocked()
-        made.channel.begin_closing()
-        await made.peer.say(frame(PING, b"c"), text("late"))
-        await wait_all_tasks_blocked()
-        made.wire.flow()
-        found = [await made.peer.frame() for _ in range(3)]
-        assert [one.opcode for one in found if one is not None] == [TEXT, PONG, CLOSE]
-        await made.peer.say(frame(PING, b"d"), close(1000))
-        with trio.fail_after(1):
-            await made.channel.wait_left()
-        made.channel.abort()
-        await trio.aclose_forcefully(made.stream)
-        assert await made.peer.rest() == b""
-
-
-@pytest.mark.parametrize("seed", range(8))
-async def test_pings_and_a_close_at_the_same_time(seed: int, over: str, autojump_clock: MockClock) -> None:
-    """Whenever a Close is decided among pings, trio-websocket's reader lives, and nothing follows the Close."""
-    chance = random.Random(seed)
-    async with driven(over) as (made, websocket):
-        await made.peer.head()
-
-        async def ping() -> None:
-            for number in range(30):
-                await made.peer.say(*[frame(PING, bytes([number]))] * chance.randrange(1, 4))
-                for _ in range(chance.randrange(4)):
-                    await trio.lowlevel.checkpoint()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ping)
-            for _ in range(chance.randrange(80)):
-                await trio.lowlevel.checkpoint()
-            made.channel.begin_closing()
-            nursery.start_soon(websocket.aclose, 1000, "")
-            await trio.sleep(1)
-            await made.peer.say(close(1000))
-        found = await made.heard()
-        assert [one.opcode for one in found if one.opcode != PONG] == [CLOSE]
-        assert found[-1].opcode == CLOSE
-        with trio.fail_after(1):
-            await made.channel.wait_left()
-
-
-async def test_violations_close_with_a_code(over: str, autojump_clock: MockClock) -> None:
-    """trio-websocket sends the code of a violation and does not wait for the peer."""
-    async with driven(over) as (made, websocket):
-        await made.peer.head()
-        await made.peer.say(BROKEN)
-        await wait_all_tasks_blocked()
-        violation = made.ends[0]
-        assert isinstance(violation, ProtocolViolation)
-        start = trio.current_time()
-        await websocket.aclose(violation.code, violation.reason)
-        assert trio.current_time() == start
-        assert await made.peer.closing() == (1002, "reserved bits set")

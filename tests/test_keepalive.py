@@ -1,10 +1,10 @@
-"""`Keepalive`: keepalive and slow consumers, in virtual time, by hand and on real sockets."""
+"""`Keepalive` and `StallDetector`, joined in a `WireLiveness`, in virtual time, by hand and on real sockets."""
 
 from __future__ import annotations
 
 import math
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,11 +19,12 @@ from seawall.lifecycle import Lifecycle
 from seawall.limits import Limits
 from seawall.timeouts import Timeouts
 from seawall.wire.budget import Budget
-from seawall.wire.channel import MessageChannel
-from seawall.wire.keepalive import Keepalive
+from seawall.wire.channel import ChannelSettings, ChannelTransport, MessageChannel
+from seawall.wire.events import SendBlocked, WireEvent
+from seawall.wire.keepalive import Keepalive, StallDetector, WireLiveness
 from seawall.wire.poller import Poller, SocketTransport
-from seawall.wire.transport import ReadInterest, Transport
-from tests.channels import ANSWER, Hand
+from seawall.wire.transport import ReadInterest
+from tests.channels import ANSWER, Hand, alone
 from tests.memory import PING, PONG, frame, text
 
 #: A Ping.
@@ -32,49 +33,56 @@ ASKED = b"\x89\x00"
 
 @define(eq=False)
 class Bench:
-    """An open connection whose life minds its pulse, and what was found."""
+    """An open connection whose lifecycle asks about its wire, and what was found."""
 
     limits: Limits
     deadlines: DeadlineQueue = field(factory=DeadlineQueue)
     hand: Hand = field(factory=Hand)
-    connect: Callable[[MessageChannel], Transport] | None = None
+    carrier: ChannelTransport | None = None
+    """Carries the bytes, instead of `hand`."""
     transport: trio.socket.SocketType | None = None
     found: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])
     """When something was wrong, and what."""
     pings: list[float] = field(factory=list[float])
     """When the peer was asked."""
     channel: MessageChannel = field(init=False)
-    pulse: Keepalive = field(init=False)
+    liveness: WireLiveness = field(init=False)
     lifecycle: Lifecycle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make everything."""
-        self.channel = MessageChannel(self.connect or self._by_hand, self.limits, Budget(), on_end=lambda end: None)
+        transport, settings = self.carrier or self.hand, ChannelSettings(self.limits)
+        self.channel = MessageChannel(transport, settings, Budget(), self.on_wire_event)
         deadline, scope = Deadline(self.deadlines, self), trio.CancelScope()
         self.lifecycle = Lifecycle(Timeouts(self.limits), scope, deadline, on_recorded=lambda end: None)
-        self.pulse = Keepalive(self.channel, self.limits, self.transport, on_due=self.lifecycle.rearm)
-        self.lifecycle.timeouts.watch(self.pulse)
+        self.liveness = WireLiveness(self.channel, self.limits, self.transport)
+        self.lifecycle.timeouts.watch(self.liveness)
 
-    def _by_hand(self, _: MessageChannel) -> Transport:
-        return self.hand
+    def on_wire_event(self, event: WireEvent) -> None:
+        """Look again when something is due, as a connection does."""
+        if isinstance(event, SendBlocked):
+            self.lifecycle.rearm()
 
     async def open(self) -> None:
         """Accept the upgrade."""
-        await self.channel.send_all(ANSWER)
+        self.channel.accept(ANSWER)
         del self.hand.written[:]
         self.lifecycle.begin()
 
     def wants(self, read_interest: ReadInterest) -> bool:
-        """Whether this is what the lane wants; a type checker would think that it never changes."""
+        """Whether this is what the channel wants; a type checker would think that it never changes."""
         return self.channel.read_interest is read_interest
 
     def on_due(self, now: float) -> None:
         """Remember, and end as a connection does."""
         if (error := self.lifecycle.timeouts.check(now)) is None:
             self.lifecycle.rearm()
-        else:
-            self.found.append((trio.current_time(), type(error)))
-            self.lifecycle.end(End(cause_of(error), 1011))
+            return
+        self.found.append((trio.current_time(), type(error)))
+        if isinstance(error, SlowConsumer):
+            assert not self.channel.send_buffer.broken  # nobody but its owner gives it up
+            self.channel.abort()
+        self.lifecycle.end(End(cause_of(error), 1011))
 
     def on_fault(self, fault: Exception) -> None:
         """Nothing here fails."""
@@ -87,7 +95,7 @@ class Bench:
 
 @asynccontextmanager
 async def watched(limits: Limits, *, delay: float = math.inf) -> AsyncGenerator[Bench]:
-    """An open connection under a sweeper, whose peer answers pings after `delay`, or never."""
+    """An open connection under a deadline queue, whose peer answers pings after `delay`, or never."""
     bench = Bench(limits)
     async with trio.open_nursery() as nursery:
 
@@ -116,7 +124,7 @@ async def test_a_silent_peer_is_asked_and_given_up(autojump_clock: MockClock) ->
         await trio.sleep(100)
         assert bench.pings == [20]
         assert bench.found == [(35, KeepaliveLost)]
-        assert not bench.channel.out.broken  # it is told, should it be there after all
+        assert not bench.channel.send_buffer.broken  # it is told, should it be there after all
         assert len(bench.deadlines) == 0
 
 
@@ -145,16 +153,17 @@ async def test_any_byte_is_a_sign_of_life(sign: bytes, autojump_clock: MockClock
 async def test_a_peer_that_talks_is_not_asked(autojump_clock: MockClock) -> None:
     """As long as something comes in time there is no need."""
     async with watched(Limits(ping_interval=20, ping_timeout=20)) as bench:
-        for _ in range(20):
+        for number in range(20):
             await trio.sleep(19)
-            bench.hear(text("x")[:1] if _ % 2 else text("x")[1:])
+            bench.hear(text("x")[1:] if number % 2 else text("x")[:1])
             await bench.channel.send("and we answer")
         assert not bench.pings
         assert not bench.found
+        assert bench.channel.inbound.messages == 10
 
 
 async def test_what_we_send_is_no_sign_of_life(autojump_clock: MockClock) -> None:
-    """However much the link takes, as long as nothing of it is on its way."""
+    """However much the transport takes, as long as nothing of it is on its way."""
     async with watched(Limits(ping_interval=20, ping_timeout=20)) as bench:
         while not bench.found:
             await bench.channel.send("x")
@@ -164,7 +173,7 @@ async def test_what_we_send_is_no_sign_of_life(autojump_clock: MockClock) -> Non
 
 
 async def test_without_an_interval_nobody_is_asked(autojump_clock: MockClock) -> None:
-    """``ping_interval=None`` switches it all off, and costs the sweeper nothing."""
+    """``ping_interval=None`` switches it all off, and costs the deadline queue nothing."""
     async with watched(Limits(ping_interval=None)) as bench:
         assert len(bench.deadlines) == 0
         await trio.sleep(10_000)
@@ -217,7 +226,7 @@ async def test_before_the_upgrade_nobody_is_asked(autojump_clock: MockClock) -> 
         nursery.start_soon(bench.deadlines.run)
         bench.lifecycle.rearm()
         await trio.sleep(100)
-        assert bench.pulse.due() == math.inf
+        assert bench.liveness.due() == math.inf
         assert not bench.hand.written
         await bench.open()
         await trio.sleep(1.5)
@@ -262,9 +271,9 @@ async def test_a_slow_download_is_not_lost(send_timeout: float, autojump_clock: 
         await bench.channel.send("x" * 1000)
         for _ in range(20):
             await trio.sleep(15)
-            bench.hand.drain(bench.channel.out, 10)
+            bench.hand.drain(bench.channel.send_buffer, 10)
         assert not bench.found
-        assert bench.channel.out.pending
+        assert bench.channel.send_buffer.pending
         stopped = trio.current_time()
         await trio.sleep(100)
         ((given_up, error),) = bench.found
@@ -278,9 +287,9 @@ async def test_a_download_that_gets_nowhere_is_lost(autojump_clock: MockClock) -
     async with watched(limits) as bench:
         bench.hand.room = 0
         await bench.channel.send("x" * 1000)
-        pending = len(bench.channel.out.pending)
+        pending = len(bench.channel.send_buffer.pending)
         await trio.sleep(100)
-        assert len(bench.channel.out.pending) == pending
+        assert len(bench.channel.send_buffer.pending) == pending
         assert bench.found == [(40, KeepaliveLost)]
 
 
@@ -291,16 +300,16 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
     """For ``idle_timeout`` a message counts when it comes, taken or not; and while we do not read nobody is idle."""
     limits = Limits(ping_interval=None, idle_timeout=10, max_message_size=1000, inbound_buffer=1000)
     async with watched(limits) as bench:
-        assert bench.pulse.message_at == -math.inf
+        assert bench.liveness.message_at == -math.inf
         await trio.sleep(9)
         bench.hear(text("x"))
-        assert bench.pulse.message_at == 9
+        assert bench.liveness.message_at == 9
         await trio.sleep(9)
         bench.hear(frame(PING))
         bench.hear(text("x" * 1000))
         assert bench.wants(ReadInterest.PAUSED)
         await trio.sleep(1000)
-        assert bench.pulse.message_at == trio.current_time()
+        assert bench.liveness.message_at == trio.current_time()
         assert not bench.found
         await bench.channel.receive()
         await bench.channel.receive()
@@ -316,7 +325,7 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
 @pytest.mark.parametrize("send_timeout", [0.5, 10, 60])
 @pytest.mark.parametrize("start", [0, 0.123, 7])
 async def test_a_peer_that_takes_nothing(send_timeout: float, start: float, autojump_clock: MockClock) -> None:
-    """After ``send_timeout`` it is over, and the lane is given up: a Close would be stuck."""
+    """After ``send_timeout`` it is over, and the channel is given up: a Close would be stuck."""
     async with watched(Limits(ping_interval=None, send_timeout=send_timeout)) as bench:
         await trio.sleep(start)
         bench.hand.room = 0
@@ -325,7 +334,7 @@ async def test_a_peer_that_takes_nothing(send_timeout: float, start: float, auto
         ((moment, error),) = bench.found
         assert moment == pytest.approx(start + send_timeout)
         assert error is SlowConsumer
-        assert bench.channel.out.broken
+        assert bench.channel.send_buffer.broken
 
 
 async def test_more_data_are_no_progress(autojump_clock: MockClock) -> None:
@@ -346,7 +355,7 @@ async def test_slow_but_steady(pace: float, autojump_clock: MockClock) -> None:
         await bench.channel.send("x" * 1000)
         for _ in range(50):
             await trio.sleep(pace)
-            bench.hand.drain(bench.channel.out, 1)
+            bench.hand.drain(bench.channel.send_buffer, 1)
         assert not bench.found
         stopped = trio.current_time()
         await trio.sleep(30)
@@ -362,9 +371,9 @@ async def test_a_peer_that_catches_up(autojump_clock: MockClock) -> None:
             bench.hand.room = 0
             await bench.channel.send("x" * 1000)
             await trio.sleep(9)
-            bench.hand.drain(bench.channel.out, 2000)
+            bench.hand.drain(bench.channel.send_buffer, 2000)
             await trio.sleep(100)
-            assert bench.pulse.due() == math.inf
+            assert bench.liveness.due() == math.inf
         start, bench.hand.room = trio.current_time(), 0
         await bench.channel.send("x" * 1000)
         await trio.sleep(100)
@@ -378,7 +387,7 @@ async def test_a_peer_that_is_behind_again_at_once(autojump_clock: MockClock) ->
         await bench.channel.send("x" * 1000)
         for _ in range(40):
             await trio.sleep(1)
-            bench.hand.drain(bench.channel.out, 2000)
+            bench.hand.drain(bench.channel.send_buffer, 2000)
             await bench.channel.send("y" * 1000)
         assert not bench.found
 
@@ -389,10 +398,65 @@ async def test_a_slow_consumer_before_the_upgrade(autojump_clock: MockClock) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.deadlines.run)
         bench.hand.room = 0
-        await bench.channel.send_all(ANSWER)
+        bench.channel.accept(ANSWER)
         await trio.sleep(20)
         assert [error for _, error in bench.found] == [SlowConsumer]
         nursery.cancel_scope.cancel()
+
+
+# Each of them alone.
+
+
+async def test_a_stall_detector_asks_the_buffer(autojump_clock: MockClock) -> None:
+    """It needs no channel and tells nobody: asked when it is due, it finds out by itself that something waits."""
+    made = await alone(Limits(send_timeout=10))
+    buffer = made.channel.send_buffer
+    detector = StallDetector(buffer, 10, None)
+    assert detector.due() == math.inf
+    await trio.sleep(3)
+    made.transport.room = 0
+    made.channel.send_nowait("x")
+    await trio.sleep(1)
+    assert detector.due() == 3 + 10 / 8
+    assert detector.check(4) is None  # too early to say anything
+    assert detector.due() == 3 + 10 / 8
+    while (failure := detector.check(detector.due())) is None:
+        assert detector.due() <= 13
+    assert isinstance(failure, SlowConsumer)
+    assert detector.due() == 13
+    assert buffer.pending  # and it is for somebody else to give the connection up
+    assert not buffer.broken
+    assert buffer.is_watched
+    made.transport.drain(buffer, 100)
+    assert detector.check(14) is None
+    assert detector.due() == math.inf
+    assert not buffer.is_watched
+
+
+async def test_a_stall_detector_that_is_looked_at_before_it_was_asked(autojump_clock: MockClock) -> None:
+    """A look for another reason finds that something waits, too."""
+    made = await alone()
+    detector = StallDetector(made.channel.send_buffer, 10, None)
+    made.transport.room = 0
+    made.channel.send_nowait("x")
+    assert detector.check(0) is None
+    assert detector.due() == 10 / 8
+
+
+async def test_a_keepalive_knows_nothing_of_stalls(autojump_clock: MockClock) -> None:
+    """It asks and gives up, whatever waits in the buffer; before `begin` it does neither."""
+    made = await alone()
+    keepalive = Keepalive(made.channel, Limits(ping_interval=20, ping_timeout=5), None)
+    assert keepalive.due() == math.inf
+    assert keepalive.check(1000) is None
+    assert not made.transport.written
+    keepalive.begin()
+    assert keepalive.due() == 20
+    made.transport.room = 0
+    made.channel.send_nowait("x")
+    assert keepalive.check(20) is None
+    assert keepalive.due() == 25
+    assert isinstance(keepalive.check(25), KeepaliveLost)
 
 
 # On real sockets.
@@ -416,7 +480,7 @@ async def connected(family: socket.AddressFamily, limits: Limits) -> AsyncGenera
     with near, far:
         async with trio.open_nursery() as nursery:
             await nursery.start(poller.run)
-            bench = Bench(limits, connect=lambda channel: SocketTransport(poller, stream, channel), transport=near)
+            bench = Bench(limits, carrier=SocketTransport(poller, stream), transport=near)
             nursery.start_soon(bench.deadlines.run)
             await bench.open()
             yield bench, trio.SocketStream(far)
@@ -456,7 +520,7 @@ async def test_a_ping_behind_what_the_kernel_holds(autojump_clock: MockClock) ->
         while held < 250_000:
             await bench.channel.send(b"x" * 10_000)
             held += 10_000
-        assert not bench.channel.out.pending
+        assert not bench.channel.send_buffer.pending
         await read_slowly(far, 20)
         assert not bench.found
         stopped = trio.current_time()
@@ -474,14 +538,14 @@ async def test_a_socket_that_is_closed_under_us(autojump_clock: MockClock) -> No
     bench = Bench(Limits(ping_interval=1, ping_timeout=1), transport=near)
     await bench.open()
     await trio.sleep(1)
-    assert bench.pulse.check(1) is None
-    assert isinstance(bench.pulse.check(2), KeepaliveLost)
+    assert bench.liveness.check(1) is None
+    assert isinstance(bench.liveness.check(2), KeepaliveLost)
 
 
 async def test_a_peer_that_resets_when_it_is_about_to_be_asked(autojump_clock: MockClock) -> None:
-    """The sweeper may come before the poller that has the news; it must survive that."""
+    """The deadline queue may come before the poller that has the news; it must survive that."""
     async with connected(socket.AF_UNIX, Limits(ping_interval=20, ping_timeout=20)) as (bench, far):
         await trio.sleep(19)
         far.socket.close()
-        assert bench.pulse.check(trio.current_time() + 1) is None
-        assert bench.channel.out.broken
+        assert bench.liveness.check(trio.current_time() + 1) is None
+        assert bench.channel.send_buffer.broken

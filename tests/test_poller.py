@@ -13,12 +13,13 @@ from typing import final
 
 import pytest
 import trio
+from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.channel import FRAMES_PER_TURN, MessageChannel
-from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
+from seawall.wire.events import PeerClosed, PeerVanished, WireEvent
 from seawall.wire.poller import MAX_EVENTS, HangupWatch, PolledReceiver, Poller, SocketTransport, open_poller
 from seawall.wire.transport import PACE, ReadInterest
 from tests.channels import ANSWER, Bench, bench, benches, masked, opened, until
@@ -101,7 +102,7 @@ async def test_writing_is_direct(autojump_clock: MockClock) -> None:
     async with opened("polled") as made:
         made.channel.send_nowait("now")
         assert frames(os.read(number_of(made.peer.stream), 100)) == [(TEXT, b"now")]
-        assert not made.channel.out.pending
+        assert not made.channel.send_buffer.pending
         assert await rests()
 
 
@@ -110,13 +111,13 @@ async def test_what_does_not_fit_is_written_when_there_is_room(autojump_clock: M
     async with opened("polled", Limits(outbound_buffer=10_000_000)) as made:
         for number in range(20):
             made.channel.send_nowait(bytes([number]) * 50_000)
-        pending = len(made.channel.out.pending)
+        pending = len(made.channel.send_buffer.pending)
         assert 0 < pending < 1_000_000
         await wait_all_tasks_blocked()
-        assert len(made.channel.out.pending) == pending
+        assert len(made.channel.send_buffer.pending) == pending
         found = await made.heard()
         assert [one.payload for one in found] == [bytes([number]) * 50_000 for number in range(20)]
-        assert not made.channel.out.pending
+        assert not made.channel.send_buffer.pending
         assert await rests()
 
 
@@ -126,7 +127,7 @@ async def test_waiting_for_room_and_for_data(autojump_clock: MockClock) -> None:
         await made.block()
         await made.peer.say(text("I do not read"))
         assert await made.channel.receive() == "I do not read"
-        assert made.channel.out.pending
+        assert made.channel.send_buffer.pending
         assert await rests()
 
 
@@ -137,7 +138,7 @@ async def test_waiting_for_room_when_nothing_is_wanted_any_more(autojump_clock: 
         await made.peer.say(close(1000))
         await wait_all_tasks_blocked()
         assert made.wants(ReadInterest.NOTHING)
-        made.channel.put_close(b"\x88\x02\x03\xe8")
+        made.control_stream.put_close(b"\x88\x02\x03\xe8")
         assert await rests()
         assert [one.opcode for one in await made.heard()] == [TEXT, CLOSE]
         assert await rests()
@@ -147,7 +148,7 @@ async def test_waiting_for_room_when_nothing_is_wanted_any_more(autojump_clock: 
     "read_interest", [ReadInterest.READ, ReadInterest.THROTTLED, ReadInterest.PAUSED, ReadInterest.NOTHING]
 )
 async def test_the_peer_vanishes_while_something_waits(read_interest: ReadInterest, autojump_clock: MockClock) -> None:
-    """Whatever the lane wants, the poller finds out, who waits for room is told, and nothing spins."""
+    """Whatever the channel wants, the poller finds out, who waits for room is told, and nothing spins."""
     limits = {ReadInterest.THROTTLED: SOFT, ReadInterest.PAUSED: HARD}.get(read_interest, Limits())
     async with opened("polled", limits) as made:
         await made.peer.say(text("x" * 900), text("x" * 900) if read_interest is not ReadInterest.NOTHING else close())
@@ -167,7 +168,7 @@ async def test_the_peer_vanishes_while_something_waits(read_interest: ReadIntere
             reset(made.peer.stream)
         assert refused == ["send"]
         await wait_all_tasks_blocked()
-        assert made.channel.out.broken
+        assert made.channel.send_buffer.broken
         assert made.ends == [PeerClosed(1000, "") if read_interest is ReadInterest.NOTHING else PeerVanished()]
         assert await rests()
 
@@ -179,13 +180,13 @@ async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
         await made.peer.stream.aclose()
         with pytest.raises(trio.BrokenResourceError):
             made.channel.send_nowait("x")
-        assert made.channel.out.broken
+        assert made.channel.send_buffer.broken
         assert await made.channel.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
         assert await rests()
 
 
-async def test_a_closed_link_writes_nothing(autojump_clock: MockClock) -> None:
+async def test_a_closed_transport_writes_nothing(autojump_clock: MockClock) -> None:
     """The socket may be somebody else's by then."""
     async with opened("polled") as made:
         made.transport.close()
@@ -200,7 +201,7 @@ async def test_a_closed_link_writes_nothing(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("how", ["reset", "end", "close"])
 @pytest.mark.parametrize("over", ["polled", "watched"])
 async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump_clock: MockClock) -> None:
-    """A lane that does not read at all sees a reset or an end all the same, at once, without reading on."""
+    """A channel that does not read at all sees a reset or an end all the same, at once, without reading on."""
     async with opened(over, HARD) as made:
         await made.peer.say(text("x" * 1000), text("y" * 1000))
         await wait_all_tasks_blocked()
@@ -223,7 +224,7 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
         assert await made.channel.receive() == "x" * 1000
         with pytest.raises(trio.EndOfChannel):
             await made.channel.receive()
-        assert made.channel.received == 1
+        assert made.channel.inbound.messages == 1
         assert await rests()
 
 
@@ -238,12 +239,12 @@ async def test_what_was_not_read_is_taken_off_the_socket(over: str, autojump_clo
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
         assert made.taken(len(last)) < len(last)
-        await made.channel.aclose()
+        await made.control_stream.aclose()
         with trio.fail_after(1):
             await made.channel.linger()
         assert await made.peer.rest() == b""
         assert made.taken(len(last)) == len(last)
-        assert made.channel.received == 1
+        assert made.channel.inbound.messages == 1
 
 
 @pytest.mark.parametrize("over", ["polled", "watched"])
@@ -292,7 +293,7 @@ async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) ->
 
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
-    """A lane that wants nothing any more lets go of a socket that is dead: epoll would report it for ever."""
+    """A channel that wants nothing any more lets go of a socket that is dead: epoll would report it for ever."""
     async with over(family) as (poller, channel, far, ends):
         await far.send_all(close(1000))
         await until(lambda: bool(ends))
@@ -300,7 +301,7 @@ async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
         assert len(poller) == 1
         reset(far)
         await until(lambda: not len(poller))
-        assert channel.out.broken
+        assert channel.send_buffer.broken
         assert await rests()
         assert ends == [PeerClosed(1000, "")]
 
@@ -317,16 +318,14 @@ async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
 
 
 @asynccontextmanager
-async def over(family: str) -> AsyncGenerator[tuple[Poller, MessageChannel, trio.SocketStream, list[WireEnd]]]:
-    """An open lane on a socket, with its poller, the peer's end, and what ended it."""
+async def over(family: str) -> AsyncGenerator[tuple[Poller, MessageChannel, trio.SocketStream, list[WireEvent]]]:
+    """An open channel on a socket, with its poller, the peer's end, and what ended it."""
     near, far = await tcp() if family == "tcp" else map(trio.SocketStream, trio.socket.socketpair())
-    ends: list[WireEnd] = []
+    ends: list[WireEvent] = []
     with near.socket, far.socket:
         async with polling() as poller:
-            channel = MessageChannel(
-                lambda channel: SocketTransport(poller, near, channel), Limits(), Budget(), on_end=ends.append
-            )
-            await channel.send_all(ANSWER)
+            channel = MessageChannel(SocketTransport(poller, near), ChannelSettings(Limits()), Budget(), ends.append)
+            channel.accept(ANSWER)
             try:
                 yield poller, channel, far, ends
             finally:
@@ -341,13 +340,13 @@ async def test_above_both_marks_nothing_spins(autojump_clock: MockClock) -> None
             await wait_all_tasks_blocked()
             await made.peer.say(text("y"))
             assert await rests()
-            assert made.channel.received == 2
+            assert made.channel.inbound.messages == 2
             start = trio.current_time()
             assert await made.channel.receive() == "x" * 900
             if made.wants(ReadInterest.THROTTLED):
                 await made.channel.receive()
             await wait_all_tasks_blocked()  # nothing but the wake-up tells the poller
-            assert made.channel.received > 2
+            assert made.channel.inbound.messages > 2
             assert trio.current_time() == start
 
 
@@ -362,15 +361,15 @@ async def test_a_flood_gets_its_share_and_no_more(autojump_clock: MockClock) -> 
             await one.open()
         flood.channel.discard_input()
         await flood.peer.say(text("") * 5000)
-        await until(lambda: flood.channel.received > 0)
+        await until(lambda: flood.channel.inbound.messages > 0)
         for number in range(20):
-            before = flood.channel.received
+            before = flood.channel.inbound.messages
             await innocent.peer.say(text(str(number)))
             assert await innocent.channel.receive() == str(number)
-            assert flood.channel.received - before <= 3 * FRAMES_PER_TURN
-        assert flood.channel.received < 5000
+            assert flood.channel.inbound.messages - before <= 3 * FRAMES_PER_TURN
+        assert flood.channel.inbound.messages < 5000
         await wait_all_tasks_blocked()
-        assert flood.channel.received == 5000
+        assert flood.channel.inbound.messages == 5000
 
 
 async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
@@ -382,10 +381,10 @@ async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
             one.channel.discard_input()
             await one.peer.say(text("") * 5000)
         await until(lambda: all(one.wants(ReadInterest.DECODE) for one in floods))
-        before = [one.channel.received for one in floods]
+        before = [one.channel.inbound.messages for one in floods]
         for _ in range(10):
             await trio.lowlevel.checkpoint()
-        gained = [one.channel.received - count for one, count in zip(floods, before, strict=True)]
+        gained = [one.channel.inbound.messages - count for one, count in zip(floods, before, strict=True)]
         assert max(gained) - min(gained) <= 2 * FRAMES_PER_TURN
         assert 5 * FRAMES_PER_TURN <= max(gained) <= 15 * FRAMES_PER_TURN
 
@@ -417,14 +416,14 @@ async def test_more_sockets_than_one_turn_looks_at(autojump_clock: MockClock) ->
     async with benches() as make:
         many = [make("polled", Limits()) for _ in range(MAX_EVENTS + 20)]
         for one in many:
-            await one.channel.send_all(ANSWER)
+            await one.control_stream.send_all(ANSWER)
             await one.peer.say(text("x"))
         await wait_all_tasks_blocked()
-        assert [one.channel.received for one in many] == [1] * len(many)
+        assert [one.channel.inbound.messages for one in many] == [1] * len(many)
         assert await rests()
 
 
-# One lane's faults.
+# One channel's faults.
 
 
 class Odd(Exception):
@@ -434,7 +433,7 @@ class Odd(Exception):
 def fails_once(made: Bench) -> None:
     """Let what is told of the end raise, the first time."""
 
-    def on_end(end: WireEnd) -> None:
+    def on_end(end: WireEvent) -> None:
         made.ends.append(end)
         if len(made.ends) == 1:
             raise Odd
@@ -443,8 +442,8 @@ def fails_once(made: Bench) -> None:
 
 
 @pytest.mark.parametrize("where", ["read", "decode", "look", "watch"])
-async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockClock) -> None:
-    """Whatever one lane raises ends that lane; the poller and the others go on."""
+async def test_a_fault_in_one_channel_is_its_own(where: str, autojump_clock: MockClock) -> None:
+    """Whatever one channel raises ends that channel; the poller and the others go on."""
     async with benches() as make:
         limits = {"look": SOFT, "watch": HARD}.get(where, Limits(inbound_queue=1000))
         faulty, innocent = make("polled", limits), make("polled", Limits())
@@ -465,13 +464,13 @@ async def test_a_fault_in_one_lane_is_its_own(where: str, autojump_clock: MockCl
         assert [type(end) for end in faulty.ends] == [type(faulty.ends[0]), Odd]
         assert faulty.wants(ReadInterest.NOTHING)
         assert faulty.has_left()
-        assert not faulty.channel.out.broken  # the peer may be told
+        assert not faulty.channel.send_buffer.broken  # the peer may be told
         await innocent.peer.say(text("x"))
         assert await innocent.channel.receive() == "x"
         assert await rests()
 
 
-async def test_a_faulty_lane_is_left_alone(autojump_clock: MockClock) -> None:
+async def test_a_faulty_channel_is_left_alone(autojump_clock: MockClock) -> None:
     """Nothing more is read of it."""
     async with opened("polled") as made:
         fails_once(made)
@@ -486,19 +485,19 @@ async def test_a_faulty_lane_is_left_alone(autojump_clock: MockClock) -> None:
 
 
 async def test_a_fault_on_top_of_a_fault(autojump_clock: MockClock) -> None:
-    """A lane whose own end fails as well is given up, and is still the only one."""
+    """A channel whose own end fails as well is given up, and is still the only one."""
     async with benches() as make:
         faulty, innocent = make("polled", Limits()), make("polled", Limits())
         for one in (faulty, innocent):
             await one.open()
 
-        def on_end(_: WireEnd) -> None:
+        def on_end(_: WireEvent) -> None:
             raise Odd
 
         faulty.on_end = on_end
         await faulty.finish()
         await wait_all_tasks_blocked()
-        assert faulty.channel.out.broken
+        assert faulty.channel.send_buffer.broken
         assert faulty.has_left()
         assert len(faulty.poller) == 1
         await innocent.peer.say(text("x"))
@@ -507,7 +506,7 @@ async def test_a_fault_on_top_of_a_fault(autojump_clock: MockClock) -> None:
 
 
 async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> None:
-    """What a lane raises when its watched socket has gone must not reach the poller either."""
+    """What a channel raises when its watched socket has gone must not reach the poller either."""
     async with benches() as make:
         faulty, innocent = make("watched", HARD), make("polled", Limits())
         for one in (faulty, innocent):
@@ -562,34 +561,34 @@ async def test_a_number_is_used_again(how: str, autojump_clock: MockClock) -> No
         assert len(new.poller) == 1
         await new.peer.say(text("x"))
         assert await new.channel.receive() == "x"
-        assert old.channel.received == 0
+        assert old.channel.inbound.messages == 0
         await new.block()
         await new.heard()
-        assert not new.channel.out.pending
+        assert not new.channel.send_buffer.pending
 
 
-async def test_a_link_that_is_closed_while_it_is_due(autojump_clock: MockClock) -> None:
-    """What the poller still had to do for a lane that has been given up, a turn or a look, is not done."""
+async def test_a_transport_that_is_closed_while_it_is_due(autojump_clock: MockClock) -> None:
+    """What the poller still had to do for a channel that has been given up, a turn or a look, is not done."""
     for limits in (Limits(inbound_queue=1000), SOFT):
         async with opened("polled", limits) as made:
             await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)
-            await until(lambda: made.channel.received > 0)
+            await until(lambda: made.channel.inbound.messages > 0)
             assert made.channel.read_interest in {ReadInterest.DECODE, ReadInterest.THROTTLED}
             made.channel.abort()
-            received = made.channel.received
+            received = made.channel.inbound.messages
             await trio.sleep(10 * PACE)
-            assert made.channel.received == received
+            assert made.channel.inbound.messages == received
             assert not made.ends
 
 
-async def test_a_lane_that_another_one_ends(autojump_clock: MockClock) -> None:
-    """What one lane's end sets off may close others that have something to read in the same turn."""
+async def test_a_channel_that_another_one_ends(autojump_clock: MockClock) -> None:
+    """What one channel's end sets off may close others that have something to read in the same turn."""
     async with benches() as make:
         pair = [make("polled", Limits()) for _ in range(2)]
         for one in pair:
             await one.open()
 
-        def both(end: WireEnd) -> None:
+        def both(end: WireEvent) -> None:
             for one in pair:
                 one.channel.abort()
 
@@ -602,12 +601,12 @@ async def test_a_lane_that_another_one_ends(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("data", [text("x") * 2 * FRAMES_PER_TURN, b""], ids=["decode", "read"])
-async def test_a_lane_that_another_one_changes(data: bytes, autojump_clock: MockClock) -> None:
-    """Lanes that have something to decode or to read, and need not any more when their turn comes, do nothing."""
+async def test_a_channel_that_another_one_changes(data: bytes, autojump_clock: MockClock) -> None:
+    """Channels that have something to decode or to read, and need not any more when their turn comes, do nothing."""
     async with benches() as make:
         pair = [make("polled", Limits(inbound_queue=1000)) for _ in range(2)]
 
-        def both(end: WireEnd) -> None:
+        def both(end: WireEvent) -> None:
             for one in pair:
                 if not one.wants(ReadInterest.NOTHING):
                     one.channel.lose()
@@ -619,7 +618,7 @@ async def test_a_lane_that_another_one_changes(data: bytes, autojump_clock: Mock
             os.write(number_of(one.peer.stream), data + BROKEN)  # both in one turn of the poller
         await wait_all_tasks_blocked()
         assert all(one.wants(ReadInterest.NOTHING) for one in pair)
-        assert {one.channel.received for one in pair} == {2 * FRAMES_PER_TURN if data else 0}
+        assert {one.channel.inbound.messages for one in pair} == {2 * FRAMES_PER_TURN if data else 0}
         assert await rests()
 
 
@@ -678,23 +677,37 @@ async def test_a_door_that_is_given_up(autojump_clock: MockClock) -> None:
         assert await rests()
 
 
+@define
+class Gone:
+    """Remembers when it was told something."""
+
+    at: list[float] = field(factory=list[float])
+
+    def on_ready(self, _events: int, now: float, /) -> None:
+        """Remember."""
+        self.at.append(now)
+
+
 async def test_watching(autojump_clock: MockClock) -> None:
     """A `HangupWatch` tells once, does not care for data, and forgets its socket when it is closed."""
     near, far = trio.socket.socketpair()
     with near, far:
         async with polling() as poller:
-            gone: list[float] = []
-            watch = HangupWatch(poller, near.fileno(), lambda: gone.append(trio.current_time()))
+            gone = Gone()
+            watch = HangupWatch(poller, near.fileno())
+            assert len(poller) == 0
+            watch.begin(gone)
             await far.send(b"data")
             assert await rests()
-            assert not gone
+            assert not gone.at
             far.shutdown(socket.SHUT_WR)
             await wait_all_tasks_blocked()
-            assert gone == [0]
+            assert gone.at == [0]
             assert await rests()
-            assert gone == [0]
+            assert gone.at == [0]
             assert len(poller) == 1
-            watch.close()
+            watch.end()
+            watch.end()  # whoever ends it need not know whether it has begun
             assert len(poller) == 0
             far.close()
             assert await rests()

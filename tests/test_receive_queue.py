@@ -14,66 +14,66 @@ from seawall.limits import Limits
 from seawall.wire.budget import OPERATIONS, Budget
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
-from tests.channels import AfterStep
+from tests.channels import AfterStep, Hand
 
-# The bell.
+# The waiter.
 
 
-async def test_a_ring_wakes_who_waits() -> None:
-    """Each ring ends one wait, and the bell can be used again and again."""
-    bell = Waiter()
+async def test_waking_who_waits() -> None:
+    """Each `wake` ends one wait, and the waiter can be used again and again."""
+    waiter = Waiter()
     woken = 0
 
     async def wait() -> None:
         nonlocal woken
         for _ in range(3):
-            await bell.wait()
+            await waiter.wait()
             woken += 1
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         for expected in (1, 2, 3):
             await wait_all_tasks_blocked()
-            bell.wake()
-            bell.wake()  # nobody waits by now
+            waiter.wake()
+            waiter.wake()  # nobody waits by now
             await wait_all_tasks_blocked()
             assert woken == expected
 
 
-async def test_a_ring_that_nobody_waits_for_is_lost(autojump_clock: MockClock) -> None:
+async def test_a_wake_that_nobody_waits_for_is_lost(autojump_clock: MockClock) -> None:
     """Who comes too late waits for the next one."""
-    bell = Waiter()
-    bell.wake()
+    waiter = Waiter()
+    waiter.wake()
     with trio.move_on_after(1) as patience:
-        await bell.wait()
+        await waiter.wait()
     assert patience.cancelled_caught
 
 
 async def test_a_wait_that_is_cancelled(autojump_clock: MockClock) -> None:
-    """It leaves nothing behind: a later ring wakes nobody, or who waits by then."""
-    bell = Waiter()
+    """It leaves nothing behind: a later `wake` wakes nobody, or who waits by then."""
+    waiter = Waiter()
     with trio.move_on_after(1):
-        await bell.wait()
-    bell.wake()
+        await waiter.wait()
+    waiter.wake()
     await trio.sleep(1)
 
     async def wait() -> None:
-        await bell.wait()
+        await waiter.wait()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
-        bell.wake()
+        waiter.wake()
 
 
 async def test_a_wait_that_is_cancelled_when_it_begins(autojump_clock: MockClock) -> None:
     """Cancelled before it could wait, it is a checkpoint like any other."""
-    bell = Waiter()
+    waiter = Waiter()
     with trio.CancelScope() as scope:
         scope.cancel()
-        await bell.wait()
+        await waiter.wait()
     assert scope.cancelled_caught
-    bell.wake()
+    waiter.wake()
 
 
 # The marks.
@@ -81,25 +81,25 @@ async def test_a_wait_that_is_cancelled_when_it_begins(autojump_clock: MockClock
 
 @define(eq=False)
 class Bench:
-    """An inbox, and how often it said that there is more room."""
+    """A queue, and how often it said that there is more room."""
 
     limits: Limits = field(factory=Limits)
     budget: Budget = field(factory=Budget)
-    _rooms: int = field(init=False, default=0)
+    transport: Hand = field(factory=Hand)
     queue: ReceiveQueue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make it."""
-        self.queue = ReceiveQueue(self.limits, self.budget, on_change=self.on_change)
+        self.transport.on_update = self.on_update
+        self.queue = ReceiveQueue(self.limits, self.budget, self.transport)
 
-    def on_change(self) -> None:
-        """Count."""
+    def on_update(self) -> None:
+        """See why."""
         assert not self.queue.above_hard
-        self._rooms += 1
 
     def rooms(self) -> int:
         """How often it said that there is more room."""
-        return self._rooms
+        return self.transport.updates
 
     def above_soft(self) -> bool:
         """Whether a mark has been reached."""
@@ -187,7 +187,7 @@ def test_what_a_message_costs(message: str | bytes) -> None:
 
 
 async def test_room_takes_half_of_both_marks() -> None:
-    """Few large messages and many small ones each keep the inbox crowded, whichever mark was reached first."""
+    """Few large messages and many small ones each keep the queue crowded, whichever mark was reached first."""
     size = getsizeof(b"x" * 1000)
     bench = Bench(Limits(max_message_size=1000, inbound_buffer=4 * size, inbound_queue=8))
     bench.put(*[b""] * 5, *[b"x" * 1000] * 3)
@@ -333,7 +333,7 @@ async def test_a_cancelled_receive_loses_no_message(seed: int, autojump_clock: M
     assert received == [str(number) for number in range(200)]
 
 
-async def test_a_ring_and_a_cancellation_at_the_same_moment() -> None:
+async def test_a_wake_and_a_cancellation_at_the_same_moment() -> None:
     """A receiver that is woken and cancelled in the same instant either has the message or has left it there."""
     bench = Bench()
     received: list[str | bytes] = []

@@ -13,8 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.channel import FRAMES_PER_TURN, MessageChannel
-from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
+from seawall.wire.control_stream import ControlStream
+from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.stream import EMPTY, WRITE_SIZE, StreamTransport
 from seawall.wire.transport import PACE, ReadInterest
 from tests.channels import ANSWER, AfterStep, benches, masked, opened, until
@@ -94,15 +95,9 @@ class Fragile(trio.abc.Stream):
         await self.stream.aclose()
 
 
-def lane_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> MessageChannel:
-    """A lane whose link writes `stream`."""
-
-    def connect(channel: MessageChannel) -> StreamTransport:
-        transport = StreamTransport(stream, channel, None)
-        nursery.start_soon(transport.run)
-        return transport
-
-    return MessageChannel(connect, limits, Budget(), on_end=lambda end: None)
+def channel_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> MessageChannel:
+    """A channel whose transport writes `stream`."""
+    return MessageChannel(StreamTransport(stream, nursery), ChannelSettings(limits), Budget(), lambda event: None)
 
 
 # Writing.
@@ -114,7 +109,7 @@ async def test_one_write_at_a_time(seed: int, autojump_clock: MockClock) -> None
     chance = random.Random(seed)
     stream, done = Slow(0.7), list[str]()
     async with trio.open_nursery() as nursery:
-        channel = lane_over(stream, nursery, Limits(outbound_buffer=chance.choice([1, 500, 200_000])))
+        channel = channel_over(stream, nursery, Limits(outbound_buffer=chance.choice([1, 500, 200_000])))
 
         async def sender(name: int) -> None:
             for count in range(8):
@@ -126,7 +121,7 @@ async def test_one_write_at_a_time(seed: int, autojump_clock: MockClock) -> None
         async with trio.open_nursery() as senders:
             for name in range(6):
                 senders.start_soon(sender, name)
-        await channel.flush()
+        await channel.send_buffer.wait_empty()
         nursery.cancel_scope.cancel()
     assert [found.payload.decode() for found in frames(b"".join(stream.writes))] == done
     assert 0 < len(done) < 6 * 8
@@ -138,10 +133,10 @@ async def test_small_messages_share_a_write(autojump_clock: MockClock) -> None:
     """What has come together while the last write was under way leaves in one piece."""
     stream = Slow(1)
     async with trio.open_nursery() as nursery:
-        channel = lane_over(stream, nursery, Limits())
+        channel = channel_over(stream, nursery, Limits())
         for _ in range(100):
             await channel.send("x")
-        await channel.flush()
+        await channel.send_buffer.wait_empty()
         assert trio.current_time() <= 3
         nursery.cancel_scope.cancel()
     assert len(frames(b"".join(stream.writes))) == 100
@@ -151,9 +146,9 @@ async def test_the_flush_waits_for_the_last_write(autojump_clock: MockClock) -> 
     """`flush` returns when the stream has taken everything, not when it has been handed over."""
     stream = Slow(3)
     async with trio.open_nursery() as nursery:
-        channel = lane_over(stream, nursery, Limits())
+        channel = channel_over(stream, nursery, Limits())
         await channel.send(b"x" * WRITE_SIZE)
-        await channel.flush()
+        await channel.send_buffer.wait_empty()
         assert trio.current_time() == 6
         nursery.cancel_scope.cancel()
 
@@ -166,8 +161,8 @@ async def test_a_stream_that_cannot_be_written(error: type[Exception], autojump_
         await made.channel.send("x" * 10)
         with pytest.raises(trio.BrokenResourceError):
             await made.channel.send("y")
-        await made.channel.flush()
-        assert made.channel.out.broken
+        await made.channel.send_buffer.wait_empty()
+        assert made.channel.send_buffer.broken
         assert not made.ends
         await made.peer.say(text("last"), close(4000))
         assert await made.channel.receive() == "last"
@@ -181,7 +176,7 @@ async def test_a_stream_that_fails_oddly(autojump_clock: MockClock) -> None:
         await made.channel.send("x")
         await wait_all_tasks_blocked()
         assert made.ends == [made.wire.send_error]
-        assert made.channel.out.broken
+        assert made.channel.send_buffer.broken
         assert made.has_left()
 
 
@@ -189,12 +184,12 @@ async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> No
     """`abort` lets nobody wait; the writer itself ends when the stream is closed under it."""
     async with trio.open_nursery() as nursery:
         wire = Wire()
-        channel = lane_over(wire, nursery, Limits(outbound_buffer=10))
+        channel = channel_over(wire, nursery, Limits(outbound_buffer=10))
         wire.stall()
         await channel.send("x" * 10)
         await wait_all_tasks_blocked()
         async with trio.open_nursery() as waiting:
-            waiting.start_soon(channel.flush)
+            waiting.start_soon(channel.send_buffer.wait_empty)
             await wait_all_tasks_blocked()
             channel.abort()
         with pytest.raises(trio.BrokenResourceError):
@@ -206,9 +201,9 @@ async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> No
 
 
 async def test_giving_up_ends_a_writer_with_nothing_to_do(autojump_clock: MockClock) -> None:
-    """The task is gone as soon as the lane is."""
+    """The task is gone as soon as the channel is."""
     async with trio.open_nursery() as nursery:
-        channel = lane_over(Wire(), nursery, Limits())
+        channel = channel_over(Wire(), nursery, Limits())
         await wait_all_tasks_blocked()
         channel.abort()
         await until(lambda: not nursery.child_tasks)
@@ -225,8 +220,9 @@ async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: Moc
     stream, peer = Fragile(wire), Peer(wire.far)
     limits = Limits(inbound_queue=chance.choice([1, 3]), max_message_size=1000, inbound_buffer=2000, outbound_buffer=10)
     async with trio.open_nursery() as nursery:
-        channel = lane_over(stream, nursery, limits)
-        await channel.send_all(ANSWER)
+        channel = channel_over(stream, nursery, limits)
+        control_stream = ControlStream(channel)
+        await control_stream.send_all(ANSWER)
 
         async def say() -> None:
             for number in range(60):
@@ -235,10 +231,10 @@ async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: Moc
             await peer.say(close(1000))
 
         async def answer() -> None:
-            while control := await channel.receive_some():
+            while control := await control_stream.receive_some():
                 if control[0] == 0x80 | PING:
                     with trio.move_on_after(chance.choice([0, 1])):
-                        await channel.send_all(b"\x8a\x00")
+                        await control_stream.send_all(b"\x8a\x00")
 
         async def hear() -> None:
             heard = True
@@ -284,7 +280,7 @@ async def test_a_stream_that_reads_oddly(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         assert [type(end) for end in made.ends] == [Odd]
         assert made.has_left()
-        assert not made.channel.out.broken
+        assert not made.channel.send_buffer.broken
 
 
 async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
@@ -296,11 +292,11 @@ async def test_a_reader_that_is_called_off(autojump_clock: MockClock) -> None:
             if what == "abort":
                 made.channel.abort()
             elif what == "aclose":
-                await made.channel.aclose()
+                await made.control_stream.aclose()
             else:
                 await made.peer.say(BROKEN)
                 await wait_all_tasks_blocked()
-                made.channel.put_close(b"\x88\x02\x03\xea")
+                made.control_stream.put_close(b"\x88\x02\x03\xea")
             await wait_all_tasks_blocked()
             assert made.has_left()
 
@@ -311,15 +307,15 @@ async def test_a_turn_at_a_time(autojump_clock: MockClock) -> None:
         await made.peer.say(text("") * 2000)
         for _ in range(10):
             await trio.lowlevel.checkpoint()
-        assert made.channel.received <= 10 * FRAMES_PER_TURN
+        assert made.channel.inbound.messages <= 10 * FRAMES_PER_TURN
         await wait_all_tasks_blocked()
-        assert made.channel.received == 2000
+        assert made.channel.inbound.messages == 2000
         await made.peer.say(text("") * 2000)
         await until(lambda: made.wants(ReadInterest.DECODE))
         made.channel.abort()
         await wait_all_tasks_blocked()
         assert made.has_left()
-        assert made.channel.received < 4000
+        assert made.channel.inbound.messages < 4000
 
 
 async def test_a_turn_that_is_not_wanted_any_more(autojump_clock: MockClock) -> None:
@@ -331,7 +327,7 @@ async def test_a_turn_that_is_not_wanted_any_more(autojump_clock: MockClock) -> 
         await wait_all_tasks_blocked()
         trio.lowlevel.remove_instrument(lose)
         assert made.has_left()
-        assert made.channel.received == FRAMES_PER_TURN
+        assert made.channel.inbound.messages == FRAMES_PER_TURN
 
 
 async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
@@ -344,7 +340,7 @@ async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
         assert made.wants(ReadInterest.READ)
         await made.peer.say(text("3"))
         await wait_all_tasks_blocked()
-        assert made.channel.received == 3
+        assert made.channel.inbound.messages == 3
         assert made.wants(ReadInterest.THROTTLED)
 
 
@@ -385,15 +381,15 @@ async def test_the_socket_is_watched_only_above_the_hard_mark(autojump_clock: Mo
 
 
 async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockClock) -> None:
-    """A lane that is given up while its socket is watched has the poller forget the socket at once."""
+    """A channel that is given up while its socket is watched has the poller forget the socket at once."""
     async with benches() as make:
         made = make("watched", HARD)
-        await made.channel.send_all(ANSWER)
+        await made.control_stream.send_all(ANSWER)
         crashes: list[Exception] = []
 
         async def read() -> None:
             try:
-                assert await made.channel.receive_some() == b""
+                assert await made.control_stream.receive_some() == b""
             except OSError as crash:
                 crashes.append(crash)
 
@@ -415,7 +411,7 @@ async def test_the_stream_is_given_back(autojump_clock: MockClock) -> None:
         made.channel.abort()
         with pytest.raises(trio.BusyResourceError):
             await made.stream.receive_some()
-        await made.channel.wait_released()
+        await made.control_stream.wait_released()
         with trio.move_on_after(0.01) as patience:
             await made.stream.receive_some()
         assert patience.cancelled_caught
@@ -432,22 +428,17 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
     authority.configure_trust(client)  # pyright: ignore[reportUnknownMemberType]  # as above
     near = trio.SSLStream[trio.abc.Stream](wire, server, server_side=True, https_compatible=True)
     peer = Peer(trio.SSLStream(wire.far, client, server_hostname="seawall.test", https_compatible=True))
-    ends: list[WireEnd] = []
+    ends: list[WireEvent] = []
     async with trio.open_nursery() as nursery:
-
-        def connect(channel: MessageChannel) -> StreamTransport:
-            transport = StreamTransport(near, channel, None)
-            nursery.start_soon(transport.run)
-            return transport
-
-        channel = MessageChannel(connect, SOFT, Budget(), on_end=ends.append)
-        nursery.start_soon(channel.send_all, ANSWER)
+        channel = MessageChannel(StreamTransport(near, nursery), ChannelSettings(SOFT), Budget(), ends.append)
+        control_stream = ControlStream(channel)
+        nursery.start_soon(control_stream.send_all, ANSWER)
         await peer.head()
         said = b"".join(text(f"{number}" * 10_000) for number in range(5))
         nursery.start_soon(peer.say, said, frame(PING, b"!"), close(4000))
         with trio.fail_after(2 * PACE):
-            assert await channel.receive_some() == masked(PING, b"!")
-            assert await channel.receive_some() == masked(CLOSE, b"\x0f\xa0")
+            assert await control_stream.receive_some() == masked(PING, b"!")
+            assert await control_stream.receive_some() == masked(CLOSE, b"\x0f\xa0")
         for number in range(5):
             assert await channel.receive() == f"{number}" * 10_000
             with trio.move_on_after(0):
@@ -455,5 +446,5 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
             await channel.send(f"{number}" * 100_000)
             found = await peer.frame()
             assert found == (TEXT, f"{number}".encode() * 100_000)
-        assert ends == [PeerClosed(4000, "")]
+        assert [end for end in ends if not isinstance(end, SendBlocked)] == [PeerClosed(4000, "")]
         nursery.cancel_scope.cancel()

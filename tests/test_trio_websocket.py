@@ -22,7 +22,7 @@ from tests.memory import CLOSE, PING, PONG, TEXT, close, frame
 
 @pytest.fixture(params=["polled", "streamed"])
 def over(request: pytest.FixtureRequest) -> str:
-    """Both kinds of link."""
+    """Both kinds of transport."""
     return cast("str", request.param)
 
 
@@ -32,7 +32,7 @@ class Odd(Exception):
 
 @define(eq=False)
 class Subject:
-    """A lane with trio-websocket on it, and what became of its reader."""
+    """A channel with trio-websocket on it, and what became of its reader."""
 
     bench: Bench
     authority: TrioWebSocketAdapter
@@ -53,10 +53,10 @@ async def crash(connection: object, event: object) -> None:
 
 @asynccontextmanager
 async def reading(over: str, *, extensions: str = "") -> AsyncGenerator[Subject]:
-    """A lane that is read, with an upgrade that nobody has accepted yet."""
+    """A channel that is read, with an upgrade that nobody has accepted yet."""
     async with bench(over, Limits(outbound_buffer=1000)) as made:
-        made.channel.present(canonical(ASKED, None))
-        subject = Subject(made, TrioWebSocketAdapter(made.channel, extensions=extensions))
+        made.present(canonical(ASKED, None))
+        subject = Subject(made, TrioWebSocketAdapter(made.control_stream, extensions=extensions))
         await subject.authority.start(made.nursery, on_left=subject.on_left)
         yield subject
 
@@ -73,7 +73,7 @@ async def test_the_whole_conversation(over: str, autojump_clock: MockClock) -> N
             nursery.start_soon(subject.authority.hang_up, 4000, "bye")
             assert await made.peer.closing() == (4000, "bye")
             await made.peer.say(close(4000))
-        await made.channel.wait_left()
+        await made.control_stream.wait_left()
         await wait_all_tasks_blocked()
         assert subject.left == [None]
         assert await made.heard() == []
@@ -92,8 +92,8 @@ async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -
         pass
 
     async with bench(over) as made:
-        made.channel.present(canonical(evolve(ASKED, subprotocols=("chat",)), "chat"))
-        authority = TrioWebSocketAdapter(made.channel, extensions="permessage-deflate")
+        made.present(canonical(evolve(ASKED, subprotocols=("chat",)), "chat"))
+        authority = TrioWebSocketAdapter(made.control_stream, extensions="permessage-deflate")
         await authority.start(made.nursery, on_left=ignore)
         await authority.accept("chat")
         head = (await made.peer.head()).lower()
@@ -106,7 +106,7 @@ async def test_the_peer_goes_while_an_upgrade_waits(over: str, autojump_clock: M
     async with reading(over) as subject:
         await subject.bench.peer.stream.aclose()
         with trio.fail_after(1):
-            await subject.bench.channel.wait_left()
+            await subject.bench.control_stream.wait_left()
         await wait_all_tasks_blocked()
         assert subject.left == [None]
         assert subject.bench.ends == [PeerVanished()]
@@ -114,14 +114,14 @@ async def test_the_peer_goes_while_an_upgrade_waits(over: str, autojump_clock: M
 
 
 async def test_an_upgrade_that_comes_too_late(over: str, autojump_clock: MockClock) -> None:
-    """A lane that has been given up cannot be upgraded."""
+    """A channel that has been given up cannot be upgraded."""
     async with reading(over) as subject:
         subject.bench.channel.abort()
         with pytest.raises(trio.BrokenResourceError):
             await subject.authority.accept(None)
         with pytest.raises(trio.BrokenResourceError):
             await subject.authority.hang_up(1000, "")
-        assert not subject.bench.channel.opened
+        assert not subject.bench.channel.accepted
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -133,7 +133,7 @@ async def test_an_upgrade_that_is_cancelled(steps: int, over: str, autojump_cloc
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        if not subject.bench.channel.opened:
+        if not subject.bench.channel.accepted:
             await subject.authority.accept(None)
         assert (await subject.bench.peer.head()).startswith("HTTP/1.1 101 ")
         assert await subject.bench.heard() == []
@@ -150,7 +150,7 @@ async def test_several_want_the_upgrade(tasks: int, over: str, autojump_clock: M
         async with trio.open_nursery() as nursery:
             for _ in range(tasks):
                 nursery.start_soon(subject.authority.accept, None)
-        assert subject.bench.channel.opened
+        assert subject.bench.channel.accepted
         assert (await subject.bench.peer.head()).startswith("HTTP/1.1 101 ")
         assert await subject.bench.heard() == []
 
@@ -181,15 +181,15 @@ async def test_a_close_while_the_upgrade_is_accepted(steps: int, over: str, auto
         nursery.start_soon(subject.authority.accept, None)
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
-        if made.channel.opened:  # before that there is no Close: the session gives such a lane up
+        if made.channel.accepted:  # before that there is no Close: the session gives such a channel up
             made.channel.begin_closing()
             nursery.start_soon(subject.authority.hang_up, 1001, "going away")
             await made.peer.head()
             assert await made.peer.closing() == (1001, "going away")
             await made.peer.say(close(1001))
             with trio.fail_after(1):
-                await made.channel.wait_left()
-            await made.channel.flush()
+                await made.control_stream.wait_left()
+            await made.channel.send_buffer.wait_empty()
             assert await made.heard() == []
 
 
@@ -201,7 +201,7 @@ async def test_a_close_of_the_peers(over: str, autojump_clock: MockClock) -> Non
         await made.peer.head()
         await made.peer.say(close(4000, "bye"))
         with trio.fail_after(1):
-            await made.channel.wait_left()
+            await made.control_stream.wait_left()
             await subject.authority.hang_up(1000, "")
         assert [found.closing for found in await made.heard()] == [(4000, "bye")]
         assert subject.left == [None]
@@ -216,7 +216,7 @@ async def test_a_reader_that_crashes(over: str, autojump_clock: MockClock, monke
         await made.peer.head()
         await made.peer.say(frame(PING))
         with trio.fail_after(1):
-            await made.channel.wait_left()
+            await made.control_stream.wait_left()
         await wait_all_tasks_blocked()
         assert [type(crash) for crash in subject.left] == [Odd]
         assert not made.nursery.cancel_scope.cancel_called
@@ -268,8 +268,8 @@ async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(
 async def test_cancelling_the_tasks_cancels_the_reader(over: str, autojump_clock: MockClock) -> None:
     """What belongs to a cancel scope comes to `on_left` too, which lets it out again."""
     async with bench(over) as made:
-        made.channel.present(canonical(ASKED, None))
-        subject = Subject(made, TrioWebSocketAdapter(made.channel))
+        made.present(canonical(ASKED, None))
+        subject = Subject(made, TrioWebSocketAdapter(made.control_stream))
         async with trio.open_nursery() as tasks:
             await subject.authority.start(tasks, on_left=subject.on_left)
             tasks.cancel_scope.cancel()

@@ -19,14 +19,16 @@ from seawall.wire.response import Response
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
-async def send_response(stream: trio.abc.Stream, channel: MessageChannel | None, response: Response | None) -> None:
-    """Send the response, if there is one, so that it is read; `channel` has been aborted. The caller bounds the time.
+async def send_response(
+    stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: Response | None
+) -> None:
+    """Send the response, if there is one, so that it is read. The caller bounds the time, and has aborted the channel.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
-    if channel is not None:
-        await channel.wait_released()
+    if adapter is not None:
+        await adapter.stream.wait_released()
     if response is not None:
         await stream.send_all(response.data)
     await linger(stream)
@@ -46,14 +48,14 @@ async def close_websocket(
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
-    if end is None or channel.out.broken:
+    if end is None or channel.send_buffer.broken:
         return
     if not end.is_peers:
         await adapter.hang_up(end.code, end.reason)
-    await channel.wait_left()
+    await adapter.stream.wait_left()
     if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-        await channel.flush()
-    elif channel.out.pending:
+        await channel.send_buffer.wait_empty()
+    elif channel.send_buffer.pending:
         return  # nor anybody who takes what was said before
     patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
     await channel.linger()
@@ -98,21 +100,21 @@ class Closing:
     @property
     def is_accepted(self) -> bool:
         """Whether the upgrade has been accepted: then the peer reads a close code, and before it an HTTP status."""
-        return self._channel is not None and self._channel.opened
+        return self._channel is not None and self._channel.accepted
 
     def on_recorded(self, end: End) -> None:
         """The end has just been recorded: from this moment only the peer's Close counts."""
-        channel = self._channel
-        if channel is None:
+        channel, adapter = self._channel, self._adapter
+        if channel is None or adapter is None:
             return
         channel.begin_closing()
         if not end.is_peers:
             channel.drop_messages()
         channel.stop_receiving()
-        if not channel.opened:
+        if not channel.accepted:
             channel.abort()  # an upgrade that is just being accepted must not follow the response
         if self._nursery.child_tasks:
-            self.by = Closer.READER if end.is_peers and channel.is_read else Closer.TASK
+            self.by = Closer.READER if end.is_peers and adapter.stream.is_read else Closer.TASK
             if self.by is Closer.TASK:
                 self._tasks.start_soon(self.close)
 
@@ -140,8 +142,8 @@ class Closing:
             self._lifecycle.watch_cleanup()
 
     async def _tell_peer(self, patience: trio.CancelScope) -> None:
-        if self._channel is not None and self._adapter is not None and self._channel.opened:
+        if self._channel is not None and self._adapter is not None and self._channel.accepted:
             await close_websocket(self._channel, self._adapter, self._lifecycle.ended, patience)
         elif self.has_request or not self._accepted.secure:
             # Before the request there may be no TLS either, and a handshake just to say no is too much.
-            await send_response(self._accepted.stream, self._channel, self.response)
+            await send_response(self._accepted.stream, self._adapter, self.response)

@@ -119,7 +119,7 @@ class WebSocketUpgrade:
     @property
     def accepted(self) -> bool:
         """Whether it has been accepted."""
-        return self.state.channel.opened
+        return self.state.channel.accepted
 
     async def accept(self) -> None:
         """Accept it, if that has not happened yet."""

@@ -18,7 +18,7 @@ from seawall.policy import LeafDecision
 from seawall.printable import name_of, name_of_type, safe
 from seawall.sampling import WINDOW, LogSampler
 from seawall.verdicts import MAX_REASON, AnyVerdict, Context, Phase
-from seawall.wire.channel import MessageChannel
+from seawall.wire.traffic import Traffic
 
 T = TypeVar("T")
 
@@ -150,8 +150,8 @@ def name_of_principal(principal: object) -> str:
     return f"{name}:{digest[:DIGEST]}"
 
 
-def outcome_of(end: End, about: Context, seconds: float, channel: MessageChannel | None) -> Outcome:
-    """What is to be told of a connection that ended so, after `seconds`; there is no lane before a request."""
+def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Outcome:
+    """What is to be told of a connection that ended so, after `seconds`."""
     return Outcome(
         cause=end.cause,
         code=end.code,
@@ -163,10 +163,10 @@ def outcome_of(end: End, about: Context, seconds: float, channel: MessageChannel
         route=about.route,
         principal=about.principal,
         seconds=seconds,
-        messages_in=channel.received if channel is not None else 0,
-        messages_out=channel.out.messages if channel is not None else 0,
-        bytes_in=channel.bytes_in if channel is not None else 0,
-        bytes_out=channel.out.gone if channel is not None else 0,
+        messages_in=traffic.messages_in,
+        messages_out=traffic.messages_out,
+        bytes_in=traffic.bytes_in,
+        bytes_out=traffic.bytes_out,
     )
 
 

@@ -43,12 +43,14 @@ from seawall.sessions import Registration
 from seawall.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.timeouts import Timeouts
 from seawall.verdicts import Phase
-from seawall.wire.channel import MessageChannel
+from seawall.wire.channel import ChannelSettings, MessageChannel
+from seawall.wire.control_stream import ControlStream
 from seawall.wire.deflate import negotiate
-from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.head import canonical
-from seawall.wire.keepalive import Keepalive
+from seawall.wire.keepalive import WireLiveness
 from seawall.wire.response import refusal
+from seawall.wire.traffic import Traffic
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
@@ -167,19 +169,17 @@ class ConnectionRunner:
         """Start trio-websocket's reader, which now watches the socket, and make what guards and handler hold."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the wire
         server, stream, asked = self._server, self._accepted.stream, request.handshake
-        connect = partial(server.connect, stream, self._tasks)
-        channel = MessageChannel(connect, settings.limits, server.budget, on_end=self._on_wire_event)
-        selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
-        channel.present(canonical(asked, selected))
-        if request.early:
-            channel.feed(request.early, trio.current_time())
-        keepalive = Keepalive(channel, settings.limits, socket_of(stream), on_due=self.lifecycle.rearm)
-        self.lifecycle.timeouts.watch(keepalive)
         offers = asked.values("sec-websocket-extensions")
         agreement = negotiate(offers, settings.compression) if settings.compression is not None else None
-        if agreement is not None:
-            channel.agree(agreement)
-        adapter = TrioWebSocketAdapter(channel, extensions=agreement.response if agreement else "")
+        transport = server.transport(stream, self._tasks)
+        channel_settings = ChannelSettings(settings.limits, agreement)
+        channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
+        if request.early:
+            channel.feed(request.early, trio.current_time())
+        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
+        selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
+        control_stream = ControlStream(channel, canonical(asked, selected))
+        adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.use(channel, adapter)
         state = ConnectionState(
             id=self._accepted.id,
@@ -254,8 +254,8 @@ class ConnectionRunner:
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
         if self._server.reporter.wants(end.cause):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_accepted)
-            channel = None if self._wire is None else self._wire.channel
-            self._server.tell(outcome_of(end, about, trio.current_time() - self._accepted.at, channel))
+            traffic = Traffic() if self._wire is None else self._wire.channel.traffic()
+            self._server.tell(outcome_of(end, about, trio.current_time() - self._accepted.at, traffic))
 
     # What ends it.
 
@@ -302,9 +302,11 @@ class ConnectionRunner:
                 self.lifecycle.end(End(Cause.FAILED, 1011, "internal error"))
             self.lifecycle.scope.cancel()
 
-    def _on_wire_event(self, event: WireEnd) -> None:
+    def _on_wire_event(self, event: WireEvent) -> None:
         wind_down = self.lifecycle.timeouts.limits.wind_down
         match event:
+            case SendBlocked():
+                self.lifecycle.rearm()
             case PeerClosed(code, reason):  # guards get the time as well: what came before the Close is for the handler
                 self.lifecycle.end(End(Cause.PEER_CLOSED, code, reason), grace=wind_down)
             case PeerVanished():
@@ -336,7 +338,7 @@ class ConnectionRunner:
             self._failures.first = self._failures.first or failure
             self._fail(failure, phase)
         elif parts.failures:
-            reachable = accepted and self._wire is not None and not self._wire.channel.out.broken
+            reachable = accepted and self._wire is not None and not self._wire.channel.send_buffer.broken
             self.lifecycle.end(self._server.drain.returned if reachable else End(Cause.PEER_VANISHED, 1006))
         if parts.cancelled is not None:
             raise parts.cancelled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Protocol, final
 
 import trio
@@ -28,10 +27,9 @@ from seawall.route import AnyRoute
 from seawall.sessions import Sessions
 from seawall.verdicts import Context
 from seawall.wire.budget import Budget
-from seawall.wire.channel import MessageChannel
+from seawall.wire.channel import ChannelTransport
 from seawall.wire.poller import HangupWatch, Poller, SocketTransport, open_poller
 from seawall.wire.stream import StreamTransport
-from seawall.wire.transport import Transport
 
 
 class Running(Protocol):
@@ -154,15 +152,13 @@ class ServerState:
             self._settings[id(route)] = found
         return found
 
-    def connect(self, stream: trio.abc.Stream, tasks: trio.Nursery, channel: MessageChannel) -> Transport:
-        """The transport of `channel` over `stream`; where it needs tasks they run in `tasks`."""
+    def transport(self, stream: trio.abc.Stream, tasks: trio.Nursery) -> ChannelTransport:
+        """The transport of a channel over `stream`; where it needs tasks they run in `tasks`."""
         if self.poller is not None and isinstance(stream, trio.SocketStream):
-            return SocketTransport(self.poller, stream, channel)
+            return SocketTransport(self.poller, stream)
         bound = socket_of(stream)
-        watch = None if self.poller is None or bound is None else partial(HangupWatch, self.poller, bound.fileno())
-        transport = StreamTransport(stream, channel, watch)
-        tasks.start_soon(transport.run)
-        return transport
+        watch = None if self.poller is None or bound is None else HangupWatch(self.poller, bound.fileno())
+        return StreamTransport(stream, tasks, watch)
 
     def escalate(self, failure: BaseException, origin: str) -> None:
         """Stop the server and let `failure` out of ``serve``, with a note of its `origin`."""

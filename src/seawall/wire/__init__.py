@@ -1,1 +1,1 @@
-"""The wire: RFC 6455 frames, the HTTP request head, and the lane that carries both between socket and handler."""
+"""The wire: RFC 6455 frames, the HTTP request head, and what carries both between a socket and a handler."""

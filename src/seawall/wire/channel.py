@@ -1,47 +1,44 @@
-"""`MessageChannel`: the stream that trio-websocket is given, between it and the real one.
+"""`MessageChannel`: the messages of one connection, decoded, counted and queued, over a `Transport`.
 
-trio-websocket keeps the authority over the handshake, control frames and the closing handshake. Messages never
-pass through it: the lane decodes them into an `ReceiveQueue` for the handler. What trio-websocket reads from the lane
-is one
-canonical request head and then one well-formed control frame at a time; what it writes joins the messages in one
-`SendBuffer`. The bytes come and go through a `Transport`.
+The transport gives it what it has read; messages go into a `ReceiveQueue` for the handler, and Pings and the Close into
+a `ControlQueue`, from which the `ControlStream` beside it hands them to trio-websocket. What either of them sends joins
+in one `SendBuffer`. What ends the conversation is told to the one listener, as a `WireEvent`.
 
-The rules that are easy to get wrong:
+The ways through it, as lists of functions:
 
-- A Ping must not reach trio-websocket once a Close has been decided: its answer would be illegal by then, and the
-  reader would die of it. The check therefore sits at the very return of `receive_some`, after the last checkpoint.
-- `aclose` closes nothing, for trio-websocket calls it even before our Close is written; the session closes the socket.
-- Where these methods need not wait they are no checkpoints: a turn of the scheduler costs more than what they do.
-- A Ping is answered before the handler is woken for the message that came after it; so trio-websocket's reader, having
-  answered, does that. Behind a full buffer the handler does not wait for it.
-- After a violation nothing that the peer sends matters; `receive_some` waits until our Close is written and then
-  returns end-of-file, which is how trio-websocket learns that no answer will come.
+- a message in: `Transport` reads, `MessageChannel.feed`, `FrameDecoder.receive_message`, `ReceiveQueue.put`,
+  `ReceiveQueue.announce`; the handler waits in `ReceiveQueue.receive`.
+- a message out: `MessageChannel.send`, `SendBuffer.put_message`, `Transport.write`.
+- a Ping in: `feed`, `proceed`, `ControlQueue.put`; trio-websocket reads it from `ControlStream.receive_some` and writes
+  its answer to `ControlStream.send_all`.
+- an end: `feed`, `proceed`, `lose` or `fail`, `advance_reading`, `WireEvents.tell`.
+
+Where these methods need not wait they are no checkpoints: a turn of the scheduler costs more than what they do.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from functools import partial
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import trio
-from attrs import define, field
+from attrs import frozen
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.codes import Opcode
-from seawall.wire.control import Control, Controls
+from seawall.wire.control import Control
+from seawall.wire.control_queue import ControlQueue
 from seawall.wire.decoder import FrameDecoder
 from seawall.wire.deflate import Agreement
-from seawall.wire.encoder import compress_frame, encode_frame, encode_message
-from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
+from seawall.wire.encoder import encode_message
+from seawall.wire.events import PeerClosed, PeerVanished, WireEvent, WireEvents
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.send_buffer import SendBuffer
+from seawall.wire.state import Reading, ReadingEvent, advance_reading
+from seawall.wire.traffic import Inbound, Traffic
 from seawall.wire.transport import ReadInterest, Transport
-from seawall.wire.waiter import Waiter, nothing
 
 #: Bytes read at once; and at most, in the middle of a frame that is larger.
 READ_SIZE: Final = 16 * 1024
@@ -56,146 +53,133 @@ BYTES_PER_TURN: Final = 256 * 1024
 #: Bytes that a client may send after its request before it has been let in.
 EARLY_SIZE: Final = 64 * 1024
 
-_CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE  # its first byte
-_PING: Final = encode_frame(Opcode.PING, b"")
+# Looking a member up in its class costs as much as a call; this one is looked at for every read.
+_OPEN: Final = Reading.OPEN
 
 
 @final
-@define(eq=False)
-class MessageChannel(trio.abc.Stream):
-    """One connection's frames, in and out."""
+@frozen
+class ChannelSettings:
+    """What a channel has to know before anything comes."""
 
-    _connect: Callable[[MessageChannel], Transport] = field(repr=False)
-    """Makes the link."""
-    _limits: Limits
+    limits: Limits
     """Message size and fragments, buffers."""
-    _budget: Budget
-    """The server's."""
-    _on_end: Callable[[WireEnd], None] = field(kw_only=True, alias="on_end")
-    """Told what ends the conversation. It may be called more than once; the first call counts."""
+    agreement: Agreement | None = None
+    """How messages are compressed in both directions, if that was agreed on."""
+    raw: bool = False
+    """Whether a text message is queued as `RawText`, the bytes of its payload, instead of a str."""
 
-    on_blocked: Callable[[], None] = field(init=False, default=nothing)
-    """Called when something begins to wait for the peer to take it."""
-    out: SendBuffer = field(init=False)
-    """The way out."""
-    opened: bool = field(init=False, default=False)
-    """Whether the 101 is on its way: from then on refusals are close codes."""
-    eof: bool = field(init=False, default=False)
-    """Whether nothing more can come from the peer."""
-    looking: bool = field(init=False, default=False)
-    """Whether all that there is is to be taken in, though the handler is behind; the link ends that."""
-    is_read: bool = field(init=False, default=True)
-    """Whether trio-websocket still reads: `leave` has not been called."""
-    backlog: bool = field(init=False, default=False)
-    """Whether there is more to decode."""
-    received: int = field(init=False, default=0)
-    """Messages received."""
-    bytes_in: int = field(init=False, default=0)
-    """Bytes received."""
-    heard_at: float = field(init=False, default=-math.inf)
-    """When something last came, on Trio's clock."""
-    message_at: float = field(init=False, default=-math.inf)
-    """When a message last came, on Trio's clock."""
 
-    _transport: Transport = field(init=False)
-    _decoder: FrameDecoder = field(init=False)
-    _queue: ReceiveQueue = field(init=False)
-    _head: bytes = field(init=False, default=b"")
-    _early: bytes = field(init=False, default=b"")
-    _controls: Controls = field(init=False, factory=Controls)
-    _close_put: bool = field(init=False, default=False)
-    _dropping: bool = field(init=False, default=False)  # whether messages are thrown away
-    _silent: bool = field(init=False, default=False)  # whether pings are answered no more
-    _holding: bool = field(init=False, default=False)  # whether messages wait for the answer to a Ping
-    _stuck: bool = field(init=False, default=False)  # whether that answer waits for room
-    _done: bool = field(init=False, default=False)  # whether all that matters has come
-    _lost: bool = field(init=False, default=False)
-    _lingering: bool = field(init=False, default=False)
-    _violated: bool = field(init=False, default=False)
-    _closed: bool = field(init=False, default=False)  # whether trio-websocket is to be told end-of-file
-    _news: Waiter = field(init=False, factory=Waiter)  # for who waits in `receive_some` or `wait_eof`
-    _departure: Waiter = field(init=False, factory=Waiter)
+class ChannelTransport(Transport, Protocol):
+    """A `Transport` as a channel takes it."""
 
-    def __attrs_post_init__(self) -> None:
-        """Make the parts."""
-        limits = self._limits
-        self._decoder = FrameDecoder(max_message_size=limits.max_message_size, max_fragments=limits.max_fragments)
-        self._transport = self._connect(self)
-        del self._connect
-        self._queue = ReceiveQueue(limits, self._budget, on_change=self._transport.update)
-        self.out = SendBuffer(self._transport, self._budget, limit=limits.outbound_buffer, on_change=self._on_pending)
+    def start(self, channel: MessageChannel, /) -> None:
+        """Begin to read and to write for `channel`, which is complete; called once, by its constructor."""
+        ...
 
-    def present(self, head: bytes) -> None:
-        """Give the request head that trio-websocket is to read first."""
-        self._head = head
 
-    def agree(self, agreement: Agreement) -> None:
-        """Compress messages in both directions, as it was agreed on; to be called before anything is decoded."""
+@final
+class MessageChannel:
+    """One connection's messages, in and out."""
+
+    __slots__ = (
+        "_decoder",
+        "_events",
+        "_queue",
+        "accepted",
+        "backlog",
+        "controls",
+        "inbound",
+        "reading",
+        "send_buffer",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        transport: ChannelTransport,
+        settings: ChannelSettings,
+        budget: Budget,
+        on_wire_event: Callable[[WireEvent], None],
+    ) -> None:
+        """Make the parts, and let the transport begin.
+
+        Args:
+          transport: carries the bytes; it has no channel yet.
+          settings: hold for as long as the channel lives.
+          budget: of the server.
+          on_wire_event: is called with what ends the conversation, maybe more than once, of which the first call
+            counts, and with `SendBlocked`.
+        """
+        limits, agreement = settings.limits, settings.agreement
+        self.transport = transport
+        """Carries the bytes."""
+        self.reading = Reading.HEAD
+        """What becomes of what comes. Only `advance_reading` says what follows."""
+        self.accepted = False
+        """Whether the 101 is on its way: from then on refusals are close codes."""
+        self.backlog = False
+        """Whether there is more to decode."""
+        self.inbound = Inbound()
+        """What has come so far."""
+        self._events = WireEvents(on_wire_event)
+        self._queue = ReceiveQueue(limits, budget, transport)
         self._decoder = FrameDecoder(
-            max_message_size=self._limits.max_message_size,
-            max_fragments=self._limits.max_fragments,
-            inflater=agreement.inflater(),
+            max_message_size=limits.max_message_size,
+            max_fragments=limits.max_fragments,
+            inflater=agreement.inflater() if agreement is not None else None,
+            raw=settings.raw,
         )
-        self.out.seal = partial(compress_frame, deflater=agreement.deflater())
+        self.controls = ControlQueue(self._queue)
+        """The control frames that are for trio-websocket."""
+        self.send_buffer = SendBuffer(transport, budget, self._events, limit=limits.outbound_buffer)
+        """The way out."""
+        if agreement is not None:
+            self.send_buffer.deflater = agreement.deflater()
+        transport.start(self)
+
+    def accept(self, response: bytes) -> None:
+        """Send the 101, and decode from now on, beginning with what came early. Raises as `SendBuffer.put`."""
+        self.send_buffer.put(response)
+        self.accepted = True
+        self.reading = advance_reading(self.reading, ReadingEvent.ACCEPTED)
+        if self.reading is _OPEN and self._decoder.pending:
+            self.inbound.heard_at = trio.current_time()
+            self.proceed()
+        self.transport.update()
+        self.controls.news.wake()
 
     def begin_closing(self) -> None:
-        """The connection is over: answer no more pings, take no more messages from senders."""
-        self._silent = True
-        self.out.finish()
-        self._news.wake()
+        """The connection is about to be closed: answer no more Pings, take no more messages from senders."""
+        self.send_buffer.silence()
+        self.controls.news.wake()
 
     def drop_messages(self) -> None:
         """Throw away what is queued."""
         self._queue.clear()
 
     def stop_receiving(self) -> None:
-        """Queue no more messages; `receive` gives what is queued and then `trio.EndOfChannel`."""
-        self._dropping = True
+        """Queue no more messages; `receive` gives what is queued and then raises `trio.EndOfChannel`."""
         self._queue.end()
-        self._transport.update()
 
     def discard_input(self) -> None:
         """Throw away what is queued and what comes from now on, so that it never fills the queue."""
-        self._dropping = True
-        self._queue.clear()
-        self._transport.update()
-
-    def put_close(self, frame: bytes) -> None:
-        """Send a Close frame, ours or trio-websocket's; only the first one goes out."""
-        if not self._close_put:
-            self.out.put(frame)
-            self._close_put = True
-            self._news.wake()
-
-    def ping(self) -> None:
-        """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
-        if len(self.out.pending) < self.out.limit:
-            with suppress(trio.BrokenResourceError):  # the peer has just gone, as the reader will find out
-                self.out.put(_PING)
-
-    async def flush(self) -> None:
-        """Wait until all that was sent is with the operating system, or cannot get there."""
-        await self.out.wait_empty()
+        self._queue.discard()
 
     async def linger(self) -> None:
         """Half-close, and discard what the peer still sends until it has closed too. The caller bounds the time."""
-        if not self.eof:
-            self._lingering = True
-            await self._transport.linger()
-
-    async def wait_eof(self) -> None:
-        """For the link, while it lingers: wait until nothing more can come."""
-        while not (self.eof or self.out.broken):
-            await self._news.wait()
+        if self.reading is not Reading.FINISHED:
+            self.reading = advance_reading(self.reading, ReadingEvent.LINGER)
+            await self.transport.linger()
 
     def abort(self) -> None:
         """Give everything up, and let go of the stream: whoever waits here, for room or for data, waits no longer."""
-        self._closed = True
-        self._transport.close()  # first: it is to do nothing more
-        self.out.abort()
-        self.stop_receiving()
-        self._news.wake()
-        self._on_end = self.on_blocked = nothing  # circles would be left to the garbage collector
+        self.reading = advance_reading(self.reading, ReadingEvent.ABORTED)
+        self.transport.close()  # first: it is to do nothing more
+        self.send_buffer.abort()
+        self._queue.end()
+        self.controls.close()
+        self._events.close()
 
     def receive(self) -> Awaitable[str | bytes]:
         """The next message. Raises as `ReceiveQueue.receive`."""
@@ -203,68 +187,76 @@ class MessageChannel(trio.abc.Stream):
 
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; to be awaited at once. Raises as `SendBuffer.put_message`."""
-        return self.out.put_message(encode_message(message))
+        return self.send_buffer.put_message(encode_message(message))
 
     def send_nowait(self, message: str | bytes) -> None:
         """Send a message now. Raises as `SendBuffer.put_message_nowait`."""
-        self.out.put_message_nowait(encode_message(message))
+        self.send_buffer.put_message_nowait(encode_message(message))
+
+    def send_frame_nowait(self, frame: bytes) -> None:
+        """Send a frame of `encode_message` now and as it is. Raises as `SendBuffer.put_frame_nowait`.
+
+        Like all of these methods it leaves the idle time alone: what counts as activity is known above the wire.
+        """
+        self.send_buffer.put_frame_nowait(frame)
+
+    def traffic(self) -> Traffic:
+        """What has gone through it up to now."""
+        return Traffic(
+            messages_in=self.inbound.messages,
+            messages_out=self.send_buffer.messages,
+            bytes_in=self.inbound.bytes,
+            bytes_out=self.send_buffer.gone,
+        )
 
     @property
     def read_interest(self) -> ReadInterest:
-        """What the link is to do next."""
-        if self._done:
-            return ReadInterest.READ if self._lingering and not self.eof else ReadInterest.NOTHING
-        if not self.opened:
-            return ReadInterest.READ if len(self._early) < EARLY_SIZE else ReadInterest.PAUSED
-        if self._queue.above_soft and not self._dropping:
+        """What the transport is to do next."""
+        if self.reading is not _OPEN:
+            if self.reading is Reading.HEAD:
+                return ReadInterest.READ if self._decoder.pending < EARLY_SIZE else ReadInterest.PAUSED
+            return ReadInterest.READ if self.reading is Reading.LINGERING else ReadInterest.NOTHING
+        if self._queue.above_soft:
             if self._queue.above_hard:
                 return ReadInterest.PAUSED
-            if not self.looking:
+            if not self.transport.looking:
                 return ReadInterest.THROTTLED
         return ReadInterest.DECODE if self.backlog else ReadInterest.READ
 
     @property
     def read_size(self) -> int:
-        """How many bytes the link may read at once."""
-        if not self.opened:
-            return min(READ_SIZE, EARLY_SIZE - len(self._early))
-        return MAX_READ_SIZE if self._lingering or self._decoder.missing > READ_SIZE else READ_SIZE
+        """How many bytes the transport may read at once."""
+        if self.reading is Reading.HEAD:
+            return min(READ_SIZE, EARLY_SIZE - self._decoder.pending)
+        return MAX_READ_SIZE if self.reading is not _OPEN or self._decoder.missing > READ_SIZE else READ_SIZE
 
     def feed(self, data: bytes | bytearray, now: float) -> bool:
-        """Take what the link has read `now`, nothing for the end; whether that may have changed what it is to do."""
-        self.bytes_in += len(data)
+        """Take what the transport has read `now`, nothing for the end; whether `read_interest` may have changed."""
+        inbound = self.inbound
+        inbound.bytes += len(data)
         if not data:
-            self.eof = True
-            self.lose()
-        elif not self.opened:
-            self._early += data
-        elif not self._lingering:
-            self.heard_at = now
+            self.lose(ReadingEvent.END_OF_STREAM)
+        elif self.reading is _OPEN:
+            inbound.heard_at = now
             message = self._decoder.receive_message(data)
             if message is not None:
-                self._take_message(message)
-                return self._queue.above_soft
+                inbound.messages += 1
+                inbound.message_at = now
+                queue = self._queue
+                queue.put(message)
+                if not self.controls.holds_messages:
+                    queue.announce()
+                return queue.above_soft
             self._decoder.receive_data(data)
             self.proceed()
+        elif self.reading is Reading.HEAD:
+            self._decoder.receive_data(data)
         return True
-
-    def lose(self) -> None:
-        """The peer has gone; what it sent last is not read any more."""
-        self._lost = True
-        self._news.wake()
-        if not self._done:  # or `_on_end` knows already
-            self.fail(PeerVanished())
-
-    def fail(self, end: WireEnd) -> None:
-        """The peer has gone, or the link has failed in a way that nobody foresaw, which must harm nobody else."""
-        self._done = self._lost = True
-        self._queue.end()
-        self._news.wake()
-        self._on_end(end)
 
     def proceed(self) -> None:
         """Decode one turn's worth of what has come, or as much as the handler may have for now."""
-        decoded, received, self.backlog = 0, self.received, True
+        queue, inbound = self._queue, self.inbound
+        decoded, messages, self.backlog = 0, inbound.messages, True
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
@@ -274,127 +266,43 @@ class MessageChannel(trio.abc.Stream):
                 if isinstance(event, Control):
                     self._take_control(event)
                     continue
-                self.received += 1
+                inbound.messages += 1
                 decoded += len(event)
-                if not self._dropping:
-                    self._queue.put(event)
-                    if self._queue.above_soft and (self._queue.above_hard or not self.looking):
-                        break
+                queue.put(event)
+                if queue.above_soft and (queue.above_hard or not self.transport.looking):
+                    break
                 if decoded > BYTES_PER_TURN:
                     break
         except ProtocolViolation as violation:
-            self._done = self._violated = True
-            self._news.wake()
-            self._on_end(violation)
-        if self.received > received:
-            self.message_at = self.heard_at
-            if not self._holding:
-                self._queue.announce()
+            self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
+            self.controls.news.wake()
+            self._events.tell(violation)
+        if inbound.messages > messages:
+            inbound.message_at = inbound.heard_at
+            if not self.controls.holds_messages:
+                queue.announce()
 
-    def look(self) -> None:
-        """Take in, once, all that there is, though the handler is behind: a Ping or a Close may be in it."""
-        self.looking = True
-        self._transport.update()
+    def lose(self, how: ReadingEvent = ReadingEvent.VANISHED) -> None:
+        """The peer has gone, or, with `END_OF_STREAM`, has been read to its end; what it sent last is not decoded."""
+        had_ended = self.reading >= Reading.ENDED
+        self.reading = advance_reading(self.reading, how)
+        self.controls.news.wake()
+        if not had_ended:  # or what ended it has been told
+            self._queue.end()
+            self._events.tell(PeerVanished())
 
-    @trio.lowlevel.enable_ki_protection
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Take what trio-websocket writes: first the 101, then control frames."""
-        frame = bytes(data)
-        if not self.opened:
-            self.out.put(frame)
-            self._open()
-        elif frame[0] == _CLOSE_FRAME:
-            self.out.finish()
-            self.put_close(frame)
-        else:
-            if self.out.is_full(len(frame)):
-                self._holding, self._stuck = False, True
-                self._queue.announce()
-            await self.out.put_control(frame)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Part of the interface of a stream; the buffer is always there."""
-        await trio.lowlevel.checkpoint()
-
-    @trio.lowlevel.enable_ki_protection
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Give trio-websocket the head, then one control frame a call, then end-of-file."""
-        if self._head:
-            head, self._head = self._head, b""
-            return head
-        self._stuck = False
-        while not self._closed:
-            if self._silent:
-                self._controls.drop_pings()
-            if self.opened and (control := self._controls.take()):
-                return control
-            self._holding = False
-            self._queue.announce()
-            if self._is_over():
-                break
-            await self._news.wait()
-        self.leave()
-        return b""
-
-    def leave(self) -> None:
-        """trio-websocket has been told end-of-file, or has crashed, and will not write any more."""
-        self.is_read = False
-        self._departure.wake()
-
-    async def wait_left(self) -> None:
-        """Wait until `leave`. Only one task may."""
-        if self.is_read:
-            await self._departure.wait()
-
-    async def wait_released(self) -> None:
-        """Wait, after `abort`, until nothing of ours uses the stream. Only one task may."""
-        await self.wait_left()
-        await self._transport.wait_released()
-
-    async def aclose(self) -> None:
-        """Only mark: the session closes the socket when our Close is out."""
-        self._closed = True
-        self._news.wake()
-
-    def _is_over(self) -> bool:
-        """Whether trio-websocket has nothing more to wait for."""
-        gone = self.eof or self._lost or ((self._done or self._silent) and self.out.broken)
-        return gone or (self._violated and self._close_put and not self.out.pending)
-
-    def _open(self) -> None:
-        """The 101 is on its way: what came early counts now."""
-        self.opened = True
-        early, self._early = self._early, b""
-        if early:
-            self.bytes_in -= len(early)  # which are counted again
-            self.feed(early, trio.current_time())
-        self._transport.update()
-        self._news.wake()
-
-    def _take_message(self, message: str | bytes) -> None:
-        self.received += 1
-        self.message_at = self.heard_at
-        if not self._dropping:
-            self._queue.put(message)
-            if not self._holding:
-                self._queue.announce()
+    def fail(self, fault: Exception) -> None:
+        """The transport has failed in a way that nobody foresaw, which must harm nobody else."""
+        self.reading = advance_reading(self.reading, ReadingEvent.FAULT)
+        self._queue.end()
+        self.controls.news.wake()
+        self._events.tell(fault)
 
     def _take_control(self, control: Control) -> None:
         if control.opcode is Opcode.PONG:
             return
-        self._controls.put(control)
-        self._news.wake()
-        if control.opcode is Opcode.PING:
-            self._holding = not self._stuck
-        else:
-            self._done = True
+        self.controls.put(control)
+        if control.opcode is Opcode.CLOSE:
+            self.reading = advance_reading(self.reading, ReadingEvent.CLOSE)
             self._queue.end()
-            self._on_end(PeerClosed(control.code, control.reason))
-
-    def _on_pending(self) -> None:
-        """Something waits to be written, or nothing does any more."""
-        self._transport.update()
-        if self.out.pending:
-            self.on_blocked()
-        elif self._done:
-            self._news.wake()  # our Close is out, or never will be
+            self._events.tell(PeerClosed(control.code, control.reason))

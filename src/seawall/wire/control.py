@@ -1,4 +1,4 @@
-"""Control frames: what one is, and which of them trio-websocket has still to be given."""
+"""Control frames: what one is, and how it is passed on to trio-websocket."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from seawall.wire.text import decode
 
 #: The largest payload of a control frame, in bytes (RFC 6455, section 5.5); a close reason has two fewer.
 MAX_CONTROL: Final = 125
-
-#: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
-MAX_PINGS: Final = 16
 
 _CODE: Final = struct.Struct("!H")
 
@@ -58,34 +55,3 @@ def check_close(payload: bytes) -> None:
     if payload and not sendable_code(int.from_bytes(payload[:2], "big")):
         raise ProtocolViolation(PROTOCOL_ERROR, "invalid close code")
     decode(payload[2:])
-
-
-@final
-class Controls:
-    """The control frames that trio-websocket has not been given yet."""
-
-    __slots__ = ("_close", "_pings")
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._pings: tuple[bytes, ...] = ()
-        self._close: bytes | None = None
-
-    def put(self, control: Control) -> None:
-        """Keep a Ping or a Close."""
-        if control.opcode is Opcode.PING:
-            self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
-        else:
-            self._close = control.masked()
-
-    def drop_pings(self) -> None:
-        """Answer no more of them."""
-        self._pings = ()
-
-    def take(self) -> bytes | None:
-        """The next one."""
-        if self._pings:
-            ping, self._pings = self._pings[0], self._pings[1:]
-            return ping
-        close, self._close = self._close, None
-        return close

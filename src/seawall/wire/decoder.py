@@ -17,7 +17,7 @@ from seawall.wire.codes import PROTOCOL_ERROR, TOO_BIG, Opcode
 from seawall.wire.control import MAX_CONTROL, Control, check_close
 from seawall.wire.deflate import Inflater
 from seawall.wire.masking import unmask
-from seawall.wire.text import decode, unfinished
+from seawall.wire.text import check, decode, unfinished
 
 #: Frames that one call reads: a message of many pieces must not take longer than as many messages.
 MAX_PIECES: Final = 64
@@ -38,7 +38,8 @@ _WHOLE_BINARY: Final = _FIN | Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 
 
-#: What a decoder yields: a text message, a binary message, or a control frame.
+#: What a decoder yields: a text message (a str, or a `RawText` where that was asked for), a binary message, or a
+#: control frame.
 Event: TypeAlias = str | bytes | Control
 
 
@@ -101,6 +102,9 @@ class FrameDecoder:
 
     _inflater: Inflater | None = field(alias="inflater", default=None)
     """What inflates compressed messages, if that was agreed on; nobody else may use it."""
+
+    _raw: bool = field(alias="raw", default=False)
+    """Whether a text message is yielded as `RawText`, the bytes of its payload, instead of a str."""
 
     has_more: bool = field(init=False, default=False)
     """Whether `next_event` has stopped after `MAX_PIECES` frames of one message, with more of them at hand."""
@@ -209,7 +213,9 @@ class FrameDecoder:
             return None
         self._at = end
         payload = unmask(buffer[start:end], buffer[start - 4 : start])
-        return decode(payload) if is_text else bytes(payload)
+        if is_text:
+            return check(payload) if self._raw else decode(payload)
+        return bytes(payload)
 
     def _next(self) -> Event | None:
         for _ in range(MAX_PIECES):
@@ -340,7 +346,9 @@ class FrameDecoder:
         self._inflating = None
         self._announced = self._fragments = self._held = 0
         self._cut = b""
-        return decode(payload) if kind is _TEXT else bytes(payload)
+        if kind is _TEXT:
+            return check(payload) if self._raw else decode(payload)
+        return bytes(payload)
 
     def _finish_control(self, opcode: Opcode) -> Control:
         """Read the payload of a control frame that is all there."""

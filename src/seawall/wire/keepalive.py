@@ -1,4 +1,4 @@
-"""`Keepalive`: whether the peer of a connection is still there, and takes what it is sent.
+"""Whether the peer of a connection is still there (`Keepalive`), and takes what it is sent (`StallDetector`).
 
 A socket alone does not say so. A kernel keeps a connection whose cable has been cut for hours, and its buffers hide for
 minutes that nobody reads. So the peer is asked, by a Ping after a time of silence; and the kernel is asked how much of
@@ -11,7 +11,6 @@ import math
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from typing import Final, final
 
 import trio
@@ -20,6 +19,7 @@ from attrs import frozen
 from seawall.errors import KeepaliveLost, SlowConsumer
 from seawall.limits import Limits
 from seawall.wire.channel import MessageChannel
+from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.transport import ReadInterest
 
 #: How often in ``send_timeout`` we look whether a peer that is behind makes progress.
@@ -43,93 +43,110 @@ class Progress:
 _NONE: Final = Progress(0, behind=False)
 
 
+def measure(buffer: SendBuffer, transport: trio.socket.SocketType | None) -> Progress:
+    """Ask the kernel about the socket `transport`; where it cannot tell, what it has taken has to do."""
+    if sys.platform == "linux" and transport is not None:
+        try:
+            info = transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        except OSError:
+            pass  # no TCP
+        else:
+            in_flight, arrived, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
+            return Progress(arrived, behind=bool(in_flight or waiting or buffer.pending))
+    return Progress(buffer.gone, behind=bool(buffer.pending))
+
+
+@final
+class StallDetector:
+    """Finds a peer that makes no progress for ``send_timeout`` with what it has been sent.
+
+    It asks `SendBuffer.blocked_since`, so whoever heard of `SendBlocked` asks `due` anew. From then on it looks
+    `SAMPLES` times in ``send_timeout``, until nothing waits any more.
+    """
+
+    __slots__ = ("_advanced_at", "_buffer", "_next_sample", "_sample", "_send_timeout", "_transport")
+
+    def __init__(self, buffer: SendBuffer, send_timeout: float, transport: trio.socket.SocketType | None) -> None:
+        """Prepare; `transport` is the socket under the connection, if there is one."""
+        self._buffer = buffer
+        self._send_timeout = send_timeout
+        self._transport = transport
+        self._next_sample = math.inf
+        self._sample: Progress = _NONE
+        self._advanced_at = -math.inf
+
+    def due(self) -> float:
+        """When to `check` next, on Trio's clock. If something has begun to wait, progress is measured from now on."""
+        blocked_since = self._buffer.blocked_since
+        if self._next_sample == math.inf and blocked_since is not None:
+            self._sample, self._advanced_at = measure(self._buffer, self._transport), blocked_since
+            self._next_sample = blocked_since + self._send_timeout / SAMPLES
+        return self._next_sample
+
+    def check(self, now: float) -> SlowConsumer | None:
+        """Whether the peer has stalled. Whoever is told gives the connection up: a Close would be stuck as well."""
+        if self._buffer.blocked_since is None:
+            self._next_sample = math.inf
+            self._buffer.is_watched = False
+            return None
+        if now < self.due():
+            return None
+        sample = measure(self._buffer, self._transport)
+        if sample.arrived != self._sample.arrived:
+            self._sample, self._advanced_at = sample, now
+        given_up_at = self._advanced_at + self._send_timeout
+        self._next_sample = min(now + self._send_timeout / SAMPLES, given_up_at)
+        return SlowConsumer() if now >= given_up_at else None
+
+
 @final
 class Keepalive:
-    """Looked at by the server's sweeper, when `due` says so."""
+    """Asks a silent peer after ``ping_interval``, and gives it up if it is still silent ``ping_timeout`` later."""
 
     __slots__ = (
-        "_advanced_at",
         "_alive_at",
         "_asked_at",
         "_at_ping",
         "_channel",
         "_interval",
-        "_next_sample",
-        "_on_due",
         "_patience",
         "_pinged_at",
-        "_sample",
-        "_send_timeout",
         "_transport",
     )
 
-    def __init__(
-        self,
-        channel: MessageChannel,
-        limits: Limits,
-        transport: trio.socket.SocketType | None,
-        *,
-        on_due: Callable[[], None],
-    ) -> None:
-        """Begin; `transport` is the socket under it all, and `on_due` is called when `due` has become earlier."""
+    def __init__(self, channel: MessageChannel, limits: Limits, transport: trio.socket.SocketType | None) -> None:
+        """Prepare; `transport` is the socket under the channel, if there is one."""
         self._channel = channel
-        self._send_timeout = limits.send_timeout
+        self._transport = transport
         self._interval = math.inf if limits.ping_interval is None else limits.ping_interval
         self._patience = math.inf if limits.ping_timeout is None else limits.ping_timeout
-        self._transport = transport
-        self._on_due = on_due
-        self._next_sample = math.inf
-        self._advanced_at = -math.inf
-        self._sample: Progress = _NONE
-        self._alive_at = math.inf
+        self._alive_at = math.inf  # nobody is asked before `begin`
         self._pinged_at: float | None = None  # the first Ping that has not been answered
         self._asked_at = -math.inf  # the last one
         self._at_ping: Progress = _NONE
-        channel.on_blocked = self._on_blocked
 
     def begin(self) -> None:
         """Ask the peer from now on, when it is silent."""
         self._alive_at = trio.current_time()
 
-    @property
-    def message_at(self) -> float:
-        """When a message last came; now, while it is we who do not read."""
-        return trio.current_time() if self._channel.read_interest is ReadInterest.PAUSED else self._channel.message_at
-
     def due(self) -> float:
         """When to `check` next, on Trio's clock."""
         if self._pinged_at is None:
-            return min(self._next_sample, self._alive_at + self._interval)
-        return min(self._next_sample, self._pinged_at + self._patience, self._asked_at + self._interval)
+            return self._alive_at + self._interval
+        return min(self._pinged_at + self._patience, self._asked_at + self._interval)
 
-    def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
-        """What is wrong with the peer, if anything. It is sent a Ping when it is time."""
-        if self._has_stalled(now):
-            self._channel.abort()  # a Close would be stuck as well
-            return SlowConsumer()
-        return self._check_keepalive(now)
-
-    def _has_stalled(self, now: float) -> bool:
-        if not self._channel.out.pending:
-            self._next_sample = math.inf
-            return False
-        sample = self._measure()
-        if sample.arrived != self._sample.arrived:
-            self._sample, self._advanced_at = sample, now
-        self._next_sample = min(now + self._send_timeout / SAMPLES, self._advanced_at + self._send_timeout)
-        return now >= self._advanced_at + self._send_timeout
-
-    def _check_keepalive(self, now: float) -> KeepaliveLost | None:
-        self._alive_at = max(self._alive_at, self._channel.heard_at)
+    def check(self, now: float) -> KeepaliveLost | None:
+        """Whether the peer is to be given up. It is sent a Ping when it is time."""
+        self._alive_at = max(self._alive_at, self._channel.inbound.heard_at)
         if self._channel.read_interest is ReadInterest.PAUSED:  # we would not hear it
             self._alive_at, self._pinged_at = now, None
         elif self._pinged_at is None or self._alive_at >= self._pinged_at:
             self._pinged_at = None
             if now >= self._alive_at + self._interval:
-                self._at_ping, self._pinged_at = self._measure(), now
+                self._at_ping, self._pinged_at = measure(self._channel.send_buffer, self._transport), now
                 self._ask(now)
         elif now >= self._pinged_at + self._patience:
-            reached = self._measure()
+            reached = measure(self._channel.send_buffer, self._transport)
             if not self._at_ping.behind or reached.arrived == self._at_ping.arrived:
                 return KeepaliveLost()
             self._at_ping, self._pinged_at = reached, now  # what lay before the Ping was still on its way
@@ -139,23 +156,35 @@ class Keepalive:
 
     def _ask(self, now: float) -> None:
         self._asked_at = now
-        self._channel.ping()
+        self._channel.send_buffer.ping()
 
-    def _on_blocked(self) -> None:
-        if self._next_sample == math.inf:
-            now = trio.current_time()
-            self._sample, self._advanced_at = self._measure(), now
-            self._next_sample = now + self._send_timeout / SAMPLES
-            self._on_due()
 
-    def _measure(self) -> Progress:
-        """Ask the kernel; where it cannot tell, what it has taken has to do."""
-        if sys.platform == "linux" and self._transport is not None:
-            try:
-                info = self._transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-            except OSError:
-                pass  # no TCP
-            else:
-                in_flight, arrived, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
-                return Progress(arrived, behind=bool(in_flight or waiting or self._channel.out.pending))
-        return Progress(self._channel.out.gone, behind=bool(self._channel.out.pending))
+@final
+class WireLiveness:
+    """Both of them, and the idle time, for the one deadline of a connection: a `seawall.lifecycle.Liveness`."""
+
+    __slots__ = ("_channel", "_keepalive", "_stall")
+
+    def __init__(self, channel: MessageChannel, limits: Limits, transport: trio.socket.SocketType | None) -> None:
+        """Prepare; `transport` is the socket under the channel, if there is one."""
+        self._channel = channel
+        self._keepalive = Keepalive(channel, limits, transport)
+        self._stall = StallDetector(channel.send_buffer, limits.send_timeout, transport)
+
+    def begin(self) -> None:
+        """The upgrade is accepted: ask the peer from now on, when it is silent."""
+        self._keepalive.begin()
+
+    @property
+    def message_at(self) -> float:
+        """When a message last came; now, while it is we who do not read."""
+        paused = self._channel.read_interest is ReadInterest.PAUSED
+        return trio.current_time() if paused else self._channel.inbound.message_at
+
+    def due(self) -> float:
+        """When to `check` next, on Trio's clock; to be asked anew when `SendBlocked` was told."""
+        return min(self._stall.due(), self._keepalive.due())
+
+    def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
+        """What is wrong with the peer, if anything. It is sent a Ping when it is time."""
+        return self._stall.check(now) or self._keepalive.check(now)

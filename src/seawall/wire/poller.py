@@ -11,12 +11,12 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 import trio
 
 from seawall.wire.channel import READ_SIZE, MessageChannel
+from seawall.wire.state import Reading
 from seawall.wire.transport import PACE, ReadInterest
 from seawall.wire.waiter import Waiter
 
@@ -48,13 +48,21 @@ def open_poller() -> Poller | None:
     return Poller() if sys.platform == "linux" else None
 
 
+class Polled(Protocol):
+    """What a `Poller` minds a socket for."""
+
+    def on_ready(self, events: int, now: float, /) -> None:
+        """What it waits for has happened: the events that epoll reports, and the moment. It must not raise."""
+        ...
+
+
 @final
 class Poller:
     """One epoll descriptor, and the task that waits for it."""
 
     def __init__(self) -> None:
         """Prepare; `run` opens the descriptor."""
-        self._minded: dict[int, SocketTransport | PolledReceiver | HangupWatch] = {}
+        self._minded: dict[int, Polled] = {}
         self._busy: set[SocketTransport] = set()
         self._later: dict[SocketTransport, float] = {}
         self._epoll: select.epoll
@@ -78,10 +86,10 @@ class Poller:
         finally:
             os.close(self._wakeup)
 
-    def add(self, descriptor: int, transport: SocketTransport | PolledReceiver | HangupWatch, events: int) -> None:
-        """Mind a socket."""
+    def add(self, descriptor: int, polled: Polled, events: int) -> None:
+        """Mind a socket, and tell `polled` of these events."""
         self._epoll.register(descriptor, events)
-        self._minded[descriptor] = transport
+        self._minded[descriptor] = polled
 
     def modify(self, descriptor: int, events: int) -> None:
         """Wait for other events of a socket that it minds."""
@@ -96,7 +104,7 @@ class Poller:
             pass  # somebody else has closed it, and then the kernel has forgotten it
 
     def schedule(self, transport: SocketTransport, read_interest: ReadInterest) -> None:
-        """Let `transport` decode in the next turn, or look after `PACE`, or neither, as its lane demands."""
+        """Let `transport` decode in the next turn, or look after `PACE`, or neither, as its channel wants."""
         if read_interest is ReadInterest.DECODE:
             self._busy.add(transport)
             os.eventfd_write(self._wakeup, 1)
@@ -135,21 +143,40 @@ class Poller:
 
 @final
 class SocketTransport:
-    """The link of a plain socket: the poller reads it, and who sends writes to it directly."""
+    """The transport of a plain socket: the poller reads it, and who sends writes to it directly."""
 
-    __slots__ = ("_channel", "_descriptor", "_events", "_open", "_poller", "_read_interest", "_socket", "_was_full")
+    __slots__ = (
+        "_channel",
+        "_descriptor",
+        "_events",
+        "_open",
+        "_over",
+        "_poller",
+        "_read_interest",
+        "_socket",
+        "_was_full",
+        "looking",
+    )
 
-    def __init__(self, poller: Poller, stream: trio.SocketStream, channel: MessageChannel) -> None:
-        """Take the socket over from `stream`, until `close`."""
+    _channel: MessageChannel
+
+    def __init__(self, poller: Poller, stream: trio.SocketStream) -> None:
+        """Take the socket over from `stream`, from `start` until `close`."""
         self._poller = poller
-        self._channel = channel
         self._socket = stream.socket
         self._descriptor = stream.socket.fileno()
         self._read_interest = ReadInterest.READ
         self._events = _READ
         self._was_full = False
+        self._open = False
+        self._over = Waiter()  # for `linger`
+        self.looking = False
+
+    def start(self, channel: MessageChannel) -> None:
+        """Read the socket for `channel`."""
+        self._channel = channel
         self._open = True
-        poller.add(self._descriptor, self, self._events)
+        self._poller.add(self._descriptor, self, self._events)
 
     def write(self, data: bytes | bytearray) -> int:
         """Write to the socket."""
@@ -164,7 +191,7 @@ class SocketTransport:
             raise trio.BrokenResourceError from None
 
     def update(self) -> None:
-        """Wait for what the lane wants now, and for room if there is something to write."""
+        """Wait for what the channel wants now, and for room if there is something to write."""
         if not self._open:
             return
         channel = self._channel
@@ -172,16 +199,18 @@ class SocketTransport:
         if (
             read_interest is self._read_interest is ReadInterest.READ
             and self._events == _READ
-            and not channel.out.pending
+            and not channel.send_buffer.pending
         ):
             return  # as nearly always
+        if read_interest is ReadInterest.NOTHING:
+            self._over.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
         self._wait_for(_READ if _is_reading(read_interest) or self._events & _IN else _WATCHED[read_interest])
 
     def _wait_for(self, events: int) -> None:
         """Ask the kernel for these, and for room if there is something to write."""
-        if self._channel.out.pending:
+        if self._channel.send_buffer.pending:
             events |= _WRITE
         if events != self._events:
             self._events = events
@@ -216,11 +245,10 @@ class SocketTransport:
         """Take in what has come, though the handler is behind."""
         if not self._open:
             return
-        channel = self._channel
         try:
-            channel.look()
+            self._look()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(channel, fault)
+            self._give_up(self._channel, fault)
 
     async def linger(self) -> None:
         """Half-close the socket; the poller discards what still comes."""
@@ -232,14 +260,16 @@ class SocketTransport:
             return  # it has gone already
         self._was_full = True
         self.update()
-        await self._channel.wait_eof()
+        while self._is_awaited():
+            await self._over.wait()
 
     def close(self) -> None:
-        """Give the socket back, and let go of the lane: circles would be left to the garbage collector."""
+        """Give the socket back, and let go of the channel: circles would be left to the garbage collector."""
         if self._open:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
+            self._over.wake()
             del self._channel
 
     async def wait_released(self) -> None:
@@ -253,11 +283,21 @@ class SocketTransport:
         except Exception:  # noqa: BLE001 - the second fault has the first one's cause
             channel.abort()
 
+    def _is_awaited(self) -> bool:
+        """Whether the peer may still finish properly, and we would see it."""
+        channel = self._channel if self._open else None
+        return channel is not None and channel.reading is not Reading.FINISHED and not channel.send_buffer.broken
+
+    def _look(self) -> None:
+        self.looking = True
+        self.update()
+
     def _drain(self, channel: MessageChannel) -> None:
+        buffer = channel.send_buffer
         try:
-            channel.out.taken(self.write(channel.out.pending))
+            buffer.taken(self.write(buffer.pending))
         except trio.BrokenResourceError:
-            channel.out.abort()
+            buffer.abort()
 
     def _serve(self, channel: MessageChannel, events: int, now: float) -> None:
         read_interest = channel.read_interest
@@ -268,7 +308,7 @@ class SocketTransport:
                 _WATCHED[read_interest]
             )  # only now: most sockets that are not read do not say anything either
             events &= ~_IN
-        if events & _WRITE and channel.out.pending:
+        if events & _WRITE and channel.send_buffer.pending:
             self._drain(channel)
         if not events & ~_WRITE:
             return
@@ -276,19 +316,20 @@ class SocketTransport:
             case ReadInterest.READ:
                 self._read(channel, now)
             case ReadInterest.THROTTLED:
-                channel.look()  # the peer may have gone, and have said why
+                self._look()  # the peer may have gone, and have said why
             case ReadInterest.PAUSED:
                 channel.lose()
             case ReadInterest.NOTHING:
                 if events & _DEAD:  # it would be reported for ever
                     self.close()
-                    channel.out.abort()
+                    channel.send_buffer.abort()
+                    channel.lose()
             case ReadInterest.DECODE:
                 pass  # first what is here already
 
     def _read(self, channel: MessageChannel, now: float) -> bool:
         """Read once; whether that may have changed what is to be done next."""
-        size = READ_SIZE if channel.opened and not self._was_full else channel.read_size
+        size = READ_SIZE if channel.accepted and not self._was_full else channel.read_size
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
@@ -297,8 +338,8 @@ class SocketTransport:
             data = b""
         changed = data is not None and channel.feed(data, now)
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
-        if not (self._was_full or channel.backlog):
-            channel.looking = False
+        if self.looking and not (self._was_full or channel.backlog):
+            self.looking = False
         return changed
 
 
@@ -310,7 +351,7 @@ class PolledReceiver:
         """Prepare; nothing is asked of the poller before something is waited for."""
         self._poller = poller
         self._descriptor = stream.socket.fileno()
-        self._bell = Waiter()
+        self._ready = Waiter()
         self._is_minded = False
 
     @trio.lowlevel.enable_ki_protection
@@ -328,13 +369,13 @@ class PolledReceiver:
                 if not self._is_minded:
                     self._poller.add(self._descriptor, self, _READ)
                     self._is_minded = True
-                await self._bell.wait()
+                await self._ready.wait()
             except OSError as error:
                 raise trio.BrokenResourceError from error
 
     def on_ready(self, _events: int, _now: float) -> None:
         """There is something to read."""
-        self._bell.wake()
+        self._ready.wake()
 
     def close(self) -> None:
         """Read no more."""
@@ -344,19 +385,23 @@ class PolledReceiver:
 
 @final
 class HangupWatch:
-    """Tells when the peer of a socket that nobody reads has gone."""
+    """Watches a socket that nobody reads for the peer's going: a reset, or that it has finished."""
 
-    def __init__(self, poller: Poller, descriptor: int, on_gone: Callable[[], None]) -> None:
-        """Begin to watch; `on_gone` is called once, at a reset or when the peer has finished."""
+    __slots__ = ("_descriptor", "_poller", "_watching")
+
+    def __init__(self, poller: Poller, descriptor: int) -> None:
+        """Prepare; nothing is watched before `begin`."""
         self._poller = poller
         self._descriptor = descriptor
-        self._on_gone = on_gone
-        poller.add(descriptor, self, _LEFT | _ONCE)
+        self._watching = False
 
-    def on_ready(self, _events: int, _now: float) -> None:
-        """It has gone."""
-        self._on_gone()
+    def begin(self, polled: Polled) -> None:
+        """Tell `polled` once, when the peer has gone."""
+        self._poller.add(self._descriptor, polled, _LEFT | _ONCE)
+        self._watching = True
 
-    def close(self) -> None:
-        """Watch no longer."""
-        self._poller.remove(self._descriptor)
+    def end(self) -> None:
+        """Watch no longer, and let go of who was to be told. The socket must still be open."""
+        if self._watching:
+            self._watching = False
+            self._poller.remove(self._descriptor)

@@ -1,4 +1,4 @@
-"""`StreamTransport`: the link of everything that is not a plain socket: TLS, memory, a system without epoll.
+"""`StreamTransport`: the transport of everything that is not a plain socket: TLS, memory, a system without epoll.
 
 One task reads the stream and one writes it. Neither is cancelled before `linger` or `close`, when there is nothing more
 to say: TLS, for one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has
@@ -7,7 +7,6 @@ been read and is left for later has a task of its own while there is such a thin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, final
 
 import trio
@@ -15,13 +14,14 @@ import trio
 from seawall.wire.channel import MessageChannel
 from seawall.wire.lingering import linger
 from seawall.wire.poller import HangupWatch
+from seawall.wire.state import Reading
 from seawall.wire.transport import PACE, ReadInterest
 from seawall.wire.waiter import Waiter
 
 #: Bytes handed to the stream at once.
 WRITE_SIZE: Final = 64 * 1024
 
-#: What a lane wants while it is behind with what has been read.
+#: What a channel wants while it is behind with what has been read.
 _BEHIND: Final = frozenset({ReadInterest.DECODE, ReadInterest.THROTTLED})
 
 #: Seconds of waiting after which it is sure that the stream had nothing more to give.
@@ -30,29 +30,52 @@ EMPTY: Final = 0.02
 
 @final
 class StreamTransport:
-    """Reads and writes inside `run`."""
+    """Reads and writes in a task that `start` starts, and in two below it."""
 
-    def __init__(
-        self,
-        stream: trio.abc.Stream,
-        channel: MessageChannel,
-        watch: Callable[[Callable[[], None]], HangupWatch] | None,
-    ) -> None:
-        """Prepare. `watch` begins to watch the socket under `stream`, if there is one and a poller for it."""
+    __slots__ = (
+        "_catching_up",
+        "_changed",
+        "_channel",
+        "_more",
+        "_read_interest",
+        "_stopped",
+        "_stream",
+        "_tasks",
+        "_turned",
+        "_watch",
+        "_working",
+        "looking",
+    )
+
+    _channel: MessageChannel
+
+    def __init__(self, stream: trio.abc.Stream, tasks: trio.Nursery, watch: HangupWatch | None = None) -> None:
+        """Prepare.
+
+        Args:
+          stream: is read and written from `start` on.
+          tasks: in which that is done; it waits for `close`, or for the stream to end and fail.
+          watch: of the socket under `stream`, if there is one and a poller for it.
+        """
         self._stream = stream
-        self._channel = channel
-        self._begin_watch = watch
-        self._watch: HangupWatch | None = None
+        self._tasks = tasks
+        self._watch = watch
         self._read_interest = ReadInterest.READ
-        self._changed = Waiter()
-        self._turned = Waiter()
-        self._more = Waiter()
+        self._changed = Waiter()  # for the reader
+        self._turned = Waiter()  # for who catches up
+        self._more = Waiter()  # for the writer
         self._working = trio.CancelScope()
         self._stopped = trio.Event()
         self._catching_up = False
+        self.looking = False
+
+    def start(self, channel: MessageChannel) -> None:
+        """Read and write for `channel`."""
+        self._channel = channel
+        self._tasks.start_soon(self._run)
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Read and write until `linger` or `close`, or until the stream has ended and failed."""
         try:
             with self._working:
@@ -70,7 +93,7 @@ class StreamTransport:
         return 0
 
     def update(self) -> None:
-        """See to it that what the lane wants now is done."""
+        """See to it that what the channel wants now is done."""
         if self._stopped.is_set():
             return
         read_interest = self._channel.read_interest
@@ -100,15 +123,15 @@ class StreamTransport:
     @trio.lowlevel.enable_ki_protection
     async def _read_on(self) -> None:
         try:
-            while not self._channel.eof:
+            while self._channel.reading is not Reading.FINISHED:
                 await self._read_once()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
             self._channel.fail(fault)
 
     async def _read_once(self) -> None:
         read_interest = self._channel.read_interest
-        if read_interest is ReadInterest.PAUSED:
-            self._begin_watching()
+        if read_interest is ReadInterest.PAUSED and self._watch is not None:
+            self._watch.begin(self)
         if read_interest is not ReadInterest.READ:
             await self._changed.wait()
             self._end_watching()
@@ -120,7 +143,7 @@ class StreamTransport:
             data = b""
         now = trio.current_time()
         if now - asked_at >= EMPTY:
-            self._channel.looking = False  # there was nothing; this is new
+            self.looking = False  # there was nothing; this is new
         self._channel.feed(data, now)
         self.update()
 
@@ -140,12 +163,12 @@ class StreamTransport:
             self._catching_up = False
 
     def _take_turn(self) -> None:
-        """Decode, or look, whichever is the lane's demand after all that may have happened before it was our turn."""
+        """Decode, or look, whichever the channel wants after all that may have happened before it was our turn."""
         match self._channel.read_interest:
             case ReadInterest.DECODE:
                 self._channel.proceed()
             case ReadInterest.THROTTLED:
-                self._channel.look()
+                self.looking = True
             case ReadInterest.READ | ReadInterest.PAUSED | ReadInterest.NOTHING:
                 pass
 
@@ -154,33 +177,29 @@ class StreamTransport:
 
     @trio.lowlevel.enable_ki_protection
     async def _write_on(self) -> None:
-        out = self._channel.out
-        while not out.broken:
-            if not out.pending:
+        buffer = self._channel.send_buffer
+        while not buffer.broken:
+            if not buffer.pending:
                 await self._more.wait()
                 continue
-            batch = bytes(out.pending[:WRITE_SIZE])
+            batch = bytes(buffer.pending[:WRITE_SIZE])
             try:
                 await self._stream.send_all(batch)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 # The reader finds out too, and says so: whether the peer had closed properly only it can know.
-                out.abort()
+                buffer.abort()
             except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-                out.abort()
+                buffer.abort()
                 self._channel.fail(fault)
             else:
-                out.taken(len(batch))
-
-    def _begin_watching(self) -> None:
-        if self._begin_watch is not None:
-            self._watch = self._begin_watch(self._on_gone)
+                buffer.taken(len(batch))
 
     def _end_watching(self) -> None:
         if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+            self._watch.end()
 
-    def _on_gone(self) -> None:
+    def on_ready(self, _events: int, _now: float, /) -> None:
+        """The peer has gone, while nobody read."""
         try:
             self._channel.lose()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and not the poller

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import codecs
+from typing import final
 
 from seawall.errors import ProtocolViolation
 from seawall.wire.codes import INVALID_DATA
+
+
+@final
+class RawText(bytes):
+    """The payload of a text message that is not decoded: known to be UTF-8, and told apart from a binary message.
+
+    For codecs that read bytes, as those of JSON do: decoding first would cost them a copy and a second pass.
+    """
+
+    __slots__ = ()
+
+
+def check(text: bytes | bytearray) -> RawText:
+    """A whole text, as it came.
+
+    Raises:
+      ProtocolViolation: 1007, this is not UTF-8.
+    """
+    if not text.isascii():
+        decode(text)
+    return RawText(text)
 
 
 def decode(text: bytes | bytearray) -> str:

@@ -1,4 +1,9 @@
-"""`Transport`: how the bytes of a `MessageChannel` get to its peer and back; and what a lane asks of it."""
+"""`Transport`: how the bytes of a `MessageChannel` get to its peer and back; and `ReadInterest`, what it is to do next.
+
+The channel decides what is to be read, and a transport when: it asks `MessageChannel.read_interest` after everything
+that may have changed it. What may change it is known to the transport, because it has called `MessageChannel.feed`,
+`proceed`, `lose` or `fail` itself, or is said by `Transport.update`.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +16,27 @@ PACE: Final = 0.5
 
 @final
 class ReadInterest(enum.Enum):
-    """What a lane wants from its link next."""
+    """What a channel wants from its transport next. `ReceiveQueue` says where a new reason to pause belongs."""
 
     READ = "read"
     """Read, `MessageChannel.read_size` bytes at most, and give what came to `MessageChannel.feed`."""
     DECODE = "decode"
-    """There is more than one turn's worth already: call `MessageChannel.proceed` when everybody else has had a turn."""
-    THROTTLED = "later"
-    """The handler has enough for now. Call `MessageChannel.look` after `PACE`, so that control frames are not kept
-    waiting."""
-    PAUSED = "watch"
+    """There is more than one turn's worth already: call `MessageChannel.proceed` when all others have had a turn."""
+    THROTTLED = "throttled"
+    """The handler has enough for now. Begin a look after `PACE`, so that control frames are not kept waiting; see
+    `Transport.looking`."""
+    PAUSED = "paused"
     """As much is held as may be: do not read at all, but call `MessageChannel.lose` when the peer has gone."""
     NOTHING = "nothing"
     """Whatever comes does not matter any more."""
 
 
 class Transport(Protocol):
-    """One connection's way to its peer."""
+    """One connection's way to its peer. It is made first, and given its channel by `ChannelTransport.start`."""
+
+    looking: bool
+    """Whether there is a look: all that has come is taken in, once, although the handler is behind, because a Ping or a
+    Close may be in it. The transport begins it, and ends it when it has found nothing more."""
 
     def write(self, data: bytes, /) -> int:
         """Hand over what can go at once, and say how many bytes went; the rest is then taken from `SendBuffer.pending`.
@@ -38,10 +47,10 @@ class Transport(Protocol):
         ...
 
     def update(self) -> None:
-        """The lane's demand has changed, or whether something waits to be written.
+        """What the channel wants has changed, or whether something waits to be written.
 
-        Whatever changes `MessageChannel.read_interest` outside of `MessageChannel.feed`, `proceed` and `lose` calls
-        this: a link may remember it.
+        Whatever changes `MessageChannel.read_interest` outside of the calls of the transport itself calls this: a
+        transport may remember it.
         """
         ...
 
@@ -53,7 +62,7 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the stream. May be called more than once."""
+        """Let go of the stream and of the channel. May be called more than once."""
         ...
 
     async def wait_released(self) -> None:

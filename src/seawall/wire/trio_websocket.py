@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import TypeAlias, cast, final
 
 import trio
 import trio_websocket
-from attrs import frozen
 
-from seawall.wire.channel import MessageChannel
+from seawall.wire.control_stream import ControlStream
 from seawall.wire.encoder import encode_close
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
@@ -20,13 +20,14 @@ OnLeft: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
 
 @final
 class TrioWebSocketAdapter:
-    """trio-websocket's connection over a `MessageChannel`, with its reader under control."""
+    """trio-websocket's connection over a `ControlStream`, with its reader under control."""
 
-    __slots__ = ("_accepted", "_channel", "_farewell", "_headers", "_request", "_websocket")
+    __slots__ = ("_accepted", "_farewell", "_headers", "_request", "_websocket", "stream")
 
-    def __init__(self, channel: MessageChannel, *, extensions: str = "") -> None:
+    def __init__(self, stream: ControlStream, *, extensions: str = "") -> None:
         """Prepare; nothing is read before `start`. `extensions` goes into the answer."""
-        self._channel = channel
+        self.stream = stream
+        """What trio-websocket reads and writes."""
         self._headers = [(b"Sec-WebSocket-Extensions", extensions.encode("ascii"))] if extensions else None
         self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
@@ -34,18 +35,22 @@ class TrioWebSocketAdapter:
         self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
     async def start(self, tasks: trio.Nursery, *, on_left: OnLeft) -> None:
-        """Let a reader run in `tasks` that reads the lane until its end, and wait until it has the lane's head.
+        """Let a reader run in `tasks` that reads the stream until its end, and wait until it has the stream's head.
 
         What the reader raises is for `on_left`, which its task calls when it has ended; it cancels nothing else.
         """
-        around = cast("trio.Nursery", _Around(tasks, self._read, on_left))  # of which it uses `start_soon` alone
-        self._request = await trio_websocket.wrap_server_stream(around, self._channel)
+
+        def start_soon(reader: Reader) -> None:
+            tasks.start_soon(self._read, reader, on_left)
+
+        nursery = cast("trio.Nursery", SimpleNamespace(start_soon=start_soon))  # of which it uses nothing else
+        self._request = await trio_websocket.wrap_server_stream(nursery, self.stream)
 
     async def accept(self, subprotocol: str | None) -> None:
         """Accept the upgrade. Cancelled, it has not happened: nothing in here waits for the peer.
 
         Raises:
-          trio.BrokenResourceError: the lane has been given up.
+          trio.BrokenResourceError: the connection has been given up.
         """
         await trio.lowlevel.checkpoint_if_cancelled()  # before anything has changed, which cannot be undone
         request, self._request = self._request, None  # most of what it holds is of no use any more
@@ -77,7 +82,7 @@ class TrioWebSocketAdapter:
         if self._websocket is not None:
             with trio.CancelScope() as self._farewell:
                 await self._websocket.aclose(code, reason)
-        self._channel.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
+        self.stream.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
@@ -87,23 +92,9 @@ class TrioWebSocketAdapter:
             await reader()
         except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_left`, if it is for a cancel scope
             crash = raised
-        # Normally the lane has said so itself, and this is nothing new; after a crash nobody else would.
-        self._channel.leave()
+        # Normally the stream knows already, because it has given end-of-file; after a crash it does not.
+        self.stream.leave()
         self._websocket = None
         if self._farewell is not None:
             self._farewell.cancel()
         await on_left(crash)
-
-
-@final
-@frozen
-class _Around:
-    """What trio-websocket takes for a nursery: it starts the reader under `read`."""
-
-    tasks: trio.Nursery
-    read: Callable[[Reader, OnLeft], Awaitable[None]]
-    on_left: OnLeft
-
-    def start_soon(self, reader: Reader) -> None:
-        """Start it."""
-        self.tasks.start_soon(self.read, reader, self.on_left)

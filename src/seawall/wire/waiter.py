@@ -9,14 +9,14 @@ import trio
 
 
 def nothing(*_: object) -> None:
-    """For when nobody is to be told."""
+    """Do nothing: what a callback is before it is given and after it was taken away."""
 
 
 @final
 class Waiter:
     """Wakes the one task that waits; like a `trio.Event` that need not be made anew, at a third of its cost.
 
-    A ring that nobody waits for is lost: look whether there is something to wait for first, and again afterwards.
+    A `wake` that nobody waits for is lost: look whether there is something to wait for first, and again afterwards.
     """
 
     __slots__ = ("_task",)
@@ -26,12 +26,12 @@ class Waiter:
         self._task: trio.lowlevel.Task | None = None
 
     def wait(self) -> Awaitable[object]:
-        """Wait for the next ring; to be awaited at once. Only one task may."""
+        """Wait for the next `wake`; to be awaited at once. Only one task may."""
         self._task = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
 
     def wake(self) -> None:
-        """Wake who waits."""
+        """Wake the task that waits, if there is one."""
         task = self._task
         if task is not None:
             self._task = None

@@ -1,0 +1,155 @@
+"""How far a connection is, in each direction: two enums, and the tables of what leads from one state to the next.
+
+Only `advance_reading` and `advance_replying` say what the next state is. What is not in its table is a mistake in our
+own code, never something that a peer can bring about, and raises.
+
+Both enums are ordered, and no transition leads back: ``reading >= Reading.ENDED`` is true from some moment on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final, final
+
+
+@final
+class IllegalTransition(Exception):
+    """Something happened that cannot happen in this state: a fault in Seawall itself."""
+
+
+@final
+class Reading(enum.IntEnum):
+    """What becomes of what the peer sends; owned by the `MessageChannel`."""
+
+    HEAD = 0
+    """The request is being answered: what comes early is kept, and not decoded."""
+    OPEN = 1
+    """Frames are decoded."""
+    ENDED = 2
+    """All that matters has come: a Close, or a violation, after which nothing counts."""
+    LOST = 3
+    """The peer has gone or the transport has failed; what may still lie in the socket is left there."""
+    LINGERING = 4
+    """Our side is closed: what still comes is read, so that no reset is sent for it, and discarded."""
+    FINISHED = 5
+    """Nothing more is read: the stream has ended, or the connection was given up."""
+
+
+@final
+class ReadingEvent(enum.Enum):
+    """What changes `Reading`."""
+
+    ACCEPTED = "the upgrade was accepted"
+    CLOSE = "a Close frame was decoded"
+    VIOLATION = "the peer broke the protocol or a limit"
+    VANISHED = "the peer has gone, as we know without having read its last bytes"
+    FAULT = "the transport has failed in a way that nobody foresaw"
+    LINGER = "our side is closed"
+    END_OF_STREAM = "the stream has been read to its end"
+    ABORTED = "the connection was given up"
+
+
+@final
+class Replying(enum.IntEnum):
+    """What may still be sent; owned by the `SendBuffer`.
+
+    That nothing can be written any more does not end the reading as long as nobody has decided to close: the peer may
+    have said why it went. So there are two states for it.
+    """
+
+    OPEN = 0
+    """Messages and control frames are sent."""
+    SILENT = 1
+    """The connection is about to be closed: no more messages are taken and no more Pings answered."""
+    CLOSE_SENT = 2
+    """A Close is sent or waits to be; nothing may follow it (RFC 6455, section 5.5.1)."""
+    BROKEN = 3
+    """Nothing can be written any more; but what the peer says still counts."""
+    OVER = 4
+    """Nothing can be written any more, and the connection is about to be closed anyway."""
+
+
+@final
+class ReplyingEvent(enum.Enum):
+    """What changes `Replying`."""
+
+    SILENCE = "it was decided to close the connection"
+    CLOSE = "a Close was handed over to be sent"
+    BREAK = "the transport takes nothing any more"
+
+
+_READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
+    (Reading.HEAD, ReadingEvent.ACCEPTED): Reading.OPEN,
+    (Reading.HEAD, ReadingEvent.VANISHED): Reading.LOST,
+    (Reading.HEAD, ReadingEvent.FAULT): Reading.LOST,
+    (Reading.HEAD, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.HEAD, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.OPEN, ReadingEvent.CLOSE): Reading.ENDED,
+    (Reading.OPEN, ReadingEvent.VIOLATION): Reading.ENDED,
+    (Reading.OPEN, ReadingEvent.VANISHED): Reading.LOST,
+    (Reading.OPEN, ReadingEvent.FAULT): Reading.LOST,
+    (Reading.OPEN, ReadingEvent.LINGER): Reading.LINGERING,
+    (Reading.OPEN, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.OPEN, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.ENDED, ReadingEvent.VANISHED): Reading.LOST,
+    (Reading.ENDED, ReadingEvent.FAULT): Reading.LOST,
+    (Reading.ENDED, ReadingEvent.LINGER): Reading.LINGERING,
+    (Reading.ENDED, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.ENDED, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.LOST, ReadingEvent.ACCEPTED): Reading.LOST,  # nobody has looked yet, and the answer goes nowhere
+    (Reading.LOST, ReadingEvent.VANISHED): Reading.LOST,
+    (Reading.LOST, ReadingEvent.FAULT): Reading.LOST,
+    (Reading.LOST, ReadingEvent.LINGER): Reading.LINGERING,
+    (Reading.LOST, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.LOST, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.LINGERING, ReadingEvent.VANISHED): Reading.LINGERING,
+    (Reading.LINGERING, ReadingEvent.FAULT): Reading.FINISHED,
+    (Reading.LINGERING, ReadingEvent.LINGER): Reading.LINGERING,
+    (Reading.LINGERING, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.LINGERING, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.ACCEPTED): Reading.FINISHED,  # as LOST
+    (Reading.FINISHED, ReadingEvent.VANISHED): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.FAULT): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.LINGER): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.ABORTED): Reading.FINISHED,
+}
+
+_REPLYING: Final[Mapping[tuple[Replying, ReplyingEvent], Replying]] = {
+    (Replying.OPEN, ReplyingEvent.SILENCE): Replying.SILENT,
+    (Replying.OPEN, ReplyingEvent.BREAK): Replying.BROKEN,
+    (Replying.SILENT, ReplyingEvent.SILENCE): Replying.SILENT,
+    (Replying.SILENT, ReplyingEvent.CLOSE): Replying.CLOSE_SENT,
+    (Replying.SILENT, ReplyingEvent.BREAK): Replying.OVER,
+    (Replying.CLOSE_SENT, ReplyingEvent.SILENCE): Replying.CLOSE_SENT,
+    (Replying.CLOSE_SENT, ReplyingEvent.BREAK): Replying.OVER,
+    (Replying.BROKEN, ReplyingEvent.SILENCE): Replying.OVER,
+    (Replying.BROKEN, ReplyingEvent.BREAK): Replying.BROKEN,
+    (Replying.OVER, ReplyingEvent.SILENCE): Replying.OVER,
+    (Replying.OVER, ReplyingEvent.BREAK): Replying.OVER,
+}
+
+
+def advance_reading(state: Reading, event: ReadingEvent) -> Reading:
+    """The state that follows.
+
+    Raises:
+      IllegalTransition: `event` cannot happen in `state`.
+    """
+    try:
+        return _READING[state, event]
+    except KeyError:
+        raise IllegalTransition(f"while reading is {state.name}: {event.value}") from None
+
+
+def advance_replying(state: Replying, event: ReplyingEvent) -> Replying:
+    """The state that follows.
+
+    Raises:
+      IllegalTransition: `event` cannot happen in `state`.
+    """
+    try:
+        return _REPLYING[state, event]
+    except KeyError:
+        raise IllegalTransition(f"while replying is {state.name}: {event.value}") from None
