@@ -47,7 +47,7 @@ PURE = [
 ]
 
 # What reads frames, and so what may differ where the extra `fast` is not installed.
-UNMASKING = ["frames", "masking", "deflate", "compressed", "channel", "poller", "stream"]
+UNMASKING = ["frames", "large_frames", "masking", "deflate", "compressed", "channel", "poller", "stream"]
 
 SMOKE = """
 import pathlib, seawall
