@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -13,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 nox.needs_version = ">=2025.5.1"
-nox.options.sessions = ["tests", "types", "lint"]
+nox.options.sessions = ["tests", "pure", "types", "lint"]
 nox.options.default_venv_backend = "venv"  # needs nothing but Python; never downloads an interpreter
 nox.options.error_on_missing_interpreters = True  # only those that were found are named below
 
@@ -49,6 +50,9 @@ PURE = [
     "wire/text.py",
     "wire/traffic.py",
 ]
+
+# What reads frames, and so what may differ where the extra `fast` is not installed.
+UNMASKING = ["frames", "large_frames", "masking", "deflate", "compressed", "channel", "poller", "stream"]
 
 SMOKE = """
 import pathlib, seawall
@@ -88,8 +92,10 @@ def group(name: str) -> list[str]:
 
 
 def floors() -> list[str]:
-    """The lowest version that is declared of each direct dependency."""
-    declared = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
+    """The lowest version that is declared of each direct dependency, those of the extras included."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    lines = [*PROJECT["project"]["dependencies"], *chain.from_iterable(extras)]
+    declared = [Requirement(line) for line in lines]
     return [f"{one.name}=={clause.version}" for one in declared for clause in one.specifier if clause.operator == ">="]
 
 
@@ -97,7 +103,7 @@ def floors() -> list[str]:
 @nox.parametrize("python", [nox.param(python, id=version) for version, python in FOUND.items()])
 def tests(session: nox.Session) -> None:
     """Do the tests pass on each Python that is here, and on the oldest: do they reach every branch?"""
-    session.install("-e", ".", *group("test"))
+    session.install("-e", ".[fast]", *group("test"))
     if session.python != FOUND[MAIN] or session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -108,6 +114,14 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--fail-under=100", "--include=" + ",".join(f"*/seawall/{name}" for name in PURE))
+
+
+@nox.session(python=FOUND[MAIN])
+def pure(session: nox.Session) -> None:
+    """Do the tests of what reads frames pass without the extra `fast`, so in Python alone?"""
+    session.install("-e", ".", *group("test"))
+    concerned = [*(f"tests/test_{name}.py" for name in UNMASKING), "tests/property/test_frames_property.py"]
+    session.run("python", "-m", "pytest", "-p", "tests.without_speedups", *concerned, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
@@ -157,7 +171,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=FOUND[MAIN])
 def bench(session: nox.Session) -> None:
     """What does Seawall take for the same work as its peers? ``nox -s bench -- --help`` tells how to ask for a part."""
-    session.install("-e", ".", *group("bench"))
+    session.install("-e", ".[fast]", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -26,6 +26,11 @@ MAX_PIECES: Final = 64
 #: percent at most, and a few bytes for each flush; what is longer than that are blocks with nothing in them.
 COMPRESSED_SLACK: Final = 1024
 
+#: Bytes of payload from which on a part of a buffer is unmasked where it lies. Below that it takes less time to copy it
+#: first: microseconds by a copy and by a view, unmasked in C, 1 KiB 0.22 and 0.31, 16 KiB 0.80 and 0.60, 64 KiB 2.6 and
+#: 1.5, 1 MiB, whose copy takes fresh memory, 1,130 and 25.
+VIEW_FROM: Final = 8 * 1024
+
 _FIN: Final = 0x80
 _RSV1: Final = 0x40  # "per-message compressed" (RFC 7692, section 6)
 
@@ -195,7 +200,7 @@ class FrameDecoder:
             raise
 
     def _read_whole(self) -> str | bytes | None:
-        """A message in one frame of less than 64 KiB that is all there, which is by far the commonest case.
+        """A message in one frame that is all there, which is by far the commonest case.
 
         None if this is anything else, a fault too: `_next` takes it step by step.
         """
@@ -203,16 +208,22 @@ class FrameDecoder:
         if len(buffer) - at < 6:
             return None
         first, size, start = buffer[at], buffer[at + 1] - 0x80, at + 6
-        if size > MAX_CONTROL:
+        if size == 126:
             start += 2
-            size = buffer[at + 2] << 8 | buffer[at + 3] if size == 126 else 0
+            size = buffer[at + 2] << 8 | buffer[at + 3]
             if size <= MAX_CONTROL:
+                return None
+        elif size == 127:
+            start += 8
+            size = int.from_bytes(buffer[at + 2 : at + 10], "big")  # if it is not all there, nor is the message
+            if size <= 0xFFFF:
                 return None
         is_text, end = first == _WHOLE_TEXT, start + size
         if not (is_text or first == _WHOLE_BINARY) or not 0 <= size <= self._max_message_size or end > len(buffer):
             return None
         self._at = end
-        payload = unmask(buffer[start:end], buffer[start - 4 : start])
+        masked = buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end]
+        payload = unmask(masked, buffer[start - 4 : start])
         if is_text:
             return check(payload) if self._raw else decode(payload)
         return bytes(payload)
@@ -301,13 +312,13 @@ class FrameDecoder:
 
     def _take(self, size: int) -> bytes | bytearray:
         """Unmask the next `size` bytes of the payload."""
-        start, key = self._at, self._key
-        self._at = start + size
+        buffer, start, key = self._buffer, self._at, self._key
+        end = self._at = start + size
         self._left -= size
         turn = size & 3 if self._left else 0
         if turn:
             self._key = key[turn:] + key[:turn]
-        return unmask(self._buffer[start : start + size], key)
+        return unmask(buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end], key)
 
     def _read_payload(self, size: int, *, last: bool) -> bytes | bytearray:
         """The next `size` bytes of a data frame's payload, inflated if they are compressed."""

@@ -1,8 +1,14 @@
-"""Taking the mask off a client's payload (RFC 6455, section 5.3), as fast as Python alone can."""
+"""Taking the mask off a client's payload (RFC 6455, section 5.3): in C where that is installed, else in Python.
+
+The C function is that of the `websockets` package, which the extra `fast` installs. Its documentation does not promise
+it, so this is the one place that imports it, and it is used only if it does what ours does. Microseconds for ours and
+for theirs, CPython 3.11: 64 bytes 0.56 and 0.08, 1 KiB 1.8 and 0.13, 64 KiB 68 and 1.3, 1 MiB 1,560 and 22.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 #: Payloads of this many bytes and more are unmasked by `bytes.translate` on four strides, smaller ones by one XOR of
 #: big integers. CPython 3.11, microseconds for XOR and for translate: 64 bytes 0.5 and 0.8, 384 bytes 1.0 and 1.2,
@@ -21,8 +27,12 @@ _TABLES: Final = tuple(
 _REPEATS: Final = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range((STRIDED_FROM >> 2) + 1))
 
 
-def unmask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes | bytearray:
-    """Take the mask off.
+#: Takes the mask off a payload that begins where the key, the four bytes of the frame's header, begins.
+Unmask: TypeAlias = Callable[[bytes | bytearray | memoryview, bytes | bytearray], bytes | bytearray]
+
+
+def unmask_in_python(payload: bytes | bytearray | memoryview, key: bytes | bytearray) -> bytes | bytearray:
+    """Take the mask off as fast as Python alone can.
 
     Args:
       payload: masked, beginning where the key begins.
@@ -37,3 +47,45 @@ def unmask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes | bytear
     for offset in range(4):
         plain[offset::4] = plain[offset::4].translate(_TABLES[key[offset]])
     return plain
+
+
+def unmask_in_c() -> Unmask | None:
+    """The function of `websockets`; None where it is not installed, was not compiled, or cannot be imported."""
+    try:
+        from websockets.speedups import apply_mask  # noqa: PLC0415 # an optional extra
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
+        return None
+    return apply_mask
+
+
+# Multiples of the 16, 8 and 4 bytes that C takes at once, what is left over by them, and both of our own ways.
+_SIZES: Final = (0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 64, 125, 126, STRIDED_FROM + 3)
+
+
+def agrees(candidate: Unmask) -> bool:
+    """Whether it does what ours does, as far as a tenth of a millisecond can show: it is asked at each start."""
+    masked = bytes(range(256)) * 4
+    key = b"\x81\x02\xfe\x37"
+    try:
+        for start, size in enumerate(_SIZES):
+            payload = memoryview(masked)[start : start + size]
+            expected = unmask_in_python(payload, key)
+            for given in (payload, bytes(payload), bytearray(payload)):
+                found = candidate(given, key if size & 1 else bytearray(key))
+                if type(found) is not bytes or found != expected:
+                    return False
+    except Exception:  # noqa: BLE001 - as above
+        return False
+    return True
+
+
+def choose(candidate: Unmask | None) -> Unmask:
+    """The candidate if there is one and it agrees with ours, else ours."""
+    return unmask_in_python if candidate is None or not agrees(candidate) else candidate
+
+
+#: What takes the mask off in this process.
+unmask: Final = choose(unmask_in_c())
+
+#: Whether that is done in C.
+ACCELERATED: Final = unmask is not unmask_in_python
