@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -156,19 +156,19 @@ async def test_a_chain_runs_on_a_gate_without_a_wire(autojump_clock: MockClock) 
 @pytest.mark.parametrize(
     ("headers", "refusal"),
     [
-        ({}, NoCredentials),
-        (by(token("ada", seconds=-100, scope="chat")), TokenExpired),
-        (by(token("ada")), Forbidden),
-        (by(token("eve", scope="chat")), Forbidden),
+        (lambda: {}, NoCredentials),
+        (lambda: by(token("ada", seconds=-100, scope="chat")), TokenExpired),
+        (lambda: by(token("ada")), Forbidden),
+        (lambda: by(token("eve", scope="chat")), Forbidden),
     ],
     ids=["no token", "expired", "no scope", "banned"],
 )
-async def test_a_chain_refuses_without_a_wire(headers: dict[str, str], refusal: type[Exception]) -> None:
+async def test_a_chain_refuses_without_a_wire(headers: Callable[[], dict[str, str]], refusal: type[Exception]) -> None:
     """What it raises comes out as it is; deciding about it is somebody else's part."""
     chain = bearer(verifier) >> has_scope("chat") >> not_banned
     async with without_wire() as made:
         with pytest.raises(refusal):
-            await chain.admit(made.gate(headers), Anonymous())
+            await chain.admit(made.gate(headers()), Anonymous())
 
 
 async def test_a_guard_that_talks(autojump_clock: MockClock) -> None:

@@ -39,25 +39,32 @@ def until(expires_at: float) -> float:
 class Leases:
     """The leases of one connection, which ends when the first of them does."""
 
-    __slots__ = ("_leases",)
+    __slots__ = ("_leases", "ends_at")
 
     def __init__(self) -> None:
         """Begin with none."""
         self._leases: tuple[Lease, ...] = ()
+        self.ends_at = math.inf
+        """When the first of them ends, on Trio's clock; infinity if there are none."""
 
     def add(self, expires_at: float, renew: Renew | None) -> None:
         """One more, until `expires_at` in Unix time. Raises as `until`."""
         self._leases += (Lease(until(expires_at), renew),)
+        self._find_first()
+
+    def prolong(self, lease: Lease, expires_at: float) -> None:
+        """One of them ends at `expires_at` now, in Unix time. Raises as `until`."""
+        lease.deadline = until(expires_at)
+        self._find_first()
 
     def clear(self) -> None:
         """Forget them all: the connection is closed."""
         self._leases = ()
-
-    @property
-    def ends_at(self) -> float:
-        """When the first of them ends, on Trio's clock; infinity if there are none."""
-        return min((lease.deadline for lease in self._leases), default=math.inf)
+        self._find_first()
 
     def renewable(self) -> Lease | None:
         """The first that can be renewed."""
         return next((lease for lease in self._leases if lease.renew is not None), None)
+
+    def _find_first(self) -> None:
+        self.ends_at = min((lease.deadline for lease in self._leases), default=math.inf)

@@ -13,7 +13,6 @@ from seawall.deadlines import Deadline
 from seawall.ending import End
 from seawall.errors import ConfigurationError, LeaseExpired, Revoked, SeawallError
 from seawall.guards.gate import Renew
-from seawall.leases import until
 from seawall.timeouts import Timeouts
 
 
@@ -135,7 +134,7 @@ class Lifecycle:
         expires_at = await lease.renew(token)
         if self.ended is not None:
             raise LeaseExpired
-        lease.deadline = until(expires_at)
+        self.timeouts.leases.prolong(lease, expires_at)
         self.rearm()
 
     def drain(self) -> None:

@@ -25,8 +25,9 @@ from seawall.wire.waiter import Waiter
 _PING: Final = encode_frame(Opcode.PING, b"")
 _BLOCKED: Final = SendBlocked()
 
-# Looking a member up in its class costs as much as a call; this one is looked at for every message.
+# Looking a member up in its class costs as much as a call; these are looked at for every message.
 _OPEN: Final = Replying.OPEN
+_BROKEN: Final = Replying.BROKEN
 
 
 def _refusal(replying: Replying) -> Exception:
@@ -87,12 +88,12 @@ class SendBuffer:
     @property
     def broken(self) -> bool:
         """Whether nothing more can be written."""
-        return self.replying >= Replying.BROKEN
+        return self.replying >= _BROKEN
 
     @property
     def is_silent(self) -> bool:
         """Whether the connection is about to be closed: no more messages are taken and no more Pings answered."""
-        return self.replying not in {Replying.OPEN, Replying.BROKEN}
+        return self.replying is not _OPEN and self.replying is not _BROKEN
 
     def put(self, data: bytes) -> None:
         """Send whole frames without waiting for room: for the handshake, the Close and a Ping.

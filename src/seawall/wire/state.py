@@ -37,17 +37,25 @@ class Reading(enum.IntEnum):
 
 
 @final
-class ReadingEvent(enum.Enum):
+class ReadingEvent(enum.IntEnum):
     """What changes `Reading`."""
 
-    ACCEPTED = "the upgrade was accepted"
-    CLOSE = "a Close frame was decoded"
-    VIOLATION = "the peer broke the protocol or a limit"
-    VANISHED = "the peer has gone, as we know without having read its last bytes"
-    FAULT = "the transport has failed in a way that nobody foresaw"
-    LINGER = "our side is closed"
-    END_OF_STREAM = "the stream has been read to its end"
-    ABORTED = "the connection was given up"
+    ACCEPTED = 0
+    """The upgrade was accepted."""
+    CLOSE = 1
+    """A Close frame was decoded."""
+    VIOLATION = 2
+    """The peer broke the protocol or a limit."""
+    VANISHED = 3
+    """The peer has gone, as we know without having read its last bytes."""
+    FAULT = 4
+    """The transport has failed in a way that nobody foresaw."""
+    LINGER = 5
+    """Our side is closed."""
+    END_OF_STREAM = 6
+    """The stream has been read to its end."""
+    ABORTED = 7
+    """The connection was given up."""
 
 
 @final
@@ -71,12 +79,15 @@ class Replying(enum.IntEnum):
 
 
 @final
-class ReplyingEvent(enum.Enum):
+class ReplyingEvent(enum.IntEnum):
     """What changes `Replying`."""
 
-    SILENCE = "it was decided to close the connection"
-    CLOSE = "a Close was handed over to be sent"
-    BREAK = "the transport takes nothing any more"
+    SILENCE = 0
+    """It was decided to close the connection."""
+    CLOSE = 1
+    """A Close was handed over to be sent."""
+    BREAK = 2
+    """The transport takes nothing any more."""
 
 
 _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
@@ -131,16 +142,21 @@ _REPLYING: Final[Mapping[tuple[Replying, ReplyingEvent], Replying]] = {
 }
 
 
+# The same, to be looked up by number: the hash of an enum's member is a call in Python.
+_NEXT_READING: Final = tuple(tuple(_READING.get((state, event)) for event in ReadingEvent) for state in Reading)
+_NEXT_REPLYING: Final = tuple(tuple(_REPLYING.get((state, event)) for event in ReplyingEvent) for state in Replying)
+
+
 def advance_reading(state: Reading, event: ReadingEvent) -> Reading:
     """The state that follows.
 
     Raises:
       IllegalTransition: `event` cannot happen in `state`.
     """
-    try:
-        return _READING[state, event]
-    except KeyError:
-        raise IllegalTransition(f"while reading is {state.name}: {event.value}") from None
+    following = _NEXT_READING[state][event]
+    if following is None:
+        raise IllegalTransition(f"{event.name} while reading is {state.name}")
+    return following
 
 
 def advance_replying(state: Replying, event: ReplyingEvent) -> Replying:
@@ -149,7 +165,7 @@ def advance_replying(state: Replying, event: ReplyingEvent) -> Replying:
     Raises:
       IllegalTransition: `event` cannot happen in `state`.
     """
-    try:
-        return _REPLYING[state, event]
-    except KeyError:
-        raise IllegalTransition(f"while replying is {state.name}: {event.value}") from None
+    following = _NEXT_REPLYING[state][event]
+    if following is None:
+        raise IllegalTransition(f"{event.name} while replying is {state.name}")
+    return following
