@@ -15,7 +15,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.compression import Deflate
 from seawall.limits import Limits
-from seawall.wire.channel import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MAX_READ_SIZE, READ_SIZE, MessageChannel
+from seawall.wire.channel import (
+    BYTES_PER_TURN,
+    EARLY_SIZE,
+    FRAMES_PER_TURN,
+    LARGE_READ_SIZE,
+    MAX_READ_SIZE,
+    READ_SIZE,
+    MessageChannel,
+)
 from seawall.wire.decoder import MAX_PIECES
 from seawall.wire.deflate import negotiate
 from seawall.wire.encoder import encode_message
@@ -118,17 +126,39 @@ async def test_a_turn_that_is_just_full() -> None:
     assert made.channel.inbound.messages == FRAMES_PER_TURN
 
 
-async def test_reads_are_large_only_inside_a_large_frame() -> None:
-    """A frame larger than one read is read in large pieces to its end; everything else in small ones."""
+async def test_reads_are_largest_inside_a_large_frame() -> None:
+    """A frame that is much larger than one read is read in the largest pieces, its end in large ones."""
     made = await alone()
     assert made.channel.read_size == READ_SIZE
     whole = frame(TEXT, b"x" * 1_000_000)
     made.feed(whole[:100])
     assert made.channel.read_size == MAX_READ_SIZE
-    made.feed(whole[100:-READ_SIZE])
-    assert made.channel.read_size == READ_SIZE
-    made.feed(whole[-READ_SIZE:])
+    made.feed(whole[100:-LARGE_READ_SIZE])
+    assert made.channel.read_size == LARGE_READ_SIZE
+    made.feed(whole[-LARGE_READ_SIZE:])
     assert made.channel.inbound.messages == 1
+    assert made.channel.read_size == READ_SIZE
+
+
+async def test_reads_are_large_in_a_large_message() -> None:
+    """A message larger than one read, in one frame or in many, is read in large pieces until it is all there."""
+    for whole in (
+        frame(TEXT, b"x" * (READ_SIZE + 1)),
+        frame(TEXT, b"x" * 10_000, final=False) + frame(0, b"x" * 10_000, final=False) + frame(0, b"x"),
+    ):
+        made = await alone()
+        made.feed(whole[:READ_SIZE])
+        assert made.channel.read_size == LARGE_READ_SIZE
+        made.feed(whole[READ_SIZE:])
+        assert made.channel.inbound.messages == 1
+        assert made.channel.read_size == READ_SIZE
+
+
+async def test_reads_are_small_in_a_flood_of_small_messages() -> None:
+    """That a small message was cut by the end of a read, or a read was full, is no sign of a large one."""
+    made = await alone(Limits(inbound_queue=1000))
+    made.feed((text("x" * 1000) * 17)[:READ_SIZE])
+    assert made.channel.inbound.messages == 16
     assert made.channel.read_size == READ_SIZE
 
 

@@ -291,6 +291,22 @@ async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) ->
         assert await rests()
 
 
+@pytest.mark.parametrize("size", [16_400, 60_000])
+async def test_a_large_message_after_another_takes_one_read(size: int, autojump_clock: MockClock) -> None:
+    """The first of some large messages takes a turn for each read; from the second on one read has all of it."""
+    async with opened("polled") as made:
+        turns: list[int] = []
+        for bytes_sent in (size, size, size, 10, size):
+            steps = Steps()
+            trio.lowlevel.add_instrument(steps)
+            await made.peer.say(text("x" * bytes_sent))
+            await wait_all_tasks_blocked()
+            trio.lowlevel.remove_instrument(steps)
+            turns.append(steps.count)
+        assert turns == [2, 1, 1, 1, 2]
+        assert made.channel.inbound.messages == 5
+
+
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 async def test_a_reset_after_the_end_is_seen_once(family: str) -> None:
     """A channel that wants nothing any more lets go of a socket that is dead: epoll would report it for ever."""

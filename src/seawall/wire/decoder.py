@@ -145,6 +145,11 @@ class FrameDecoder:
         """Bytes that are known to be still on their way: the rest of a data frame that has begun."""
         return 0 if self._opcode is None else max(0, self._left - (len(self._buffer) - self._at))
 
+    @property
+    def announced(self) -> int:
+        """Bytes of payload in the frames, so far, of a message that has begun and is not all there."""
+        return self._announced
+
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take what has arrived; ask `next_event` what it means."""
         if self._deaf:

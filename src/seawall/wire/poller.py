@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 import trio
 
-from seawall.wire.channel import READ_SIZE, MessageChannel
+from seawall.wire.channel import LARGE_READ_SIZE, READ_SIZE, MessageChannel
 from seawall.wire.state import Reading
 from seawall.wire.transport import PACE, ReadInterest
 from seawall.wire.waiter import Waiter
@@ -155,6 +155,7 @@ class SocketTransport:
         "_read_interest",
         "_socket",
         "_was_full",
+        "_was_large",
         "looking",
     )
 
@@ -168,6 +169,7 @@ class SocketTransport:
         self._read_interest = ReadInterest.READ
         self._events = _READ
         self._was_full = False
+        self._was_large = False
         self._open = False
         self._over = Waiter()  # for `linger`
         self.looking = False
@@ -304,9 +306,8 @@ class SocketTransport:
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
         elif events & _IN and not _is_reading(read_interest):
-            self._wait_for(
-                _WATCHED[read_interest]
-            )  # only now: most sockets that are not read do not say anything either
+            # Only now: most sockets that are not read do not say anything either.
+            self._wait_for(_WATCHED[read_interest])
             events &= ~_IN
         if events & _WRITE and channel.send_buffer.pending:
             self._drain(channel)
@@ -329,7 +330,8 @@ class SocketTransport:
 
     def _read(self, channel: MessageChannel, now: float) -> bool:
         """Read once; whether that may have changed what is to be done next."""
-        size = READ_SIZE if channel.accepted and not self._was_full else channel.read_size
+        wanted = channel.read_size if self._was_full or self._was_large or not channel.accepted else READ_SIZE
+        size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # after one, another may come
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
@@ -338,8 +340,8 @@ class SocketTransport:
             data = b""
         changed = data is not None and channel.feed(data, now)
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
-        if self.looking and not (self._was_full or channel.backlog):
-            self.looking = False
+        self._was_large = wanted > READ_SIZE or (data is not None and len(data) > READ_SIZE)
+        self.looking = self.looking and (self._was_full or channel.backlog)
         return changed
 
 
