@@ -5,22 +5,28 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 import pytest
 import trio
 import trio_websocket
-from attrs import evolve
+from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
+from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN
-from seawall.wire.control_queue import MAX_PINGS
+from seawall.wire.codes import Opcode
+from seawall.wire.control import Control
+from seawall.wire.control_queue import MAX_PINGS, ControlQueue
 from seawall.wire.events import PeerClosed
 from seawall.wire.head import canonical
+from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.state import Reading
-from tests.channels import ANSWER, ASKED, LINKS, Bench, alone, bench, masked, opened
+from seawall.wire.waiter import Waiter
+from tests.channels import ANSWER, ASKED, LINKS, Bench, Hand, alone, bench, masked, opened
 from tests.memory import BROKEN, CLOSE, PING, PONG, TEXT, close, frame, text
 
 #: Room for four messages before the soft mark.
@@ -31,6 +37,86 @@ SOFT = Limits(inbound_queue=4, outbound_buffer=1000)
 def over(request: pytest.FixtureRequest) -> str:
     """Each kind of transport."""
     return cast("str", request.param)
+
+
+# The queue between it and the channel, alone.
+
+
+@define(eq=False)
+class Queues:
+    """A `ControlQueue` over messages of which the first is waited for."""
+
+    messages: ReceiveQueue = field(factory=lambda: ReceiveQueue(Limits(), Budget(), Hand()))
+    controls: ControlQueue = field(init=False)
+    received: list[str | bytes] = field(factory=list[str | bytes])
+
+    def __attrs_post_init__(self) -> None:
+        """Make it."""
+        self.controls = ControlQueue(self.messages)
+
+    async def receive(self) -> None:
+        """Wait for the first message."""
+        self.received.append(await self.messages.receive())
+
+    def holds(self) -> bool:
+        """Whether messages are held; a type checker would think that it never changes."""
+        return self.controls.holds_messages
+
+
+async def test_messages_are_held_until_a_ping_is_answered(autojump_clock: MockClock) -> None:
+    """From a Ping on, until the next one is asked for and there is none; a Close holds nothing."""
+    queues = Queues()
+    controls = queues.controls
+    controls.put(Control(Opcode.CLOSE, b""))
+    assert not queues.holds()
+    controls.put(Control(Opcode.PING, b"!"))
+    assert queues.holds()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queues.receive)
+        await wait_all_tasks_blocked()
+        queues.messages.put("after the Ping")
+        controls.begin_reading()
+        assert controls.take() == masked(PING, b"!")
+        await wait_all_tasks_blocked()
+        assert not queues.received
+        controls.begin_reading()
+        assert controls.take() == masked(CLOSE)
+        assert controls.take() is None
+        controls.release_messages()
+        assert not queues.holds()
+    assert queues.received == ["after the Ping"]
+
+
+async def test_messages_are_not_held_while_an_answer_waits() -> None:
+    """As long as an answer waits for room, later Pings hold nothing; when more are asked for they do again."""
+    queues = Queues()
+    controls = queues.controls
+    controls.put(Control(Opcode.PING, b"a"))
+    controls.release_messages(answer_waits=True)
+    assert not queues.holds()
+    controls.put(Control(Opcode.PING, b"b"))
+    assert not queues.holds()
+    controls.begin_reading()
+    controls.put(Control(Opcode.PING, b"c"))
+    assert queues.holds()
+    controls.drop_pings()
+    assert controls.take() is None
+
+
+async def test_news_wakes_who_waits(autojump_clock: MockClock) -> None:
+    """A control frame and the closing do."""
+    controls = Queues().controls
+    for happen in (partial(controls.put, Control(Opcode.PING, b"")), controls.close):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for, controls.news)
+            await wait_all_tasks_blocked()
+            happen()
+    assert controls.closed
+
+
+async def wait_for(waiter: Waiter) -> None:
+    """Wait once."""
+    await waiter.wait()
 
 
 # By hand.

@@ -653,43 +653,43 @@ async def test_news_of_nothing(autojump_clock: MockClock) -> None:
         assert await rests()
 
 
-# Doors and watches.
+# Receivers and watches.
 
 
-async def test_a_door(autojump_clock: MockClock) -> None:
+async def test_a_polled_receiver(autojump_clock: MockClock) -> None:
     """It reads what is there at once, waits for what is not, and is forgotten by the poller when it is closed."""
     near, far = trio.socket.socketpair()
     with near, far:
         async with polling() as poller:
-            with closing(PolledReceiver(poller, trio.SocketStream(near))) as door:
+            with closing(PolledReceiver(poller, trio.SocketStream(near))) as receiver:
                 await far.send(b"at once")
-                assert await door.receive_some(100) == b"at once"
+                assert await receiver.receive_some(100) == b"at once"
                 assert len(poller) == 0
                 for said in (b"later", b"and later"):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(far.send, said)
-                        assert await door.receive_some(100) == said
+                        assert await receiver.receive_some(100) == said
                     assert len(poller) == 1
                 far.shutdown(socket.SHUT_WR)
-                assert await door.receive_some(100) == b""
+                assert await receiver.receive_some(100) == b""
             assert len(poller) == 0
             assert await rests()
 
 
-async def test_a_door_that_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_polled_receiver_that_is_given_up(autojump_clock: MockClock) -> None:
     """Waiting can be cancelled, and a reset is an error like a stream's."""
     listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
     far = await trio.testing.open_stream_to_socket_listener(listening[0])
     near = await listening[0].accept()
     async with listening[0], near, far, polling() as poller:
-        with closing(PolledReceiver(poller, near)) as door:
+        with closing(PolledReceiver(poller, near)) as receiver:
             with trio.move_on_after(1) as patience:
-                await door.receive_some(100)
+                await receiver.receive_some(100)
             assert patience.cancelled_caught
             far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await far.aclose()
             with pytest.raises(trio.BrokenResourceError):
-                await door.receive_some(100)
+                await receiver.receive_some(100)
         assert await rests()
 
 

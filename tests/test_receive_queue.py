@@ -187,7 +187,7 @@ def test_what_a_message_costs(message: str | bytes) -> None:
 
 
 async def test_room_takes_half_of_both_marks() -> None:
-    """Few large messages and many small ones each keep the queue crowded, whichever mark was reached first."""
+    """Few large messages and many small ones each keep the queue above it, whichever mark was reached first."""
     size = getsizeof(b"x" * 1000)
     bench = Bench(Limits(max_message_size=1000, inbound_buffer=4 * size, inbound_queue=8))
     bench.put(*[b""] * 5, *[b"x" * 1000] * 3)
@@ -208,7 +208,7 @@ async def test_room_takes_half_of_both_marks() -> None:
 
 
 async def test_a_mark_of_one() -> None:
-    """With an ``inbound_queue`` of one each message is a crowd, until it is taken."""
+    """With an ``inbound_queue`` of one each message reaches the mark, until it is taken."""
     bench = Bench(Limits(inbound_queue=1))
     for rooms in (1, 2, 3):
         bench.put("x")
@@ -231,6 +231,28 @@ def test_throwing_away() -> None:
     bench.queue.clear()
     bench.put(b"x" * 900)
     assert not bench.above_hard()
+
+
+@pytest.mark.parametrize("how", ["end", "discard"])
+async def test_messages_that_are_not_queued_any_more(how: str) -> None:
+    """After `end` and after `discard` no message is taken, and no mark counts; the one keeps what is there."""
+    bench = Bench(Limits(inbound_queue=2))
+    bench.put("one", "two")
+    assert bench.above_soft()
+    if how == "end":
+        bench.queue.end()
+    else:
+        bench.queue.discard()
+    assert not bench.above_soft()
+    assert bench.rooms() == 1
+    bench.put("three", "four", "five")
+    assert not bench.above_soft()
+    if how == "end":
+        assert await bench.take(2) == ["one", "two"]
+    bench.queue.end()
+    with pytest.raises(trio.EndOfChannel):
+        await bench.queue.receive()
+    assert bench.rooms() == 1
 
 
 # Receiving.

@@ -398,7 +398,7 @@ async def test_the_watch_ends_before_the_socket_is_closed(autojump_clock: MockCl
         await wait_all_tasks_blocked()
         assert made.wants(ReadInterest.PAUSED)
         made.channel.abort()
-        made.near.socket.close()  # as the session does it: without a checkpoint in between
+        made.near.socket.close()  # as the owner does it: without a checkpoint in between
         await wait_all_tasks_blocked()
         assert not crashes
         assert len(made.poller) == 0

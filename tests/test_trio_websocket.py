@@ -181,7 +181,7 @@ async def test_a_close_while_the_upgrade_is_accepted(steps: int, over: str, auto
         nursery.start_soon(subject.authority.accept, None)
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
-        if made.channel.accepted:  # before that there is no Close: the session gives such a channel up
+        if made.channel.accepted:  # before that there is no Close: the owner gives such a channel up
             made.channel.begin_closing()
             nursery.start_soon(subject.authority.hang_up, 1001, "going away")
             await made.peer.head()
