@@ -156,7 +156,7 @@ async def test_a_chain_runs_on_a_gate_without_a_wire(autojump_clock: MockClock) 
 @pytest.mark.parametrize(
     ("headers", "refusal"),
     [
-        (lambda: {}, NoCredentials),
+        (dict, NoCredentials),
         (lambda: by(token("ada", seconds=-100, scope="chat")), TokenExpired),
         (lambda: by(token("ada")), Forbidden),
         (lambda: by(token("eve", scope="chat")), Forbidden),
