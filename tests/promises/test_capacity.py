@@ -14,7 +14,16 @@ import trio
 
 from seawall import Anonymous, ConfigurationError, Gate, Limits, guard
 from tests.raw import PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import EVERYWHERE, Transport, echo, echo_app, serving, surviving, until
+from tests.support import (
+    EVERYWHERE,
+    SOON,
+    Transport,
+    echo,
+    echo_app,
+    serving,
+    surviving,
+    until,
+)
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)
@@ -80,7 +89,7 @@ async def test_a_flood_of_surplus_connections_is_bounded(over: Transport) -> Non
         assert place.sessions <= 101
         await place.idle(1, within=PROMPT)
         for client in clients:
-            assert await client.eof() < 0.5
+            assert await client.eof() < SOON
 
 
 @pytest.mark.parametrize("over", ["plain", "tls"], indirect=True)

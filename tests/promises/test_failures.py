@@ -26,7 +26,18 @@ from seawall import (
     public,
 )
 from tests.raw import PING, TEXT, Frame, close_frame, frame, request
-from tests.support import SHORT, Lines, Transport, busy, echo, echo_app, quick, surviving, until
+from tests.support import (
+    SHORT,
+    SOON,
+    Lines,
+    Transport,
+    busy,
+    echo,
+    echo_app,
+    quick,
+    surviving,
+    until,
+)
 
 
 class Unprintable(Exception):
@@ -139,7 +150,7 @@ async def test_a_crash_when_cancelled_ends_its_own_connection() -> None:
 
     async with surviving(echo_app(limits=SHORT, crash=crash)) as place:
         (await place.open("/crash")).reset()
-        await place.idle(1, within=1.2)
+        await place.idle(1, within=SOON)
 
 
 async def test_the_disconnection_of_another_connection_is_an_error_like_any_other() -> None:

@@ -9,7 +9,7 @@ import trio
 
 from seawall import App, Claims, Connection, bearer
 from tests.raw import CLOSE, RawClient, request
-from tests.support import EVERYWHERE, Place, Transport, echo_app, surviving
+from tests.support import EVERYWHERE, Place, Transport, echo_app, everywhere, surviving
 from tests.tokens import token, verifier
 
 #: Seconds.
@@ -41,7 +41,7 @@ async def member(place: Place, asked: bytes) -> RawClient:
     return client
 
 
-@pytest.mark.parametrize("over", EVERYWHERE)
+@everywhere(*EVERYWHERE)
 async def test_a_token_expires(over: Transport) -> None:
     """The peer reads 3000, and TCP is closed, within two seconds of the end of its token."""
     async with surviving(members(), over) as place:
