@@ -103,6 +103,22 @@ SIZES: Final = {
     "too many pieces with Pings between": frame(TEXT, fin=False) + (frame(PONG) + frame(CONTINUATION, fin=False)) * 20,
 }
 
+#: One of each kind, for where it would take too long to break every rule.
+KINDS: Final = (
+    "a reserved bit in a continuation",
+    "opcode 3",
+    "a text that is not masked",
+    "a length of 125 in 16 bits",
+    "a length with the highest bit",
+    "nothing to continue",
+    "a text in a text",
+    "a Ping of 126 bytes",
+    "half a close code",
+    "close code 1005",
+    "a byte that never is",
+    "one byte too many",
+)
+
 VIOLATIONS: Final = {
     **{name: (broken, 1002) for name, broken in (HEADERS | ORDER | CODES).items()},
     **{name: (broken, 1007) for name, broken in TEXTS.items()},
