@@ -75,6 +75,10 @@ def interpreter(version: str, proof: str = "import ensurepip") -> str | None:
 FOUND = {version: python for version in SUPPORTED if (python := interpreter(version))} or {RUNNING: sys.executable}
 MISSING = [version for version in SUPPORTED if version not in FOUND]
 MAIN = next(iter(FOUND))  # the oldest there is: what it accepts, the newer ones do too
+EACH = [nox.param(python, id=version) for version, python in FOUND.items()]
+
+# A process for each core; who has nothing left to do takes over from the others.
+SPREAD = ("-n", "auto", "--dist", "worksteal")
 
 
 def group(name: str) -> list[str]:
@@ -89,27 +93,39 @@ def floors() -> list[str]:
 
 
 @nox.session
-@nox.parametrize("python", [nox.param(python, id=version) for version, python in FOUND.items()])
+@nox.parametrize("python", EACH)
 def tests(session: nox.Session) -> None:
-    """Do the tests pass on each Python that is here, and on the oldest: do they reach every branch?"""
+    """Do the fast tests pass on each Python that is here? On the oldest: is each branch reached, do the slow pass?"""
     session.install("-e", ".", *group("test"))
-    if session.python != FOUND[MAIN] or session.posargs:
+    if session.posargs:
         session.run("pytest", *session.posargs)
+        return
+    if session.python != FOUND[MAIN]:
+        session.run("pytest", *SPREAD, "-m", "not slow")
         return
     if MISSING:
         session.warn(f"not tested, because not on this machine: Python {', '.join(MISSING)}")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "run", "-m", "pytest", *SPREAD, "-m", "not slow")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--fail-under=100", "--include=" + ",".join(f"*/seawall/{name}" for name in PURE))
+    session.run("pytest", *SPREAD, "-m", "slow")
+
+
+@nox.session
+@nox.parametrize("python", EACH)
+def everything(session: nox.Session) -> None:
+    """Do all the tests, fast and slow, pass on each Python that is here?"""
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def lowest(session: nox.Session) -> None:
     """Do the tests pass with the lowest versions that we declare?"""
     session.install("-e", ".", *group("test"), *floors())
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
@@ -144,7 +160,7 @@ def lint(session: nox.Session) -> None:
     # ASYNC114 wants every startable function listed here, for a rule about nurseries in __aenter__, which we have not;
     # ASYNC124 wants no async function without an await, but an interface may ask for one.
     code = ("src", "tests", "examples", "benchmarks")
-    session.run("flake8", "--select=ASYNC", "--ignore=ASYNC9,ASYNC114,ASYNC124", *code)
+    session.run("flake8", "--select=ASYNC", "--disable=ASYNC9,ASYNC114,ASYNC124", *code)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("python", "tests/house.py")
 

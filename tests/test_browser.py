@@ -25,6 +25,8 @@ from seawall import App, Deflate, public
 from tests.programs import PATIENCE, Demo, demo
 from tests.support import echo, serving
 
+pytestmark = pytest.mark.slow
+
 #: What keeps Chromium from calling home, and makes it start without a screen.
 FLAGS: Final = (
     "--headless",

@@ -422,6 +422,7 @@ async def test_a_shape(shape: Shape, farewell: Farewell, autojump_clock: MockClo
     assert found == ((Cause.PEER_CLOSED, 4001, "bye") if farewell == "close" else (Cause.PEER_VANISHED, 1006, ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", DRIVEN)
 @pytest.mark.parametrize("farewell", FAREWELLS)
 async def test_all_shapes_over_sockets(farewell: Farewell, over: Transport) -> None:

@@ -17,6 +17,8 @@ from seawall.testing import Closed, Rejected, connect, serve
 from tests.clients import ending, opened
 from tests.programs import PATIENCE, run, running
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a secret of the tests, long enough for HS256"
 
 

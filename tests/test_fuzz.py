@@ -34,6 +34,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 #: Any will do; one that has found something belongs here for as long as it takes to write a test of its own.
 SEED: Final = 6455
 

@@ -295,6 +295,7 @@ async def test_a_callback_that_raises(callback: str, raised: type[BaseException]
     assert any(record.levelname == "ERROR" and record.exc_info for record in records.found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("callback", CALLBACKS)
 async def test_a_callback_that_ends_the_program(callback: str, raised: type[BaseException]) -> None:

@@ -11,6 +11,8 @@ from attrs import asdict, evolve
 from tests.programs import run
 from tests.soak import Sample, verdict
 
+pytestmark = pytest.mark.slow
+
 #: A server at rest that does not change, but for how often it was used.
 REST: Final = Sample(connections=0, tasks=100, descriptors=50, objects=10_000, blocks=400_000, resident=60_000_000)
 

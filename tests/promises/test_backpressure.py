@@ -27,6 +27,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 KIB: Final = 1024
 
 #: The hard limit of these tests.

@@ -25,6 +25,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("over", EVERYWHERE)
 async def test_one_connection_too_many_gets_503(over: Transport) -> None:

@@ -21,6 +21,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 KIB: Final = 1024
 
 #: What the kernels and TLS may hold besides.

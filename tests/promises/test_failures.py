@@ -39,6 +39,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 class Unprintable(Exception):
     """An exception whose text cannot be had."""

@@ -18,6 +18,8 @@ from seawall import Anonymous, Connection, Limits
 from tests.flood import flooding
 from tests.support import Transport, discard, echo_app, pour, serving
 
+pytestmark = pytest.mark.slow
+
 #: Seconds of this process that half of all echoes may take. What else the machine does is not counted; but the tracer
 #: that measures coverage is, and Python takes about twice as long under it.
 TYPICAL: Final = 0.25 if sys.gettrace() is None else 0.5

@@ -30,6 +30,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 CLOSED_1000: Final = Frame(CLOSE, struct.pack("!H", 1000))
 CLOSED_4000: Final = Frame(CLOSE, struct.pack("!H", 4000))
 

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import pytest
 import trio
 import trio.testing
 from attrs import evolve
@@ -31,6 +32,8 @@ from tests.support import (
     surviving,
     until,
 )
+
+pytestmark = pytest.mark.slow
 
 INTERVAL: Final = 0.6
 TIMEOUT: Final = 0.6

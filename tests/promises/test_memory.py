@@ -21,6 +21,8 @@ from tests.promises.violations import SMALL
 from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, request
 from tests.support import Place, Transport, busy, echo_app, quick, serving
 
+pytestmark = pytest.mark.slow
+
 KIB: Final = 1024
 
 #: Resident memory that an idle connection may take. TLS keeps its own buffers and keys besides.

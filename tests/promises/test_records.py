@@ -23,6 +23,8 @@ from tests.support import (
     surviving,
 )
 
+pytestmark = pytest.mark.slow
+
 POISON: Final = (
     b"\x1b[31m",
     b"\r\nfake 127.0.0.1 line",

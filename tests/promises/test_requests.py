@@ -27,6 +27,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def refusing_app(limits: Limits | None = None) -> App:
     """An app with all the reasons to refuse."""

@@ -12,6 +12,8 @@ from tests.raw import CLOSE, RawClient, request
 from tests.support import EVERYWHERE, Place, Transport, echo_app, everywhere, surviving
 from tests.tokens import token, verifier
 
+pytestmark = pytest.mark.slow
+
 #: Seconds.
 AT_MOST = 2.0
 

@@ -32,6 +32,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("calm")
 @everywhere()

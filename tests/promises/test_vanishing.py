@@ -23,6 +23,8 @@ from tests.support import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def leave(client: RawClient, how: str) -> None:
     """Go away without a Close frame."""

@@ -13,6 +13,8 @@ from tests.promises.violations import ALLOWED, KINDS, KOSME, SMALL, VIOLATIONS
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame
 from tests.support import SOON, Lines, Place, Transport, busy, echo_app, everywhere, quick, slow, surviving
 
+pytestmark = pytest.mark.slow
+
 #: What a peer may send behind its mistake.
 BEHIND: Final = (frame(PING), close_frame(), frame(TEXT, b"more"), b"\xff" * 1000, b"")
 
