@@ -132,14 +132,14 @@ def lowest(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Is there a conversation, among minutes of them and never the same ones, that the server is wrong about?"""
     session.install("-e", ".", *group("test"))
-    session.run("python", "-W", "error", "-m", "tests.fuzz", *session.posargs)
+    session.run("python", "-W", "error", "-m", "tests.tools.fuzz", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def soak(session: nox.Session) -> None:
     """Is a server, after minutes of clients that come, go, stall and flood, what it was?"""
     session.install("-e", ".", *group("test"))
-    session.run("python", "-W", "error", "-m", "tests.soak", *session.posargs)
+    session.run("python", "-W", "error", "-m", "tests.tools.soak", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])

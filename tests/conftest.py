@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.leaks import OPEN, Watch, descriptors
+from tests.kit.leaks import OPEN, Watch, descriptors
 
 #: Where a test that runs under Trio has its `Watch`.
 WATCH = pytest.StashKey[Watch]()

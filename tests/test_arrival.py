@@ -17,9 +17,9 @@ from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from seawall.listening import Listen
 from seawall.wire.arrival import read_head
 from seawall.wire.head import MAX_HEAD, BadRequest
-from tests.memory import Doorstep
-from tests.memory import serving as memory_serving
-from tests.support import (
+from tests.kit.memory import Doorstep
+from tests.kit.memory import serving as memory_serving
+from tests.kit.sockets import (
     KEY,
     PATIENCE,
     PROMPT,

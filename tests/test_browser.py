@@ -22,8 +22,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from seawall import App, Deflate, public
-from tests.programs import PATIENCE, Demo, demo
-from tests.support import echo, serving
+from tests.kit.processes import PATIENCE, Demo, demo
+from tests.kit.sockets import echo, serving
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import trio
 from seawall.limits import Limits
 from seawall.wire.budget import BYTES, OPERATIONS, Budget
 from seawall.wire.channel import MessageChannel
-from tests.channels import ANSWER, Hand
-from tests.memory import frame, frames
+from tests.kit.channels import ANSWER, Hand
+from tests.kit.memory import frame, frames
 
 
 class Turns(trio.abc.Instrument):

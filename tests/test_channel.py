@@ -27,8 +27,8 @@ from seawall.wire.deflate import negotiate
 from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.head import canonical
 from seawall.wire.transport import PACE, ReadInterest
-from tests.channels import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
-from tests.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
+from tests.kit.channels import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
+from tests.kit.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
 
 #: Room for four messages of 1,000 bytes, give or take, before the hard mark.
 HARD = Limits(max_message_size=1000, inbound_buffer=4000, outbound_buffer=1000)

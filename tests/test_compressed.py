@@ -15,8 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from seawall import Anonymous, App, ConfigurationError, Connection, Deflate, Limits, public
 from seawall.compression import RouteCompression
-from tests.programs import PATIENCE
-from tests.support import TEXT, echo, frame, serving
+from tests.kit.processes import PATIENCE
+from tests.kit.sockets import TEXT, echo, frame, serving
 
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate"
 

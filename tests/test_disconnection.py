@@ -20,10 +20,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.faults import MemoryStream
-from tests.memory import Peer, close, request, serving, telling
-from tests.raw import RawClient, close_frame
-from tests.support import DRIVEN, Transport, no_leaks, until
-from tests.support import serving as serving_sockets
+from tests.kit.memory import Peer, close, request, serving, telling
+from tests.kit.sockets import DRIVEN, Transport, no_leaks, until
+from tests.kit.sockets import serving as serving_sockets
+from tests.kit.wire import RawClient, close_frame
 
 #: How a peer ends: with a Close; without one, by a reset; or by an end-of-file.
 Farewell: TypeAlias = Literal["close", "reset", "fin"]

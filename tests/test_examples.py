@@ -14,8 +14,8 @@ from websockets.exceptions import InvalidStatus
 from examples import chat, embedded, guide
 from seawall.guards.tokens import TokenVerifier
 from seawall.testing import Closed, Rejected, connect, serve
-from tests.clients import ending, opened
-from tests.programs import PATIENCE, run, running
+from tests.kit.clients import ending, opened
+from tests.kit.processes import PATIENCE, run, running
 
 pytestmark = pytest.mark.slow
 

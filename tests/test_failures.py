@@ -11,11 +11,11 @@ from trio.testing import MockClock
 
 from seawall import App, Cause, Limits, Phase, public
 from seawall.policy import DEFAULTS
-from tests.failures import BEGIN, COMMAND, DOCUMENT, MARK, ROWS, TABLES, document
-from tests.memory import CLOSE, Wire, living, recorded, request, take
-from tests.plots import PLOTS, Watch, play, plot_of
-from tests.rows import INCIDENT, Answered, Told, answered, logged
-from tests.support import echo, serving
+from tests.kit.memory import CLOSE, Wire, living, recorded, request, take
+from tests.kit.sockets import echo, serving
+from tests.tools.failures import BEGIN, COMMAND, DOCUMENT, MARK, ROWS, TABLES, document
+from tests.tools.plots import PLOTS, Watch, play, plot_of
+from tests.tools.rows import INCIDENT, Answered, Told, answered, logged
 
 #: The row that memory streams, which have no address, cannot show.
 NETWORKED = "neighbour"

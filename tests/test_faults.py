@@ -16,7 +16,7 @@ from seawall import Anonymous, App, Connection, public
 from seawall.faults import SYSTEM_BUFFER, MemoryStream, connected
 from seawall.testing import Client, Closed
 from seawall.wire.lingering import LINGER
-from tests.memory import Records, recorded, serving
+from tests.kit.memory import Records, recorded, serving
 
 #: What a handler of the apps below sends at once.
 MESSAGE = "x" * 1000

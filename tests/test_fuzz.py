@@ -14,10 +14,7 @@ import trio
 
 from seawall import Anonymous, Connection
 from seawall.listening import Address
-from tests.conversations import LIMITS, REWRITES, Ending, compose
-from tests.fuzz import Over, Plan, converse, describe, fuzz, opened, patient_app, watched
-from tests.oracle import accept, check, hear
-from tests.support import (
+from tests.kit.sockets import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -33,6 +30,9 @@ from tests.support import (
     request,
     until,
 )
+from tests.tools.conversations import LIMITS, REWRITES, Ending, compose
+from tests.tools.fuzz import Over, Plan, converse, describe, fuzz, opened, patient_app, watched
+from tests.tools.oracle import accept, check, hear
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ async def complaint(first: Handler, count: int = 200) -> str:
     plan = Plan(over="tcp", seed=SEED, numbers=range(count), app=patient_app(first))
     with pytest.raises(Exception) as caught:  # noqa: PT011 - a group or not; the caller looks at what it says
         await fuzz(plan)
-    assert caught.value.__notes__ == [f"again: python -m tests.fuzz --seed {SEED} --over tcp"]
+    assert caught.value.__notes__ == [f"again: python -m tests.tools.fuzz --seed {SEED} --over tcp"]
     return describe(caught.value)
 
 
@@ -122,7 +122,7 @@ async def test_a_failure_in_the_log_is_noticed() -> None:
 
     said = await complaint(crash)
     assert "AssertionError: unexpected" in said
-    assert f"again: python -m tests.fuzz --seed {SEED} --over tcp --only " in said
+    assert f"again: python -m tests.tools.fuzz --seed {SEED} --over tcp --only " in said
 
 
 async def test_a_wrong_echo_is_noticed() -> None:
@@ -134,7 +134,7 @@ async def test_a_wrong_echo_is_noticed() -> None:
 
     said = await complaint(parrot)
     assert "not what was sent" in said
-    assert f"again: python -m tests.fuzz --seed {SEED} --over tcp --only " in said
+    assert f"again: python -m tests.tools.fuzz --seed {SEED} --over tcp --only " in said
 
 
 async def test_a_leak_is_noticed() -> None:

@@ -15,8 +15,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, ErrorReport, Server, public
 from seawall.app import serve_until_signalled
-from tests.clients import ending, opened
-from tests.programs import PATIENCE, running
+from tests.kit.clients import ending, opened
+from tests.kit.processes import PATIENCE, running
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ from seawall.wire.channel import MessageChannel
 from seawall.wire.keepalive import Keepalive
 from seawall.wire.poller import Poller, SocketTransport
 from seawall.wire.transport import ReadInterest, Transport
-from tests.channels import ANSWER, Hand
-from tests.memory import PING, PONG, frame, text
+from tests.kit.channels import ANSWER, Hand
+from tests.kit.memory import PING, PONG, frame, text
 
 #: A Ping.
 ASKED = b"\x89\x00"

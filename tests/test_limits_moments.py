@@ -24,7 +24,7 @@ from seawall.limits import LimitOverrides
 from seawall.server import Server
 from seawall.wire.lingering import LINGER
 from seawall.wire.transport import PACE
-from tests.memory import (
+from tests.kit.memory import (
     BINARY,
     PING,
     PONG,

@@ -32,7 +32,7 @@ from seawall import (
 )
 from seawall.reports import DIGEST, name_of_principal
 from seawall.testing import Rejected, connect, serve
-from tests.memory import Records, Wire, close, recorded, request, text, wired
+from tests.kit.memory import Records, Wire, close, recorded, request, text, wired
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from seawall import (
 )
 from seawall.testing import Closed, Rejected, connect, serve
 from seawall.wire.lingering import LINGER
-from tests.memory import (
+from tests.kit.memory import (
     BROKEN,
     CLOSE,
     PING,

@@ -12,8 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall.wire.budget import Budget
 from seawall.wire.encoder import encode_message
 from seawall.wire.send_buffer import SendBuffer
-from tests.channels import Hand
-from tests.memory import frames
+from tests.kit.channels import Hand
+from tests.kit.memory import frames
 
 
 @define(eq=False)

@@ -30,7 +30,7 @@ from seawall import (
 from seawall.server import AT_ONCE, BACK_OFF, MAX_OVER_CAPACITY, TURNS
 from seawall.testing import serve as served
 from seawall.wire.lingering import LINGER
-from tests.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
+from tests.kit.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.support import DRIVEN, Lines, Transport
+from tests.kit.sockets import DRIVEN, Lines, Transport
 
 
 @pytest.fixture(params=DRIVEN)

@@ -14,8 +14,7 @@ import trio
 from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
-from tests.raw import BINARY, PATIENCE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
-from tests.support import (
+from tests.kit.sockets import (
     EVERYWHERE,
     SOON,
     Transport,
@@ -26,6 +25,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import BINARY, PATIENCE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
 
 pytestmark = pytest.mark.slow
 

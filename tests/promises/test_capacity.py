@@ -13,8 +13,7 @@ import pytest
 import trio
 
 from seawall import Anonymous, ConfigurationError, Gate, Limits, guard
-from tests.raw import PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     EVERYWHERE,
     SOON,
     Transport,
@@ -24,6 +23,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

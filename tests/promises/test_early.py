@@ -9,8 +9,7 @@ import pytest
 import trio
 
 from seawall import Anonymous, Forbidden, Gate, guard
-from tests.raw import BINARY, PATIENCE, PING, PONG, PROMPT, TEXT, Frame, RawClient, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     SOON,
     Transport,
     echo,
@@ -20,6 +19,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import BINARY, PATIENCE, PING, PONG, PROMPT, TEXT, Frame, RawClient, frame, request
 
 pytestmark = pytest.mark.slow
 

@@ -25,8 +25,7 @@ from seawall import (
     guard,
     public,
 )
-from tests.raw import PING, TEXT, Frame, close_frame, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     SHORT,
     SOON,
     Lines,
@@ -38,6 +37,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import PING, TEXT, Frame, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

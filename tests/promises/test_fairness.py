@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from seawall import Anonymous, Connection, Limits
-from tests.flood import flooding
-from tests.support import Transport, discard, echo_app, pour, serving
+from tests.kit.sockets import Transport, discard, echo_app, pour, serving
+from tests.tools.flood import flooding
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,7 @@ import trio
 
 from seawall import Anonymous, Connection, Disconnected, Gate, Limits, guard
 from seawall.testing import serve
-from tests.raw import BINARY, CLOSE, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     EVERYWHERE,
     SHORT,
     SOON,
@@ -29,6 +28,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import BINARY, CLOSE, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,7 @@ from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
-from tests.support import (
+from tests.kit.sockets import (
     DRIVEN,
     SOON,
     Lines,
@@ -32,6 +31,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
 
 pytestmark = pytest.mark.slow
 

@@ -12,16 +12,16 @@ from typing import Final
 import pytest
 
 from seawall.logs import JsonFormatter, TextFormatter
-from tests.promises.requests import REFUSED
-from tests.promises.violations import SMALL, VIOLATIONS
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_frame, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     SHORT,
     SOON,
     Transport,
     echo_app,
     surviving,
 )
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_frame, frame, request
+from tests.promises.requests import REFUSED
+from tests.promises.violations import SMALL, VIOLATIONS
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,7 @@ import pytest
 import trio
 
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
-from tests.promises.requests import ACCEPTED, REFUSED, changed, lines
-from tests.raw import KEY, PROMPT, TEXT, Frame, RawClient, Response, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     EVERYWHERE,
     SOON,
     Lines,
@@ -26,6 +24,8 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import KEY, PROMPT, TEXT, Frame, RawClient, Response, frame, request
+from tests.promises.requests import ACCEPTED, REFUSED, changed, lines
 
 pytestmark = pytest.mark.slow
 

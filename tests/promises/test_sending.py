@@ -11,8 +11,7 @@ import pytest
 import trio
 
 from seawall import Anonymous, Connection, Disconnected, Limits
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     DRIVEN,
     EVERYWHERE,
     SHORT,
@@ -26,6 +25,7 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

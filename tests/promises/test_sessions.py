@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from seawall import App, Claims, Connection, bearer
-from tests.raw import CLOSE, RawClient, request
-from tests.support import EVERYWHERE, Place, Transport, echo_app, everywhere, surviving
-from tests.tokens import token, verifier
+from tests.kit.sockets import EVERYWHERE, Place, Transport, echo_app, everywhere, surviving
+from tests.kit.tokens import token, verifier
+from tests.kit.wire import CLOSE, RawClient, request
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,8 @@ import trio.testing
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
-from tests.programs import running
-from tests.raw import RawClient, request
-from tests.support import (
+from tests.kit.processes import running
+from tests.kit.sockets import (
     EVERYWHERE,
     SOON,
     Transport,
@@ -31,6 +30,7 @@ from tests.support import (
     undecided,
     until,
 )
+from tests.kit.wire import RawClient, request
 
 pytestmark = pytest.mark.slow
 

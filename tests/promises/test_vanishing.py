@@ -7,8 +7,7 @@ import trio
 import trio.testing
 
 from seawall import Anonymous, Connection, Gate, Limits, guard
-from tests.raw import BINARY, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import (
+from tests.kit.sockets import (
     EVERYWHERE,
     SHORT,
     SOON,
@@ -22,6 +21,7 @@ from tests.support import (
     undecided,
     until,
 )
+from tests.kit.wire import BINARY, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

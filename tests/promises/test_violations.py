@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from seawall import App, Limits
+from tests.kit.sockets import SOON, Lines, Place, Transport, busy, echo_app, everywhere, quick, slow, surviving
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame
 from tests.promises.violations import ALLOWED, KINDS, KOSME, SMALL, VIOLATIONS
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame
-from tests.support import SOON, Lines, Place, Transport, busy, echo_app, everywhere, quick, slow, surviving
 
 pytestmark = pytest.mark.slow
 

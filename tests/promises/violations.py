@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from seawall import Limits
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 #: So that a violation of a size needs no megabytes.
 SMALL: Final = Limits(max_message_size=100, max_fragments=20, wind_down=0.1)

@@ -9,7 +9,7 @@ from websockets.frames import Close
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.programs import PATIENCE
+from tests.kit.processes import PATIENCE
 
 
 def opened(

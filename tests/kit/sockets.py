@@ -28,8 +28,8 @@ from attrs import astuple, define, field, frozen
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.listening import Address, Listen
 from seawall.server import Server
-from tests.leaks import registered
-from tests.raw import (
+from tests.kit.leaks import registered
+from tests.kit.wire import (
     BINARY,
     CLOSE,
     CONTINUATION,

@@ -16,7 +16,7 @@ from typing import IO, Final, final
 
 from attrs import define, field
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 #: Seconds in which anything that a test waits for has to happen, on a machine that is busy with others.
 PATIENCE: Final = 20.0

@@ -15,8 +15,8 @@ from typing import Final, final
 
 from attrs import define, field, frozen
 
-from tests.conversations import LIMITS
-from tests.support import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+from tests.kit.sockets import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+from tests.tools.conversations import LIMITS
 
 #: Every status that a client's own doing can earn it.
 STATUSES: Final = frozenset({101, 200, 400, 401, 403, 404, 405, 408, 426, 431, 505})

@@ -24,7 +24,7 @@ from seawall.wire.poller import HangupWatch, Poller, SocketTransport
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.stream import StreamTransport
 from seawall.wire.transport import ReadInterest, Transport
-from tests.memory import Frame, Peer, Wire
+from tests.kit.memory import Frame, Peer, Wire
 
 #: The kinds of link: a plain socket, any stream, and a stream with a socket under it that can be watched, as TLS has.
 LINKS: Final = ["polled", "streamed", "watched"]
