@@ -15,25 +15,12 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from seawall.listening import Listen
+from seawall.testing import serve
 from seawall.wire.arrival import read_head
 from seawall.wire.head import MAX_HEAD, BadRequest
 from tests.kit.memory import Doorstep
-from tests.kit.memory import serving as memory_serving
-from tests.kit.sockets import (
-    KEY,
-    PATIENCE,
-    PROMPT,
-    Place,
-    RawClient,
-    Response,
-    client_context,
-    echo,
-    echo_app,
-    request,
-    server_context,
-    serving,
-    until,
-)
+from tests.kit.sockets import Place, client_context, echo, echo_app, server_context, serving, until
+from tests.kit.wire import KEY, PATIENCE, PROMPT, RawClient, Response, request
 
 
 @pytest.fixture(params=["tcp", "tls", "unix"])
@@ -219,7 +206,7 @@ async def dismissed(app: App, expected: Refusal, *early: bytes) -> float:
       expected: what to ask for, and the answer.
       early: more bytes, which nobody will read.
     """
-    async with memory_serving(app) as served:
+    async with serve(app) as served:
         client = RawClient(served.open_stream())
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
@@ -263,7 +250,7 @@ async def test_a_request_that_takes_too_long_gets_408(begun: bytes, autojump_clo
 async def test_one_connection_too_many_gets_503(ask: bytes, autojump_clock: object) -> None:
     """Whatever it asks for, and whether it has asked yet or not."""
     surplus = Refusal(ask, 503, "too many connections", (("retry-after", "5"),))
-    async with memory_serving(refusing_app(Limits(max_connections=1))) as served:
+    async with serve(refusing_app(Limits(max_connections=1))) as served:
         await RawClient(served.open_stream()).upgrade()
         client = RawClient(served.open_stream())
         await client.send(ask)
@@ -296,7 +283,7 @@ async def test_who_comes_late_gets_503(where: Listen) -> None:
 )
 async def test_a_refusal_of_head_has_no_body(ask: bytes, status: int, autojump_clock: object) -> None:
     """No answer to HEAD has one (RFC 9110, section 9.3.2), whatever else the request asked for."""
-    async with memory_serving(refusing_app()) as served:
+    async with serve(refusing_app()) as served:
         client = RawClient(served.open_stream())
         await client.send(ask)
         answer = b""

@@ -12,7 +12,7 @@ from seawall.limits import Limits
 from seawall.wire.budget import BYTES, OPERATIONS, Budget
 from seawall.wire.channel import MessageChannel
 from tests.kit.channels import ANSWER, Hand
-from tests.kit.memory import frame, frames
+from tests.kit.wire import frame, frames
 
 
 class Turns(trio.abc.Instrument):

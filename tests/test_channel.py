@@ -28,7 +28,8 @@ from seawall.wire.events import PeerClosed, PeerVanished, WireEnd
 from seawall.wire.head import canonical
 from seawall.wire.transport import PACE, ReadInterest
 from tests.kit.channels import ANSWER, ASKED, LINKS, Bench, Hand, bench, masked, opened, until
-from tests.kit.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
+from tests.kit.memory import BROKEN, close, text
+from tests.kit.wire import BINARY, CLOSE, PING, PONG, TEXT, frame, frames
 
 #: Room for four messages of 1,000 bytes, give or take, before the hard mark.
 HARD = Limits(max_message_size=1000, inbound_buffer=4000, outbound_buffer=1000)
@@ -133,7 +134,7 @@ async def test_pieces_fill_a_turn() -> None:
     """A message of many pieces is no more than as many messages: its turn ends in the middle of it."""
     made = await alone()
     pieces = 5 * MAX_PIECES
-    made.feed(frame(TEXT, b"x", final=False) + frame(0, b"x", final=False) * (pieces - 2) + frame(0, b"x"))
+    made.feed(frame(TEXT, b"x", fin=False) + frame(0, b"x", fin=False) * (pieces - 2) + frame(0, b"x"))
     for _ in range(4):
         assert made.channel.received == 0
         assert made.wants(ReadInterest.DECODE)

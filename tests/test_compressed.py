@@ -16,7 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 from seawall import Anonymous, App, ConfigurationError, Connection, Deflate, Limits, public
 from seawall.compression import RouteCompression
 from tests.kit.processes import PATIENCE
-from tests.kit.sockets import TEXT, echo, frame, serving
+from tests.kit.sockets import echo, serving
+from tests.kit.wire import TEXT, frame
 
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate"
 

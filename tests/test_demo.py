@@ -26,8 +26,7 @@ from seawall.demo.tokens import AUDIENCE, GARBAGE, ISSUER, Issuer
 from seawall.errors import TokenExpired, Unauthorized
 from seawall.guards.tokens import TokenVerifier
 from seawall.testing import connect
-from tests.kit.clients import ending, opened
-from tests.kit.processes import PATIENCE, Demo, demo
+from tests.kit.processes import PATIENCE, Demo, demo, ending, opened
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.faults import MemoryStream
-from tests.kit.memory import Peer, close, request, serving, telling
+from seawall.testing import serve
+from tests.kit.memory import Peer, close, request, telling
 from tests.kit.sockets import DRIVEN, Transport, no_leaks, until
 from tests.kit.sockets import serving as serving_sockets
 from tests.kit.wire import RawClient, close_frame
@@ -398,7 +399,7 @@ async def test_a_shape(shape: Shape, farewell: Farewell, autojump_clock: MockClo
     log = Log()
     app = App(limits=Limits(wind_down=GRACE, close_timeout=PATIENCE, drain_timeout=100), on_end=log.end)
     serve_shape(app, "/", shape, log)
-    async with serving(app) as served:
+    async with serve(app) as served:
         stream = served.open_stream()
         peer = Peer(stream)
         await peer.say(request())

@@ -11,8 +11,10 @@ from trio.testing import MockClock
 
 from seawall import App, Cause, Limits, Phase, public
 from seawall.policy import DEFAULTS
-from tests.kit.memory import CLOSE, Wire, living, recorded, request, take
+from tests.kit.log import recorded
+from tests.kit.memory import Wire, living, request
 from tests.kit.sockets import echo, serving
+from tests.kit.wire import CLOSE, take
 from tests.tools.failures import BEGIN, COMMAND, DOCUMENT, MARK, ROWS, TABLES, document
 from tests.tools.plots import PLOTS, Watch, play, plot_of
 from tests.tools.rows import INCIDENT, Answered, Told, answered, logged

@@ -14,22 +14,8 @@ import trio
 
 from seawall import Anonymous, Connection
 from seawall.listening import Address
-from tests.kit.sockets import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    KEY,
-    PING,
-    PONG,
-    TEXT,
-    UNDISTURBED,
-    Handler,
-    close_frame,
-    echo,
-    frame,
-    request,
-    until,
-)
+from tests.kit.sockets import UNDISTURBED, Handler, echo, until
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
 from tests.tools.conversations import LIMITS, REWRITES, Ending, compose
 from tests.tools.fuzz import Over, Plan, converse, describe, fuzz, opened, patient_app, watched
 from tests.tools.oracle import accept, check, hear

@@ -22,7 +22,8 @@ from seawall.wire.keepalive import Keepalive
 from seawall.wire.poller import Poller, SocketTransport
 from seawall.wire.transport import ReadInterest, Transport
 from tests.kit.channels import ANSWER, Hand
-from tests.kit.memory import PING, PONG, frame, text
+from tests.kit.memory import text
+from tests.kit.wire import PING, PONG, frame
 
 #: A Ping.
 ASKED = b"\x89\x00"

@@ -32,7 +32,8 @@ from seawall import (
 )
 from seawall.reports import DIGEST, name_of_principal
 from seawall.testing import Rejected, connect, serve
-from tests.kit.memory import Records, Wire, close, recorded, request, text, wired
+from tests.kit.log import Records, recorded
+from tests.kit.memory import Wire, close, request, text, wired
 
 
 @pytest.fixture

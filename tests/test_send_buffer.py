@@ -13,7 +13,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.encoder import encode_message
 from seawall.wire.send_buffer import SendBuffer
 from tests.kit.channels import Hand
-from tests.kit.memory import frames
+from tests.kit.wire import frames
 
 
 @define(eq=False)

@@ -28,9 +28,11 @@ from seawall import (
     public,
 )
 from seawall.server import AT_ONCE, BACK_OFF, MAX_OVER_CAPACITY, TURNS
+from seawall.testing import serve
 from seawall.testing import serve as served
 from seawall.wire.lingering import LINGER
-from tests.kit.memory import Doorstep, Peer, Records, Wire, close, living, recorded, request, serving, text
+from tests.kit.log import Records, recorded
+from tests.kit.memory import Doorstep, Peer, Wire, close, living, request, text
 
 
 @pytest.fixture
@@ -659,7 +661,7 @@ async def test_a_handle_of_another_app(autojump_clock: MockClock) -> None:
             conn.provided(elsewhere)
         await conn.send("fine")
 
-    async with serving(app) as served, served.connect("/") as client:
+    async with serve(app) as served, served.connect("/") as client:
         assert await client.receive() == "fine"
 
 

@@ -29,68 +29,7 @@ from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.listening import Address, Listen
 from seawall.server import Server
 from tests.kit.leaks import registered
-from tests.kit.wire import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    KEY,
-    PATIENCE,
-    PING,
-    PONG,
-    PROMPT,
-    SOON,
-    TEXT,
-    Frame,
-    RawClient,
-    Response,
-    close_frame,
-    frame,
-    request,
-)
-
-__all__ = [
-    "BINARY",
-    "CLOSE",
-    "CONTINUATION",
-    "DRIVEN",
-    "EVERYWHERE",
-    "KEY",
-    "PATIENCE",
-    "PING",
-    "PONG",
-    "PROMPT",
-    "SHORT",
-    "SOON",
-    "TEXT",
-    "UNDISTURBED",
-    "Frame",
-    "Handler",
-    "Lines",
-    "Place",
-    "RawClient",
-    "Response",
-    "Transport",
-    "at_once",
-    "busy",
-    "client_context",
-    "close_frame",
-    "discard",
-    "echo",
-    "echo_app",
-    "everywhere",
-    "frame",
-    "innocent",
-    "no_leaks",
-    "pour",
-    "quick",
-    "request",
-    "server_context",
-    "serving",
-    "slow",
-    "surviving",
-    "undecided",
-    "until",
-]
+from tests.kit.wire import PATIENCE, SOON, RawClient
 
 #: Seconds that an innocent connection may ever have to wait for its echo, on a machine that is busy with others.
 UNDISTURBED: Final = 3.0
@@ -103,9 +42,6 @@ DRIVEN: Final[tuple[Transport, ...]] = ("plain", "reader", "tls")
 
 #: Where the kernel matters as well.
 EVERYWHERE: Final[tuple[Transport, ...]] = (*DRIVEN, "unix")
-
-#: Gives what was logged.
-Lines: TypeAlias = Callable[[], list[str]]
 
 Handler: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[None]]
 
@@ -421,11 +357,17 @@ class Held:
         return all(one <= another for one, another in zip(astuple(self), astuple(other), strict=True))
 
 
-async def until(true: Callable[[], bool], within: float = PATIENCE, describe: Callable[[], str] = lambda: "") -> None:
-    """Wait until something is true, and fail when that takes too long."""
+async def until(
+    true: Callable[[], bool],
+    within: float = PATIENCE,
+    describe: Callable[[], str] = lambda: "",
+    *,
+    step: float = 0.005,
+) -> None:
+    """Wait until something is true, and fail when that takes longer than `within`; look every `step` seconds."""
     with trio.move_on_after(within):
         while not true():  # noqa: ASYNC110 - what is waited for is in the server, and has no event for a test
-            await trio.sleep(0.005)
+            await trio.sleep(step)
         return
     raise AssertionError(f"not within {within} s: {describe()}")
 

@@ -14,18 +14,8 @@ import trio
 from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
-from tests.kit.sockets import (
-    EVERYWHERE,
-    SOON,
-    Transport,
-    at_once,
-    busy,
-    echo_app,
-    everywhere,
-    surviving,
-    until,
-)
-from tests.kit.wire import BINARY, PATIENCE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
+from tests.kit.sockets import EVERYWHERE, Transport, at_once, busy, echo_app, everywhere, surviving, until
+from tests.kit.wire import BINARY, PATIENCE, PING, PONG, SOON, TEXT, Frame, RawClient, close_frame, frame
 
 pytestmark = pytest.mark.slow
 

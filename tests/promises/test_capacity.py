@@ -13,17 +13,8 @@ import pytest
 import trio
 
 from seawall import Anonymous, ConfigurationError, Gate, Limits, guard
-from tests.kit.sockets import (
-    EVERYWHERE,
-    SOON,
-    Transport,
-    echo,
-    echo_app,
-    serving,
-    surviving,
-    until,
-)
-from tests.kit.wire import PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
+from tests.kit.sockets import EVERYWHERE, Transport, echo, echo_app, serving, surviving, until
+from tests.kit.wire import PROMPT, SOON, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

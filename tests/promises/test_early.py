@@ -9,17 +9,8 @@ import pytest
 import trio
 
 from seawall import Anonymous, Forbidden, Gate, guard
-from tests.kit.sockets import (
-    SOON,
-    Transport,
-    echo,
-    echo_app,
-    quick,
-    slow,
-    surviving,
-    until,
-)
-from tests.kit.wire import BINARY, PATIENCE, PING, PONG, PROMPT, TEXT, Frame, RawClient, frame, request
+from tests.kit.sockets import Transport, echo, echo_app, quick, slow, surviving, until
+from tests.kit.wire import BINARY, PATIENCE, PING, PONG, PROMPT, SOON, TEXT, Frame, RawClient, frame, request
 
 pytestmark = pytest.mark.slow
 

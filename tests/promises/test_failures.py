@@ -25,19 +25,9 @@ from seawall import (
     guard,
     public,
 )
-from tests.kit.sockets import (
-    SHORT,
-    SOON,
-    Lines,
-    Transport,
-    busy,
-    echo,
-    echo_app,
-    quick,
-    surviving,
-    until,
-)
-from tests.kit.wire import PING, TEXT, Frame, close_frame, frame, request
+from tests.kit.log import Lines
+from tests.kit.sockets import SHORT, Transport, busy, echo, echo_app, quick, surviving, until
+from tests.kit.wire import PING, SOON, TEXT, Frame, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,10 @@ import trio
 
 from seawall import Anonymous, Connection, Disconnected, Gate, Limits, guard
 from seawall.testing import serve
+from tests.kit.log import Lines
 from tests.kit.sockets import (
     EVERYWHERE,
     SHORT,
-    SOON,
-    Lines,
     Transport,
     busy,
     echo,
@@ -28,7 +27,7 @@ from tests.kit.sockets import (
     surviving,
     until,
 )
-from tests.kit.wire import BINARY, CLOSE, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
+from tests.kit.wire import BINARY, CLOSE, PING, PONG, PROMPT, SOON, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,9 @@ from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
+from tests.kit.log import Lines
 from tests.kit.sockets import (
     DRIVEN,
-    SOON,
-    Lines,
     Transport,
     at_once,
     busy,
@@ -31,7 +30,7 @@ from tests.kit.sockets import (
     surviving,
     until,
 )
-from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, SOON, TEXT, Frame, RawClient, close_frame, frame
 
 pytestmark = pytest.mark.slow
 

@@ -12,14 +12,8 @@ from typing import Final
 import pytest
 
 from seawall.logs import JsonFormatter, TextFormatter
-from tests.kit.sockets import (
-    SHORT,
-    SOON,
-    Transport,
-    echo_app,
-    surviving,
-)
-from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_frame, frame, request
+from tests.kit.sockets import SHORT, Transport, echo_app, surviving
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, SOON, TEXT, close_frame, frame, request
 from tests.promises.requests import REFUSED
 from tests.promises.violations import SMALL, VIOLATIONS
 

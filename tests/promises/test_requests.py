@@ -12,19 +12,9 @@ import pytest
 import trio
 
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
-from tests.kit.sockets import (
-    EVERYWHERE,
-    SOON,
-    Lines,
-    Place,
-    Transport,
-    echo_app,
-    everywhere,
-    quick,
-    surviving,
-    until,
-)
-from tests.kit.wire import KEY, PROMPT, TEXT, Frame, RawClient, Response, frame, request
+from tests.kit.log import Lines
+from tests.kit.sockets import EVERYWHERE, Place, Transport, echo_app, everywhere, quick, surviving, until
+from tests.kit.wire import KEY, PROMPT, SOON, TEXT, Frame, RawClient, Response, frame, request
 from tests.promises.requests import ACCEPTED, REFUSED, changed, lines
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,6 @@ from seawall import Anonymous, Connection, Gate, Limits, guard
 from tests.kit.sockets import (
     EVERYWHERE,
     SHORT,
-    SOON,
     Transport,
     busy,
     echo_app,
@@ -21,7 +20,7 @@ from tests.kit.sockets import (
     undecided,
     until,
 )
-from tests.kit.wire import BINARY, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
+from tests.kit.wire import BINARY, PING, PONG, SOON, TEXT, Frame, RawClient, close_frame, frame, request
 
 pytestmark = pytest.mark.slow
 

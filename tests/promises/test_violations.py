@@ -9,8 +9,22 @@ import pytest
 import trio
 
 from seawall import App, Limits
-from tests.kit.sockets import SOON, Lines, Place, Transport, busy, echo_app, everywhere, quick, slow, surviving
-from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame
+from tests.kit.log import Lines
+from tests.kit.sockets import Place, Transport, busy, echo_app, everywhere, quick, slow, surviving
+from tests.kit.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    PROMPT,
+    SOON,
+    TEXT,
+    Frame,
+    RawClient,
+    close_frame,
+    frame,
+)
 from tests.promises.violations import ALLOWED, KINDS, KOSME, SMALL, VIOLATIONS
 
 pytestmark = pytest.mark.slow

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final, TypeAlias, final
 
-import jwt
 from attrs import evolve, frozen
 
 from seawall.limits import Limits
-from tests.kit.sockets import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
+from tests.kit.tokens import signed
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
 
 #: Under what the server of `tests.tools.fuzz` runs: everything is easily too large, but a good client that shares a
 #: busy machine with all the others is not easily too slow.
@@ -106,8 +106,8 @@ def compose(seed: int, number: int) -> Script:
 @cache
 def credentials() -> bytes:
     """The header that lets one into ``/member``."""
-    claims = {"aud": "fuzz", "iss": "fuzz", "sub": "fuzzer", "exp": FOREVER}
-    return b"Authorization: Bearer " + jwt.encode(claims, SECRET, algorithm="HS256").encode()
+    presented = signed({"aud": "fuzz", "iss": "fuzz", "sub": "fuzzer", "exp": FOREVER}, SECRET)
+    return b"Authorization: Bearer " + presented.encode()
 
 
 def opening(rng: random.Random, path: str) -> bytes:

@@ -39,7 +39,8 @@ from seawall.reports import log_end, log_report, name_of, outcome_of
 from seawall.state import RETRY, refusal_headers
 from seawall.verdicts import Close, Context, Phase, Refuse
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
-from tests.kit.memory import recorded, request
+from tests.kit.log import recorded
+from tests.kit.memory import request
 from tests.tools.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
 
 DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "failures.md"

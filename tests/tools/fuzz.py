@@ -32,17 +32,8 @@ from seawall.exception_groups import exceptions_in
 from seawall.limits import Limits
 from seawall.listening import Address, Listen
 from seawall.logs import TextFormatter
-from tests.kit.sockets import (
-    Handler,
-    Place,
-    client_context,
-    close_frame,
-    echo,
-    innocent,
-    no_leaks,
-    server_context,
-    serving,
-)
+from tests.kit.sockets import Handler, Place, client_context, echo, innocent, no_leaks, server_context, serving
+from tests.kit.wire import close_frame
 from tests.tools.conversations import PASSWORD, PINGING, SECRET, Ending, Script, compose, credentials
 from tests.tools.oracle import Heard, check, hear, must_end
 

@@ -33,19 +33,8 @@ from seawall import public
 from seawall.lifecycle import Deadline
 from seawall.limits import Limits
 from seawall.listening import Address
-from tests.kit.sockets import (
-    BINARY,
-    CONTINUATION,
-    PING,
-    TEXT,
-    Frame,
-    Place,
-    RawClient,
-    close_frame,
-    echo,
-    frame,
-    request,
-)
+from tests.kit.sockets import Place, echo
+from tests.kit.wire import BINARY, CONTINUATION, PING, TEXT, Frame, RawClient, close_frame, frame, request
 from tests.tools.conversations import LIMITS, compose, credentials
 from tests.tools.fuzz import IN_USE, converse, memory, patient_app, say, watched
 
