@@ -153,6 +153,7 @@ async def test_bad_offers_do_no_harm() -> None:
             assert "sec-websocket-extensions" not in dict(answer.headers)
             await client.send(frame(TEXT, b"plain"))
             assert (await client.frame()).payload == b"plain"
+        place.hang_up()  # or stopping would wait for answers to the Closes
 
 
 async def test_what_is_not_sent_does_not_count() -> None:

@@ -78,6 +78,7 @@ async def test_a_row_about_addresses() -> None:
             await client.send(request("/echo"))
             answer = await client.last_response()
             await place.idle(1)
+        place.hang_up()  # or stopping would wait for the answer to a Close
     assert isinstance(row.peer, Answered)
     assert (answer.status, answer.body.decode().strip()) == (row.peer.status, row.peer.text)
     assert answer.header("retry-after") == dict(row.peer.fields)["Retry-After"]

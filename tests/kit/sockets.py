@@ -274,7 +274,7 @@ async def _listen(over: Transport, files: ExitStack, buffers: int | None) -> tup
 async def serving(
     app: App, over: Transport = "plain", *, buffers: int | None = None, **where: Unpack[Listen]
 ) -> AsyncGenerator[Place]:
-    """Serve `app` on a free port of this machine, or where it says; the clients leave, and it is cancelled, at the end.
+    """Serve `app` on a free port of this machine, or where it says; it is cancelled on leaving.
 
     Args:
       app: what to serve.
@@ -291,7 +291,6 @@ async def serving(
             place = Place(server)
             stack.callback(place.hang_up)
             yield place
-            place.hang_up()  # or the server would wait for answers to its Closes
             nursery.cancel_scope.cancel()
 
 
