@@ -92,11 +92,16 @@ def floors() -> list[str]:
     return [f"{one.name}=={clause.version}" for one in declared for clause in one.specifier if clause.operator == ">="]
 
 
+def install(session: nox.Session, *what: str) -> None:
+    """Install into the session's environment. Python compiles what is imported; pip would compile all that is there."""
+    session.install("--no-compile", *what)
+
+
 @nox.session
 @nox.parametrize("python", EACH)
 def tests(session: nox.Session) -> None:
     """Do the fast tests pass on each Python that is here? On the oldest: is each branch reached, do the slow pass?"""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -117,35 +122,35 @@ def tests(session: nox.Session) -> None:
 @nox.parametrize("python", EACH)
 def everything(session: nox.Session) -> None:
     """Do all the tests, fast and slow, pass on each Python that is here?"""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def lowest(session: nox.Session) -> None:
     """Do the tests pass with the lowest versions that we declare?"""
-    session.install("-e", ".", *group("test"), *floors())
+    install(session, "-e", ".", *group("test"), *floors())
     session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def fuzz(session: nox.Session) -> None:
     """Is there a conversation, among minutes of them and never the same ones, that the server is wrong about?"""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("python", "-W", "error", "-m", "tests.tools.fuzz", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def soak(session: nox.Session) -> None:
     """Is a server, after minutes of clients that come, go, stall and flood, what it was?"""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("python", "-W", "error", "-m", "tests.tools.soak", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def types(session: nox.Session) -> None:
     """Do mypy and pyright, both strict, accept what is right and refuse every mistake in tests/typing?"""
-    session.install("-e", ".", *group("types"))
+    install(session, "-e", ".", *group("types"))
     session.run("mypy", *session.posargs)
     session.run("pyright", *session.posargs, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # asks for no newer release
 
@@ -153,7 +158,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=FOUND[MAIN])
 def lint(session: nox.Session) -> None:
     """Are style, structured concurrency, the levels of imports and the house rules kept?"""
-    session.install(*group("lint"))
+    install(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check", "--diff")
     # ASYNC9 wants a checkpoint on every path, but cannot see one in a loop or before an error that is dealt with;
@@ -168,14 +173,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=FOUND[MAIN])
 def bench(session: nox.Session) -> None:
     """What does Seawall take for the same work as its peers? ``nox -s bench -- --help`` tells how to ask for a part."""
-    session.install("-e", ".", *group("bench"))
+    install(session, "-e", ".", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def build(session: nox.Session) -> None:
     """Do the wheel and the sdist hold all that an installation needs?"""
-    session.install("build")
+    install(session, "build")
     out = Path(session.create_tmp()).resolve()
     shutil.rmtree(out)
     session.run("python", "-m", "build", "--outdir", str(out))
@@ -194,7 +199,7 @@ def conformance(session: nox.Session) -> None:
     python2 = interpreter("2.7", "import zlib, ssl")
     if python2 is None:
         session.error("the Autobahn test-suite is written in Python 2: put a python2.7 on PATH, or into pyenv")
-    session.install("-e", ".")
+    install(session, "-e", ".")
     tmp = Path(session.create_tmp()).resolve()
     suite, report = tmp / "suite", tmp / "report"
     if not (suite / "complete").exists():  # `nox -R` keeps it
