@@ -282,7 +282,7 @@ def test_the_page_fits(page: Page, scheme: str, width: int) -> None:
 
 
 def test_the_demo_stops_under_the_page(chrome: Browser) -> None:
-    """When the demo is stopped the page says so: 1001 on an open connection, the focus is kept, and the next attempt gets a note."""
+    """When the demo is stopped the page says so: 1001, without losing the focus; and a note on the next attempt."""
     with demo() as stopping:
         chrome.get(stopping.page)
         page = Page(chrome)
