@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 nox.needs_version = ">=2025.5.1"
-nox.options.sessions = ["tests", "pure", "types", "lint"]
+nox.options.sessions = ["tests", "types", "lint"]
 nox.options.default_venv_backend = "venv"  # needs nothing but Python; never downloads an interpreter
 nox.options.error_on_missing_interpreters = True  # only those that were found are named below
 
@@ -84,6 +84,10 @@ def interpreter(version: str, proof: str = "import ensurepip") -> str | None:
 FOUND = {version: python for version in SUPPORTED if (python := interpreter(version))} or {RUNNING: sys.executable}
 MISSING = [version for version in SUPPORTED if version not in FOUND]
 MAIN = next(iter(FOUND))  # the oldest there is: what it accepts, the newer ones do too
+EACH = [nox.param(python, id=version) for version, python in FOUND.items()]
+
+# A process for each core; who has nothing left to do takes over from the others.
+SPREAD = ("-n", "auto", "--dist", "worksteal")
 
 
 def group(name: str) -> list[str]:
@@ -99,56 +103,68 @@ def floors() -> list[str]:
     return [f"{one.name}=={clause.version}" for one in declared for clause in one.specifier if clause.operator == ">="]
 
 
+def install(session: nox.Session, *what: str) -> None:
+    """Install into the session's environment. Python compiles what is imported; pip would compile all that is there."""
+    session.install("--no-compile", *what)
+
+
 @nox.session
-@nox.parametrize("python", [nox.param(python, id=version) for version, python in FOUND.items()])
+@nox.parametrize("python", EACH)
 def tests(session: nox.Session) -> None:
-    """Do the tests pass on each Python that is here, and on the oldest: do they reach every branch?"""
-    session.install("-e", ".[fast]", *group("test"))
-    if session.python != FOUND[MAIN] or session.posargs:
+    """Do the fast tests pass on each Python that is here? On the oldest: is each branch reached, do the slow pass?"""
+    install(session, "-e", ".[fast]", *group("test"))
+    if session.posargs:
         session.run("pytest", *session.posargs)
+        return
+    if session.python != FOUND[MAIN]:
+        session.run("pytest", *SPREAD, "-m", "not slow")
         return
     if MISSING:
         session.warn(f"not tested, because not on this machine: Python {', '.join(MISSING)}")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "run", "-m", "pytest", *SPREAD, "-m", "not slow")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--fail-under=100", "--include=" + ",".join(f"*/seawall/{name}" for name in PURE))
+    session.run("pytest", *SPREAD, "-m", "slow")
+    # What reads frames passes without the extra `fast` too, so in Python alone.
+    unmasking = [*(f"tests/test_{name}.py" for name in UNMASKING), "tests/property/test_frames_property.py"]
+    session.run("python", "-m", "pytest", *SPREAD, "-p", "tests.without_speedups", *unmasking)
 
 
-@nox.session(python=FOUND[MAIN])
-def pure(session: nox.Session) -> None:
-    """Do the tests of what reads frames pass without the extra `fast`, so in Python alone?"""
-    session.install("-e", ".", *group("test"))
-    concerned = [*(f"tests/test_{name}.py" for name in UNMASKING), "tests/property/test_frames_property.py"]
-    session.run("python", "-m", "pytest", "-p", "tests.without_speedups", *concerned, *session.posargs)
+@nox.session
+@nox.parametrize("python", EACH)
+def everything(session: nox.Session) -> None:
+    """Do all the tests, fast and slow, pass on each Python that is here?"""
+    install(session, "-e", ".[fast]", *group("test"))
+    session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def lowest(session: nox.Session) -> None:
     """Do the tests pass with the lowest versions that we declare?"""
-    session.install("-e", ".", *group("test"), *floors())
-    session.run("pytest", *session.posargs)
+    install(session, "-e", ".", *group("test"), *floors())
+    session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def fuzz(session: nox.Session) -> None:
     """Is there a conversation, among minutes of them and never the same ones, that the server is wrong about?"""
-    session.install("-e", ".", *group("test"))
-    session.run("python", "-W", "error", "-m", "tests.fuzz", *session.posargs)
+    install(session, "-e", ".", *group("test"))
+    session.run("python", "-W", "error", "-m", "tests.tools.fuzz", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def soak(session: nox.Session) -> None:
     """Is a server, after minutes of clients that come, go, stall and flood, what it was?"""
-    session.install("-e", ".", *group("test"))
-    session.run("python", "-W", "error", "-m", "tests.soak", *session.posargs)
+    install(session, "-e", ".", *group("test"))
+    session.run("python", "-W", "error", "-m", "tests.tools.soak", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def types(session: nox.Session) -> None:
     """Do mypy and pyright, both strict, accept what is right and refuse every mistake in tests/typing?"""
-    session.install("-e", ".", *group("types"))
+    install(session, "-e", ".", *group("types"))
     session.run("mypy", *session.posargs)
     session.run("pyright", *session.posargs, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # asks for no newer release
 
@@ -156,14 +172,14 @@ def types(session: nox.Session) -> None:
 @nox.session(python=FOUND[MAIN])
 def lint(session: nox.Session) -> None:
     """Are style, structured concurrency, the levels of imports and the house rules kept?"""
-    session.install(*group("lint"))
+    install(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check", "--diff")
     # ASYNC9 wants a checkpoint on every path, but cannot see one in a loop or before an error that is dealt with;
     # ASYNC114 wants every startable function listed here, for a rule about nurseries in __aenter__, which we have not;
     # ASYNC124 wants no async function without an await, but an interface may ask for one.
     code = ("src", "tests", "examples", "benchmarks")
-    session.run("flake8", "--select=ASYNC", "--ignore=ASYNC9,ASYNC114,ASYNC124", *code)
+    session.run("flake8", "--select=ASYNC", "--disable=ASYNC9,ASYNC114,ASYNC124", *code)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("python", "tests/house.py")
 
@@ -171,14 +187,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=FOUND[MAIN])
 def bench(session: nox.Session) -> None:
     """What does Seawall take for the same work as its peers? ``nox -s bench -- --help`` tells how to ask for a part."""
-    session.install("-e", ".[fast]", *group("bench"))
+    install(session, "-e", ".[fast]", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def build(session: nox.Session) -> None:
     """Do the wheel and the sdist hold all that an installation needs?"""
-    session.install("build")
+    install(session, "build")
     out = Path(session.create_tmp()).resolve()
     shutil.rmtree(out)
     session.run("python", "-m", "build", "--outdir", str(out))
@@ -197,7 +213,7 @@ def conformance(session: nox.Session) -> None:
     python2 = interpreter("2.7", "import zlib, ssl")
     if python2 is None:
         session.error("the Autobahn test-suite is written in Python 2: put a python2.7 on PATH, or into pyenv")
-    session.install("-e", ".")
+    install(session, "-e", ".")
     tmp = Path(session.create_tmp()).resolve()
     suite, report = tmp / "suite", tmp / "report"
     if not (suite / "complete").exists():  # `nox -R` keeps it

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from typing import cast
 
 import pytest
 
-from tests.leaks import OPEN, Watch, descriptors
+from tests.kit.leaks import OPEN, Watch, descriptors
 
 #: Where a test that runs under Trio has its `Watch`.
 WATCH = pytest.StashKey[Watch]()
@@ -20,6 +21,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("trio") is not None:
             item.stash[WATCH] = watch = Watch()
             item.add_marker(pytest.mark.trio(run=watch.run), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """Let a report be sent from pytest-xdist's workers, which encode UTF-8: what peers and handlers said may not be."""
+    return encodable((yield))
+
+
+def encodable(data: object) -> object:
+    """The same strings, lists and tables, with each lone surrogate as an escape."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(data, dict):
+        return {key: encodable(value) for key, value in cast("dict[str, object]", data).items()}
+    if isinstance(data, list | tuple):
+        parts = [encodable(part) for part in cast("Sequence[object]", data)]
+        return parts if isinstance(data, list) else tuple(parts)
+    return data
 
 
 @pytest.fixture(autouse=True)

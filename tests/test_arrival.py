@@ -16,23 +16,11 @@ from attrs import frozen
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from seawall.listening import Listen
 from seawall.receiving import read_head
+from seawall.testing import serve
 from seawall.wire.head import MAX_HEAD, BadRequest
-from tests.memory import Doorstep
-from tests.support import (
-    KEY,
-    PATIENCE,
-    PROMPT,
-    Place,
-    RawClient,
-    Response,
-    client_context,
-    echo,
-    echo_app,
-    request,
-    server_context,
-    serving,
-    until,
-)
+from tests.kit.memory import Doorstep
+from tests.kit.sockets import Place, client_context, echo, echo_app, server_context, serving, until
+from tests.kit.wire import KEY, PATIENCE, PROMPT, RawClient, Response, request
 
 
 @pytest.fixture(params=["tcp", "tls", "unix"])
@@ -210,55 +198,65 @@ def check(answer: Response, expected: Refusal) -> None:
     )
 
 
-async def dismiss(client: RawClient, expected: Refusal) -> None:
-    """Ask, read the answer and the end of the stream, and stay."""
-    await client.send(expected.ask)
-    check(await client.response(), expected)
-    with trio.fail_after(PROMPT):
-        assert not await client.stream.receive_some(1)
+async def dismissed(app: App, expected: Refusal, *early: bytes) -> float:
+    """Ask, read the answer, stay, and see the server let go all the same; the seconds until the answer.
 
-
-async def dismiss_all(place: Place, *refusals: Refusal) -> None:
-    """All of them at once; the server must have let go of each, although no client ever closes."""
-    before = place.sessions
-    async with trio.open_nursery() as nursery:
-        for expected in refusals:
-            nursery.start_soon(dismiss, await place.dial(), expected)
-    await place.idle(before, within=PROMPT)
-
-
-async def test_every_refusal_from_outside(where: Listen) -> None:
-    """Each is answered completely, and its connection is over within a second although the client never closes."""
-    async with serving(refusing_app(), **where) as place:
-        await dismiss_all(place, *REFUSED.values())
-
-
-async def test_an_answer_is_not_lost_to_a_reset(where: Listen) -> None:
-    """It can still be read when the client looks late, and was not done with sending when it was refused."""
-    async with serving(refusing_app(), **where) as place:
-        clients = [await place.dial() for _ in REFUSED]
-        for client, expected in zip(clients, REFUSED.values(), strict=True):
-            await client.send(expected.ask, bytes(1_000_000))
-        await place.idle(0, within=2 * PROMPT)
-        for client, expected in zip(clients, REFUSED.values(), strict=True):
+    Args:
+      app: what to ask.
+      expected: what to ask for, and the answer.
+      early: more bytes, which nobody will read.
+    """
+    async with serve(app) as served:
+        client = RawClient(served.open_stream())
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, client, expected.ask, *early)
             check(await client.response(), expected)
+            answered = trio.current_time()
+            assert not await client.stream.receive_some(1)
+            await Place(served.server).idle(0, within=1.0)
+            nursery.cancel_scope.cancel()
+        return answered - began
 
 
-@pytest.mark.parametrize("where", ["tcp", "unix"], indirect=True)
-async def test_a_request_that_takes_too_long_gets_408(where: Listen) -> None:
-    """Whether it has begun or not; over TLS, which may not have begun either, there is nothing to say it in."""
-    late = [Refusal(begun, 408, "request timed out") for begun in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n")]
-    async with serving(refusing_app(Limits(handshake_timeout=0.2)), **where) as place:
-        await dismiss_all(place, *late)
+async def say(client: RawClient, *pieces: bytes) -> None:
+    """Send all of it, as far as that is possible."""
+    try:
+        await client.send(*pieces)
+    except trio.BrokenResourceError:
+        pass  # it is not read to its end
 
 
-async def test_one_connection_too_many_gets_503(where: Listen) -> None:
+@pytest.mark.parametrize("expected", REFUSED.values(), ids=REFUSED)
+async def test_a_refusal_from_outside(expected: Refusal, autojump_clock: object) -> None:
+    """It is answered completely and at once, and its connection is over in time although the client never closes."""
+    assert await dismissed(refusing_app(), expected) == 0
+
+
+@pytest.mark.parametrize("expected", REFUSED.values(), ids=REFUSED)
+async def test_a_refusal_of_more_than_is_read(expected: Refusal, autojump_clock: object) -> None:
+    """Nor does it matter that the client was not done with sending."""
+    assert await dismissed(refusing_app(), expected, bytes(1_000_000)) == 0
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n"], ids=["nothing", "half a head"])
+async def test_a_request_that_takes_too_long_gets_408(begun: bytes, autojump_clock: object) -> None:
+    """Whether it has begun or not, as soon as its time is over."""
+    late = Refusal(begun, 408, "request timed out")
+    assert await dismissed(refusing_app(Limits(handshake_timeout=7)), late) == 7
+
+
+@pytest.mark.parametrize("ask", [request(), b"", b"\x00"], ids=["a request", "nothing", "bytes"])
+async def test_one_connection_too_many_gets_503(ask: bytes, autojump_clock: object) -> None:
     """Whatever it asks for, and whether it has asked yet or not."""
-    retry = (("retry-after", "5"),)
-    surplus = [Refusal(ask, 503, "too many connections", retry) for ask in (request(), b"", b"\x00")]
-    async with serving(refusing_app(Limits(max_connections=1, close_timeout=0.5)), **where) as place:
-        await place.open()
-        await dismiss_all(place, *surplus)
+    surplus = Refusal(ask, 503, "too many connections", (("retry-after", "5"),))
+    async with serve(refusing_app(Limits(max_connections=1))) as served:
+        await RawClient(served.open_stream()).upgrade()
+        client = RawClient(served.open_stream())
+        await client.send(ask)
+        check(await client.response(), surplus)
+        assert not await client.stream.receive_some(1)
+        await Place(served.server).idle(1, within=1.0)
 
 
 async def test_who_comes_late_gets_503(where: Listen) -> None:
@@ -283,10 +281,10 @@ async def test_who_comes_late_gets_503(where: Listen) -> None:
     ],
     ids=["no page", "a route", "an upgrade"],
 )
-async def test_a_refusal_of_head_has_no_body(ask: bytes, status: int) -> None:
+async def test_a_refusal_of_head_has_no_body(ask: bytes, status: int, autojump_clock: object) -> None:
     """No answer to HEAD has one (RFC 9110, section 9.3.2), whatever else the request asked for."""
-    async with serving(refusing_app()) as place:
-        client = await place.dial()
+    async with serve(refusing_app()) as served:
+        client = RawClient(served.open_stream())
         await client.send(ask)
         answer = b""
         with trio.fail_after(PATIENCE):

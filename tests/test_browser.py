@@ -22,8 +22,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from seawall import App, Deflate, public
-from tests.programs import PATIENCE, Demo, demo
-from tests.support import echo, serving
+from tests.kit.processes import PATIENCE, Demo, demo
+from tests.kit.sockets import echo, serving
+
+pytestmark = pytest.mark.slow
 
 #: What keeps Chromium from calling home, and makes it start without a screen.
 FLAGS: Final = (
@@ -120,6 +122,11 @@ class Page:
         self.until(lambda: self.find(name).is_enabled(), f"{name} can be clicked")
         self.find(name).click()
 
+    @property
+    def focused(self) -> object:
+        """The id of what the next key goes to."""
+        return self.chrome.execute_script("return document.activeElement.id")
+
     def choose(self, kind: str) -> None:
         """Choose a kind of token."""
         self.chrome.find_element(By.CSS_SELECTOR, f"label[for=kind-{kind}]").click()
@@ -191,12 +198,12 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     """Connecting, sending and disconnecting by keys leaves the focus where the next key is of use."""
     page.find("echo-connect").send_keys(Keys.ENTER)
     page.until(lambda: page.find("echo-send").is_enabled(), "connected")
-    assert page.chrome.execute_script("return document.activeElement.id") == "echo-disconnect"
+    page.until(lambda: page.focused == "echo-disconnect", "what ends it has the focus")
     page.find("echo-text").send_keys("!", Keys.ENTER)
     page.until(lambda: len(page.log("echo")) == 3, "echoed")
     page.find("echo-disconnect").send_keys(Keys.SPACE)
     page.until(lambda: page.closes("echo") == ["1000 goodbye"], "closed")
-    assert page.chrome.execute_script("return document.activeElement.id") == "echo-connect"
+    page.until(lambda: page.focused == "echo-connect", "what begins it has the focus")
 
 
 def test_a_session_from_its_token_to_its_expiry(page: Page, running: Demo, tmp_path: Path) -> None:
@@ -275,15 +282,17 @@ def test_the_page_fits(page: Page, scheme: str, width: int) -> None:
 
 
 def test_the_demo_stops_under_the_page(chrome: Browser) -> None:
-    """When the demo is stopped the page says so: 1001 on an open connection, and a note on the next attempt."""
+    """When the demo is stopped the page says so: 1001, without losing the focus; and a note on the next attempt."""
     with demo() as stopping:
         chrome.get(stopping.page)
         page = Page(chrome)
         page.click("echo-connect")
         page.click("echo-send")
         page.until(lambda: len(page.log("echo")) == 3, "echoed")
+        page.find("echo-text").send_keys("!")
         stopping.program.process.terminate()
         page.until(lambda: page.closes("echo") == ["1001 going away"], "told")
+        page.until(lambda: page.focused == "echo-connect", "what begins it again has the focus")
         assert stopping.program.wait() == 0
         page.click("secure-connect")
         page.until(

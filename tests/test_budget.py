@@ -10,8 +10,8 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import BYTES, OPERATIONS, Budget
-from tests.channels import ANSWER, Alone
-from tests.memory import frame, frames
+from tests.kit.channels import ANSWER, Alone
+from tests.kit.wire import frame, frames
 
 
 class Turns(trio.abc.Instrument):

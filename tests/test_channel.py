@@ -32,8 +32,9 @@ from seawall.wire.state import Reading
 from seawall.wire.text import RawText
 from seawall.wire.traffic import Traffic
 from seawall.wire.transport import PACE, ReadInterest
-from tests.channels import ANSWER, LINKS, Alone, Bench, Hand, alone, bench, masked, opened, until
-from tests.memory import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, close, frame, frames, text
+from tests.kit.channels import ANSWER, LINKS, Alone, Bench, Hand, alone, bench, masked, opened, until
+from tests.kit.memory import BROKEN, close, text
+from tests.kit.wire import BINARY, CLOSE, PING, PONG, TEXT, frame, frames
 
 #: Room for four messages of 1,000 bytes, give or take, before the hard mark.
 HARD = Limits(max_message_size=1000, inbound_buffer=4000, outbound_buffer=1000)
@@ -107,7 +108,7 @@ async def test_pieces_fill_a_turn() -> None:
     """A message of many pieces is no more than as many messages: its turn ends in the middle of it."""
     made = await alone()
     pieces = 5 * MAX_PIECES
-    made.feed(frame(TEXT, b"x", final=False) + frame(0, b"x", final=False) * (pieces - 2) + frame(0, b"x"))
+    made.feed(frame(TEXT, b"x", fin=False) + frame(0, b"x", fin=False) * (pieces - 2) + frame(0, b"x"))
     for _ in range(4):
         assert made.channel.inbound.messages == 0
         assert made.wants(ReadInterest.DECODE)
@@ -144,7 +145,7 @@ async def test_reads_are_large_in_a_large_message() -> None:
     """A message larger than one read, in one frame or in many, is read in large pieces until it is all there."""
     for whole in (
         frame(TEXT, b"x" * (READ_SIZE + 1)),
-        frame(TEXT, b"x" * 10_000, final=False) + frame(0, b"x" * 10_000, final=False) + frame(0, b"x"),
+        frame(TEXT, b"x" * 10_000, fin=False) + frame(0, b"x" * 10_000, fin=False) + frame(0, b"x"),
     ):
         made = await alone()
         made.feed(whole[:READ_SIZE])
@@ -389,7 +390,7 @@ async def test_raw_text_and_its_opcode() -> None:
     made = Alone(Limits(max_message_size=100, inbound_buffer=1000), raw=True)
     made.channel.accept(ANSWER)
     made.feed(text("\N{SNOWMAN}"))
-    made.feed(frame(BINARY, b"\xff") + frame(TEXT, b"a", final=False) + frame(0, b"b"))
+    made.feed(frame(BINARY, b"\xff") + frame(TEXT, b"a", fin=False) + frame(0, b"b"))
     received = [await made.channel.receive() for _ in range(3)]
     assert received == ["\N{SNOWMAN}".encode(), b"\xff", b"ab"]
     assert [type(message) for message in received] == [RawText, bytes, RawText]

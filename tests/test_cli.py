@@ -11,7 +11,7 @@ from importlib.metadata import entry_points, version
 import pytest
 
 from seawall.cli import main
-from tests.programs import demo, run
+from tests.kit.processes import demo, run
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from seawall import Anonymous, App, ConfigurationError, Connection, Deflate, Limits, public
 from seawall.compression import RouteCompression
-from tests.programs import PATIENCE
-from tests.support import TEXT, echo, frame, serving
+from tests.kit.processes import PATIENCE
+from tests.kit.sockets import echo, serving
+from tests.kit.wire import TEXT, frame
 
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate"
 
@@ -152,6 +153,7 @@ async def test_bad_offers_do_no_harm() -> None:
             assert "sec-websocket-extensions" not in dict(answer.headers)
             await client.send(frame(TEXT, b"plain"))
             assert (await client.frame()).payload == b"plain"
+        place.hang_up()  # or stopping would wait for answers to the Closes
 
 
 async def test_what_is_not_sent_does_not_count() -> None:

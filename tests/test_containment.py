@@ -38,8 +38,8 @@ from seawall import (
     public,
 )
 from seawall.testing import CloseFrame, Rejected, Serving, serve
-from tests.cancelled import cancelled
-from tests.memory import Records, attached, recorded
+from tests.kit.cancelled import cancelled
+from tests.kit.log import Records, attached, recorded
 
 LIMITS = Limits(auth_timeout=2, close_timeout=1, wind_down=0.5, drain_timeout=4)
 

@@ -26,8 +26,9 @@ from seawall.wire.head import canonical
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.state import Reading
 from seawall.wire.waiter import Waiter
-from tests.channels import ANSWER, ASKED, LINKS, Bench, Hand, alone, bench, masked, opened
-from tests.memory import BROKEN, CLOSE, PING, PONG, TEXT, close, frame, text
+from tests.kit.channels import ANSWER, ASKED, LINKS, Bench, Hand, alone, bench, masked, opened
+from tests.kit.memory import BROKEN, close, text
+from tests.kit.wire import CLOSE, PING, PONG, TEXT, frame
 
 #: Room for four messages before the soft mark.
 SOFT = Limits(inbound_queue=4, outbound_buffer=1000)

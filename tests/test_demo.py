@@ -26,8 +26,7 @@ from seawall.demo.tokens import AUDIENCE, GARBAGE, ISSUER, Issuer
 from seawall.errors import TokenExpired, Unauthorized
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.testing import connect
-from tests.clients import ending, opened
-from tests.programs import PATIENCE, Demo, demo
+from tests.kit.processes import PATIENCE, Demo, demo, ending, opened
 
 
 @pytest.fixture(scope="module")

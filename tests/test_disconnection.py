@@ -20,10 +20,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.faults import MemoryStream
-from tests.memory import Peer, close, request, serving, telling
-from tests.raw import RawClient, close_frame
-from tests.support import DRIVEN, Transport, no_leaks, until
-from tests.support import serving as serving_sockets
+from seawall.testing import serve
+from tests.kit.memory import Peer, close, request, telling
+from tests.kit.sockets import DRIVEN, Transport, no_leaks, until
+from tests.kit.sockets import serving as serving_sockets
+from tests.kit.wire import RawClient, close_frame
 
 #: How a peer ends: with a Close; without one, by a reset; or by an end-of-file.
 Farewell: TypeAlias = Literal["close", "reset", "fin"]
@@ -398,7 +399,7 @@ async def test_a_shape(shape: Shape, farewell: Farewell, autojump_clock: MockClo
     log = Log()
     app = App(limits=Limits(wind_down=GRACE, close_timeout=PATIENCE, drain_timeout=100), on_end=log.end)
     serve_shape(app, "/", shape, log)
-    async with serving(app) as served:
+    async with serve(app) as served:
         stream = served.open_stream()
         peer = Peer(stream)
         await peer.say(request())
@@ -422,6 +423,7 @@ async def test_a_shape(shape: Shape, farewell: Farewell, autojump_clock: MockClo
     assert found == ((Cause.PEER_CLOSED, 4001, "bye") if farewell == "close" else (Cause.PEER_VANISHED, 1006, ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", DRIVEN)
 @pytest.mark.parametrize("farewell", FAREWELLS)
 async def test_all_shapes_over_sockets(farewell: Farewell, over: Transport) -> None:

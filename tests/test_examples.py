@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 
-import jwt
 import pytest
 import trio
 import trio.testing
@@ -14,8 +13,10 @@ from websockets.exceptions import InvalidStatus
 from examples import chat, embedded, guide
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.testing import Closed, Rejected, connect, serve
-from tests.clients import ending, opened
-from tests.programs import PATIENCE, run, running
+from tests.kit.processes import PATIENCE, ending, opened, run, running
+from tests.kit.tokens import signed
+
+pytestmark = pytest.mark.slow
 
 SECRET = "a secret of the tests, long enough for HS256"
 
@@ -27,7 +28,7 @@ def verifier(name: str) -> TokenVerifier:
 
 def token(name: str, *, seconds: float = 60, **claims: str) -> str:
     """A token for one example."""
-    return jwt.encode({"aud": name, "iss": name, "exp": int(time.time() + seconds), **claims}, SECRET)
+    return signed({"aud": name, "iss": name, "exp": int(time.time() + seconds), **claims}, SECRET)
 
 
 @pytest.mark.parametrize("example", ["guide", "chat"])

@@ -11,11 +11,13 @@ from trio.testing import MockClock
 
 from seawall import App, Cause, Limits, Phase, public
 from seawall.policy import DEFAULTS
-from tests.failures import BEGIN, COMMAND, DOCUMENT, MARK, ROWS, TABLES, document
-from tests.memory import CLOSE, Wire, living, recorded, request, take
-from tests.plots import PLOTS, Watch, play, plot_of
-from tests.rows import INCIDENT, Answered, Told, answered, logged
-from tests.support import echo, serving
+from tests.kit.log import recorded
+from tests.kit.memory import Wire, living, request
+from tests.kit.sockets import echo, serving
+from tests.kit.wire import CLOSE, take
+from tests.tools.failures import BEGIN, COMMAND, DOCUMENT, MARK, ROWS, TABLES, document
+from tests.tools.plots import PLOTS, Watch, play, plot_of
+from tests.tools.rows import INCIDENT, Answered, Told, answered, logged
 
 #: The row that memory streams, which have no address, cannot show.
 NETWORKED = "neighbour"
@@ -76,6 +78,7 @@ async def test_a_row_about_addresses() -> None:
             await client.send(request("/echo"))
             answer = await client.last_response()
             await place.idle(1)
+        place.hang_up()  # or stopping would wait for the answer to a Close
     assert isinstance(row.peer, Answered)
     assert (answer.status, answer.body.decode().strip()) == (row.peer.status, row.peer.text)
     assert answer.header("retry-after") == dict(row.peer.fields)["Retry-After"]

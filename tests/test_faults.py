@@ -14,9 +14,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, public
 from seawall.faults import SYSTEM_BUFFER, MemoryStream, connected
-from seawall.testing import Client, Closed
+from seawall.testing import Client, Closed, serve
 from seawall.wire.lingering import LINGER
-from tests.memory import Records, recorded, serving
+from tests.kit.log import Records, recorded
 
 #: What a handler of the apps below sends at once.
 MESSAGE = "x" * 1000
@@ -60,7 +60,7 @@ class Scene:
     async def play(self) -> AsyncGenerator[Client]:
         """Connect, at 0 s, and see that nothing is left."""
         with recorded() as self.records:
-            async with serving(self.app) as served, AsyncExitStack() as stack:
+            async with serve(self.app) as served, AsyncExitStack() as stack:
                 client = await stack.enter_async_context(served.connect("/"))
                 assert trio.current_time() == 0.0
                 yield client
@@ -382,7 +382,7 @@ async def test_a_client_that_answers_no_close_may_send_its_own(autojump_clock: M
 async def test_a_stream_has_the_same_verbs() -> None:
     """A test that speaks for itself can order faults as well."""
     with recorded() as records:
-        async with serving(App()) as served:
+        async with serve(App()) as served:
             stream = served.open_stream()
             await stream.send_all(b"GET / HTTP/1.1\r\n")
             await wait_all_tasks_blocked()

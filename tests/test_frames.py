@@ -765,7 +765,11 @@ def test_text_that_is_no_text() -> None:
         encode_message("\ud800")
 
 
-@pytest.mark.parametrize("buffer", [bytearray(b"x"), memoryview(b"x"), array("I", [1, 2, 3]), None, 5], ids=repr)
+@pytest.mark.parametrize(
+    "buffer",
+    [bytearray(b"x"), memoryview(b"x"), array("I", [1, 2, 3]), None, 5],
+    ids=["bytearray", "memoryview", "array", "None", "int"],
+)
 def test_what_is_neither_text_nor_bytes_is_not_sent(buffer: object) -> None:
     """Of another buffer the length would count items, and the frame would be torn."""
     with pytest.raises(TypeError, match="a message is str or bytes"):

@@ -14,25 +14,13 @@ import trio
 
 from seawall import Anonymous, Connection
 from seawall.listening import Address
-from tests.conversations import LIMITS, REWRITES, Ending, compose
-from tests.fuzz import Over, Plan, converse, describe, fuzz, opened, patient_app, watched
-from tests.oracle import accept, check, hear
-from tests.support import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    KEY,
-    PING,
-    PONG,
-    TEXT,
-    UNDISTURBED,
-    Handler,
-    close_frame,
-    echo,
-    frame,
-    request,
-    until,
-)
+from tests.kit.sockets import UNDISTURBED, Handler, echo, until
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
+from tests.tools.conversations import LIMITS, REWRITES, Ending, compose
+from tests.tools.fuzz import Over, Plan, converse, describe, fuzz, opened, patient_app, watched
+from tests.tools.oracle import accept, check, hear
+
+pytestmark = pytest.mark.slow
 
 #: Any will do; one that has found something belongs here for as long as it takes to write a test of its own.
 SEED: Final = 6455
@@ -106,7 +94,7 @@ async def complaint(first: Handler, count: int = 200) -> str:
     plan = Plan(over="tcp", seed=SEED, numbers=range(count), app=patient_app(first))
     with pytest.raises(Exception) as caught:  # noqa: PT011 - a group or not; the caller looks at what it says
         await fuzz(plan)
-    assert caught.value.__notes__ == [f"again: python -m tests.fuzz --seed {SEED} --over tcp"]
+    assert caught.value.__notes__ == [f"again: python -m tests.tools.fuzz --seed {SEED} --over tcp"]
     return describe(caught.value)
 
 
@@ -120,7 +108,7 @@ async def test_a_failure_in_the_log_is_noticed() -> None:
 
     said = await complaint(crash)
     assert "AssertionError: unexpected" in said
-    assert f"again: python -m tests.fuzz --seed {SEED} --over tcp --only " in said
+    assert f"again: python -m tests.tools.fuzz --seed {SEED} --over tcp --only " in said
 
 
 async def test_a_wrong_echo_is_noticed() -> None:
@@ -132,7 +120,7 @@ async def test_a_wrong_echo_is_noticed() -> None:
 
     said = await complaint(parrot)
     assert "not what was sent" in said
-    assert f"again: python -m tests.fuzz --seed {SEED} --over tcp --only " in said
+    assert f"again: python -m tests.tools.fuzz --seed {SEED} --over tcp --only " in said
 
 
 async def test_a_leak_is_noticed() -> None:

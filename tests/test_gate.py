@@ -38,7 +38,7 @@ from seawall.resources import ReleaseLimits, ResourceStack
 from seawall.sessions import Registration
 from seawall.timeouts import Timeouts
 from seawall.verdicts import Phase
-from tests.tokens import by, token, verifier
+from tests.kit.tokens import by, token, verifier
 
 
 @define(eq=False)

@@ -41,7 +41,7 @@ from seawall.policy import ErrorPolicy
 from seawall.reports import ErrorReport
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from seawall.verdicts import Close, Escalate, Ignore, Phase, Refuse
-from tests.tokens import SECRET, by, token, verifier
+from tests.kit.tokens import SECRET, by, token, verifier
 
 
 def by_header(seconds: float = 60.0, **claims: object) -> dict[str, str]:

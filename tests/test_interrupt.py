@@ -15,8 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, ErrorReport, Server, public
 from seawall.app import serve_until_signalled
-from tests.clients import ending, opened
-from tests.programs import PATIENCE, running
+from tests.kit.processes import PATIENCE, ending, opened, running
 
 
 @pytest.fixture(autouse=True)

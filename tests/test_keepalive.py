@@ -24,8 +24,9 @@ from seawall.wire.events import SendBlocked, WireEvent
 from seawall.wire.keepalive import Keepalive, StallDetector, WireLiveness
 from seawall.wire.poller import Poller, SocketTransport
 from seawall.wire.transport import ReadInterest
-from tests.channels import ANSWER, Hand, alone
-from tests.memory import PING, PONG, frame, text
+from tests.kit.channels import ANSWER, Hand, alone
+from tests.kit.memory import text
+from tests.kit.wire import PING, PONG, frame
 
 #: A Ping.
 ASKED = b"\x89\x00"

@@ -21,8 +21,8 @@ from seawall.server import Server
 from seawall.state import ServerState
 from seawall.testing import serve
 from seawall.wire.poller import PolledReceiver, Poller
-from tests.leaks import Watch, entries, registered
-from tests.support import SHORT, echo_app, serving
+from tests.kit.leaks import Watch, entries, registered
+from tests.kit.sockets import SHORT, echo_app, serving
 
 ROOT = Path(__file__).parent.parent
 

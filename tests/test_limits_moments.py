@@ -24,21 +24,9 @@ from seawall.limits import LimitOverrides
 from seawall.server import Server
 from seawall.wire.lingering import LINGER
 from seawall.wire.transport import PACE
-from tests.memory import (
-    BINARY,
-    PING,
-    PONG,
-    Doorstep,
-    Peer,
-    Wire,
-    attached,
-    close,
-    frame,
-    living,
-    request,
-    telling,
-    text,
-)
+from tests.kit.log import attached
+from tests.kit.memory import Doorstep, Peer, Wire, close, living, request, telling, text
+from tests.kit.wire import BINARY, PING, PONG, frame
 
 #: What is set for all connections of a server, and what a route may set for its own.
 FIELDS: Final = tuple(limit.name for limit in fields(Limits))
@@ -422,10 +410,10 @@ async def largest_in_pieces(scene: Scene) -> None:
     """The same, in two frames."""
     size = int(scene.value)
     _, peer = await scene.open()
-    await peer.say(frame(BINARY, b"x" * (size - 1), final=False), frame(0, b"x"))
+    await peer.say(frame(BINARY, b"x" * (size - 1), fin=False), frame(0, b"x"))
     await scene.note_frames(peer, 1)
     await trio.sleep(1)
-    await peer.say(frame(BINARY, b"x" * size, final=False), frame(0, b"x")[:6])
+    await peer.say(frame(BINARY, b"x" * size, fin=False), frame(0, b"x")[:6])
     await scene.note_close(peer)
 
 
@@ -433,10 +421,10 @@ async def most_pieces(scene: Scene) -> None:
     """Send a message in as many frames as may be, empty ones, and then one more."""
     count = int(scene.value)
     _, peer = await scene.open()
-    await peer.say(frame(BINARY, final=False), frame(0, final=False) * (count - 2), frame(0))
+    await peer.say(frame(BINARY, fin=False), frame(0, fin=False) * (count - 2), frame(0))
     await scene.note_frames(peer, 1)
     await trio.sleep(1)
-    await peer.say(frame(BINARY, final=False), frame(0, final=False) * (count - 1))
+    await peer.say(frame(BINARY, fin=False), frame(0, fin=False) * (count - 1))
     await peer.say(frame(PING))
     await scene.note_frames(peer, 1)
     await trio.sleep(1)

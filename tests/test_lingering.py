@@ -12,7 +12,7 @@ import trustme
 from trio.testing import MockClock
 
 from seawall.wire.lingering import LINGER, linger
-from tests.memory import Wire
+from tests.kit.memory import Wire
 
 LAST_WORD = b"HTTP/1.1 503 Service Unavailable\r\n\r\n"
 

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from seawall.errors import ConfigurationError
 from seawall.listening import Address, Listen, Listener, address_of, network_of, open_listeners, peer_of
-from tests.memory import Doorstep
+from tests.kit.memory import Doorstep
 
 
 async def close(listeners: Sequence[Listener]) -> None:

@@ -32,7 +32,8 @@ from seawall import (
 )
 from seawall.reports import DIGEST, name_of_principal
 from seawall.testing import Rejected, connect, serve
-from tests.memory import Records, Wire, close, recorded, request, text, wired
+from tests.kit.log import Records, recorded
+from tests.kit.memory import Wire, close, request, text, wired
 
 
 @pytest.fixture
@@ -295,6 +296,7 @@ async def test_a_callback_that_raises(callback: str, raised: type[BaseException]
     assert any(record.levelname == "ERROR" and record.exc_info for record in records.found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("callback", CALLBACKS)
 async def test_a_callback_that_ends_the_program(callback: str, raised: type[BaseException]) -> None:

@@ -39,7 +39,7 @@ from seawall.policy import Decision, ErrorPolicy, LeafDecision, Rule
 from seawall.reports import ErrorReport
 from seawall.router import Router
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
-from tests.cancelled import cancelled
+from tests.kit.cancelled import cancelled
 
 BEFORE = Context(phase=Phase.GUARD, accepted=False, incident="4f1c9a")
 TALKING = Context(phase=Phase.GUARD, incident="4f1c9a")

@@ -22,8 +22,9 @@ from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChanne
 from seawall.wire.events import PeerClosed, PeerVanished, WireEvent
 from seawall.wire.poller import MAX_EVENTS, HangupWatch, PolledReceiver, Poller, SocketTransport, open_poller
 from seawall.wire.transport import PACE, ReadInterest
-from tests.channels import ANSWER, Bench, bench, benches, masked, opened, until
-from tests.memory import BROKEN, CLOSE, PING, TEXT, close, frame, frames, text
+from tests.kit.channels import ANSWER, Bench, bench, benches, masked, opened, until
+from tests.kit.memory import BROKEN, close, text
+from tests.kit.wire import CLOSE, PING, TEXT, frame, frames
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
 SOFT = Limits(inbound_queue=2)

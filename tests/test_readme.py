@@ -9,13 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-import jwt
 import pytest
 import trio
 from trio.testing import MockClock
 
 from seawall import App
 from seawall.testing import Rejected, connect
+from tests.kit.tokens import signed
 
 ROOT = Path(__file__).parent.parent
 PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -50,7 +50,7 @@ class Loader:
 def token(**claims: object) -> str:
     """A token for the chat of the README."""
     payload = {"aud": "chat", "iss": "https://id.example", "sub": "ada", "scope": "chat:write", "exp": 4e9} | claims
-    return jwt.encode(payload, "only for trying it out, not for anything real", algorithm="HS256")
+    return signed(payload, "only for trying it out, not for anything real")
 
 
 async def test_first_program_echoes(load: Loader, autojump_clock: object) -> None:

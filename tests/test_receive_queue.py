@@ -14,7 +14,7 @@ from seawall.limits import Limits
 from seawall.wire.budget import OPERATIONS, Budget
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
-from tests.channels import AfterStep, Hand
+from tests.kit.channels import AfterStep, Hand
 
 # The waiter.
 

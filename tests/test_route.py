@@ -139,7 +139,11 @@ def test_a_lone_check_is_no_guard() -> None:
         defined("/", echo, cast("Guard[Anonymous, Anonymous]", adult))
 
 
-@pytest.mark.parametrize("door", [None, object(), Anonymous(), Guard[Anonymous, Anonymous], echo], ids=repr)
+@pytest.mark.parametrize(
+    "door",
+    [None, object(), Anonymous(), Guard[Anonymous, Anonymous], echo],
+    ids=["None", "object", "principal", "class", "handler"],
+)
 def test_what_is_no_guard(door: object) -> None:
     """Anything else than a guard is a mistake, with an example of a guard."""
     with pytest.raises(ConfigurationError, match=r"^echo\(\) \(.*guard= was given .*; give a Guard, such as `public`"):

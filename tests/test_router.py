@@ -41,7 +41,7 @@ from seawall import (
 from seawall.compression import RouteCompression
 from seawall.guards.origins import Origins
 from seawall.testing import CloseFrame, Rejected, connect, serve
-from tests.raw import request
+from tests.kit.wire import request
 
 
 @frozen

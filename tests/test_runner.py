@@ -41,26 +41,9 @@ from seawall import (
 )
 from seawall.testing import Closed, Rejected, connect, serve
 from seawall.wire.lingering import LINGER
-from tests.memory import (
-    BROKEN,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    Doorstep,
-    Peer,
-    Records,
-    Wire,
-    close,
-    frame,
-    frames,
-    living,
-    recorded,
-    request,
-    serving,
-    text,
-    wired,
-)
+from tests.kit.log import Records, recorded
+from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, living, request, text, wired
+from tests.kit.wire import CLOSE, PING, PONG, TEXT, frame, frames
 
 Handler = Callable[[Connection[Anonymous]], Awaitable[None]]
 
@@ -157,7 +140,7 @@ async def test_a_handler_whose_connection_is_over(autojump_clock: MockClock, rec
             raised.append(disconnected.connection)
             raise
 
-    async with serving(app_of(feed, reports=reports)) as served, served.connect("/") as client:
+    async with serve(app_of(feed, reports=reports)) as served, served.connect("/") as client:
         await client.receive()
         await client.aclose(4321, "enough")
         await trio.sleep(1)
@@ -173,7 +156,7 @@ async def test_an_own_disconnect_by_hand(autojump_clock: MockClock, records: Rec
     async def give_up(conn: Connection[Anonymous]) -> None:
         raise ExceptionGroup("all tasks", [Disconnected(conn.id), ExceptionGroup("more", [Disconnected(conn.id)])])
 
-    async with serving(app_of(give_up, reports=reports)) as served:
+    async with serve(app_of(give_up, reports=reports)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         assert await peer.closing() == (1000, "")
@@ -193,7 +176,7 @@ async def test_the_disconnect_of_another_connection(autojump_clock: MockClock, r
         await trio.sleep(1)
         await others[0].send("hello")
 
-    async with serving(app_of(forward, reports=reports)) as served:
+    async with serve(app_of(forward, reports=reports)) as served:
         async with served.connect("/") as client:
             assert await client.wait_closed() == (1000, "")
         async with served.connect("/") as client:
@@ -219,7 +202,7 @@ async def test_a_background_task_that_fails(autojump_clock: MockClock) -> None:
             cancelled.append(trio.current_time())
 
     errors = ErrorPolicy().on(Trouble, Close(4001, "trouble"))
-    async with serving(app_of(work, errors=errors, reports=reports)) as served, served.connect("/") as client:
+    async with serve(app_of(work, errors=errors, reports=reports)) as served, served.connect("/") as client:
         start = trio.current_time()
         assert await client.wait_closed() == (4001, "trouble")
         assert cancelled == [start + 3]
@@ -304,7 +287,7 @@ async def test_a_failure_while_being_cancelled(autojump_clock: MockClock, record
                 raise Trouble
 
     app = app_of(clumsy, reports=reports, limits=Limits(lifetime=10))
-    async with serving(app) as served, served.connect("/") as client:
+    async with serve(app) as served, served.connect("/") as client:
         assert await client.wait_closed() == (3008, "lifetime reached")
     assert [type(report.exception).__name__ for report in reports] == ["LifetimeReached", "Trouble"]
     assert records.ends == ["lifetime, 3008 'lifetime reached'"]
@@ -321,7 +304,7 @@ async def test_the_policy_of_a_failure_that_is_grave(autojump_clock: MockClock) 
     app = app_of(fail, errors=ErrorPolicy().on(Trouble, Escalate()))
     ends: list[object] = []
     with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(Trouble, check=lambda raised: raised is trouble))):
-        async with serving(app) as served, served.connect("/") as one, served.connect("/") as other:
+        async with serve(app) as served, served.connect("/") as one, served.connect("/") as other:
             await one.send("!")
             ends += [await one.wait_closed(), await other.wait_closed()]
             await trio.sleep_forever()
@@ -355,7 +338,7 @@ async def test_what_no_policy_may_decide_at_the_door(autojump_clock: MockClock) 
 
     statuses: list[int] = []
     with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
-        async with serving(app_of(leave, door=fail)) as served:
+        async with serve(app_of(leave, door=fail)) as served:
             peer = Peer(served.open_stream())
             await peer.say(request())
             statuses.append(await peer.status())
@@ -373,7 +356,7 @@ async def test_what_no_policy_may_decide_at_the_door(autojump_clock: MockClock) 
 )
 async def test_limits(limits: Limits, reason: str, autojump_clock: MockClock, records: Records) -> None:
     """A connection that is idle or old too long ends with 3008, at that very second after the upgrade."""
-    async with serving(app_of(listen, limits=limits)) as served:
+    async with serve(app_of(listen, limits=limits)) as served:
         peer = Peer(served.open_stream())
         await trio.sleep(5)  # what comes before the upgrade does not count
         await peer.open()
@@ -400,7 +383,7 @@ async def test_traffic_puts_the_idle_limit_off(autojump_clock: MockClock) -> Non
         done.set()
         await trio.sleep_forever()
 
-    async with serving(app_of(talk, limits=Limits(idle_timeout=10, ping_interval=None))) as served:
+    async with serve(app_of(talk, limits=Limits(idle_timeout=10, ping_interval=None))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         for _ in range(3):
@@ -425,7 +408,7 @@ async def test_a_feed_whose_clients_talk_is_not_idle(autojump_clock: MockClock) 
         conn.discard_input()
         await trio.sleep_forever()
 
-    async with serving(app_of(feed, limits=Limits(idle_timeout=10))) as served:
+    async with serve(app_of(feed, limits=Limits(idle_timeout=10))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         for _ in range(10):
@@ -454,7 +437,7 @@ def leased(seconds: float, renewed: float | None = None) -> Guard[Anonymous, Ano
 
 async def test_a_lease_that_expires(autojump_clock: MockClock, records: Records) -> None:
     """What a guard proved until a moment ends at that moment, with 3000."""
-    async with serving(app_of(listen, door=leased(60), limits=Limits(ping_interval=None))) as served:
+    async with serve(app_of(listen, door=leased(60), limits=Limits(ping_interval=None))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         assert await peer.closing() == (3000, "lease expired")
@@ -471,7 +454,7 @@ async def test_a_lease_that_is_renewed(autojump_clock: MockClock) -> None:
         await trio.sleep_forever()
 
     quiet = Limits(ping_interval=None)
-    async with serving(app_of(renewing, door=leased(60, renewed=100), limits=quiet)) as served:
+    async with serve(app_of(renewing, door=leased(60, renewed=100), limits=quiet)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         assert await peer.closing() == (3000, "lease expired")
@@ -487,7 +470,7 @@ async def test_a_lease_that_expires_at_the_door(autojump_clock: MockClock) -> No
     async def slow(gate: Gate, proved: Anonymous) -> Anonymous:
         await trio.sleep_forever()
 
-    async with serving(app_of(listen, door=leased(3) >> slow)) as served:
+    async with serve(app_of(listen, door=leased(3) >> slow)) as served:
         peer = Peer(served.open_stream())
         await peer.say(request())
         assert await peer.status() == 401
@@ -505,7 +488,7 @@ async def test_renewing_after_the_end(autojump_clock: MockClock) -> None:
         except LeaseExpired as error:
             raised.append(error)
 
-    async with serving(app_of(late, door=leased(60, renewed=100))) as served, served.connect("/"):
+    async with serve(app_of(late, door=leased(60, renewed=100))) as served, served.connect("/"):
         pass
     assert len(raised) == 1
 
@@ -548,7 +531,7 @@ async def test_a_peer_that_closes(autojump_clock: MockClock, records: Records) -
         with pytest.raises(Disconnected, match=f"connection {conn.id} is closed"):
             conn.send_nowait("x")
 
-    async with serving(app_of(hear)) as served:
+    async with serve(app_of(hear)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(text("one"), text("two"), close(4000, "bye"), text("three"))
@@ -562,7 +545,7 @@ async def test_a_peer_that_closes(autojump_clock: MockClock, records: Records) -
 
 async def test_a_peer_that_closes_without_a_code(autojump_clock: MockClock, records: Records) -> None:
     """A Close without a code is answered, and logged as 1005."""
-    async with serving(app_of(listen)) as served:
+    async with serve(app_of(listen)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(frame(8))
@@ -584,7 +567,7 @@ async def test_a_busy_handler_is_wound_down(how: str, autojump_clock: MockClock,
         finally:
             cancelled.append(trio.current_time())
 
-    async with serving(app_of(busy, limits=Limits(wind_down=2.5))) as served:
+    async with serve(app_of(busy, limits=Limits(wind_down=2.5))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await trio.sleep(10)
@@ -606,7 +589,7 @@ async def test_messages_that_are_still_taken_restart_the_winding_down(autojump_c
             heard.append(trio.current_time())
             await trio.sleep(0.75)
 
-    async with serving(app_of(slow, limits=Limits(wind_down=1, drain_timeout=6))) as served:
+    async with serve(app_of(slow, limits=Limits(wind_down=1, drain_timeout=6))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(*[text("x")] * 20, close())
@@ -685,7 +668,7 @@ async def test_what_comes_with_the_handshake_is_delivered(autojump_clock: MockCl
     async def hear(conn: Connection[Anonymous]) -> None:
         heard.extend([message async for message in conn])
 
-    async with serving(app_of(hear)) as served:
+    async with serve(app_of(hear)) as served:
         peer = Peer(served.open_stream())
         await peer.open("/", early=text("one") + frame(PING, b"!") + text("two") + close(4000, "bye"))
         assert await peer.closing() == (4000, "bye")
@@ -697,7 +680,7 @@ async def test_what_comes_with_the_handshake_is_delivered(autojump_clock: MockCl
 
 async def test_a_violation_that_comes_with_the_handshake(autojump_clock: MockClock) -> None:
     """A broken frame that is sent along with the request gets the 101 and its close code."""
-    async with serving(app_of(listen)) as served:
+    async with serve(app_of(listen)) as served:
         peer = Peer(served.open_stream())
         await peer.open("/", early=text("one") + BROKEN)
         assert await peer.closing() == (1002, "reserved bits set")
@@ -717,7 +700,7 @@ async def test_a_client_that_says_all_at_once_to_a_guard_that_talks(autojump_clo
     async def hear(conn: Connection[Anonymous]) -> None:
         heard.extend([message async for message in conn])
 
-    async with serving(app_of(hear, door=password)) as served:
+    async with serve(app_of(hear, door=password)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(text("sesame"), text("one"), close())
@@ -856,7 +839,7 @@ async def test_the_close_does_not_wait_for_cleanup(autojump_clock: MockClock) ->
 
     app = app_of(slow, limits=Limits(lifetime=10))
     with recorded() as records:
-        async with serving(app) as served:
+        async with serve(app) as served:
             peer = Peer(served.open_stream())
             await peer.open()
             assert await peer.closing() == (3008, "lifetime reached")
@@ -965,7 +948,7 @@ async def test_closing_by_hand_is_bounded(autojump_clock: MockClock) -> None:
         finally:
             moments.append(trio.current_time())
 
-    async with serving(app_of(close_it)) as served:
+    async with serve(app_of(close_it)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await trio.sleep(20)
@@ -983,7 +966,7 @@ async def test_after_closing_by_hand_there_is_wind_down(autojump_clock: MockCloc
         finally:
             moments.append(trio.current_time())
 
-    async with serving(app_of(close_it)) as served:
+    async with serve(app_of(close_it)) as served:
         async with served.connect("/") as client:
             assert await client.wait_closed() == (1000, "")
         await trio.sleep(20)
@@ -1010,7 +993,7 @@ async def test_closing_by_hand_after_the_end(autojump_clock: MockClock, records:
         await conn.aclose(4000, "too late")
         moments.append(trio.current_time())
 
-    async with serving(app_of(close_it)) as served:
+    async with serve(app_of(close_it)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(close(4001))
@@ -1155,7 +1138,7 @@ async def test_discarded_input(autojump_clock: MockClock) -> None:
         conn.discard_input()
         await trio.sleep_forever()
 
-    async with serving(app_of(feed, limits=Limits(max_message_size=1000))) as served:
+    async with serve(app_of(feed, limits=Limits(max_message_size=1000))) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         for _ in range(100):
@@ -1166,7 +1149,7 @@ async def test_discarded_input(autojump_clock: MockClock) -> None:
 
 async def test_a_handler_that_does_not_receive(autojump_clock: MockClock) -> None:
     """Pings are answered and the Close is seen while the handler is busy, as long as the buffer holds the messages."""
-    async with serving(app_of(sleep)) as served:
+    async with serve(app_of(sleep)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(*[text("x")] * 1000, frame(PING, b"!"))
@@ -1200,7 +1183,7 @@ async def test_what_a_connection_shows(autojump_clock: MockClock) -> None:
 
 async def test_a_request_that_does_not_come(autojump_clock: MockClock, records: Records) -> None:
     """After ``handshake_timeout`` a peer that has not asked for anything gets 408."""
-    async with serving(app_of(listen)) as served:
+    async with serve(app_of(listen)) as served:
         peer = Peer(served.open_stream())
         await peer.say(b"GET / HTTP/1.1\r\n")
         assert (await peer.head()).startswith("HTTP/1.1 408 ")
@@ -1264,7 +1247,7 @@ def hanging(*, accept: bool) -> Guard[Anonymous, Anonymous]:
 async def test_a_guard_that_hangs(accept: bool, autojump_clock: MockClock, records: Records) -> None:
     """Guards are cut after ``auth_timeout``: 408, or 3008 if the upgrade was accepted."""
     app = app_of(listen, door=hanging(accept=accept), limits=Limits(auth_timeout=7))
-    async with serving(app) as served:
+    async with serve(app) as served:
         peer = Peer(served.open_stream())
         await peer.say(request())
         head = await peer.head()
@@ -1301,7 +1284,7 @@ async def test_a_guard_that_fails(accept: bool, autojump_clock: MockClock, recor
             await gate.accept()
         raise Trouble("detail")
 
-    async with serving(app_of(listen, door=fail)) as served:
+    async with serve(app_of(listen, door=fail)) as served:
         peer = Peer(served.open_stream())
         await peer.say(request())
         head = await peer.head()
@@ -1324,7 +1307,7 @@ async def test_a_guard_that_refuses(autojump_clock: MockClock, records: Records)
     async def strict(gate: Gate, proved: Anonymous) -> Anonymous:
         raise Unauthorized("the token is from 1999", retry_after=1.5)
 
-    async with serving(app_of(listen, door=strict)) as served:
+    async with serve(app_of(listen, door=strict)) as served:
         peer = Peer(served.open_stream())
         await peer.say(request())
         head = await peer.head()
@@ -1376,7 +1359,7 @@ async def test_a_guard_that_talks_to_nobody(autojump_clock: MockClock, records: 
                 raised.append(error.connection)
         raise Disconnected(raised[0])
 
-    async with serving(app_of(listen, door=talk)) as served:
+    async with serve(app_of(listen, door=talk)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         assert await peer.message() == "who are you?"
@@ -1459,7 +1442,7 @@ async def test_a_resource_of_a_refused_connection_is_left(autojump_clock: MockCl
         await gate.enter(resource())
         raise Forbidden
 
-    async with serving(app_of(listen, door=hold)) as served:
+    async with serve(app_of(listen, door=hold)) as served:
         peer = Peer(served.open_stream())
         await peer.say(request())
         assert await peer.status() == 403
@@ -1506,7 +1489,7 @@ async def test_a_resource_that_cannot_be_left(autojump_clock: MockClock, records
             await gate.enter(resource(name))
         return proved
 
-    async with serving(app_of(leave, door=hold, reports=reports)) as served, served.connect("/") as client:
+    async with serve(app_of(leave, door=hold, reports=reports)) as served, served.connect("/") as client:
         assert await client.wait_closed() == (1000, "")
     assert left == ["c", "b", "a"]
     assert [(type(report.exception), report.phase) for report in reports] == [(Trouble, Phase.RELEASE)]
@@ -1536,7 +1519,7 @@ async def test_a_resource_that_fails_in_between(autojump_clock: MockClock) -> No
         await gate.enter(resource())
         return proved
 
-    async with serving(app_of(sleep, door=hold, reports=reports)) as served, served.connect("/") as client:
+    async with serve(app_of(sleep, door=hold, reports=reports)) as served, served.connect("/") as client:
         assert (await client.wait_closed()).code == 1011
     assert left == [3]
     assert [(type(report.exception), report.phase) for report in reports] == [(Trouble, Phase.BACKGROUND)]
@@ -1563,7 +1546,7 @@ async def test_a_resource_that_is_slow_to_leave(autojump_clock: MockClock, recor
         await gate.enter(resource("inner", 1))
         return proved
 
-    async with serving(app_of(leave, door=hold)) as served:
+    async with serve(app_of(leave, door=hold)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.stream.aclose()
@@ -1713,7 +1696,7 @@ async def test_no_secret_in_the_log(autojump_clock: MockClock, records: Records)
 
     for path in ("/refused", "/broken", "/open"):
         app.route(path, guard=door)(fail)
-    async with serving(app) as served:
+    async with serve(app) as served:
         for path in ("/refused", "/broken", "/open", "/nowhere"):
             peer = Peer(served.open_stream())
             await peer.say(request(f"{path}?token=hush", "Cookie: session=hush", "Authorization: Bearer hush"))
@@ -1725,7 +1708,7 @@ async def test_no_secret_in_the_log(autojump_clock: MockClock, records: Records)
 
 async def test_the_log_is_one_line_however_the_peer_tries(autojump_clock: MockClock, records: Records) -> None:
     """A reason with line breaks in it is escaped."""
-    async with serving(app_of(listen)) as served:
+    async with serve(app_of(listen)) as served:
         peer = Peer(served.open_stream())
         await peer.open()
         await peer.say(close(4000, "a\r\nINFO forged\x1b[2J"))
@@ -1848,7 +1831,7 @@ async def test_a_log_that_raises(autojump_clock: MockClock, capsys: pytest.Captu
     full, logger = Full(), logging.getLogger("seawall")
     logger.addHandler(full)
     try:
-        async with serving(app_of(fail)) as served:
+        async with serve(app_of(fail)) as served:
             for _ in range(2):
                 async with served.connect("/") as client:
                     assert (await client.wait_closed()).code == 1011

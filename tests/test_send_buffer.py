@@ -19,8 +19,8 @@ from seawall.wire.events import SendBlocked, WireEvent, WireEvents
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 from seawall.wire.waiter import Waiter
-from tests.channels import Hand
-from tests.memory import frames
+from tests.kit.channels import Hand
+from tests.kit.wire import frames
 
 
 class Fact(enum.Flag):

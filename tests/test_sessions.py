@@ -34,7 +34,7 @@ from seawall import (
 )
 from seawall.reports import log_report
 from seawall.testing import Client, CloseFrame, Rejected, connect, serve
-from tests.tokens import SECRET, by, token, verifier
+from tests.kit.tokens import SECRET, by, token, verifier
 
 
 @frozen

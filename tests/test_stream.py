@@ -18,8 +18,9 @@ from seawall.wire.control_stream import ControlStream
 from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.stream import EMPTY, WRITE_SIZE, StreamTransport
 from seawall.wire.transport import PACE, ReadInterest
-from tests.channels import ANSWER, AfterStep, benches, masked, opened, until
-from tests.memory import BROKEN, CLOSE, PING, TEXT, Peer, Wire, close, frame, frames, text
+from tests.kit.channels import ANSWER, AfterStep, benches, masked, opened, until
+from tests.kit.memory import BROKEN, Peer, Wire, close, text
+from tests.kit.wire import CLOSE, PING, TEXT, frame, frames
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
 SOFT = Limits(inbound_queue=2)

@@ -20,7 +20,7 @@ from seawall import (
     public,
 )
 from seawall.testing import Client, Closed, MemoryListener, Rejected, Serving, connect, serve
-from tests.memory import living
+from tests.kit.memory import living
 
 
 class Trouble(Exception):

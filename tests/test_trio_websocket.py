@@ -16,8 +16,9 @@ from seawall.limits import Limits
 from seawall.wire.events import PeerClosed, PeerVanished
 from seawall.wire.head import canonical
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
-from tests.channels import ASKED, Bench, bench
-from tests.memory import CLOSE, PING, PONG, TEXT, close, frame
+from tests.kit.channels import ASKED, Bench, bench
+from tests.kit.memory import close
+from tests.kit.wire import CLOSE, PING, PONG, TEXT, frame
 
 
 @pytest.fixture(params=["polled", "streamed"])

@@ -8,7 +8,8 @@ from typing import cast
 
 import pytest
 
-from tests.support import DRIVEN, Lines, Transport
+from tests.kit.log import Lines
+from tests.kit.sockets import DRIVEN, Transport
 
 
 @pytest.fixture(params=DRIVEN)

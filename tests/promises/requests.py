@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from tests.raw import KEY, request
+from tests.kit.wire import KEY, request
 
 
 def lines(*wanted: bytes) -> bytes:

@@ -14,8 +14,10 @@ import trio
 from attrs import evolve
 
 from seawall import Anonymous, Connection, Limits
-from tests.raw import BINARY, PATIENCE, PING, PONG, TEXT, Frame, RawClient, close_frame, frame
-from tests.support import EVERYWHERE, Transport, at_once, busy, echo_app, everywhere, surviving, until
+from tests.kit.sockets import EVERYWHERE, Transport, at_once, busy, echo_app, everywhere, surviving, until
+from tests.kit.wire import BINARY, PATIENCE, PING, PONG, SOON, TEXT, Frame, RawClient, close_frame, frame
+
+pytestmark = pytest.mark.slow
 
 KIB: Final = 1024
 
@@ -47,17 +49,17 @@ def test_how_much_may_lie_unread() -> None:
 @pytest.mark.usefixtures("calm")
 @everywhere(*EVERYWHERE)
 async def test_control_frames_are_answered_while_messages_lie_unread(over: Transport) -> None:
-    """Within a second, whether few large messages or many small ones lie there; and so is a Close."""
+    """At once, whether few large messages or many small ones lie there; and so is a Close."""
 
     async def expect_answers(unread: bytes) -> None:
         client = await place.open("/busy", then=unread)
         for number in range(2):
             await client.send(frame(PING, b"old") * number, frame(PING, b"%d" % number))
-            with trio.fail_after(1):
+            with trio.fail_after(SOON):
                 while (answer := await client.frame()) != Frame(PONG, b"%d" % number):
                     assert answer == Frame(PONG, b"old")
         await client.send(close_frame(4000))
-        with trio.fail_after(1):
+        with trio.fail_after(SOON):
             assert (await client.closed()).code == 4000
         client.close()
 
@@ -128,7 +130,7 @@ async def _leave_busy_handler(over: Transport, *, unread: int, how: str) -> None
         finally:
             cancelled.set()
 
-    async with surviving(echo_app(limits=SMALL, busy=busy), over, within=1.0) as place:
+    async with surviving(echo_app(limits=SMALL, busy=busy), over, within=SOON) as place:
         client = await place.open("/busy")
         await client.send(messages(unread))
         await until(lambda: not client.unsent)  # or its end could not be told from what lies before it
@@ -138,7 +140,7 @@ async def _leave_busy_handler(over: Transport, *, unread: int, how: str) -> None
             client.close()
         else:
             client.finish()
-        with trio.fail_after(1 + SMALL.wind_down):
+        with trio.fail_after(SOON):
             await cancelled.wait()
 
 
@@ -201,10 +203,10 @@ async def test_who_was_above_the_hard_limit_is_heard_below_it(over: Transport) -
                 await client.send(frame(PONG), frame(BINARY, b"not idle"))
         assert asked >= 2
         await client.send(frame(PING, b"there?"))
-        with trio.fail_after(1):
+        with trio.fail_after(SOON):
             assert await client.but_pings() == Frame(PONG, b"there?")
         await client.send(close_frame(4000))
-        with trio.fail_after(1):
+        with trio.fail_after(SOON):
             assert (await client.but_pings()).code == 4000
         client.close()
 
@@ -218,12 +220,12 @@ async def test_who_leaves_with_a_full_inbox_and_reads_nothing(over: Transport) -
         while True:
             await conn.send(bytes(16 * KIB))
 
-    async with surviving(echo_app(limits=SMALL, stuck=stuck), over, within=1.0) as place:
+    async with surviving(echo_app(limits=SMALL, stuck=stuck), over, within=SOON) as place:
         client = await place.open("/stuck", receive_buffer=16 * KIB)
         await client.send(messages(260))
         await until(lambda: not client.unsent)  # or its end would wait behind them
         client.finish()
-        await place.idle(1, within=1.0)
+        await place.idle(1, within=SOON)
         client.close()
 
 
@@ -246,7 +248,7 @@ async def test_what_a_peer_cannot_help_is_not_held_against_it(over: Transport) -
         await client.send(messages(300))
         await client.silence(1.8)
         receiving.set()
-        with trio.fail_after(2):
+        with trio.fail_after(SOON):
             await received.wait()
             assert (await client.closed()).code in {1011, 3008}
         client.close()

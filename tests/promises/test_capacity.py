@@ -13,8 +13,10 @@ import pytest
 import trio
 
 from seawall import Anonymous, ConfigurationError, Gate, Limits, guard
-from tests.raw import PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import EVERYWHERE, Transport, echo, echo_app, serving, surviving, until
+from tests.kit.sockets import EVERYWHERE, Transport, echo, echo_app, serving, surviving, until
+from tests.kit.wire import PROMPT, SOON, TEXT, Frame, RawClient, close_frame, frame, request
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)
@@ -80,7 +82,7 @@ async def test_a_flood_of_surplus_connections_is_bounded(over: Transport) -> Non
         assert place.sessions <= 101
         await place.idle(1, within=PROMPT)
         for client in clients:
-            assert await client.eof() < 0.5
+            assert await client.eof() < SOON
 
 
 @pytest.mark.parametrize("over", ["plain", "tls"], indirect=True)

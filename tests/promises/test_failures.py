@@ -25,8 +25,11 @@ from seawall import (
     guard,
     public,
 )
-from tests.raw import PING, TEXT, Frame, close_frame, frame, request
-from tests.support import SHORT, Lines, Transport, busy, echo, echo_app, quick, surviving, until
+from tests.kit.log import Lines
+from tests.kit.sockets import SHORT, Transport, busy, echo, echo_app, quick, surviving, until
+from tests.kit.wire import PING, SOON, TEXT, Frame, close_frame, frame, request
+
+pytestmark = pytest.mark.slow
 
 
 class Unprintable(Exception):
@@ -139,7 +142,7 @@ async def test_a_crash_when_cancelled_ends_its_own_connection() -> None:
 
     async with surviving(echo_app(limits=SHORT, crash=crash)) as place:
         (await place.open("/crash")).reset()
-        await place.idle(1, within=1.2)
+        await place.idle(1, within=SOON)
 
 
 async def test_the_disconnection_of_another_connection_is_an_error_like_any_other() -> None:

@@ -15,8 +15,10 @@ import pytest
 import trio
 
 from seawall import Anonymous, Connection, Limits
-from tests.flood import flooding
-from tests.support import Transport, discard, echo_app, pour, serving
+from tests.kit.sockets import Transport, discard, echo_app, pour, serving
+from tests.tools.flood import flooding
+
+pytestmark = pytest.mark.slow
 
 #: Seconds of this process that half of all echoes may take. What else the machine does is not counted; but the tracer
 #: that measures coverage is, and Python takes about twice as long under it.

@@ -12,11 +12,10 @@ import trio
 
 from seawall import Anonymous, Connection, Disconnected, Gate, Limits, guard
 from seawall.testing import serve
-from tests.raw import BINARY, CLOSE, PING, PONG, PROMPT, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import (
+from tests.kit.log import Lines
+from tests.kit.sockets import (
     EVERYWHERE,
     SHORT,
-    Lines,
     Transport,
     busy,
     echo,
@@ -28,6 +27,9 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import BINARY, CLOSE, PING, PONG, PROMPT, SOON, TEXT, Frame, RawClient, close_frame, frame, request
+
+pytestmark = pytest.mark.slow
 
 CLOSED_1000: Final = Frame(CLOSE, struct.pack("!H", 1000))
 CLOSED_4000: Final = Frame(CLOSE, struct.pack("!H", 4000))
@@ -54,7 +56,7 @@ async def test_after_our_close_only_the_peers_close_counts(late: bytes, over: Tr
         await client.send(late)
         await client.send(late, close_frame())
         assert await client.end() == []
-        await place.idle(1, within=0.5)
+        await place.idle(1, within=SOON)
 
 
 @pytest.mark.usefixtures("calm")
@@ -166,7 +168,7 @@ async def test_a_return_is_1000_and_nothing_else_is(over: Transport, log: Lines)
 @pytest.mark.usefixtures("calm")
 async def test_tls_is_closed_properly(polite: bool, log: Lines) -> None:
     """The Close frame is readable, then comes TLS's own farewell, which the client may answer or not."""
-    async with surviving(echo_app(quick=quick), "tls", within=0.5) as place:
+    async with surviving(echo_app(quick=quick), "tls", within=SOON) as place:
         client = await place.open("/quick")
         assert (await client.closed()).code == 1000
         await client.send(close_frame())
@@ -178,7 +180,7 @@ async def test_tls_is_closed_properly(polite: bool, log: Lines) -> None:
             await trio.aclose_forcefully(under)
         else:
             client.close()
-        await place.idle(1, within=0.5)
+        await place.idle(1, within=SOON)
         assert "handler returned" in log()[-1]
 
 
@@ -218,7 +220,7 @@ async def test_a_peer_that_does_not_answer_costs_the_close_timeout(over: Transpo
             client = await place.open("/quick")
             nursery.start_soon(client.insist, said)
         await place.open("/quick")
-        await place.idle(1, within=SHORT.close_timeout + 0.5)
+        await place.idle(1, within=SHORT.close_timeout + SOON)
 
 
 @pytest.mark.usefixtures("calm")
@@ -244,8 +246,8 @@ async def test_closing_does_not_wait_behind_a_blocked_send(over: Transport) -> N
     async with surviving(echo_app(limits=Limits(close_timeout=0.3, send_timeout=5), stuck=stuck), over) as place:
         await place.open("/stuck")
         await until(lambda: bool(ended))
-        assert ended[0] < 0.8
-        await place.idle(1, within=0.5)
+        assert ended[0] < SOON  # which is less than `send_timeout`
+        await place.idle(1, within=SOON)
 
 
 @everywhere(*EVERYWHERE)
@@ -255,7 +257,7 @@ async def test_a_peer_that_closes_and_does_not_read_is_let_go(over: Transport) -
         client = await place.open("/pour")
         await trio.sleep(0.1)
         await client.send(close_frame())
-        await place.idle(1, within=0.8)
+        await place.idle(1, within=SOON)
 
 
 @everywhere()
@@ -267,7 +269,7 @@ async def test_a_client_that_does_not_read_its_page_is_let_go(over: Transport) -
         client = await place.dial()
         await client.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
         await until(lambda: place.sessions == 2)
-        await place.idle(1, within=SHORT.close_timeout + 0.5)
+        await place.idle(1, within=SHORT.close_timeout + SOON)
 
 
 @everywhere()
@@ -288,4 +290,4 @@ async def test_a_resource_that_does_not_leave_is_cancelled(over: Transport) -> N
     app.route("/held", guard=holds)(quick)
     async with surviving(app, over) as place:
         assert (await (await place.open("/held")).dismissal(answer=True)).code == 1000
-        await place.idle(1, within=SHORT.close_timeout + 0.5)
+        await place.idle(1, within=SHORT.close_timeout + SOON)

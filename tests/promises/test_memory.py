@@ -16,10 +16,12 @@ import trio.testing
 from attrs import evolve
 
 from seawall import App
-from tests.flood import flooding
+from tests.kit.sockets import Place, Transport, busy, echo_app, quick, serving
+from tests.kit.wire import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, request
 from tests.promises.violations import SMALL
-from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, request
-from tests.support import Place, Transport, busy, echo_app, quick, serving
+from tests.tools.flood import flooding
+
+pytestmark = pytest.mark.slow
 
 KIB: Final = 1024
 

@@ -12,10 +12,12 @@ from typing import Final
 import pytest
 
 from seawall.logs import JsonFormatter, TextFormatter
+from tests.kit.sockets import SHORT, Transport, echo_app, surviving
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, SOON, TEXT, close_frame, frame, request
 from tests.promises.requests import REFUSED
 from tests.promises.violations import SMALL, VIOLATIONS
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_frame, frame, request
-from tests.support import SHORT, Transport, echo_app, surviving
+
+pytestmark = pytest.mark.slow
 
 POISON: Final = (
     b"\x1b[31m",
@@ -98,7 +100,7 @@ async def test_noise_after_a_good_handshake_is_survived(over: Transport) -> None
         frame(CONTINUATION, b"c"),
         close_frame(),
     ]
-    async with surviving(echo_app(limits=SHORT), over, within=1.0) as place:
+    async with surviving(echo_app(limits=SHORT), over, within=SOON) as place:
         for _ in range(100):
             noise = bytearray(b"".join(rng.choices(good, k=rng.randrange(1, 6))))
             noise[rng.randrange(len(noise))] = rng.randrange(256)

@@ -11,12 +11,11 @@ import pytest
 import trio
 
 from seawall import Anonymous, Connection, Disconnected, Limits
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, close_frame, frame, request
-from tests.support import (
+from tests.kit.log import Lines
+from tests.kit.sockets import (
     DRIVEN,
     EVERYWHERE,
     SHORT,
-    Lines,
     Transport,
     at_once,
     echo_app,
@@ -25,6 +24,22 @@ from tests.support import (
     surviving,
     until,
 )
+from tests.kit.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    SOON,
+    TEXT,
+    Frame,
+    RawClient,
+    close_frame,
+    frame,
+    request,
+)
+
+pytestmark = pytest.mark.slow
 
 KIB: Final = 1024
 
@@ -61,7 +76,6 @@ async def test_a_cancelled_send_never_tears_a_frame(over: Transport) -> None:
     async with surviving(app, over) as place:
         client = await place.open("/torn")
         while (found := await client.frame()).opcode != CLOSE:
-            assert found.fin
             assert int.from_bytes(found.payload[:4], "big") == zlib.crc32(found.payload[4:])
             received.append(found.payload)
             await trio.sleep(0.002)
@@ -135,13 +149,12 @@ async def _take_nothing(over: Transport) -> None:
         told.append(trio.current_time())
 
     app = echo_app(limits=Limits(close_timeout=0.3, wind_down=0.1, send_timeout=timeout), pour=pour_until_told)
-    async with surviving(app, over, within=1.0) as place:
+    async with surviving(app, over, within=SOON) as place:
         started = trio.current_time()
         await place.open("/pour")
         await until(lambda: bool(told))
-        filling = 0.3  # the kernel's buffers take a moment to fill
-        assert timeout * 0.9 <= told[0] - started <= timeout * 1.25 + 0.5 + filling
-        await place.idle(1, within=0.3 + 0.5)
+        assert timeout * 0.9 <= told[0] - started <= timeout + SOON
+        await place.idle(1, within=SOON)
 
 
 @everywhere()
@@ -152,7 +165,7 @@ async def test_a_peer_that_pings_and_does_not_read_is_ended(over: Transport) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.insist, frame(BINARY, bytes(1_000_000)) + frame(PING, bytes(125)) * 100)
             await until(lambda: place.sessions == 2)
-            await place.idle(1, within=3.0)
+            await place.idle(1, within=SOON)
 
 
 async def _sip(client: RawClient, size: int, *, every: float) -> None:
@@ -167,7 +180,7 @@ async def _sip(client: RawClient, size: int, *, every: float) -> None:
 @everywhere()
 async def test_a_slow_but_steady_reader_stays(over: Transport) -> None:
     """Not to be fast is no fault: a write may take longer than `send_timeout`, as long as something of it goes."""
-    timeout = 0.4
+    timeout = 0.8
 
     async def send(conn: Connection[Anonymous]) -> None:
         for _ in range(2):
@@ -178,7 +191,7 @@ async def test_a_slow_but_steady_reader_stays(over: Transport) -> None:
         client = await place.open("/send", receive_buffer=4 * KIB)
         started = trio.current_time()
         frames = 0
-        while (await client.slow_frame(4 * KIB, every=0.04)).opcode != CLOSE:
+        while (await client.slow_frame(4 * KIB, every=0.06)).opcode != CLOSE:
             frames += 1
         assert frames == 2
         assert trio.current_time() - started > 2 * timeout
@@ -188,11 +201,11 @@ async def test_a_slow_but_steady_reader_stays(over: Transport) -> None:
 @everywhere("plain", "tls")  # what lies in a kernel only those can tell who see the socket
 async def test_a_steady_reader_stays_behind_large_buffers(over: Transport) -> None:
     """What leaves the kernel's buffer is progress, though megabytes have to leave it before it takes more."""
-    app = echo_app(limits=Limits(send_timeout=0.4, close_timeout=0.3), pour=pour)
+    app = echo_app(limits=Limits(send_timeout=0.8, close_timeout=0.3), pour=pour)
     async with surviving(app, over) as place:
         client = await place.open("/pour", receive_buffer=64 * KIB)
         await trio.sleep(0.2)  # in which they fill
-        with trio.move_on_after(1.4):
+        with trio.move_on_after(2.0):
             await _sip(client, 16 * KIB, every=0.05)
         assert place.sessions == 2
         client.reset()
@@ -213,4 +226,4 @@ async def _stop_reading(over: Transport) -> None:
         with trio.move_on_after(0.5):
             await _sip(client, 16 * KIB, every=0.001)
         assert place.sessions == 2
-        await place.idle(1, within=timeout * 1.25 + 0.5 + 0.3)
+        await place.idle(1, within=timeout + SOON)

@@ -8,9 +8,11 @@ import pytest
 import trio
 
 from seawall import App, Claims, Connection, bearer
-from tests.raw import CLOSE, RawClient, request
-from tests.support import EVERYWHERE, Place, Transport, echo_app, surviving
-from tests.tokens import token, verifier
+from tests.kit.sockets import EVERYWHERE, Place, Transport, echo_app, everywhere, surviving
+from tests.kit.tokens import token, verifier
+from tests.kit.wire import CLOSE, RawClient, request
+
+pytestmark = pytest.mark.slow
 
 #: Seconds.
 AT_MOST = 2.0
@@ -41,7 +43,7 @@ async def member(place: Place, asked: bytes) -> RawClient:
     return client
 
 
-@pytest.mark.parametrize("over", EVERYWHERE)
+@everywhere(*EVERYWHERE)
 async def test_a_token_expires(over: Transport) -> None:
     """The peer reads 3000, and TCP is closed, within two seconds of the end of its token."""
     async with surviving(members(), over) as place:

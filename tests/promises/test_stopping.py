@@ -16,23 +16,25 @@ import trio.testing
 
 from seawall import Anonymous, Connection, Limits
 from seawall.testing import serve
-from tests.programs import running
-from tests.raw import RawClient, request
-from tests.support import EVERYWHERE, Transport, busy, echo_app, everywhere, pour, quick, serving, undecided, until
+from tests.kit.processes import running
+from tests.kit.sockets import EVERYWHERE, Transport, busy, echo_app, everywhere, pour, quick, serving, undecided, until
+from tests.kit.wire import SOON, RawClient, request
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.usefixtures("calm")
 @everywhere()
 async def test_cancelling_tells_every_peer_1001_at_once(over: Transport) -> None:
     """Also those whose handler is busy, sends, or whose peer does not read; all is over within `close_timeout`."""
-    app = echo_app(busy=busy, pour=pour, limits=Limits(close_timeout=1.0))
+    app = echo_app(busy=busy, pour=pour, limits=Limits(close_timeout=2.0))
     app.route("/undecided", guard=undecided)(quick)
     async with trio.open_nursery() as nursery:
         stopping = trio.Event()
 
         async def expect_1001(client: RawClient) -> None:
             await stopping.wait()
-            assert (await client.dismissal(within=0.5, answer=True)).code == 1001
+            assert (await client.dismissal(within=1.5, answer=True)).code == 1001
 
         async def expect_503(client: RawClient) -> None:
             await stopping.wait()
@@ -50,7 +52,7 @@ async def test_cancelling_tells_every_peer_1001_at_once(over: Transport) -> None
             await trio.testing.wait_all_tasks_blocked()
             stopping.set()
             stopped = trio.current_time()
-        assert trio.current_time() - stopped < 1.3
+        assert trio.current_time() - stopped < 2.0 + SOON
 
 
 async def test_who_has_just_connected_is_told() -> None:
@@ -97,7 +99,7 @@ async def test_draining_lets_handlers_finish(over: Transport) -> None:
             found = await client.end(answer=True)
             assert [one.payload for one in found[:-1]] == ([b"last words"] if path in {"/polite", "/iterating"} else [])
             assert found[-1].code == (1011 if path == "/crash" else 1001)
-        with trio.fail_after(1):
+        with trio.fail_after(SOON):
             await place.server.wait_closed()
         with pytest.raises(OSError):  # noqa: PT011 - refused, or no such file
             await place.dial()
@@ -176,6 +178,10 @@ app.run(port=0)
 CROWD: Final = {"idle": 1200, "busy": 400, "stuck": 100, "undecided": 150, "handshake": 150}
 
 
+#: Seconds that telling all of them may take, on a machine that is busy with others.
+BUSY: Final = 24.0
+
+
 @contextmanager
 def descriptors(count: int) -> Generator[None]:
     """Let this process and those that it starts have so many."""
@@ -191,7 +197,7 @@ def descriptors(count: int) -> Generator[None]:
 
 async def _arrive(port: int, kind: str) -> RawClient:
     stream = await trio.open_tcp_stream("127.0.0.1", port)
-    client = RawClient(stream, stream.socket)
+    client = RawClient(stream, stream.socket, patience=BUSY)
     if kind in {"undecided", "handshake"}:
         await client.send(request("/undecided")[: 40 if kind == "handshake" else None])
     else:
@@ -211,7 +217,7 @@ async def test_a_signal_ends_two_thousand_connections() -> None:
 
     async def leave(kind: str, client: RawClient) -> None:
         if kind in {"idle", "busy"}:
-            told[kind, (await client.dismissal(within=8, answer=True)).code] += 1
+            told[kind, (await client.dismissal(within=BUSY, answer=True)).code] += 1
         elif kind != "stuck":  # which reads nothing
             told[kind, (await client.response()).status] += 1
             client.close()
@@ -237,7 +243,7 @@ async def test_a_signal_ends_two_thousand_connections() -> None:
         for _, client in clients:
             client.close()
     assert status == 0
-    assert took < 4 + max(1.5, busy_for)
+    assert took < 4 + 3 * max(1.5, busy_for)
     assert told == {
         ("idle", 1001): CROWD["idle"],
         ("busy", 1001): CROWD["busy"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from seawall import Limits
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 #: So that a violation of a size needs no megabytes.
 SMALL: Final = Limits(max_message_size=100, max_fragments=20, wind_down=0.1)
@@ -102,6 +102,22 @@ SIZES: Final = {
     "too many empty pieces": frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 20,
     "too many pieces with Pings between": frame(TEXT, fin=False) + (frame(PONG) + frame(CONTINUATION, fin=False)) * 20,
 }
+
+#: One of each kind, for where it would take too long to break every rule.
+KINDS: Final = (
+    "a reserved bit in a continuation",
+    "opcode 3",
+    "a text that is not masked",
+    "a length of 125 in 16 bits",
+    "a length with the highest bit",
+    "nothing to continue",
+    "a text in a text",
+    "a Ping of 126 bytes",
+    "half a close code",
+    "close code 1005",
+    "a byte that never is",
+    "one byte too many",
+)
 
 VIOLATIONS: Final = {
     **{name: (broken, 1002) for name, broken in (HEADERS | ORDER | CODES).items()},

@@ -16,7 +16,7 @@ from seawall.errors import ConfigurationError, Forbidden, ProtocolViolation, Tok
 from seawall.exception_groups import flatten, partition, subtract
 from seawall.policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
 from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
-from tests.cancelled import cancelled
+from tests.kit.cancelled import cancelled
 
 
 class A(Exception):

@@ -27,9 +27,10 @@ from seawall import (
     public,
 )
 from seawall.server import Server
-from tests.memory import BROKEN, TEXT, Doorstep, Peer, Wire, close, frame, request
-from tests.rows import ELSEWHERE, Row, Where
-from tests.support import undecided
+from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
+from tests.kit.sockets import undecided
+from tests.kit.wire import TEXT, frame
+from tests.tools.rows import ELSEWHERE, Row, Where
 
 Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
 

@@ -1,12 +1,11 @@
-"""What the tests over memory streams share: a client that speaks in bytes, a stream that misbehaves, the log."""
+"""What the tests over memory streams share: a client that speaks in bytes, and a stream that misbehaves."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple, final
+from typing import final
 
 import trio
 import trio.testing
@@ -14,40 +13,14 @@ from attrs import define, field
 
 from seawall.app import App
 from seawall.errors import Disconnected
-from seawall.testing import HOST, Serving, serve
-
-TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
-
-#: How a client masks in these tests. Any key will do; one that is not zero shows that it is taken off.
-KEY = b"\x11\x22\x33\x44"
+from seawall.testing import HOST
+from tests.kit import wire
+from tests.kit.wire import CLOSE, TEXT, Frame, close_frame, frame, take
 
 
 def request(path: str = "/", *fields: str) -> bytes:
-    """A request head that asks for an upgrade."""
-    lines = [
-        f"GET {path} HTTP/1.1",
-        f"Host: {HOST}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 13",
-        *fields,
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
-def frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
-    """A frame as a client sends it, masked."""
-    size = len(payload)
-    if size < 126:
-        length = bytes([0x80 | size])
-    elif size < 0x10000:
-        length = bytes([0x80 | 126]) + size.to_bytes(2, "big")
-    else:
-        length = bytes([0x80 | 127]) + size.to_bytes(8, "big")
-    key = (KEY * (size // 4 + 1))[:size]
-    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
-    return bytes([(0x80 if final else 0) | opcode]) + length + KEY + masked
+    """A request head that asks for an upgrade, as a client over memory does."""
+    return wire.request(path, *(field.encode() for field in fields), host=HOST.encode())
 
 
 def text(message: str) -> bytes:
@@ -57,53 +30,11 @@ def text(message: str) -> bytes:
 
 def close(code: int = 1000, reason: str = "") -> bytes:
     """A Close frame."""
-    return frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
+    return close_frame(code, reason.encode())
 
 
 #: A frame with a reserved bit set.
 BROKEN = b"\xc1\x80\x00\x00\x00\x00"
-
-
-class Frame(NamedTuple):
-    """A frame of the server's."""
-
-    opcode: int
-    payload: bytes
-
-    @property
-    def closing(self) -> tuple[int, str]:
-        """The code and the reason of a Close."""
-        assert self.opcode == CLOSE
-        return int.from_bytes(self.payload[:2], "big"), self.payload[2:].decode()
-
-
-def take(buffer: bytearray) -> Frame | None:
-    """Take the first frame off what a server has written; None if it is not all there."""
-    if len(buffer) < 2:
-        return None
-    assert buffer[0] & 0xF0 == 0x80, "a server of ours sends whole messages"
-    at, size = 2, buffer[1]
-    if size >= 126:
-        at = 4 if size == 126 else 10
-        if len(buffer) < at:
-            return None
-        size = int.from_bytes(buffer[2:at], "big")
-    if len(buffer) < at + size:
-        return None
-    found = Frame(buffer[0] & 0x0F, bytes(buffer[at : at + size]))
-    del buffer[: at + size]
-    return found
-
-
-def frames(data: bytes | bytearray) -> list[Frame]:
-    """What a server has written, which must be whole frames and nothing else."""
-    buffer = bytearray(data)
-    found: list[Frame] = []
-    while buffer:
-        one = take(buffer)
-        assert one is not None, f"torn: {bytes(buffer[:20])!r} ..."
-        found.append(one)
-    return found
 
 
 @final
@@ -278,15 +209,6 @@ def living() -> int:
 
 
 @asynccontextmanager
-async def serving(app: App) -> AsyncGenerator[Serving]:
-    """Serve `app`, and see that not one task is left when it has stopped."""
-    before = living()
-    async with serve(app) as served:
-        yield served
-    assert living() == before
-
-
-@asynccontextmanager
 async def wired(app: App, wire: Wire) -> AsyncGenerator[Peer]:
     """Serve `app` to one connection, whose server's end is `wire`."""
     listener = Doorstep()
@@ -314,48 +236,3 @@ def telling(tell: Callable[[str], None]) -> Generator[None]:
         raise
     finally:
         tell(how)
-
-
-@final
-class Records(logging.Handler):
-    """What Seawall has logged."""
-
-    def __init__(self) -> None:
-        """Keep everything."""
-        super().__init__(logging.DEBUG)
-        self.found: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
-        self.found.append(record)
-
-    def lines(self, logger: str) -> list[str]:
-        """The messages of one logger, such as ``connection``."""
-        return [record.getMessage() for record in self.found if record.name == f"seawall.{logger}"]
-
-    @property
-    def ends(self) -> list[str]:
-        """What ended the connections, and how: the middle of their lines, such as ``handler returned, 1000 ''``."""
-        return [line.partition(": ")[2].partition(" after ")[0] for line in self.lines("connection")]
-
-
-@contextmanager
-def attached(handler: logging.Handler) -> Generator[None]:
-    """Let `handler` see what Seawall logs."""
-    logger = logging.getLogger("seawall")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-@contextmanager
-def recorded() -> Generator[Records]:
-    """Keep what Seawall logs."""
-    records = Records()
-    with attached(records):
-        yield records

@@ -1,7 +1,7 @@
 """Clients that flood a server, as a program of its own, so that their work delays nobody but the server.
 
-``python -m tests.flood HOST PORT tls|plain KIND COUNT`` opens so many connections, prints a line, and floods until its
-standard input ends. ``idle`` is a kind too: it opens the connections and does nothing; ``everything`` is
+``python -m tests.tools.flood HOST PORT tls|plain KIND COUNT`` opens so many connections, prints a line, and floods
+until its standard input ends. ``idle`` is a kind too: it opens the connections and does nothing; ``everything`` is
 all others but the fragments.
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 from attrs import define, field
 
-from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame, request
+from tests.kit.wire import BINARY, CONTINUATION, PING, PONG, TEXT, frame, request
 
 if TYPE_CHECKING:  # the program has to start fast
     from seawall.listening import Address
@@ -86,14 +86,14 @@ def opened(address: tuple[str, int], kind: str, context: ssl.SSLContext | None) 
 @asynccontextmanager
 async def flooding(at: Address, kind: str, count: int) -> AsyncGenerator[None]:
     """While the block runs, so many clients of that kind flood the server that is there."""
-    arguments = ["-m", "tests.flood", at.host, str(at.port), "tls" if at.secure else "plain", kind, str(count)]
+    arguments = ["-m", "tests.tools.flood", at.host, str(at.port), "tls" if at.secure else "plain", kind, str(count)]
     program = partial(
         trio.run_process,
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         check=False,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parent.parent.parent,
     )
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(program)

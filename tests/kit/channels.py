@@ -8,6 +8,7 @@ import socket
 import termios
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Final, Protocol, final
 
 import trio
@@ -26,7 +27,9 @@ from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading
 from seawall.wire.stream import StreamTransport
 from seawall.wire.transport import ReadInterest
-from tests.memory import Frame, Peer, Wire
+from tests.kit import sockets
+from tests.kit.memory import Peer, Wire
+from tests.kit.wire import Frame, frame
 
 #: The kinds of transport: of a plain socket, of any stream, and of a stream with a socket under it that can be watched,
 #: as TLS has.
@@ -38,16 +41,11 @@ ASKED: Final = Handshake(path="/", host="seawall.test", key="dGhlIHNhbXBsZSBub25
 
 def masked(opcode: int, payload: bytes = b"") -> bytes:
     """A control frame as trio-websocket gets it: with a mask of zeros."""
-    return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+    return frame(opcode, payload, mask=bytes(4))
 
 
-async def until(true: Callable[[], bool], step: float = 0.0) -> None:
-    """Wait until something is true, which must be soon."""
-    for _ in range(100_000):
-        if true():
-            return
-        await trio.sleep(step)
-    raise AssertionError("it never comes true")
+#: Looks at every turn of the scheduler: what is waited for need not last.
+until: Final = partial(sockets.until, step=0.0)
 
 
 class AfterStep(trio.abc.Instrument):

@@ -1,4 +1,4 @@
-"""Programs of ours as processes of their own: what they print, and how they end."""
+"""Programs of ours as processes of their own: what they print, how they end, and a client to talk to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +16,12 @@ from pathlib import Path
 from typing import IO, Final, final
 
 from attrs import define, field
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Close
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 #: Seconds in which anything that a test waits for has to happen, on a machine that is busy with others.
 PATIENCE: Final = 20.0
@@ -158,3 +163,37 @@ def demo(*options: str) -> Generator[Demo]:
         page, echo, secure = (program.stdout.wait_for(rf"{name} +(\S+)")[1] for name in ("Page", "Echo", "Secure"))
         valid, expired = re.findall(r"^ *(ey\S+)$", program.stdout.text, re.MULTILINE)
         yield Demo(program, page, echo, secure, valid, expired)
+
+
+def opened(
+    url: str, *, origin: str | None = None, bearer: str | None = None, at: int | None = None
+) -> ClientConnection:
+    """A connection that is open; everything about it has a deadline.
+
+    Args:
+      url: where to, as the ``Host`` header says it.
+      origin: the page for which a browser would connect.
+      bearer: the token of an ``Authorization`` header.
+      at: a port of this machine to connect to, whatever `url` says.
+    """
+    return connect(
+        url,
+        sock=None if at is None else socket.create_connection(("127.0.0.1", at), PATIENCE),
+        origin=None if origin is None else Origin(origin),
+        additional_headers=None if bearer is None else {"Authorization": f"Bearer {bearer}"},
+        proxy=None,
+        open_timeout=PATIENCE,
+        close_timeout=PATIENCE,
+    )
+
+
+def ending(client: ClientConnection) -> tuple[list[str | bytes], int, str]:
+    """The messages that still come, and the code and the reason of the server's close."""
+    messages: list[str | bytes] = []
+    said: Close | None = None
+    while said is None:
+        try:
+            messages.append(client.recv(PATIENCE))
+        except ConnectionClosed as closed:
+            said = closed.rcvd or Close(1006, "no close frame")
+    return messages, said.code, said.reason

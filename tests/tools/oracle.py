@@ -15,8 +15,8 @@ from typing import Final, final
 
 from attrs import define, field, frozen
 
-from tests.conversations import LIMITS
-from tests.support import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from tests.tools.conversations import LIMITS
 
 #: Every status that a client's own doing can earn it.
 STATUSES: Final = frozenset({101, 200, 400, 401, 403, 404, 405, 408, 426, 431, 505})
@@ -26,6 +26,26 @@ PATIENT: Final = frozenset({b"/echo", b"/pour", b"/ticks"})
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _HEAD: Final = re.compile(rb"HTTP/1\.1 (\d{3}) [ -~]*\r\n((?:[!#$%&'*+.^_`|~\w-]+:[ \t]*[ -~]*\r\n)*)\r\n", re.ASCII)
+
+
+@final
+@frozen
+class Frame:
+    """One frame that the server sent, whole message or not."""
+
+    opcode: int
+    payload: bytes
+    fin: bool
+
+    @property
+    def code(self) -> int:
+        """The code of a Close frame; 1005 if it has none."""
+        return int.from_bytes(self.payload[:2], "big") if self.payload else 1005
+
+    @property
+    def reason(self) -> str:
+        """The reason of a Close frame."""
+        return self.payload[2:].decode()
 
 
 def is_code(code: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias, final
 
 from attrs import field, frozen
 
-from tests.memory import Records
+from tests.kit.log import Records
 
 #: Fields that every answer has, whatever it says.
 USUAL: Final = frozenset({"Connection", "Content-Length", "Content-Type", "Date", "X-Content-Type-Options"})

@@ -2,7 +2,7 @@
 
 The suite runs a part (`test_fuzz`); ``nox -s fuzz`` runs for minutes, from the clock's seed. One conversation again::
 
-    python -m tests.fuzz --seed 17 --only 4242 --over tls
+    python -m tests.tools.fuzz --seed 17 --only 4242 --over tls
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from seawall.exception_groups import exceptions_in
 from seawall.limits import Limits
 from seawall.listening import Address, Listen
 from seawall.logs import TextFormatter
-from tests.conversations import PASSWORD, PINGING, SECRET, Ending, Script, compose, credentials
-from tests.oracle import Heard, check, hear, must_end
-from tests.support import Handler, Place, client_context, close_frame, echo, innocent, no_leaks, server_context, serving
+from tests.kit.sockets import Handler, Place, client_context, echo, innocent, no_leaks, server_context, serving
+from tests.kit.wire import close_frame
+from tests.tools.conversations import PASSWORD, PINGING, SECRET, Ending, Script, compose, credentials
+from tests.tools.oracle import Heard, check, hear, must_end
 
 Over: TypeAlias = Literal["tcp", "stream", "tls", "unix"]
 
@@ -425,7 +426,7 @@ class Plan:
     def again(self, *numbers: int) -> str:
         """How to hold some of the conversations again."""
         only = f" --only {','.join(map(str, numbers))}" if numbers else ""
-        return f"again: python -m tests.fuzz --seed {self.seed} --over {self.over}{only}"
+        return f"again: python -m tests.tools.fuzz --seed {self.seed} --over {self.over}{only}"
 
 
 @final
@@ -525,7 +526,7 @@ def memory() -> tuple[int, int]:
 
 def main() -> None:
     """Fuzz for a while, or hold single conversations again."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.fuzz", description=main.__doc__)
     parser.add_argument("--seed", type=int, default=time.time_ns() // 1_000_000)
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--over", choices=OVER, action="append")

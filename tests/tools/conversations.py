@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final, TypeAlias, final
 
-import jwt
 from attrs import evolve, frozen
 
 from seawall.limits import Limits
-from tests.support import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
+from tests.kit.tokens import signed
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
 
-#: Under what the server of `tests.fuzz` runs: everything is easily too large, but a good client that shares a busy
-#: machine with all the others is not easily too slow.
+#: Under what the server of `tests.tools.fuzz` runs: everything is easily too large, but a good client that shares a
+#: busy machine with all the others is not easily too slow.
 LIMITS: Final = Limits(
     handshake_timeout=12.0,
     auth_timeout=12.0,
@@ -43,7 +43,7 @@ PINGING: Final = evolve(LIMITS, ping_interval=0.05, ping_timeout=60.0)
 #: What the guard of ``/talk`` wants to hear.
 PASSWORD: Final = b"friend"
 
-#: The routes of the server of `tests.fuzz`; the first one is asked for most.
+#: The routes of the server of `tests.tools.fuzz`; the first one is asked for most.
 ROUTES: Final = ("/echo", "/busy", "/pour", "/ticks", "/fickle", "/curt", "/brief", "/held", "/member", "/talk")
 
 #: Sizes at which something about a frame changes.
@@ -106,8 +106,8 @@ def compose(seed: int, number: int) -> Script:
 @cache
 def credentials() -> bytes:
     """The header that lets one into ``/member``."""
-    claims = {"aud": "fuzz", "iss": "fuzz", "sub": "fuzzer", "exp": FOREVER}
-    return b"Authorization: Bearer " + jwt.encode(claims, SECRET, algorithm="HS256").encode()
+    presented = signed({"aud": "fuzz", "iss": "fuzz", "sub": "fuzzer", "exp": FOREVER}, SECRET)
+    return b"Authorization: Bearer " + presented.encode()
 
 
 def opening(rng: random.Random, path: str) -> bytes:

@@ -4,7 +4,7 @@ Three processes, so that none is measured through another: the server, an innoce
 the others. The time is divided into rounds. After each, everybody but the idle ones leaves, and the server is looked
 at when it is at rest; `verdict` says what "the same" means. It needs Linux's /proc::
 
-    python -m tests.soak --seconds 180
+    python -m tests.tools.soak --seconds 180
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from seawall import public
 from seawall.deadlines import Entry
 from seawall.limits import Limits
 from seawall.listening import Address
-from tests.conversations import LIMITS, compose, credentials
-from tests.fuzz import IN_USE, converse, memory, patient_app, say, watched
-from tests.support import BINARY, CONTINUATION, PING, TEXT, Frame, Place, RawClient, close_frame, echo, frame, request
+from tests.kit.sockets import Place, echo
+from tests.kit.wire import BINARY, CONTINUATION, PING, TEXT, Frame, RawClient, close_frame, frame, request
+from tests.tools.conversations import LIMITS, compose, credentials
+from tests.tools.fuzz import IN_USE, converse, memory, patient_app, say, watched
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 #: How many of each kind there are at the same time.
 VISITORS, STALLERS, FLOODERS, FUZZERS = 16, 8, 4, 8
@@ -326,7 +327,7 @@ class Helper:
 @asynccontextmanager
 async def helping(*arguments: str) -> AsyncGenerator[Helper]:
     """Run this file as another process, in another role; it is gone afterwards."""
-    command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", "tests.soak", *arguments]
+    command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", "tests.tools.soak", *arguments]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         yield Helper(process)
@@ -385,7 +386,7 @@ async def peak(process: int, crowd: Crowd, seconds: float) -> int:
 
 def main() -> int:
     """Soak a server, and end with 1 if it is not what it was."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.soak", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--rounds", type=int, default=0, help=f"one in {ROUND} s, if not given")
     parser.add_argument("--idlers", type=int, default=500)

@@ -2,7 +2,7 @@
 
 What the code knows is asked of the code: verdicts of `ErrorPolicy.decide`, causes of `cause_of`, lines and levels of
 `seawall.reports`, answers to bad requests of `seawall.wire.head`. The rest stands here, and `test_failures` provokes
-every row. ``python -m tests.failures --write`` writes them.
+every row. ``python -m tests.tools.failures --write`` writes them.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ from seawall.verdicts import Context, Phase
 from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
 from seawall.wire.response import Response, refusal
 from seawall.wire.traffic import Traffic
-from tests.memory import recorded, request
-from tests.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
+from tests.kit.log import recorded
+from tests.kit.memory import request
+from tests.tools.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
 
-DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "failures.md"
-COMMAND: Final = "python -m tests.failures --write"
+DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "failures.md"
+COMMAND: Final = "python -m tests.tools.failures --write"
 
 #: What `--write` replaces is between these.
 BEGIN, MARK = f"<!-- written by: {COMMAND} -->\n", "<!-- end -->\n"
@@ -321,7 +322,7 @@ def document(old: str) -> str:
 
 def main() -> None:
     """Print the tables, or put them where they belong."""
-    parser = argparse.ArgumentParser("python -m tests.failures", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.tools.failures", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write docs/failures.md")
     if vars(parser.parse_args())["write"]:
         DOCUMENT.write_text(document(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
