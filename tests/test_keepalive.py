@@ -19,11 +19,12 @@ from seawall.lifecycle import Lifecycle
 from seawall.limits import Limits
 from seawall.timeouts import Timeouts
 from seawall.wire.budget import Budget
-from seawall.wire.channel import ChannelSettings, ChannelTransport, MessageChannel
+from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.events import SendBlocked, WireEvent
 from seawall.wire.keepalive import Keepalive, StallDetector, WireLiveness
-from seawall.wire.poller import Poller, SocketTransport
-from seawall.wire.transport import ReadInterest
+from seawall.wire.polled import SocketTransport
+from seawall.wire.poller import Poller
+from seawall.wire.transport import ReadInterest, Transport
 from tests.kit.channels import ANSWER, Hand, alone
 from tests.kit.memory import text
 from tests.kit.wire import PING, PONG, frame
@@ -39,7 +40,7 @@ class Bench:
     limits: Limits
     deadlines: DeadlineQueue = field(factory=DeadlineQueue)
     hand: Hand = field(factory=Hand)
-    carrier: ChannelTransport | None = None
+    carrier: Transport | None = None
     """Carries the bytes, instead of `hand`."""
     transport: trio.socket.SocketType | None = None
     found: list[tuple[float, type[Exception]]] = field(factory=list[tuple[float, type[Exception]]])

@@ -20,7 +20,8 @@ from seawall.runner import ConnectionRunner
 from seawall.server import Server
 from seawall.state import ServerState
 from seawall.testing import serve
-from seawall.wire.poller import PolledReceiver, Poller
+from seawall.wire.polled import PolledReceiver
+from seawall.wire.poller import Poller
 from tests.kit.leaks import Watch, entries, registered
 from tests.kit.sockets import SHORT, echo_app, serving
 

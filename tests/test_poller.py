@@ -20,7 +20,8 @@ from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
 from seawall.wire.events import PeerClosed, PeerVanished, WireEvent
-from seawall.wire.poller import MAX_EVENTS, HangupWatch, PolledReceiver, Poller, SocketTransport, open_poller
+from seawall.wire.polled import HangupWatch, PolledReceiver, SocketTransport
+from seawall.wire.poller import MAX_EVENTS, Poller, open_poller
 from seawall.wire.transport import PACE, ReadInterest
 from tests.kit.channels import ANSWER, Bench, bench, benches, masked, opened, until
 from tests.kit.memory import BROKEN, close, text

@@ -17,7 +17,8 @@ from seawall.printable import safe
 from seawall.route import AnyRoute
 from seawall.state import AcceptedConnection, ServerState
 from seawall.wire.head import BadRequest, Head, HeadReader, handshake
-from seawall.wire.poller import PolledReceiver, Poller
+from seawall.wire.polled import PolledReceiver
+from seawall.wire.poller import Poller
 from seawall.wire.response import refusal
 
 #: Bytes asked of the stream at once.

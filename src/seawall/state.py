@@ -27,9 +27,10 @@ from seawall.route import AnyRoute
 from seawall.sessions import Sessions
 from seawall.verdicts import Context
 from seawall.wire.budget import Budget
-from seawall.wire.channel import ChannelTransport
-from seawall.wire.poller import HangupWatch, Poller, SocketTransport, open_poller
+from seawall.wire.polled import HangupWatch, SocketTransport
+from seawall.wire.poller import Poller, open_poller
 from seawall.wire.stream import StreamTransport
+from seawall.wire.transport import Transport
 
 
 class Running(Protocol):
@@ -152,7 +153,7 @@ class ServerState:
             self._settings[id(route)] = found
         return found
 
-    def transport(self, stream: trio.abc.Stream, tasks: trio.Nursery) -> ChannelTransport:
+    def transport(self, stream: trio.abc.Stream, tasks: trio.Nursery) -> Transport:
         """The transport of a channel over `stream`; where it needs tasks they run in `tasks`."""
         if self.poller is not None and isinstance(stream, trio.SocketStream):
             return SocketTransport(self.poller, stream)

@@ -22,11 +22,12 @@ from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.deflate import Agreement
 from seawall.wire.events import SendBlocked, WireEvent
-from seawall.wire.poller import HangupWatch, Poller, SocketTransport
+from seawall.wire.polled import HangupWatch, SocketTransport
+from seawall.wire.poller import Poller
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading
 from seawall.wire.stream import StreamTransport
-from seawall.wire.transport import ReadInterest
+from seawall.wire.transport import ReadInterest, Receiver
 from tests.kit import sockets
 from tests.kit.memory import Peer, Wire
 from tests.kit.wire import Frame, frame
@@ -72,7 +73,7 @@ class Hand:
     broken: bool = False
     on_write: Callable[[bytes], None] = field(default=lambda data: None)
     """Called with what is taken at once."""
-    on_start: Callable[[MessageChannel], None] = field(default=lambda channel: None)
+    on_start: Callable[[Receiver], None] = field(default=lambda channel: None)
     """Called by `start`."""
     on_update: Callable[[], None] = field(default=lambda: None)
     """Called by `update`."""
@@ -83,7 +84,7 @@ class Hand:
     looking: bool = False
     started: int = 0
 
-    def start(self, channel: MessageChannel, /) -> None:
+    def start(self, channel: Receiver, /) -> None:
         """Count."""
         self.started += 1
         self.on_start(channel)

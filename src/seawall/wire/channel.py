@@ -19,7 +19,7 @@ Where these methods need not wait they are no checkpoints: a turn of the schedul
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import trio
 from attrs import frozen
@@ -38,14 +38,7 @@ from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading, ReadingEvent, advance_reading
 from seawall.wire.traffic import Inbound, Traffic
-from seawall.wire.transport import ReadInterest, Transport
-
-#: Bytes read at once; in a message that is larger than that, and on a plain socket after it; and at most, in the middle
-#: of a large frame. 80 KiB hold a message of 64 KiB, whose echo takes 57 us in one read and 75 in two; 1 MiB takes the
-#: same. glibc maps fresh memory for what is 128 KiB or more.
-READ_SIZE: Final = 16 * 1024
-LARGE_READ_SIZE: Final = 80 * 1024
-MAX_READ_SIZE: Final = 256 * 1024
+from seawall.wire.transport import LARGE_READ_SIZE, MAX_READ_SIZE, READ_SIZE, ReadInterest, Transport
 
 #: Frames decoded before everybody else has a turn. 16 KiB may hold 2,700.
 FRAMES_PER_TURN: Final = 64
@@ -73,14 +66,6 @@ class ChannelSettings:
     """Whether a text message is queued as `RawText`, the bytes of its payload, instead of a str."""
 
 
-class ChannelTransport(Transport, Protocol):
-    """A `Transport` as a channel takes it."""
-
-    def start(self, channel: MessageChannel, /) -> None:
-        """Begin to read and to write for `channel`, which is complete; called once, by its constructor."""
-        ...
-
-
 @final
 class MessageChannel:
     """One connection's messages, in and out."""
@@ -100,7 +85,7 @@ class MessageChannel:
 
     def __init__(
         self,
-        transport: ChannelTransport,
+        transport: Transport,
         settings: ChannelSettings,
         budget: Budget,
         on_wire_event: Callable[[WireEvent], None],

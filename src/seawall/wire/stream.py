@@ -11,11 +11,10 @@ from typing import Final, final
 
 import trio
 
-from seawall.wire.channel import MessageChannel
 from seawall.wire.lingering import linger
-from seawall.wire.poller import HangupWatch
+from seawall.wire.polled import HangupWatch
 from seawall.wire.state import Reading
-from seawall.wire.transport import PACE, ReadInterest
+from seawall.wire.transport import PACE, ReadInterest, Receiver
 from seawall.wire.waiter import Waiter
 
 #: Bytes handed to the stream at once.
@@ -47,7 +46,7 @@ class StreamTransport:
         "looking",
     )
 
-    _channel: MessageChannel
+    _channel: Receiver
 
     def __init__(self, stream: trio.abc.Stream, tasks: trio.Nursery, watch: HangupWatch | None = None) -> None:
         """Prepare.
@@ -69,7 +68,7 @@ class StreamTransport:
         self._catching_up = False
         self.looking = False
 
-    def start(self, channel: MessageChannel) -> None:
+    def start(self, channel: Receiver) -> None:
         """Read and write for `channel`."""
         self._channel = channel
         self._tasks.start_soon(self._run)

@@ -10,8 +10,17 @@ from __future__ import annotations
 import enum
 from typing import Final, Protocol, final
 
+from seawall.wire.state import Reading
+
 #: Seconds between two looks at a peer whose handler is behind.
 PACE: Final = 0.5
+
+#: Bytes read at once; in a message that is larger than that, and on a plain socket after it; and at most, in the middle
+#: of a large frame. 80 KiB hold a message of 64 KiB, whose echo takes 57 us in one read and 75 in two; 1 MiB takes the
+#: same. glibc maps fresh memory for what is 128 KiB or more.
+READ_SIZE: Final = 16 * 1024
+LARGE_READ_SIZE: Final = 80 * 1024
+MAX_READ_SIZE: Final = 256 * 1024
 
 
 @final
@@ -31,12 +40,92 @@ class ReadInterest(enum.Enum):
     """Whatever comes does not matter any more."""
 
 
+class Outgoing(Protocol):
+    """What a transport knows of a `SendBuffer`."""
+
+    @property
+    def pending(self) -> bytearray:
+        """What waits to be written."""
+        ...
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing more can be written."""
+        ...
+
+    def taken(self, count: int, /) -> None:
+        """So many bytes off the front of what waits have been written."""
+        ...
+
+    def abort(self) -> None:
+        """Nothing more will be written."""
+        ...
+
+
+class Receiver(Protocol):
+    """What a transport knows of its `MessageChannel`."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the 101 is on its way."""
+        ...
+
+    @property
+    def reading(self) -> Reading:
+        """What becomes of what comes."""
+        ...
+
+    @property
+    def backlog(self) -> bool:
+        """Whether there is more to decode."""
+        ...
+
+    @property
+    def read_interest(self) -> ReadInterest:
+        """What the transport is to do next."""
+        ...
+
+    @property
+    def read_size(self) -> int:
+        """How many bytes it may read at once."""
+        ...
+
+    @property
+    def send_buffer(self) -> Outgoing:
+        """What waits to be written."""
+        ...
+
+    def feed(self, data: bytes | bytearray, now: float, /) -> bool:
+        """Take what has been read, nothing for the end; whether `read_interest` may have changed."""
+        ...
+
+    def proceed(self) -> None:
+        """Decode one turn's worth of what has come."""
+        ...
+
+    def lose(self) -> None:
+        """The peer has gone."""
+        ...
+
+    def fail(self, fault: Exception, /) -> None:
+        """The transport has failed in a way that nobody foresaw."""
+        ...
+
+    def abort(self) -> None:
+        """Give everything up."""
+        ...
+
+
 class Transport(Protocol):
-    """One connection's way to its peer. It is made first, and given its channel by `ChannelTransport.start`."""
+    """One connection's way to its peer. It is made first, and given its channel by `start`."""
 
     looking: bool
     """Whether there is a look: all that has come is taken in, once, although the handler is behind, because a Ping or a
     Close may be in it. The transport begins it, and ends it when it has found nothing more."""
+
+    def start(self, channel: Receiver, /) -> None:
+        """Begin to read and to write for `channel`, which is complete; called once, by its constructor."""
+        ...
 
     def write(self, data: bytes, /) -> int:
         """Hand over what can go at once, and say how many bytes went; the rest is then taken from `SendBuffer.pending`.
