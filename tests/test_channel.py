@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.compression import Deflate
 from seawall.limits import Limits
-from seawall.wire.channel import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN, MessageChannel
+from seawall.wire.channel import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN
 from seawall.wire.decoder import MAX_PIECES
 from seawall.wire.deflate import negotiate
 from seawall.wire.encoder import encode_message
@@ -23,7 +23,7 @@ from seawall.wire.events import PeerClosed, PeerVanished
 from seawall.wire.state import Reading
 from seawall.wire.text import RawText
 from seawall.wire.traffic import Traffic
-from seawall.wire.transport import LARGE_READ_SIZE, MAX_READ_SIZE, PACE, READ_SIZE, ReadInterest
+from seawall.wire.transport import LARGE_READ_SIZE, MAX_READ_SIZE, PACE, READ_SIZE, ReadInterest, Receiver
 from tests.kit.channels import ANSWER, LINKS, Alone, Bench, Hand, alone, bench, masked, opened, until
 from tests.kit.memory import BROKEN, close, text
 from tests.kit.wire import BINARY, CLOSE, PING, PONG, TEXT, frame, frames
@@ -436,7 +436,7 @@ async def test_the_transport_is_started_when_everything_is_there() -> None:
     """Once, by the constructor, with a channel that may be used at once."""
     used: list[ReadInterest] = []
 
-    def begin(channel: MessageChannel) -> None:
+    def begin(channel: Receiver) -> None:
         channel.feed(text("early"), 0.0)
         used.append(channel.read_interest)
 
