@@ -34,6 +34,7 @@ PURE = [
     "pages.py",
     "paths.py",
     "policy.py",
+    "policy_checks.py",
     "callables.py",
     "sampling.py",
     "verdicts.py",
