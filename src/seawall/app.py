@@ -22,12 +22,13 @@ from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.listening import Listen, open_listeners
 from seawall.logs import configure_logging, is_configured, server_log
+from seawall.mounting import AT_THE_ROOT
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
 from seawall.policy import ErrorPolicy, check_policy
 from seawall.reports import ErrorReport, Reporter, log_report
-from seawall.route import AT_THE_ROOT, AnyRoute, AnyRouteTemplate, naming
+from seawall.route import AnyRoute, AnyRouteTemplate, naming
 from seawall.router import Router
 from seawall.server import Server
 from seawall.sessions import Sessions
