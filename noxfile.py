@@ -44,12 +44,13 @@ PURE = [
     "wire/encoder.py",
     "wire/events.py",
     "wire/decoder.py",
-    "wire/head.py",
+    "wire/request.py",
     "wire/masking.py",
     "wire/response.py",
     "wire/state.py",
     "wire/text.py",
     "wire/traffic.py",
+    "wire/upgrade.py",
 ]
 
 # What reads frames, and so what may differ where the extra `fast` is not installed.

@@ -16,7 +16,7 @@ from attrs import frozen
 from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from seawall.listening import Listen
 from seawall.receiving import read_head
-from seawall.wire.head import MAX_HEAD, BadRequest
+from seawall.wire.request import MAX_HEAD, BadRequest
 from tests.memory import Doorstep
 from tests.support import (
     KEY,

@@ -18,8 +18,8 @@ from seawall.limits import Limits
 from seawall.wire.channel import FRAMES_PER_TURN
 from seawall.wire.control_queue import MAX_PINGS
 from seawall.wire.events import PeerClosed
-from seawall.wire.head import canonical
 from seawall.wire.state import Reading
+from seawall.wire.upgrade import canonical
 from tests.channels import ANSWER, ASKED, LINKS, Bench, alone, bench, masked, opened
 from tests.memory import BROKEN, CLOSE, PING, PONG, TEXT, close, frame, text
 

@@ -47,11 +47,11 @@ from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.deflate import negotiate
 from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
-from seawall.wire.head import canonical
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.response import refusal
 from seawall.wire.traffic import Traffic
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
+from seawall.wire.upgrade import canonical
 
 
 @final
