@@ -14,7 +14,8 @@ from attrs import define, field
 
 from seawall.app import App
 from seawall.errors import Disconnected
-from seawall.testing import HOST, Serving, serve
+from seawall.testing import Serving, serve
+from seawall.testing.client import HOST
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 

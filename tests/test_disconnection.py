@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
-from seawall.faults import MemoryStream
+from seawall.testing.network import MemoryStream
 from tests.memory import Peer, close, request, serving, telling
 from tests.raw import RawClient, close_frame
 from tests.support import DRIVEN, Transport, no_leaks, until

@@ -13,8 +13,8 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, public
-from seawall.faults import SYSTEM_BUFFER, MemoryStream, connected
 from seawall.testing import Client, Closed
+from seawall.testing.network import SYSTEM_BUFFER, MemoryStream, connected
 from seawall.wire.lingering import LINGER
 from tests.memory import Records, recorded, serving
 
