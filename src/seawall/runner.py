@@ -32,7 +32,6 @@ from seawall.errors import AuthTimeout, Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import partition, wrap_unprintable
 from seawall.failures import Failures
 from seawall.lifecycle import Lifecycle
-from seawall.listening import socket_of
 from seawall.logs import server_log
 from seawall.printable import safe
 from seawall.receiving import Request, receive_request
@@ -40,6 +39,7 @@ from seawall.reports import note_of, outcome_of
 from seawall.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.route import AnyRoute
 from seawall.sessions import Registration
+from seawall.sockets import socket_of
 from seawall.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.timeouts import Timeouts
 from seawall.verdicts import Phase
