@@ -34,6 +34,7 @@ PURE = [
     "pages.py",
     "paths.py",
     "policy.py",
+    "policy_checks.py",
     "callables.py",
     "sampling.py",
     "verdicts.py",
@@ -43,12 +44,13 @@ PURE = [
     "wire/encoder.py",
     "wire/events.py",
     "wire/decoder.py",
-    "wire/head.py",
+    "wire/request.py",
     "wire/masking.py",
     "wire/response.py",
     "wire/state.py",
     "wire/text.py",
     "wire/traffic.py",
+    "wire/upgrade.py",
 ]
 
 # What reads frames, and so what may differ where the extra `fast` is not installed.

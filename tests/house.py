@@ -43,8 +43,8 @@ EXCEPTIONS: Accepted = {
     "parameters": {
         "seawall.app.App.__init__": (6, "what holds for all routes, by keyword"),
         "seawall.router.Router.route": (8, "the fields of a Route, by keyword, under a decorator"),
-        "seawall.testing.connect": (5, "one line in a test: what a client can say in its handshake"),
-        "seawall.testing._dial": (6, "the same, and the stream"),
+        "seawall.testing.client.connect": (5, "one line in a test: what a client can say in its handshake"),
+        "seawall.testing.client._dial": (6, "the same, and the stream"),
         "seawall.wire.response.serialized": (5, "the parts of an HTTP response, by keyword"),
     },
     "attributes": {

@@ -17,7 +17,7 @@ from seawall import Anonymous, App, Forbidden, Gate, Limits, guard
 from seawall.listening import Listen
 from seawall.receiving import read_head
 from seawall.testing import serve
-from seawall.wire.head import MAX_HEAD, BadRequest
+from seawall.wire.request import MAX_HEAD, BadRequest
 from tests.kit.memory import Doorstep
 from tests.kit.sockets import Place, client_context, echo, echo_app, server_context, serving, until
 from tests.kit.wire import KEY, PATIENCE, PROMPT, RawClient, Response, request

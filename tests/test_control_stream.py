@@ -22,9 +22,9 @@ from seawall.wire.codes import Opcode
 from seawall.wire.control import Control
 from seawall.wire.control_queue import MAX_PINGS, ControlQueue
 from seawall.wire.events import PeerClosed
-from seawall.wire.head import canonical
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.state import Reading
+from seawall.wire.upgrade import canonical
 from seawall.wire.waiter import Waiter
 from tests.kit.channels import ANSWER, ASKED, LINKS, Bench, Hand, alone, bench, masked, opened
 from tests.kit.memory import BROKEN, close, text

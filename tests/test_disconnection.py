@@ -19,8 +19,8 @@ from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
-from seawall.faults import MemoryStream
 from seawall.testing import serve
+from seawall.testing.network import MemoryStream
 from tests.kit.memory import Peer, close, request, telling
 from tests.kit.sockets import DRIVEN, Transport, no_leaks, until
 from tests.kit.sockets import serving as serving_sockets

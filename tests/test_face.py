@@ -132,9 +132,10 @@ def test_all_is_imported() -> None:
     assert all(callable(getattr(seawall, name)) for name in ("check", "guard"))
 
 
-def test_the_face_holds_nothing_else() -> None:
+@pytest.mark.parametrize("path", ["seawall", *FURTHER])
+def test_a_face_holds_nothing_else(path: str) -> None:
     """Re-exports and `__all__`: no logic, no import that is not a public name."""
-    tree = ast.parse(Path(inspect.getfile(seawall)).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(inspect.getfile(importlib.import_module(path))).read_text(encoding="utf-8"))
     docstring, *statements = tree.body
     assert isinstance(docstring, ast.Expr)
     assert all(isinstance(one, ast.ImportFrom | ast.Assign) for one in statements)
@@ -186,10 +187,12 @@ def test_what_else_is_promised(path: str) -> None:
 
 
 def test_the_test_kit_is_what_is_promised() -> None:
-    """All that its module defines for users is listed, and so stays where it is."""
-    kit = importlib.import_module("seawall.testing")
-    own = {name for name, thing in vars(kit).items() if getattr(thing, "__module__", "").startswith("seawall.testing")}
-    assert {name for name in own if not name.startswith("_")} == set(FURTHER["seawall.testing"])
+    """It exports what is listed, and nothing else; all that the client's module defines is for users, and exported."""
+    kit, client = (importlib.import_module(name) for name in ("seawall.testing", "seawall.testing.client"))
+    bound = {name for name, thing in vars(kit).items() if not (name.startswith("_") or isinstance(thing, ModuleType))}
+    assert bound == set(kit.__all__) == set(FURTHER["seawall.testing"])
+    defined = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) == client.__name__}
+    assert {name for name in defined if not name.startswith("_")} <= bound
 
 
 @pytest.mark.parametrize("page", [*PAGES, *PROGRAMS], ids=lambda page: page.name)

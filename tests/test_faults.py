@@ -13,8 +13,8 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, public
-from seawall.faults import SYSTEM_BUFFER, MemoryStream, connected
 from seawall.testing import Client, Closed, serve
+from seawall.testing.network import SYSTEM_BUFFER, MemoryStream, connected
 from seawall.wire.lingering import LINGER
 from tests.kit.log import Records, recorded
 

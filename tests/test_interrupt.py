@@ -14,7 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, ErrorReport, Server, public
-from seawall.app import serve_until_signalled
+from seawall.signals import serve_until_signalled
 from tests.kit.processes import PATIENCE, ending, opened, running
 
 

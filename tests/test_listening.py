@@ -16,7 +16,8 @@ import trustme
 from trio.testing import MockClock
 
 from seawall.errors import ConfigurationError
-from seawall.listening import Address, Listen, Listener, address_of, network_of, open_listeners, peer_of
+from seawall.listening import Address, Listen, Listener, address_of, open_listeners
+from seawall.sockets import peer_of
 from tests.kit.memory import Doorstep
 
 
@@ -139,6 +140,15 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+async def test_tls_over_a_unix_socket(tls: ssl.SSLContext, tmp_path: Path) -> None:
+    """It is shown by its path too, if somebody makes one."""
+    path = tmp_path / "chat"
+    [listener] = await open_listeners({"unix": path})
+    outer = trio.SSLListener(cast("trio.abc.Listener[trio.SocketStream]", listener), tls)
+    assert address_of(cast("Listener", outer)).url == f"unix:{path}"
+    await outer.aclose()
+
+
 async def test_a_unix_socket_whose_file_is_gone(tmp_path: Path) -> None:
     """That somebody has removed the file is no error when it is closed."""
     path = tmp_path / "chat"
@@ -241,21 +251,3 @@ async def test_a_successor_keeps_its_file(tmp_path: Path) -> None:
     await second.aclose()
     assert not path.exists()
     await second.aclose()
-
-
-@pytest.mark.parametrize(
-    ("peer", "network"),
-    [
-        ("192.0.2.7:50412", "192.0.2.7"),
-        ("[2001:db8:1:2:3:4:5:6]:50412", "2001:db8:1:2::/64"),
-        ("[2001:db8:1:2:ffff::1]:1", "2001:db8:1:2::/64"),
-        ("[fe80::1%eth0]:50412", "fe80::/64"),
-        ("[::ffff:192.0.2.7]:50412", "192.0.2.7"),
-        ("unix", ""),
-        ("memory", ""),
-        ("gone", ""),
-    ],
-)
-def test_what_counts_as_one_address(peer: str, network: str) -> None:
-    """Of IPv6 a customer has at least a /64; an IPv4 address is the same one inside of IPv6; the rest has none."""
-    assert network_of(peer) == network

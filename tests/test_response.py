@@ -9,9 +9,11 @@ import h11
 import pytest
 
 from seawall.pages import Page, page_response
-from seawall.wire.head import UPGRADE_FIELDS, BadRequest, Head, handshake
+from seawall.wire.request import BadRequest, Head
 from seawall.wire.response import refusal, serialized
-from tests.test_head import EARLY, LATE, UPGRADE, head_of, read
+from seawall.wire.upgrade import UPGRADE_FIELDS, handshake
+from tests.test_request import EARLY, LATE, head_of, read
+from tests.test_upgrade import UPGRADE
 
 
 def client_reads(data: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:

@@ -19,7 +19,8 @@ from seawall import (
     guard,
     public,
 )
-from seawall.testing import Client, Closed, MemoryListener, Rejected, Serving, connect, serve
+from seawall.testing import Client, Closed, Rejected, Serving, connect, serve
+from seawall.testing.network import MemoryListener
 from tests.kit.memory import living
 
 

@@ -14,8 +14,8 @@ from trio_websocket import WebSocketConnection
 
 from seawall.limits import Limits
 from seawall.wire.events import PeerClosed, PeerVanished
-from seawall.wire.head import canonical
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
+from seawall.wire.upgrade import canonical
 from tests.kit.channels import ASKED, Bench, bench
 from tests.kit.memory import close
 from tests.kit.wire import CLOSE, PING, PONG, TEXT, frame

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final, final
 
 from seawall.limits import Limits
-from seawall.listening import network_of
+from seawall.sockets import network_of
 from seawall.wire.response import Response, refusal
 
 #: What goes with a 503: when a client that was turned away may come back.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -15,15 +14,13 @@ import trio
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
+from seawall.sockets import MEMORY, socket_of
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
 
 #: Where an app listens when nobody says otherwise: this machine only.
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
-
-#: What stands for the address of something that is no socket.
-MEMORY = "memory"
 
 
 class Listen(TypedDict, total=False):
@@ -168,50 +165,15 @@ def _remove_abandoned(path: str) -> None:
                 Path(path).unlink()
 
 
-def socket_of(endpoint: object) -> trio.socket.SocketType | None:
-    """The socket under a stream or a listener, if there is one that can be seen."""
-    if isinstance(endpoint, trio.SocketStream | trio.SocketListener | UnixListener):
-        return endpoint.socket
-    if isinstance(endpoint, trio.SSLListener):
-        return socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
-    if isinstance(endpoint, trio.SSLStream):
-        return socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
-    return None
-
-
 def address_of(listener: Listener) -> Address:
     """Where `listener` can be reached."""
-    bound = socket_of(listener)
+    below = listener
+    if isinstance(listener, trio.SSLListener):
+        below = cast("trio.SSLListener[trio.SocketStream]", listener).transport_listener
+    bound = below.socket if isinstance(below, UnixListener) else socket_of(below)
     if bound is None:
         return Address(host=MEMORY)
     name: tuple[str, int] | str | bytes = bound.getsockname()
     if isinstance(name, str | bytes):
         return Address(host=os.fsdecode(name).replace("\0", "@"))  # as Linux writes abstract names
     return Address(host=name[0], port=name[1], secure=isinstance(listener, trio.SSLListener))
-
-
-def peer_of(stream: trio.abc.Stream) -> str:
-    """The other end of `stream`, as `Handshake.peer` shows it."""
-    connected = socket_of(stream)
-    if connected is None:
-        return MEMORY
-    if connected.family not in {socket.AF_INET, socket.AF_INET6}:
-        return "unix"
-    try:
-        host, port = connected.getpeername()[:2]
-    except OSError:
-        return "gone"  # reset before we looked
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def network_of(peer: str) -> str:
-    """What counts as one address of `peer_of`: an IPv4 address or a /64 of IPv6; empty where there is none."""
-    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
-    if not host:
-        return ""
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv4Address):
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, 64), strict=False))

@@ -12,7 +12,7 @@ from typing import final
 from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
-from seawall.wire.head import Head
+from seawall.wire.request import Head
 from seawall.wire.response import Response, refusal, serialized
 
 #: Visible ASCII; braces would look like a placeholder, and are escaped by browsers.

@@ -9,12 +9,11 @@ phase is taken, and a rule with none falls through to the next. The gravest verd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar, cast, final
 
 from attrs import evolve, field, frozen
 
-from seawall.callables import check_plain
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -31,16 +30,15 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.exception_groups import exceptions_in, partition
+from seawall.policy_checks import check_rule
 from seawall.printable import name_of_type
 from seawall.verdicts import (
     AnyVerdict,
     Close,
     Context,
-    Escalate,
     Ignore,
     Phase,
     Refuse,
-    Reply,
     Verdict,
     applies,
     severity,
@@ -155,18 +153,7 @@ class ErrorPolicy:
           ConfigurationError: no verdict is given, or something else than one, or one that could never act; or the type
             is not an `Exception`.
         """
-        if not _is_decidable(exception):
-            raise ConfigurationError(
-                f"ErrorPolicy.on({getattr(exception, '__name__', exception)!s}): name a subclass of Exception; groups "
-                "are taken apart, and what is not an Exception (Cancelled, KeyboardInterrupt, SystemExit) is never "
-                "decided by a policy"
-            )
-        if not verdicts:
-            raise ConfigurationError(f"ErrorPolicy.on({exception.__name__}): no verdict; add one, such as Close(4000)")
-        for verdict in verdicts:
-            _check_verdict(exception.__name__, verdict)
-            _check_use(exception, verdict)
-        _check_order(exception.__name__, verdicts)
+        check_rule(exception, verdicts)
         # A rule is only ever asked about exceptions of its own type, which makes the narrower callables safe here.
         rule = Rule(exception, cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts))
         return evolve(self, rules=(*self.rules, rule))
@@ -242,62 +229,6 @@ def _verdict(rule: Rule, exception: Exception, context: Context) -> AnyVerdict |
         if applies(verdict, context):
             return verdict
     return None
-
-
-def _check_verdict(rule: str, verdict: object) -> None:
-    known = isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate)
-    if isinstance(verdict, type) or not (known or callable(verdict)):
-        raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
-    if not known and callable(verdict):
-        check_plain(f"ErrorPolicy.on({rule})", verdict, takes=2)
-
-
-def _check_use(kind: type[Exception], verdict: object) -> None:
-    """Refuse a verdict that no phase would ever come to."""
-    if issubclass(kind, _AFTER_UPGRADE) and isinstance(verdict, Refuse | Reply | Ignore):
-        raise ConfigurationError(
-            f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this only happens to a connection "
-            "that is open; give a Close, or Escalate()"
-        )
-    if issubclass(kind, _ENDINGS) and isinstance(verdict, Reply | Ignore):
-        raise ConfigurationError(
-            f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this ends a connection whatever is "
-            "decided; give a Refuse, a Close, or Escalate()"
-        )
-
-
-def _check_order(name: str, verdicts: Sequence[object]) -> None:
-    """Refuse a verdict that others before it leave nothing to; what a callable will return nobody knows."""
-    left = _PLACES
-    for verdict in verdicts:
-        if isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate):
-            after = [place for place in left if not applies(cast("AnyVerdict", verdict), place)]
-            if len(after) == len(left):
-                raise ConfigurationError(
-                    f"ErrorPolicy.on({name}): {verdict!r} can never act, because those before it act wherever it "
-                    "could; leave it out, or put it first"
-                )
-            left = after
-
-
-#: Where something can fail.
-_PLACES = [
-    Context(phase=phase, accepted=accepted)
-    for phase in Phase
-    for accepted in (True, False)
-    if accepted or phase in {Phase.GUARD, Phase.BACKGROUND, Phase.RELEASE, Phase.TRANSPORT}
-]
-
-
-def _is_decidable(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
-
-
-#: What only ever happens to an open connection, below its handler.
-_AFTER_UPGRADE = (IdleTimeout, LifetimeReached, SlowConsumer, KeepaliveLost, ProtocolViolation)
-
-#: What ends a connection from outside, open or not.
-_ENDINGS = (AuthTimeout, LeaseExpired, Revoked)
 
 
 def _last_resort(context: Context) -> AnyVerdict:

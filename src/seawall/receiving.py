@@ -16,10 +16,11 @@ from seawall.pages import page_response
 from seawall.printable import safe
 from seawall.route import AnyRoute
 from seawall.state import AcceptedConnection, ServerState
-from seawall.wire.head import BadRequest, Head, HeadReader, handshake
 from seawall.wire.polled import PolledReceiver
 from seawall.wire.poller import Poller
+from seawall.wire.request import BadRequest, Head, HeadReader
 from seawall.wire.response import refusal
+from seawall.wire.upgrade import handshake
 
 #: Bytes asked of the stream at once.
 READ_SIZE: Final = 16 * 1024

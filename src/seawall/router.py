@@ -18,21 +18,10 @@ from seawall.errors import ConfigurationError
 from seawall.guards.guard import Guard
 from seawall.guards.origins import Origins
 from seawall.limits import LimitOverrides
+from seawall.mounting import Mount, MountPath, Settings, join
 from seawall.paths import PathPattern, PathTable, Placeholder
 from seawall.policy import ErrorPolicy, check_policy
-from seawall.route import (
-    AnyRoute,
-    AnyRouteTemplate,
-    Endpoint,
-    Mount,
-    MountPath,
-    RouteTemplate,
-    Settings,
-    check_guard,
-    check_origins,
-    join,
-    naming,
-)
+from seawall.route import AnyRoute, AnyRouteTemplate, Endpoint, RouteTemplate, check_guard, check_origins, naming
 
 P = TypeVar("P")
 Q = ParamSpec("Q")

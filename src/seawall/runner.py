@@ -32,7 +32,6 @@ from seawall.errors import AuthTimeout, Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import partition, wrap_unprintable
 from seawall.failures import Failures
 from seawall.lifecycle import Lifecycle
-from seawall.listening import socket_of
 from seawall.logs import server_log
 from seawall.printable import safe
 from seawall.receiving import Request, receive_request
@@ -40,6 +39,7 @@ from seawall.reports import note_of, outcome_of
 from seawall.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.route import AnyRoute
 from seawall.sessions import Registration
+from seawall.sockets import socket_of
 from seawall.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.timeouts import Timeouts
 from seawall.verdicts import Phase
@@ -47,11 +47,11 @@ from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.deflate import negotiate
 from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
-from seawall.wire.head import canonical
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.response import refusal
 from seawall.wire.traffic import Traffic
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
+from seawall.wire.upgrade import canonical
 
 
 @final

@@ -19,9 +19,10 @@ from typing import final
 
 import trio
 
-from seawall.listening import Address, Listener, address_of, peer_of
+from seawall.listening import Address, Listener, address_of
 from seawall.logs import server_log
 from seawall.runner import run_connection
+from seawall.sockets import peer_of
 from seawall.state import AcceptedConnection, ServerState
 from seawall.wire.lingering import abandon
 

@@ -17,7 +17,6 @@ from seawall.ending import Cause, End, Judgement
 from seawall.guards.origins import OriginCheck
 from seawall.lifespan import Values
 from seawall.limits import Limits
-from seawall.listening import socket_of
 from seawall.outcome import Outcome
 from seawall.pages import Page
 from seawall.paths import PathTable
@@ -25,6 +24,7 @@ from seawall.policy import ErrorPolicy
 from seawall.reports import Reporter, note_of, report_of
 from seawall.route import AnyRoute
 from seawall.sessions import Sessions
+from seawall.sockets import socket_of
 from seawall.verdicts import Context
 from seawall.wire.budget import Budget
 from seawall.wire.polled import HangupWatch, SocketTransport

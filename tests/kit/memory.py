@@ -13,7 +13,7 @@ from attrs import define, field
 
 from seawall.app import App
 from seawall.errors import Disconnected
-from seawall.testing import HOST
+from seawall.testing.client import HOST
 from tests.kit import wire
 from tests.kit.wire import CLOSE, TEXT, Frame, close_frame, frame, take
 

@@ -1,8 +1,8 @@
 """The tables in ``docs/failures.md``: each failure in each phase, and what becomes of it.
 
 What the code knows is asked of the code: verdicts of `ErrorPolicy.decide`, causes of `cause_of`, lines and levels of
-`seawall.reports`, answers to bad requests of `seawall.wire.head`. The rest stands here, and `test_failures` provokes
-every row. ``python -m tests.tools.failures --write`` writes them.
+`seawall.reports`, answers to bad requests of `seawall.wire.request` and `seawall.wire.upgrade`. The rest stands here,
+and `test_failures` provokes every row. ``python -m tests.tools.failures --write`` writes them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ from seawall.printable import name_of
 from seawall.reports import log_end, log_report, outcome_of, report_of
 from seawall.state import Drain
 from seawall.verdicts import Context, Phase
-from seawall.wire.head import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader, handshake
+from seawall.wire.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
 from seawall.wire.response import Response, refusal
 from seawall.wire.traffic import Traffic
+from seawall.wire.upgrade import handshake
 from tests.kit.log import recorded
 from tests.kit.memory import request
 from tests.tools.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged

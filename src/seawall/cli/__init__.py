@@ -1,34 +1,22 @@
-"""The ``seawall`` command."""
+"""The ``seawall`` command: its parser. Each of its commands is a module."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import final
 
-import trio
-
-from seawall import logs
-from seawall.demo.serving import Announcement, Settings, serve
-from seawall.errors import ConfigurationError
-
-#: Seconds of a demo session; a token for longer is nothing that one waits for.
-LONGEST_SESSION = 3600.0
+from seawall.cli.demo import DemoOptions, add_demo_options, run_demo
 
 
 @final
-class _Options(argparse.Namespace):
+class _Options(DemoOptions):
     """What the command line said."""
 
     version: bool
     command: str | None
-    host: str
-    echo_port: int
-    secure_port: int
-    session_seconds: float
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
-    return _demo(options)
+    return run_demo(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,73 +49,5 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve an echo, a session behind a token, and a page to try both. Ctrl-C stops.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    defaults = Settings()
-    demo.add_argument("--host", default=defaults.host, help="the address to listen on")
-    demo.add_argument(
-        "--echo-port", type=_port, default=defaults.echo_port, metavar="PORT", help="page and echo; 0 is any free port"
-    )
-    demo.add_argument(
-        "--secure-port", type=_port, default=defaults.secure_port, metavar="PORT", help="the session; 0 as above"
-    )
-    demo.add_argument(
-        "--session-seconds",
-        type=_seconds,
-        default=defaults.session_seconds,
-        metavar="SECONDS",
-        help="how long the page's tokens are good for",
-    )
+    add_demo_options(demo)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 0xFFFF:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 1 <= seconds <= LONGEST_SESSION:  # NaN is not between anything
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; give seconds from 1 to {LONGEST_SESSION:.0f}")
-    return seconds
-
-
-def _demo(options: _Options) -> int:
-    settings = Settings(
-        host=options.host,
-        echo_port=options.echo_port,
-        secure_port=options.secure_port,
-        session_seconds=options.session_seconds,
-    )
-    logs.configure_logging()
-    try:
-        trio.run(serve, settings, _announce)
-    except ConfigurationError as error:
-        print(f"seawall demo: {error} (--host, --echo-port, --secure-port)", file=sys.stderr)
-        return 1
-    print("\nStopped.")
-    return 0
-
-
-def _announce(demo: Announcement) -> None:
-    print(
-        f"""
-Seawall demo
-
-  Page    {demo.page}
-  Echo    {demo.echo}    answers "Server received: ..."
-  Secure  {demo.secure}    wants a token as the first message
-
-  A token that is good for an hour:
-  {demo.valid_token}
-
-  A token that has expired:
-  {demo.expired_token}
-
-Open the page in a browser, or send a token with any WebSocket client. Ctrl-C stops.
-""",
-        flush=True,
-    )

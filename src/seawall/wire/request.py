@@ -1,9 +1,8 @@
-"""The request head, with no I/O: what a client says before a connection speaks WebSocket.
+"""Reads a request head, with no I/O: what a client says before a connection speaks WebSocket.
 
 h11 parses. In front of it stands what a server on the open internet should not be lenient about and h11 is: line
-endings, control bytes, folding, the form of the target, ``Host``, and bodies. Behind it `handshake` holds the
-request against RFC 6455, section 4.2.1. Whatever a client sends ends as a `Head`, as a `Handshake`, or as a
-`BadRequest` that says how to answer.
+endings, control bytes, folding, the form of the target, ``Host``, and bodies. Whatever a client sends ends as a `Head`,
+or as a `BadRequest` that says how to answer.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from typing import Final, final
 import h11
 from attrs import field, frozen
 
-from seawall.handshake import Handshake
-
 #: Bytes of a request head, its final empty line included. The most that one connection can hold before it is known;
 #: Apache's ``LimitRequestFieldSize`` allows half of it for a single field, which is as much as cookies take.
 MAX_HEAD: Final = 16 * 1024
@@ -25,14 +22,10 @@ MAX_HEAD: Final = 16 * 1024
 #: Header fields of a request, as in Apache's ``LimitRequestFields``. Browsers send about 20.
 MAX_FIELDS: Final = 100
 
-#: The only version of the protocol (RFC 6455, section 4.1).
-VERSION: Final = "13"
-
-#: What a 426 must say (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
-UPGRADE_FIELDS: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
+#: A token of RFC 9110, section 5.6.2.
+TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 _END: Final = b"\r\n\r\n"
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
 
 # Anything but spaces and printable ASCII in the request line, and a CR or LF on its own.
 _BAD_IN_REQUEST_LINE: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[^ -~\r\n]")
@@ -41,16 +34,13 @@ _BAD_IN_REQUEST_LINE: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[^ -~\r\n]")
 _BAD_IN_FIELDS: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r\n[ \t]")
 # All the bytes that fields may hold between their line ends.
 _PLAIN: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-_REQUEST_LINE: Final = re.compile(rf"{_TOKEN} ([!-~]+) (HTTP/[0-9]\.[0-9])".encode())
+_REQUEST_LINE: Final = re.compile(rf"{TOKEN} ([!-~]+) (HTTP/[0-9]\.[0-9])".encode())
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([^\r]*)", re.IGNORECASE)
 
-_LIST_TOKEN: Final = re.compile(_TOKEN)
 # A registered name, narrowed to what names are made of, or an address in brackets; RFC 3986, section 3.2.2.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 # How a target begins: in origin-form, or in absolute-form, which a server has to understand (RFC 9112, section 3.2.2).
 _TARGET: Final = re.compile(rb"/|https?://", re.IGNORECASE)
-# Base64 of exactly 16 bytes: the last letter before the padding has only two bits to say.
-_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 
 @final
@@ -106,7 +96,7 @@ class Head:
     @property
     def wants_upgrade(self) -> bool:
         """Whether ``Upgrade`` lists ``websocket``: if it does not, this is an ordinary request for a page."""
-        return _lists([value for name, value in self.headers if name == "upgrade"], "websocket")
+        return lists([value for name, value in self.headers if name == "upgrade"], "websocket")
 
 
 #: What most clients send as names and as values of fields: one string each, instead of one for each connection.
@@ -268,95 +258,14 @@ def _check_host(host: str) -> None:
             raise BadRequest(400, "bad Host") from None
 
 
-def _elements(values: Sequence[str]) -> list[str]:
+def elements(values: Sequence[str]) -> list[str]:
     """The elements of a list over any number of lines; empty ones do not count (RFC 9110, section 5.6.1.2)."""
-    elements = [element.strip(" \t") for value in values for element in value.split(",")]
-    return [element for element in elements if element]
+    parts = [part.strip(" \t") for value in values for part in value.split(",")]
+    return [part for part in parts if part]
 
 
-def _lists(values: Sequence[str], token: str) -> bool:
+def lists(values: Sequence[str], token: str) -> bool:
+    """Whether `token`, in lower case, is an element of a list over any number of lines, in any case."""
     if len(values) == 1 and values[0].lower() == token:  # as nearly always
         return True
-    return any(element.lower() == token for element in _elements(values))
-
-
-def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
-    """Hold a request against RFC 6455, section 4.2.1.
-
-    Args:
-      head: what `HeadReader` returned.
-      peer: the other end of the socket, as in `Handshake.peer`.
-      secure: whether the connection is TLS.
-
-    Raises:
-      BadRequest: 405 for a method other than GET; 426 for a request that does not ask for WebSocket, or not for
-        exactly one version, 13; 400 for anything else that the section forbids, and for a second ``Origin``.
-    """
-    if head.method != "GET":
-        allow = (("Allow", "GET"),)
-        raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
-    found: dict[str, list[str]] = {}
-    for name, value in head.headers:
-        found.setdefault(name, []).append(value)
-    if not _lists(found.get("upgrade", ()), "websocket"):
-        raise BadRequest(426, "this is a WebSocket endpoint", UPGRADE_FIELDS)
-    if not _lists(found.get("connection", ()), "upgrade"):
-        raise BadRequest(400, "Connection does not list upgrade")
-    if found.get("sec-websocket-version") != [VERSION]:
-        raise BadRequest(426, "only WebSocket version 13 is spoken here", UPGRADE_FIELDS)
-    hosts, keys = found.get("host", ()), found.get("sec-websocket-key", ())
-    if len(hosts) != 1:
-        raise BadRequest(400, "not exactly one Host")
-    if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
-        raise BadRequest(400, "not exactly one valid Sec-WebSocket-Key")
-    if len(found.get("origin", ())) > 1:
-        raise BadRequest(400, "more than one Origin")
-    return Handshake(
-        path=head.path,
-        query=head.query,
-        host=hosts[0],
-        key=keys[0],
-        headers=head.headers,
-        subprotocols=_subprotocols(found.get("sec-websocket-protocol", ())),
-        peer=peer,
-        secure=secure,
-    )
-
-
-def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
-    """What the client offers: unique tokens, and at least one if there is a field at all (section 4.1, item 10)."""
-    if not values:
-        return ()
-    offered = tuple(_elements(values))
-    tokens = all(_LIST_TOKEN.fullmatch(offer) for offer in offered)
-    if not tokens or len(set(offered)) != len(offered) or not offered:
-        raise BadRequest(400, "bad Sec-WebSocket-Protocol")
-    return offered
-
-
-def canonical(handshake: Handshake, subprotocol: str | None) -> bytes:
-    """The head that the layer below is given in place of the client's own.
-
-    Everything in it is constant but the key and the chosen subprotocol, both of which have been checked, so no
-    header that a client wrote can surprise a parser further down.
-
-    Args:
-      handshake: as `handshake` returned it.
-      subprotocol: the one that was chosen, or None.
-
-    Raises:
-      ValueError: the subprotocol is not one that the client offered (RFC 6455, section 4.2.2, item 5).
-    """
-    lines = [
-        "GET / HTTP/1.1",
-        "Host: seawall",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {handshake.key}",
-        f"Sec-WebSocket-Version: {VERSION}",
-    ]
-    if subprotocol is not None:
-        if subprotocol not in handshake.subprotocols:
-            raise ValueError("the subprotocol chosen is not one that the client offered")
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+    return any(element.lower() == token for element in elements(values))

@@ -1,23 +1,7 @@
-"""Talk to an app in a test: over memory streams, in virtual time if the test likes, with a real WebSocket client.
-
-::
-
-    async def test_echo(autojump_clock):
-        async with connect(app, "/echo") as client:
-            await client.send("hello")
-            assert await client.receive() == "hello"
-
-Nothing is mocked: the request is parsed, the guards run, frames are encoded and decoded. Only the network is a pair of
-memory streams, so that a test needs no port and, under `trio.testing.MockClock`, no time.
-
-What goes wrong on the internet a client does when it is told to: see `Client.stall`, `Client.reset`,
-`Client.half_close`, `Client.unplugged`, `Client.ignore_pings` and `Client.ignore_close`. Each says what the app gets to
-see of it, and when, with `Limits` as they are by default.
-"""
+"""A client of an app that is served over memory streams: what a test says with it, and what it is told."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -31,8 +15,8 @@ from wsproto.utilities import LocalProtocolError
 from seawall.app import App
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
-from seawall.faults import Line, MemoryStream, connected
 from seawall.server import Server
+from seawall.testing.network import Line, MemoryListener, MemoryStream
 from seawall.wire.codes import Opcode, sendable_code
 
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -80,33 +64,6 @@ class CloseFrame(NamedTuple):
 
     code: int
     reason: str
-
-
-@final
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """A listener without a network: `connect` makes a connection for whoever accepts from it."""
-
-    def __init__(self) -> None:
-        """Start listening."""
-        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
-
-    def connect(self) -> MemoryStream:
-        """The client's end of a new connection. Raises `trio.BrokenResourceError` when nobody listens any more."""
-        ours, theirs = connected()
-        self._send.send_nowait(theirs)
-        return ours
-
-    async def accept(self) -> trio.abc.Stream:
-        """The server's end of the next connection."""
-        return await self._receive.receive()
-
-    async def aclose(self) -> None:
-        """Stop listening, and hang up on those who have not been accepted, as a kernel does."""
-        try:
-            while True:
-                await trio.aclose_forcefully(self._receive.receive_nowait())
-        except (trio.WouldBlock, trio.ClosedResourceError):
-            await self._receive.aclose()
 
 
 @final

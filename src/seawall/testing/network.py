@@ -7,6 +7,7 @@ at a moment that a test can name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Final, final
@@ -178,6 +179,33 @@ def connected() -> tuple[MemoryStream, MemoryStream]:
     """Both ends of a new connection."""
     there, back = _Way(), _Way()
     return MemoryStream(there, back), MemoryStream(back, there)
+
+
+@final
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener without a network: `connect` makes a connection for whoever accepts from it."""
+
+    def __init__(self) -> None:
+        """Start listening."""
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
+
+    def connect(self) -> MemoryStream:
+        """The client's end of a new connection. Raises `trio.BrokenResourceError` when nobody listens any more."""
+        ours, theirs = connected()
+        self._send.send_nowait(theirs)
+        return ours
+
+    async def accept(self) -> trio.abc.Stream:
+        """The server's end of the next connection."""
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        """Stop listening, and hang up on those who have not been accepted, as a kernel does."""
+        try:
+            while True:
+                await trio.aclose_forcefully(self._receive.receive_nowait())
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            await self._receive.aclose()
 
 
 @final

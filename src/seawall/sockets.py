@@ -1,0 +1,50 @@
+"""What can be known of a stream or a listener: the socket under it, its peer, and the network of the peer."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import cast
+
+import trio
+
+#: What stands for the address of something that is no socket.
+MEMORY = "memory"
+
+
+def socket_of(endpoint: object) -> trio.socket.SocketType | None:
+    """The socket under a stream or a listener, if there is one that can be seen."""
+    if isinstance(endpoint, trio.SocketStream | trio.SocketListener):
+        return endpoint.socket
+    if isinstance(endpoint, trio.SSLListener):
+        return socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
+    if isinstance(endpoint, trio.SSLStream):
+        return socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
+    return None
+
+
+def peer_of(stream: trio.abc.Stream) -> str:
+    """The other end of `stream`, as `Handshake.peer` shows it."""
+    connected = socket_of(stream)
+    if connected is None:
+        return MEMORY
+    if connected.family not in {socket.AF_INET, socket.AF_INET6}:
+        return "unix"
+    try:
+        host, port = connected.getpeername()[:2]
+    except OSError:
+        return "gone"  # reset before we looked
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def network_of(peer: str) -> str:
+    """What counts as one address of `peer_of`: an IPv4 address or a /64 of IPv6; empty where there is none."""
+    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
+    if not host:
+        return ""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
