@@ -42,13 +42,13 @@ Accepted = Mapping[str, Mapping[str, tuple[int, str]]]
 EXCEPTIONS: Accepted = {
     "parameters": {
         "seawall.app.App.__init__": (6, "what holds for all routes, by keyword"),
-        "seawall.router.Router.route": (8, "the fields of a Route, by keyword, under a decorator"),
+        "seawall.routing.router.Router.route": (8, "the fields of a Route, by keyword, under a decorator"),
         "seawall.testing.client.connect": (5, "one line in a test: what a client can say in its handshake"),
         "seawall.testing.client._dial": (6, "the same, and the stream"),
-        "seawall.wire.response.serialized": (5, "the parts of an HTTP response, by keyword"),
+        "seawall.http.response.serialized": (5, "the parts of an HTTP response, by keyword"),
     },
     "attributes": {
-        "seawall.wire.decoder.FrameDecoder": (19, "one pure parser: how far it is in a frame, and in a message"),
+        "seawall.wire.frames.decoder.FrameDecoder": (19, "one pure parser: how far it is in a frame, and in a message"),
     },
 }
 
@@ -56,7 +56,7 @@ EXCEPTIONS: Accepted = {
 OFFENDERS: Accepted = {}
 
 #: Public classes: their attributes and methods are the API, which is as large as its users need it.
-PUBLIC = ("seawall.app.App", "seawall.connection.Connection")
+PUBLIC = ("seawall.app.App", "seawall.connection.connection.Connection")
 
 #: The modules whose callables are counted: what one connection is made of, below its handler.
 CONNECTION = re.compile(r"seawall\.(wire|connection|lifecycle|deadlines|timeouts|leases|sessions)\.")

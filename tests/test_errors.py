@@ -29,8 +29,8 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
-from seawall.policy import DEFAULTS
-from seawall.verdicts import Close, Context, Phase, Refuse
+from seawall.policy.error_policy import DEFAULTS
+from seawall.policy.verdicts import Close, Context, Phase, Refuse
 
 NUMBERS = re.compile(r"(?:(\d{3}) · )?\b(\d{4})\b")
 

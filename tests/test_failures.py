@@ -10,7 +10,7 @@ from attrs import evolve
 from trio.testing import MockClock
 
 from seawall import App, Cause, Limits, Phase, public
-from seawall.policy import DEFAULTS
+from seawall.policy.error_policy import DEFAULTS
 from tests.kit.log import recorded
 from tests.kit.memory import Wire, living, request
 from tests.kit.sockets import echo, serving

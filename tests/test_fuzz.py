@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from seawall import Anonymous, Connection
-from seawall.listening import Address
+from seawall.serving.listening import Address
 from tests.kit.sockets import UNDISTURBED, Handler, echo, until
 from tests.kit.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, close_frame, frame, request
 from tests.tools.conversations import LIMITS, REWRITES, Ending, compose

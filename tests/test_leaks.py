@@ -15,13 +15,13 @@ import trio
 from trio.testing import MockClock
 
 from seawall import Anonymous, App, Connection, Limits
-from seawall.deadlines import Deadline, DeadlineQueue
-from seawall.runner import ConnectionRunner
-from seawall.server import Server
-from seawall.state import ServerState
+from seawall.connection.deadlines import Deadline, DeadlineQueue
+from seawall.serving.runner import ConnectionRunner
+from seawall.serving.server import Server
+from seawall.serving.state import ServerState
 from seawall.testing import serve
-from seawall.wire.polled import PolledReceiver
-from seawall.wire.poller import Poller
+from seawall.wire.transport.polled import PolledReceiver
+from seawall.wire.transport.poller import Poller
 from tests.kit.leaks import Watch, entries, registered
 from tests.kit.sockets import SHORT, echo_app, serving
 
@@ -36,7 +36,7 @@ import os
 import trio
 
 from seawall import App
-from seawall.deadlines import DeadlineQueue
+from seawall.connection.deadlines import DeadlineQueue
 from seawall.testing import serve
 
 
@@ -105,7 +105,7 @@ def test_a_task_of_seawalls() -> None:
         trio.lowlevel.spawn_system_task(DeadlineQueue().run)
         trio.lowlevel.spawn_system_task(trio.sleep_forever)  # not ours
 
-    assert left_by(main) == ["a task: seawall.deadlines.DeadlineQueue.run"]
+    assert left_by(main) == ["a task: seawall.connection.deadlines.DeadlineQueue.run"]
 
 
 def test_a_task_that_a_connection_has_started() -> None:
@@ -258,7 +258,7 @@ def test_every_test_is_looked_at(tmp_path: Path) -> None:
     )
     found = re.findall(r"^E +AssertionError: (left .*)", run.stdout, re.MULTILINE)
     expected = [
-        "left behind: a task: seawall.deadlines.DeadlineQueue.run",
+        "left behind: a task: seawall.connection.deadlines.DeadlineQueue.run",
         "left behind: in a table of a server: 1 places of those who are not authenticated",
     ]
     if sys.platform == "linux":

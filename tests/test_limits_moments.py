@@ -21,9 +21,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Outcome, guard, public
 from seawall.limits import LimitOverrides
-from seawall.server import Server
-from seawall.wire.lingering import LINGER
-from seawall.wire.transport import PACE
+from seawall.serving.server import Server
+from seawall.wire.transport.base import PACE
+from seawall.wire.transport.lingering import LINGER
 from tests.kit.log import attached
 from tests.kit.memory import Doorstep, Peer, Wire, close, living, request, telling, text
 from tests.kit.wire import BINARY, PING, PONG, frame

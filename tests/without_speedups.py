@@ -13,7 +13,7 @@ cast("dict[str, object]", sys.modules)["websockets.speedups"] = None
 
 def pytest_sessionstart() -> None:
     """Make sure that this proves what it is for."""
-    from seawall.wire import masking  # noqa: PLC0415 # not before coverage measures, nor before the line above
+    from seawall.wire.frames import masking  # noqa: PLC0415 # not before coverage measures, nor before the line above
 
     if masking.ACCELERATED:
         raise pytest.UsageError("seawall was imported before this plugin")

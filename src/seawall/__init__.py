@@ -2,8 +2,8 @@
 
 from seawall.app import App
 from seawall.compression import Deflate
-from seawall.connection import Connection
-from seawall.ending import Cause, Party
+from seawall.connection.connection import Connection
+from seawall.connection.sessions import Sessions
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -38,15 +38,15 @@ from seawall.guards.scopes import HasScopes, has_scope
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
-from seawall.logs import configure_logging
-from seawall.outcome import Outcome
-from seawall.policy import Considered, ErrorPolicy
-from seawall.reports import ErrorReport
-from seawall.route import AnyRoute, Route
-from seawall.router import Router
-from seawall.server import Server
-from seawall.sessions import Sessions
-from seawall.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
+from seawall.observability.logs import configure_logging
+from seawall.observability.outcome import Outcome
+from seawall.observability.reports import ErrorReport
+from seawall.policy.ending import Cause, Party
+from seawall.policy.error_policy import Considered, ErrorPolicy
+from seawall.policy.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
+from seawall.routing.route import AnyRoute, Route
+from seawall.routing.router import Router
+from seawall.serving.server import Server
 
 __all__ = [
     "Anonymous",

@@ -12,26 +12,26 @@ import trio
 
 from seawall.callables import check_plain, describe
 from seawall.compression import Deflate, check_compression
+from seawall.connection.sessions import Sessions
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
+from seawall.http.pages import Page
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
-from seawall.listening import Listen, open_listeners
-from seawall.logs import configure_logging, is_configured
-from seawall.mounting import AT_THE_ROOT
-from seawall.outcome import Outcome
-from seawall.pages import Page
-from seawall.paths import PathTable
-from seawall.policy import ErrorPolicy, check_policy
-from seawall.reports import ErrorReport, Reporter, log_report
-from seawall.route import AnyRoute, AnyRouteTemplate, naming
-from seawall.router import Router
-from seawall.server import Server
-from seawall.sessions import Sessions
-from seawall.signals import serve_until_signalled
-from seawall.state import ServerState
+from seawall.observability.logs import configure_logging, is_configured
+from seawall.observability.outcome import Outcome
+from seawall.observability.reports import ErrorReport, Reporter, log_report
+from seawall.policy.error_policy import ErrorPolicy, check_policy
+from seawall.routing.mounting import AT_THE_ROOT
+from seawall.routing.paths import PathTable
+from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
+from seawall.routing.router import Router
+from seawall.serving.listening import Listen, open_listeners
+from seawall.serving.server import Server
+from seawall.serving.signals import serve_until_signalled
+from seawall.serving.state import ServerState
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ class App(Router[Anonymous]):
 
         Args:
           task_status: for ``nursery.start``, which then returns the `Server`.
-          where: see `seawall.listening.Listen`.
+          where: see `seawall.serving.listening.Listen`.
 
         Raises:
           ConfigurationError: the address cannot be bound.
@@ -189,7 +189,7 @@ class App(Router[Anonymous]):
 
         Args:
           nursery: runs `serve`; cancelling it stops the app.
-          where: see `seawall.listening.Listen`.
+          where: see `seawall.serving.listening.Listen`.
 
         Raises:
           ConfigurationError: the address cannot be bound.
@@ -204,7 +204,7 @@ class App(Router[Anonymous]):
         configured logging, it goes to standard error; see `configure_logging`.
 
         Args:
-          where: see `seawall.listening.Listen`.
+          where: see `seawall.serving.listening.Listen`.
 
         Raises:
           ConfigurationError: the address cannot be bound.

@@ -20,14 +20,14 @@ from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.deflate import Agreement
 from seawall.wire.events import SendBlocked, WireEvent
-from seawall.wire.polled import HangupWatch, SocketTransport
-from seawall.wire.poller import Poller
+from seawall.wire.frames.deflate import Agreement
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading
-from seawall.wire.stream import StreamTransport
-from seawall.wire.transport import ReadInterest, Receiver
+from seawall.wire.transport.base import ReadInterest, Receiver
+from seawall.wire.transport.polled import HangupWatch, SocketTransport
+from seawall.wire.transport.poller import Poller
+from seawall.wire.transport.stream import StreamTransport
 from tests.kit import sockets
 from tests.kit.memory import Peer, Wire
 from tests.kit.wire import Frame, frame

@@ -17,8 +17,8 @@ import trio
 from attrs import define, field
 
 import seawall
-from seawall.server import Server
-from seawall.wire.poller import Poller
+from seawall.serving.server import Server
+from seawall.wire.transport.poller import Poller
 
 T = TypeVar("T")
 

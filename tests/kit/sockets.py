@@ -26,8 +26,8 @@ import trustme
 from attrs import astuple, define, field, frozen
 
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
-from seawall.listening import Address, Listen
-from seawall.server import Server
+from seawall.serving.listening import Address, Listen
+from seawall.serving.server import Server
 from tests.kit.leaks import registered
 from tests.kit.wire import PATIENCE, SOON, RawClient
 

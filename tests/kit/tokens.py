@@ -1,4 +1,4 @@
-"""Tokens for the tests that let somebody in by one; what is in a token's bytes is for `tests.test_tokens`."""
+"""Tokens for the tests that let somebody in by one; what is in a token's bytes is for `tests.guards.test_tokens`."""
 
 from __future__ import annotations
 

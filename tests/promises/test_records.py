@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from seawall.logs import JsonFormatter, TextFormatter
+from seawall.observability.logs import JsonFormatter, TextFormatter
 from tests.kit.sockets import SHORT, Transport, echo_app, surviving
 from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, SOON, TEXT, close_frame, frame, request
 from tests.promises.requests import REFUSED

@@ -14,12 +14,12 @@ from wsproto.extensions import PerMessageDeflate
 
 from seawall.compression import Deflate
 from seawall.errors import ProtocolViolation
-from seawall.wire.codes import Opcode
-from seawall.wire.control import Control
-from seawall.wire.decoder import Event, FrameDecoder
-from seawall.wire.deflate import Agreement, Inflater, negotiate
-from seawall.wire.encoder import encode_close, encode_frame, encode_message
-from seawall.wire.text import RawText
+from seawall.wire.frames.codes import Opcode
+from seawall.wire.frames.control import Control
+from seawall.wire.frames.decoder import Event, FrameDecoder
+from seawall.wire.frames.deflate import Agreement, Inflater, negotiate
+from seawall.wire.frames.encoder import encode_close, encode_frame, encode_message
+from seawall.wire.frames.text import RawText
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError
-from seawall.paths import PathPattern, PathTable
+from seawall.routing.paths import PathPattern, PathTable
 
 UUID_TEXT = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RANKS = ("literal", "uuid", "int", "float", "str", "path")

@@ -14,8 +14,19 @@ from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError, Forbidden, ProtocolViolation, TokenExpired, Unauthorized
 from seawall.exception_groups import flatten, partition, subtract
-from seawall.policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
-from seawall.verdicts import MAX_REASON, AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
+from seawall.policy.error_policy import DEFAULTS, Decide, ErrorPolicy, LeafDecision
+from seawall.policy.verdicts import (
+    MAX_REASON,
+    AnyVerdict,
+    Close,
+    Context,
+    Escalate,
+    Ignore,
+    Phase,
+    Refuse,
+    Reply,
+    applies,
+)
 from tests.kit.cancelled import cancelled
 
 

@@ -1,8 +1,8 @@
 """The tables in ``docs/failures.md``: each failure in each phase, and what becomes of it.
 
-What the code knows is asked of the code: verdicts of `ErrorPolicy.decide`, causes of `cause_of`, lines and levels of
-`seawall.reports`, answers to bad requests of `seawall.wire.request` and `seawall.wire.upgrade`. The rest stands here,
-and `test_failures` provokes every row. ``python -m tests.tools.failures --write`` writes them.
+What the code knows is asked of the code: what `judge` makes of a failure, lines and levels of
+`seawall.observability.reports`, answers to bad requests of `seawall.http.request` and `seawall.http.upgrade`. The rest
+stands here, and `test_failures` provokes every row. ``python -m tests.tools.failures --write`` writes them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Final
 
 from attrs import evolve
 
-from seawall.capacity import RETRY
-from seawall.ending import Cause, End, Ends, judge, refusal_headers
 from seawall.errors import (
     AuthTimeout,
     Forbidden,
@@ -33,17 +31,19 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
+from seawall.http.pages import Page, page_response
+from seawall.http.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
+from seawall.http.response import Response, refusal
+from seawall.http.upgrade import handshake
 from seawall.limits import Limits
-from seawall.pages import Page, page_response
-from seawall.policy import ErrorPolicy
+from seawall.observability.reports import log_end, log_report, outcome_of, report_of
+from seawall.policy.ending import Cause, End, Ends, judge, refusal_headers
+from seawall.policy.error_policy import ErrorPolicy
+from seawall.policy.verdicts import Context, Phase
 from seawall.printable import name_of
-from seawall.reports import log_end, log_report, outcome_of, report_of
-from seawall.state import Drain
-from seawall.verdicts import Context, Phase
-from seawall.wire.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
-from seawall.wire.response import Response, refusal
+from seawall.serving.capacity import RETRY
+from seawall.serving.state import Drain
 from seawall.wire.traffic import Traffic
-from seawall.wire.upgrade import handshake
 from tests.kit.log import recorded
 from tests.kit.memory import request
 from tests.tools.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged

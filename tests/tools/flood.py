@@ -26,7 +26,7 @@ from attrs import define, field
 from tests.kit.wire import BINARY, CONTINUATION, PING, PONG, TEXT, frame, request
 
 if TYPE_CHECKING:  # the program has to start fast
-    from seawall.listening import Address
+    from seawall.serving.listening import Address
 
 #: Bytes that are sent over and over, and the path that they are sent to.
 KINDS: Final = {

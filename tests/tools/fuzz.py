@@ -30,8 +30,8 @@ from attrs import define, field, frozen
 from seawall import Anonymous, App, Claims, Connection, Forbidden, Gate, TokenVerifier, bearer, guard, public
 from seawall.exception_groups import exceptions_in
 from seawall.limits import Limits
-from seawall.listening import Address, Listen
-from seawall.logs import TextFormatter
+from seawall.observability.logs import TextFormatter
+from seawall.serving.listening import Address, Listen
 from tests.kit.sockets import Handler, Place, client_context, echo, innocent, no_leaks, server_context, serving
 from tests.kit.wire import close_frame
 from tests.tools.conversations import PASSWORD, PINGING, SECRET, Ending, Script, compose, credentials

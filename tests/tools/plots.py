@@ -26,7 +26,7 @@ from seawall import (
     guard,
     public,
 )
-from seawall.server import Server
+from seawall.serving.server import Server
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
 from tests.kit.sockets import undecided
 from tests.kit.wire import TEXT, frame

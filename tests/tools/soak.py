@@ -30,9 +30,9 @@ import trio
 from attrs import asdict, define, field, frozen
 
 from seawall import public
-from seawall.deadlines import Entry
+from seawall.connection.deadlines import Entry
 from seawall.limits import Limits
-from seawall.listening import Address
+from seawall.serving.listening import Address
 from tests.kit.sockets import Place, echo
 from tests.kit.wire import BINARY, CONTINUATION, PING, TEXT, Frame, RawClient, close_frame, frame, request
 from tests.tools.conversations import LIMITS, compose, credentials

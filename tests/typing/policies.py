@@ -18,8 +18,8 @@ from seawall import (
     TooManyRequests,
     Unauthorized,
 )
-from seawall.policy import Decision, LeafDecision
-from seawall.verdicts import AnyVerdict, Verdict
+from seawall.policy.error_policy import Decision, LeafDecision
+from seawall.policy.verdicts import AnyVerdict, Verdict
 
 
 class NoSuchRoom(Exception):

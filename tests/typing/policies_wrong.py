@@ -7,7 +7,7 @@ from typing import assert_never
 import trio
 
 from seawall import App, Close, Context, ErrorPolicy, ErrorReport, Escalate, Ignore, Phase, Refuse, Reply
-from seawall.verdicts import AnyVerdict
+from seawall.policy.verdicts import AnyVerdict
 from tests.typing.policies import NoSuchRoom, answer, of_oserror, of_timeout
 
 policy = ErrorPolicy()

@@ -21,7 +21,7 @@ from seawall import (
     inherited,
     public,
 )
-from seawall.route import Endpoint
+from seawall.routing.route import Endpoint
 from tests.typing.house import (
     Admin,
     Person,

@@ -8,9 +8,9 @@ import sys
 
 import trio
 
-from seawall import logs
 from seawall.demo.serving import Announcement, Settings, serve
 from seawall.errors import ConfigurationError
+from seawall.observability import logs
 
 #: Seconds of a demo session; a token for longer is nothing that one waits for.
 LONGEST_SESSION = 3600.0

@@ -10,7 +10,7 @@ from typing import Final, final
 from attrs import field, frozen
 
 from seawall.app import App
-from seawall.connection import Connection
+from seawall.connection.connection import Connection
 from seawall.demo.page import document
 from seawall.demo.tokens import GARBAGE, Issuer
 from seawall.errors import LeaseExpired, TokenExpired, Unauthorized
@@ -18,8 +18,8 @@ from seawall.guards.bearer import first_message
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.jwt.claims import Claims
-from seawall.policy import ErrorPolicy
-from seawall.verdicts import Close
+from seawall.policy.error_policy import ErrorPolicy
+from seawall.policy.verdicts import Close
 
 AUTHENTICATED: Final = "Authenticated!"
 EXPIRED: Final = "Token Expired"

@@ -12,9 +12,9 @@ from attrs import field, frozen
 
 from seawall.demo.apps import LONG_AGO, Surroundings, echo_app, secure_app
 from seawall.demo.tokens import Issuer
-from seawall.listening import Listener, address_of, open_listeners
-from seawall.server import Server
-from seawall.signals import serve_until_signalled
+from seawall.serving.listening import Listener, address_of, open_listeners
+from seawall.serving.server import Server
+from seawall.serving.signals import serve_until_signalled
 
 #: Seconds for which the printed token is good.
 AN_HOUR: Final = 3600.0
@@ -48,7 +48,7 @@ class Announcement:
 
 
 async def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
-    """Serve the demo until SIGINT or SIGTERM; see `seawall.signals.serve_until_signalled`.
+    """Serve the demo until SIGINT or SIGTERM; see `seawall.serving.signals.serve_until_signalled`.
 
     Args:
       settings: where, and for how long.

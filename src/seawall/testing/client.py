@@ -15,9 +15,9 @@ from wsproto.utilities import LocalProtocolError
 from seawall.app import App
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
-from seawall.server import Server
+from seawall.serving.server import Server
 from seawall.testing.network import Line, MemoryListener, MemoryStream
-from seawall.wire.codes import Opcode, sendable_code
+from seawall.wire.frames.codes import Opcode, sendable_code
 
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 

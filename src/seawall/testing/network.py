@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pump
 
-from seawall.wire.codes import Opcode
+from seawall.wire.frames.codes import Opcode
 
 #: Bytes that each end can send while the cable is unplugged, before sending waits: what its system would hold for it.
 SYSTEM_BUFFER: Final = 64 * 1024

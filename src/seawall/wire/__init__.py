@@ -1,1 +1,1 @@
-"""The wire: RFC 6455 frames, the HTTP request head, and what carries both between a socket and a handler."""
+"""The wire: what carries frames between a socket and a handler (RFC 6455). It knows no app."""

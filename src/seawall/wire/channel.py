@@ -27,18 +27,18 @@ from attrs import frozen
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.codes import Opcode
-from seawall.wire.control import Control
 from seawall.wire.control_queue import ControlQueue
-from seawall.wire.decoder import FrameDecoder
-from seawall.wire.deflate import Agreement
-from seawall.wire.encoder import encode_message
 from seawall.wire.events import PeerClosed, PeerVanished, WireEvent, WireEvents
+from seawall.wire.frames.codes import Opcode
+from seawall.wire.frames.control import Control
+from seawall.wire.frames.decoder import FrameDecoder
+from seawall.wire.frames.deflate import Agreement
+from seawall.wire.frames.encoder import encode_message
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading, ReadingEvent, advance_reading
 from seawall.wire.traffic import Inbound, Traffic
-from seawall.wire.transport import LARGE_READ_SIZE, MAX_READ_SIZE, READ_SIZE, ReadInterest, Transport
+from seawall.wire.transport.base import LARGE_READ_SIZE, MAX_READ_SIZE, READ_SIZE, ReadInterest, Transport
 
 #: Frames decoded before everybody else has a turn. 16 KiB may hold 2,700.
 FRAMES_PER_TURN: Final = 64

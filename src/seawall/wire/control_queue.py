@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from seawall.wire.codes import Opcode
-from seawall.wire.control import Control
+from seawall.wire.frames.codes import Opcode
+from seawall.wire.frames.control import Control
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
 

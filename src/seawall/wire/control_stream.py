@@ -21,7 +21,7 @@ from typing import Final, final
 import trio
 
 from seawall.wire.channel import MessageChannel
-from seawall.wire.codes import Opcode
+from seawall.wire.frames.codes import Opcode
 from seawall.wire.state import Reading, Replying
 from seawall.wire.waiter import Waiter
 

@@ -20,7 +20,7 @@ from seawall.errors import KeepaliveLost, SlowConsumer
 from seawall.limits import Limits
 from seawall.wire.channel import MessageChannel
 from seawall.wire.send_buffer import SendBuffer
-from seawall.wire.transport import ReadInterest
+from seawall.wire.transport.base import ReadInterest
 
 #: How often in ``send_timeout`` we look whether a peer that is behind makes progress.
 SAMPLES: Final = 8
@@ -161,7 +161,7 @@ class Keepalive:
 
 @final
 class WireLiveness:
-    """Both of them, and the idle time, for the one deadline of a connection: a `seawall.lifecycle.Liveness`."""
+    """Both, and the idle time, for the one deadline of a connection: a `seawall.connection.timeouts.Liveness`."""
 
     __slots__ = ("_channel", "_keepalive", "_stall")
 

@@ -9,7 +9,7 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.transport import Transport
+from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
 #: What every empty queue holds: a deque takes 760 bytes, which most connections do without most of the time.

@@ -14,12 +14,12 @@ from typing import Final, final
 import trio
 
 from seawall.wire.budget import Budget
-from seawall.wire.codes import Opcode
-from seawall.wire.deflate import Deflater
-from seawall.wire.encoder import compress_frame, encode_frame
 from seawall.wire.events import SendBlocked, WireEvents
+from seawall.wire.frames.codes import Opcode
+from seawall.wire.frames.deflate import Deflater
+from seawall.wire.frames.encoder import compress_frame, encode_frame
 from seawall.wire.state import Replying, ReplyingEvent, advance_replying
-from seawall.wire.transport import Transport
+from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
 _PING: Final = encode_frame(Opcode.PING, b"")

@@ -10,7 +10,7 @@ import trio
 import trio_websocket
 
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.encoder import encode_close
+from seawall.wire.frames.encoder import encode_close
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
 

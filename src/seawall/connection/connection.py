@@ -1,0 +1,207 @@
+"""`Connection`: what a handler holds."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar, final
+
+import trio
+from attrs import field, frozen
+
+from seawall.connection.lifecycle import Lifecycle
+from seawall.errors import ConfigurationError, Disconnected, Draining
+from seawall.handshake import Handshake
+from seawall.lifespan import Provided, Values
+from seawall.policy.ending import Cause, End
+from seawall.policy.verdicts import MAX_REASON
+from seawall.wire.channel import MessageChannel
+from seawall.wire.frames.codes import sendable_code
+
+P_co = TypeVar("P_co", covariant=True)
+T = TypeVar("T")
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class ConnectionState:
+    """What the gate and the handler of one connection share, whoever its principal is."""
+
+    id: str
+    handshake: Handshake
+    subprotocol: str | None
+    """The one that was selected, if any."""
+    nursery: trio.Nursery = field(repr=False)
+    """For the guards, the handler, and what the handler starts."""
+    channel: MessageChannel = field(repr=False)
+    lifecycle: Lifecycle = field(repr=False)
+    values: Values = field(repr=False)
+
+
+@final
+@frozen(eq=False, repr=False)
+class Connection(Generic[P_co]):
+    """An open WebSocket connection, whose principal has been proved.
+
+    Iterating gives messages until the conversation is over; see `receive`. It ends when the handler, and all that it
+    started in `nursery`, have finished.
+
+    Any number of tasks may send at the same time; only one may receive.
+    """
+
+    principal: P_co
+    """What the route's guards proved."""
+    _state: ConnectionState
+
+    def __repr__(self) -> str:
+        """Show who it is, without what may carry a credential."""
+        return f"Connection(id={self.id!r}, principal={self.principal!r}, handshake={self.handshake!r})"
+
+    @property
+    def id(self) -> str:
+        """Names the connection in the log."""
+        return self._state.id
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+        return self._state.handshake
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was selected, if any."""
+        return self._state.subprotocol
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """For tasks that live as long as the connection; one that fails ends it, by the error policy.
+
+        What a task raises must have a repr that does not fail: Trio looks at it, and ends the whole program if it does.
+        """
+        return self._state.nursery
+
+    @property
+    def draining(self) -> trio.Event:
+        """Set when the server wants to stop: finish what you are doing and return."""
+        return self._state.lifecycle.draining
+
+    async def receive(self) -> str | bytes:
+        """The next message: text as `str`, binary as `bytes`.
+
+        What the peer sent before it closed is still delivered. After a Close frame each such message gives the handler
+        another ``Limits.wind_down`` seconds; a peer that has just gone gives it no more than the first.
+
+        Raises:
+          Disconnected: the connection is over, and all its messages have been delivered.
+          Draining: the server is stopping; the connection can still send. It is a `trio.EndOfChannel`.
+          trio.BusyResourceError: another task is receiving.
+        """
+        try:
+            message = await self._state.channel.receive()
+        except trio.EndOfChannel:
+            if self._state.lifecycle.ended is None:
+                raise Draining(self.id) from None
+            raise Disconnected(self.id) from None
+        self._received()
+        return message
+
+    def __aiter__(self) -> Connection[P_co]:
+        """Iterate over the messages."""
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
+        try:
+            message = await self._state.channel.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        self._received()
+        return message
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message: `str` as text, `bytes` as binary.
+
+        Waits while more than ``Limits.outbound_buffer`` bytes are on their way; a peer that takes nothing for
+        ``Limits.send_timeout`` seconds ends the connection. When this returns the message will be sent whole, not
+        that it has arrived. When it is cancelled the message has not been sent, and the connection is as good as
+        before.
+
+        Raises:
+          Disconnected: the connection is over.
+          TypeError: the message is neither `str` nor `bytes`.
+          UnicodeEncodeError: the text has a lone surrogate, which UTF-8 cannot carry.
+        """
+        try:
+            await self._state.channel.send(message)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(self.id) from None
+        self._state.lifecycle.timeouts.touch()
+
+    def send_nowait(self, message: str | bytes) -> None:
+        """Send a message now, for a broadcaster that must not wait for its slowest reader.
+
+        Raises:
+          trio.WouldBlock: `send` would have to wait.
+          Disconnected, TypeError, UnicodeEncodeError: as `send`.
+        """
+        try:
+            self._state.channel.send_nowait(message)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(self.id) from None
+        self._state.lifecycle.timeouts.touch()
+
+    def discard_input(self) -> None:
+        """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send."""
+        self._state.channel.discard_input()
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
+
+        Afterwards `receive` and `send` raise `Disconnected`, and the handler has ``Limits.wind_down`` seconds to
+        return. If the connection is already over, nothing is sent.
+
+        Args:
+          code: the close code: 1000, or 4000-4999 for the application's own meanings.
+          reason: at most 123 bytes of UTF-8.
+
+        Raises:
+          ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
+        """
+        if not sendable_code(code):
+            raise ConfigurationError(f"aclose({code!r}): not a code that may be sent; use 1000, or 4000-4999")
+        try:
+            size = len(str.encode(reason))
+        except TypeError:
+            raise ConfigurationError(f"aclose(): the reason {reason!r} is no text; give a str") from None
+        except UnicodeEncodeError:
+            raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
+        if size > MAX_REASON:
+            raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
+        lifecycle, end = self._state.lifecycle, End(Cause.CLOSED, code, reason)
+        limits = lifecycle.timeouts.limits
+        lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
+        await lifecycle.wait_closed()
+        if lifecycle.ended is end:
+            lifecycle.extend(limits.wind_down)
+
+    async def renew(self, token: str) -> None:
+        """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
+
+        Raises:
+          Unauthorized: the token does not prove as much as the first one; the lease stays as it was.
+          LeaseExpired: it is too late.
+          ConfigurationError: no guard of this route gave a lease that can be renewed.
+        """
+        await self._state.lifecycle.renew(token)
+
+    def provided(self, handle: Provided[T]) -> T:
+        """The value that the ``@app.lifespan`` function behind `handle` yielded.
+
+        Raises:
+          ConfigurationError: the handle is another app's.
+        """
+        return self._state.values.get(handle)
+
+    def _received(self) -> None:
+        lifecycle = self._state.lifecycle
+        lifecycle.timeouts.touch()
+        if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
+            lifecycle.extend(lifecycle.timeouts.limits.wind_down)

@@ -1,0 +1,108 @@
+"""`Timeouts`: what ends one connection if nothing else does."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, final
+
+import trio
+
+from seawall.connection.leases import Leases
+from seawall.errors import IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
+from seawall.limits import Limits
+
+
+class Liveness(Protocol):
+    """Whether the peer is there and takes what it is sent; the wire says so."""
+
+    @property
+    def message_at(self) -> float:
+        """When the last message came from the peer, taken by the handler or not."""
+        ...
+
+    def begin(self) -> None:
+        """The connection is open."""
+        ...
+
+    def due(self) -> float:
+        """When to `check` next, on Trio's clock."""
+        ...
+
+    def check(self, now: float) -> SeawallError | None:
+        """What is wrong with the peer, if anything."""
+        ...
+
+
+@final
+class Timeouts:
+    """The moments, on Trio's clock, at which one connection ends if nothing else ends it, and the first of them."""
+
+    __slots__ = ("_expired", "_last_activity", "_lifetime_ends_at", "_liveness", "leases", "limits", "stage_ends_at")
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin with none but those that are set later."""
+        self.limits = limits
+        """The app's, and the route's once there is one."""
+        self.leases = Leases()
+        self.stage_ends_at = math.inf
+        """When what the connection does now (sending its request, passing the guards) has to be over."""
+        self._expired: SeawallError | None = None
+        self._liveness: Liveness | None = None
+        self._lifetime_ends_at = math.inf
+        self._last_activity = -math.inf
+
+    def watch(self, liveness: Liveness) -> None:
+        """Look at the wire as well, from now on."""
+        self._liveness = liveness
+
+    def begin(self) -> None:
+        """The upgrade is accepted: lifetime and idle time count from now."""
+        now = trio.current_time()
+        self.stage_ends_at = math.inf
+        self._last_activity = now
+        if self._liveness is not None:
+            self._liveness.begin()
+        if self.limits.lifetime is not None:
+            self._lifetime_ends_at = now + self.limits.lifetime
+
+    def touch(self) -> None:
+        """A message has been sent or taken by the handler."""
+        if self.limits.idle_timeout is not None:
+            self._last_activity = trio.current_time()
+
+    def expire(self, failure: SeawallError) -> bool:
+        """The connection is to end with `failure` at the next look; whether it was not to end already."""
+        is_first = self._expired is None
+        if is_first:
+            self._expired = failure
+        return is_first
+
+    def clear(self) -> None:
+        """The connection is closed: nothing is due any more, and nothing is kept alive."""
+        self._liveness = None
+        self.leases.clear()
+
+    def due(self) -> float:
+        """When to `check` next."""
+        if self._expired is not None:
+            return -math.inf
+        wire = math.inf if self._liveness is None else self._liveness.due()
+        return min(wire, self.stage_ends_at, self.leases.ends_at, self._lifetime_ends_at, self._idle_ends_at())
+
+    def check(self, now: float) -> SeawallError | None:
+        """What has run out, or is wrong with the peer; None if it is too early. The stage is the caller's."""
+        if self._expired is not None:
+            return self._expired
+        if now >= self.leases.ends_at:
+            return LeaseExpired()
+        if now >= self._lifetime_ends_at:
+            return LifetimeReached()
+        if now >= self._idle_ends_at():
+            return IdleTimeout()
+        return None if self._liveness is None else self._liveness.check(now)
+
+    def _idle_ends_at(self) -> float:
+        if self.limits.idle_timeout is None or self._last_activity == -math.inf:
+            return math.inf
+        heard_at = -math.inf if self._liveness is None else self._liveness.message_at
+        return max(self._last_activity, heard_at) + self.limits.idle_timeout

@@ -1,0 +1,1 @@
+"""HTTP requests and responses, with no I/O: what comes before a WebSocket, or instead of one."""

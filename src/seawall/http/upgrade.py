@@ -1,0 +1,106 @@
+"""Holds a request for an upgrade against RFC 6455, section 4.2.1, with no I/O.
+
+`handshake` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer; `canonical` writes the
+head that the layer below is given in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from seawall.handshake import Handshake
+from seawall.http.request import TOKEN, BadRequest, Head, elements, lists
+
+#: The only version of the protocol (RFC 6455, section 4.1).
+VERSION: Final = "13"
+
+#: What a 426 must say (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
+UPGRADE_FIELDS: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
+
+_LIST_TOKEN: Final = re.compile(TOKEN)
+# Base64 of exactly 16 bytes: the last letter before the padding has only two bits to say.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+
+
+def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
+    """Hold a request against RFC 6455, section 4.2.1.
+
+    Args:
+      head: what `HeadReader` returned.
+      peer: the other end of the socket, as in `Handshake.peer`.
+      secure: whether the connection is TLS.
+
+    Raises:
+      BadRequest: 405 for a method other than GET; 426 for a request that does not ask for WebSocket, or not for
+        exactly one version, 13; 400 for anything else that the section forbids, and for a second ``Origin``.
+    """
+    if head.method != "GET":
+        allow = (("Allow", "GET"),)
+        raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
+    found: dict[str, list[str]] = {}
+    for name, value in head.headers:
+        found.setdefault(name, []).append(value)
+    if not lists(found.get("upgrade", ()), "websocket"):
+        raise BadRequest(426, "this is a WebSocket endpoint", UPGRADE_FIELDS)
+    if not lists(found.get("connection", ()), "upgrade"):
+        raise BadRequest(400, "Connection does not list upgrade")
+    if found.get("sec-websocket-version") != [VERSION]:
+        raise BadRequest(426, "only WebSocket version 13 is spoken here", UPGRADE_FIELDS)
+    hosts, keys = found.get("host", ()), found.get("sec-websocket-key", ())
+    if len(hosts) != 1:
+        raise BadRequest(400, "not exactly one Host")
+    if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+        raise BadRequest(400, "not exactly one valid Sec-WebSocket-Key")
+    if len(found.get("origin", ())) > 1:
+        raise BadRequest(400, "more than one Origin")
+    return Handshake(
+        path=head.path,
+        query=head.query,
+        host=hosts[0],
+        key=keys[0],
+        headers=head.headers,
+        subprotocols=_subprotocols(found.get("sec-websocket-protocol", ())),
+        peer=peer,
+        secure=secure,
+    )
+
+
+def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
+    """What the client offers: unique tokens, and at least one if there is a field at all (section 4.1, item 10)."""
+    if not values:
+        return ()
+    offered = tuple(elements(values))
+    tokens = all(_LIST_TOKEN.fullmatch(offer) for offer in offered)
+    if not tokens or len(set(offered)) != len(offered) or not offered:
+        raise BadRequest(400, "bad Sec-WebSocket-Protocol")
+    return offered
+
+
+def canonical(handshake: Handshake, subprotocol: str | None) -> bytes:
+    """The head that the layer below is given in place of the client's own.
+
+    Everything in it is constant but the key and the chosen subprotocol, both of which have been checked, so no
+    header that a client wrote can surprise a parser further down.
+
+    Args:
+      handshake: as `handshake` returned it.
+      subprotocol: the one that was chosen, or None.
+
+    Raises:
+      ValueError: the subprotocol is not one that the client offered (RFC 6455, section 4.2.2, item 5).
+    """
+    lines = [
+        "GET / HTTP/1.1",
+        "Host: seawall",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {handshake.key}",
+        f"Sec-WebSocket-Version: {VERSION}",
+    ]
+    if subprotocol is not None:
+        if subprotocol not in handshake.subprotocols:
+            raise ValueError("the subprotocol chosen is not one that the client offered")
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

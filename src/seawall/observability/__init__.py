@@ -1,0 +1,1 @@
+"""What is written down: the log, and how each connection ended."""

@@ -1,0 +1,247 @@
+"""Why a connection ends, and what a failure comes to. Pure: no I/O, no await, no clock.
+
+`judge` is the one way from an exception to what the peer reads and what is recorded: it asks the `ErrorPolicy` and says
+what is to be done, and everybody else only does it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Final, TypeAlias, assert_never, final
+
+from attrs import field, frozen
+
+from seawall.errors import (
+    AuthTimeout,
+    IdleTimeout,
+    KeepaliveLost,
+    LeaseExpired,
+    LifetimeReached,
+    ProtocolViolation,
+    Refused,
+    Revoked,
+    SlowConsumer,
+)
+from seawall.exception_groups import partition
+from seawall.http.response import Response, refusal
+from seawall.policy.error_policy import DEFAULTS, ErrorPolicy, LeafDecision
+from seawall.policy.verdicts import Close, Context, Escalate, Ignore, Refuse, Reply
+from seawall.printable import name_of
+
+#: Seconds above which ``Retry-After`` is not worth sending: a year.
+MAX_RETRY_AFTER: Final = 31_536_000
+
+
+@final
+class Party(enum.Enum):
+    """On whose part a connection ended."""
+
+    PEER = "peer"
+    """It closed, or it is gone."""
+    APPLICATION = "application"
+    """The handler returned, closed, or failed."""
+    SERVER = "server"
+    """A guard refused, a limit was reached, the peer broke the protocol, or the server stops."""
+
+
+@final
+class Cause(enum.Enum):
+    """Why a connection ended. There is exactly one, the first; it is recorded before anything is cancelled."""
+
+    ANSWERED = "answered"
+    """A plain HTTP request got its page."""
+    REFUSED = "refused"
+    """A guard, an origin or the request itself stood in the way, or took too long; or a handler raised a refusal."""
+    OVERLOAD = "overload"
+    """There were too many already: ``Limits.max_connections`` and what is counted among them."""
+    RETURNED = "handler returned"
+    """The handler, and all that it started, have finished."""
+    CLOSED = "closed by the handler"
+    """`Connection.aclose`."""
+    FAILED = "error"
+    """A guard, the handler or something below it raised; the policy decided."""
+    PEER_CLOSED = "peer closed"
+    """The peer sent a Close; code and reason are its own, 1005 if it gave none."""
+    PEER_VANISHED = "peer vanished"
+    """The peer is gone without a Close."""
+    VIOLATION = "protocol violation"
+    """The peer broke the protocol, or a limit of it: 1002, 1007 or 1009."""
+    LEASE_EXPIRED = "lease expired"
+    """What the guards proved holds no longer, a token for instance."""
+    REVOKED = "revoked"
+    """``app.sessions.revoke``."""
+    IDLE = "idle"
+    """``Limits.idle_timeout``."""
+    LIFETIME = "lifetime"
+    """``Limits.lifetime``."""
+    SLOW_CONSUMER = "slow consumer"
+    """``Limits.send_timeout``."""
+    KEEPALIVE = "keepalive lost"
+    """``Limits.ping_timeout``."""
+    DRAINED = "server draining"
+    """`Server.drain`, or a signal under ``app.run``."""
+    STOPPED = "server stopped"
+    """``serve`` was cancelled, or something was escalated."""
+
+    @property
+    def by(self) -> Party:
+        """On whose part it is."""
+        return _PARTIES.get(self, Party.SERVER)
+
+
+_PARTIES: Final = {
+    Cause.PEER_CLOSED: Party.PEER,
+    Cause.PEER_VANISHED: Party.PEER,
+    Cause.RETURNED: Party.APPLICATION,
+    Cause.CLOSED: Party.APPLICATION,
+    Cause.FAILED: Party.APPLICATION,
+}
+
+
+@final
+@frozen
+class End:
+    """What ends a connection, as it is recorded at that moment."""
+
+    cause: Cause
+    code: int
+    """The close code, ours or the peer's; the HTTP status if there never was an upgrade; 1006 if the peer vanished."""
+    reason: str = ""
+    """The reason that went with the code."""
+    detail: str = ""
+    """The failure behind it, for the log; the peer never reads it."""
+    rule: str = ""
+    """The type that the policy's rule names, if a rule decided."""
+
+    @property
+    def is_peers(self) -> bool:
+        """Whether it was the peer who ended it."""
+        return self.cause is Cause.PEER_CLOSED or self.cause is Cause.PEER_VANISHED
+
+
+def cause_of(failure: Exception) -> Cause:
+    """The cause that a failure stands for, when it ends a connection."""
+    match failure:
+        case LeaseExpired():
+            return Cause.LEASE_EXPIRED
+        case Revoked():
+            return Cause.REVOKED
+        case IdleTimeout():
+            return Cause.IDLE
+        case LifetimeReached():
+            return Cause.LIFETIME
+        case SlowConsumer():
+            return Cause.SLOW_CONSUMER
+        case KeepaliveLost():
+            return Cause.KEEPALIVE
+        case ProtocolViolation():
+            return Cause.VIOLATION
+        case Refused() | AuthTimeout():
+            return Cause.REFUSED
+        case _:
+            return Cause.FAILED
+
+
+@final
+@frozen
+class Ends:
+    """The connection ends."""
+
+    end: End
+    """What is recorded, and what the peer reads in a Close frame if the upgrade has been accepted."""
+    response: Response | None = None
+    """What the client reads if it has not."""
+
+
+def answered(response: Response, detail: str = "") -> Ends:
+    """The end of a connection that gets a plain HTTP response: a page, or an error. `detail` is for the log."""
+    cause = Cause.ANSWERED if response.status < 400 else Cause.REFUSED
+    return Ends(End(cause, response.status, response.text, detail), response)
+
+
+@final
+@frozen
+class Replies:
+    """The message that failed is answered, and the connection goes on."""
+
+    make: Reply[Exception]
+    """Makes the answer."""
+    exception: Exception
+    """What it is made from."""
+
+
+@final
+@frozen
+class Nothing:
+    """The connection goes on as if nothing had happened."""
+
+
+#: What is to be done about a failure.
+Consequence: TypeAlias = Ends | Replies | Nothing
+
+
+@final
+@frozen(kw_only=True)
+class Judgement:
+    """What a failure comes to."""
+
+    consequence: Consequence
+    """What is to be done."""
+    leaves: tuple[LeafDecision, ...]
+    """Every exception in the failure that is no group, with its verdict; each is to be reported."""
+    escalated: tuple[BaseException, ...] = field(default=())
+    """What is to come out of ``app.serve``: leaves by their verdict, and a SystemExit that a rule raised."""
+
+
+def judge(failure: Exception, context: Context, policy: ErrorPolicy) -> Judgement:
+    """What `failure` comes to, where `context` says, by `policy`. A rule that fails is itself a failure."""
+    fatal: tuple[BaseException, ...] = ()
+    try:
+        decision = policy.decide(failure, context)
+    except BaseException as raised:  # noqa: ASYNC103, BLE001 - by a rule, which may raise what it likes
+        fatal = partition(raised).fatal
+        decision = DEFAULTS.decide(failure, context)
+    escalated = [leaf.exception for leaf in decision.leaves if isinstance(leaf.verdict, Escalate)]
+    return Judgement(
+        consequence=_consequence(decision.gravest, context),
+        leaves=decision.leaves,
+        escalated=(*fatal, *escalated),
+    )
+
+
+def _consequence(leaf: LeafDecision, context: Context) -> Consequence:
+    exception, verdict = leaf.exception, leaf.verdict
+    cause, detail = cause_of(exception), name_of(exception)
+    rule = leaf.rule.type.__name__ if leaf.rule is not None else ""
+    match verdict:
+        case Refuse(status):
+            response = refusal(status, verdict.text, headers=refusal_headers(status, exception))
+            return Ends(End(cause, status, verdict.text, detail, rule), response)
+        case Close(code, reason):
+            return Ends(End(cause, code, reason, detail, rule))
+        case Escalate():
+            return internal_error(exception, accepted=context.accepted)
+        case Reply():
+            return Replies(verdict, exception)
+        case Ignore():
+            return Nothing()
+        case _:
+            assert_never(verdict)
+
+
+def internal_error(failure: BaseException, *, accepted: bool) -> Ends:
+    """The end of a connection by something that stops the server, of which its peer learns nothing."""
+    end = End(Cause.FAILED, 1011 if accepted else 500, "internal error", name_of(failure))
+    return Ends(end, None if accepted else refusal(500, end.reason))
+
+
+def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:
+    """What goes with a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
+    headers: list[tuple[str, str]] = []
+    if status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    seconds: object = failure.retry_after if isinstance(failure, Refused) else None
+    if isinstance(seconds, int | float) and abs(seconds) <= MAX_RETRY_AFTER:  # an application's own may be anything
+        headers.append(("Retry-After", str(max(0, math.ceil(seconds)))))
+    return tuple(headers)

@@ -1,0 +1,271 @@
+"""`ErrorPolicy`: what every failure does. Pure: no I/O, no await, no clock.
+
+How a decision is found. An exception group is taken apart, and each leaf is decided by itself. For one leaf the
+levels are asked from the inner policy (route) to the outer ones (routers, app, the built-in defaults). Within a level
+the method resolution order of the exception's type decides, so the most specific rule comes first; of two rules
+for one type the one that was added later. A rule names one verdict or several; the first one that can act in the
+phase is taken, and a rule with none falls through to the next. The gravest verdict of all leaves acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeVar, cast, final
+
+from attrs import evolve, field, frozen
+
+from seawall.errors import (
+    AuthTimeout,
+    ConfigurationError,
+    Forbidden,
+    IdleTimeout,
+    KeepaliveLost,
+    LeaseExpired,
+    LifetimeReached,
+    ProtocolViolation,
+    Revoked,
+    SlowConsumer,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from seawall.exception_groups import exceptions_in, partition
+from seawall.policy.checks import check_rule
+from seawall.policy.verdicts import (
+    AnyVerdict,
+    Close,
+    Context,
+    Ignore,
+    Phase,
+    Refuse,
+    Verdict,
+    applies,
+    severity,
+)
+from seawall.printable import name_of_type
+
+E = TypeVar("E", bound=Exception)
+
+Decide: TypeAlias = Callable[[E, Context], Verdict[E]]
+"""Decides from the exception's own data. One that itself raises counts as an unexpected failure."""
+
+
+@final
+@frozen
+class Rule:
+    """One line of an `ErrorPolicy`: a type and what may be done about it, in order of preference."""
+
+    type: type[Exception]
+    verdicts: tuple[AnyVerdict | Decide[Exception], ...]
+
+
+@final
+@frozen
+class Considered:
+    """One rule that was asked about an exception."""
+
+    rule: Rule
+    level: int
+    """How far out it is: 0 is the policy that was asked first, and the built-in defaults come last."""
+    verdict: AnyVerdict | None
+    """What the rule says for this phase; None if it has nothing for it, and the next one was asked, or if it failed."""
+    failure: str = ""
+    """What the rule raised, if it did: the type. The last resort decides then."""
+
+    def __str__(self) -> str:
+        """Show it in a line."""
+        nothing = f"raised {self.failure}" if self.failure else "nothing for this phase"
+        says = nothing if self.verdict is None else repr(self.verdict)
+        return f"level {self.level}: on({self.rule.type.__name__}): {says}"
+
+
+@final
+@frozen(kw_only=True)
+class LeafDecision:
+    """What was decided about one exception that is not a group."""
+
+    exception: Exception
+    verdict: AnyVerdict
+    expected: bool
+    """False when only the last resort knew the exception: such a failure is logged with its traceback."""
+    considered: tuple[Considered, ...] = field(default=(), repr=False, eq=False)
+    """The rules that were asked, in their order; the last one decided, unless it was the last resort."""
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that decided; None if it was the last resort."""
+        return self.considered[-1].rule if self.expected else None
+
+
+@final
+@frozen
+class Decision:
+    """The verdict that acts, and every leaf with its own."""
+
+    leaves: tuple[LeafDecision, ...]
+
+    @property
+    def gravest(self) -> LeafDecision:
+        """The leaf whose verdict acts.
+
+        Of equals it is the first by the name of its type: the order of a group, which is the order in which tasks
+        happened to end, decides only between leaves of one type.
+        """
+        return min(self.leaves, key=lambda leaf: (severity(leaf.verdict), name_of_type(type(leaf.exception))))
+
+    @property
+    def verdict(self) -> AnyVerdict:
+        """The verdict that acts."""
+        return self.gravest.verdict
+
+
+@final
+@frozen
+class ErrorPolicy:
+    """A frozen table from exception types to verdicts; `on` returns a larger one.
+
+    ::
+
+        errors = (
+            ErrorPolicy()
+            .on(NoSuchRoom, Close(4404, "no such room"))
+            .on(TokenExpired, Refuse(401), Close(3000, "token expired"))
+            .on(Overloaded, lambda error, context: Close(1013, f"try again in {error.seconds} s"))
+        )
+    """
+
+    rules: tuple[Rule, ...] = ()
+    """The rules in the order in which they were added."""
+    outer: ErrorPolicy | None = None
+    """The policy that is asked when no rule here applies; after the last one come the built-in defaults."""
+
+    def on(self, exception: type[E], *verdicts: Verdict[E] | Decide[E]) -> ErrorPolicy:
+        """A larger policy, with one more rule; this one stays what it is: ``errors = errors.on(...)``.
+
+        Of two rules for the same type the later one is asked first.
+
+        Args:
+          exception: the type that the rule is for; its subclasses fall under it too.
+          verdicts: what may be done, in order of preference: verdicts, or callables ``(exception, context)`` that
+            return one. What cannot act in the phase is passed over.
+
+        Raises:
+          ConfigurationError: no verdict is given, or something else than one, or one that could never act; or the type
+            is not an `Exception`.
+        """
+        check_rule(exception, verdicts)
+        # A rule is only ever asked about exceptions of its own type, which makes the narrower callables safe here.
+        rule = Rule(exception, cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts))
+        return evolve(self, rules=(*self.rules, rule))
+
+    def within(self, outer: ErrorPolicy) -> ErrorPolicy:
+        """This policy with `outer` to fall back to, behind any that it already has."""
+        return evolve(self, outer=outer if self.outer is None else self.outer.within(outer))
+
+    def decide(self, exception: Exception, context: Context) -> Decision:
+        """What is to be done about `exception`: pure, total, and the same in whatever order a group's leaves come."""
+        return Decision(tuple(decided for leaf in exceptions_in(exception) for decided in self._leaf(leaf, context)))
+
+    def explain(self, exception: Exception, context: Context) -> tuple[Considered, ...]:
+        """The rules that `decide` asks about `exception`, in their order, and what each says.
+
+        The last one decides; if it says nothing either, it is the last resort that does: 500 or 1011 with an incident
+        id. Of a group it is the chain of the leaf whose verdict acts. For a test, or a prompt, of one's own policy::
+
+            for rule in errors.explain(NoSuchRoom(), Context(phase=Phase.HANDLER)):
+                print(rule)
+        """
+        return self.decide(exception, context).gravest.considered
+
+    def _leaf(self, exception: Exception, context: Context) -> Iterator[LeafDecision]:
+        """One decision; but when a rule itself fails, one for each of its failures, with `exception` behind them."""
+        failures, asked = [exception], list[Considered]()
+        verdict: AnyVerdict | None = None
+        for level, rule in self._rules(type(exception)):
+            try:
+                verdict = _verdict(rule, exception, context)
+            except BaseException as fault:  # noqa: ASYNC103 - a rule that fails is the failure to report
+                sifted = partition(fault)
+                if sifted.fatal or sifted.cancelled is not None:
+                    raise
+                failures = list(sifted.failures)
+                if fault is not exception and fault.__context__ is None:
+                    fault.__context__ = exception
+                asked.append(Considered(rule, level, None, type(fault).__name__))
+                break  # noqa: ASYNC104 - what belongs to a cancel scope has been raised again
+            asked.append(Considered(rule, level, verdict))
+            if verdict is not None:
+                break
+        for failure in failures:
+            yield LeafDecision(
+                exception=failure,
+                verdict=verdict or _last_resort(context),
+                expected=verdict is not None,
+                considered=tuple(asked),
+            )
+
+    def _rules(self, kind: type[Exception]) -> Iterator[tuple[int, Rule]]:
+        """The rules for `kind` in the order in which they are asked, each with its level."""
+        policy: ErrorPolicy | None = self
+        level = 0
+        while policy is not None:
+            for rule in policy._level(kind):
+                yield level, rule
+            policy, level = policy.outer, level + 1
+        for rule in DEFAULTS._level(kind):
+            yield level, rule
+
+    def _level(self, kind: type[Exception]) -> Iterator[Rule]:
+        for base in kind.__mro__:
+            for rule in reversed(self.rules):
+                if rule.type is base:
+                    yield rule
+
+
+def _verdict(rule: Rule, exception: Exception, context: Context) -> AnyVerdict | None:
+    """The first verdict of `rule` that can act in this phase; None if there is none."""
+    for candidate in rule.verdicts:
+        verdict = candidate(exception, context) if callable(candidate) else candidate
+        if applies(verdict, context):
+            return verdict
+    return None
+
+
+def _last_resort(context: Context) -> AnyVerdict:
+    """What happens to an exception that nobody named: no detail for the peer, an id to find it in the log."""
+    if context.phase is Phase.RELEASE:
+        return Ignore()
+    text = f"internal error, incident {context.incident}"
+    return Close(1011, text) if context.accepted else Refuse(500, text)
+
+
+def _broken_protocol(violation: ProtocolViolation, context: Context) -> Close:
+    return Close(violation.code, violation.reason)
+
+
+#: What happens when no policy of the application says otherwise.
+DEFAULTS = (
+    ErrorPolicy()
+    .on(Unauthorized, Refuse(401), Close(3000, "unauthorized"))
+    .on(Forbidden, Refuse(403), Close(3003, "forbidden"))
+    .on(TooManyRequests, Refuse(429), Close(1013, "too many requests"))
+    .on(Unavailable, Refuse(503), Close(1013, "unavailable"))
+    .on(AuthTimeout, Refuse(408), Close(3008, "authentication timed out"))
+    .on(IdleTimeout, Close(3008, "idle too long"))
+    .on(LifetimeReached, Close(3008, "lifetime reached"))
+    .on(SlowConsumer, Close(1008, "slow consumer"))
+    .on(KeepaliveLost, Close(1011, "keepalive lost"))
+    .on(LeaseExpired, Refuse(401), Close(3000, "lease expired"))
+    .on(Revoked, Refuse(403), Close(3003, "revoked"))
+    .on(ProtocolViolation, _broken_protocol)
+)
+
+
+def check_policy(value: object, *, where: str) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is neither None nor an `ErrorPolicy`.
+    """
+    if not (value is None or isinstance(value, ErrorPolicy)):
+        raise ConfigurationError(f"{where}: errors={value!r} is no policy; give an ErrorPolicy().on(...)")

@@ -1,0 +1,1 @@
+"""Paths, routes and routers: where a connection may arrive."""

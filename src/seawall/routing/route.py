@@ -1,0 +1,286 @@
+"""`Route`: the path of a connection, the guard that proves who it is, and the handler that serves it.
+
+A `RouteTemplate` is a route of a router: it starts from a principal that has been proved before. It becomes a `Route`
+when its `MountPath` is known, which is when the router is mounted.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
+
+import trio
+from attrs import Attribute, field, frozen
+
+from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
+from seawall.compression import RouteCompression, check_compression
+from seawall.connection.connection import Connection, ConnectionState
+from seawall.errors import ConfigurationError
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Check, Guard
+from seawall.guards.origins import OriginCheck, Origins
+from seawall.limits import LimitOverrides
+from seawall.policy.error_policy import ErrorPolicy, check_policy
+from seawall.routing.mounting import MountPath, Settings, join
+from seawall.routing.paths import PathPattern
+
+P = TypeVar("P")
+Q = ParamSpec("Q")
+Start = TypeVar("Start")
+Start_contra = TypeVar("Start_contra", contravariant=True)
+
+Handler: TypeAlias = Callable[Concatenate[Connection[P], ...], Awaitable[None]]  # type: ignore[explicit-any]  # any path
+"""An async function that takes a `Connection` and, by keyword, the parameters of its path."""
+
+#: A token of RFC 9110, section 5.6.2, which is what a subprotocol must be (RFC 6455, section 4.1).
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Endpoint(Protocol[P]):
+    """What ``app.route(...)`` returns: a decorator for handlers that take what the guard proves."""
+
+    def __call__(
+        self, handler: Callable[Concatenate[Connection[P], Q], Awaitable[None]], /
+    ) -> Callable[Concatenate[Connection[P], Q], Awaitable[None]]:
+        """Register `handler` and return it unchanged."""
+        ...
+
+
+class Admitted(ABC):
+    """A client whom the guards of a route have let in, and the handler that is to serve it."""
+
+    @property
+    @abstractmethod
+    def principal(self) -> object:
+        """Whom the guards have proved."""
+
+    @abstractmethod
+    async def handle(self, state: ConnectionState, /) -> None:
+        """Run the handler."""
+
+
+class AnyRouteTemplate(ABC, Generic[Start_contra]):
+    """A `RouteTemplate` of whatever principal: what a router of `Start_contra` holds."""
+
+    @property
+    @abstractmethod
+    def pattern(self) -> PathPattern:
+        """Its path, as far as it is known."""
+
+    @property
+    @abstractmethod
+    def owner(self) -> str:
+        """The handler, for messages."""
+
+    @abstractmethod
+    def mounted_at(self, at: MountPath[Start_contra], /) -> AnyRoute:
+        """The route that leads to this template's handler when its router is mounted at `at`.
+
+        Raises:
+          ConfigurationError: path, guards, handler and parameters do not fit together.
+        """
+
+
+class AnyRoute(AnyRouteTemplate[Anonymous]):
+    """A `Route` of whatever principal: the type of a table of routes."""
+
+    @property
+    @abstractmethod
+    def table_entry(self) -> RouteEntry:
+        """What the look-up and the session need to know."""
+
+    @abstractmethod
+    async def admit(self, gate: Gate, /) -> Admitted:
+        """Run the guards; what they refuse, they raise."""
+
+
+@final
+@frozen(kw_only=True)
+class RouteEntry:
+    """The parts of a route that do not depend on its principal's type."""
+
+    pattern: PathPattern
+    name: str
+    errors: ErrorPolicy
+    limits: LimitOverrides
+    subprotocols: tuple[str, ...]
+    origins: OriginCheck | None
+    compression: RouteCompression
+    handler: str
+    needs_task: bool
+    """Whether the guards run in a task of their own."""
+
+
+def check_guard(value: object) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is no guard; the text says what to write.
+    """
+    if isinstance(value, Check):
+        raise ConfigurationError(
+            "guard= was given a check, which proves nobody; write `check >> public`, or in a router `inherited(check)`"
+        )
+    if not isinstance(value, Guard):
+        raise ConfigurationError(f"guard= was given {value!r}; give a Guard, such as `public` or `bearer(verifier)`")
+
+
+def check_origins(origins: Origins | None) -> OriginCheck | None:
+    """The check of what a route or a router says about origins, if it says anything."""
+    return None if origins is None else OriginCheck.parse(origins)
+
+
+def _tokens(instance: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    for entry in value:
+        if not _TOKEN.fullmatch(entry):
+            raise ConfigurationError(f"subprotocol {entry!r} is not a token (RFC 6455, section 4.1); remove separators")
+
+
+def _a_tuple(value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ConfigurationError(f"subprotocols={value!r}: give a list, [{value!r}]")
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
+    """One path with its guard and its handler, for whoever has come as far as `Start`; see `Route` for the errors."""
+
+    path: str
+    """The pattern, such as ``/rooms/{room}``; see `seawall.routing.paths`."""
+    guard: Guard[Start, P]
+    """Proves who it is. There is no default: a door that is open to all says so with `public`."""
+    handler: Handler[P]
+    """What runs for each connection."""
+    errors: ErrorPolicy = field(factory=ErrorPolicy)
+    """Asked before the policies of router and app."""
+    limits: LimitOverrides = field(factory=LimitOverrides)
+    """Single limits of this route, over those of router and app."""
+    subprotocols: tuple[str, ...] = field(default=(), converter=_a_tuple, validator=_tokens)
+    """The subprotocols that this route speaks; the first of the client's that is among them is selected."""
+    origins: Origins | None = None
+    """Which web pages may connect; None leaves it to router and app."""
+    compression: RouteCompression = None
+    """How messages are compressed; None leaves it to router and app, False switches it off."""
+    name: str = ""
+    """For log and reports; the path, if left out."""
+    _pattern: PathPattern = field(init=False, repr=False)
+    _taken: tuple[PathArgument, ...] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what does not depend on where it will be mounted."""
+        if not is_async(self.handler):
+            raise ConfigurationError(f"{self.owner} is not an async function; a handler is `async def` and awaits")
+        with naming(self.owner):
+            check_guard(self.guard)
+            check_policy(self.errors, where=f"route {self.path}")
+            check_compression(self.compression, where=f"route {self.path}")
+            check_origins(self.origins)
+            pattern = PathPattern.parse(self.path)
+        object.__setattr__(self, "_pattern", pattern)
+        object.__setattr__(self, "_taken", path_arguments(self.handler, leading=1))
+
+    @property
+    def pattern(self) -> PathPattern:
+        """Its path, as far as it is known."""
+        return self._pattern
+
+    @property
+    def owner(self) -> str:
+        """The handler, for messages."""
+        return describe(self.handler)
+
+    def mounted_at(self, at: MountPath[Start], /) -> AnyRoute:
+        """The complete route: this template with the path, the guard and the settings of `at` in front."""
+        if not (at.decided or self.guard.decides()):
+            raise ConfigurationError(
+                f"{self.owner}: inherited() has nothing to inherit at {join(at.prefix, self.path)!r}, because no guard "
+                "comes before it; a door that is open to all says so with `public`"
+            )
+        settings = Settings(
+            errors=self.errors, limits=self.limits, origins=self.origins, compression=self.compression
+        ).within(at.settings)
+        return Route(
+            path=join(at.prefix, self.path),
+            guard=at.guard >> self.guard,
+            handler=self.handler,
+            errors=settings.errors,
+            limits=settings.limits,
+            subprotocols=self.subprotocols,
+            origins=settings.origins,
+            compression=settings.compression,
+            name=self.name,
+        )
+
+
+@final
+@frozen(kw_only=True)
+class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
+    """One path with its guard and its handler; ``app.route(...)`` makes one, ``app.add(...)`` takes it.
+
+    Raises:
+      ConfigurationError: path, guard, handler and parameters do not fit together; the text names the function and the
+        remedy.
+    """
+
+    _entry: RouteEntry = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Check that the parts fit together."""
+        super().__attrs_post_init__()
+        owner, pattern = self.owner, self._pattern
+        check(self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters()))
+        entry = RouteEntry(
+            pattern=pattern,
+            name=self.name or self.path,
+            errors=self.errors,
+            limits=self.limits,
+            subprotocols=self.subprotocols,
+            origins=check_origins(self.origins),
+            compression=self.compression,
+            handler=owner,
+            needs_task=self.guard.needs_task(),
+        )
+        object.__setattr__(self, "_entry", entry)
+
+    @property
+    def table_entry(self) -> RouteEntry:
+        """What the look-up and the session need to know."""
+        return self._entry
+
+    @trio.lowlevel.disable_ki_protection
+    async def admit(self, gate: Gate, /) -> Admitted:
+        """Run the guards; what they refuse, they raise."""
+        principal = await self.guard.admit(gate, Anonymous())
+        arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
+        return _Admitted(self.handler, principal, arguments)
+
+
+@final
+@frozen
+class _Admitted(Admitted, Generic[P]):
+    """What `Route.admit` makes: the type parameter ties the handler to what the guards proved."""
+
+    handler: Handler[P]
+    proved: P
+    arguments: Mapping[str, Parameter]
+
+    @property
+    def principal(self) -> object:
+        return self.proved
+
+    @trio.lowlevel.disable_ki_protection
+    async def handle(self, state: ConnectionState, /) -> None:
+        await self.handler(Connection(self.proved, state), **self.arguments)
+
+
+@contextmanager
+def naming(owner: str) -> Generator[None]:
+    """Put the function that a mistake is about in front of it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{owner}: {error}") from None

@@ -1,0 +1,240 @@
+"""`Router`: routes that start from a principal already proved, collected in one place and mounted in another.
+
+A router's type says from whom its routes start: those of a ``Router[Admin]`` are for an `Admin` who has been proved
+already, and it can only be mounted behind a guard that proves one. Nothing of it is left when connections arrive:
+mounting makes routes with the whole path and the whole chain of guards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Concatenate, Generic, ParamSpec, TypeVar, final
+
+from attrs import field, frozen
+
+from seawall.compression import RouteCompression, check_compression
+from seawall.connection.connection import Connection
+from seawall.errors import ConfigurationError
+from seawall.guards.guard import Guard
+from seawall.guards.origins import Origins
+from seawall.limits import LimitOverrides
+from seawall.policy.error_policy import ErrorPolicy, check_policy
+from seawall.routing.mounting import Mount, MountPath, Settings, join
+from seawall.routing.paths import PathPattern, PathTable, Placeholder
+from seawall.routing.route import (
+    AnyRoute,
+    AnyRouteTemplate,
+    Endpoint,
+    RouteTemplate,
+    check_guard,
+    check_origins,
+    naming,
+)
+
+P = TypeVar("P")
+Q = ParamSpec("Q")
+Start = TypeVar("Start")
+
+
+class Router(Generic[Start]):
+    """Routes that start from a principal already proved.
+
+    ::
+
+        admin: Router[Admin] = Router(errors=ErrorPolicy().on(NotFound, Close(4404, "not found")))
+
+
+        @admin.route("/log", guard=inherited())
+        async def log(conn: Connection[Admin]) -> None: ...
+
+
+        app.mount("/admin", admin, guard=member >> promote)  # Guard[Anonymous, Admin]
+
+    An `App` is a ``Router[Anonymous]``, and a router can be mounted in a router. What a route does not say itself, its
+    router says, then the router around that one, then the app.
+
+    A router is mounted when it is complete: what is added to it afterwards is an error at once. It may be mounted
+    several times, at different paths.
+    """
+
+    def __init__(
+        self,
+        *,
+        errors: ErrorPolicy | None = None,
+        limits: LimitOverrides | None = None,
+        origins: Origins | None = None,
+        compression: RouteCompression = None,
+    ) -> None:
+        """Begin with no routes.
+
+        Args:
+          errors: asked after a route's own policy, before that of the router around, or of the app. It decides about
+            the guards of the way to the router too.
+          limits: single limits, over those of the router around, or of the app. A route may say otherwise.
+          origins: which web pages may connect, in place of what is said further out. A route may say otherwise.
+          compression: how messages are compressed, likewise; False switches it off.
+
+        Raises:
+          ConfigurationError: an origin is not one that a browser sends, or compression is none.
+        """
+        check_policy(errors, where="Router")
+        check_compression(compression, where="Router")
+        check_origins(origins)
+        self._settings = Settings(
+            errors=errors or ErrorPolicy(), limits=limits or {}, origins=origins, compression=compression
+        )
+        self._templates: list[AnyRouteTemplate[Start]] = []
+        self._table: PathTable[AnyRouteTemplate[Start]] = PathTable()
+        self._mounted: str | None = None
+
+    def route(
+        self,
+        path: str,
+        *,
+        guard: Guard[Start, P],
+        errors: ErrorPolicy | None = None,
+        limits: LimitOverrides | None = None,
+        subprotocols: Sequence[str] = (),
+        origins: Origins | None = None,
+        compression: RouteCompression = None,
+        name: str = "",
+    ) -> Endpoint[P]:
+        """Register the async function below as the handler of `path`; see `Route` for the arguments.
+
+        In a router `guard` goes on from what has been proved on the way to it, and `path` from where it is mounted:
+        its ``/`` is the path of the mount itself. Whether parameters and paths fit is known when it is mounted.
+
+        Raises:
+          ConfigurationError: when the parts do not fit together, another route has the path, or the router is mounted.
+        """
+
+        def register(
+            handler: Callable[Concatenate[Connection[P], Q], Awaitable[None]], /
+        ) -> Callable[Concatenate[Connection[P], Q], Awaitable[None]]:
+            self.add(
+                RouteTemplate(
+                    path=path,
+                    guard=guard,
+                    handler=handler,
+                    errors=ErrorPolicy() if errors is None else errors,
+                    limits=limits or {},
+                    subprotocols=subprotocols,
+                    origins=origins,
+                    compression=compression,
+                    name=name,
+                )
+            )
+            return handler
+
+        return register
+
+    def add(self, *routes: AnyRouteTemplate[Start]) -> None:
+        """Add routes that were made by hand: a `Route` where nobody is proved yet. Raises as `route`, and adds none."""
+        self._hold(routes)
+
+    def mount(self, prefix: str, router: Router[P], *, guard: Guard[Start, P]) -> None:
+        """Put the routes of `router` under `prefix`, behind `guard`.
+
+        The guard runs first, then those of the routes, all within one `Limits.auth_timeout`. Parameters of the prefix
+        reach guards and handlers of the routes like their own, and are checked like them, here.
+
+        Args:
+          prefix: a path pattern such as ``/admin`` or ``/tenants/{tenant}``; ``/`` adds nothing to the routes' paths.
+          router: is complete from now on.
+          guard: proves the principal from which the routes start.
+
+        Raises:
+          ConfigurationError: the prefix is no path or ends with a slash, a route does not fit under it, or has the
+            path of another; then nothing has been mounted.
+        """
+        with naming(f"mount({prefix!r})"):
+            _check_prefix(prefix)
+            check_guard(guard)
+            _check_router(router)
+            templates = router._mountable(self)
+            self._check_open()
+        mount = Mount(prefix=prefix, guard=guard, settings=router._settings)
+        self._hold([_Mounted(template=template, mount=mount) for template in templates])
+        router._mounted = prefix
+
+    def _hold(self, templates: Sequence[AnyRouteTemplate[Start]]) -> None:
+        """Take all of `templates`, or none."""
+        table = self._table if len(templates) == 1 else self._copy()  # a table keeps what it took before it refused
+        for at, template in enumerate(templates):
+            with naming(template.owner):
+                self._check_open()
+                try:
+                    table.add(template.pattern, template)
+                except ConfigurationError as error:
+                    raise ConfigurationError(
+                        f"{error}{_same_path(template, (*self._templates, *templates[:at]))}"
+                    ) from None
+        self._table = table
+        self._templates += templates
+
+    def _copy(self) -> PathTable[AnyRouteTemplate[Start]]:
+        table: PathTable[AnyRouteTemplate[Start]] = PathTable()
+        for template in self._templates:
+            table.add(template.pattern, template)
+        return table
+
+    def _check_open(self) -> None:
+        if self._mounted is not None:
+            raise ConfigurationError(
+                f"this router was mounted at {self._mounted!r} before; mount a router when all its routes are there"
+            )
+
+    def _mountable(self, where: object) -> Sequence[AnyRouteTemplate[Start]]:
+        """What is mounted when this router is."""
+        if where is self:
+            raise ConfigurationError("a router cannot be mounted in itself; make another Router for the inner routes")
+        return self._templates
+
+
+def _same_path(template: AnyRouteTemplate[Start], others: Sequence[AnyRouteTemplate[Start]]) -> str:
+    """Which function the other route with the path has: the paths alone may look the same."""
+    return "".join(
+        f" (the other leads to {other.owner})" for other in others if other.pattern.shape == template.pattern.shape
+    )
+
+
+@final
+@frozen(kw_only=True)
+class _Mounted(AnyRouteTemplate[Start], Generic[Start, P]):
+    """A template of a router that is mounted in another, as one of the other's."""
+
+    template: AnyRouteTemplate[P]
+    mount: Mount[Start, P]
+    _pattern: PathPattern = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        with naming(self.owner):
+            pattern = PathPattern.parse(join(self.mount.prefix, self.template.pattern.text))
+        object.__setattr__(self, "_pattern", pattern)
+
+    @property
+    def pattern(self) -> PathPattern:
+        return self._pattern
+
+    @property
+    def owner(self) -> str:
+        return self.template.owner
+
+    def mounted_at(self, at: MountPath[Start], /) -> AnyRoute:
+        return self.template.mounted_at(at.joined(self.mount))
+
+
+def _check_router(value: object) -> None:
+    if not isinstance(value, Router):
+        raise ConfigurationError(f"{value!r} is no router; give a Router with the routes")
+
+
+def _check_prefix(prefix: str) -> None:
+    """Refuse a prefix after which no path could follow, even if no route does yet."""
+    last = PathPattern.parse(prefix).segments[-1]
+    if isinstance(last, Placeholder) and last.converter == "path":
+        raise ConfigurationError(
+            f"'{{{last.name}:path}}' takes all that is left, so that no route could follow; use {{{last.name}}}"
+        )
+    if prefix != "/" and not last:
+        raise ConfigurationError(f"the prefix ends with '/', with which the routes begin; write {prefix.rstrip('/')!r}")

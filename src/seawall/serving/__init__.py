@@ -1,0 +1,1 @@
+"""The server: it accepts, counts, runs and closes connections."""

@@ -1,0 +1,149 @@
+"""Telling a peer that its connection is over: an HTTP response before the upgrade, a Close frame after it."""
+
+from __future__ import annotations
+
+import enum
+from typing import final
+
+import trio
+from attrs import define, field
+
+from seawall.connection.lifecycle import Lifecycle
+from seawall.http.response import Response
+from seawall.policy.ending import Cause, End
+from seawall.policy.verdicts import Phase
+from seawall.serving.failures import Failures
+from seawall.serving.state import AcceptedConnection
+from seawall.wire.channel import MessageChannel
+from seawall.wire.transport.lingering import LINGER, abandon, linger
+from seawall.wire.trio_websocket import TrioWebSocketAdapter
+
+
+async def send_response(
+    stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: Response | None
+) -> None:
+    """Send the response, if there is one, so that it is read. The caller bounds the time, and has aborted the channel.
+
+    Raises:
+      trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
+    """
+    if adapter is not None:
+        await adapter.stream.wait_released()
+    if response is not None:
+        await stream.send_all(response.data)
+    await linger(stream)
+
+
+async def close_websocket(
+    channel: MessageChannel, adapter: TrioWebSocketAdapter, end: End | None, patience: trio.CancelScope
+) -> None:
+    """Send our Close unless the peer was first, wait for the peer's and for all that was sent, and half-close.
+
+    Args:
+      channel: is open.
+      adapter: of the channel.
+      end: what the peer is told; nothing if it is None.
+      patience: bounds this; its deadline comes nearer once everything has been said.
+
+    Raises:
+      trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
+    """
+    if end is None or channel.send_buffer.broken:
+        return
+    if not end.is_peers:
+        await adapter.hang_up(end.code, end.reason)
+    await adapter.stream.wait_left()
+    if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
+        await channel.send_buffer.wait_empty()
+    elif channel.send_buffer.pending:
+        return  # nor anybody who takes what was said before
+    patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
+    await channel.linger()
+
+
+@final
+class Closer(enum.Enum):
+    """Who tells the peer and closes the socket."""
+
+    RUNNER = "runner"
+    """The connection's own task, after guards and handler have ended."""
+    TASK = "task"
+    """A task of its own, while they still run."""
+    READER = "reader"
+    """trio-websocket's reader, in the same case, because it is about to end."""
+
+
+@final
+@define(eq=False)
+class Closing:
+    """How one connection is closed, once its end has been recorded."""
+
+    _accepted: AcceptedConnection
+    _lifecycle: Lifecycle
+    _failures: Failures
+    _tasks: trio.Nursery
+    """For the task that closes."""
+    _nursery: trio.Nursery
+    """Of guards, handler and what it has started: closing does not wait for them."""
+    has_request: bool = field(init=False, default=False)
+    """Whether its request has come, or will not be waited for."""
+    response: Response | None = field(init=False, default=None)
+    """What the client reads instead of an upgrade."""
+    _channel: MessageChannel | None = field(init=False, default=None)
+    _adapter: TrioWebSocketAdapter | None = field(init=False, default=None)
+    by: Closer = field(init=False, default=Closer.RUNNER)
+
+    def use(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
+        """The connection has a channel from now on."""
+        self._channel, self._adapter = channel, adapter
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the upgrade has been accepted: then the peer reads a close code, and before it an HTTP status."""
+        return self._channel is not None and self._channel.accepted
+
+    def on_recorded(self, end: End) -> None:
+        """The end has just been recorded: from this moment only the peer's Close counts."""
+        channel, adapter = self._channel, self._adapter
+        if channel is None or adapter is None:
+            return
+        channel.begin_closing()
+        if not end.is_peers:
+            channel.drop_messages()
+        channel.stop_receiving()
+        if not channel.accepted:
+            channel.abort()  # an upgrade that is just being accepted must not follow the response
+        if self._nursery.child_tasks:
+            self.by = Closer.READER if end.is_peers and adapter.stream.is_read else Closer.TASK
+            if self.by is Closer.TASK:
+                self._tasks.start_soon(self.close)
+
+    @trio.lowlevel.enable_ki_protection
+    async def close(self) -> None:
+        """Tell the peer why, and close the socket; all within ``close_timeout``."""
+        limits = self._lifecycle.timeouts.limits
+        seconds = limits.close_timeout if self._accepted.place.refusal is None else LINGER
+        try:
+            with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
+                await self._tell_peer(patience)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer has gone; there is nobody left to tell
+        except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
+            self._failures.judge(fault, Phase.TRANSPORT, accepted=self.is_accepted)
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Close the socket without a word."""
+        if self._channel is not None:
+            self._channel.abort()
+        await abandon(self._accepted.stream)
+        self._lifecycle.on_closed()
+        if self._nursery.child_tasks:
+            self._lifecycle.watch_cleanup()
+
+    async def _tell_peer(self, patience: trio.CancelScope) -> None:
+        if self._channel is not None and self._adapter is not None and self._channel.accepted:
+            await close_websocket(self._channel, self._adapter, self._lifecycle.ended, patience)
+        elif self.has_request or not self._accepted.secure:
+            # Before the request there may be no TLS either, and a handshake just to say no is too much.
+            await send_response(self._accepted.stream, self._adapter, self.response)

@@ -1,0 +1,148 @@
+"""The `Gate` of one connection: what its guards may see and do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar, final
+
+import trio
+from attrs import frozen
+
+from seawall.callables import Parameter
+from seawall.connection.connection import ConnectionState
+from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.sessions import Registration
+from seawall.errors import ConfigurationError, Disconnected, Unauthorized
+from seawall.guards.credential import Credential
+from seawall.guards.gate import Gate, Renew
+from seawall.handshake import Handshake
+from seawall.lifespan import Provided, Values
+from seawall.serving.resources import ResourceStack
+from seawall.wire.trio_websocket import TrioWebSocketAdapter
+
+T = TypeVar("T")
+
+
+class Upgrade(Protocol):
+    """The upgrade that a request asks for, and the messages after it."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it has been accepted."""
+        ...
+
+    async def accept(self) -> None:
+        """Accept it, if that has not happened yet. Raises `Disconnected` when the peer has gone."""
+        ...
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises `Disconnected` when the peer has gone."""
+        ...
+
+    async def send(self, text: str, /) -> None:
+        """Send a message. Raises `Disconnected` when the peer has gone."""
+        ...
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class ConnectionGate(Gate):
+    """What the guards of one connection may do. It can be built without a wire: `upgrade` is all that needs one."""
+
+    asked: Handshake
+    arguments: Mapping[str, Parameter]
+    values: Values
+    lifecycle: Lifecycle
+    registration: Registration
+    resources: ResourceStack
+    upgrade: Upgrade
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+        return self.asked
+
+    @property
+    def params(self) -> Mapping[str, Parameter]:
+        """The path parameters, converted."""
+        return self.arguments
+
+    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
+        """Hold a resource for the life of the connection."""
+        return await self.resources.enter(context_manager)
+
+    def provided(self, handle: Provided[T], /) -> T:
+        """The lifespan value behind `handle`."""
+        return self.values.get(handle)
+
+    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+        """Prove only until `expires_at`, in Unix time."""
+        self.lifecycle.lease(expires_at, renew)
+
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
+        """Say by what the connection is let in."""
+        self.registration.identify(credential, instead_of)
+
+    async def accept(self) -> None:
+        """Accept the upgrade now."""
+        await self.upgrade.accept()
+
+    async def receive_text(self) -> str:
+        """The next message, if it is text."""
+        self._check_accepted("receive_text")
+        message = await self.upgrade.receive()
+        if isinstance(message, bytes):
+            raise Unauthorized("a binary message where text was expected")
+        return message
+
+    async def send_text(self, text: str, /) -> None:
+        """Send a message."""
+        self._check_accepted("send_text")
+        await self.upgrade.send(text)
+
+    def _check_accepted(self, what: str) -> None:
+        if not self.upgrade.accepted:
+            raise ConfigurationError(
+                f"gate.{what}() before the upgrade: there is no conversation yet; await gate.accept()"
+            )
+
+
+@final
+@frozen(eq=False)
+class WebSocketUpgrade:
+    """The `Upgrade` of a connection with a wire."""
+
+    state: ConnectionState
+    adapter: TrioWebSocketAdapter
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it has been accepted."""
+        return self.state.channel.accepted
+
+    async def accept(self) -> None:
+        """Accept it, if that has not happened yet."""
+        if self.accepted:
+            await trio.lowlevel.checkpoint()
+            return
+        if self.state.lifecycle.ended is not None:
+            raise Disconnected(self.state.id)
+        try:
+            await self.adapter.accept(self.state.subprotocol)
+        except trio.BrokenResourceError:
+            raise Disconnected(self.state.id) from None
+
+    async def receive(self) -> str | bytes:
+        """The next message."""
+        try:
+            return await self.state.channel.receive()
+        except trio.EndOfChannel:
+            raise Disconnected(self.state.id) from None
+
+    async def send(self, text: str, /) -> None:
+        """Send a message."""
+        try:
+            await self.state.channel.send(text)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(self.state.id) from None

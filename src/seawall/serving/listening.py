@@ -1,0 +1,179 @@
+"""Where a server listens: the options of ``app.start``, ``app.serve`` and ``app.run``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias, TypedDict, cast, final
+
+import trio
+from attrs import frozen
+
+from seawall.errors import ConfigurationError
+from seawall.wire.transport.sockets import MEMORY, socket_of
+
+Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
+
+#: Where an app listens when nobody says otherwise: this machine only.
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+
+
+class Listen(TypedDict, total=False):
+    """Where to listen. Without `unix` and `listeners` it is TCP, on 127.0.0.1:8765 unless told otherwise."""
+
+    host: str
+    """The address or name to bind; a name may stand for several addresses. ``"::"`` or ``"0.0.0.0"`` for all."""
+    port: int
+    """The TCP port; 0 takes a free one, which ``server.addresses`` tells."""
+    ssl_context: ssl.SSLContext
+    """Serve TLS on that port, with this server-side context."""
+    unix: str | os.PathLike[str]
+    """The path of a Unix socket, beside or instead of TCP. A socket that nobody listens on is replaced."""
+    listeners: Sequence[Listener]
+    """Trio listeners that are open already, beside or instead of these."""
+
+
+@final
+@frozen(kw_only=True)
+class Address:
+    """Where a server can be reached."""
+
+    host: str
+    """The address; the path of a Unix socket; ``memory`` for a listener without a socket."""
+    port: int = 0
+    """The TCP port; 0 where there is none."""
+    secure: bool = False
+    """Whether it speaks TLS."""
+
+    @property
+    def url(self) -> str:
+        """The address as a URL without a path: ``ws://127.0.0.1:8765``, ``wss://[::1]:443``, ``unix:/run/chat``."""
+        if not self.port:
+            return self.host if self.host == MEMORY else f"unix:{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'wss' if self.secure else 'ws'}://{host}:{self.port}"
+
+
+async def open_listeners(where: Listen) -> list[Listener]:
+    """Open what `where` asks for.
+
+    Raises:
+      ConfigurationError: the address cannot be bound; the text says which and why.
+    """
+    _check(where)
+    found: list[Listener] = list(where.get("listeners", ()))
+    path = where.get("unix")
+    try:
+        if not {"host", "port", "ssl_context"}.isdisjoint(where) or not ("listeners" in where or path):
+            found.extend(await _open_tcp(where))
+        if path is not None:
+            found.append(_open_unix(os.fspath(path)))
+    except ConfigurationError:
+        for listener in found:
+            await listener.aclose()
+        raise
+    return found
+
+
+def _check(where: Listen) -> None:
+    """A misspelt option must not open another door than the one that was meant."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "host": str,
+        "port": int,
+        "ssl_context": ssl.SSLContext,
+        "unix": (str, os.PathLike),
+        "listeners": Sequence,
+    }
+    for name, value in where.items():
+        if name not in kinds:
+            raise ConfigurationError(f"listening: there is no option {name!r}; the options are {', '.join(kinds)}")
+        if not isinstance(value, kinds[name]) or value in ("", ()) or value == []:
+            raise ConfigurationError(f"listening: {name}={value!r} says nothing; leave it out, or give a value")
+
+
+async def _open_tcp(where: Listen) -> list[Listener]:
+    host, port = where.get("host", DEFAULT_HOST), where.get("port", DEFAULT_PORT)
+    if not 0 <= port <= 65_535:  # the C library would take the rest of a division by 65,536
+        raise ConfigurationError(f"cannot listen on {host} port {port}: ports end at 65535; choose another")
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {_why(error)}; choose another") from error
+    context = where.get("ssl_context")
+    if context is None:
+        return [*listeners]
+    return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+
+
+def _why(error: OSError) -> str:
+    reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if reason.errno == errno.EADDRINUSE:
+        return "the port is in use"
+    return reason.strerror or str(reason)
+
+
+def _open_unix(path: str) -> Listener:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_abandoned(path)
+        listener.bind(path)
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on the Unix socket {path}: {error.strerror or error}") from error
+    return UnixListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), path)
+
+
+@final
+class UnixListener(trio.abc.Listener[trio.SocketStream]):
+    """A Unix socket that takes its file away when it is closed, if another server has not put its own there."""
+
+    def __init__(self, listener: trio.SocketListener, path: str) -> None:
+        """Remember which file it is."""
+        self.socket = listener.socket
+        self._listener = listener
+        self._path = Path(path)
+        self._inode = self._path.stat().st_ino
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection."""
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        """Stop listening. The file goes first: once the socket is closed, a successor may bind the path."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        except FileNotFoundError:
+            pass
+        await self._listener.aclose()
+
+
+def _remove_abandoned(path: str) -> None:
+    """Remove a socket that a process which is gone has left behind; leave anything else alone."""
+    if Path(path).is_socket():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # somebody who is there, but busy, would let us wait
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink()
+
+
+def address_of(listener: Listener) -> Address:
+    """Where `listener` can be reached."""
+    below = listener
+    if isinstance(listener, trio.SSLListener):
+        below = cast("trio.SSLListener[trio.SocketStream]", listener).transport_listener
+    bound = below.socket if isinstance(below, UnixListener) else socket_of(below)
+    if bound is None:
+        return Address(host=MEMORY)
+    name: tuple[str, int] | str | bytes = bound.getsockname()
+    if isinstance(name, str | bytes):
+        return Address(host=os.fsdecode(name).replace("\0", "@"))  # as Linux writes abstract names
+    return Address(host=name[0], port=name[1], secure=isinstance(listener, trio.SSLListener))

@@ -1,0 +1,109 @@
+"""Receiving a request: from bytes to a route and a handshake, or to the response that the client gets instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Final, Protocol, TypeAlias, final
+
+import trio
+from attrs import frozen
+
+from seawall.callables import Parameter
+from seawall.handshake import Handshake
+from seawall.http.pages import page_response
+from seawall.http.request import BadRequest, Head, HeadReader
+from seawall.http.response import refusal
+from seawall.http.upgrade import handshake
+from seawall.policy.ending import Cause, End, Ends, answered
+from seawall.printable import safe
+from seawall.routing.route import AnyRoute
+from seawall.serving.state import AcceptedConnection, ServerState
+from seawall.wire.transport.polled import PolledReceiver
+from seawall.wire.transport.poller import Poller
+
+#: Bytes asked of the stream at once.
+READ_SIZE: Final = 16 * 1024
+
+
+@final
+@frozen
+class Request:
+    """A request for a WebSocket, and the route that it names."""
+
+    handshake: Handshake
+    early: bytes
+    """What the client sent after its request."""
+    route: AnyRoute
+    params: Mapping[str, Parameter]
+
+
+#: A request head, and what came after it.
+Received: TypeAlias = tuple[Head, bytes]
+
+
+class Source(Protocol):
+    """What a head can be read from: a stream, for instance."""
+
+    async def receive_some(self, max_bytes: int, /) -> bytes | bytearray:
+        """At least one byte; none at the end."""
+        ...
+
+
+async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None) -> Received | None:
+    """Read until the head is whole; it and what came after it, or None if the peer left before.
+
+    The caller bounds the time.
+
+    Args:
+      stream: what to read from.
+      poller: waits for it, if it is a plain socket.
+
+    Raises:
+      BadRequest: it is no request that we answer otherwise than with an error.
+    """
+    if poller is None or not isinstance(stream, trio.SocketStream):
+        return await _read(stream)
+    with closing(PolledReceiver(poller, stream)) as receiver:
+        return await _read(receiver)
+
+
+async def _read(source: Source) -> Received | None:
+    reader = HeadReader()
+    while True:
+        try:
+            data = await source.receive_some(READ_SIZE)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+        if not data:
+            return None
+        head = reader.receive_data(bytes(data))
+        if head is not None:
+            return head, reader.rest
+
+
+async def receive_request(accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
+    """Read a request and find its route, or the end of a connection that does not get that far.
+
+    The caller bounds the time.
+    """
+    try:
+        received = await read_head(accepted.stream, server.poller)
+        if received is None:
+            return Ends(End(Cause.PEER_VANISHED, 1006, "before its request"))
+        return _find(*received, accepted, server)
+    except BadRequest as bad:
+        return answered(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
+
+
+def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
+    """The page or the route of a request. Raises `BadRequest` if it is no opening handshake."""
+    found = server.routes.find(head.path)
+    if not head.wants_upgrade:
+        page = server.pages.get(head.path)
+        return answered(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
+    asked = handshake(head, peer=accepted.address, secure=accepted.secure)
+    if found is None:
+        return answered(refusal(404, "not found"), safe(ascii(head.path)))
+    route, params = found
+    return Request(asked, early, route, params)

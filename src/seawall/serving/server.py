@@ -1,0 +1,243 @@
+"""`Server`: listeners, the barrier between connections and everything else, and the two ways to stop.
+
+`serve` itself only accepts; its connections run in a child task under one shield. Whatever cancels `serve` therefore
+does not cut them off in the middle of a frame: it makes them end, each within its own bounds. The deadlines, the poller
+and what else runs in the background outlive every connection.
+
+All of that is protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
+then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not
+protected, so that Ctrl-C can break one that loops.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+from collections.abc import Sequence
+from typing import final
+
+import trio
+
+from seawall.observability.logs import server_log
+from seawall.serving.listening import Address, Listener, address_of
+from seawall.serving.runner import run_connection
+from seawall.serving.state import AcceptedConnection, ServerState
+from seawall.wire.transport.lingering import abandon
+from seawall.wire.transport.sockets import peer_of
+
+#: Errors of accept() that pass when somebody else lets go of something (as in trio.serve_listeners).
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: Errors of accept() that belong to the one connection that was about to be accepted (accept(2), "Error handling").
+_PASSING = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
+
+#: Seconds to wait when descriptors have run out.
+BACK_OFF = 0.1
+
+#: Connections that are told at once that the server drains; and if there are more, in how many turns.
+AT_ONCE = 100
+TURNS = 10
+
+#: Numbers the connections of the process: an id names one of them even where several servers run.
+_numbers = itertools.count(1)
+
+
+@final
+class Server:
+    """A server that runs; ``await app.start(...)`` gives one."""
+
+    def __init__(self, state: ServerState, left: trio.Event | None = None) -> None:
+        """Prepare; `serve` does everything. `left` is set when what is around it has been left too."""
+        self.addresses: tuple[Address, ...] = ()
+        """Where it listens."""
+        self._state = state
+        self._accepting = trio.CancelScope()
+        self._accepted = 0
+        self._hosting = trio.Event()
+        self._nursery: trio.Nursery
+        self._stop = trio.Event()
+        self._finished = trio.Event()
+        self._left = self._finished if left is None else left
+
+    async def drain(self, *, restarting: bool = False) -> None:
+        """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
+
+        Listening ends at once; who has connected by then, and has not been let in, gets HTTP 503. Handlers see
+        `Connection.draining`, their iteration over messages ends, and they may finish; what has not finished
+        ``close_timeout`` before the end is cancelled. Peers get close code 1001. More than a hundred connections are
+        told in turns, over half the time that handlers have, so that their clients do not all come back in the same
+        second.
+
+        Only three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what
+        a handler shields from cancellation, and threads. They are named in the log, and their sockets are closed.
+
+        Cancelling this call does not stop the draining; cancelling ``serve`` does. In a handler, or a lifespan, it
+        waits for itself until it is cancelled: there, start it in a nursery of the program's.
+
+        Args:
+          restarting: the server will be back: peers get 1012 instead. What the first call says counts.
+        """
+        if not self._state.drain.begun:
+            self._state.drain.begun, self._state.drain.restarting = True, restarting
+            await self._accept_rest()
+            self._accepting.cancel()
+        await self._finished.wait()
+
+    async def _accept_rest(self) -> None:
+        """Let in, to be told, who has connected already: when a listener is closed, those that it holds are reset."""
+        before, most = -1, self._accepted + self._state.limits.max_unauthenticated
+        with trio.CancelScope(shield=True):
+            while before < self._accepted < most:
+                before = self._accepted
+                for _ in range(3):  # the system is asked, the accepting task runs, the session begins
+                    await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """As `drain`, and wait until the app's lifespans have been left too. Inside of one, call `drain`."""
+        await self.drain()
+        await self._left.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has stopped, for whatever reason, and the app's lifespans have been left."""
+        await self._left.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def serve(  # noqa: ASYNC128 - `_accept_all` calls started()
+        self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled, drained, or stopped by what a policy escalates. Closes the listeners.
+
+        Raises:
+          BaseExceptionGroup: what was escalated, flat.
+        """
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                nursery.start_soon(self._host)
+                try:
+                    await self._accept_all(listeners, task_status)
+                    if not self._state.failed.is_set():
+                        await self._drain()
+                finally:
+                    self._stop.set()
+        finally:
+            self._finished.set()
+            self._state.reporter.finish()
+            server_log.info("stopped")
+            if self._state.escalated:  # also in the place of a cancellation, during which it may have been raised
+                raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _host(self) -> None:
+        """Hold the connections, shielded, until `_stop`; then end them all and wait for them."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery(strict_exception_groups=True) as around:
+                around.start_soon(self._state.deadlines.run)
+                around.start_soon(self._state.reporter.run)
+                if self._state.poller is not None:
+                    await around.start(self._state.poller.run)
+                async with self._state.background.running(close_timeout=self._state.limits.close_timeout):
+                    await self._hold_connections()
+                around.cancel_scope.cancel()
+
+    async def _hold_connections(self) -> None:
+        async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
+            self._hosting.set()
+            await self._stop.wait()
+            for connection in self._state.connections:
+                connection.stop()
+
+    async def _drain(self) -> None:
+        limits = self._state.limits
+        window = limits.drain_timeout - limits.close_timeout
+        server_log.info("draining %d connections", len(self._state.connections))
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + window
+            nursery.start_soon(self._drain_connections, window / 2)
+            await self._state.connections.wait_empty()
+            nursery.cancel_scope.cancel()
+
+    async def _drain_connections(self, seconds: float) -> None:
+        """Turn away at once who is not in yet; tell the others in turns."""
+        connections = self._state.connections
+        for connection in [connection for connection in connections if not connection.is_handled]:
+            connection.drain()
+        handled = list(connections)
+        size = max(AT_ONCE, math.ceil(len(handled) / TURNS))
+        for start in range(0, len(handled), size):
+            if start:
+                await trio.sleep(seconds * size / len(handled))
+            for connection in handled[start : start + size]:
+                connection.drain()
+
+    async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
+        """Accept from all listeners until told to drain or to stop."""
+        self.addresses = tuple(address_of(listener) for listener in listeners)
+        try:
+            await self._hosting.wait()
+            with self._accepting:
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    for listener in listeners:
+                        nursery.start_soon(self._accept, listener)
+                    server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
+                    task_status.started(self)
+                    await self._state.failed.wait()
+                    nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._state.limits.close_timeout):
+                for listener in listeners:  # of whatever kind
+                    await listener.aclose()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _accept(self, listener: Listener) -> None:
+        exhausted = False
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED | _PASSING:
+                    raise
+                passing = error
+            else:
+                exhausted = False
+                self._accepted += 1
+                self._nursery.start_soon(self._run_connection, stream)
+                continue
+            if passing.errno in _EXHAUSTED:
+                if not exhausted:  # once, not ten times a second
+                    server_log.error("accept: %s; trying again every %s s", passing.strerror, BACK_OFF)
+                exhausted = True
+                await trio.sleep(BACK_OFF)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run_connection(self, stream: trio.abc.Stream) -> None:
+        """Run one connection. Nothing may be waited for between its count and its place among the connections."""
+        if self._stop.is_set():
+            await abandon(stream)
+            return
+        address = peer_of(stream)
+        place = self._state.capacity.admit(address)
+        if place is None:
+            self._state.reporter.drop_unanswered()
+            await abandon(stream)
+            return
+        accepted = AcceptedConnection(
+            id=f"c{next(_numbers)}",
+            stream=stream,
+            address=address,
+            secure=isinstance(stream, trio.SSLStream),
+            place=place,
+        )
+        await run_connection(self._state, accepted)

@@ -1,0 +1,220 @@
+"""What all the connections of one server share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Protocol, final
+
+import trio
+from attrs import Factory, define, field, frozen
+
+from seawall.compression import Deflate
+from seawall.connection.deadlines import DeadlineQueue
+from seawall.connection.sessions import Sessions
+from seawall.guards.origins import OriginCheck
+from seawall.http.pages import Page
+from seawall.lifespan import Values
+from seawall.limits import Limits
+from seawall.observability.outcome import Outcome
+from seawall.observability.reports import Reporter, note_of, report_of
+from seawall.policy.ending import Cause, End, Judgement
+from seawall.policy.error_policy import ErrorPolicy
+from seawall.policy.verdicts import Context
+from seawall.routing.paths import PathTable
+from seawall.routing.route import AnyRoute
+from seawall.serving.background import BackgroundTasks
+from seawall.serving.capacity import Capacity, Place
+from seawall.wire.budget import Budget
+from seawall.wire.transport.base import Transport
+from seawall.wire.transport.polled import HangupWatch, SocketTransport
+from seawall.wire.transport.poller import Poller, open_poller
+from seawall.wire.transport.sockets import socket_of
+from seawall.wire.transport.stream import StreamTransport
+
+
+class Running(Protocol):
+    """A connection, as its server knows it."""
+
+    @property
+    def is_handled(self) -> bool:
+        """Whether its handler has begun."""
+        ...
+
+    def drain(self) -> None:
+        """Let its handler finish, or end it if it has not come that far."""
+        ...
+
+    def stop(self) -> None:
+        """End it now."""
+        ...
+
+
+@final
+class Connections:
+    """The connections of a server that count."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._running: dict[Running, None] = {}  # in the order in which they came
+        self._empty = trio.Event()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Running]:
+        """Those that there are now, in the order in which they came."""
+        return iter(tuple(self._running))
+
+    def add(self, connection: Running) -> None:
+        """One more."""
+        self._running[connection] = None
+
+    def discard(self, connection: Running) -> None:
+        """One less, if it was one."""
+        if self._running.pop(connection, self) is None and not self._running:
+            self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until there are none."""
+        while self._running:
+            self._empty = trio.Event()
+            await self._empty.wait()
+
+
+@final
+@define(eq=False)
+class Drain:
+    """Whether the server is draining, and what it tells its peers then."""
+
+    begun: bool = False
+    restarting: bool = False
+    """Whether it will be back, so that 1012 tells more than 1001."""
+
+    @property
+    def end(self) -> End:
+        """The end of a connection that is drained."""
+        code, reason = (1012, "service restart") if self.restarting else (1001, "going away")
+        return End(Cause.DRAINED, code, reason)
+
+    @property
+    def returned(self) -> End:
+        """The end of a connection whose handler has returned."""
+        return self.end if self.begun else End(Cause.RETURNED, 1000)
+
+    @property
+    def stopped(self) -> End:
+        """The end of a connection when the server stops."""
+        return self.end if self.begun else End(Cause.STOPPED, 1001, "going away")
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class ServerState:
+    """What all the connections of a server share."""
+
+    routes: PathTable[AnyRoute]
+    pages: Mapping[str, Page]
+    errors: ErrorPolicy
+    limits: Limits
+    origins: OriginCheck
+    compression: Deflate | None
+    reporter: Reporter
+    values: Values
+    sessions: Sessions
+    deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
+    poller: Poller | None = field(factory=open_poller, init=False)
+    budget: Budget = field(factory=Budget, init=False)
+    capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
+    background: BackgroundTasks = field(
+        init=False, default=Factory(lambda self: BackgroundTasks(self.escalate), takes_self=True)
+    )
+    connections: Connections = field(factory=Connections, init=False)
+    drain: Drain = field(factory=Drain, init=False)
+    failed: trio.Event = field(factory=trio.Event, init=False)
+    """Set when something was escalated: the server stops."""
+    escalated: list[BaseException] = field(factory=list[BaseException], init=False)
+    """What is to come out of ``serve``."""
+    _settings: dict[int, ResolvedSettings] = field(factory=dict[int, "ResolvedSettings"], init=False)
+
+    def settings(self, route: AnyRoute) -> ResolvedSettings:
+        """What holds on `route`, one of `routes`: its own settings over the app's."""
+        found = self._settings.get(id(route))
+        if found is None:
+            entry = route.table_entry
+            found = ResolvedSettings(
+                errors=entry.errors.within(self.errors),
+                limits=self.limits.override(entry.limits),
+                origins=entry.origins or self.origins,
+                compression=(self.compression if entry.compression is None else entry.compression) or None,
+                subprotocols=entry.subprotocols,
+            )
+            self._settings[id(route)] = found
+        return found
+
+    def transport(self, stream: trio.abc.Stream, tasks: trio.Nursery) -> Transport:
+        """The transport of a channel over `stream`; where it needs tasks they run in `tasks`."""
+        if self.poller is not None and isinstance(stream, trio.SocketStream):
+            return SocketTransport(self.poller, stream)
+        bound = socket_of(stream)
+        watch = None if self.poller is None or bound is None else HangupWatch(self.poller, bound.fileno())
+        return StreamTransport(stream, tasks, watch)
+
+    def escalate(self, failure: BaseException, origin: str) -> None:
+        """Stop the server and let `failure` out of ``serve``, with a note of its `origin`."""
+        with suppress(Exception):  # an exception of the application's may have `__notes__` of its own
+            failure.add_note(origin)
+        self.escalated.append(failure)
+        self.failed.set()
+
+    def report(self, judgement: Judgement, context: Context) -> None:
+        """Tell the log and the application of every failure in `judgement`, and escalate those that are to be."""
+        for failure in judgement.escalated:
+            self.escalate(failure, note_of(context))
+        for leaf in judgement.leaves:
+            with self._escalating("seawall: App(report=...)"):
+                self.reporter.report(report_of(leaf, context))
+
+    def tell(self, outcome: Outcome) -> None:
+        """Tell the log and the application how a connection has ended."""
+        with self._escalating("seawall: App(on_end=...)"):
+            self.reporter.end(outcome)
+
+    @contextmanager
+    def _escalating(self, origin: str) -> Generator[None]:
+        """Around code of the application that a connection's task runs: what means the program stops the server."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as fatal:
+            self.escalate(fatal, origin)
+
+
+@final
+@frozen(kw_only=True)
+class ResolvedSettings:
+    """What holds for the connections of one route."""
+
+    errors: ErrorPolicy
+    limits: Limits
+    origins: OriginCheck
+    compression: Deflate | None
+    subprotocols: tuple[str, ...]
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class AcceptedConnection:
+    """A connection that has been accepted, before anything is read from it."""
+
+    id: str
+    """Names it in the log."""
+    stream: trio.abc.Stream
+    address: str
+    """The other end, as `Handshake.peer` shows it."""
+    secure: bool
+    """Whether it is TLS."""
+    place: Place
+    """Its place among those of the server."""
+    at: float = field(factory=trio.current_time)
+    """When, on Trio's clock."""

@@ -1,0 +1,1 @@
+"""The frames of RFC 6455, with no I/O."""

@@ -1,0 +1,57 @@
+"""Control frames: what one is, and how it is passed on to trio-websocket."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, final
+
+from attrs import frozen
+
+from seawall.errors import ProtocolViolation
+from seawall.wire.frames.codes import PROTOCOL_ERROR, Opcode, sendable_code
+from seawall.wire.frames.text import decode
+
+#: The largest payload of a control frame, in bytes (RFC 6455, section 5.5); a close reason has two fewer.
+MAX_CONTROL: Final = 125
+
+_CODE: Final = struct.Struct("!H")
+
+
+@final
+@frozen
+class Control:
+    """A Close, Ping or Pong frame that has been checked: at most 125 bytes, and a Close payload that is valid."""
+
+    opcode: Opcode
+    """`Opcode.CLOSE`, `Opcode.PING` or `Opcode.PONG`."""
+
+    payload: bytes
+    """The payload, unmasked."""
+
+    @property
+    def code(self) -> int:
+        """The code of a Close frame; 1005, which never travels, if it has none (RFC 6455, section 7.1.5)."""
+        return int.from_bytes(self.payload[:2], "big") if self.payload else 1005
+
+    @property
+    def reason(self) -> str:
+        """The reason of a Close frame; often empty."""
+        return self.payload[2:].decode()
+
+    def masked(self) -> bytes:
+        """The frame as a client would send it, with a mask of zeros, for wsproto to read.
+
+        A Close with 1014 (bad gateway) is passed on as 1011: IANA has registered the code and wsproto, which does
+        not know it, would call a good frame a violation. `code` still says 1014.
+        """
+        payload = self.payload
+        if self.opcode is Opcode.CLOSE and self.code == 1014:
+            payload = _CODE.pack(1011) + payload[2:]
+        return bytes((0x80 | self.opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+def check_close(payload: bytes) -> None:
+    """Refuse a code that may not travel, and a reason that is not text (RFC 6455, sections 5.5.1 and 7.4)."""
+    if payload and not sendable_code(int.from_bytes(payload[:2], "big")):
+        raise ProtocolViolation(PROTOCOL_ERROR, "invalid close code")
+    decode(payload[2:])
