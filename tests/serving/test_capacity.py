@@ -76,6 +76,18 @@ def test_one_network() -> None:
     assert not capacity.per_network
 
 
+def test_a_network_is_forgotten_with_its_last_connection() -> None:
+    """One that leaves makes room for one, and no more."""
+    capacity = Capacity(Limits(max_connections_per_address=2))
+    first, second = admitted(capacity), admitted(capacity)
+    first.leave()
+    assert capacity.per_network == {"192.0.2.1": 1}
+    admitted(capacity)
+    assert status(capacity.admit("192.0.2.1:5001")) == 429
+    second.leave()
+    assert capacity.per_network == {"192.0.2.1": 1}
+
+
 def test_without_the_limit_nobody_is_told_apart() -> None:
     """No address is kept where none counts."""
     capacity = Capacity(Limits())
