@@ -148,9 +148,8 @@ class MessageChannel:
         self.reading = advance_reading(self.reading, ReadingEvent.ACCEPTED)
         if self.reading is _OPEN and self._decoder.pending:
             self.inbound.heard_at = trio.current_time()
-            self.proceed()
+            self.proceed()  # which wakes trio-websocket's reader if there was something for it
         self.transport.update()
-        self.controls.news.wake()
 
     def begin_closing(self) -> None:
         """The connection is about to be closed: answer no more Pings, take no more messages from senders."""
