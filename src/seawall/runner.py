@@ -281,7 +281,9 @@ class ConnectionRunner:
         """One of the connection's deadlines has come."""
         lifecycle = self.lifecycle
         if lifecycle.ended is not None:
-            if lifecycle.is_overdue(now) and self._nursery.child_tasks:  # else it has only not had its turn yet
+            if not lifecycle.is_closed:
+                self._closing.give_up()
+            elif lifecycle.is_overdue(now) and self._nursery.child_tasks:  # else it has only not had its turn yet
                 self._give_way(task_names(self._nursery))
         elif now < lifecycle.timeouts.stage_ends_at:
             if (failure := lifecycle.timeouts.check(now)) is not None:
