@@ -88,22 +88,23 @@ class Closing:
     """Whether its request has come, or will not be waited for."""
     response: Response | None = field(init=False, default=None)
     """What the client reads instead of an upgrade."""
-    _channel: MessageChannel | None = field(init=False, default=None)
+    channel: MessageChannel | None = field(init=False, default=None)
+    """What the connection has once its request is good."""
     _adapter: TrioWebSocketAdapter | None = field(init=False, default=None)
     by: Closer = field(init=False, default=Closer.RUNNER)
 
     def use(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
         """The connection has a channel from now on."""
-        self._channel, self._adapter = channel, adapter
+        self.channel, self._adapter = channel, adapter
 
     @property
     def is_accepted(self) -> bool:
         """Whether the upgrade has been accepted: then the peer reads a close code, and before it an HTTP status."""
-        return self._channel is not None and self._channel.accepted
+        return self.channel is not None and self.channel.accepted
 
     def on_recorded(self, end: End) -> None:
         """The end has just been recorded: from this moment only the peer's Close counts."""
-        channel, adapter = self._channel, self._adapter
+        channel, adapter = self.channel, self._adapter
         if channel is None or adapter is None:
             return
         channel.begin_closing()
@@ -121,8 +122,8 @@ class Closing:
     async def close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
         try:
-            if self._channel is not None and self._adapter is not None and self._channel.accepted:
-                await close_websocket(self._channel, self._adapter, self._lifecycle)
+            if self.channel is not None and self._adapter is not None and self.channel.accepted:
+                await close_websocket(self.channel, self._adapter, self._lifecycle)
             elif self.has_request or not self._accepted.secure:
                 # Before the request there may be no TLS either, and a handshake just to say no is too much.
                 await self._respond()
@@ -134,17 +135,17 @@ class Closing:
 
     async def let_go(self) -> None:
         """Close the socket without a word."""
-        if self._channel is not None:
-            self._channel.abort()
+        if self.channel is not None:
+            self.channel.abort()
         await abandon(self._accepted.stream)
         self._lifecycle.on_closed()
         if self._nursery.child_tasks:
             self._lifecycle.watch_cleanup()
 
     def give_up(self) -> None:
-        """The closing handshake has taken too long: wait for nothing more."""
-        if self._channel is not None:
-            self._channel.abort()
+        """The peer has taken too long: send nothing more, and wait for nothing."""
+        if self.channel is not None:
+            self.channel.abort()
 
     async def _respond(self) -> None:
         close_timeout = self._lifecycle.timeouts.limits.close_timeout

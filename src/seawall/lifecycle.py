@@ -172,8 +172,8 @@ class Lifecycle:
         """Wait until the socket has been closed."""
         if self._closed is None:
             self._closed = trio.Event()
-        if self.is_closed:
-            self._closed.set()
+            if self.is_closed:
+                self._closed.set()
         await self._closed.wait()
 
     def on_finished(self) -> None:

@@ -57,6 +57,8 @@ class Connections:
         """Begin with none."""
         self._running: dict[Running, None] = {}  # in the order in which they came
         self._empty = trio.Event()
+        self.stopped = False
+        """Whether the server has stopped: whoever comes now comes too late."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -74,6 +76,12 @@ class Connections:
         """One less, if it was one."""
         if self._running.pop(connection, self) is None and not self._running:
             self._empty.set()
+
+    def stop(self) -> None:
+        """End them all."""
+        self.stopped = True
+        for connection in self:
+            connection.stop()
 
     async def wait_empty(self) -> None:
         """Wait until there are none."""

@@ -57,7 +57,8 @@ class Transport(Protocol):
     async def linger(self) -> None:
         """Say that nothing more will come, and discard what the peer still sends, until it has finished too.
 
-        The caller bounds the time, by `close`, and closes the stream afterwards; `seawall.wire.lingering.linger` says why.
+        The caller bounds the time, by `close`, and closes the stream afterwards, too; `seawall.wire.lingering.linger`
+        says why.
         """
         ...
 
