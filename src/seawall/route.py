@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
+from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
 import trio
 from attrs import Attribute, field, frozen
@@ -36,6 +36,9 @@ Inner = TypeVar("Inner")
 
 Handler: TypeAlias = Callable[Concatenate[Connection[P], ...], Awaitable[None]]  # type: ignore[explicit-any]  # any path
 """An async function that takes a `Connection` and, by keyword, the parameters of its path."""
+
+#: What most handlers take from their path.
+_NO_ARGUMENTS: Final[Mapping[str, Parameter]] = {}
 
 #: A token of RFC 9110, section 5.6.2, which is what a subprotocol must be (RFC 6455, section 4.1).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -322,7 +325,9 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
     async def admit(self, gate: Gate, /) -> Admitted:
         """Run the guards; what they refuse, they raise."""
         principal = await self.guard.admit(gate, Anonymous())
-        arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
+        arguments = _NO_ARGUMENTS
+        if self._taken:
+            arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
         return _Admitted(self.handler, principal, arguments)
 
 

@@ -163,13 +163,15 @@ class Keepalive:
 class WireLiveness:
     """Both of them, and the idle time, for the one deadline of a connection: a `seawall.lifecycle.Liveness`."""
 
-    __slots__ = ("_channel", "_keepalive", "_stall")
+    __slots__ = ("_channel", "_keepalive", "_send_timeout", "_stall", "_transport")
 
     def __init__(self, channel: MessageChannel, limits: Limits, transport: trio.socket.SocketType | None) -> None:
         """Prepare; `transport` is the socket under the channel, if there is one."""
         self._channel = channel
         self._keepalive = Keepalive(channel, limits, transport)
-        self._stall = StallDetector(channel.send_buffer, limits.send_timeout, transport)
+        self._transport = transport
+        self._send_timeout = limits.send_timeout
+        self._stall: StallDetector | None = None  # made when something has to wait, as in most connections nothing does
 
     def begin(self) -> None:
         """The upgrade is accepted: ask the peer from now on, when it is silent."""
@@ -183,8 +185,14 @@ class WireLiveness:
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock; to be asked anew when `SendBlocked` was told."""
+        buffer = self._channel.send_buffer
+        if self._stall is None:
+            if buffer.blocked_since is None:
+                return self._keepalive.due()
+            self._stall = StallDetector(buffer, self._send_timeout, self._transport)
         return min(self._stall.due(), self._keepalive.due())
 
     def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
         """What is wrong with the peer, if anything. It is sent a Ping when it is time."""
-        return self._stall.check(now) or self._keepalive.check(now)
+        stalled = None if self._stall is None else self._stall.check(now)
+        return stalled or self._keepalive.check(now)
