@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
 import trio
-from attrs import Attribute, field, frozen
+from attrs import Attribute, define, field, frozen
 
 from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
@@ -332,7 +332,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
 
 
 @final
-@frozen
+@define(eq=False)
 class _Admitted(Admitted, Generic[P]):
     """What `Route.admit` makes: the type parameter ties the handler to what the guards proved."""
 

@@ -210,7 +210,7 @@ class ResolvedSettings:
 
 
 @final
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)  # not frozen, as `seawall.connection.ConnectionState` is not
 class AcceptedConnection:
     """A connection that has been accepted, before anything is read from it."""
 

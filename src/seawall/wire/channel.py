@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, final
 
 import trio
-from attrs import frozen
+from attrs import define
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
@@ -61,7 +61,7 @@ _OPEN: Final = Reading.OPEN
 
 
 @final
-@frozen
+@define(eq=False)
 class ChannelSettings:
     """What a channel has to know before anything comes."""
 

@@ -14,7 +14,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final, final
 
 import h11
-from attrs import field, frozen
+from attrs import define, field
 
 from seawall.handshake import Handshake
 
@@ -80,7 +80,7 @@ class BadRequest(Exception):
 
 
 @final
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Head:
     """A request head that is HTTP/1.1, has one valid ``Host`` and announces no body.
 
