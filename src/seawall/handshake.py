@@ -43,7 +43,7 @@ class Handshake:
     def values(self, name: str) -> tuple[str, ...]:
         """The values of every field called `name`, in order. Case does not matter."""
         wanted = name.lower()
-        return tuple(value for field_name, value in self.headers if field_name == wanted)
+        return tuple([value for field_name, value in self.headers if field_name == wanted])
 
     def header(self, name: str) -> str | None:
         """The field called `name`, several of them joined by ``", "`` (RFC 9110, section 5.3), or None."""

@@ -17,6 +17,7 @@ import trio
 from attrs import define, field
 
 import seawall
+from seawall.serving.runner import run_connection
 from seawall.serving.server import Server
 from seawall.wire.transport.poller import Poller
 
@@ -37,7 +38,7 @@ CODE: Final = f"{Path(seawall.__file__).parent}{os.sep}"
 # The tasks that every server has, for itself, for each listener, and for each connection.
 _HOST: Final = inspect.unwrap(Server._host).__code__  # pyright: ignore[reportPrivateUsage] # to be recognised
 _ACCEPT: Final = inspect.unwrap(Server._accept).__code__  # pyright: ignore[reportPrivateUsage] # as above
-_SESSION: Final = inspect.unwrap(Server._run_connection).__code__  # pyright: ignore[reportPrivateUsage] # as above
+_SESSION: Final = inspect.unwrap(run_connection).__code__
 
 
 def descriptors() -> dict[str, str]:
@@ -109,8 +110,11 @@ class Watch(trio.abc.Instrument):
             self._tasks.add(task)
             if code is _HOST:
                 self._served.append(_server_of(task))
-            elif code is _ACCEPT or code is _SESSION:
+            elif code is _ACCEPT:
                 self._users[task] = _server_of(task)
+            elif code is _SESSION:
+                state = _argument(task, "server")
+                self._users[task] = next(server for server in self._served if server._state is state)  # pyright: ignore[reportPrivateUsage] # as above
         elif self._tasks and _spawner() in self._tasks:
             self._tasks.add(task)
 
@@ -138,11 +142,17 @@ class Watch(trio.abc.Instrument):
 
 def _server_of(task: trio.lowlevel.Task) -> Server:
     """The server whose method runs in `task`, which has not begun yet."""
-    frame = task.coro.cr_frame
-    assert frame is not None
-    server = frame.f_locals["self"]
+    server = _argument(task, "self")
     assert isinstance(server, Server)
     return server
+
+
+def _argument(task: trio.lowlevel.Task, name: str) -> object:
+    """What the function that runs in `task`, which has not begun yet, was given."""
+    frame = task.coro.cr_frame
+    assert frame is not None
+    argument: object = frame.f_locals[name]
+    return argument
 
 
 def _spawner() -> trio.lowlevel.Task | None:

@@ -21,6 +21,7 @@ from seawall.wire.frames.decoder import MAX_PIECES
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.frames.encoder import encode_message
 from seawall.wire.frames.text import RawText
+from seawall.wire.keepalive import ping
 from seawall.wire.state import Reading
 from seawall.wire.traffic import Traffic
 from seawall.wire.transport.base import LARGE_READ_SIZE, MAX_READ_SIZE, PACE, READ_SIZE, ReadInterest, Receiver
@@ -290,17 +291,17 @@ async def test_when_something_came(autojump_clock: MockClock) -> None:
 async def test_asking_the_peer() -> None:
     """A Ping goes out like any frame, unless the peer is so far behind that it could not get it in time."""
     made = await alone(Limits(outbound_buffer=10))
-    made.channel.send_buffer.ping()
+    ping(made.channel.send_buffer)
     assert frames(made.transport.written) == [(PING, b"")]
     made.transport.room = 0
     made.channel.send_nowait(b"xxx")
-    made.channel.send_buffer.ping()
+    ping(made.channel.send_buffer)
     made.channel.send_nowait(b"y")
-    made.channel.send_buffer.ping()
+    ping(made.channel.send_buffer)
     made.transport.drain(made.channel.send_buffer, 100)
     assert [found.opcode for found in frames(made.transport.written)] == [PING, 2, PING, 2]
     made.channel.abort()
-    made.channel.send_buffer.ping()
+    ping(made.channel.send_buffer)
     assert len(frames(made.transport.written)) == 4
 
 
@@ -308,7 +309,7 @@ async def test_asking_a_peer_that_has_just_gone() -> None:
     """A Ping that finds the connection broken raises nothing: the reader finds out too, and says so."""
     made = await alone()
     made.transport.broken = True
-    made.channel.send_buffer.ping()
+    ping(made.channel.send_buffer)
     assert made.channel.send_buffer.broken
 
 

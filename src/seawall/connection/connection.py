@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar, final
 
 import trio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from seawall.connection.lifecycle import Lifecycle
 from seawall.errors import ConfigurationError, Disconnected, Draining
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @final
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)  # not frozen: only Seawall sees it, and each field of a frozen one costs a call
 class ConnectionState:
     """What the gate and the handler of one connection share, whoever its principal is."""
 

@@ -41,7 +41,7 @@ class Lifecycle:
     _is_draining: bool = field(init=False, default=False)
     _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
     _grace_ends_by: float = field(init=False, default=math.inf)  # however often it is extended
-    _overdue_at: float = field(init=False, default=math.inf)
+    _overdue_at: float = field(init=False, default=math.inf)  # the closing, and once it is closed, what still runs
 
     @trio.lowlevel.enable_ki_protection
     def end(self, end: End, *, grace: float = 0.0) -> None:
@@ -96,6 +96,14 @@ class Lifecycle:
         """Look at the connection when the first of its deadlines has come."""
         if self.ended is None:
             self._deadline.arm(self.timeouts.due())
+
+    def limit_closing(self, seconds: float) -> None:
+        """The closing handshake has to be over in `seconds`, or sooner if that was said before.
+
+        A deadline like the others, because a `trio.CancelScope` for each connection that closes costs twice as much.
+        """
+        self._overdue_at = min(self._overdue_at, trio.current_time() + seconds)
+        self._deadline.arm(self._overdue_at)
 
     def watch_cleanup(self) -> None:
         """Look whether what still runs has ended ``wind_down`` seconds after its cancellation; see `is_overdue`."""
@@ -164,8 +172,8 @@ class Lifecycle:
         """Wait until the socket has been closed."""
         if self._closed is None:
             self._closed = trio.Event()
-        if self.is_closed:
-            self._closed.set()
+            if self.is_closed:
+                self._closed.set()
         await self._closed.wait()
 
     def on_finished(self) -> None:

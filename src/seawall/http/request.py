@@ -13,7 +13,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final, final
 
 import h11
-from attrs import field, frozen
+from attrs import define, field
 
 #: Bytes of a request head, its final empty line included. The most that one connection can hold before it is known;
 #: Apache's ``LimitRequestFieldSize`` allows half of it for a single field, which is as much as cookies take.
@@ -70,7 +70,7 @@ class BadRequest(Exception):
 
 
 @final
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Head:
     """A request head that is HTTP/1.1, has one valid ``Host`` and announces no body.
 

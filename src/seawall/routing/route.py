@@ -10,10 +10,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
+from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, final
 
 import trio
-from attrs import Attribute, field, frozen
+from attrs import Attribute, define, field, frozen
 
 from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
@@ -34,6 +34,9 @@ Start_contra = TypeVar("Start_contra", contravariant=True)
 
 Handler: TypeAlias = Callable[Concatenate[Connection[P], ...], Awaitable[None]]  # type: ignore[explicit-any]  # any path
 """An async function that takes a `Connection` and, by keyword, the parameters of its path."""
+
+#: What most handlers take from their path.
+_NO_ARGUMENTS: Final[Mapping[str, Parameter]] = {}
 
 #: A token of RFC 9110, section 5.6.2, which is what a subprotocol must be (RFC 6455, section 4.1).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -255,12 +258,14 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
     async def admit(self, gate: Gate, /) -> Admitted:
         """Run the guards; what they refuse, they raise."""
         principal = await self.guard.admit(gate, Anonymous())
-        arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
+        arguments = _NO_ARGUMENTS
+        if self._taken:
+            arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
         return _Admitted(self.handler, principal, arguments)
 
 
 @final
-@frozen
+@define(eq=False)
 class _Admitted(Admitted, Generic[P]):
     """What `Route.admit` makes: the type parameter ties the handler to what the guards proved."""
 

@@ -34,22 +34,21 @@ async def send_response(
     await linger(stream)
 
 
-async def close_websocket(
-    channel: MessageChannel, adapter: TrioWebSocketAdapter, end: End | None, patience: trio.CancelScope
-) -> None:
+async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter, lifecycle: Lifecycle) -> None:
     """Send our Close unless the peer was first, wait for the peer's and for all that was sent, and half-close.
 
     Args:
       channel: is open.
       adapter: of the channel.
-      end: what the peer is told; nothing if it is None.
-      patience: bounds this; its deadline comes nearer once everything has been said.
+      lifecycle: says what the peer is told, and bounds this: whoever waits here is woken by `MessageChannel.abort`.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
     """
+    end = lifecycle.ended
     if end is None or channel.send_buffer.broken:
         return
+    lifecycle.limit_closing(lifecycle.timeouts.limits.close_timeout)
     if not end.is_peers:
         await adapter.hang_up(end.code, end.reason)
     await adapter.stream.wait_left()
@@ -57,7 +56,7 @@ async def close_websocket(
         await channel.send_buffer.wait_empty()
     elif channel.send_buffer.pending:
         return  # nor anybody who takes what was said before
-    patience.deadline = min(patience.deadline, trio.current_time() + LINGER)
+    lifecycle.limit_closing(LINGER)
     await channel.linger()
 
 
@@ -89,22 +88,23 @@ class Closing:
     """Whether its request has come, or will not be waited for."""
     response: Response | None = field(init=False, default=None)
     """What the client reads instead of an upgrade."""
-    _channel: MessageChannel | None = field(init=False, default=None)
+    channel: MessageChannel | None = field(init=False, default=None)
+    """What the connection has once its request is good."""
     _adapter: TrioWebSocketAdapter | None = field(init=False, default=None)
     by: Closer = field(init=False, default=Closer.RUNNER)
 
     def use(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
         """The connection has a channel from now on."""
-        self._channel, self._adapter = channel, adapter
+        self.channel, self._adapter = channel, adapter
 
     @property
     def is_accepted(self) -> bool:
         """Whether the upgrade has been accepted: then the peer reads a close code, and before it an HTTP status."""
-        return self._channel is not None and self._channel.accepted
+        return self.channel is not None and self.channel.accepted
 
     def on_recorded(self, end: End) -> None:
         """The end has just been recorded: from this moment only the peer's Close counts."""
-        channel, adapter = self._channel, self._adapter
+        channel, adapter = self.channel, self._adapter
         if channel is None or adapter is None:
             return
         channel.begin_closing()
@@ -121,11 +121,12 @@ class Closing:
     @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
         """Tell the peer why, and close the socket; all within ``close_timeout``."""
-        limits = self._lifecycle.timeouts.limits
-        seconds = limits.close_timeout if self._accepted.place.refusal is None else LINGER
         try:
-            with trio.CancelScope(deadline=trio.current_time() + seconds) as patience:
-                await self._tell_peer(patience)
+            if self.channel is not None and self._adapter is not None and self.channel.accepted:
+                await close_websocket(self.channel, self._adapter, self._lifecycle)
+            elif self.has_request or not self._accepted.secure:
+                # Before the request there may be no TLS either, and a handshake just to say no is too much.
+                await self._respond()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer has gone; there is nobody left to tell
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
@@ -134,16 +135,19 @@ class Closing:
 
     async def let_go(self) -> None:
         """Close the socket without a word."""
-        if self._channel is not None:
-            self._channel.abort()
+        if self.channel is not None:
+            self.channel.abort()
         await abandon(self._accepted.stream)
         self._lifecycle.on_closed()
         if self._nursery.child_tasks:
             self._lifecycle.watch_cleanup()
 
-    async def _tell_peer(self, patience: trio.CancelScope) -> None:
-        if self._channel is not None and self._adapter is not None and self._channel.accepted:
-            await close_websocket(self._channel, self._adapter, self._lifecycle.ended, patience)
-        elif self.has_request or not self._accepted.secure:
-            # Before the request there may be no TLS either, and a handshake just to say no is too much.
+    def give_up(self) -> None:
+        """The peer has taken too long: send nothing more, and wait for nothing."""
+        if self.channel is not None:
+            self.channel.abort()
+
+    async def _respond(self) -> None:
+        close_timeout = self._lifecycle.timeouts.limits.close_timeout
+        with trio.move_on_after(close_timeout if self._accepted.place.refusal is None else LINGER):
             await send_response(self._accepted.stream, self._adapter, self.response)

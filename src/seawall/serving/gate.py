@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar, final
 
 import trio
-from attrs import frozen
+from attrs import define
 
 from seawall.callables import Parameter
 from seawall.connection.connection import ConnectionState
@@ -46,7 +46,7 @@ class Upgrade(Protocol):
 
 
 @final
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)  # not frozen, as `ConnectionState` is not
 class ConnectionGate(Gate):
     """What the guards of one connection may do. It can be built without a wire: `upgrade` is all that needs one."""
 
@@ -109,7 +109,7 @@ class ConnectionGate(Gate):
 
 
 @final
-@frozen(eq=False)
+@define(eq=False)
 class WebSocketUpgrade:
     """The `Upgrade` of a connection with a wire."""
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Final, Protocol, TypeAlias, final
 
 import trio
-from attrs import frozen
+from attrs import define
 
 from seawall.callables import Parameter
 from seawall.handshake import Handshake
@@ -27,7 +27,7 @@ READ_SIZE: Final = 16 * 1024
 
 
 @final
-@frozen
+@define(eq=False)
 class Request:
     """A request for a WebSocket, and the route that it names."""
 

@@ -134,6 +134,11 @@ class ResourceStack:
         self._settle = settle
         self._held: tuple[HeldResource, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held, as in most connections."""
+        return not self._held
+
     async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T:
         """Enter one more; see `Gate.enter`."""
         held = HeldResource(self._settle, context_manager)
@@ -147,4 +152,7 @@ class ResourceStack:
             *rest, held = self._held
             self._held = tuple(rest)
             await held.leave(failure, patience)
-        del self._settle, self._nursery  # circles would be left to the garbage collector
+
+    def close(self) -> None:
+        """Enter nothing any more, and let go of the connection: circles would be left to the garbage collector."""
+        del self._settle, self._nursery

@@ -17,10 +17,10 @@ from __future__ import annotations
 import enum
 from contextlib import suppress
 from functools import partial
-from typing import assert_never, final
+from typing import assert_never, cast, final
 
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
@@ -50,6 +50,7 @@ from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
+from seawall.wire.transport.lingering import abandon
 from seawall.wire.transport.sockets import socket_of
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
@@ -72,7 +73,11 @@ async def run_connection(server: ServerState, accepted: AcceptedConnection) -> N
 
     Nothing is waited for before it is among the server's connections.
     """
-    runner: ConnectionRunner | None = None
+    if server.connections.stopped:  # between the accepting and now
+        accepted.place.leave()
+        await abandon(accepted.stream)
+        return
+    runner = cast("ConnectionRunner", None)  # it is made before anything can raise
     try:
         async with trio.open_nursery(strict_exception_groups=True) as tasks:
             try:
@@ -80,30 +85,17 @@ async def run_connection(server: ServerState, accepted: AcceptedConnection) -> N
                     runner = ConnectionRunner(server, accepted, tasks, nursery)
                     server.connections.add(runner)
                     await runner.begin()
-            except BaseException as raised:  # noqa: ASYNC103, ASYNC104 - raised again if not for the policy
-                if runner is None:
-                    raise
+            except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                 runner.settle(raised)
             else:
-                runner.lifecycle.end(server.drain.returned)
+                if runner.lifecycle.ended is None:
+                    runner.lifecycle.end(server.drain.returned)
             await runner.finish()
-            if tasks.child_tasks:
+            if runner.lifecycle.is_closed and tasks.child_tasks:
                 tasks.cancel_scope.cancel()
-    except Exception as fault:
-        if runner is None:
-            raise
+    except Exception as fault:  # noqa: BLE001 - a fault of our own must not reach the other connections
         await runner.give_up(fault)
     runner.record()
-
-
-@final
-@frozen
-class Wire:
-    """What a connection has once its request is good."""
-
-    channel: MessageChannel
-    state: ConnectionState
-    gate: ConnectionGate
 
 
 @final
@@ -121,7 +113,6 @@ class ConnectionRunner:
     _failures: Failures = field(init=False)
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
-    _wire: Wire | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
@@ -162,15 +153,16 @@ class ConnectionRunner:
             self._end_by(answered(refusal(403, "origin not allowed"), detail))
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        wire = await self._open_wire(request, settings)
-        self._nursery.start_soon(self._serve, wire, request.route, name=entry.handler)
+        gate, state = await self._open_wire(request, settings)
+        self._nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler)
 
-    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> Wire:
+    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, ConnectionState]:
         """Start trio-websocket's reader, which now watches the socket, and make what guards and handler hold."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the wire
         server, stream, asked = self._server, self._accepted.stream, request.handshake
-        offers = asked.values("sec-websocket-extensions")
-        agreement = negotiate(offers, settings.compression) if settings.compression is not None else None
+        agreement = None
+        if settings.compression is not None:
+            agreement = negotiate(asked.values("sec-websocket-extensions"), settings.compression)
         transport = server.transport(stream, self._tasks)
         channel_settings = ChannelSettings(settings.limits, agreement)
         channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
@@ -199,31 +191,31 @@ class ConnectionRunner:
             resources=self._resources,
             upgrade=WebSocketUpgrade(state, adapter),
         )
-        wire = self._wire = Wire(channel, state, gate)
         await adapter.start(self._tasks, on_left=self._on_reader_left)
-        return wire
+        return gate, state
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, wire: Wire, route: AnyRoute) -> None:
+    async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
         """Pass the guards, accept the upgrade, run the handler; no scope of ours is around it: see `in_own_task`."""
         try:
             if route.table_entry.needs_task:
-                admitted = await in_own_task(partial(route.admit, wire.gate), name="guards")
+                admitted = await in_own_task(partial(route.admit, gate), name="guards")
             else:
-                admitted = await route.admit(wire.gate)
+                admitted = await route.admit(gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again, if it was for a cancel scope
         try:
-            await wire.gate.accept()
+            await gate.accept()
         except Disconnected:
             return
+        del gate  # it and what only it holds would be kept for as long as the handler runs
         self.lifecycle.begin()
         self._accepted.place.authenticated()
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         try:
-            await admitted.handle(wire.state)
+            await admitted.handle(state)
         except BaseException as raised:
             if partition(raised).failures or not self.lifecycle.scope.cancel_called:
                 self._failures.phase = Phase.HANDLER
@@ -234,13 +226,15 @@ class ConnectionRunner:
         """After guards and handler: close, if nobody has begun to, and leave the resources."""
         if self._closing.by is Closer.RUNNER:
             await self._closing.close()
-        await self.lifecycle.wait_closed()
-        limits = self.lifecycle.timeouts.limits
-        on_late = partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._accepted.id)
-        release = ReleaseLimits(
-            seconds=limits.close_timeout, on_late=on_late, cleanup=limits.wind_down, on_stuck=self._give_way
-        )
-        await self._resources.leave(self._failures.first, release)
+        if not self._resources.is_empty:  # else the nursery of whoever closes waits for it, a turn sooner
+            await self.lifecycle.wait_closed()
+            limits = self.lifecycle.timeouts.limits
+            on_late = partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._accepted.id)
+            release = ReleaseLimits(
+                seconds=limits.close_timeout, on_late=on_late, cleanup=limits.wind_down, on_stuck=self._give_way
+            )
+            await self._resources.leave(self._failures.first, release)
+        self._resources.close()
 
     async def give_up(self, fault: Exception) -> None:
         """After a fault of our own: report it, and close the socket without a word."""
@@ -254,16 +248,16 @@ class ConnectionRunner:
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
         if self._server.reporter.wants(end.cause):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_accepted)
-            traffic = Traffic() if self._wire is None else self._wire.channel.traffic()
+            traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._accepted.at, traffic))
 
     # What ends it.
 
     def drain(self) -> None:
         """The server wants to stop: let the handler finish, turn away what has not come that far."""
-        if self.is_handled and self._wire is not None:
+        if self.is_handled and self._closing.channel is not None:
             self.lifecycle.drain()
-            self._wire.channel.stop_receiving()
+            self._closing.channel.stop_receiving()
         else:
             self.stop()
 
@@ -281,7 +275,9 @@ class ConnectionRunner:
         """One of the connection's deadlines has come."""
         lifecycle = self.lifecycle
         if lifecycle.ended is not None:
-            if lifecycle.is_overdue(now) and self._nursery.child_tasks:  # else it has only not had its turn yet
+            if not lifecycle.is_closed:
+                self._closing.give_up()
+            elif lifecycle.is_overdue(now) and self._nursery.child_tasks:  # else it has only not had its turn yet
                 self._give_way(task_names(self._nursery))
         elif now < lifecycle.timeouts.stage_ends_at:
             if (failure := lifecycle.timeouts.check(now)) is not None:
@@ -338,15 +334,16 @@ class ConnectionRunner:
             self._failures.first = self._failures.first or failure
             self._fail(failure, phase)
         elif parts.failures:
-            reachable = accepted and self._wire is not None and not self._wire.channel.send_buffer.broken
+            channel = self._closing.channel
+            reachable = accepted and channel is not None and not channel.send_buffer.broken
             self.lifecycle.end(self._server.drain.returned if reachable else End(Cause.PEER_VANISHED, 1006))
         if parts.cancelled is not None:
             raise parts.cancelled
 
     def _fail(self, failure: Exception, phase: Phase) -> None:
         """Do what the policy decides about `failure`."""
-        if isinstance(failure, SlowConsumer) and self._wire is not None:
-            self._wire.channel.abort()  # a Close would be stuck as well
+        if isinstance(failure, SlowConsumer):
+            self._closing.give_up()  # a Close would be stuck as well
         consequence = self._failures.judge(failure, phase, accepted=self._closing.is_accepted)
         match consequence:
             case Ends():

@@ -154,8 +154,7 @@ class Server:
         async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
             self._hosting.set()
             await self._stop.wait()
-            for connection in self._state.connections:
-                connection.stop()
+            self._state.connections.stop()
 
     async def _drain(self) -> None:
         limits = self._state.limits
@@ -213,7 +212,7 @@ class Server:
             else:
                 exhausted = False
                 self._accepted += 1
-                self._nursery.start_soon(self._run_connection, stream)
+                self._begin_connection(stream)
                 continue
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
@@ -221,17 +220,13 @@ class Server:
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run_connection(self, stream: trio.abc.Stream) -> None:
-        """Run one connection. Nothing may be waited for between its count and its place among the connections."""
-        if self._stop.is_set():
-            await abandon(stream)
-            return
+    def _begin_connection(self, stream: trio.abc.Stream) -> None:
+        """Count one connection, and let it run in a task of its own."""
         address = peer_of(stream)
         place = self._state.capacity.admit(address)
         if place is None:
             self._state.reporter.drop_unanswered()
-            await abandon(stream)
+            self._nursery.start_soon(abandon, stream)
             return
         accepted = AcceptedConnection(
             id=f"c{next(_numbers)}",
@@ -240,4 +235,4 @@ class Server:
             secure=isinstance(stream, trio.SSLStream),
             place=place,
         )
-        await run_connection(self._state, accepted)
+        self._nursery.start_soon(run_connection, self._state, accepted)

@@ -58,6 +58,8 @@ class Connections:
         """Begin with none."""
         self._running: dict[Running, None] = {}  # in the order in which they came
         self._empty = trio.Event()
+        self.stopped = False
+        """Whether the server has stopped: whoever comes now comes too late."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -75,6 +77,12 @@ class Connections:
         """One less, if it was one."""
         if self._running.pop(connection, self) is None and not self._running:
             self._empty.set()
+
+    def stop(self) -> None:
+        """End them all."""
+        self.stopped = True
+        for connection in self:
+            connection.stop()
 
     async def wait_empty(self) -> None:
         """Wait until there are none."""
@@ -203,7 +211,7 @@ class ResolvedSettings:
 
 
 @final
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)  # not frozen, as `seawall.connection.ConnectionState` is not
 class AcceptedConnection:
     """A connection that has been accepted, before anything is read from it."""
 

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 import trio
-from attrs import frozen
+from attrs import define
 
 from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
@@ -54,7 +54,7 @@ _OPEN: Final = Reading.OPEN
 
 
 @final
-@frozen
+@define(eq=False)
 class ChannelSettings:
     """What a channel has to know before anything comes."""
 
@@ -133,9 +133,8 @@ class MessageChannel:
         self.reading = advance_reading(self.reading, ReadingEvent.ACCEPTED)
         if self.reading is _OPEN and self._decoder.pending:
             self.inbound.heard_at = trio.current_time()
-            self.proceed()
+            self.proceed()  # which wakes trio-websocket's reader if there was something for it
         self.transport.update()
-        self.controls.news.wake()
 
     def begin_closing(self) -> None:
         """The connection is about to be closed: answer no more Pings, take no more messages from senders."""

@@ -38,7 +38,7 @@ class ControlStream(trio.abc.Stream):
         """Prepare; `head` is what is read first."""
         self._channel = channel
         self._head = head
-        self._departure = Waiter()
+        self._departure: Waiter | None = None  # made when somebody waits for `leave`
         self.is_read = True
         """Whether trio-websocket still reads: `leave` has not been called."""
 
@@ -95,11 +95,13 @@ class ControlStream(trio.abc.Stream):
     def leave(self) -> None:
         """trio-websocket has been told end-of-file, or has crashed, and will not write any more."""
         self.is_read = False
-        self._departure.wake()
+        if self._departure is not None:
+            self._departure.wake()
 
     async def wait_left(self) -> None:
         """Wait until `leave`. Only one task may."""
         if self.is_read:
+            self._departure = Waiter()
             await self._departure.wait()
 
     async def wait_released(self) -> None:

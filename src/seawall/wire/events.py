@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, final
 
-from attrs import frozen
+from attrs import define, frozen
 
 
 @final
-@frozen
+@define
 class PeerClosed:
     """The peer sent a Close frame, with this code (1005 if it gave none) and reason."""
 

@@ -11,6 +11,7 @@ import math
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Final, final
 
 import trio
@@ -19,6 +20,8 @@ from attrs import frozen
 from seawall.errors import KeepaliveLost, SlowConsumer
 from seawall.limits import Limits
 from seawall.wire.channel import MessageChannel
+from seawall.wire.frames.codes import Opcode
+from seawall.wire.frames.encoder import encode_frame
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.transport.base import ReadInterest
 
@@ -40,6 +43,8 @@ class Progress:
     """Whether there are others on their way."""
 
 
+_PING: Final = encode_frame(Opcode.PING, b"")
+
 _NONE: Final = Progress(0, behind=False)
 
 
@@ -54,6 +59,13 @@ def measure(buffer: SendBuffer, transport: trio.socket.SocketType | None) -> Pro
             in_flight, arrived, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
             return Progress(arrived, behind=bool(in_flight or waiting or buffer.pending))
     return Progress(buffer.gone, behind=bool(buffer.pending))
+
+
+def ping(buffer: SendBuffer) -> None:
+    """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
+    if len(buffer.pending) < buffer.limit:
+        with suppress(trio.BrokenResourceError):  # the peer has just gone, as the reader will find out
+            buffer.put(_PING)
 
 
 @final
@@ -156,20 +168,22 @@ class Keepalive:
 
     def _ask(self, now: float) -> None:
         self._asked_at = now
-        self._channel.send_buffer.ping()
+        ping(self._channel.send_buffer)
 
 
 @final
 class WireLiveness:
     """Both, and the idle time, for the one deadline of a connection: a `seawall.connection.timeouts.Liveness`."""
 
-    __slots__ = ("_channel", "_keepalive", "_stall")
+    __slots__ = ("_channel", "_keepalive", "_send_timeout", "_stall", "_transport")
 
     def __init__(self, channel: MessageChannel, limits: Limits, transport: trio.socket.SocketType | None) -> None:
         """Prepare; `transport` is the socket under the channel, if there is one."""
         self._channel = channel
         self._keepalive = Keepalive(channel, limits, transport)
-        self._stall = StallDetector(channel.send_buffer, limits.send_timeout, transport)
+        self._transport = transport
+        self._send_timeout = limits.send_timeout
+        self._stall: StallDetector | None = None  # made when something has to wait, as in most connections nothing does
 
     def begin(self) -> None:
         """The upgrade is accepted: ask the peer from now on, when it is silent."""
@@ -183,8 +197,14 @@ class WireLiveness:
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock; to be asked anew when `SendBlocked` was told."""
+        buffer = self._channel.send_buffer
+        if self._stall is None:
+            if buffer.blocked_since is None:
+                return self._keepalive.due()
+            self._stall = StallDetector(buffer, self._send_timeout, self._transport)
         return min(self._stall.due(), self._keepalive.due())
 
     def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
         """What is wrong with the peer, if anything. It is sent a Ping when it is time."""
-        return self._stall.check(now) or self._keepalive.check(now)
+        stalled = None if self._stall is None else self._stall.check(now)
+        return stalled or self._keepalive.check(now)

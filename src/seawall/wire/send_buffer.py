@@ -8,21 +8,21 @@ sender to land in.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final, final
 
 import trio
 
 from seawall.wire.budget import Budget
 from seawall.wire.events import SendBlocked, WireEvents
-from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.deflate import Deflater
-from seawall.wire.frames.encoder import compress_frame, encode_frame
+from seawall.wire.frames.encoder import compress_frame
 from seawall.wire.state import Replying, ReplyingEvent, advance_replying
 from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
-_PING: Final = encode_frame(Opcode.PING, b"")
+#: What every empty buffer holds, until something has to wait in it: nothing is ever added to this one.
+_EMPTY: Final = bytearray()
+
 _BLOCKED: Final = SendBlocked()
 
 # Looking a member up in its class costs as much as a call; these are looked at for every message.
@@ -66,8 +66,8 @@ class SendBuffer:
         self._transport = transport
         self._budget = budget
         self._events = events
-        self._room = _Room()
-        self.pending = bytearray()
+        self._room: _Room | None = None  # made when somebody has to wait, as in most connections nobody ever has
+        self.pending = _EMPTY
         """What waits. Only transports look into it, and say with `taken` what has gone."""
         self.blocked_since: float | None = None
         """When something began to wait, on Trio's clock; None while nothing waits."""
@@ -108,7 +108,7 @@ class SendBuffer:
     async def put_control(self, frame: bytes) -> None:
         """Send a control frame once there is room, messages or not. Raises as `put`."""
         while self.is_full(len(frame)):
-            await self._room.wait_less()
+            await self._waiting_room().wait_less()
         self.put(frame)
 
     def put_close(self, frame: bytes) -> None:
@@ -117,12 +117,6 @@ class SendBuffer:
             self.silence()
             self.put(frame)
             self.replying = advance_replying(self.replying, ReplyingEvent.CLOSE)
-
-    def ping(self) -> None:
-        """Send a Ping, if the peer could get it at all: behind a full buffer it is of no use."""
-        if len(self.pending) < self.limit:
-            with suppress(trio.BrokenResourceError):  # the peer has just gone, as the reader will find out
-                self.put(_PING)
 
     @trio.lowlevel.enable_ki_protection
     async def put_message(self, frame: bytes) -> None:
@@ -136,7 +130,7 @@ class SendBuffer:
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
-        if self.pending or self._room.turn is not None:
+        if self.pending or self._room is not None:
             await self._wait_turn(len(frame))
         if self.replying is not _OPEN:
             raise _refusal(self.replying)
@@ -170,26 +164,29 @@ class SendBuffer:
         """The transport has taken `count` bytes off the front of what waits."""
         self.gone += count
         del self.pending[:count]
-        self._room.wake()
+        if self._room is not None:
+            self._room.wake()
         if not self.pending:
             self._end_waiting()
 
     def silence(self) -> None:
         """The connection is about to be closed: those who wait for room, and who come later, are refused."""
         self.replying = advance_replying(self.replying, ReplyingEvent.SILENCE)
-        self._room.wake()
+        if self._room is not None:
+            self._room.wake()
 
     def abort(self) -> None:
         """Give up: nothing more will be written, and nobody waits any longer."""
         self.replying = advance_replying(self.replying, ReplyingEvent.BREAK)
-        self.pending = bytearray()  # a new one: a transport may still be writing from the old one
-        self._room.wake()
+        self.pending = _EMPTY  # another one: a transport may still be writing from this one
+        if self._room is not None:
+            self._room.wake()
         self._end_waiting()
 
     async def wait_empty(self) -> None:
         """Wait until the transport has taken everything, or has failed."""
         while self.pending:
-            await self._room.wait_less()
+            await self._waiting_room().wait_less()
 
     def notify_when_empty(self, waiter: Waiter) -> None:
         """Wake `waiter` once, as soon as nothing is pending any more; at once, if nothing is.
@@ -198,7 +195,7 @@ class SendBuffer:
         `pending` before it waits.
         """
         if self.pending:
-            self._room.notify(waiter)
+            self._waiting_room().notify(waiter)
         else:
             waiter.wake()
 
@@ -217,7 +214,7 @@ class SendBuffer:
             raise
         self.gone += gone
         if gone < len(data):
-            self.pending += memoryview(data)[gone:]
+            self.pending = bytearray(memoryview(data)[gone:])
             self.blocked_since = trio.current_time()
             self._transport.update()
             if not self.is_watched:
@@ -225,22 +222,30 @@ class SendBuffer:
                 self._events.tell(_BLOCKED)
 
     def _check_now(self, size: int) -> None:
-        if self._room.has_queue() or self.is_full(size):
+        if (self._room is not None and self._room.has_queue()) or self.is_full(size):
             raise trio.WouldBlock
         if self.replying is not _OPEN:
             raise _refusal(self.replying)
 
     async def _wait_turn(self, size: int) -> None:
         """Wait for room. The caller sends at once: until then, nobody else does."""
-        if self._room.has_queue() or self.is_full(size):
-            async with self._room.queue():  # held only by who waits for room, so that `_check_now` sees nobody else
+        room = self._waiting_room()
+        if room.has_queue() or self.is_full(size):
+            async with room.queue():  # held only by who waits for room, so that `_check_now` sees nobody else
                 while self.is_full(size):
-                    await self._room.wait_less()
+                    await room.wait_less()
 
     def _end_waiting(self) -> None:
         self.blocked_since = None
         self._transport.update()
-        self._room.wake_notified()
+        if self._room is not None:
+            self._room.wake_notified()
+
+    def _waiting_room(self) -> _Room:
+        """Where to wait for room."""
+        if self._room is None:
+            self._room = _Room()
+        return self._room
 
 
 @final

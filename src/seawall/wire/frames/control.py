@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final, final
 
-from attrs import frozen
+from attrs import define
 
 from seawall.errors import ProtocolViolation
 from seawall.wire.frames.codes import PROTOCOL_ERROR, Opcode, sendable_code
@@ -18,7 +18,7 @@ _CODE: Final = struct.Struct("!H")
 
 
 @final
-@frozen
+@define
 class Control:
     """A Close, Ping or Pong frame that has been checked: at most 125 bytes, and a Close payload that is valid."""
 

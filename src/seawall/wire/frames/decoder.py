@@ -131,7 +131,7 @@ class FrameDecoder:
     _fragments: int = field(init=False, default=0)
     # What there is of a message that did not come all at once. Unlike a bytearray it gives bytes without a copy, and
     # fresh memory for a second MiB would cost as much time as unmasking the first.
-    _message: BytesIO = field(init=False, factory=BytesIO)
+    _message: BytesIO | None = field(init=False, default=None)
     _held: int = field(init=False, default=0)  # bytes in it
     _cut: bytes | bytearray = field(init=False, default=b"")  # the character that it ends in, if that is not whole yet
 
@@ -343,6 +343,8 @@ class FrameDecoder:
         The text itself is thrown away and decoded again at the end: strings of a few characters each would hold
         many times what has arrived.
         """
+        if self._message is None:
+            self._message = BytesIO()
         self._message.write(payload)
         self._held += len(payload)
         if self._kind is _TEXT:
@@ -355,9 +357,9 @@ class FrameDecoder:
         if not self._final:
             self._append(payload)
             return None
-        if self._held:
+        if self._message is not None:
             self._message.write(payload)
-            payload, self._message = self._message.getvalue(), BytesIO()
+            payload, self._message = self._message.getvalue(), None
         kind, self._kind = self._kind, None
         self._inflating = None
         self._announced = self._fragments = self._held = 0
@@ -379,7 +381,7 @@ class FrameDecoder:
         """Be deaf, and let go of everything."""
         self._deaf = True
         self._buffer, self._at = b"", 0
-        self._message, self._held = BytesIO(), 0
+        self._message, self._held = None, 0
         self._inflater = self._inflating = None
 
     def _compact(self) -> None:

@@ -146,7 +146,7 @@ class Transport(Protocol):
     async def linger(self) -> None:
         """Say that nothing more will come, and discard what the peer still sends, until it has finished too.
 
-        The caller bounds the time, and closes the stream afterwards; `linger` in `lingering` says why.
+        The caller bounds the time by `close`, and closes the stream afterwards, too; `linger` in `lingering` says why.
         """
         ...
 

@@ -65,7 +65,7 @@ class SocketTransport:
         self._was_full = False
         self._was_large = False
         self._open = False
-        self._over = Waiter()  # for `linger`
+        self._over: Waiter | None = None  # for `linger`
         self.looking = False
 
     def start(self, channel: Receiver) -> None:
@@ -98,7 +98,7 @@ class SocketTransport:
             and not channel.send_buffer.pending
         ):
             return  # as nearly always
-        if read_interest is ReadInterest.NOTHING:
+        if read_interest is ReadInterest.NOTHING and self._over is not None:
             self._over.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
@@ -155,6 +155,7 @@ class SocketTransport:
         except OSError:
             return  # it has gone already
         self._was_full = True
+        self._over = Waiter()
         self.update()
         while self._is_awaited():
             await self._over.wait()
@@ -165,7 +166,8 @@ class SocketTransport:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            self._over.wake()
+            if self._over is not None:
+                self._over.wake()
             del self._channel
 
     async def wait_released(self) -> None:

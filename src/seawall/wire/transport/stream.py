@@ -106,9 +106,11 @@ class StreamTransport:
 
     async def linger(self) -> None:
         """Half-close the stream, and discard what still comes."""
-        self._working.cancel()
+        working, self._working = self._working, trio.CancelScope()
+        working.cancel()
         await self.wait_released()
-        await linger(self._stream)
+        with self._working:  # until `close`
+            await linger(self._stream)
 
     async def wait_released(self) -> None:
         """Wait until nothing is read and nothing written any more."""
