@@ -39,7 +39,7 @@ class Entry:
 
     def __lt__(self, other: Entry) -> bool:
         """Whether it is the earlier one."""
-        return (self.due, self.number) < (other.due, other.number)
+        return self.due < other.due or (self.due == other.due and self.number < other.number)
 
 
 @final

@@ -48,15 +48,17 @@ async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter
     end = lifecycle.ended
     if end is None or channel.send_buffer.broken:
         return
-    lifecycle.limit_closing(lifecycle.timeouts.limits.close_timeout)
-    if not end.is_peers:
-        await adapter.hang_up(end.code, end.reason)
-    await adapter.stream.wait_left()
-    if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
-        await channel.send_buffer.wait_empty()
-    elif channel.send_buffer.pending:
-        return  # nor anybody who takes what was said before
-    lifecycle.limit_closing(LINGER)
+    close_timeout = lifecycle.timeouts.limits.close_timeout
+    if not end.is_peers or adapter.stream.is_read or channel.send_buffer.pending:  # else there is nothing to wait for
+        lifecycle.limit_closing(close_timeout)
+        if not end.is_peers:
+            await adapter.hang_up(end.code, end.reason)
+        await adapter.stream.wait_left()
+        if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
+            await channel.send_buffer.wait_empty()
+        elif channel.send_buffer.pending:
+            return  # nor anybody who takes what was said before
+    lifecycle.limit_closing(min(LINGER, close_timeout))
     await channel.linger()
 
 
