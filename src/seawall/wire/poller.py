@@ -340,10 +340,13 @@ class SocketTransport:
             data = None
         except OSError:
             data = b""
-        changed = data is not None and channel.feed(data, now)
-        self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
-        self._was_large = wanted > READ_SIZE or (data is not None and len(data) > READ_SIZE)
-        self.looking = self.looking and (self._was_full or channel.backlog)
+        changed, came = False, 0
+        if data is not None:
+            changed, came = channel.feed(data, now), len(data)
+        self._was_full = came == size  # then there is more, and perhaps much more
+        self._was_large = wanted > READ_SIZE or came > READ_SIZE
+        if self.looking:
+            self.looking = self._was_full or channel.backlog
         return changed
 
 
