@@ -349,7 +349,9 @@ class _Admitted(Admitted, Generic[P]):
 
     @trio.lowlevel.disable_ki_protection
     async def handle(self, state: ConnectionState, /) -> None:
-        await self.handler(Connection(self.proved, state), **self.arguments)
+        handler, connection, arguments = self.handler, Connection(self.proved, state), self.arguments
+        del self  # of no use any more, and it would be kept for as long as the handler runs
+        await handler(connection, **arguments)
 
 
 @contextmanager

@@ -160,9 +160,7 @@ class ConnectionRunner:
         gate, state = await self._open_wire(request, settings)
         self._nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler)
 
-    async def _open_wire(
-        self, request: Request, settings: ResolvedSettings
-    ) -> tuple[ConnectionGate, ConnectionState]:
+    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, ConnectionState]:
         """Start trio-websocket's reader, which now watches the socket, and make what guards and handler hold."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the wire
         server, stream, asked = self._server, self._accepted.stream, request.handshake
@@ -221,7 +219,9 @@ class ConnectionRunner:
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         try:
-            await admitted.handle(state)
+            handling = admitted.handle(state)
+            del admitted  # as `gate`
+            await handling
         except BaseException as raised:
             if partition(raised).failures or not self.lifecycle.scope.cancel_called:
                 self._failures.phase = Phase.HANDLER
