@@ -171,7 +171,7 @@ class SocketTransport:
         self._was_full = False
         self._was_large = False
         self._open = False
-        self._over: Waiter | None = None  # for `linger`
+        self._over = Waiter()  # for `linger`
         self.looking = False
 
     def start(self, channel: MessageChannel) -> None:
@@ -204,7 +204,7 @@ class SocketTransport:
             and not channel.send_buffer.pending
         ):
             return  # as nearly always
-        if read_interest is ReadInterest.NOTHING and self._over is not None:
+        if read_interest is ReadInterest.NOTHING:
             self._over.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
@@ -261,7 +261,6 @@ class SocketTransport:
         except OSError:
             return  # it has gone already
         self._was_full = True
-        self._over = Waiter()
         self.update()
         while self._is_awaited():
             await self._over.wait()
@@ -272,8 +271,7 @@ class SocketTransport:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            if self._over is not None:
-                self._over.wake()
+            self._over.wake()
             del self._channel
 
     async def wait_released(self) -> None:
@@ -289,8 +287,7 @@ class SocketTransport:
 
     def _is_awaited(self) -> bool:
         """Whether the peer may still finish properly, and we would see it."""
-        channel = self._channel if self._open else None
-        return channel is not None and channel.reading is not Reading.FINISHED and not channel.send_buffer.broken
+        return self._open and self._channel.reading is not Reading.FINISHED and not self._channel.send_buffer.broken
 
     def _look(self) -> None:
         self.looking = True
@@ -340,13 +337,11 @@ class SocketTransport:
             data = None
         except OSError:
             data = b""
-        changed, came = False, 0
-        if data is not None:
-            changed, came = channel.feed(data, now), len(data)
+        came = 0 if data is None else len(data)
+        changed = data is not None and channel.feed(data, now)
         self._was_full = came == size  # then there is more, and perhaps much more
         self._was_large = wanted > READ_SIZE or came > READ_SIZE
-        if self.looking:
-            self.looking = self._was_full or channel.backlog
+        self.looking = self.looking and (self._was_full or channel.backlog)
         return changed
 
 
