@@ -39,8 +39,8 @@ if sys.platform == "linux" or TYPE_CHECKING:
     }
 
 
-def _is_reading(read_interest: ReadInterest) -> bool:
-    return read_interest is ReadInterest.READ or read_interest is ReadInterest.DECODE
+# What is done with a socket that is read, or is to be read again soon; a tuple is searched without a call.
+_READING: Final = (ReadInterest.READ, ReadInterest.DECODE)
 
 
 def open_poller() -> Poller | None:
@@ -198,17 +198,14 @@ class SocketTransport:
             return
         channel = self._channel
         read_interest = channel.read_interest
-        if (
-            read_interest is self._read_interest is ReadInterest.READ
-            and self._events == _READ
-            and not channel.send_buffer.pending
-        ):
+        is_reading = read_interest is self._read_interest is ReadInterest.READ and self._events == _READ
+        if is_reading and not channel.send_buffer.pending:
             return  # as nearly always
         if read_interest is ReadInterest.NOTHING:
             self._over.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
-        self._wait_for(_READ if _is_reading(read_interest) or self._events & _IN else _WATCHED[read_interest])
+        self._wait_for(_READ if read_interest in _READING or self._events & _IN else _WATCHED[read_interest])
 
     def _wait_for(self, events: int) -> None:
         """Ask the kernel for these, and for room if there is something to write."""
@@ -304,7 +301,7 @@ class SocketTransport:
         read_interest = channel.read_interest
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
-        elif events & _IN and not _is_reading(read_interest):
+        elif events & _IN and read_interest not in _READING:
             # Only now: most sockets that are not read do not say anything either.
             self._wait_for(_WATCHED[read_interest])
             events &= ~_IN
@@ -337,11 +334,13 @@ class SocketTransport:
             data = None
         except OSError:
             data = b""
-        came = 0 if data is None else len(data)
-        changed = data is not None and channel.feed(data, now)
+        changed, came = False, 0
+        if data is not None:
+            changed, came = channel.feed(data, now), len(data)
         self._was_full = came == size  # then there is more, and perhaps much more
         self._was_large = wanted > READ_SIZE or came > READ_SIZE
-        self.looking = self.looking and (self._was_full or channel.backlog)
+        if self.looking:
+            self.looking = self._was_full or channel.backlog
         return changed
 
 
