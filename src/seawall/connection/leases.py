@@ -57,14 +57,9 @@ class Leases:
         lease.deadline = until(expires_at)
         self._find_first()
 
-    def clear(self) -> None:
-        """Forget them all: the connection is closed."""
-        self._leases = ()
-        self._find_first()
-
     def renewable(self) -> Lease | None:
         """The first that can be renewed."""
         return next((lease for lease in self._leases if lease.renew is not None), None)
 
     def _find_first(self) -> None:
-        self.ends_at = min((lease.deadline for lease in self._leases), default=math.inf)
+        self.ends_at = min(lease.deadline for lease in self._leases)

@@ -123,7 +123,7 @@ class Lifecycle:
 
     def lease(self, expires_at: float, renew: Renew | None) -> None:
         """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
-        self.timeouts.leases.add(expires_at, renew)
+        self.timeouts.lease(expires_at, renew)
         self.rearm()
 
     async def renew(self, token: str) -> None:

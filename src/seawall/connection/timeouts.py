@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import trio
 
 from seawall.connection.leases import Leases
 from seawall.errors import IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
+from seawall.guards.gate import Renew
 from seawall.limits import Limits
 
 
@@ -33,6 +34,10 @@ class Liveness(Protocol):
         ...
 
 
+#: What most connections have; nothing is added to these.
+_NO_LEASES: Final = Leases()
+
+
 @final
 class Timeouts:
     """The moments, on Trio's clock, at which one connection ends if nothing else ends it, and the first of them."""
@@ -43,7 +48,7 @@ class Timeouts:
         """Begin with none but those that are set later."""
         self.limits = limits
         """The app's, and the route's once there is one."""
-        self.leases = Leases()
+        self.leases = _NO_LEASES
         self.stage_ends_at = math.inf
         """When what the connection does now (sending its request, passing the guards) has to be over."""
         self._expired: SeawallError | None = None
@@ -65,6 +70,12 @@ class Timeouts:
         if self.limits.lifetime is not None:
             self._lifetime_ends_at = now + self.limits.lifetime
 
+    def lease(self, expires_at: float, renew: Renew | None) -> None:
+        """One more lease. Raises as `Leases.add`."""
+        if self.leases is _NO_LEASES:
+            self.leases = Leases()
+        self.leases.add(expires_at, renew)
+
     def touch(self) -> None:
         """A message has been sent or taken by the handler."""
         if self.limits.idle_timeout is not None:
@@ -80,7 +91,7 @@ class Timeouts:
     def clear(self) -> None:
         """The connection is closed: nothing is due any more, and nothing is kept alive."""
         self._liveness = None
-        self.leases.clear()
+        self.leases = _NO_LEASES
 
     def due(self) -> float:
         """When to `check` next."""

@@ -35,6 +35,9 @@ Start_contra = TypeVar("Start_contra", contravariant=True)
 Handler: TypeAlias = Callable[Concatenate[Connection[P], ...], Awaitable[None]]  # type: ignore[explicit-any]  # any path
 """An async function that takes a `Connection` and, by keyword, the parameters of its path."""
 
+#: Where every chain of guards begins.
+_NOBODY: Final = Anonymous()
+
 #: What most handlers take from their path.
 _NO_ARGUMENTS: Final[Mapping[str, Parameter]] = {}
 
@@ -257,7 +260,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
     @trio.lowlevel.disable_ki_protection
     async def admit(self, gate: Gate, /) -> Admitted:
         """Run the guards; what they refuse, they raise."""
-        principal = await self.guard.admit(gate, Anonymous())
+        principal = await self.guard.admit(gate, _NOBODY)
         arguments = _NO_ARGUMENTS
         if self._taken:
             arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}
@@ -279,7 +282,9 @@ class _Admitted(Admitted, Generic[P]):
 
     @trio.lowlevel.disable_ki_protection
     async def handle(self, state: ConnectionState, /) -> None:
-        await self.handler(Connection(self.proved, state), **self.arguments)
+        handler, connection, arguments = self.handler, Connection(self.proved, state), self.arguments
+        del self  # of no use any more, and it would be kept for as long as the handler runs
+        await handler(connection, **arguments)
 
 
 @contextmanager

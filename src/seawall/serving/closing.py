@@ -19,6 +19,12 @@ from seawall.wire.transport.lingering import LINGER, abandon, linger
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
+async def turn_away(accepted: AcceptedConnection) -> None:
+    """Close the socket of a connection that has not begun, without a word."""
+    accepted.place.leave()
+    await abandon(accepted.stream)
+
+
 async def send_response(
     stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: Response | None
 ) -> None:
@@ -103,6 +109,11 @@ class Closing:
     def is_accepted(self) -> bool:
         """Whether the upgrade has been accepted: then the peer reads a close code, and before it an HTTP status."""
         return self.channel is not None and self.channel.accepted
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the peer can still be sent something over the connection that was accepted."""
+        return self.channel is not None and self.channel.accepted and not self.channel.send_buffer.broken
 
     def on_recorded(self, end: End) -> None:
         """The end has just been recorded: from this moment only the peer's Close counts."""

@@ -38,7 +38,7 @@ from seawall.policy.verdicts import Phase
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
 from seawall.serving.capacity import RETRY
-from seawall.serving.closing import Closer, Closing
+from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import Failures
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.receiving import Request, receive_request
@@ -50,7 +50,6 @@ from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
-from seawall.wire.transport.lingering import abandon
 from seawall.wire.transport.sockets import socket_of
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
@@ -74,8 +73,7 @@ async def run_connection(server: ServerState, accepted: AcceptedConnection) -> N
     Nothing is waited for before it is among the server's connections.
     """
     if server.connections.stopped:  # between the accepting and now
-        accepted.place.leave()
-        await abandon(accepted.stream)
+        await turn_away(accepted)
         return
     runner = cast("ConnectionRunner", None)  # it is made before anything can raise
     try:
@@ -153,16 +151,14 @@ class ConnectionRunner:
             self._end_by(answered(refusal(403, "origin not allowed"), detail))
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        gate, state = await self._open_wire(request, settings)
-        self._nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler)
+        await self._open_wire(request, settings)
 
-    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, ConnectionState]:
-        """Start trio-websocket's reader, which now watches the socket, and make what guards and handler hold."""
+    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> None:
+        """Start trio-websocket's reader, which now watches the socket, and then the guards with what they hold."""
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on whoever ends the connection finds the wire
         server, stream, asked = self._server, self._accepted.stream, request.handshake
-        agreement = None
-        if settings.compression is not None:
-            agreement = negotiate(asked.values("sec-websocket-extensions"), settings.compression)
+        compression = settings.compression
+        agreement = None if compression is None else negotiate(asked.values("sec-websocket-extensions"), compression)
         transport = server.transport(stream, self._tasks)
         channel_settings = ChannelSettings(settings.limits, agreement)
         channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
@@ -192,7 +188,7 @@ class ConnectionRunner:
             upgrade=WebSocketUpgrade(state, adapter),
         )
         await adapter.start(self._tasks, on_left=self._on_reader_left)
-        return gate, state
+        self._nursery.start_soon(self._serve, request.route, gate, state, name=request.route.table_entry.handler)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
@@ -209,13 +205,14 @@ class ConnectionRunner:
             await gate.accept()
         except Disconnected:
             return
-        del gate  # it and what only it holds would be kept for as long as the handler runs
         self.lifecycle.begin()
         self._accepted.place.authenticated()
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         try:
-            await admitted.handle(state)
+            handling = admitted.handle(state)
+            del gate, admitted  # they and what only they hold would be kept for as long as the handler runs
+            await handling
         except BaseException as raised:
             if partition(raised).failures or not self.lifecycle.scope.cancel_called:
                 self._failures.phase = Phase.HANDLER
@@ -334,9 +331,8 @@ class ConnectionRunner:
             self._failures.first = self._failures.first or failure
             self._fail(failure, phase)
         elif parts.failures:
-            channel = self._closing.channel
-            reachable = accepted and channel is not None and not channel.send_buffer.broken
-            self.lifecycle.end(self._server.drain.returned if reachable else End(Cause.PEER_VANISHED, 1006))
+            is_reachable = self._closing.is_reachable
+            self.lifecycle.end(self._server.drain.returned if is_reachable else End(Cause.PEER_VANISHED, 1006))
         if parts.cancelled is not None:
             raise parts.cancelled
 

@@ -108,7 +108,8 @@ class SendBuffer:
     async def put_control(self, frame: bytes) -> None:
         """Send a control frame once there is room, messages or not. Raises as `put`."""
         while self.is_full(len(frame)):
-            await self._waiting_room().wait_less()
+            self._room = self._room or _Room()
+            await self._room.wait_less()
         self.put(frame)
 
     def put_close(self, frame: bytes) -> None:
@@ -186,7 +187,8 @@ class SendBuffer:
     async def wait_empty(self) -> None:
         """Wait until the transport has taken everything, or has failed."""
         while self.pending:
-            await self._waiting_room().wait_less()
+            self._room = self._room or _Room()
+            await self._room.wait_less()
 
     def notify_when_empty(self, waiter: Waiter) -> None:
         """Wake `waiter` once, as soon as nothing is pending any more; at once, if nothing is.
@@ -195,7 +197,8 @@ class SendBuffer:
         `pending` before it waits.
         """
         if self.pending:
-            self._waiting_room().notify(waiter)
+            self._room = self._room or _Room()
+            self._room.notify(waiter)
         else:
             waiter.wake()
 
@@ -229,7 +232,7 @@ class SendBuffer:
 
     async def _wait_turn(self, size: int) -> None:
         """Wait for room. The caller sends at once: until then, nobody else does."""
-        room = self._waiting_room()
+        self._room = room = self._room or _Room()
         if room.has_queue() or self.is_full(size):
             async with room.queue():  # held only by who waits for room, so that `_check_now` sees nobody else
                 while self.is_full(size):
@@ -240,12 +243,6 @@ class SendBuffer:
         self._transport.update()
         if self._room is not None:
             self._room.wake_notified()
-
-    def _waiting_room(self) -> _Room:
-        """Where to wait for room."""
-        if self._room is None:
-            self._room = _Room()
-        return self._room
 
 
 @final

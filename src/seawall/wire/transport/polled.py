@@ -31,8 +31,8 @@ if sys.platform == "linux" or TYPE_CHECKING:
     }
 
 
-def _is_reading(read_interest: ReadInterest) -> bool:
-    return read_interest is ReadInterest.READ or read_interest is ReadInterest.DECODE
+# What is done with a socket that is read, or is to be read again soon; a tuple is searched without a call.
+_READING: Final = (ReadInterest.READ, ReadInterest.DECODE)
 
 
 @final
@@ -65,7 +65,7 @@ class SocketTransport:
         self._was_full = False
         self._was_large = False
         self._open = False
-        self._over: Waiter | None = None  # for `linger`
+        self._over = Waiter()  # for `linger`
         self.looking = False
 
     def start(self, channel: Receiver) -> None:
@@ -92,17 +92,14 @@ class SocketTransport:
             return
         channel = self._channel
         read_interest = channel.read_interest
-        if (
-            read_interest is self._read_interest is ReadInterest.READ
-            and self._events == _READ
-            and not channel.send_buffer.pending
-        ):
+        is_reading = read_interest is self._read_interest is ReadInterest.READ and self._events == _READ
+        if is_reading and not channel.send_buffer.pending:
             return  # as nearly always
-        if read_interest is ReadInterest.NOTHING and self._over is not None:
+        if read_interest is ReadInterest.NOTHING:
             self._over.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
-        self._wait_for(_READ if _is_reading(read_interest) or self._events & _IN else _WATCHED[read_interest])
+        self._wait_for(_READ if read_interest in _READING or self._events & _IN else _WATCHED[read_interest])
 
     def _wait_for(self, events: int) -> None:
         """Ask the kernel for these, and for room if there is something to write."""
@@ -155,7 +152,6 @@ class SocketTransport:
         except OSError:
             return  # it has gone already
         self._was_full = True
-        self._over = Waiter()
         self.update()
         while self._is_awaited():
             await self._over.wait()
@@ -166,8 +162,7 @@ class SocketTransport:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            if self._over is not None:
-                self._over.wake()
+            self._over.wake()
             del self._channel
 
     async def wait_released(self) -> None:
@@ -183,8 +178,7 @@ class SocketTransport:
 
     def _is_awaited(self) -> bool:
         """Whether the peer may still finish properly, and we would see it."""
-        channel = self._channel if self._open else None
-        return channel is not None and channel.reading is not Reading.FINISHED and not channel.send_buffer.broken
+        return self._open and self._channel.reading is not Reading.FINISHED and not self._channel.send_buffer.broken
 
     def _look(self) -> None:
         self.looking = True
@@ -201,7 +195,7 @@ class SocketTransport:
         read_interest = channel.read_interest
         if self._events & _ONCE:
             self._events = 0  # the kernel has forgotten what it was to wait for
-        elif events & _IN and not _is_reading(read_interest):
+        elif events & _IN and read_interest not in _READING:
             # Only now: most sockets that are not read do not say anything either.
             self._wait_for(_WATCHED[read_interest])
             events &= ~_IN
@@ -234,10 +228,13 @@ class SocketTransport:
             data = None
         except OSError:
             data = b""
-        changed = data is not None and channel.feed(data, now)
-        self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
-        self._was_large = wanted > READ_SIZE or (data is not None and len(data) > READ_SIZE)
-        self.looking = self.looking and (self._was_full or channel.backlog)
+        changed, came = False, 0
+        if data is not None:
+            changed, came = channel.feed(data, now), len(data)
+        self._was_full = came == size  # then there is more, and perhaps much more
+        self._was_large = wanted > READ_SIZE or came > READ_SIZE
+        if self.looking:
+            self.looking = self._was_full or channel.backlog
         return changed
 
 
