@@ -220,8 +220,10 @@ class SocketTransport:
 
     def _read(self, channel: Receiver, now: float) -> bool:
         """Read once; whether that may have changed what is to be done next."""
-        wanted = channel.read_size if self._was_full or self._was_large or not channel.accepted else READ_SIZE
-        size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # after one, another may come
+        wanted = size = READ_SIZE
+        if self._was_full or self._was_large or not channel.accepted:
+            wanted = channel.read_size
+            size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # after one, another may come
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
