@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.errors import ProtocolViolation
-from seawall.http.upgrade import canonical
+from seawall.http.upgrade import canonical_head
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN
@@ -264,7 +264,7 @@ async def driven(
 ) -> AsyncGenerator[tuple[Bench, trio_websocket.WebSocketConnection]]:
     """A channel that trio-websocket reads and writes."""
     async with bench(over, limits) as made:
-        made.present(canonical(ASKED, None))
+        made.present(canonical_head(ASKED, None))
         request = await trio_websocket.wrap_server_stream(made.nursery, made.control_stream)
         websocket = await request.accept()
         yield made, websocket

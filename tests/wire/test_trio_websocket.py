@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_websocket import WebSocketConnection
 
-from seawall.http.upgrade import canonical
+from seawall.http.upgrade import canonical_head
 from seawall.limits import Limits
 from seawall.wire.events import PeerClosed, PeerVanished
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
@@ -56,7 +56,7 @@ async def crash(connection: object, event: object) -> None:
 async def reading(over: str, *, extensions: str = "") -> AsyncGenerator[Subject]:
     """A channel that is read, with an upgrade that nobody has accepted yet."""
     async with bench(over, Limits(outbound_buffer=1000)) as made:
-        made.present(canonical(ASKED, None))
+        made.present(canonical_head(ASKED, None))
         subject = Subject(made, TrioWebSocketAdapter(made.control_stream, extensions=extensions))
         await subject.authority.start(made.nursery, on_left=subject.on_left)
         yield subject
@@ -93,7 +93,7 @@ async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -
         pass
 
     async with bench(over) as made:
-        made.present(canonical(evolve(ASKED, subprotocols=("chat",)), "chat"))
+        made.present(canonical_head(evolve(ASKED, subprotocols=("chat",)), "chat"))
         authority = TrioWebSocketAdapter(made.control_stream, extensions="permessage-deflate")
         await authority.start(made.nursery, on_left=ignore)
         await authority.accept("chat")
@@ -269,7 +269,7 @@ async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(
 async def test_cancelling_the_tasks_cancels_the_reader(over: str, autojump_clock: MockClock) -> None:
     """What belongs to a cancel scope comes to `on_left` too, which lets it out again."""
     async with bench(over) as made:
-        made.present(canonical(ASKED, None))
+        made.present(canonical_head(ASKED, None))
         subject = Subject(made, TrioWebSocketAdapter(made.control_stream))
         async with trio.open_nursery() as tasks:
             await subject.authority.start(tasks, on_left=subject.on_left)

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.http.request import Head
-from seawall.http.response import Response, refusal, serialized
+from seawall.http.response import Response, refusal, serialize_response
 
 #: Visible ASCII; braces would look like a placeholder, and are escaped by browsers.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
@@ -52,7 +52,7 @@ def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
     head_only = head.method == "HEAD"
     if page is not None:
         if head.method in {"GET", "HEAD"}:
-            data = serialized(200, page.body, media_type=page.media_type, head_only=head_only)
+            data = serialize_response(200, page.body, media_type=page.media_type, head_only=head_only)
             return Response(200, "page", data)
         return refusal(405, "only GET and HEAD", headers=(("Allow", "GET, HEAD"),))
     if not is_route:

@@ -158,7 +158,7 @@ class HeadReader:
             end = self._buffer.find(_END, start, seen)
             stop = seen if end < 0 else end + len(_END)
             if not _is_plain(self._buffer[start:stop]):
-                _refuse(_BAD_IN_FIELDS.search(self._buffer, start, stop))
+                _refuse_if_found(_BAD_IN_FIELDS.search(self._buffer, start, stop))
         self._scanned = seen
         if end >= 0:
             return end + len(_END)
@@ -174,7 +174,7 @@ class HeadReader:
         end = self._buffer.find(b"\r\n", start, stop)
         line = _REQUEST_LINE.fullmatch(self._buffer, 0, end) if end > 0 else None
         if line is None:
-            _refuse(_BAD_IN_REQUEST_LINE.search(self._buffer, start, stop if end < 0 else end + 2))
+            _refuse_if_found(_BAD_IN_REQUEST_LINE.search(self._buffer, start, stop if end < 0 else end + 2))
             if end < 0:
                 return False
             raise BadRequest(400, "malformed request line")
@@ -192,7 +192,7 @@ def _is_plain(piece: bytes | bytearray) -> bool:
     return len(piece.translate(None, _PLAIN)) == 2 * line_ends and b"\r\n " not in piece and b"\r\n\t" not in piece
 
 
-def _refuse(found: re.Match[bytes] | None) -> None:
+def _refuse_if_found(found: re.Match[bytes] | None) -> None:
     if found is not None:
         raise BadRequest(400, "forbidden bytes in the request head")
 

@@ -11,11 +11,11 @@ import h11
 from attrs import field, frozen
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
-# What `serialized` says itself; a second one would contradict it.
+# What `serialize_response` says itself; a second one would contradict it.
 _OURS: Final = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 
 
-def serialized(
+def serialize_response(
     status: int,
     body: bytes,
     *,
@@ -52,7 +52,7 @@ def serialized(
         *headers,
         ("Date", formatdate(usegmt=True)),
     ]
-    return _serialise(status, fields, body, head_only=head_only)
+    return _serialize_with_h11(status, fields, body, head_only=head_only)
 
 
 @final
@@ -68,10 +68,12 @@ class Response:
 
 def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False) -> Response:
     """A short plain response with an error status; without its body to answer a HEAD request."""
-    return Response(status, text, serialized(status, f"{text}\n".encode(), headers=headers, head_only=head_only))
+    return Response(
+        status, text, serialize_response(status, f"{text}\n".encode(), headers=headers, head_only=head_only)
+    )
 
 
-def _serialise(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
+def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
     # h11 frames an answer by the request before it, so it is given one; the real one may have been unreadable.
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"%b / HTTP/1.1\r\nHost: seawall\r\n\r\n" % (b"HEAD" if head_only else b"GET"))

@@ -1,6 +1,6 @@
 """Holds a request for an upgrade against RFC 6455, section 4.2.1, with no I/O.
 
-`handshake` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer; `canonical` writes the
+`check_upgrade` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer; `canonical_head` writes the
 head that the layer below is given in its place.
 """
 
@@ -24,7 +24,7 @@ _LIST_TOKEN: Final = re.compile(TOKEN)
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 
-def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
+def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
     """Hold a request against RFC 6455, section 4.2.1.
 
     Args:
@@ -78,14 +78,14 @@ def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
     return offered
 
 
-def canonical(handshake: Handshake, subprotocol: str | None) -> bytes:
+def canonical_head(handshake: Handshake, subprotocol: str | None) -> bytes:
     """The head that the layer below is given in place of the client's own.
 
     Everything in it is constant but the key and the chosen subprotocol, both of which have been checked, so no
     header that a client wrote can surprise a parser further down.
 
     Args:
-      handshake: as `handshake` returned it.
+      handshake: as `check_upgrade` returned it.
       subprotocol: the one that was chosen, or None.
 
     Raises:

@@ -30,7 +30,7 @@ from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import partition, wrap_unprintable
 from seawall.http.response import refusal
-from seawall.http.upgrade import canonical
+from seawall.http.upgrade import canonical_head
 from seawall.observability.logs import server_log
 from seawall.observability.reports import note_of, outcome_of
 from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, answered, internal_error
@@ -170,7 +170,7 @@ class ConnectionRunner:
             channel.feed(request.early, trio.current_time())
         self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
         selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
-        control_stream = ControlStream(channel, canonical(asked, selected))
+        control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.use(channel, adapter)
         state = ConnectionState(

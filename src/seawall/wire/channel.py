@@ -138,7 +138,7 @@ class MessageChannel:
 
     def begin_closing(self) -> None:
         """The connection is about to be closed: answer no more Pings, take no more messages from senders."""
-        self.send_buffer.silence()
+        self.send_buffer.begin_closing()
         self.controls.news.wake()
 
     def drop_messages(self) -> None:
@@ -193,7 +193,7 @@ class MessageChannel:
             messages_in=self.inbound.messages,
             messages_out=self.send_buffer.messages,
             bytes_in=self.inbound.bytes,
-            bytes_out=self.send_buffer.gone,
+            bytes_out=self.send_buffer.bytes_written,
         )
 
     @property

@@ -58,7 +58,7 @@ def measure(buffer: SendBuffer, transport: trio.socket.SocketType | None) -> Pro
         else:
             in_flight, arrived, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
             return Progress(arrived, behind=bool(in_flight or waiting or buffer.pending))
-    return Progress(buffer.gone, behind=bool(buffer.pending))
+    return Progress(buffer.bytes_written, behind=bool(buffer.pending))
 
 
 def ping(buffer: SendBuffer) -> None:

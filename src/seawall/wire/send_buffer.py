@@ -66,7 +66,7 @@ class SendBuffer:
         self._transport = transport
         self._budget = budget
         self._events = events
-        self._room: _Room | None = None  # made when somebody has to wait, as in most connections nobody ever has
+        self._room: _SendWaiters | None = None  # made when somebody has to wait, as in most connections nobody ever has
         self.pending = _EMPTY
         """What waits. Only transports look into it, and say with `taken` what has gone."""
         self.blocked_since: float | None = None
@@ -77,7 +77,7 @@ class SendBuffer:
         """What may still be sent. Only `advance_replying` says what follows."""
         self.limit = limit
         """Bytes that may wait."""
-        self.gone = 0
+        self.bytes_written = 0
         """Bytes that the transport has taken so far."""
         self.deflater: Deflater | None = None
         """Compresses messages, if that was agreed on. What it makes depends on what it made before, and so has to be
@@ -91,7 +91,7 @@ class SendBuffer:
         return self.replying >= _BROKEN
 
     @property
-    def is_silent(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether the connection is about to be closed: no more messages are taken and no more Pings answered."""
         return self.replying is not _OPEN and self.replying is not _BROKEN
 
@@ -108,13 +108,13 @@ class SendBuffer:
     async def put_control(self, frame: bytes) -> None:
         """Send a control frame once there is room, messages or not. Raises as `put`."""
         while self.is_full(len(frame)):
-            await self._waiting_room().wait_less()
+            await self._waiting_room().wait_shrunk()
         self.put(frame)
 
     def put_close(self, frame: bytes) -> None:
         """Send a Close frame. Only the first one goes out; from then on no message is taken. Raises as `put`."""
         if self.replying is not Replying.CLOSE_SENT:
-            self.silence()
+            self.begin_closing()
             self.put(frame)
             self.replying = advance_replying(self.replying, ReplyingEvent.CLOSE)
 
@@ -162,14 +162,14 @@ class SendBuffer:
 
     def taken(self, count: int) -> None:
         """The transport has taken `count` bytes off the front of what waits."""
-        self.gone += count
+        self.bytes_written += count
         del self.pending[:count]
         if self._room is not None:
             self._room.wake()
         if not self.pending:
             self._end_waiting()
 
-    def silence(self) -> None:
+    def begin_closing(self) -> None:
         """The connection is about to be closed: those who wait for room, and who come later, are refused."""
         self.replying = advance_replying(self.replying, ReplyingEvent.SILENCE)
         if self._room is not None:
@@ -186,7 +186,7 @@ class SendBuffer:
     async def wait_empty(self) -> None:
         """Wait until the transport has taken everything, or has failed."""
         while self.pending:
-            await self._waiting_room().wait_less()
+            await self._waiting_room().wait_shrunk()
 
     def notify_when_empty(self, waiter: Waiter) -> None:
         """Wake `waiter` once, as soon as nothing is pending any more; at once, if nothing is.
@@ -212,7 +212,7 @@ class SendBuffer:
         except trio.BrokenResourceError:
             self.abort()
             raise
-        self.gone += gone
+        self.bytes_written += gone
         if gone < len(data):
             self.pending = bytearray(memoryview(data)[gone:])
             self.blocked_since = trio.current_time()
@@ -233,7 +233,7 @@ class SendBuffer:
         if room.has_queue() or self.is_full(size):
             async with room.queue():  # held only by who waits for room, so that `_check_now` sees nobody else
                 while self.is_full(size):
-                    await room.wait_less()
+                    await room.wait_shrunk()
 
     def _end_waiting(self) -> None:
         self.blocked_since = None
@@ -241,15 +241,15 @@ class SendBuffer:
         if self._room is not None:
             self._room.wake_notified()
 
-    def _waiting_room(self) -> _Room:
+    def _waiting_room(self) -> _SendWaiters:
         """Where to wait for room."""
         if self._room is None:
-            self._room = _Room()
+            self._room = _SendWaiters()
         return self._room
 
 
 @final
-class _Room:
+class _SendWaiters:
     """Who waits for a `SendBuffer` to become less full, or empty."""
 
     __slots__ = ("_less", "_when_empty", "turn")
@@ -271,7 +271,7 @@ class _Room:
             self.turn = trio.StrictFIFOLock()
         return self.turn
 
-    async def wait_less(self) -> None:
+    async def wait_shrunk(self) -> None:
         """Wait until `wake`."""
         if self._less is None:
             self._less = trio.Event()

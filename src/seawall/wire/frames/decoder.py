@@ -17,7 +17,7 @@ from seawall.wire.frames.codes import PROTOCOL_ERROR, TOO_BIG, Opcode
 from seawall.wire.frames.control import MAX_CONTROL, Control, check_close
 from seawall.wire.frames.deflate import Inflater
 from seawall.wire.frames.masking import unmask
-from seawall.wire.frames.text import check, decode, unfinished
+from seawall.wire.frames.text import as_raw_text, decode, unfinished
 
 #: Frames that one call reads: a message of many pieces must not take longer than as many messages.
 MAX_PIECES: Final = 64
@@ -230,7 +230,7 @@ class FrameDecoder:
         masked = buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end]
         payload = unmask(masked, buffer[start - 4 : start])
         if is_text:
-            return check(payload) if self._raw else decode(payload)
+            return as_raw_text(payload) if self._raw else decode(payload)
         return bytes(payload)
 
     def _next(self) -> Event | None:
@@ -365,7 +365,7 @@ class FrameDecoder:
         self._announced = self._fragments = self._held = 0
         self._cut = b""
         if kind is _TEXT:
-            return check(payload) if self._raw else decode(payload)
+            return as_raw_text(payload) if self._raw else decode(payload)
         return bytes(payload)
 
     def _finish_control(self, opcode: Opcode) -> Control:

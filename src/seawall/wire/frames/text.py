@@ -19,7 +19,7 @@ class RawText(bytes):
     __slots__ = ()
 
 
-def check(text: bytes | bytearray) -> RawText:
+def as_raw_text(text: bytes | bytearray) -> RawText:
     """A whole text, as it came.
 
     Raises:
