@@ -103,7 +103,7 @@ class Hand:
         """Take some of what waits."""
         taken = bytes(out.pending[:count])
         self.written += taken
-        out.taken(len(taken))
+        out.mark_written(len(taken))
 
     def update(self) -> None:
         """Count."""

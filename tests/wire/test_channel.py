@@ -958,7 +958,7 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
                 elif what == "flush":
                     await made.channel.send_buffer.wait_empty()
                 else:
-                    await made.control_stream.wait_left()
+                    await made.control_stream.wait_reader_exited()
             except (trio.EndOfChannel, trio.BrokenResourceError):
                 pass
             woken.append(what)

@@ -27,7 +27,7 @@ class Fact(enum.Flag):
     """What a `SendBuffer` says of its state."""
 
     NONE = 0
-    SILENT = 1
+    CLOSING = 1
     BROKEN = 2
 
 
@@ -54,7 +54,7 @@ class Bench:
     def at(self) -> tuple[Replying, Fact]:
         """The state that it is in, and what it says of that itself."""
         silent, broken = self.out.is_closing, self.out.broken
-        return self.out.replying, (Fact.SILENT if silent else Fact.NONE) | (Fact.BROKEN if broken else Fact.NONE)
+        return self.out.replying, (Fact.CLOSING if silent else Fact.NONE) | (Fact.BROKEN if broken else Fact.NONE)
 
     async def run(self, *, pace: float, size: int) -> None:
         """Take some of what waits, again and again."""
@@ -388,16 +388,16 @@ async def test_what_may_still_be_sent(first: str) -> None:
     assert bench.at() == (Replying.OPEN, Fact.NONE)
     if first == "silence":
         bench.out.begin_closing()
-        assert bench.at() == (Replying.SILENT, Fact.SILENT)
+        assert bench.at() == (Replying.CLOSING, Fact.CLOSING)
         bench.out.put_close(b"close")
         bench.out.put_close(b"again")
-        assert bench.at() == (Replying.CLOSE_SENT, Fact.SILENT)
+        assert bench.at() == (Replying.CLOSE_SENT, Fact.CLOSING)
         bench.out.abort()
     else:
         bench.out.abort()
         assert bench.at() == (Replying.BROKEN, Fact.BROKEN)
         bench.out.begin_closing()
-    assert bench.at() == (Replying.OVER, Fact.SILENT | Fact.BROKEN)
+    assert bench.at() == (Replying.OVER, Fact.CLOSING | Fact.BROKEN)
     with pytest.raises(trio.BrokenResourceError):
         bench.out.put_close(b"late")
     assert bytes(bench.transport.written) == (b"close" if first == "silence" else b"")
@@ -410,7 +410,7 @@ async def test_a_close_takes_no_more_messages() -> None:
     with pytest.raises(trio.ClosedResourceError):
         bench.out.put_message_nowait(b"late")
     bench.out.begin_closing()
-    assert bench.at() == (Replying.CLOSE_SENT, Fact.SILENT)
+    assert bench.at() == (Replying.CLOSE_SENT, Fact.CLOSING)
 
 
 async def test_a_close_that_finds_the_transport_broken() -> None:
@@ -419,7 +419,7 @@ async def test_a_close_that_finds_the_transport_broken() -> None:
     bench.transport.broken = True
     with pytest.raises(trio.BrokenResourceError):
         bench.out.put_close(b"close")
-    assert bench.at() == (Replying.OVER, Fact.SILENT | Fact.BROKEN)
+    assert bench.at() == (Replying.OVER, Fact.CLOSING | Fact.BROKEN)
 
 
 async def test_since_when_something_waits(autojump_clock: MockClock) -> None:

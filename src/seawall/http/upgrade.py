@@ -1,7 +1,7 @@
 """Holds a request for an upgrade against RFC 6455, section 4.2.1, with no I/O.
 
-`check_upgrade` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer; `canonical_head` writes the
-head that the layer below is given in its place.
+`check_upgrade` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer. `canonical_head`
+writes the request head that trio-websocket is given instead of the client's.
 """
 
 from __future__ import annotations

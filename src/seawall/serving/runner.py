@@ -191,7 +191,7 @@ class ConnectionRunner:
             resources=self._resources,
             upgrade=WebSocketUpgrade(state, adapter),
         )
-        await adapter.start(self._tasks, on_left=self._on_reader_left)
+        await adapter.start(self._tasks, on_exited=self._on_reader_exited)
         return gate, state
 
     @trio.lowlevel.enable_ki_protection
@@ -312,7 +312,7 @@ class ConnectionRunner:
             case _:
                 assert_never(event)
 
-    async def _on_reader_left(self, crash: BaseException | None) -> None:
+    async def _on_reader_exited(self, crash: BaseException | None) -> None:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
         if crash is not None:
             self.settle(crash, Phase.TRANSPORT)

@@ -139,7 +139,7 @@ class MessageChannel:
     def begin_closing(self) -> None:
         """The connection is about to be closed: answer no more Pings, take no more messages from senders."""
         self.send_buffer.begin_closing()
-        self.controls.news.wake()
+        self.controls.changed.wake()
 
     def drop_messages(self) -> None:
         """Throw away what is queued."""
@@ -233,7 +233,7 @@ class MessageChannel:
                 inbound.message_at = now
                 queue = self._queue
                 queue.put(message)
-                if not self.controls.holds_messages:
+                if not self.controls.defers_messages:
                     queue.announce()
                 return queue.above_soft
             self._decoder.receive_data(data)
@@ -264,18 +264,18 @@ class MessageChannel:
                     break
         except ProtocolViolation as violation:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
-            self.controls.news.wake()
+            self.controls.changed.wake()
             self._events.tell(violation)
         if inbound.messages > messages:
             inbound.message_at = inbound.heard_at
-            if not self.controls.holds_messages:
+            if not self.controls.defers_messages:
                 queue.announce()
 
     def lose(self, how: ReadingEvent = ReadingEvent.VANISHED) -> None:
         """The peer has gone, or, with `END_OF_STREAM`, has been read to its end; what it sent last is not decoded."""
         had_ended = self.reading >= Reading.ENDED
         self.reading = advance_reading(self.reading, how)
-        self.controls.news.wake()
+        self.controls.changed.wake()
         if not had_ended:  # or what ended it has been told
             self._queue.end()
             self._events.tell(PeerVanished())
@@ -284,7 +284,7 @@ class MessageChannel:
         """The transport has failed in a way that nobody foresaw, which must harm nobody else."""
         self.reading = advance_reading(self.reading, ReadingEvent.FAULT)
         self._queue.end()
-        self.controls.news.wake()
+        self.controls.changed.wake()
         self._events.tell(fault)
 
     def _take_control(self, control: Control) -> None:

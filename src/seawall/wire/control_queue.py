@@ -18,21 +18,21 @@ class ControlQueue:
     """What a `MessageChannel` and the `ControlStream` beside it share: the one puts control frames in, the other takes.
 
     A Ping is answered before the handler is woken for the message that came after it. So from a Ping on messages are
-    held (`holds_messages`), until trio-websocket's reader, having answered, comes for more. If its answer has to wait
+    held (`defers_messages`), until trio-websocket's reader, having answered, comes for more. If its answer has to wait
     for room in the `SendBuffer`, the handler does not wait for that.
     """
 
-    __slots__ = ("_answer_waits", "_close", "_messages", "_pings", "closed", "holds_messages", "news")
+    __slots__ = ("_close", "_messages", "_pings", "_pong_blocked", "changed", "closed", "defers_messages")
 
     def __init__(self, messages: ReceiveQueue) -> None:
         """Begin with none; `messages` are announced when the Pings before them have been answered."""
         self._messages = messages
         self._pings: tuple[bytes, ...] = ()
         self._close: bytes | None = None
-        self._answer_waits = False
-        self.news = Waiter()
+        self._pong_blocked = False
+        self.changed = Waiter()
         """Woken whenever `ControlStream.receive_some`, which waits for it, is to look again."""
-        self.holds_messages = False
+        self.defers_messages = False
         """Whether messages are not announced yet, because a Ping before them is being answered."""
         self.closed = False
         """Whether trio-websocket is to be told end-of-file, whatever else there is."""
@@ -41,10 +41,10 @@ class ControlQueue:
         """Queue a Ping or a Close."""
         if control.opcode is Opcode.PING:
             self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
-            self.holds_messages = not self._answer_waits
+            self.defers_messages = not self._pong_blocked
         else:
             self._close = control.masked()
-        self.news.wake()
+        self.changed.wake()
 
     def take(self) -> bytes | None:
         """The next one, as wsproto is to read it."""
@@ -60,15 +60,15 @@ class ControlQueue:
 
     def begin_reading(self) -> None:
         """trio-websocket comes for the next one, so no answer of its waits any more."""
-        self._answer_waits = False
+        self._pong_blocked = False
 
-    def release_messages(self, *, answer_waits: bool = False) -> None:
-        """Announce the messages that were held; those of later Pings are not held while `answer_waits` for room."""
-        self._answer_waits = answer_waits
-        self.holds_messages = False
+    def release_messages(self, *, pong_blocked: bool = False) -> None:
+        """Announce the messages that were held; those of later Pings are not held while `pong_blocked` for room."""
+        self._pong_blocked = pong_blocked
+        self.defers_messages = False
         self._messages.announce()
 
     def close(self) -> None:
         """Give trio-websocket end-of-file from now on."""
         self.closed = True
-        self.news.wake()
+        self.changed.wake()

@@ -32,15 +32,15 @@ _CLOSE_FRAME: Final = 0x80 | Opcode.CLOSE  # its first byte
 class ControlStream(trio.abc.Stream):
     """Carries the handshake and the control frames of one connection between its channel and trio-websocket."""
 
-    __slots__ = ("_channel", "_departure", "_head", "is_read")
+    __slots__ = ("_channel", "_head", "_reader_exited", "reader_running")
 
     def __init__(self, channel: MessageChannel, head: bytes = b"") -> None:
         """Prepare; `head` is what is read first."""
         self._channel = channel
         self._head = head
-        self._departure: Waiter | None = None  # made when somebody waits for `leave`
-        self.is_read = True
-        """Whether trio-websocket still reads: `leave` has not been called."""
+        self._reader_exited: Waiter | None = None  # made when somebody waits for `mark_reader_exited`
+        self.reader_running = True
+        """Whether trio-websocket still reads: `mark_reader_exited` has not been called."""
 
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -52,7 +52,7 @@ class ControlStream(trio.abc.Stream):
             self.put_close(frame)
         else:
             if channel.send_buffer.is_full(len(frame)):
-                channel.controls.release_messages(answer_waits=True)
+                channel.controls.release_messages(pong_blocked=True)
             await channel.send_buffer.put_control(frame)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -76,9 +76,9 @@ class ControlStream(trio.abc.Stream):
             if self._is_over():
                 break
             if channel.reading is Reading.ENDED and channel.send_buffer.pending:
-                channel.send_buffer.notify_when_empty(controls.news)  # our Close is out then, or never will be
-            await controls.news.wait()
-        self.leave()
+                channel.send_buffer.notify_when_empty(controls.changed)  # our Close is out then, or never will be
+            await controls.changed.wait()
+        self.mark_reader_exited()
         return b""
 
     async def aclose(self) -> None:
@@ -90,23 +90,23 @@ class ControlStream(trio.abc.Stream):
         try:
             self._channel.send_buffer.put_close(frame)
         finally:
-            self._channel.controls.news.wake()
+            self._channel.controls.changed.wake()
 
-    def leave(self) -> None:
+    def mark_reader_exited(self) -> None:
         """trio-websocket has been told end-of-file, or has crashed, and will not write any more."""
-        self.is_read = False
-        if self._departure is not None:
-            self._departure.wake()
+        self.reader_running = False
+        if self._reader_exited is not None:
+            self._reader_exited.wake()
 
-    async def wait_left(self) -> None:
-        """Wait until `leave`. Only one task may."""
-        if self.is_read:
-            self._departure = Waiter()
-            await self._departure.wait()
+    async def wait_reader_exited(self) -> None:
+        """Wait until `mark_reader_exited`. Only one task may."""
+        if self.reader_running:
+            self._reader_exited = Waiter()
+            await self._reader_exited.wait()
 
     async def wait_released(self) -> None:
         """Wait, after `MessageChannel.abort`, until nothing of ours uses the real stream. Only one task may."""
-        await self.wait_left()
+        await self.wait_reader_exited()
         await self._channel.transport.wait_released()
 
     def _is_over(self) -> bool:

@@ -45,8 +45,8 @@ class SendBuffer:
         "_room",
         "_transport",
         "blocked_since",
+        "bytes_written",
         "deflater",
-        "gone",
         "is_watched",
         "limit",
         "messages",
@@ -68,7 +68,7 @@ class SendBuffer:
         self._events = events
         self._room: _SendWaiters | None = None  # made when somebody has to wait, as in most connections nobody ever has
         self.pending = _EMPTY
-        """What waits. Only transports look into it, and say with `taken` what has gone."""
+        """What waits. Only transports look into it, and say with `mark_written` what has gone."""
         self.blocked_since: float | None = None
         """When something began to wait, on Trio's clock; None while nothing waits."""
         self.is_watched = False
@@ -108,7 +108,7 @@ class SendBuffer:
     async def put_control(self, frame: bytes) -> None:
         """Send a control frame once there is room, messages or not. Raises as `put`."""
         while self.is_full(len(frame)):
-            await self._waiting_room().wait_shrunk()
+            await self._get_waiters().wait_shrunk()
         self.put(frame)
 
     def put_close(self, frame: bytes) -> None:
@@ -160,7 +160,7 @@ class SendBuffer:
         self._write(frame)
         self.messages += 1
 
-    def taken(self, count: int) -> None:
+    def mark_written(self, count: int) -> None:
         """The transport has taken `count` bytes off the front of what waits."""
         self.bytes_written += count
         del self.pending[:count]
@@ -171,7 +171,7 @@ class SendBuffer:
 
     def begin_closing(self) -> None:
         """The connection is about to be closed: those who wait for room, and who come later, are refused."""
-        self.replying = advance_replying(self.replying, ReplyingEvent.SILENCE)
+        self.replying = advance_replying(self.replying, ReplyingEvent.BEGIN_CLOSING)
         if self._room is not None:
             self._room.wake()
 
@@ -186,7 +186,7 @@ class SendBuffer:
     async def wait_empty(self) -> None:
         """Wait until the transport has taken everything, or has failed."""
         while self.pending:
-            await self._waiting_room().wait_shrunk()
+            await self._get_waiters().wait_shrunk()
 
     def notify_when_empty(self, waiter: Waiter) -> None:
         """Wake `waiter` once, as soon as nothing is pending any more; at once, if nothing is.
@@ -195,7 +195,7 @@ class SendBuffer:
         `pending` before it waits.
         """
         if self.pending:
-            self._waiting_room().notify(waiter)
+            self._get_waiters().notify(waiter)
         else:
             waiter.wake()
 
@@ -208,13 +208,13 @@ class SendBuffer:
             self.pending += data
             return
         try:
-            gone = self._transport.write(data)
+            written = self._transport.write(data)
         except trio.BrokenResourceError:
             self.abort()
             raise
-        self.bytes_written += gone
-        if gone < len(data):
-            self.pending = bytearray(memoryview(data)[gone:])
+        self.bytes_written += written
+        if written < len(data):
+            self.pending = bytearray(memoryview(data)[written:])
             self.blocked_since = trio.current_time()
             self._transport.update()
             if not self.is_watched:
@@ -229,7 +229,7 @@ class SendBuffer:
 
     async def _wait_turn(self, size: int) -> None:
         """Wait for room. The caller sends at once: until then, nobody else does."""
-        room = self._waiting_room()
+        room = self._get_waiters()
         if room.has_queue() or self.is_full(size):
             async with room.queue():  # held only by who waits for room, so that `_check_now` sees nobody else
                 while self.is_full(size):
@@ -241,7 +241,7 @@ class SendBuffer:
         if self._room is not None:
             self._room.wake_notified()
 
-    def _waiting_room(self) -> _SendWaiters:
+    def _get_waiters(self) -> _SendWaiters:
         """Where to wait for room."""
         if self._room is None:
             self._room = _SendWaiters()
@@ -252,24 +252,24 @@ class SendBuffer:
 class _SendWaiters:
     """Who waits for a `SendBuffer` to become less full, or empty."""
 
-    __slots__ = ("_less", "_when_empty", "turn")
+    __slots__ = ("_less", "_when_empty", "sender_lock")
 
     def __init__(self) -> None:
         """Begin with nobody, as most connections stay."""
-        self.turn: trio.StrictFIFOLock | None = None
+        self.sender_lock: trio.StrictFIFOLock | None = None
         """Held by the sender whose turn it is, as soon as one has had to wait."""
         self._less: trio.Event | None = None
         self._when_empty: tuple[Waiter, ...] = ()
 
     def has_queue(self) -> bool:
         """Whether a sender waits for room."""
-        return self.turn is not None and self.turn.locked()
+        return self.sender_lock is not None and self.sender_lock.locked()
 
     def queue(self) -> trio.StrictFIFOLock:
         """What senders that wait for room take, in turn."""
-        if self.turn is None:
-            self.turn = trio.StrictFIFOLock()
-        return self.turn
+        if self.sender_lock is None:
+            self.sender_lock = trio.StrictFIFOLock()
+        return self.sender_lock
 
     async def wait_shrunk(self) -> None:
         """Wait until `wake`."""

@@ -68,7 +68,7 @@ class Replying(enum.IntEnum):
 
     OPEN = 0
     """Messages and control frames are sent."""
-    SILENT = 1
+    CLOSING = 1
     """The connection is about to be closed: no more messages are taken and no more Pings answered."""
     CLOSE_SENT = 2
     """A Close is sent or waits to be; nothing may follow it (RFC 6455, section 5.5.1)."""
@@ -82,7 +82,7 @@ class Replying(enum.IntEnum):
 class ReplyingEvent(enum.IntEnum):
     """What changes `Replying`."""
 
-    SILENCE = 0
+    BEGIN_CLOSING = 0
     """It was decided to close the connection."""
     CLOSE = 1
     """A Close was handed over to be sent."""
@@ -128,16 +128,16 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
 }
 
 _REPLYING: Final[Mapping[tuple[Replying, ReplyingEvent], Replying]] = {
-    (Replying.OPEN, ReplyingEvent.SILENCE): Replying.SILENT,
+    (Replying.OPEN, ReplyingEvent.BEGIN_CLOSING): Replying.CLOSING,
     (Replying.OPEN, ReplyingEvent.BREAK): Replying.BROKEN,
-    (Replying.SILENT, ReplyingEvent.SILENCE): Replying.SILENT,
-    (Replying.SILENT, ReplyingEvent.CLOSE): Replying.CLOSE_SENT,
-    (Replying.SILENT, ReplyingEvent.BREAK): Replying.OVER,
-    (Replying.CLOSE_SENT, ReplyingEvent.SILENCE): Replying.CLOSE_SENT,
+    (Replying.CLOSING, ReplyingEvent.BEGIN_CLOSING): Replying.CLOSING,
+    (Replying.CLOSING, ReplyingEvent.CLOSE): Replying.CLOSE_SENT,
+    (Replying.CLOSING, ReplyingEvent.BREAK): Replying.OVER,
+    (Replying.CLOSE_SENT, ReplyingEvent.BEGIN_CLOSING): Replying.CLOSE_SENT,
     (Replying.CLOSE_SENT, ReplyingEvent.BREAK): Replying.OVER,
-    (Replying.BROKEN, ReplyingEvent.SILENCE): Replying.OVER,
+    (Replying.BROKEN, ReplyingEvent.BEGIN_CLOSING): Replying.OVER,
     (Replying.BROKEN, ReplyingEvent.BREAK): Replying.BROKEN,
-    (Replying.OVER, ReplyingEvent.SILENCE): Replying.OVER,
+    (Replying.OVER, ReplyingEvent.BEGIN_CLOSING): Replying.OVER,
     (Replying.OVER, ReplyingEvent.BREAK): Replying.OVER,
 }
 

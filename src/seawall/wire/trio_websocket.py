@@ -15,7 +15,7 @@ from seawall.wire.frames.encoder import encode_close
 Reader: TypeAlias = Callable[[], Awaitable[None]]
 
 #: Told that the reader has ended, and what it raised.
-OnLeft: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
+OnReaderExited: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
 
 
 @final
@@ -34,14 +34,14 @@ class TrioWebSocketAdapter:
         self._farewell: trio.CancelScope | None = None
         self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
-    async def start(self, tasks: trio.Nursery, *, on_left: OnLeft) -> None:
+    async def start(self, tasks: trio.Nursery, *, on_exited: OnReaderExited) -> None:
         """Let a reader run in `tasks` that reads the stream until its end, and wait until it has the stream's head.
 
-        What the reader raises is for `on_left`, which its task calls when it has ended; it cancels nothing else.
+        What the reader raises is for `on_exited`, which its task calls when it has ended; it cancels nothing else.
         """
 
         def start_soon(reader: Reader) -> None:
-            tasks.start_soon(self._read, reader, on_left)
+            tasks.start_soon(self._read, reader, on_exited)
 
         nursery = cast("trio.Nursery", SimpleNamespace(start_soon=start_soon))  # of which it uses nothing else
         self._request = await trio_websocket.wrap_server_stream(nursery, self.stream)
@@ -86,15 +86,15 @@ class TrioWebSocketAdapter:
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, reader: Reader, on_left: OnLeft) -> None:
+    async def _read(self, reader: Reader, on_exited: OnReaderExited) -> None:
         crash: BaseException | None = None
         try:
             await reader()
-        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_left`, if it is for a cancel scope
+        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_exited`, if it is for a cancel scope
             crash = raised
         # Normally the stream knows already, because it has given end-of-file; after a crash it does not.
-        self.stream.leave()
+        self.stream.mark_reader_exited()
         self._websocket = None
         if self._farewell is not None:
             self._farewell.cancel()
-        await on_left(crash)
+        await on_exited(crash)

@@ -53,7 +53,7 @@ class Outgoing(Protocol):
         """Whether nothing more can be written."""
         ...
 
-    def taken(self, count: int, /) -> None:
+    def mark_written(self, count: int, /) -> None:
         """So many bytes off the front of what waits have been written."""
         ...
 

@@ -193,7 +193,7 @@ class SocketTransport:
     def _drain(self, channel: Receiver) -> None:
         buffer = channel.send_buffer
         try:
-            buffer.taken(self.write(buffer.pending))
+            buffer.mark_written(self.write(buffer.pending))
         except trio.BrokenResourceError:
             buffer.abort()
 

@@ -193,7 +193,7 @@ class StreamTransport:
                 buffer.abort()
                 self._channel.fail(fault)
             else:
-                buffer.taken(len(batch))
+                buffer.mark_written(len(batch))
 
     def _end_watching(self) -> None:
         if self._watch is not None:
