@@ -81,7 +81,7 @@ class Hand:
     updates: int = 0
     lingers: int = 0
     closed: int = 0
-    looking: bool = False
+    probing: bool = False
     started: int = 0
 
     def start(self, channel: Receiver, /) -> None:

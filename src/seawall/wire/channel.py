@@ -206,7 +206,7 @@ class MessageChannel:
         if self._queue.above_soft:
             if self._queue.above_hard:
                 return ReadInterest.PAUSED
-            if not self.transport.looking:
+            if not self.transport.probing:
                 return ReadInterest.THROTTLED
         return ReadInterest.DECODE if self.backlog else ReadInterest.READ
 
@@ -258,7 +258,7 @@ class MessageChannel:
                 inbound.messages += 1
                 decoded += len(event)
                 queue.put(event)
-                if queue.above_soft and (queue.above_hard or not self.transport.looking):
+                if queue.above_soft and (queue.above_hard or not self.transport.probing):
                     break
                 if decoded > BYTES_PER_TURN:
                     break

@@ -48,11 +48,11 @@ _PING: Final = encode_frame(Opcode.PING, b"")
 _NONE: Final = Progress(0, behind=False)
 
 
-def measure(buffer: SendBuffer, transport: trio.socket.SocketType | None) -> Progress:
-    """Ask the kernel about the socket `transport`; where it cannot tell, what it has taken has to do."""
-    if sys.platform == "linux" and transport is not None:
+def measure(buffer: SendBuffer, sock: trio.socket.SocketType | None) -> Progress:
+    """Ask the kernel about the socket `sock`; where it cannot tell, what it has taken has to do."""
+    if sys.platform == "linux" and sock is not None:
         try:
-            info = transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         except OSError:
             pass  # no TCP
         else:
@@ -76,13 +76,13 @@ class StallDetector:
     `SAMPLES` times in ``send_timeout``, until nothing waits any more.
     """
 
-    __slots__ = ("_advanced_at", "_buffer", "_next_sample", "_sample", "_send_timeout", "_transport")
+    __slots__ = ("_advanced_at", "_buffer", "_next_sample", "_sample", "_send_timeout", "_sock")
 
-    def __init__(self, buffer: SendBuffer, send_timeout: float, transport: trio.socket.SocketType | None) -> None:
-        """Prepare; `transport` is the socket under the connection, if there is one."""
+    def __init__(self, buffer: SendBuffer, send_timeout: float, sock: trio.socket.SocketType | None) -> None:
+        """Prepare; `sock` is the socket under the connection, if there is one."""
         self._buffer = buffer
         self._send_timeout = send_timeout
-        self._transport = transport
+        self._sock = sock
         self._next_sample = math.inf
         self._sample: Progress = _NONE
         self._advanced_at = -math.inf
@@ -91,7 +91,7 @@ class StallDetector:
         """When to `check` next, on Trio's clock. If something has begun to wait, progress is measured from now on."""
         blocked_since = self._buffer.blocked_since
         if self._next_sample == math.inf and blocked_since is not None:
-            self._sample, self._advanced_at = measure(self._buffer, self._transport), blocked_since
+            self._sample, self._advanced_at = measure(self._buffer, self._sock), blocked_since
             self._next_sample = blocked_since + self._send_timeout / SAMPLES
         return self._next_sample
 
@@ -103,7 +103,7 @@ class StallDetector:
             return None
         if now < self.due():
             return None
-        sample = measure(self._buffer, self._transport)
+        sample = measure(self._buffer, self._sock)
         if sample.arrived != self._sample.arrived:
             self._sample, self._advanced_at = sample, now
         given_up_at = self._advanced_at + self._send_timeout
@@ -117,25 +117,25 @@ class Keepalive:
 
     __slots__ = (
         "_alive_at",
-        "_asked_at",
-        "_at_ping",
         "_channel",
+        "_first_ping_at",
         "_interval",
-        "_patience",
-        "_pinged_at",
-        "_transport",
+        "_last_ping_at",
+        "_progress_at_ping",
+        "_sock",
+        "_timeout",
     )
 
-    def __init__(self, channel: MessageChannel, limits: Limits, transport: trio.socket.SocketType | None) -> None:
-        """Prepare; `transport` is the socket under the channel, if there is one."""
+    def __init__(self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None) -> None:
+        """Prepare; `sock` is the socket under the channel, if there is one."""
         self._channel = channel
-        self._transport = transport
+        self._sock = sock
         self._interval = math.inf if limits.ping_interval is None else limits.ping_interval
-        self._patience = math.inf if limits.ping_timeout is None else limits.ping_timeout
+        self._timeout = math.inf if limits.ping_timeout is None else limits.ping_timeout
         self._alive_at = math.inf  # nobody is asked before `begin`
-        self._pinged_at: float | None = None  # the first Ping that has not been answered
-        self._asked_at = -math.inf  # the last one
-        self._at_ping: Progress = _NONE
+        self._first_ping_at: float | None = None  # the first Ping that has not been answered
+        self._last_ping_at = -math.inf  # the last one
+        self._progress_at_ping: Progress = _NONE
 
     def begin(self) -> None:
         """Ask the peer from now on, when it is silent."""
@@ -143,31 +143,31 @@ class Keepalive:
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock."""
-        if self._pinged_at is None:
+        if self._first_ping_at is None:
             return self._alive_at + self._interval
-        return min(self._pinged_at + self._patience, self._asked_at + self._interval)
+        return min(self._first_ping_at + self._timeout, self._last_ping_at + self._interval)
 
     def check(self, now: float) -> KeepaliveLost | None:
         """Whether the peer is to be given up. It is sent a Ping when it is time."""
         self._alive_at = max(self._alive_at, self._channel.inbound.heard_at)
         if self._channel.read_interest is ReadInterest.PAUSED:  # we would not hear it
-            self._alive_at, self._pinged_at = now, None
-        elif self._pinged_at is None or self._alive_at >= self._pinged_at:
-            self._pinged_at = None
+            self._alive_at, self._first_ping_at = now, None
+        elif self._first_ping_at is None or self._alive_at >= self._first_ping_at:
+            self._first_ping_at = None
             if now >= self._alive_at + self._interval:
-                self._at_ping, self._pinged_at = measure(self._channel.send_buffer, self._transport), now
+                self._progress_at_ping, self._first_ping_at = measure(self._channel.send_buffer, self._sock), now
                 self._ask(now)
-        elif now >= self._pinged_at + self._patience:
-            reached = measure(self._channel.send_buffer, self._transport)
-            if not self._at_ping.behind or reached.arrived == self._at_ping.arrived:
+        elif now >= self._first_ping_at + self._timeout:
+            reached = measure(self._channel.send_buffer, self._sock)
+            if not self._progress_at_ping.behind or reached.arrived == self._progress_at_ping.arrived:
                 return KeepaliveLost()
-            self._at_ping, self._pinged_at = reached, now  # what lay before the Ping was still on its way
-        elif now >= self._asked_at + self._interval:
+            self._progress_at_ping, self._first_ping_at = reached, now  # what lay before the Ping was still on its way
+        elif now >= self._last_ping_at + self._interval:
             self._ask(now)
         return None
 
     def _ask(self, now: float) -> None:
-        self._asked_at = now
+        self._last_ping_at = now
         ping(self._channel.send_buffer)
 
 
@@ -175,13 +175,13 @@ class Keepalive:
 class WireLiveness:
     """Both, and the idle time, for the one deadline of a connection: a `seawall.connection.timeouts.Liveness`."""
 
-    __slots__ = ("_channel", "_keepalive", "_send_timeout", "_stall", "_transport")
+    __slots__ = ("_channel", "_keepalive", "_send_timeout", "_sock", "_stall")
 
-    def __init__(self, channel: MessageChannel, limits: Limits, transport: trio.socket.SocketType | None) -> None:
-        """Prepare; `transport` is the socket under the channel, if there is one."""
+    def __init__(self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None) -> None:
+        """Prepare; `sock` is the socket under the channel, if there is one."""
         self._channel = channel
-        self._keepalive = Keepalive(channel, limits, transport)
-        self._transport = transport
+        self._keepalive = Keepalive(channel, limits, sock)
+        self._sock = sock
         self._send_timeout = limits.send_timeout
         self._stall: StallDetector | None = None  # made when something has to wait, as in most connections nothing does
 
@@ -201,7 +201,7 @@ class WireLiveness:
         if self._stall is None:
             if buffer.blocked_since is None:
                 return self._keepalive.due()
-            self._stall = StallDetector(buffer, self._send_timeout, self._transport)
+            self._stall = StallDetector(buffer, self._send_timeout, self._sock)
         return min(self._stall.due(), self._keepalive.due())
 
     def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:

@@ -22,7 +22,7 @@ OnReaderExited: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
 class TrioWebSocketAdapter:
     """trio-websocket's connection over a `ControlStream`, with its reader under control."""
 
-    __slots__ = ("_accepted", "_farewell", "_headers", "_request", "_websocket", "stream")
+    __slots__ = ("_accepted", "_closing_scope", "_headers", "_request", "_websocket", "stream")
 
     def __init__(self, stream: ControlStream, *, extensions: str = "") -> None:
         """Prepare; nothing is read before `start`. `extensions` goes into the answer."""
@@ -31,7 +31,7 @@ class TrioWebSocketAdapter:
         self._headers = [(b"Sec-WebSocket-Extensions", extensions.encode("ascii"))] if extensions else None
         self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
-        self._farewell: trio.CancelScope | None = None
+        self._closing_scope: trio.CancelScope | None = None
         self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
     async def start(self, tasks: trio.Nursery, *, on_exited: OnReaderExited) -> None:
@@ -80,7 +80,7 @@ class TrioWebSocketAdapter:
           trio.BrokenResourceError: nothing can be sent any more.
         """
         if self._websocket is not None:
-            with trio.CancelScope() as self._farewell:
+            with trio.CancelScope() as self._closing_scope:
                 await self._websocket.aclose(code, reason)
         self.stream.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
         await trio.lowlevel.checkpoint()
@@ -95,6 +95,6 @@ class TrioWebSocketAdapter:
         # Normally the stream knows already, because it has given end-of-file; after a crash it does not.
         self.stream.mark_reader_exited()
         self._websocket = None
-        if self._farewell is not None:
-            self._farewell.cancel()
+        if self._closing_scope is not None:
+            self._closing_scope.cancel()
         await on_exited(crash)

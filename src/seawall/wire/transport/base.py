@@ -33,7 +33,7 @@ class ReadInterest(enum.Enum):
     """There is more than one turn's worth already: call `MessageChannel.proceed` when all others have had a turn."""
     THROTTLED = "throttled"
     """The handler has enough for now. Begin a look after `PACE`, so that control frames are not kept waiting; see
-    `Transport.looking`."""
+    `Transport.probing`."""
     PAUSED = "paused"
     """As much is held as may be: do not read at all, but call `MessageChannel.lose` when the peer has gone."""
     NOTHING = "nothing"
@@ -119,7 +119,7 @@ class Receiver(Protocol):
 class Transport(Protocol):
     """One connection's way to its peer. It is made first, and given its channel by `start`."""
 
-    looking: bool
+    probing: bool
     """Whether there is a look: all that has come is taken in, once, although the handler is behind, because a Ping or a
     Close may be in it. The transport begins it, and ends it when it has found nothing more."""
 

@@ -43,14 +43,14 @@ class SocketTransport:
         "_channel",
         "_descriptor",
         "_events",
+        "_linger_done",
         "_open",
-        "_over",
         "_poller",
         "_read_interest",
         "_socket",
         "_was_full",
         "_was_large",
-        "looking",
+        "probing",
     )
 
     _channel: Receiver
@@ -65,8 +65,8 @@ class SocketTransport:
         self._was_full = False
         self._was_large = False
         self._open = False
-        self._over: Waiter | None = None  # for `linger`
-        self.looking = False
+        self._linger_done: Waiter | None = None  # for `linger`
+        self.probing = False
 
     def start(self, channel: Receiver) -> None:
         """Read the socket for `channel`."""
@@ -98,13 +98,13 @@ class SocketTransport:
             and not channel.send_buffer.pending
         ):
             return  # as nearly always
-        if read_interest is ReadInterest.NOTHING and self._over is not None:
-            self._over.wake()
+        if read_interest is ReadInterest.NOTHING and self._linger_done is not None:
+            self._linger_done.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
-        self._wait_for(_READ if _is_reading(read_interest) or self._events & _IN else _WATCHED[read_interest])
+        self._set_mask(_READ if _is_reading(read_interest) or self._events & _IN else _WATCHED[read_interest])
 
-    def _wait_for(self, events: int) -> None:
+    def _set_mask(self, events: int) -> None:
         """Ask the kernel for these, and for room if there is something to write."""
         if self._channel.send_buffer.pending:
             events |= _WRITE
@@ -123,7 +123,7 @@ class SocketTransport:
             if self._read_interest is not channel.read_interest or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._give_up(channel, fault)
+            self._fail(channel, fault)
 
     def proceed(self) -> None:
         """Decode on."""
@@ -135,16 +135,16 @@ class SocketTransport:
                 channel.proceed()
             self.update()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(channel, fault)
+            self._fail(channel, fault)
 
-    def look(self) -> None:
+    def probe(self) -> None:
         """Take in what has come, though the handler is behind."""
         if not self._open:
             return
         try:
-            self._look()
+            self._begin_probe()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(self._channel, fault)
+            self._fail(self._channel, fault)
 
     async def linger(self) -> None:
         """Half-close the socket; the poller discards what still comes."""
@@ -155,10 +155,10 @@ class SocketTransport:
         except OSError:
             return  # it has gone already
         self._was_full = True
-        self._over = Waiter()
+        self._linger_done = Waiter()
         self.update()
-        while self._is_awaited():
-            await self._over.wait()
+        while self._should_linger():
+            await self._linger_done.wait()
 
     def close(self) -> None:
         """Give the socket back, and let go of the channel: circles would be left to the garbage collector."""
@@ -166,14 +166,14 @@ class SocketTransport:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            if self._over is not None:
-                self._over.wake()
+            if self._linger_done is not None:
+                self._linger_done.wake()
             del self._channel
 
     async def wait_released(self) -> None:
         """Nothing of ours uses the socket between the poller's turns."""
 
-    def _give_up(self, channel: Receiver, fault: Exception) -> None:
+    def _fail(self, channel: Receiver, fault: Exception) -> None:
         """Read no more. The peer is still told, if that is possible."""
         try:
             channel.fail(fault)
@@ -181,16 +181,16 @@ class SocketTransport:
         except Exception:  # noqa: BLE001 - the second fault has the first one's cause
             channel.abort()
 
-    def _is_awaited(self) -> bool:
+    def _should_linger(self) -> bool:
         """Whether the peer may still finish properly, and we would see it."""
         channel = self._channel if self._open else None
         return channel is not None and channel.reading is not Reading.FINISHED and not channel.send_buffer.broken
 
-    def _look(self) -> None:
-        self.looking = True
+    def _begin_probe(self) -> None:
+        self.probing = True
         self.update()
 
-    def _drain(self, channel: Receiver) -> None:
+    def _flush(self, channel: Receiver) -> None:
         buffer = channel.send_buffer
         try:
             buffer.mark_written(self.write(buffer.pending))
@@ -203,17 +203,17 @@ class SocketTransport:
             self._events = 0  # the kernel has forgotten what it was to wait for
         elif events & _IN and not _is_reading(read_interest):
             # Only now: most sockets that are not read do not say anything either.
-            self._wait_for(_WATCHED[read_interest])
+            self._set_mask(_WATCHED[read_interest])
             events &= ~_IN
         if events & _WRITE and channel.send_buffer.pending:
-            self._drain(channel)
+            self._flush(channel)
         if not events & ~_WRITE:
             return
         match channel.read_interest:
             case ReadInterest.READ:
                 self._read(channel, now)
             case ReadInterest.THROTTLED:
-                self._look()  # the peer may have gone, and have said why
+                self._begin_probe()  # the peer may have gone, and have said why
             case ReadInterest.PAUSED:
                 channel.lose()
             case ReadInterest.NOTHING:
@@ -237,7 +237,7 @@ class SocketTransport:
         changed = data is not None and channel.feed(data, now)
         self._was_full = data is not None and len(data) == size  # then there is more, and perhaps much more
         self._was_large = wanted > READ_SIZE or (data is not None and len(data) > READ_SIZE)
-        self.looking = self.looking and (self._was_full or channel.backlog)
+        self.probing = self.probing and (self._was_full or channel.backlog)
         return changed
 
 
@@ -250,7 +250,7 @@ class PolledReceiver:
         self._poller = poller
         self._descriptor = stream.socket.fileno()
         self._ready = Waiter()
-        self._is_minded = False
+        self._is_registered = False
 
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int) -> bytes:
@@ -264,9 +264,9 @@ class PolledReceiver:
             try:
                 return os.read(self._descriptor, max_bytes)
             except BlockingIOError:
-                if not self._is_minded:
+                if not self._is_registered:
                     self._poller.add(self._descriptor, self, _READ)
-                    self._is_minded = True
+                    self._is_registered = True
                 await self._ready.wait()
             except OSError as error:
                 raise trio.BrokenResourceError from error
@@ -277,7 +277,7 @@ class PolledReceiver:
 
     def close(self) -> None:
         """Read no more."""
-        if self._is_minded:
+        if self._is_registered:
             self._poller.remove(self._descriptor)
 
 

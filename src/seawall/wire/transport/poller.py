@@ -40,7 +40,7 @@ class Scheduled(Polled, Protocol):
         """It is its turn to decode."""
         ...
 
-    def look(self) -> None:
+    def probe(self) -> None:
         """It is time to look what has come, though its handler is behind."""
         ...
 
@@ -51,15 +51,15 @@ class Poller:
 
     def __init__(self) -> None:
         """Prepare; `run` opens the descriptor."""
-        self._minded: dict[int, Polled] = {}
+        self._registered: dict[int, Polled] = {}
         self._busy: set[Scheduled] = set()
-        self._later: dict[Scheduled, float] = {}
+        self._throttled: dict[Scheduled, float] = {}
         self._epoll: select.epoll
         self._wakeup: int
 
     def __len__(self) -> int:
         """How many sockets it minds."""
-        return len(self._minded)
+        return len(self._registered)
 
     @trio.lowlevel.enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -78,7 +78,7 @@ class Poller:
     def add(self, descriptor: int, polled: Polled, events: int) -> None:
         """Mind a socket, and tell `polled` of these events."""
         self._epoll.register(descriptor, events)
-        self._minded[descriptor] = polled
+        self._registered[descriptor] = polled
 
     def modify(self, descriptor: int, events: int) -> None:
         """Wait for other events of a socket that it minds."""
@@ -86,7 +86,7 @@ class Poller:
 
     def remove(self, descriptor: int) -> None:
         """Mind a socket no longer. It must still be open: later its number may be another one's."""
-        del self._minded[descriptor]
+        del self._registered[descriptor]
         try:
             self._epoll.unregister(descriptor)
         except OSError:
@@ -100,18 +100,18 @@ class Poller:
         elif self._busy:
             self._busy.discard(transport)
         if read_interest is not ReadInterest.THROTTLED:
-            if self._later:
-                self._later.pop(transport, None)
-        elif transport not in self._later:
-            self._later[transport] = trio.current_time() + PACE
+            if self._throttled:
+                self._throttled.pop(transport, None)
+        elif transport not in self._throttled:
+            self._throttled[transport] = trio.current_time() + PACE
             os.eventfd_write(self._wakeup, 1)
 
     async def _wait(self) -> None:
         """Let everybody else run, and wait until there is something to do."""
         if self._busy:
             await trio.lowlevel.checkpoint()
-        elif self._later:
-            with trio.move_on_at(next(iter(self._later.values()))):  # they are in the order in which they are due
+        elif self._throttled:
+            with trio.move_on_at(next(iter(self._throttled.values()))):  # they are in the order in which they are due
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
         else:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
@@ -123,8 +123,8 @@ class Poller:
         for transport in busy:
             transport.proceed()
         for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
-            minded = self._minded.get(descriptor)
-            if minded is not None:
-                minded.on_ready(events, now)
-        for transport in [transport for transport, due in self._later.items() if due <= now]:
-            transport.look()
+            registered = self._registered.get(descriptor)
+            if registered is not None:
+                registered.on_ready(events, now)
+        for transport in [transport for transport, due in self._throttled.items() if due <= now]:
+            transport.probe()

@@ -24,7 +24,7 @@ WRITE_SIZE: Final = 64 * 1024
 _BEHIND: Final = frozenset({ReadInterest.DECODE, ReadInterest.THROTTLED})
 
 #: Seconds of waiting after which it is sure that the stream had nothing more to give.
-EMPTY: Final = 0.02
+IDLE_READ_SECONDS: Final = 0.02
 
 
 @final
@@ -33,62 +33,62 @@ class StreamTransport:
 
     __slots__ = (
         "_catching_up",
-        "_changed",
         "_channel",
-        "_more",
+        "_nursery",
         "_read_interest",
+        "_scope",
         "_stopped",
         "_stream",
-        "_tasks",
-        "_turned",
+        "_wake_catch_up",
+        "_wake_reader",
+        "_wake_writer",
         "_watch",
-        "_working",
-        "looking",
+        "probing",
     )
 
     _channel: Receiver
 
-    def __init__(self, stream: trio.abc.Stream, tasks: trio.Nursery, watch: HangupWatch | None = None) -> None:
+    def __init__(self, stream: trio.abc.Stream, nursery: trio.Nursery, watch: HangupWatch | None = None) -> None:
         """Prepare.
 
         Args:
           stream: is read and written from `start` on.
-          tasks: in which that is done; it waits for `close`, or for the stream to end and fail.
+          nursery: in which a task does that, until `close`, or until the stream has ended and failed.
           watch: of the socket under `stream`, if there is one and a poller for it.
         """
         self._stream = stream
-        self._tasks = tasks
+        self._nursery = nursery  # the caller's; while `_run` runs, its own one inside of that
         self._watch = watch
         self._read_interest = ReadInterest.READ
-        self._changed = Waiter()  # for the reader
-        self._turned = Waiter()  # for who catches up
-        self._more = Waiter()  # for the writer
-        self._working = trio.CancelScope()
+        self._wake_reader = Waiter()  # for the reader
+        self._wake_catch_up = Waiter()  # for who catches up
+        self._wake_writer = Waiter()  # for the writer
+        self._scope = trio.CancelScope()
         self._stopped = trio.Event()
         self._catching_up = False
-        self.looking = False
+        self.probing = False
 
     def start(self, channel: Receiver) -> None:
         """Read and write for `channel`."""
         self._channel = channel
-        self._tasks.start_soon(self._run)
+        self._nursery.start_soon(self._run)
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:
         """Read and write until `linger` or `close`, or until the stream has ended and failed."""
         try:
-            with self._working:
-                async with trio.open_nursery(strict_exception_groups=True) as self._tasks:
-                    self._tasks.start_soon(self._read_on)
+            with self._scope:
+                async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
+                    self._nursery.start_soon(self._read_on)
                     await self._write_on()
         finally:
             self._stopped.set()
             self._end_watching()
-            del self._channel, self._tasks  # circles would be left to the garbage collector
+            del self._channel, self._nursery  # else reference cycles would be left to the garbage collector
 
     def write(self, data: bytes) -> int:
         """Take nothing, but let the writer begin."""
-        self._more.wake()
+        self._wake_writer.wake()
         return 0
 
     def update(self) -> None:
@@ -98,18 +98,18 @@ class StreamTransport:
         read_interest = self._channel.read_interest
         if read_interest is not self._read_interest:
             self._read_interest = read_interest
-            self._changed.wake()
-            self._turned.wake()
+            self._wake_reader.wake()
+            self._wake_catch_up.wake()
         if self._is_behind() and not self._catching_up:
             self._catching_up = True
-            self._tasks.start_soon(self._catch_up)
+            self._nursery.start_soon(self._catch_up)
 
     async def linger(self) -> None:
         """Half-close the stream, and discard what still comes."""
-        working, self._working = self._working, trio.CancelScope()
+        working, self._scope = self._scope, trio.CancelScope()
         working.cancel()
         await self.wait_released()
-        with self._working:  # until `close`
+        with self._scope:  # until `close`
             await linger(self._stream)
 
     async def wait_released(self) -> None:
@@ -118,7 +118,7 @@ class StreamTransport:
 
     def close(self) -> None:
         """Neither read nor write, and let the poller forget the socket, which is closed next."""
-        self._working.cancel()
+        self._scope.cancel()
         self._end_watching()
 
     @trio.lowlevel.enable_ki_protection
@@ -134,7 +134,7 @@ class StreamTransport:
         if read_interest is ReadInterest.PAUSED and self._watch is not None:
             self._watch.begin(self)
         if read_interest is not ReadInterest.READ:
-            await self._changed.wait()
+            await self._wake_reader.wait()
             self._end_watching()
             return
         asked_at = trio.current_time()
@@ -143,8 +143,8 @@ class StreamTransport:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             data = b""
         now = trio.current_time()
-        if now - asked_at >= EMPTY:
-            self.looking = False  # there was nothing; this is new
+        if now - asked_at >= IDLE_READ_SECONDS:
+            self.probing = False  # there was nothing; this is new
         self._channel.feed(data, now)
         self.update()
 
@@ -154,7 +154,7 @@ class StreamTransport:
         try:
             while self._is_behind():
                 with trio.move_on_after(0.0 if self._read_interest is ReadInterest.DECODE else PACE) as pause:
-                    await self._turned.wait()
+                    await self._wake_catch_up.wait()
                 if pause.cancelled_caught:
                     self._take_turn()
                 self.update()
@@ -169,19 +169,19 @@ class StreamTransport:
             case ReadInterest.DECODE:
                 self._channel.proceed()
             case ReadInterest.THROTTLED:
-                self.looking = True
+                self.probing = True
             case ReadInterest.READ | ReadInterest.PAUSED | ReadInterest.NOTHING:
                 pass
 
     def _is_behind(self) -> bool:
-        return not self._working.cancel_called and self._channel.read_interest in _BEHIND
+        return not self._scope.cancel_called and self._channel.read_interest in _BEHIND
 
     @trio.lowlevel.enable_ki_protection
     async def _write_on(self) -> None:
         buffer = self._channel.send_buffer
         while not buffer.broken:
             if not buffer.pending:
-                await self._more.wait()
+                await self._wake_writer.wait()
                 continue
             batch = bytes(buffer.pending[:WRITE_SIZE])
             try:
