@@ -1,8 +1,8 @@
-"""`StreamTransport`: the transport of everything that is not a plain socket: TLS, memory, a system without epoll.
+"""`StreamTransport`: the transport of all that is not a plain socket: TLS, memory, sockets of a system without epoll.
 
-One task reads the stream and one writes it. Neither is cancelled before `linger` or `close`, when there is nothing more
-to say: TLS, for one, is broken by a write that is cancelled half-way, and when it reads it may have to write. What has
-been read and is left for later has a task of its own while there is such a thing: both may be busy with the stream.
+One task reads the stream and one writes it. Neither is cancelled before `linger` or `close`, when nothing more is
+written: a cancelled write breaks a TLS stream, and TLS may have to write in order to read. Both tasks may be waiting
+for the stream while there is more to decode or a probe is due, so a third task runs while that is so.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ WRITE_SIZE: Final = 64 * 1024
 #: What a channel wants while it is behind with what has been read.
 _BEHIND: Final = frozenset({ReadInterest.DECODE, ReadInterest.THROTTLED})
 
-#: Seconds of waiting after which it is sure that the stream had nothing more to give.
+#: Seconds of waiting in a read after which we conclude that the stream held nothing when the read began.
 IDLE_READ_SECONDS: Final = 0.02
 
 
 @final
 class StreamTransport:
-    """Reads and writes in a task that `start` starts, and in two below it."""
+    """Reads and writes a stream in tasks: `_run`, which writes, and its children `_read_on` and `_catch_up`."""
 
     __slots__ = (
         "_catching_up",
@@ -54,7 +54,7 @@ class StreamTransport:
         Args:
           stream: is read and written from `start` on.
           nursery: in which a task does that, until `close`, or until the stream has ended and failed.
-          watch: of the socket under `stream`, if there is one and a poller for it.
+          watch: watches the socket under `stream` while it is not read; None without a socket or a poller.
         """
         self._stream = stream
         self._nursery = nursery  # the caller's; while `_run` runs, its own one inside of that
@@ -87,12 +87,12 @@ class StreamTransport:
             del self._channel, self._nursery  # else reference cycles would be left to the garbage collector
 
     def write(self, data: bytes) -> int:
-        """Take nothing, but let the writer begin."""
+        """Take nothing, and wake the writer, which writes what is pending."""
         self._wake_writer.wake()
         return 0
 
     def update(self) -> None:
-        """See to it that what the channel wants now is done."""
+        """Wake the tasks if the channel wants something else now, and start `_catch_up` if it is needed."""
         if self._stopped.is_set():
             return
         read_interest = self._channel.read_interest
@@ -105,19 +105,19 @@ class StreamTransport:
             self._nursery.start_soon(self._catch_up)
 
     async def linger(self) -> None:
-        """Half-close the stream, and discard what still comes."""
+        """Half-close the stream, and discard what comes until the peer has closed too, or until `close`."""
         working, self._scope = self._scope, trio.CancelScope()
         working.cancel()
         await self.wait_released()
-        with self._scope:  # until `close`
+        with self._scope:  # which `close` cancels
             await linger(self._stream)
 
     async def wait_released(self) -> None:
-        """Wait until nothing is read and nothing written any more."""
+        """Wait until no task reads or writes the stream."""
         await self._stopped.wait()
 
     def close(self) -> None:
-        """Neither read nor write, and let the poller forget the socket, which is closed next."""
+        """Cancel reading and writing, and unregister the socket from the poller, because it is closed next."""
         self._scope.cancel()
         self._end_watching()
 
@@ -144,13 +144,13 @@ class StreamTransport:
             data = b""
         now = trio.current_time()
         if now - asked_at >= IDLE_READ_SECONDS:
-            self.probing = False  # there was nothing; this is new
+            self.probing = False  # the stream was empty when the read began: the probe has found everything
         self._channel.feed(data, now)
         self.update()
 
     @trio.lowlevel.enable_ki_protection
     async def _catch_up(self) -> None:
-        """Decode what has been read, a turn at a time; look whether there is more now and then."""
+        """While the channel is behind, decode what has been read, one turn after another, and begin probes."""
         try:
             while self._is_behind():
                 with trio.move_on_after(0.0 if self._read_interest is ReadInterest.DECODE else PACE) as pause:
@@ -164,7 +164,7 @@ class StreamTransport:
             self._catching_up = False
 
     def _take_turn(self) -> None:
-        """Decode, or look, whichever the channel wants after all that may have happened before it was our turn."""
+        """Decode or begin a probe, whichever the channel wants now: its wish may have changed during the wait."""
         match self._channel.read_interest:
             case ReadInterest.DECODE:
                 self._channel.proceed()
@@ -187,7 +187,7 @@ class StreamTransport:
             try:
                 await self._stream.send_all(batch)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                # The reader finds out too, and says so: whether the peer had closed properly only it can know.
+                # Not reported here: the next read fails as well, and it may first find a Close of the peer.
                 buffer.abort()
             except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
                 buffer.abort()
@@ -200,7 +200,7 @@ class StreamTransport:
             self._watch.end()
 
     def on_ready(self, _events: int, _now: float, /) -> None:
-        """The peer has gone, while nobody read."""
+        """Tell the channel that the peer has gone while the stream was not read."""
         try:
             self._channel.lose()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and not the poller
