@@ -41,8 +41,8 @@ class Control:
     def masked(self) -> bytes:
         """The frame as a client would send it, with a mask of zeros, for wsproto to read.
 
-        A Close with 1014 (bad gateway) becomes one with 1011: IANA has registered 1014, but wsproto does not know it and
-        would treat a valid frame as a violation. `code` still says 1014.
+        A Close with 1014 (bad gateway) becomes one with 1011: IANA has registered 1014, but wsproto does not know it
+        and would treat a valid frame as a violation. `code` still says 1014.
         """
         payload = self.payload
         if self.opcode is Opcode.CLOSE and self.code == 1014:

@@ -1,8 +1,8 @@
 """RFC 6455 framing, the server's side: bytes in, events out, with no I/O.
 
 `FrameDecoder` checks every byte of a client against section 5 and yields whole messages and single control frames.
-A fault is reported as soon as the bytes that show it have arrived, and it is the same one however the stream is cut into
-reads. There is one exception: of compressed text that is corrupt and not UTF-8 either, one of the two faults is
+A fault is reported as soon as the bytes that show it have arrived, and it is the same one however the stream is cut
+into reads. There is one exception: of compressed text that is corrupt and not UTF-8 either, one of the two faults is
 reported. Both have the code 1007.
 """
 
@@ -168,7 +168,7 @@ class FrameDecoder:
         self._buffer += data
 
     def receive_message(self, data: bytes | bytearray) -> str | bytes | None:
-        """Decode `data` if it is exactly one message in one frame and nothing came before it: by far the commonest case.
+        """Decode `data` if it is exactly one message in one frame, and nothing before it is left: the commonest case.
 
         Returns:
           The message. If it is None, nothing has been decoded: call `receive_data` with the same `data`.
@@ -324,9 +324,9 @@ class FrameDecoder:
         buffer, start, key = self._buffer, self._at, self._key
         end = self._at = start + size
         self._left -= size
-        turn = size & 3 if self._left else 0
-        if turn:
-            self._key = key[turn:] + key[:turn]
+        shift = size & 3 if self._left else 0
+        if shift:
+            self._key = key[shift:] + key[:shift]
         return unmask(buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end], key)
 
     def _read_payload(self, size: int, *, last: bool) -> bytes | bytearray:

@@ -35,7 +35,7 @@ class ReadInterest(enum.Enum):
     READ = "read"
     """Read at most `MessageChannel.read_size` bytes, and hand them to `MessageChannel.feed`."""
     DECODE = "decode"
-    """There is more to decode than fits into one turn: call `MessageChannel.proceed` after a turn of all other tasks."""
+    """More has come than is decoded in one turn: call `MessageChannel.proceed` after the other tasks had a turn."""
     THROTTLED = "throttled"
     """The handler is behind: do not read, but begin a probe after `PACE` seconds."""
     PAUSED = "paused"
