@@ -10,8 +10,8 @@ import pytest
 
 from seawall.http.pages import Page, page_response
 from seawall.http.request import BadRequest, Head
-from seawall.http.response import refusal, serialized
-from seawall.http.upgrade import UPGRADE_FIELDS, handshake
+from seawall.http.response import refusal, serialize_response
+from seawall.http.upgrade import UPGRADE_FIELDS, check_upgrade
 from tests.http.test_request import EARLY, LATE, head_of, read
 from tests.http.test_upgrade import UPGRADE
 
@@ -35,7 +35,7 @@ def client_reads(data: bytes, method: str = "GET") -> tuple[h11.Response, bytes]
 
 def test_a_response() -> None:
     """An answer is complete, has its length, says that the connection ends, and reads as it was meant."""
-    data = serialized(404, "néin\n".encode(), headers=[("X-Extra", "caf\xe9")])
+    data = serialize_response(404, "néin\n".encode(), headers=[("X-Extra", "caf\xe9")])
     *lines, date, blank, text = data.split(b"\r\n")
     assert [*lines, blank, text] == [
         b"HTTP/1.1 404 Not Found",
@@ -58,7 +58,7 @@ def test_a_response() -> None:
 def refused(data: bytes) -> BadRequest:
     """The refusal of these bytes, by the reader or of what they ask for."""
     with pytest.raises(BadRequest) as caught:
-        handshake(read(data), peer="127.0.0.1", secure=False)
+        check_upgrade(read(data), peer="127.0.0.1", secure=False)
     return caught.value
 
 
@@ -146,22 +146,22 @@ def test_every_plain_request_has_its_answer(
 
 def test_an_empty_response() -> None:
     """A body may be empty, and a media type be another one."""
-    data = serialized(200, b"", media_type="application/json")
+    data = serialize_response(200, b"", media_type="application/json")
     assert b"\r\nContent-Type: application/json\r\nContent-Length: 0\r\n" in data
     assert client_reads(data)[1] == b""
 
 
 def test_a_response_to_head() -> None:
     """The answer to HEAD has the length of the body and not the body."""
-    data = serialized(200, b"page", head_only=True)
-    assert data == serialized(200, b"page")[: -len(b"page")]
+    data = serialize_response(200, b"page", head_only=True)
+    assert data == serialize_response(200, b"page")[: -len(b"page")]
     assert client_reads(data, "HEAD")[1] == b""
 
 
 @pytest.mark.parametrize("headers", [(), UPGRADE_FIELDS], ids=["bare", "complete"])
 def test_upgrade_required(headers: tuple[tuple[str, str], ...]) -> None:
     """A 426 has one Upgrade field and the connection option that belongs to it."""
-    answer, _ = client_reads(serialized(426, b"no", headers=headers))
+    answer, _ = client_reads(serialize_response(426, b"no", headers=headers))
     fields = list(answer.headers)
     assert [value for name, value in fields if name == b"upgrade"] == [b"websocket"]
     assert [value for name, value in fields if name == b"connection"] == [b"close, Upgrade"]
@@ -169,7 +169,7 @@ def test_upgrade_required(headers: tuple[tuple[str, str], ...]) -> None:
 
 def test_unregistered_status() -> None:
     """A status that has no phrase goes without one."""
-    assert serialized(499, b"").startswith(b"HTTP/1.1 499 \r\n")
+    assert serialize_response(499, b"").startswith(b"HTTP/1.1 499 \r\n")
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_unregistered_status() -> None:
 def test_a_response_that_cannot_be_sent(status: int, name: str, value: str) -> None:
     """A status without a body, framing of one's own, and fields that would split the answer are refused."""
     with pytest.raises(ValueError, match=r"cannot answer|codec can't encode"):
-        serialized(status, b"", headers=[(name, value)])
+        serialize_response(status, b"", headers=[(name, value)])

@@ -10,7 +10,7 @@ from wsproto.events import Request
 
 from seawall.handshake import Handshake
 from seawall.http.request import BadRequest, Head
-from seawall.http.upgrade import UPGRADE_FIELDS, canonical, handshake
+from seawall.http.upgrade import UPGRADE_FIELDS, canonical_head, check_upgrade
 from tests.http.test_request import ALPHANUMERIC, IN_VALUES, TOKEN, head_of, read
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -27,7 +27,7 @@ def opening(*fields: str, without: str = "", method: str = "GET") -> Head:
 
 def shake(head: Head) -> Handshake:
     """The handshake that a head asks for."""
-    return handshake(head, peer="127.0.0.1:50000", secure=True)
+    return check_upgrade(head, peer="127.0.0.1:50000", secure=True)
 
 
 def test_a_handshake() -> None:
@@ -174,7 +174,7 @@ def test_wants_upgrade() -> None:
 def test_canonical_head() -> None:
     """What goes down holds the key and the chosen subprotocol, and nothing else that a client wrote."""
     shaken = shake(opening("Sec-WebSocket-Protocol: a, chat", "Origin: https://x.example", "X: \xff"))
-    assert canonical(shaken, None).decode().split("\r\n") == [
+    assert canonical_head(shaken, None).decode().split("\r\n") == [
         "GET / HTTP/1.1",
         "Host: seawall",
         "Upgrade: websocket",
@@ -184,21 +184,21 @@ def test_canonical_head() -> None:
         "",
         "",
     ]
-    assert canonical(shaken, "chat").endswith(b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
+    assert canonical_head(shaken, "chat").endswith(b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
 
 
 def test_canonical_head_is_understood_below() -> None:
     """The canonical head is an opening handshake to wsproto, and one to ourselves."""
     shaken = shake(opening("Sec-WebSocket-Protocol: a, chat"))
     server = WSConnection(ConnectionType.SERVER)
-    server.receive_data(canonical(shaken, "chat"))
+    server.receive_data(canonical_head(shaken, "chat"))
     (event,) = server.events()
     assert isinstance(event, Request)
     assert (event.host, event.target, event.subprotocols) == ("seawall", "/", ["chat"])
-    assert shake(read(canonical(shaken, "chat"))).subprotocols == ("chat",)
+    assert shake(read(canonical_head(shaken, "chat"))).subprotocols == ("chat",)
 
 
 def test_a_subprotocol_must_have_been_offered() -> None:
     """Nothing else can be chosen, so nothing else can get into the canonical head."""
     with pytest.raises(ValueError, match="not one that the client offered"):
-        canonical(shake(opening("Sec-WebSocket-Protocol: a")), "b\r\nX: y")
+        canonical_head(shake(opening("Sec-WebSocket-Protocol: a")), "b\r\nX: y")

@@ -81,7 +81,7 @@ class Hand:
     updates: int = 0
     lingers: int = 0
     closed: int = 0
-    looking: bool = False
+    probing: bool = False
     started: int = 0
 
     def start(self, channel: Receiver, /) -> None:
@@ -103,7 +103,7 @@ class Hand:
         """Take some of what waits."""
         taken = bytes(out.pending[:count])
         self.written += taken
-        out.taken(len(taken))
+        out.mark_written(len(taken))
 
     def update(self) -> None:
         """Count."""

@@ -77,7 +77,7 @@ def entries(server: Server) -> dict[str, int]:
     if (poller := state.poller) is not None:
         found["sockets that are polled"] = len(poller)
         found["links that decode"] = len(poller._busy)  # pyright: ignore[reportPrivateUsage] # as above
-        found["links that look later"] = len(poller._later)  # pyright: ignore[reportPrivateUsage] # as above
+        found["throttled sockets"] = len(poller._throttled)  # pyright: ignore[reportPrivateUsage] # as above
     return {name: count for name, count in found.items() if count}
 
 

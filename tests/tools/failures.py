@@ -34,7 +34,7 @@ from seawall.errors import (
 from seawall.http.pages import Page, page_response
 from seawall.http.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
 from seawall.http.response import Response, refusal
-from seawall.http.upgrade import handshake
+from seawall.http.upgrade import check_upgrade
 from seawall.limits import Limits
 from seawall.observability.reports import log_end, log_report, outcome_of, report_of
 from seawall.policy.ending import Cause, End, Ends, judge, refusal_headers
@@ -249,7 +249,7 @@ def answer_to(said: bytes) -> Response:
         assert head is not None, "torn"
         if not head.wants_upgrade:
             return page_response(head, PAGES.get(head.path), is_route=head.path in ROUTES)
-        handshake(head, peer="-", secure=False)
+        check_upgrade(head, peer="-", secure=False)
     except BadRequest as bad:
         return refusal(bad.status, bad.reason, headers=bad.headers)
     assert head.path not in ROUTES, "there is nothing wrong with it"

@@ -182,7 +182,7 @@ async def test_a_look_takes_in_what_there_is() -> None:
     made = await alone(SOFT)
     made.feed(text("x") * 6 + frame(PING, b"!"))
     assert made.wants(ReadInterest.THROTTLED)
-    made.transport.looking = True
+    made.transport.probing = True
     assert made.wants(ReadInterest.DECODE)
     made.channel.proceed()
     assert made.channel.inbound.messages == 6
@@ -190,14 +190,14 @@ async def test_a_look_takes_in_what_there_is() -> None:
     assert await made.control_stream.receive_some() == masked(PING, b"!")
     made.feed(text("y") * 3)
     assert made.channel.inbound.messages == 9
-    made.transport.looking = False
+    made.transport.probing = False
     assert made.wants(ReadInterest.THROTTLED)
 
 
 async def test_a_look_ends_at_the_hard_mark() -> None:
     """However much there is, a look takes in no more than memory allows."""
     made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1))
-    made.transport.looking = True
+    made.transport.probing = True
     made.feed(frame(TEXT, b"x" * 1000) * 10)
     assert made.channel.inbound.messages == 4
     assert made.wants(ReadInterest.PAUSED)
@@ -209,9 +209,9 @@ async def test_above_the_hard_mark_nothing_is_read() -> None:
     made.feed(b"".join(frame(TEXT, b"%d" % number * 1000) for number in range(7)))
     assert made.channel.inbound.messages == 4  # each takes a little over 1,000, so the fourth is one too many
     assert made.wants(ReadInterest.PAUSED)
-    made.transport.looking = True
+    made.transport.probing = True
     assert made.wants(ReadInterest.PAUSED)
-    made.transport.looking = False
+    made.transport.probing = False
     await made.channel.receive()
     assert made.wants(ReadInterest.THROTTLED)  # below the mark itself, pings may be looked for
     await made.channel.receive()
@@ -958,7 +958,7 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
                 elif what == "flush":
                     await made.channel.send_buffer.wait_empty()
                 else:
-                    await made.control_stream.wait_left()
+                    await made.control_stream.wait_reader_exited()
             except (trio.EndOfChannel, trio.BrokenResourceError):
                 pass
             woken.append(what)

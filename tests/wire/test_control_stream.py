@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.errors import ProtocolViolation
-from seawall.http.upgrade import canonical
+from seawall.http.upgrade import canonical_head
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN
@@ -61,7 +61,7 @@ class Queues:
 
     def holds(self) -> bool:
         """Whether messages are held; a type checker would think that it never changes."""
-        return self.controls.holds_messages
+        return self.controls.defers_messages
 
 
 async def test_messages_are_held_until_a_ping_is_answered(autojump_clock: MockClock) -> None:
@@ -93,7 +93,7 @@ async def test_messages_are_not_held_while_an_answer_waits() -> None:
     queues = Queues()
     controls = queues.controls
     controls.put(Control(Opcode.PING, b"a"))
-    controls.release_messages(answer_waits=True)
+    controls.release_messages(pong_blocked=True)
     assert not queues.holds()
     controls.put(Control(Opcode.PING, b"b"))
     assert not queues.holds()
@@ -109,7 +109,7 @@ async def test_news_wakes_who_waits(autojump_clock: MockClock) -> None:
     controls = Queues().controls
     for happen in (partial(controls.put, Control(Opcode.PING, b"")), controls.close):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_for, controls.news)
+            nursery.start_soon(wait_for, controls.changed)
             await wait_all_tasks_blocked()
             happen()
     assert controls.closed
@@ -264,7 +264,7 @@ async def driven(
 ) -> AsyncGenerator[tuple[Bench, trio_websocket.WebSocketConnection]]:
     """A channel that trio-websocket reads and writes."""
     async with bench(over, limits) as made:
-        made.present(canonical(ASKED, None))
+        made.present(canonical_head(ASKED, None))
         request = await trio_websocket.wrap_server_stream(made.nursery, made.control_stream)
         websocket = await request.accept()
         yield made, websocket
@@ -279,7 +279,7 @@ async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump
         assert await made.channel.receive() == "one"
         await made.peer.say(close(4000, "bye"))
         assert await made.peer.closing() == (4000, "bye")
-        await made.control_stream.wait_left()
+        await made.control_stream.wait_reader_exited()
         await websocket.aclose()
         assert made.ends == [PeerClosed(4000, "bye")]
 
@@ -374,7 +374,7 @@ async def test_our_close_is_answered(over: str, autojump_clock: MockClock) -> No
         assert await made.peer.closing() == (1001, "going away")
         await made.peer.say(text("late"), frame(PONG), close(1001))
         with trio.fail_after(1):
-            await made.control_stream.wait_left()
+            await made.control_stream.wait_reader_exited()
             await websocket.aclose()
 
 
@@ -399,7 +399,7 @@ async def test_a_close_that_is_decided_while_a_pong_waits(over: str, autojump_cl
         assert [one.opcode for one in found if one is not None] == [TEXT, PONG, CLOSE]
         await made.peer.say(frame(PING, b"d"), close(1000))
         with trio.fail_after(1):
-            await made.control_stream.wait_left()
+            await made.control_stream.wait_reader_exited()
         made.channel.abort()
         await trio.aclose_forcefully(made.stream)
         assert await made.peer.rest() == b""
@@ -430,7 +430,7 @@ async def test_pings_and_a_close_at_the_same_time(seed: int, over: str, autojump
         assert [one.opcode for one in found if one.opcode != PONG] == [CLOSE]
         assert found[-1].opcode == CLOSE
         with trio.fail_after(1):
-            await made.control_stream.wait_left()
+            await made.control_stream.wait_reader_exited()
 
 
 async def test_violations_close_with_a_code(over: str, autojump_clock: MockClock) -> None:

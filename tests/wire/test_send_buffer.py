@@ -27,7 +27,7 @@ class Fact(enum.Flag):
     """What a `SendBuffer` says of its state."""
 
     NONE = 0
-    SILENT = 1
+    CLOSING = 1
     BROKEN = 2
 
 
@@ -53,8 +53,8 @@ class Bench:
 
     def at(self) -> tuple[Replying, Fact]:
         """The state that it is in, and what it says of that itself."""
-        silent, broken = self.out.is_silent, self.out.broken
-        return self.out.replying, (Fact.SILENT if silent else Fact.NONE) | (Fact.BROKEN if broken else Fact.NONE)
+        silent, broken = self.out.is_closing, self.out.broken
+        return self.out.replying, (Fact.CLOSING if silent else Fact.NONE) | (Fact.BROKEN if broken else Fact.NONE)
 
     async def run(self, *, pace: float, size: int) -> None:
         """Take some of what waits, again and again."""
@@ -81,7 +81,7 @@ async def test_what_the_transport_takes_does_not_wait() -> None:
     await bench.out.put_control(b"d" * 1000)
     await bench.out.wait_empty()
     assert bench.transport.written == b"a" * 1000 + b"b" * 1000 + b"c" * 1000 + b"d" * 1000
-    assert bench.out.gone == 4000
+    assert bench.out.bytes_written == 4000
     assert not bench.out.pending
     assert not bench.changes
 
@@ -92,7 +92,7 @@ async def test_what_the_transport_does_not_take_waits() -> None:
     bench.transport.room = 4
     bench.out.put(b"abcdef")
     assert bench.changes == [2]
-    assert bench.out.gone == 4
+    assert bench.out.bytes_written == 4
     bench.transport.room = 1000  # there is room again, but it is not this frame's turn
     await bench.out.put_message(b"ghi")
     assert bench.transport.written == b"abcd"
@@ -101,7 +101,7 @@ async def test_what_the_transport_does_not_take_waits() -> None:
     assert bench.changes == [2]
     bench.transport.drain(bench.out, 3)
     assert bench.changes == [2, 0]
-    assert bench.out.gone == 9
+    assert bench.out.bytes_written == 9
     bench.out.put(b"j")
     assert bench.transport.written == b"abcdefghij"
 
@@ -143,7 +143,7 @@ async def test_frames_stay_whole_whoever_is_cancelled(seed: int, autojump_clock:
         nursery.cancel_scope.cancel()
     assert [frame.payload.decode() for frame in frames(bench.transport.written)] == done
     assert 0 < len(done) < 6 * 16
-    assert bench.out.gone == len(bench.transport.written)
+    assert bench.out.bytes_written == len(bench.transport.written)
 
 
 async def test_only_what_is_sent_is_compressed(autojump_clock: MockClock) -> None:
@@ -166,7 +166,7 @@ async def test_only_what_is_sent_is_compressed(autojump_clock: MockClock) -> Non
     await bench.out.put_message(encode_message(b"one" + shared))
     bench.transport.drain(bench.out, 1000)
     bench.out.put_message_nowait(encode_message(b"two" + shared))
-    bench.out.silence()
+    bench.out.begin_closing()
     with pytest.raises(trio.ClosedResourceError):
         await bench.out.put_message(encode_message(b"closed" + shared))
     bench.transport.drain(bench.out, 1000)
@@ -193,7 +193,7 @@ async def test_a_frame_is_sent_as_it_is() -> None:
     bench.out.put_frame_nowait(frame)
     with pytest.raises(trio.WouldBlock):
         bench.out.put_frame_nowait(frame)
-    bench.out.silence()
+    bench.out.begin_closing()
     with pytest.raises(trio.ClosedResourceError):
         bench.out.put_frame_nowait(frame)
     assert bench.out.messages == 2
@@ -303,7 +303,7 @@ async def test_silence(autojump_clock: MockClock) -> None:
         for _ in range(3):
             nursery.start_soon(refused)
         await wait_all_tasks_blocked()
-        bench.out.silence()
+        bench.out.begin_closing()
         await wait_all_tasks_blocked()
         assert not nursery.child_tasks
     await refused()
@@ -363,7 +363,7 @@ async def test_a_transport_that_breaks() -> None:
     with pytest.raises(trio.BrokenResourceError):
         await bench.out.put_message(b"x")
     assert bench.out.broken
-    assert bench.out.gone == 0
+    assert bench.out.bytes_written == 0
     bench.transport.broken = False
     with pytest.raises(trio.BrokenResourceError):
         bench.out.put(b"x")
@@ -376,7 +376,7 @@ async def test_broken_comes_before_closed() -> None:
     bench.out.abort()
     with pytest.raises(trio.BrokenResourceError):
         await bench.out.put_message(b"x")
-    bench.out.silence()
+    bench.out.begin_closing()
     with pytest.raises(trio.ClosedResourceError):
         await bench.out.put_message(b"x")
 
@@ -387,17 +387,17 @@ async def test_what_may_still_be_sent(first: str) -> None:
     bench = Bench()
     assert bench.at() == (Replying.OPEN, Fact.NONE)
     if first == "silence":
-        bench.out.silence()
-        assert bench.at() == (Replying.SILENT, Fact.SILENT)
+        bench.out.begin_closing()
+        assert bench.at() == (Replying.CLOSING, Fact.CLOSING)
         bench.out.put_close(b"close")
         bench.out.put_close(b"again")
-        assert bench.at() == (Replying.CLOSE_SENT, Fact.SILENT)
+        assert bench.at() == (Replying.CLOSE_SENT, Fact.CLOSING)
         bench.out.abort()
     else:
         bench.out.abort()
         assert bench.at() == (Replying.BROKEN, Fact.BROKEN)
-        bench.out.silence()
-    assert bench.at() == (Replying.OVER, Fact.SILENT | Fact.BROKEN)
+        bench.out.begin_closing()
+    assert bench.at() == (Replying.OVER, Fact.CLOSING | Fact.BROKEN)
     with pytest.raises(trio.BrokenResourceError):
         bench.out.put_close(b"late")
     assert bytes(bench.transport.written) == (b"close" if first == "silence" else b"")
@@ -409,8 +409,8 @@ async def test_a_close_takes_no_more_messages() -> None:
     bench.out.put_close(b"close")
     with pytest.raises(trio.ClosedResourceError):
         bench.out.put_message_nowait(b"late")
-    bench.out.silence()
-    assert bench.at() == (Replying.CLOSE_SENT, Fact.SILENT)
+    bench.out.begin_closing()
+    assert bench.at() == (Replying.CLOSE_SENT, Fact.CLOSING)
 
 
 async def test_a_close_that_finds_the_transport_broken() -> None:
@@ -419,7 +419,7 @@ async def test_a_close_that_finds_the_transport_broken() -> None:
     bench.transport.broken = True
     with pytest.raises(trio.BrokenResourceError):
         bench.out.put_close(b"close")
-    assert bench.at() == (Replying.OVER, Fact.SILENT | Fact.BROKEN)
+    assert bench.at() == (Replying.OVER, Fact.CLOSING | Fact.BROKEN)
 
 
 async def test_since_when_something_waits(autojump_clock: MockClock) -> None:

@@ -33,12 +33,12 @@ FINISHED     FINISHED  -      -          FINISHED   FINISHED  FINISHED   FINISHE
 """
 
 REPLYING: Final = """
-             SILENCE     CLOSE       BREAK
-OPEN         SILENT      -           BROKEN
-SILENT       SILENT      CLOSE_SENT  OVER
-CLOSE_SENT   CLOSE_SENT  -           OVER
-BROKEN       OVER        -           BROKEN
-OVER         OVER        -           OVER
+             BEGIN_CLOSING  CLOSE       BREAK
+OPEN         CLOSING        -           BROKEN
+CLOSING      CLOSING        CLOSE_SENT  OVER
+CLOSE_SENT   CLOSE_SENT     -           OVER
+BROKEN       OVER           -           BROKEN
+OVER         OVER           -           OVER
 """
 
 

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_websocket import WebSocketConnection
 
-from seawall.http.upgrade import canonical
+from seawall.http.upgrade import canonical_head
 from seawall.limits import Limits
 from seawall.wire.events import PeerClosed, PeerVanished
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
@@ -40,7 +40,7 @@ class Subject:
     left: list[BaseException | None] = field(factory=list[BaseException | None])
     """What the reader raised, if anything."""
 
-    async def on_left(self, crash: BaseException | None) -> None:
+    async def on_exited(self, crash: BaseException | None) -> None:
         """Remember, and let nothing out but what belongs to a cancel scope."""
         self.left.append(crash)
         if isinstance(crash, trio.Cancelled):
@@ -56,9 +56,9 @@ async def crash(connection: object, event: object) -> None:
 async def reading(over: str, *, extensions: str = "") -> AsyncGenerator[Subject]:
     """A channel that is read, with an upgrade that nobody has accepted yet."""
     async with bench(over, Limits(outbound_buffer=1000)) as made:
-        made.present(canonical(ASKED, None))
+        made.present(canonical_head(ASKED, None))
         subject = Subject(made, TrioWebSocketAdapter(made.control_stream, extensions=extensions))
-        await subject.authority.start(made.nursery, on_left=subject.on_left)
+        await subject.authority.start(made.nursery, on_exited=subject.on_exited)
         yield subject
 
 
@@ -74,7 +74,7 @@ async def test_the_whole_conversation(over: str, autojump_clock: MockClock) -> N
             nursery.start_soon(subject.authority.hang_up, 4000, "bye")
             assert await made.peer.closing() == (4000, "bye")
             await made.peer.say(close(4000))
-        await made.control_stream.wait_left()
+        await made.control_stream.wait_reader_exited()
         await wait_all_tasks_blocked()
         assert subject.left == [None]
         assert await made.heard() == []
@@ -93,9 +93,9 @@ async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -
         pass
 
     async with bench(over) as made:
-        made.present(canonical(evolve(ASKED, subprotocols=("chat",)), "chat"))
+        made.present(canonical_head(evolve(ASKED, subprotocols=("chat",)), "chat"))
         authority = TrioWebSocketAdapter(made.control_stream, extensions="permessage-deflate")
-        await authority.start(made.nursery, on_left=ignore)
+        await authority.start(made.nursery, on_exited=ignore)
         await authority.accept("chat")
         head = (await made.peer.head()).lower()
         assert "sec-websocket-protocol: chat" in head.splitlines()
@@ -107,7 +107,7 @@ async def test_the_peer_goes_while_an_upgrade_waits(over: str, autojump_clock: M
     async with reading(over) as subject:
         await subject.bench.peer.stream.aclose()
         with trio.fail_after(1):
-            await subject.bench.control_stream.wait_left()
+            await subject.bench.control_stream.wait_reader_exited()
         await wait_all_tasks_blocked()
         assert subject.left == [None]
         assert subject.bench.ends == [PeerVanished()]
@@ -189,7 +189,7 @@ async def test_a_close_while_the_upgrade_is_accepted(steps: int, over: str, auto
             assert await made.peer.closing() == (1001, "going away")
             await made.peer.say(close(1001))
             with trio.fail_after(1):
-                await made.control_stream.wait_left()
+                await made.control_stream.wait_reader_exited()
             await made.channel.send_buffer.wait_empty()
             assert await made.heard() == []
 
@@ -202,7 +202,7 @@ async def test_a_close_of_the_peers(over: str, autojump_clock: MockClock) -> Non
         await made.peer.head()
         await made.peer.say(close(4000, "bye"))
         with trio.fail_after(1):
-            await made.control_stream.wait_left()
+            await made.control_stream.wait_reader_exited()
             await subject.authority.hang_up(1000, "")
         assert [found.closing for found in await made.heard()] == [(4000, "bye")]
         assert subject.left == [None]
@@ -217,7 +217,7 @@ async def test_a_reader_that_crashes(over: str, autojump_clock: MockClock, monke
         await made.peer.head()
         await made.peer.say(frame(PING))
         with trio.fail_after(1):
-            await made.control_stream.wait_left()
+            await made.control_stream.wait_reader_exited()
         await wait_all_tasks_blocked()
         assert [type(crash) for crash in subject.left] == [Odd]
         assert not made.nursery.cancel_scope.cancel_called
@@ -267,12 +267,12 @@ async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(
 
 
 async def test_cancelling_the_tasks_cancels_the_reader(over: str, autojump_clock: MockClock) -> None:
-    """What belongs to a cancel scope comes to `on_left` too, which lets it out again."""
+    """What belongs to a cancel scope comes to `on_exited` too, which lets it out again."""
     async with bench(over) as made:
-        made.present(canonical(ASKED, None))
+        made.present(canonical_head(ASKED, None))
         subject = Subject(made, TrioWebSocketAdapter(made.control_stream))
         async with trio.open_nursery() as tasks:
-            await subject.authority.start(tasks, on_left=subject.on_left)
+            await subject.authority.start(tasks, on_exited=subject.on_exited)
             tasks.cancel_scope.cancel()
         assert [type(crash) for crash in subject.left] == [trio.Cancelled]
         assert tasks.cancel_scope.cancelled_caught

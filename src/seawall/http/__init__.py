@@ -1,1 +1,1 @@
-"""HTTP requests and responses, with no I/O: what comes before a WebSocket, or instead of one."""
+"""HTTP with no I/O: the request and the response that open a WebSocket, or that take its place."""

@@ -1,7 +1,7 @@
-"""Small fixed HTTP pages on the port of the WebSockets, and the answers to every other plain request.
+"""Small fixed HTTP pages on the port of the WebSockets, and the responses to all other requests without an upgrade.
 
-A page must come from the origin that its WebSocket checks, so it is served from the same port. Each connection gets
-one answer and is closed; h11 does the HTTP.
+A page has to have the origin that its WebSocket checks, so it is served from the same port. Each connection gets one
+response and is closed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.http.request import Head
-from seawall.http.response import Response, refusal, serialized
+from seawall.http.response import Response, refusal, serialize_response
 
-#: Visible ASCII; braces would look like a placeholder, and are escaped by browsers.
+#: Visible ASCII without ``?`` and ``#``, and without braces: they look like a placeholder, and browsers escape them.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
 _MEDIA_TYPE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
@@ -30,10 +30,10 @@ class Page:
 
     @classmethod
     def parse(cls, path: str, body: str | bytes, media_type: str) -> Page:
-        """The page at `path`, once it is sure that it can be asked for and sent.
+        """A page, after checking that clients can request `path` and that body and media type can be sent.
 
         Raises:
-          ConfigurationError: it cannot.
+          ConfigurationError: one of the three is invalid.
         """
         if not _PATH.fullmatch(path):
             raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
@@ -48,11 +48,17 @@ class Page:
 
 
 def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
-    """What a request that does not ask for an upgrade gets: the page, or 404, 405 or 426."""
+    """The response to a request that does not ask for an upgrade: 200 with the page, 404, 405 or 426.
+
+    Args:
+      head: the request.
+      page: the page at its path, or None.
+      is_route: whether there is a WebSocket at its path.
+    """
     head_only = head.method == "HEAD"
     if page is not None:
         if head.method in {"GET", "HEAD"}:
-            data = serialized(200, page.body, media_type=page.media_type, head_only=head_only)
+            data = serialize_response(200, page.body, media_type=page.media_type, head_only=head_only)
             return Response(200, "page", data)
         return refusal(405, "only GET and HEAD", headers=(("Allow", "GET, HEAD"),))
     if not is_route:

@@ -1,8 +1,8 @@
-"""Reads a request head, with no I/O: what a client says before a connection speaks WebSocket.
+"""Reads the head of an HTTP request, with no I/O.
 
-h11 parses. In front of it stands what a server on the open internet should not be lenient about and h11 is: line
-endings, control bytes, folding, the form of the target, ``Host``, and bodies. Whatever a client sends ends as a `Head`,
-or as a `BadRequest` that says how to answer.
+h11 parses it. Before and after that, this module refuses what h11 accepts and a server on the internet should not: lone
+CR and LF, control bytes, folded fields, other forms of target, an invalid ``Host``, and bodies. The result is a `Head`,
+or a `BadRequest` that says how to answer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final, final
 import h11
 from attrs import define, field
 
-#: Bytes of a request head, its final empty line included. The most that one connection can hold before it is known;
-#: Apache's ``LimitRequestFieldSize`` allows half of it for a single field, which is as much as cookies take.
+#: Bytes of a request head, including its final empty line: the most that we hold for a client that is not known yet.
+#: Apache's ``LimitRequestFieldSize`` allows half of it for a single field, which is enough for cookies.
 MAX_HEAD: Final = 16 * 1024
 
 #: Header fields of a request, as in Apache's ``LimitRequestFields``. Browsers send about 20.
@@ -27,17 +27,18 @@ TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 _END: Final = b"\r\n\r\n"
 
-# Anything but spaces and printable ASCII in the request line, and a CR or LF on its own.
+# Bytes that a request line must not have: all but printable ASCII and spaces, and a CR or LF on its own.
 _BAD_IN_REQUEST_LINE: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[^ -~\r\n]")
-# Control bytes other than TAB in the fields, a CR or LF on its own, and a line that begins with white space: such
-# a line continued the one before it until RFC 9112, section 5.2, and was a way to smuggle a header.
+# What fields must not have: control bytes other than TAB, a CR or LF on its own, and a line that begins with white
+# space. Such a line continued the one before it until RFC 9112, section 5.2, and was a way to smuggle a header.
 _BAD_IN_FIELDS: Final = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r\n[ \t]")
-# All the bytes that fields may hold between their line ends.
+# All the bytes that fields may have between their line ends.
 _PLAIN: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _REQUEST_LINE: Final = re.compile(rf"{TOKEN} ([!-~]+) (HTTP/[0-9]\.[0-9])".encode())
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([^\r]*)", re.IGNORECASE)
 
-# A registered name, narrowed to what names are made of, or an address in brackets; RFC 3986, section 3.2.2.
+# A registered name, restricted to the characters of DNS names and ``~``, or an address in brackets (RFC 3986, section
+# 3.2.2), and an optional port.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 # How a target begins: in origin-form, or in absolute-form, which a server has to understand (RFC 9112, section 3.2.2).
 _TARGET: Final = re.compile(rb"/|https?://", re.IGNORECASE)
@@ -49,9 +50,9 @@ class BadRequest(Exception):
 
     Attributes:
       status: the HTTP status.
-      reason: a constant phrase that holds nothing of what the client sent.
+      reason: a constant phrase, which holds no bytes of the client.
       headers: fields that the status demands.
-      head_only: whether the answer has no body, because HEAD was asked.
+      head_only: whether the response has no body, because the method was HEAD.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class BadRequest(Exception):
 class Head:
     """A request head that is HTTP/1.1, has one valid ``Host`` and announces no body.
 
-    Header bytes are ISO-8859-1 text, so that no byte is lost and none can raise. What may carry a credential is left
-    out of the repr.
+    Header bytes are decoded as ISO-8859-1, which loses no byte and never raises. Fields that may hold a credential are
+    left out of the repr.
     """
 
     method: str
@@ -88,18 +89,18 @@ class Head:
     """The target up to the first ``?``, still percent-encoded."""
 
     query: str = field(repr=False)
-    """What followed that ``?``; empty if there was none."""
+    """The target after the first ``?``; empty if there is none."""
 
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     """All header fields in order: names in lower case, values as ISO-8859-1."""
 
     @property
     def wants_upgrade(self) -> bool:
-        """Whether ``Upgrade`` lists ``websocket``: if it does not, this is an ordinary request for a page."""
+        """Whether ``Upgrade`` lists ``websocket``; if it does not, this is an ordinary request for a page."""
         return lists([value for name, value in self.headers if name == "upgrade"], "websocket")
 
 
-#: What most clients send as names and as values of fields: one string each, instead of one for each connection.
+#: Names and values of fields that most clients send: all connections share these strings, which saves memory.
 _COMMON: Final = {
     text.encode(): text
     for text in (
@@ -127,30 +128,30 @@ _COMMON_FIELDS: Final = {
 
 @final
 class HeadReader:
-    """Reads one request head from bytes as they come, and refuses as soon as they cannot become one.
+    """Reads one request head from bytes as they come, and raises as soon as they cannot become a valid one.
 
-    What it makes of a stream does not depend on where the stream is cut, and costs time linear in its length.
+    The result does not depend on how the stream is cut into reads, and the time is linear in its length.
 
     Attributes:
-      rest: once `receive_data` has returned a `Head`, the bytes that came after it.
+      rest: the bytes after the head, once `receive_data` has returned a `Head`.
     """
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self.rest = b""
         self._buffer = bytearray()
-        self._scanned = 0  # bytes that have been looked at and found good
-        self._fields_at = 0  # where the line end before the first field is; 0 until the request line is whole
+        self._scanned = 0  # bytes that have been checked
+        self._fields_at = 0  # where the line end of the request line is; 0 until that line is complete
 
     def receive_data(self, data: bytes) -> Head | None:
-        """Take what has arrived. Call it no more once it has returned a head or raised.
+        """Take bytes that have come. Must not be called again once it has returned a head or raised.
 
         Returns:
           The head, or None if more data are needed.
 
         Raises:
-          BadRequest: 400 for what is no proper request, 431 above `MAX_HEAD` bytes or `MAX_FIELDS` fields, 505 for
-            a version other than HTTP/1.1.
+          BadRequest: 400 for an invalid request or one with a body, 431 above `MAX_HEAD` bytes or `MAX_FIELDS`
+            fields, 505 for a version other than HTTP/1.1.
         """
         self._buffer += data
         end = self._scan()
@@ -160,8 +161,8 @@ class HeadReader:
         return _parse(bytes(self._buffer[:end]), self._fields_at)
 
     def _scan(self) -> int | None:
-        """Look at what is new; the length of the head, or None if it is not all there yet."""
-        # Never beyond the limit, and again at what one byte could not decide: a CR, or half of an end.
+        """Check the new bytes; the length of the head, or None if it is incomplete."""
+        # Nothing beyond the limit is checked; a CR, or a part of the final empty line, once more with what follows.
         seen = min(len(self._buffer), MAX_HEAD)
         if not self._fields_at and not self._scan_request_line(max(0, self._scanned - 1), seen):
             end = -1
@@ -170,7 +171,7 @@ class HeadReader:
             end = self._buffer.find(_END, start, seen)
             stop = seen if end < 0 else end + len(_END)
             if not _is_plain(self._buffer[start:stop]):
-                _refuse(_BAD_IN_FIELDS.search(self._buffer, start, stop))
+                _refuse_if_found(_BAD_IN_FIELDS.search(self._buffer, start, stop))
         self._scanned = seen
         if end >= 0:
             return end + len(_END)
@@ -179,14 +180,14 @@ class HeadReader:
         return None
 
     def _scan_request_line(self, start: int, stop: int) -> bool:
-        """Check the request line as far as it is there; whether it is complete."""
+        """Check the part of the request line that has come; whether the line is complete."""
         if self._buffer and not 0x41 <= self._buffer[0] <= 0x5A:
             # No method in use begins otherwise, and the first byte of TLS, SSH or a stray frame does.
             raise BadRequest(400, "not an HTTP request")
         end = self._buffer.find(b"\r\n", start, stop)
         line = _REQUEST_LINE.fullmatch(self._buffer, 0, end) if end > 0 else None
         if line is None:
-            _refuse(_BAD_IN_REQUEST_LINE.search(self._buffer, start, stop if end < 0 else end + 2))
+            _refuse_if_found(_BAD_IN_REQUEST_LINE.search(self._buffer, start, stop if end < 0 else end + 2))
             if end < 0:
                 return False
             raise BadRequest(400, "malformed request line")
@@ -199,18 +200,18 @@ class HeadReader:
 
 
 def _is_plain(piece: bytes | bytearray) -> bool:
-    """Whether these are whole lines of fields with nothing bad in them: a quick answer for nearly all of them."""
+    """Whether `piece` is whole lines of fields without forbidden bytes. False may be wrong: then the regex decides."""
     line_ends = piece.count(b"\r\n")
     return len(piece.translate(None, _PLAIN)) == 2 * line_ends and b"\r\n " not in piece and b"\r\n\t" not in piece
 
 
-def _refuse(found: re.Match[bytes] | None) -> None:
+def _refuse_if_found(found: re.Match[bytes] | None) -> None:
     if found is not None:
         raise BadRequest(400, "forbidden bytes in the request head")
 
 
 def _parse(head: bytes, fields_at: int) -> Head:
-    """Let h11 parse a whole head, and check what h11 lets pass."""
+    """Let h11 parse a whole head, and refuse what h11 should not accept."""
     if head.count(b"\n", fields_at) - 2 > MAX_FIELDS:
         raise BadRequest(431, "too many header fields")
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
@@ -232,7 +233,7 @@ def _parse(head: bytes, fields_at: int) -> Head:
         or (_COMMON.get(field[0]) or field[0].decode("ascii"), _COMMON.get(field[1]) or field[1].decode("latin-1"))
         for field in fields
     ]
-    _check_host(found[b"host"].decode("latin-1"))  # h11 has seen to it that there is one, and only one
+    _check_host(found[b"host"].decode("latin-1"))  # h11 raises unless there is exactly one
     target = request.target.decode("ascii")
     if not target.startswith("/"):
         host, target = _split(target)
@@ -242,16 +243,16 @@ def _parse(head: bytes, fields_at: int) -> Head:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """The host that a target in absolute-form names, which counts instead of ``Host``, and its origin-form."""
+    """The host in a target in absolute-form, which replaces ``Host``, and the target in origin-form."""
     authority, slash, rest = url.partition("://")[2].partition("/")
-    host, mark, query = authority.partition("?")  # a path may be missing
+    host, mark, query = authority.partition("?")  # the path may be missing
     _check_host(host)
     return host, f"/{mark}{query}{slash}{rest}" if mark else f"/{rest}"
 
 
 def _check_length(head: bytes) -> None:
-    """Refuse a body: nobody would read it, and what it holds must not be taken for frames."""
-    # The bytes themselves are looked at, because h11 makes one of several lengths that agree.
+    """Refuse a body: it is never read, and its bytes must not be decoded as frames."""
+    # The bytes are searched, because h11 merges several lengths that are equal into one.
     lengths = _CONTENT_LENGTH.findall(head)
     if len(lengths) > 1 or not all(length.strip(b" \t").isdigit() for length in lengths):
         raise BadRequest(400, "bad Content-Length")
@@ -260,7 +261,7 @@ def _check_length(head: bytes) -> None:
 
 
 def _check_host(host: str) -> None:
-    """Refuse what is not a host with an optional port (RFC 9110, section 7.2)."""
+    """Refuse all but a host with an optional port (RFC 9110, section 7.2)."""
     parts = _HOST.fullmatch(host)
     if parts is None or int(parts[2] or "0") > 0xFFFF:
         raise BadRequest(400, "bad Host")
@@ -272,13 +273,13 @@ def _check_host(host: str) -> None:
 
 
 def elements(values: Sequence[str]) -> list[str]:
-    """The elements of a list over any number of lines; empty ones do not count (RFC 9110, section 5.6.1.2)."""
+    """The elements of a comma-separated list in any number of fields; no empty ones (RFC 9110, section 5.6.1.2)."""
     parts = [part.strip(" \t") for value in values for part in value.split(",")]
     return [part for part in parts if part]
 
 
 def lists(values: Sequence[str], token: str) -> bool:
-    """Whether `token`, in lower case, is an element of a list over any number of lines, in any case."""
+    """Whether a list in any number of fields has the element `token`, which is in lower case, in any case."""
     if len(values) == 1 and values[0].lower() == token:  # as nearly always
         return True
     return any(element.lower() == token for element in elements(values))

@@ -1,4 +1,4 @@
-"""HTTP answers, with no I/O: what a client gets that does not get a WebSocket."""
+"""HTTP responses, with no I/O, for clients that do not get a WebSocket."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import h11
 from attrs import field, frozen
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
-# What `serialized` says itself; a second one would contradict it.
+# The fields that `serialize_response` writes itself; a second one could contradict it.
 _OURS: Final = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 
 
-def serialized(
+def serialize_response(
     status: int,
     body: bytes,
     *,
@@ -23,10 +23,10 @@ def serialized(
     media_type: str = "text/plain; charset=utf-8",
     head_only: bool = False,
 ) -> bytes:
-    """A whole HTTP/1.1 answer, after which the connection is closed.
+    """A whole HTTP/1.1 response, after which the connection is closed.
 
-    A 426 names the protocol to upgrade to and lists ``Upgrade`` as a connection option, which whoever sends that
-    field must (RFC 9110, sections 7.8 and 15.5.22).
+    A 426 has to name the protocol to upgrade to, and with an ``Upgrade`` field ``Connection`` has to list it (RFC 9110,
+    sections 7.8 and 15.5.22). Both are done here.
 
     Args:
       status: from 200 to 999, but not 204 or 304, which have no body.
@@ -36,8 +36,8 @@ def serialized(
       head_only: leave the body out and keep its length, to answer a HEAD request (RFC 9110, section 9.3.2).
 
     Raises:
-      ValueError: no such answer can be sent: another status, a field that this function writes itself, or a name or
-        value that is not allowed in a field.
+      ValueError: the status is another one, or a field is one that this function writes itself, or a name or a value
+        is not allowed in a field.
     """
     names = {name.lower() for name, _ in headers}
     if status < 200 or status in (204, 304) or names & _OURS:
@@ -52,7 +52,7 @@ def serialized(
         *headers,
         ("Date", formatdate(usegmt=True)),
     ]
-    return _serialise(status, fields, body, head_only=head_only)
+    return _serialize_with_h11(status, fields, body, head_only=head_only)
 
 
 @final
@@ -62,17 +62,19 @@ class Response:
 
     status: int
     text: str
-    """What it says, for the log."""
+    """The text of a refusal, or ``page``; for the log."""
     data: bytes = field(repr=False)
 
 
 def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False) -> Response:
-    """A short plain response with an error status; without its body to answer a HEAD request."""
-    return Response(status, text, serialized(status, f"{text}\n".encode(), headers=headers, head_only=head_only))
+    """A short plain-text response with an error status; `head_only` leaves the body out, to answer a HEAD request."""
+    return Response(
+        status, text, serialize_response(status, f"{text}\n".encode(), headers=headers, head_only=head_only)
+    )
 
 
-def _serialise(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
-    # h11 frames an answer by the request before it, so it is given one; the real one may have been unreadable.
+def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
+    # h11 frames a response by the request before it, so it gets one made up: the client's may have been invalid.
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"%b / HTTP/1.1\r\nHost: seawall\r\n\r\n" % (b"HEAD" if head_only else b"GET"))
     connection.next_event()

@@ -1,7 +1,7 @@
-"""Holds a request for an upgrade against RFC 6455, section 4.2.1, with no I/O.
+"""Checks a request for an upgrade against RFC 6455, section 4.2.1, with no I/O.
 
-`handshake` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer; `canonical` writes the
-head that the layer below is given in its place.
+`check_upgrade` makes a `Handshake` of a `Head`, or raises the `BadRequest` that says how to answer. `canonical_head`
+writes the request head that trio-websocket is given instead of the client's.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from seawall.http.request import TOKEN, BadRequest, Head, elements, lists
 #: The only version of the protocol (RFC 6455, section 4.1).
 VERSION: Final = "13"
 
-#: What a 426 must say (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
+#: The fields that a 426 must have (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
 UPGRADE_FIELDS: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
 
 _LIST_TOKEN: Final = re.compile(TOKEN)
-# Base64 of exactly 16 bytes: the last letter before the padding has only two bits to say.
+# Base64 of exactly 16 bytes: the last letter before the padding holds only two bits, so it is one of four.
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 
-def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
-    """Hold a request against RFC 6455, section 4.2.1.
+def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
+    """Check a request against RFC 6455, section 4.2.1, and make a `Handshake` of it.
 
     Args:
       head: what `HeadReader` returned.
-      peer: the other end of the socket, as in `Handshake.peer`.
+      peer: the address of the client, as in `Handshake.peer`.
       secure: whether the connection is TLS.
 
     Raises:
-      BadRequest: 405 for a method other than GET; 426 for a request that does not ask for WebSocket, or not for
+      BadRequest: 405 for a method other than GET; 426 if ``Upgrade`` does not list ``websocket``, or if there is not
         exactly one version, 13; 400 for anything else that the section forbids, and for a second ``Origin``.
     """
     if head.method != "GET":
@@ -68,7 +68,7 @@ def handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
 
 
 def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
-    """What the client offers: unique tokens, and at least one if there is a field at all (section 4.1, item 10)."""
+    """The subprotocols that the client offers: unique tokens, and one or more in a field (section 4.1, item 10)."""
     if not values:
         return ()
     offered = tuple(elements(values))
@@ -78,15 +78,15 @@ def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
     return offered
 
 
-def canonical(handshake: Handshake, subprotocol: str | None) -> bytes:
-    """The head that the layer below is given in place of the client's own.
+def canonical_head(handshake: Handshake, subprotocol: str | None) -> bytes:
+    """The request head that trio-websocket is given instead of the client's.
 
-    Everything in it is constant but the key and the chosen subprotocol, both of which have been checked, so no
-    header that a client wrote can surprise a parser further down.
+    It is constant except for the key and the chosen subprotocol, which have both been checked. So no other parser sees
+    the headers that the client wrote.
 
     Args:
-      handshake: as `handshake` returned it.
-      subprotocol: the one that was chosen, or None.
+      handshake: the result of `check_upgrade`.
+      subprotocol: the chosen one, or None.
 
     Raises:
       ValueError: the subprotocol is not one that the client offered (RFC 6455, section 4.2.2, item 5).

@@ -55,11 +55,13 @@ async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter
     if end is None or channel.send_buffer.broken:
         return
     close_timeout = lifecycle.timeouts.limits.close_timeout
-    if not end.is_peers or adapter.stream.is_read or channel.send_buffer.pending:  # else there is nothing to wait for
+    if (
+        not end.is_peers or adapter.stream.reader_running or channel.send_buffer.pending
+    ):  # else there is nothing to wait for
         lifecycle.limit_closing(close_timeout)
         if not end.is_peers:
             await adapter.hang_up(end.code, end.reason)
-        await adapter.stream.wait_left()
+        await adapter.stream.wait_reader_exited()
         if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
             await channel.send_buffer.wait_empty()
         elif channel.send_buffer.pending:
@@ -127,7 +129,7 @@ class Closing:
         if not channel.accepted:
             channel.abort()  # an upgrade that is just being accepted must not follow the response
         if self._nursery.child_tasks:
-            self.by = Closer.READER if end.is_peers and adapter.stream.is_read else Closer.TASK
+            self.by = Closer.READER if end.is_peers and adapter.stream.reader_running else Closer.TASK
             if self.by is Closer.TASK:
                 self._tasks.start_soon(self.close)
 

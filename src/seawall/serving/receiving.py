@@ -14,7 +14,7 @@ from seawall.handshake import Handshake
 from seawall.http.pages import page_response
 from seawall.http.request import BadRequest, Head, HeadReader
 from seawall.http.response import refusal
-from seawall.http.upgrade import handshake
+from seawall.http.upgrade import check_upgrade
 from seawall.policy.ending import Cause, End, Ends, answered
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
@@ -102,7 +102,7 @@ def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: Server
     if not head.wants_upgrade:
         page = server.pages.get(head.path)
         return answered(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
-    asked = handshake(head, peer=accepted.address, secure=accepted.secure)
+    asked = check_upgrade(head, peer=accepted.address, secure=accepted.secure)
     if found is None:
         return answered(refusal(404, "not found"), safe(ascii(head.path)))
     route, params = found

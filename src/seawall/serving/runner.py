@@ -30,7 +30,7 @@ from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import partition, wrap_unprintable
 from seawall.http.response import refusal
-from seawall.http.upgrade import canonical
+from seawall.http.upgrade import canonical_head
 from seawall.observability.logs import server_log
 from seawall.observability.reports import note_of, outcome_of
 from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, answered, internal_error
@@ -166,7 +166,7 @@ class ConnectionRunner:
             channel.feed(request.early, trio.current_time())
         self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
         selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
-        control_stream = ControlStream(channel, canonical(asked, selected))
+        control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.use(channel, adapter)
         state = ConnectionState(
@@ -187,7 +187,7 @@ class ConnectionRunner:
             resources=self._resources,
             upgrade=WebSocketUpgrade(state, adapter),
         )
-        await adapter.start(self._tasks, on_left=self._on_reader_left)
+        await adapter.start(self._tasks, on_exited=self._on_reader_exited)
         self._nursery.start_soon(self._serve, request.route, gate, state, name=request.route.table_entry.handler)
 
     @trio.lowlevel.enable_ki_protection
@@ -309,7 +309,7 @@ class ConnectionRunner:
             case _:
                 assert_never(event)
 
-    async def _on_reader_left(self, crash: BaseException | None) -> None:
+    async def _on_reader_exited(self, crash: BaseException | None) -> None:
         """trio-websocket's reader has ended; if it crashed, the peer is told without it."""
         if crash is not None:
             self.settle(crash, Phase.TRANSPORT)

@@ -1,1 +1,1 @@
-"""The wire: what carries frames between a socket and a handler (RFC 6455). It knows no app."""
+"""The wire: carries the frames of RFC 6455 between a socket and a handler. Nothing here depends on an app."""

@@ -1,17 +1,17 @@
-"""`Budget`: how much may be done without blocking before everybody else gets a turn."""
+"""`Budget`: how much tasks may send and receive without blocking before the other tasks get a turn."""
 
 from __future__ import annotations
 
 from typing import Final, final
 
-#: Operations and bytes after which a task that never has to wait lets the others run.
+#: Operations, and bytes, after which a task that never has to wait lets the other tasks run.
 OPERATIONS: Final = 16
 BYTES: Final = 256 * 1024
 
 
 @final
 class Budget:
-    """Shared by all connections of a server, because one task may use many: a broadcast, for instance."""
+    """Counts operations that did not block. All connections of a server share it: a broadcast uses many in one task."""
 
     __slots__ = ("_bytes", "_operations")
 
@@ -21,9 +21,9 @@ class Budget:
         self._bytes = 0
 
     def is_spent(self, size: int) -> bool:
-        """Count an operation on `size` bytes that need not block; whether others are to run before it is done.
+        """Count an operation on `size` bytes that need not block; whether the other tasks are to run before it.
 
-        It is followed by a full checkpoint then, and otherwise by one for cancellation alone.
+        If so, the caller executes a full checkpoint first, and otherwise one that only looks for cancellation.
         """
         self._operations += 1
         self._bytes += size

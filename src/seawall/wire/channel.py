@@ -1,10 +1,11 @@
 """`MessageChannel`: the messages of one connection, decoded, counted and queued, over a `Transport`.
 
-The transport gives it what it has read; messages go into a `ReceiveQueue` for the handler, and Pings and the Close into
-a `ControlQueue`, from which the `ControlStream` beside it hands them to trio-websocket. What either of them sends joins
-in one `SendBuffer`. What ends the conversation is told to the one listener, as a `WireEvent`.
+The transport reads bytes and hands them to the channel. The channel puts messages into a `ReceiveQueue`, for the
+handler, and Pings and the Close into a `ControlQueue`, from which a `ControlStream` hands them to trio-websocket. The
+handler and trio-websocket both send through one `SendBuffer`. What ends the conversation, the channel tells its one
+listener as a `WireEvent`.
 
-The ways through it, as lists of functions:
+Which functions are called, in order:
 
 - a message in: `Transport` reads, `MessageChannel.feed`, `FrameDecoder.receive_message`, `ReceiveQueue.put`,
   `ReceiveQueue.announce`; the handler waits in `ReceiveQueue.receive`.
@@ -13,7 +14,7 @@ The ways through it, as lists of functions:
   its answer to `ControlStream.send_all`.
 - an end: `feed`, `proceed`, `lose` or `fail`, `advance_reading`, `WireEvents.tell`.
 
-Where these methods need not wait they are no checkpoints: a turn of the scheduler costs more than what they do.
+A method that need not wait is no checkpoint: a turn of the scheduler costs more than what the method does.
 """
 
 from __future__ import annotations
@@ -40,28 +41,28 @@ from seawall.wire.state import Reading, ReadingEvent, advance_reading
 from seawall.wire.traffic import Inbound, Traffic
 from seawall.wire.transport.base import LARGE_READ_SIZE, MAX_READ_SIZE, READ_SIZE, ReadInterest, Transport
 
-#: Frames decoded before everybody else has a turn. 16 KiB may hold 2,700.
+#: Frames decoded before the other tasks have a turn. 16 KiB may hold 2,700.
 FRAMES_PER_TURN: Final = 64
 
-#: Bytes of messages after which it is somebody else's turn as well: 16 KiB that are compressed may become 16 MiB.
+#: Bytes of messages decoded before the other tasks have a turn: 16 KiB that are compressed may become 16 MiB.
 BYTES_PER_TURN: Final = 256 * 1024
 
-#: Bytes that a client may send after its request before it has been let in.
+#: Bytes that are read after the request before the upgrade is accepted.
 EARLY_SIZE: Final = 64 * 1024
 
-# Looking a member up in its class costs as much as a call; this one is looked at for every read.
+# A global, because to look a member up in its enum costs as much as a call, and every read compares with this one.
 _OPEN: Final = Reading.OPEN
 
 
 @final
 @define(eq=False)
 class ChannelSettings:
-    """What a channel has to know before anything comes."""
+    """What a channel has to know before the first byte comes."""
 
     limits: Limits
     """Message size and fragments, buffers."""
     agreement: Agreement | None = None
-    """How messages are compressed in both directions, if that was agreed on."""
+    """How messages are compressed in both directions; None if compression was not agreed on."""
     raw: bool = False
     """Whether a text message is queued as `RawText`, the bytes of its payload, instead of a str."""
 
@@ -90,26 +91,26 @@ class MessageChannel:
         budget: Budget,
         on_wire_event: Callable[[WireEvent], None],
     ) -> None:
-        """Make the parts, and let the transport begin.
+        """Make the parts, and start the transport.
 
         Args:
           transport: carries the bytes; it has no channel yet.
           settings: hold for as long as the channel lives.
           budget: of the server.
-          on_wire_event: is called with what ends the conversation, maybe more than once, of which the first call
-            counts, and with `SendBlocked`.
+          on_wire_event: is called with `SendBlocked`, and with what ends the conversation. The latter may happen more
+            than once; then the first call counts.
         """
         limits, agreement = settings.limits, settings.agreement
         self.transport = transport
         """Carries the bytes."""
         self.reading = Reading.HEAD
-        """What becomes of what comes. Only `advance_reading` says what follows."""
+        """What is done with the bytes that come. Only `advance_reading` gives the next state."""
         self.accepted = False
-        """Whether the 101 is on its way: from then on refusals are close codes."""
+        """Whether the 101 has been sent: from then on a refusal is a close code, not an HTTP status."""
         self.backlog = False
-        """Whether there is more to decode."""
+        """Whether bytes that could be decoded now are still in the decoder."""
         self.inbound = Inbound()
-        """What has come so far."""
+        """How much has come so far, and when."""
         self._events = WireEvents(on_wire_event)
         self._queue = ReceiveQueue(limits, budget, transport)
         self._decoder = FrameDecoder(
@@ -119,50 +120,50 @@ class MessageChannel:
             raw=settings.raw,
         )
         self.controls = ControlQueue(self._queue)
-        """The control frames that are for trio-websocket."""
+        """The control frames that trio-websocket has yet to read."""
         self.send_buffer = SendBuffer(transport, budget, self._events, limit=limits.outbound_buffer)
-        """The way out."""
+        """What sends messages and control frames."""
         if agreement is not None:
             self.send_buffer.deflater = agreement.deflater()
         transport.start(self)
 
     def accept(self, response: bytes) -> None:
-        """Send the 101, and decode from now on, beginning with what came early. Raises as `SendBuffer.put`."""
+        """Send the 101, then decode, first the frames that came before it. Raises as `SendBuffer.put`."""
         self.send_buffer.put(response)
         self.accepted = True
         self.reading = advance_reading(self.reading, ReadingEvent.ACCEPTED)
         if self.reading is _OPEN and self._decoder.pending:
             self.inbound.heard_at = trio.current_time()
-            self.proceed()  # which wakes trio-websocket's reader if there was something for it
+            self.proceed()  # wakes trio-websocket's reader if it has decoded a control frame
         self.transport.update()
 
     def begin_closing(self) -> None:
-        """The connection is about to be closed: answer no more Pings, take no more messages from senders."""
-        self.send_buffer.silence()
-        self.controls.news.wake()
+        """Refuse messages and answer no more Pings, because the connection is about to be closed."""
+        self.send_buffer.begin_closing()
+        self.controls.changed.wake()
 
     def drop_messages(self) -> None:
-        """Throw away what is queued."""
+        """Throw away the messages that the handler has not received."""
         self._queue.clear()
 
     def stop_receiving(self) -> None:
-        """Queue no more messages; `receive` gives what is queued and then raises `trio.EndOfChannel`."""
+        """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
         self._queue.end()
 
     def discard_input(self) -> None:
-        """Throw away what is queued and what comes from now on, so that it never fills the queue."""
+        """Throw away the messages that are queued and those that come, so that reading never has to pause."""
         self._queue.discard()
 
     async def linger(self) -> None:
-        """Half-close, and discard what the peer still sends until it has closed too. The caller bounds the time."""
+        """Half-close, and discard what the peer sends until the peer has closed too. The caller bounds the time."""
         if self.reading is not Reading.FINISHED:
             self.reading = advance_reading(self.reading, ReadingEvent.LINGER)
             await self.transport.linger()
 
     def abort(self) -> None:
-        """Give everything up, and let go of the stream: whoever waits here, for room or for data, waits no longer."""
+        """Send and read nothing more, and drop the stream. Whoever waits for room or for a message is woken."""
         self.reading = advance_reading(self.reading, ReadingEvent.ABORTED)
-        self.transport.close()  # first: it is to do nothing more
+        self.transport.close()  # first, because what follows calls `Transport.update`
         self.send_buffer.abort()
         self._queue.end()
         self.controls.close()
@@ -173,7 +174,7 @@ class MessageChannel:
         return self._queue.receive()
 
     def send(self, message: str | bytes) -> Awaitable[None]:
-        """Send a message once there is room; to be awaited at once. Raises as `SendBuffer.put_message`."""
+        """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
         return self.send_buffer.put_message(encode_message(message))
 
     def send_nowait(self, message: str | bytes) -> None:
@@ -181,19 +182,19 @@ class MessageChannel:
         self.send_buffer.put_message_nowait(encode_message(message))
 
     def send_frame_nowait(self, frame: bytes) -> None:
-        """Send a frame of `encode_message` now and as it is. Raises as `SendBuffer.put_frame_nowait`.
+        """Send a frame of `encode_message` now, without compressing it. Raises as `SendBuffer.put_frame_nowait`.
 
-        Like all of these methods it leaves the idle time alone: what counts as activity is known above the wire.
+        No method here resets the idle time: the layer above the wire decides what counts as activity.
         """
         self.send_buffer.put_frame_nowait(frame)
 
     def traffic(self) -> Traffic:
-        """What has gone through it up to now."""
+        """How much has gone through the connection up to now."""
         return Traffic(
             messages_in=self.inbound.messages,
             messages_out=self.send_buffer.messages,
             bytes_in=self.inbound.bytes,
-            bytes_out=self.send_buffer.gone,
+            bytes_out=self.send_buffer.bytes_written,
         )
 
     @property
@@ -206,7 +207,7 @@ class MessageChannel:
         if self._queue.above_soft:
             if self._queue.above_hard:
                 return ReadInterest.PAUSED
-            if not self.transport.looking:
+            if not self.transport.probing:
                 return ReadInterest.THROTTLED
         return ReadInterest.DECODE if self.backlog else ReadInterest.READ
 
@@ -220,7 +221,11 @@ class MessageChannel:
         return LARGE_READ_SIZE if self._decoder.announced > READ_SIZE else READ_SIZE
 
     def feed(self, data: bytes | bytearray, now: float) -> bool:
-        """Take what the transport has read `now`, nothing for the end; whether `read_interest` may have changed."""
+        """Take what the transport has read at the time `now`; empty `data` is the end of the stream.
+
+        Returns:
+          Whether `read_interest` may have changed.
+        """
         inbound = self.inbound
         inbound.bytes += len(data)
         if not data:
@@ -233,7 +238,7 @@ class MessageChannel:
                 inbound.message_at = now
                 queue = self._queue
                 queue.put(message)
-                if not self.controls.holds_messages:
+                if not self.controls.defers_messages:
                     queue.announce()
                 return queue.above_soft
             self._decoder.receive_data(data)
@@ -243,7 +248,7 @@ class MessageChannel:
         return True
 
     def proceed(self) -> None:
-        """Decode one turn's worth of what has come, or as much as the handler may have for now."""
+        """Decode what has come, until the end of a turn (`FRAMES_PER_TURN`) or until a mark of the queue is reached."""
         queue, inbound = self._queue, self.inbound
         decoded, messages, self.backlog = 0, inbound.messages, True
         try:
@@ -258,33 +263,37 @@ class MessageChannel:
                 inbound.messages += 1
                 decoded += len(event)
                 queue.put(event)
-                if queue.above_soft and (queue.above_hard or not self.transport.looking):
+                if queue.above_soft and (queue.above_hard or not self.transport.probing):
                     break
                 if decoded > BYTES_PER_TURN:
                     break
         except ProtocolViolation as violation:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
-            self.controls.news.wake()
+            self.controls.changed.wake()
             self._events.tell(violation)
         if inbound.messages > messages:
             inbound.message_at = inbound.heard_at
-            if not self.controls.holds_messages:
+            if not self.controls.defers_messages:
                 queue.announce()
 
     def lose(self, how: ReadingEvent = ReadingEvent.VANISHED) -> None:
-        """The peer has gone, or, with `END_OF_STREAM`, has been read to its end; what it sent last is not decoded."""
+        """Tell the listener that the peer has gone. Bytes that are not decoded yet never will be.
+
+        Args:
+          how: `END_OF_STREAM` if the stream has been read to its end, else `VANISHED`.
+        """
         had_ended = self.reading >= Reading.ENDED
         self.reading = advance_reading(self.reading, how)
-        self.controls.news.wake()
-        if not had_ended:  # or what ended it has been told
+        self.controls.changed.wake()
+        if not had_ended:  # else the listener has been told what ended it
             self._queue.end()
             self._events.tell(PeerVanished())
 
     def fail(self, fault: Exception) -> None:
-        """The transport has failed in a way that nobody foresaw, which must harm nobody else."""
+        """Tell the listener of `fault`, an unforeseen exception in the transport: it ends this connection alone."""
         self.reading = advance_reading(self.reading, ReadingEvent.FAULT)
         self._queue.end()
-        self.controls.news.wake()
+        self.controls.changed.wake()
         self._events.tell(fault)
 
     def _take_control(self, control: Control) -> None:

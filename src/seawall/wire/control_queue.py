@@ -1,4 +1,4 @@
-"""`ControlQueue`: the control frames that trio-websocket has still to be given."""
+"""`ControlQueue`: the control frames that trio-websocket has not read yet."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from seawall.wire.frames.control import Control
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
 
-#: Pings kept for answering. Of those that come faster than we can answer, the latest suffice (RFC 6455, 5.5.3).
+#: Pings that wait for an answer. If they come faster than we answer, the latest suffice (RFC 6455, section 5.5.3).
 MAX_PINGS: Final = 16
 
 
 @final
 class ControlQueue:
-    """What a `MessageChannel` and the `ControlStream` beside it share: the one puts control frames in, the other takes.
+    """Control frames that a `MessageChannel` puts in and its `ControlStream` takes out.
 
-    A Ping is answered before the handler is woken for the message that came after it. So from a Ping on messages are
-    held (`holds_messages`), until trio-websocket's reader, having answered, comes for more. If its answer has to wait
-    for room in the `SendBuffer`, the handler does not wait for that.
+    A Ping is answered before the handler is woken for a message that came after the Ping. So a Ping defers the messages
+    (`defers_messages`) until trio-websocket has written the Pong and reads again. If the Pong has to wait for room in
+    the `SendBuffer`, the messages are announced at once.
     """
 
-    __slots__ = ("_answer_waits", "_close", "_messages", "_pings", "closed", "holds_messages", "news")
+    __slots__ = ("_close", "_messages", "_pings", "_pong_blocked", "changed", "closed", "defers_messages")
 
     def __init__(self, messages: ReceiveQueue) -> None:
-        """Begin with none; `messages` are announced when the Pings before them have been answered."""
+        """Begin empty; `messages` is the queue to announce when the Pings have been answered."""
         self._messages = messages
         self._pings: tuple[bytes, ...] = ()
         self._close: bytes | None = None
-        self._answer_waits = False
-        self.news = Waiter()
-        """Woken whenever `ControlStream.receive_some`, which waits for it, is to look again."""
-        self.holds_messages = False
-        """Whether messages are not announced yet, because a Ping before them is being answered."""
+        self._pong_blocked = False
+        self.changed = Waiter()
+        """Wakes `ControlStream.receive_some` whenever what it waits for may have happened."""
+        self.defers_messages = False
+        """Whether messages are not announced to the handler, because a Ping before them is being answered."""
         self.closed = False
-        """Whether trio-websocket is to be told end-of-file, whatever else there is."""
+        """Whether trio-websocket reads end-of-file next, even if there are frames for it."""
 
     def put(self, control: Control) -> None:
         """Queue a Ping or a Close."""
         if control.opcode is Opcode.PING:
             self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
-            self.holds_messages = not self._answer_waits
+            self.defers_messages = not self._pong_blocked
         else:
             self._close = control.masked()
-        self.news.wake()
+        self.changed.wake()
 
     def take(self) -> bytes | None:
-        """The next one, as wsproto is to read it."""
+        """The next frame, masked as wsproto expects it from a client: Pings first; None if there is none."""
         if self._pings:
             ping, self._pings = self._pings[0], self._pings[1:]
             return ping
@@ -55,20 +55,24 @@ class ControlQueue:
         return close
 
     def drop_pings(self) -> None:
-        """Answer no more of them."""
+        """Throw away the Pings, which are then never answered."""
         self._pings = ()
 
     def begin_reading(self) -> None:
-        """trio-websocket comes for the next one, so no answer of its waits any more."""
-        self._answer_waits = False
+        """Note that trio-websocket reads again, so that none of its Pongs waits for room."""
+        self._pong_blocked = False
 
-    def release_messages(self, *, answer_waits: bool = False) -> None:
-        """Announce the messages that were held; those of later Pings are not held while `answer_waits` for room."""
-        self._answer_waits = answer_waits
-        self.holds_messages = False
+    def release_messages(self, *, pong_blocked: bool = False) -> None:
+        """Announce the messages that were deferred.
+
+        Args:
+          pong_blocked: whether a Pong waits for room. Until `begin_reading` further Pings then defer no messages.
+        """
+        self._pong_blocked = pong_blocked
+        self.defers_messages = False
         self._messages.announce()
 
     def close(self) -> None:
-        """Give trio-websocket end-of-file from now on."""
+        """Let trio-websocket read end-of-file from now on."""
         self.closed = True
-        self.news.wake()
+        self.changed.wake()

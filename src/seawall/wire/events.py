@@ -1,4 +1,4 @@
-"""What the wire tells the connection above it: one listener, in one place."""
+"""`WireEvent`: what the wire tells the connection above it; and `WireEvents`, which tells its one listener."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ class PeerVanished:
 @final
 @frozen
 class SendBlocked:
-    """Something that was sent begins to wait for the peer: from now on it has to make progress.
+    """Something that was sent begins to wait: from now on the peer has to make progress, as `StallDetector` checks.
 
-    Told again only when `StallDetector` has found that nothing waits any more.
+    It is told once, and again only after `StallDetector` has found that nothing waits.
     """
 
 
-#: An exception is a violation, or a fault of the transport. All but `SendBlocked` end the conversation.
+#: An exception is a `ProtocolViolation`, or a fault of the transport. All but `SendBlocked` end the conversation.
 WireEvent: TypeAlias = PeerClosed | PeerVanished | SendBlocked | Exception
 
 
 @final
 class WireEvents:
-    """Tells the one listener of a connection; shared by all the parts of its wire."""
+    """Tells the one listener of a connection. The channel and its send buffer share it."""
 
     __slots__ = ("_on_wire_event",)
 
     def __init__(self, on_wire_event: Callable[[WireEvent], None]) -> None:
-        """Tell `on_wire_event`, at once and in the task in which something has happened."""
+        """Keep the listener, which `tell` calls at once and in the task that calls `tell`."""
         self._on_wire_event: Callable[[WireEvent], None] | None = on_wire_event
 
     def tell(self, event: WireEvent) -> None:
-        """Tell the listener, if there still is one. What it raises comes out here."""
+        """Call the listener, unless `close` has been called. Raises what the listener raises."""
         if self._on_wire_event is not None:
             self._on_wire_event(event)
 
     def close(self) -> None:
-        """Drop the listener, which holds the connection that holds this: no reference circle is to be left."""
+        """Drop the listener: it refers to the connection, which refers to this, and that is a reference cycle."""
         self._on_wire_event = None

@@ -1,4 +1,4 @@
-"""`ReceiveQueue`: the messages that the handler has not yet taken."""
+"""`ReceiveQueue`: the messages that the handler has not received yet."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from seawall.wire.budget import Budget
 from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
-#: What every empty queue holds: a deque takes 760 bytes, which most connections do without most of the time.
+#: The deque of every empty queue: one takes 760 bytes, and the queue of most connections is empty most of the time.
 _EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
 
 
 @final
 class ReceiveQueue:
-    """A queue with two marks.
+    """A queue with two marks, a soft and a hard one, which limit how much is read from the peer.
 
-    Above the soft one (``inbound_queue`` messages) the peer is read only now and then; above the hard one
-    (``inbound_buffer`` bytes of memory) not at all. Once either has been reached, the peer is read only now and then
-    until the queue is below half of both.
+    At ``inbound_queue`` messages the soft mark is reached, and the peer is read only every `PACE` seconds (of
+    `seawall.wire.transport.base`). At ``inbound_buffer`` bytes of memory the hard mark is reached too, and nothing is
+    read. The soft mark counts as reached until the queue has fallen to half of both numbers.
 
-    The marks are the only reason not to read a peer whose upgrade was accepted. `MessageChannel.read_interest` and the
-    answer of `MessageChannel.feed` are made of them; the transports, the poller's schedule and the keepalive, which
-    does not ask a peer that we would not hear, go by the `ReadInterest` alone. So a new reason to pause the reading is
-    set and cleared here, where the marks are, and calls `Transport.update` when it changes outside of `put`.
+    While the handler is behind, the marks alone decide whether an open connection is read (`ReadInterest.THROTTLED` and
+    `PAUSED`); the other values of `MessageChannel.read_interest` say whether there is more to decode, and whether the
+    conversation has ended. The transports, the poller's schedule and the keepalive, which sends no Ping while reading
+    is paused, look at the `ReadInterest` alone. So a new reason to pause belongs here, beside the marks, and has to
+    call `Transport.update` when it changes outside of `put`.
     """
 
     __slots__ = (
@@ -46,7 +47,7 @@ class ReceiveQueue:
     )
 
     def __init__(self, limits: Limits, budget: Budget, transport: Transport) -> None:
-        """Begin empty; `transport` is updated when the queue falls below a mark."""
+        """Begin empty; `Transport.update` is called when the queue falls below a mark."""
         self._soft = limits.inbound_queue
         self._hard = limits.inbound_bytes
         self._budget = budget
@@ -58,21 +59,21 @@ class ReceiveQueue:
         self._ended = False  # whether `receive` raises when there is no message
         self._dropping = False  # whether `put` throws away
         self.above_soft = False
-        """Whether a mark has been reached, and the queue has not been below half of both since."""
+        """Whether a mark has been reached, and the queue has not fallen to half of both since."""
         self.above_hard = False
-        """Whether it is above the hard mark."""
+        """Whether the hard mark is reached."""
 
     def put(self, message: str | bytes) -> None:
-        """Queue a message, room or not, unless messages are thrown away by now.
+        """Queue a message, even above a mark; throw it away after `end` or `discard`.
 
-        Who calls this looks at the marks first, and calls `announce` afterwards.
+        The caller looks at the marks afterwards, and calls `announce` to wake the receiver.
         """
         if self._dropping:
             return
         if self._messages is _EMPTY:
             self._messages = deque()
         self._messages.append(message)
-        # The memory that it takes: an empty message counts, and an emoji makes each character four bytes.
+        # The memory that the message takes: an empty one is not free, and one emoji makes each character take 4 bytes.
         self._size += message.__sizeof__()
         if self._size >= self._hard:
             self.above_hard = self.above_soft = True
@@ -80,24 +81,24 @@ class ReceiveQueue:
             self.above_soft = True
 
     def announce(self) -> None:
-        """Wake the receiver if there is something for it."""
+        """Wake the task in `receive` if a message is queued."""
         if self._messages:
             self._arrival.wake()
 
     def clear(self) -> None:
-        """Throw away what is queued."""
+        """Throw away the messages that are queued."""
         self._messages = _EMPTY
         self._size = 0
         self._make_room()
 
     def end(self) -> None:
-        """Queue no more messages; `receive` gives what is queued and then raises `trio.EndOfChannel`."""
+        """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
         self._ended = True
         self._drop()
         self._arrival.wake()
 
     def discard(self) -> None:
-        """Throw away what is queued and what is put from now on: the queue is never above a mark again."""
+        """Throw away the messages that are queued and those that are put later, so that no mark is reached again."""
         self.clear()
         self._drop()
 
@@ -106,8 +107,8 @@ class ReceiveQueue:
         """The next message.
 
         Raises:
-          trio.EndOfChannel: there will be none.
-          trio.BusyResourceError: another task is already waiting for it.
+          trio.EndOfChannel: the queue has ended, and every message has been received.
+          trio.BusyResourceError: another task is in `receive`.
         """
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving from this connection")
@@ -119,7 +120,7 @@ class ReceiveQueue:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.checkpoint_if_cancelled()
-            # The message is taken after the last checkpoint: a cancelled call has taken none.
+            # The message leaves the queue after the last checkpoint, so a cancelled call loses none.
             while not self._messages:
                 if self._ended:
                     raise trio.EndOfChannel
@@ -135,14 +136,14 @@ class ReceiveQueue:
         return message
 
     def _drop(self) -> None:
-        """Throw away what is put from now on, so that no mark counts any more."""
+        """Throw away what is put from now on, and clear the marks."""
         self._dropping = True
         if self.above_soft:
             self.above_soft = self.above_hard = False
             self._transport.update()
 
     def _make_room(self) -> None:
-        """Look at the marks again, and update the transport if the queue has just fallen below one."""
+        """Compute the marks again, and call `Transport.update` if one of them has changed."""
         before = self.above_soft, self.above_hard
         self.above_hard = self._size >= self._hard
         self.above_soft = self.above_soft and (len(self._messages) * 2 > self._soft or self._size * 2 > self._hard)

@@ -1,9 +1,8 @@
-"""`SendBuffer`: the one way out of a connection, so that frames never interleave and never tear.
+"""`SendBuffer`: everything that a connection sends goes through it, so that frames are whole and never interleave.
 
-Everything that is sent, data frames and trio-websocket's control frames alike, is handed to the transport whole, or as
-much of it as the transport takes; the rest waits in one buffer, which the transport empties as it can. A sender that is
-cancelled has therefore either not sent at all or sent a whole frame; it can never leave half of one behind for the next
-sender to land in.
+Data frames and trio-websocket's control frames are handed to the transport at once. What the transport does not take
+waits in one buffer, which the transport empties as it can. So a sender that is cancelled has sent either nothing or a
+whole frame, and never a part of one, into which the next frame would be written.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from seawall.wire.state import Replying, ReplyingEvent, advance_replying
 from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
-#: What every empty buffer holds, until something has to wait in it: nothing is ever added to this one.
+#: The bytearray of every buffer in which nothing waits. Nothing is ever added to this one.
 _EMPTY: Final = bytearray()
 
 _BLOCKED: Final = SendBlocked()
 
-# Looking a member up in its class costs as much as a call; these are looked at for every message.
+# Globals, because to look a member up in its enum costs as much as a call, and every message compares with these.
 _OPEN: Final = Replying.OPEN
 _BROKEN: Final = Replying.BROKEN
 
 
 def _refusal(replying: Replying) -> Exception:
-    """Why no message is taken any more."""
+    """The exception that says why no message is accepted."""
     return trio.BrokenResourceError() if replying is Replying.BROKEN else trio.ClosedResourceError()
 
 
 @final
 class SendBuffer:
-    """What goes out, and a bounded buffer for what cannot go at once."""
+    """Writes frames to the transport, with a bounded buffer for what the transport does not take at once."""
 
     __slots__ = (
         "_budget",
@@ -45,8 +44,8 @@ class SendBuffer:
         "_room",
         "_transport",
         "blocked_since",
+        "bytes_written",
         "deflater",
-        "gone",
         "is_watched",
         "limit",
         "messages",
@@ -58,45 +57,45 @@ class SendBuffer:
         """Begin empty.
 
         Args:
-          transport: takes the bytes, and is updated when something begins to wait and when nothing waits any more.
+          transport: writes the bytes, and is updated when something begins to wait and when nothing waits any more.
           budget: of the server.
-          events: is told when something begins to wait.
-          limit: bytes that may wait; an empty buffer takes one message of any size.
+          events: is told `SendBlocked` when something begins to wait.
+          limit: bytes that may wait. An empty buffer takes one message of any size.
         """
         self._transport = transport
         self._budget = budget
         self._events = events
-        self._room: _Room | None = None  # made when somebody has to wait, as in most connections nobody ever has
+        self._room: _SendWaiters | None = None  # made when a task has to wait; in most connections none ever has to
         self.pending = _EMPTY
-        """What waits. Only transports look into it, and say with `taken` what has gone."""
+        """The bytes that wait. Only transports read them, and call `mark_written` for those that they have written."""
         self.blocked_since: float | None = None
         """When something began to wait, on Trio's clock; None while nothing waits."""
         self.is_watched = False
-        """Whether `SendBlocked` was told, and who heard it still looks whether there is progress."""
+        """Whether `SendBlocked` was told; `StallDetector` clears it once it finds that nothing waits."""
         self.replying = Replying.OPEN
-        """What may still be sent. Only `advance_replying` says what follows."""
+        """What may still be sent. Only `advance_replying` gives the next state."""
         self.limit = limit
-        """Bytes that may wait."""
-        self.gone = 0
+        """Bytes that may wait before a sender has to wait."""
+        self.bytes_written = 0
         """Bytes that the transport has taken so far."""
         self.deflater: Deflater | None = None
-        """Compresses messages, if that was agreed on. What it makes depends on what it made before, and so has to be
-        sent."""
+        """Compresses messages; None if that was not agreed on. Its output depends on its earlier output, so all of it
+        has to be sent."""
         self.messages = 0
         """Messages that have been sent."""
 
     @property
     def broken(self) -> bool:
-        """Whether nothing more can be written."""
+        """Whether the transport has failed or `abort` was called: nothing more can be written."""
         return self.replying >= _BROKEN
 
     @property
-    def is_silent(self) -> bool:
-        """Whether the connection is about to be closed: no more messages are taken and no more Pings answered."""
+    def is_closing(self) -> bool:
+        """Whether `begin_closing` was called: messages are refused and Pings are not answered."""
         return self.replying is not _OPEN and self.replying is not _BROKEN
 
     def put(self, data: bytes) -> None:
-        """Send whole frames without waiting for room: for the handshake, the Close and a Ping.
+        """Send whole frames, even above `limit`: for the 101, the Close and a Ping of ours.
 
         Raises:
           trio.BrokenResourceError: the transport has failed.
@@ -106,22 +105,22 @@ class SendBuffer:
         self._write(data)
 
     async def put_control(self, frame: bytes) -> None:
-        """Send a control frame once there is room, messages or not. Raises as `put`."""
+        """Send a control frame once there is room, and even if messages are refused. Raises as `put`."""
         while self.is_full(len(frame)):
-            self._room = self._room or _Room()
-            await self._room.wait_less()
+            self._room = self._room or _SendWaiters()
+            await self._room.wait_shrunk()
         self.put(frame)
 
     def put_close(self, frame: bytes) -> None:
-        """Send a Close frame. Only the first one goes out; from then on no message is taken. Raises as `put`."""
+        """Send a Close frame, unless one has been sent; refuse messages from then on. Raises as `put`."""
         if self.replying is not Replying.CLOSE_SENT:
-            self.silence()
+            self.begin_closing()
             self.put(frame)
             self.replying = advance_replying(self.replying, ReplyingEvent.CLOSE)
 
     @trio.lowlevel.enable_ki_protection
     async def put_message(self, frame: bytes) -> None:
-        """Send a data frame once there is room; waiting senders take turns in the order in which they came.
+        """Send a data frame once there is room. Senders that wait send in the order in which they came.
 
         Raises:
           trio.ClosedResourceError: the connection is about to be closed.
@@ -143,7 +142,7 @@ class SendBuffer:
         """Send a data frame now.
 
         Raises:
-          trio.WouldBlock: there is no room, or others are waiting for it.
+          trio.WouldBlock: there is no room, or other senders wait for room.
           trio.ClosedResourceError, trio.BrokenResourceError: as `put_message`.
         """
         self._check_now(len(frame))
@@ -152,7 +151,7 @@ class SendBuffer:
 
     @trio.lowlevel.enable_ki_protection
     def put_frame_nowait(self, frame: bytes) -> None:
-        """Send a data frame now and as it is, never compressed, so that one frame may go to many.
+        """Send a data frame now and never compress it, so that one frame can go to many connections.
 
         Raises:
           trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError: as `put_message_nowait`.
@@ -161,49 +160,49 @@ class SendBuffer:
         self._write(frame)
         self.messages += 1
 
-    def taken(self, count: int) -> None:
-        """The transport has taken `count` bytes off the front of what waits."""
-        self.gone += count
+    def mark_written(self, count: int) -> None:
+        """Remove the first `count` bytes of `pending`, which the transport has written."""
+        self.bytes_written += count
         del self.pending[:count]
         if self._room is not None:
             self._room.wake()
         if not self.pending:
             self._end_waiting()
 
-    def silence(self) -> None:
-        """The connection is about to be closed: those who wait for room, and who come later, are refused."""
-        self.replying = advance_replying(self.replying, ReplyingEvent.SILENCE)
+    def begin_closing(self) -> None:
+        """Refuse all messages, those that wait for room too, because the connection is about to be closed."""
+        self.replying = advance_replying(self.replying, ReplyingEvent.BEGIN_CLOSING)
         if self._room is not None:
             self._room.wake()
 
     def abort(self) -> None:
-        """Give up: nothing more will be written, and nobody waits any longer."""
+        """Throw away what waits, write nothing more, and wake every task that waits."""
         self.replying = advance_replying(self.replying, ReplyingEvent.BREAK)
-        self.pending = _EMPTY  # another one: a transport may still be writing from this one
+        self.pending = _EMPTY  # not cleared in place: a transport may be writing from the old one
         if self._room is not None:
             self._room.wake()
         self._end_waiting()
 
     async def wait_empty(self) -> None:
-        """Wait until the transport has taken everything, or has failed."""
+        """Wait until the transport has taken everything, or nothing more can be written."""
         while self.pending:
-            self._room = self._room or _Room()
-            await self._room.wait_less()
+            self._room = self._room or _SendWaiters()
+            await self._room.wait_shrunk()
 
     def notify_when_empty(self, waiter: Waiter) -> None:
-        """Wake `waiter` once, as soon as nothing is pending any more; at once, if nothing is.
+        """Wake `waiter` once, as soon as nothing is pending; at once if nothing is pending now.
 
-        For one task that serves many connections. A `wake` that nobody waits for is lost, so that task looks at
-        `pending` before it waits.
+        `ControlStream` uses it to wait for this and for other things with one `Waiter`. A `wake` is lost while no task
+        waits, so the task has to look at `pending` before it waits.
         """
         if self.pending:
-            self._room = self._room or _Room()
+            self._room = self._room or _SendWaiters()
             self._room.notify(waiter)
         else:
             waiter.wake()
 
     def is_full(self, size: int) -> bool:
-        """Whether `size` bytes more would have to wait for room."""
+        """Whether a frame of `size` bytes has to wait for room."""
         return bool(self.pending) and len(self.pending) + size > self.limit and self.replying is _OPEN
 
     def _write(self, data: bytes) -> None:
@@ -211,13 +210,13 @@ class SendBuffer:
             self.pending += data
             return
         try:
-            gone = self._transport.write(data)
+            written = self._transport.write(data)
         except trio.BrokenResourceError:
             self.abort()
             raise
-        self.gone += gone
-        if gone < len(data):
-            self.pending = bytearray(memoryview(data)[gone:])
+        self.bytes_written += written
+        if written < len(data):
+            self.pending = bytearray(memoryview(data)[written:])
             self.blocked_since = trio.current_time()
             self._transport.update()
             if not self.is_watched:
@@ -231,12 +230,12 @@ class SendBuffer:
             raise _refusal(self.replying)
 
     async def _wait_turn(self, size: int) -> None:
-        """Wait for room. The caller sends at once: until then, nobody else does."""
-        self._room = room = self._room or _Room()
+        """Wait for room, after the senders that came before. The caller sends without a checkpoint in between."""
+        self._room = room = self._room or _SendWaiters()
         if room.has_queue() or self.is_full(size):
-            async with room.queue():  # held only by who waits for room, so that `_check_now` sees nobody else
+            async with room.queue():  # only senders that wait hold the lock, which `_check_now` relies on
                 while self.is_full(size):
-                    await room.wait_less()
+                    await room.wait_shrunk()
 
     def _end_waiting(self) -> None:
         self.blocked_since = None
@@ -246,36 +245,36 @@ class SendBuffer:
 
 
 @final
-class _Room:
-    """Who waits for a `SendBuffer` to become less full, or empty."""
+class _SendWaiters:
+    """The tasks that wait until a `SendBuffer` holds less, or nothing."""
 
-    __slots__ = ("_less", "_when_empty", "turn")
+    __slots__ = ("_less", "_when_empty", "sender_lock")
 
     def __init__(self) -> None:
-        """Begin with nobody, as most connections stay."""
-        self.turn: trio.StrictFIFOLock | None = None
-        """Held by the sender whose turn it is, as soon as one has had to wait."""
+        """Begin with none."""
+        self.sender_lock: trio.StrictFIFOLock | None = None
+        """Held by the sender that is the next to send; None until a sender has had to wait."""
         self._less: trio.Event | None = None
         self._when_empty: tuple[Waiter, ...] = ()
 
     def has_queue(self) -> bool:
         """Whether a sender waits for room."""
-        return self.turn is not None and self.turn.locked()
+        return self.sender_lock is not None and self.sender_lock.locked()
 
     def queue(self) -> trio.StrictFIFOLock:
-        """What senders that wait for room take, in turn."""
-        if self.turn is None:
-            self.turn = trio.StrictFIFOLock()
-        return self.turn
+        """The lock that a sender holds while it waits for room; the others wait for the lock."""
+        if self.sender_lock is None:
+            self.sender_lock = trio.StrictFIFOLock()
+        return self.sender_lock
 
-    async def wait_less(self) -> None:
+    async def wait_shrunk(self) -> None:
         """Wait until `wake`."""
         if self._less is None:
             self._less = trio.Event()
         await self._less.wait()
 
     def wake(self) -> None:
-        """There is less in the buffer, or nobody is to wait any longer."""
+        """Wake all tasks in `wait_shrunk`: the buffer holds less, or they are to wait no longer."""
         if self._less is not None:
             self._less.set()
             self._less = None
@@ -286,7 +285,7 @@ class _Room:
             self._when_empty += (waiter,)
 
     def wake_notified(self) -> None:
-        """The buffer is empty: wake everybody who was to be notified, once."""
+        """Wake every waiter of `notify`, once: the buffer is empty."""
         waiters, self._when_empty = self._when_empty, ()
         for waiter in waiters:
             waiter.wake()

@@ -1,9 +1,9 @@
-"""How far a connection is, in each direction: two enums, and the tables of what leads from one state to the next.
+"""The state of a connection in each direction: two enums, and the tables of their transitions.
 
-Only `advance_reading` and `advance_replying` say what the next state is. What is not in its table is a mistake in our
-own code, never something that a peer can bring about, and raises.
+Only `advance_reading` and `advance_replying` give the next state. They raise for a transition that is not in its table:
+no peer can bring one about, so it is a mistake in our own code.
 
-Both enums are ordered, and no transition leads back: ``reading >= Reading.ENDED`` is true from some moment on.
+Both enums are ordered and no transition goes back, so ``reading >= Reading.ENDED`` stays true once it is true.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class IllegalTransition(Exception):
 
 @final
 class Reading(enum.IntEnum):
-    """What becomes of what the peer sends; owned by the `MessageChannel`."""
+    """What is done with the bytes that the peer sends; owned by the `MessageChannel`."""
 
     HEAD = 0
-    """The request is being answered: what comes early is kept, and not decoded."""
+    """RFC 6455's CONNECTING: the upgrade is not accepted yet. Frames that come early are kept, and not decoded."""
     OPEN = 1
     """Frames are decoded."""
     ENDED = 2
-    """All that matters has come: a Close, or a violation, after which nothing counts."""
+    """A Close or a violation has come: whatever comes after it is ignored."""
     LOST = 3
-    """The peer has gone or the transport has failed; what may still lie in the socket is left there."""
+    """The peer has gone or the transport has failed; bytes that may still be in the socket are not read."""
     LINGERING = 4
-    """Our side is closed: what still comes is read, so that no reset is sent for it, and discarded."""
+    """Our side is closed: bytes that come are read and discarded, because unread ones would cause a reset."""
     FINISHED = 5
-    """Nothing more is read: the stream has ended, or the connection was given up."""
+    """Nothing more is read: the stream has ended, or the connection was aborted."""
 
 
 @final
@@ -47,47 +47,47 @@ class ReadingEvent(enum.IntEnum):
     VIOLATION = 2
     """The peer broke the protocol or a limit."""
     VANISHED = 3
-    """The peer has gone, as we know without having read its last bytes."""
+    """The peer has gone, and its last bytes may not have been read: the poller or a write has reported it."""
     FAULT = 4
-    """The transport has failed in a way that nobody foresaw."""
+    """The transport raised an unforeseen exception."""
     LINGER = 5
-    """Our side is closed."""
+    """Our side was closed."""
     END_OF_STREAM = 6
     """The stream has been read to its end."""
     ABORTED = 7
-    """The connection was given up."""
+    """The connection was aborted."""
 
 
 @final
 class Replying(enum.IntEnum):
     """What may still be sent; owned by the `SendBuffer`.
 
-    That nothing can be written any more does not end the reading as long as nobody has decided to close: the peer may
-    have said why it went. So there are two states for it.
+    There are two states in which nothing can be written. In `BROKEN` nobody has decided to close, and reading goes on,
+    because the peer may have sent a Close before it went. In `OVER` somebody has.
     """
 
     OPEN = 0
     """Messages and control frames are sent."""
-    SILENT = 1
-    """The connection is about to be closed: no more messages are taken and no more Pings answered."""
+    CLOSING = 1
+    """The connection is about to be closed: messages are refused and Pings are not answered."""
     CLOSE_SENT = 2
-    """A Close is sent or waits to be; nothing may follow it (RFC 6455, section 5.5.1)."""
+    """A Close has been sent or waits to be sent; nothing may follow it (RFC 6455, section 5.5.1)."""
     BROKEN = 3
-    """Nothing can be written any more; but what the peer says still counts."""
+    """Nothing can be written any more; what the peer has sent is still read."""
     OVER = 4
-    """Nothing can be written any more, and the connection is about to be closed anyway."""
+    """Nothing can be written any more, and the connection is about to be closed."""
 
 
 @final
 class ReplyingEvent(enum.IntEnum):
     """What changes `Replying`."""
 
-    SILENCE = 0
+    BEGIN_CLOSING = 0
     """It was decided to close the connection."""
     CLOSE = 1
     """A Close was handed over to be sent."""
     BREAK = 2
-    """The transport takes nothing any more."""
+    """The transport can write nothing any more, or the connection was aborted."""
 
 
 _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
@@ -108,7 +108,7 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.ENDED, ReadingEvent.LINGER): Reading.LINGERING,
     (Reading.ENDED, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.ENDED, ReadingEvent.ABORTED): Reading.FINISHED,
-    (Reading.LOST, ReadingEvent.ACCEPTED): Reading.LOST,  # nobody has looked yet, and the answer goes nowhere
+    (Reading.LOST, ReadingEvent.ACCEPTED): Reading.LOST,  # it went unnoticed until now; the 101 reaches nobody
     (Reading.LOST, ReadingEvent.VANISHED): Reading.LOST,
     (Reading.LOST, ReadingEvent.FAULT): Reading.LOST,
     (Reading.LOST, ReadingEvent.LINGER): Reading.LINGERING,
@@ -128,27 +128,27 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
 }
 
 _REPLYING: Final[Mapping[tuple[Replying, ReplyingEvent], Replying]] = {
-    (Replying.OPEN, ReplyingEvent.SILENCE): Replying.SILENT,
+    (Replying.OPEN, ReplyingEvent.BEGIN_CLOSING): Replying.CLOSING,
     (Replying.OPEN, ReplyingEvent.BREAK): Replying.BROKEN,
-    (Replying.SILENT, ReplyingEvent.SILENCE): Replying.SILENT,
-    (Replying.SILENT, ReplyingEvent.CLOSE): Replying.CLOSE_SENT,
-    (Replying.SILENT, ReplyingEvent.BREAK): Replying.OVER,
-    (Replying.CLOSE_SENT, ReplyingEvent.SILENCE): Replying.CLOSE_SENT,
+    (Replying.CLOSING, ReplyingEvent.BEGIN_CLOSING): Replying.CLOSING,
+    (Replying.CLOSING, ReplyingEvent.CLOSE): Replying.CLOSE_SENT,
+    (Replying.CLOSING, ReplyingEvent.BREAK): Replying.OVER,
+    (Replying.CLOSE_SENT, ReplyingEvent.BEGIN_CLOSING): Replying.CLOSE_SENT,
     (Replying.CLOSE_SENT, ReplyingEvent.BREAK): Replying.OVER,
-    (Replying.BROKEN, ReplyingEvent.SILENCE): Replying.OVER,
+    (Replying.BROKEN, ReplyingEvent.BEGIN_CLOSING): Replying.OVER,
     (Replying.BROKEN, ReplyingEvent.BREAK): Replying.BROKEN,
-    (Replying.OVER, ReplyingEvent.SILENCE): Replying.OVER,
+    (Replying.OVER, ReplyingEvent.BEGIN_CLOSING): Replying.OVER,
     (Replying.OVER, ReplyingEvent.BREAK): Replying.OVER,
 }
 
 
-# The same, to be looked up by number: the hash of an enum's member is a call in Python.
+# The same tables, indexed by number: hashing a member of an enum is a call in Python.
 _NEXT_READING: Final = tuple(tuple(_READING.get((state, event)) for event in ReadingEvent) for state in Reading)
 _NEXT_REPLYING: Final = tuple(tuple(_REPLYING.get((state, event)) for event in ReplyingEvent) for state in Replying)
 
 
 def advance_reading(state: Reading, event: ReadingEvent) -> Reading:
-    """The state that follows.
+    """The state after `event` in `state`.
 
     Raises:
       IllegalTransition: `event` cannot happen in `state`.
@@ -160,7 +160,7 @@ def advance_reading(state: Reading, event: ReadingEvent) -> Reading:
 
 
 def advance_replying(state: Replying, event: ReplyingEvent) -> Replying:
-    """The state that follows.
+    """The state after `event` in `state`.
 
     Raises:
       IllegalTransition: `event` cannot happen in `state`.

@@ -11,31 +11,31 @@ from attrs import frozen
 @final
 @frozen(kw_only=True)
 class Traffic:
-    """How much has gone through a connection up to some moment; nothing, for one that sent no whole request."""
+    """How much has gone through a connection up to some moment; all zero if no whole request has come."""
 
     messages_in: int = 0
-    """Messages received, those that were thrown away too."""
+    """Messages received, including those that were thrown away."""
     messages_out: int = 0
     """Messages sent."""
     bytes_in: int = 0
-    """Bytes received after the request, framing included."""
+    """Bytes received after the request, including frame headers."""
     bytes_out: int = 0
-    """Bytes that the transport has taken, the answer to the request included."""
+    """Bytes that the transport has taken, including the answer to the request."""
 
 
 @final
 class Inbound:
-    """What has come from the peer so far: how much, and when something last did, on Trio's clock."""
+    """How much has come from the peer so far, and when something last came, on Trio's clock."""
 
     __slots__ = ("bytes", "heard_at", "message_at", "messages")
 
     def __init__(self) -> None:
-        """Begin with nothing, ever."""
+        """Begin with nothing received."""
         self.messages = 0
         """Messages received."""
         self.bytes = 0
         """Bytes received."""
         self.heard_at = -math.inf
-        """When anything last came, be it a single byte, after the upgrade."""
+        """When bytes last came after the upgrade, even one; ``-inf`` if none has."""
         self.message_at = -math.inf
-        """When a message last came."""
+        """When a message last came; ``-inf`` if none has."""

@@ -1,4 +1,4 @@
-"""`TrioWebSocketAdapter`: what trio-websocket does in a connection: the handshake, the control frames and the Close."""
+"""`TrioWebSocketAdapter`: runs trio-websocket, which does the handshakes and the control frames of a connection."""
 
 from __future__ import annotations
 
@@ -14,46 +14,54 @@ from seawall.wire.frames.encoder import encode_close
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
 
-#: Told that the reader has ended, and what it raised.
-OnLeft: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
+#: Called when the reader has exited, with what it raised, or None.
+OnReaderExited: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
 
 
 @final
 class TrioWebSocketAdapter:
-    """trio-websocket's connection over a `ControlStream`, with its reader under control."""
+    """trio-websocket's connection over a `ControlStream`. Its reader runs in a task of ours, not in its own nursery."""
 
-    __slots__ = ("_accepted", "_farewell", "_headers", "_request", "_websocket", "stream")
+    __slots__ = ("_accepted", "_closing_scope", "_headers", "_request", "_websocket", "stream")
 
     def __init__(self, stream: ControlStream, *, extensions: str = "") -> None:
-        """Prepare; nothing is read before `start`. `extensions` goes into the answer."""
+        """Prepare; nothing is read before `start`.
+
+        Args:
+          stream: what trio-websocket reads and writes.
+          extensions: the value of ``Sec-WebSocket-Extensions`` in the 101; empty for no such field.
+        """
         self.stream = stream
         """What trio-websocket reads and writes."""
         self._headers = [(b"Sec-WebSocket-Extensions", extensions.encode("ascii"))] if extensions else None
         self._request: trio_websocket.WebSocketRequest | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
-        self._farewell: trio.CancelScope | None = None
+        self._closing_scope: trio.CancelScope | None = None
         self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
-    async def start(self, tasks: trio.Nursery, *, on_left: OnLeft) -> None:
-        """Let a reader run in `tasks` that reads the stream until its end, and wait until it has the stream's head.
+    async def start(self, tasks: trio.Nursery, *, on_exited: OnReaderExited) -> None:
+        """Start trio-websocket's reader in `tasks`, and wait until it has read the request head.
 
-        What the reader raises is for `on_left`, which its task calls when it has ended; it cancels nothing else.
+        The reader reads the stream to its end. Then its task calls `on_exited` with what the reader raised, which goes
+        nowhere else and cancels no other task.
         """
 
         def start_soon(reader: Reader) -> None:
-            tasks.start_soon(self._read, reader, on_left)
+            tasks.start_soon(self._read, reader, on_exited)
 
-        nursery = cast("trio.Nursery", SimpleNamespace(start_soon=start_soon))  # of which it uses nothing else
+        nursery = cast("trio.Nursery", SimpleNamespace(start_soon=start_soon))  # trio-websocket uses nothing else of it
         self._request = await trio_websocket.wrap_server_stream(nursery, self.stream)
 
     async def accept(self, subprotocol: str | None) -> None:
-        """Accept the upgrade. Cancelled, it has not happened: nothing in here waits for the peer.
+        """Accept the upgrade, or wait for another task that is accepting it.
+
+        Cancellation: a call that is cancelled has accepted nothing. Nothing in here waits for the peer.
 
         Raises:
-          trio.BrokenResourceError: the connection has been given up.
+          trio.BrokenResourceError: the connection was aborted.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()  # before anything has changed, which cannot be undone
-        request, self._request = self._request, None  # most of what it holds is of no use any more
+        await trio.lowlevel.checkpoint_if_cancelled()  # the only one: what follows cannot be undone
+        request, self._request = self._request, None  # drops the request: most of it is of no use any more
         if request is None:
             await self._wait_accepted()
             return
@@ -66,7 +74,7 @@ class TrioWebSocketAdapter:
                 self._accepted.set()
 
     async def _wait_accepted(self) -> None:
-        """Wait for another task that is accepting."""
+        """Wait until another task has accepted, and raise if it could not."""
         if self._accepted is None:
             self._accepted = trio.Event()
         await self._accepted.wait()
@@ -74,27 +82,27 @@ class TrioWebSocketAdapter:
             raise trio.BrokenResourceError
 
     async def hang_up(self, code: int, reason: str) -> None:
-        """Send our Close, and take part in the closing handshake for as long as there is a reader.
+        """Send our Close, and wait for the closing handshake or until the reader exits.
 
         Raises:
           trio.BrokenResourceError: nothing can be sent any more.
         """
         if self._websocket is not None:
-            with trio.CancelScope() as self._farewell:
+            with trio.CancelScope() as self._closing_scope:
                 await self._websocket.aclose(code, reason)
-        self.stream.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed in this moment
+        self.stream.put_close(encode_close(code, reason))  # if there is no reader, or it has crashed just now
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, reader: Reader, on_left: OnLeft) -> None:
+    async def _read(self, reader: Reader, on_exited: OnReaderExited) -> None:
         crash: BaseException | None = None
         try:
             await reader()
-        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_left`, if it is for a cancel scope
+        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_exited`, if it is for a cancel scope
             crash = raised
-        # Normally the stream knows already, because it has given end-of-file; after a crash it does not.
-        self.stream.leave()
+        # After end-of-file the stream has called this itself; after a crash it has not.
+        self.stream.mark_reader_exited()
         self._websocket = None
-        if self._farewell is not None:
-            self._farewell.cancel()
-        await on_left(crash)
+        if self._closing_scope is not None:
+            self._closing_scope.cancel()
+        await on_exited(crash)

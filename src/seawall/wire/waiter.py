@@ -1,4 +1,4 @@
-"""`Waiter`: what one task waits for, again and again."""
+"""`Waiter`: something that one task waits for, again and again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import trio
 
 
 def nothing(*_: object) -> None:
-    """Do nothing: what a callback is before it is given and after it was taken away."""
+    """Do nothing: stands for a callback that is not set yet, or no longer."""
 
 
 @final
 class Waiter:
-    """Wakes the one task that waits; like a `trio.Event` that need not be made anew, at a third of its cost.
+    """Wakes the one task that waits: like a `trio.Event` that can be used again, at a third of the cost.
 
-    A `wake` that nobody waits for is lost: look whether there is something to wait for first, and again afterwards.
+    A `wake` is lost while no task waits. So check the condition before `wait`, and again after it.
     """
 
     __slots__ = ("_task",)
@@ -26,7 +26,7 @@ class Waiter:
         self._task: trio.lowlevel.Task | None = None
 
     def wait(self) -> Awaitable[object]:
-        """Wait for the next `wake`; to be awaited at once. Only one task may."""
+        """Wait for the next `wake`; await the result at once. Only one task may wait."""
         self._task = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
 

@@ -17,7 +17,7 @@ from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChanne
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.transport.base import PACE, ReadInterest
-from seawall.wire.transport.stream import EMPTY, WRITE_SIZE, StreamTransport
+from seawall.wire.transport.stream import IDLE_READ_SECONDS, WRITE_SIZE, StreamTransport
 from tests.kit.channels import ANSWER, AfterStep, benches, masked, opened, until
 from tests.kit.memory import BROKEN, Peer, Wire, close, text
 from tests.kit.wire import CLOSE, PING, TEXT, frame, frames
@@ -337,7 +337,7 @@ async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
         assert made.wants(ReadInterest.THROTTLED)
-        await trio.sleep(PACE + EMPTY)
+        await trio.sleep(PACE + IDLE_READ_SECONDS)
         assert made.wants(ReadInterest.READ)
         await made.peer.say(text("3"))
         await wait_all_tasks_blocked()
@@ -352,7 +352,7 @@ async def test_room_during_the_wait_for_a_look(autojump_clock: MockClock) -> Non
         await wait_all_tasks_blocked()
         await made.peer.say(text("3"))
         assert await made.receive_all() == ["1", "2", "3"]
-        assert trio.current_time() < EMPTY
+        assert trio.current_time() < IDLE_READ_SECONDS
 
 
 async def test_without_a_socket_nobody_watches(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""Control frames: what one is, and how it is passed on to trio-websocket."""
+"""`Control`: a control frame, and its encoding for trio-websocket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CODE: Final = struct.Struct("!H")
 @final
 @define
 class Control:
-    """A Close, Ping or Pong frame that has been checked: at most 125 bytes, and a Close payload that is valid."""
+    """A Close, Ping or Pong frame that has been checked: at most 125 bytes of payload, and that of a Close is valid."""
 
     opcode: Opcode
     """`Opcode.CLOSE`, `Opcode.PING` or `Opcode.PONG`."""
@@ -30,7 +30,7 @@ class Control:
 
     @property
     def code(self) -> int:
-        """The code of a Close frame; 1005, which never travels, if it has none (RFC 6455, section 7.1.5)."""
+        """The code of a Close frame; 1005, which is never sent, if it has none (RFC 6455, section 7.1.5)."""
         return int.from_bytes(self.payload[:2], "big") if self.payload else 1005
 
     @property
@@ -41,8 +41,8 @@ class Control:
     def masked(self) -> bytes:
         """The frame as a client would send it, with a mask of zeros, for wsproto to read.
 
-        A Close with 1014 (bad gateway) is passed on as 1011: IANA has registered the code and wsproto, which does
-        not know it, would call a good frame a violation. `code` still says 1014.
+        A Close with 1014 (bad gateway) becomes one with 1011: IANA has registered 1014, but wsproto does not know it
+        and would treat a valid frame as a violation. `code` still says 1014.
         """
         payload = self.payload
         if self.opcode is Opcode.CLOSE and self.code == 1014:
@@ -51,7 +51,7 @@ class Control:
 
 
 def check_close(payload: bytes) -> None:
-    """Refuse a code that may not travel, and a reason that is not text (RFC 6455, sections 5.5.1 and 7.4)."""
+    """Raise for a code that must not be sent and a reason that is not UTF-8 (RFC 6455, sections 5.5.1 and 7.4)."""
     if payload and not sendable_code(int.from_bytes(payload[:2], "big")):
         raise ProtocolViolation(PROTOCOL_ERROR, "invalid close code")
     decode(payload[2:])

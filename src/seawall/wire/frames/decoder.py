@@ -1,8 +1,9 @@
-"""RFC 6455 framing, the server's side: bytes in, events out; nothing here waits and nothing here does I/O.
+"""RFC 6455 framing, the server's side: bytes in, events out, with no I/O.
 
 `FrameDecoder` checks every byte of a client against section 5 and yields whole messages and single control frames.
-A fault is reported as soon as the bytes that show it have arrived, and always as the same fault, wherever the stream
-was cut; only where compressed text is corrupt and no UTF-8 either, one or the other is named, and both are 1007.
+A fault is reported as soon as the bytes that show it have arrived, and it is the same one however the stream is cut
+into reads. There is one exception: of compressed text that is corrupt and not UTF-8 either, one of the two faults is
+reported. Both have the code 1007.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from seawall.wire.frames.codes import PROTOCOL_ERROR, TOO_BIG, Opcode
 from seawall.wire.frames.control import MAX_CONTROL, Control, check_close
 from seawall.wire.frames.deflate import Inflater
 from seawall.wire.frames.masking import unmask
-from seawall.wire.frames.text import check, decode, unfinished
+from seawall.wire.frames.text import as_raw_text, decode, unfinished
 
-#: Frames that one call reads: a message of many pieces must not take longer than as many messages.
+#: Frames of one message that one call reads: the frames of a message count for a turn like as many messages.
 MAX_PIECES: Final = 64
 
-#: Bytes by which the frames of a compressed message may exceed twice what it may inflate to. Deflating adds some
-#: percent at most, and a few bytes for each flush; what is longer than that are blocks with nothing in them.
+#: Bytes by which the frames of a compressed message may exceed twice the size to which it may inflate. To deflate adds
+#: some percent at most, and a few bytes for each flush; whatever is longer consists of empty blocks.
 COMPRESSED_SLACK: Final = 1024
 
-#: Bytes of payload from which on a part of a buffer is unmasked where it lies. Below that it takes less time to copy it
-#: first: microseconds by a copy and by a view, unmasked in C, 1 KiB 0.22 and 0.31, 16 KiB 0.80 and 0.60, 64 KiB 2.6 and
+#: Bytes of payload from which on a part of a buffer is unmasked through a view. To copy a smaller one first takes less
+#: time. Microseconds by a copy and by a view, unmasked in C: 1 KiB 0.22 and 0.31, 16 KiB 0.80 and 0.60, 64 KiB 2.6 and
 #: 1.5, 1 MiB, whose copy takes fresh memory, 1,130 and 25.
 VIEW_FROM: Final = 8 * 1024
 
@@ -35,7 +36,7 @@ _FIN: Final = 0x80
 _RSV1: Final = 0x40  # "per-message compressed" (RFC 7692, section 6)
 
 
-# Looking a member up in its class costs as much as a call; these are looked at for every frame.
+# Globals, because to look a member up in its enum costs as much as a call, and every frame compares with these.
 _TEXT: Final = Opcode.TEXT
 _CLOSE: Final = Opcode.CLOSE
 _WHOLE_TEXT: Final = _FIN | Opcode.TEXT
@@ -56,8 +57,8 @@ def _first_byte_fault(byte: int) -> str | None:
     return "fragmented control frame" if byte & 0x08 and byte < 0x80 else None
 
 
-# What is wrong with a frame's first byte, whatever came before it; and the same where compression was agreed on: then
-# RSV1 may stand on the first frame of a message, and on no other (RFC 7692, section 6).
+# For each first byte of a frame, what is wrong with it, whatever came before; and the same where compression was agreed
+# on: then the first frame of a message may have RSV1, and no other frame (RFC 7692, section 6).
 _FIRST_BYTE_FAULTS: Final = tuple(_first_byte_fault(byte) for byte in range(256))
 _FIRST_BYTE_FAULTS_RSV1: Final = tuple(
     None if byte & ~_FIN in (_RSV1 | _TEXT, _RSV1 | Opcode.BINARY) else _FIRST_BYTE_FAULTS[byte] for byte in range(256)
@@ -65,7 +66,7 @@ _FIRST_BYTE_FAULTS_RSV1: Final = tuple(
 
 
 def _check_second_byte(opcode: Opcode, second: int) -> int:
-    """The 7-bit length, which may announce a longer one."""
+    """The 7-bit length; 126 or 127 if an extended length follows."""
     if second < 0x80:
         raise ProtocolViolation(PROTOCOL_ERROR, "frame not masked")
     length = second & 0x7F
@@ -77,7 +78,7 @@ def _check_second_byte(opcode: Opcode, second: int) -> int:
 
 
 def _long_length(found: bytes | bytearray, width: int) -> int:
-    """The extended length that `found` is, or the least it can become once all `width` bytes are there."""
+    """The extended length in `found`; the least possible one while fewer than its `width` bytes have come."""
     missing = 8 * (width - len(found))
     least = int.from_bytes(found, "big") << missing
     if least >> 63:
@@ -90,88 +91,89 @@ def _long_length(found: bytes | bytearray, width: int) -> int:
 @final
 @define(eq=False, kw_only=True)
 class FrameDecoder:
-    """Decodes what one client sends after the upgrade: feed it bytes, then ask for events until there are none.
+    """Decodes what one client sends after the upgrade: call `receive_data`, then `next_event` until it returns None.
 
-    Memory is bounded by what has arrived and not yet been asked for, plus ``max_message_size``; what a header
-    merely announces costs nothing. Time is linear in the number of bytes, however they are cut.
+    Memory is bounded by the bytes that have come and are not decoded yet, plus ``max_message_size``. No memory is taken
+    for bytes that a header only announces. Time is linear in the number of bytes, however they are cut.
 
-    After a violation, and after a Close frame, the decoder is deaf: it yields nothing more and drops what it is
-    given, because whatever follows either of them must not be processed (RFC 6455, sections 5.5.1 and 7.1.7).
+    After a violation, and after a Close frame, the decoder has stopped: it yields nothing and drops what it receives,
+    because what follows either must not be processed (RFC 6455, sections 5.5.1 and 7.1.7).
     """
 
     _max_message_size: int = field(alias="max_message_size")
-    """Bytes of payload in one message, over all of its frames; of a compressed one, when it has been inflated."""
+    """Bytes of payload that one message may have in all of its frames, after inflating."""
 
     _max_fragments: int = field(alias="max_fragments")
-    """Frames in one message, empty ones included; at least 1."""
+    """Frames that one message may have, including empty ones; at least 1."""
 
     _inflater: Inflater | None = field(alias="inflater", default=None)
-    """What inflates compressed messages, if that was agreed on; nobody else may use it."""
+    """Inflates compressed messages; None if that was not agreed on. Nothing else may use it."""
 
     _raw: bool = field(alias="raw", default=False)
     """Whether a text message is yielded as `RawText`, the bytes of its payload, instead of a str."""
 
     has_more: bool = field(init=False, default=False)
-    """Whether `next_event` has stopped after `MAX_PIECES` frames of one message, with more of them at hand."""
+    """Whether the last `next_event` returned None because of `MAX_PIECES`: call it again after a turn of others."""
 
     _buffer: bytes | bytearray = field(init=False, default=b"")
     _at: int = field(init=False, default=0)  # where the unread part of the buffer begins
-    _deaf: bool = field(init=False, default=False)
+    _stopped: bool = field(init=False, default=False)
 
-    # The frame whose header has been read; without an opcode a header comes next.
+    # The frame whose header has been read; the opcode is None when a header comes next.
     _opcode: Opcode | None = field(init=False, default=None)
     _final: bool = field(init=False, default=False)
     _key: bytes | bytearray = field(init=False, default=b"")
-    _left: int = field(init=False, default=0)  # bytes of its payload that have not been taken
+    _left: int = field(init=False, default=0)  # bytes of its payload that have not been unmasked
 
-    # The message whose first header has been read; without a kind there is none.
+    # The message whose first header has been read; the kind is None when there is none.
     _kind: Opcode | None = field(init=False, default=None)
-    _inflating: Inflater | None = field(init=False, default=None)  # if it is compressed
+    _inflating: Inflater | None = field(init=False, default=None)  # None if it is not compressed
     _announced: int = field(init=False, default=0)  # bytes of payload in its frames so far
     _fragments: int = field(init=False, default=0)
-    # What there is of a message that did not come all at once. Unlike a bytearray it gives bytes without a copy, and
-    # fresh memory for a second MiB would cost as much time as unmasking the first.
+    # The payload so far of a message that did not come at once. A BytesIO, unlike a bytearray, returns bytes without a
+    # copy: fresh memory for a copy of 1 MiB costs as much time as unmasking it.
     _message: BytesIO | None = field(init=False, default=None)
     _held: int = field(init=False, default=0)  # bytes in it
-    _cut: bytes | bytearray = field(init=False, default=b"")  # the character that it ends in, if that is not whole yet
+    _cut: bytes | bytearray = field(init=False, default=b"")  # the incomplete character at its end
 
     @property
     def pending(self) -> int:
-        """Bytes held: those not yet decoded and those of an unfinished message."""
+        """Bytes held: those that are not decoded yet, and those of a message that is not complete."""
         return len(self._buffer) - self._at + self._held
 
     @property
     def missing(self) -> int:
-        """Bytes that are known to be still on their way: the rest of a data frame that has begun."""
+        """Bytes that have yet to come to complete the frame whose header has been read; 0 if there is none."""
         return 0 if self._opcode is None else max(0, self._left - (len(self._buffer) - self._at))
 
     @property
     def announced(self) -> int:
-        """Bytes of payload in the frames, so far, of a message that has begun and is not all there."""
+        """Bytes of payload that the headers so far announce for a message that is not complete; 0 if there is none."""
         return self._announced
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Take what has arrived; ask `next_event` what it means."""
-        if self._deaf:
+        """Take bytes that have come; `next_event` decodes them."""
+        if self._stopped:
             return
         if self._at == len(self._buffer):
-            self._buffer = bytes(data)  # which copies nothing if it is bytes
+            self._buffer = bytes(data)  # no copy if it is bytes
             self._at = 0
             return
         if not isinstance(self._buffer, bytearray):
             self._buffer = bytearray(self._buffer)
-        # To cut off the read part only when it is the larger one makes all moves together linear.
+        # Removing the decoded part only when it is the larger one keeps the time of all moves together linear.
         if self._at * 2 > len(self._buffer):
             del self._buffer[: self._at]
             self._at = 0
         self._buffer += data
 
     def receive_message(self, data: bytes | bytearray) -> str | bytes | None:
-        """The message that `data` is, if it is exactly one, in one frame, and there is nothing before it.
+        """Decode `data` if it is exactly one message in one frame, and nothing before it is left: the commonest case.
 
-        That is by far the commonest case, and so has a way of its own. If this is None nothing has been taken.
+        Returns:
+          The message. If it is None, nothing has been decoded: call `receive_data` with the same `data`.
         """
-        if self._at != len(self._buffer) or self._kind is not None or self._opcode is not None or self._deaf:
+        if self._at != len(self._buffer) or self._kind is not None or self._opcode is not None or self._stopped:
             return None
         self._buffer, self._at = data, 0
         try:
@@ -184,11 +186,11 @@ class FrameDecoder:
         return message
 
     def next_event(self) -> Event | None:
-        """The next message or control frame, or None if more data are needed, or `has_more` says to go on later.
+        """The next message or control frame; None if more data are needed, or if `has_more` says to call again later.
 
         Raises:
           ProtocolViolation: the client broke RFC 6455 (1002), sent text that is not UTF-8 or compressed data that are
-            none (1007), or exceeded a limit (1009). Raised once; from then on the answer is None.
+            corrupt (1007), or exceeded a limit (1009). Raised once; from then on the result is None.
         """
         self.has_more = False
         if self._at == len(self._buffer):
@@ -205,9 +207,9 @@ class FrameDecoder:
             raise
 
     def _read_whole(self) -> str | bytes | None:
-        """A message in one frame that is all there, which is by far the commonest case.
+        """Decode a message in one frame that has come completely.
 
-        None if this is anything else, a fault too: `_next` takes it step by step.
+        None for anything else, and for most faults: `_next` then decodes step by step, and raises.
         """
         buffer, at = self._buffer, self._at
         if len(buffer) - at < 6:
@@ -220,7 +222,9 @@ class FrameDecoder:
                 return None
         elif size == 127:
             start += 8
-            size = int.from_bytes(buffer[at + 2 : at + 10], "big")  # if it is not all there, nor is the message
+            size = int.from_bytes(
+                buffer[at + 2 : at + 10], "big"
+            )  # wrong if bytes are missing, but then the frame is incomplete
             if size <= 0xFFFF:
                 return None
         is_text, end = first == _WHOLE_TEXT, start + size
@@ -230,7 +234,7 @@ class FrameDecoder:
         masked = buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end]
         payload = unmask(masked, buffer[start - 4 : start])
         if is_text:
-            return check(payload) if self._raw else decode(payload)
+            return as_raw_text(payload) if self._raw else decode(payload)
         return bytes(payload)
 
     def _next(self) -> Event | None:
@@ -257,9 +261,9 @@ class FrameDecoder:
         return None
 
     def _read_header(self) -> Opcode | None:
-        """Read the header of a frame (RFC 6455, section 5.2); None if it is not all there yet.
+        """Read the header of a frame (RFC 6455, section 5.2); None if it is incomplete.
 
-        A header that is still incomplete is judged by what there is of it, and again when more has come.
+        The part of an incomplete header that has come is checked, and the whole again when more has come.
         """
         buffer, at = self._buffer, self._at
         held = len(buffer) - at
@@ -300,7 +304,7 @@ class FrameDecoder:
         return opcode
 
     def _check_size(self, first: int, length: int) -> None:
-        """Refuse a frame whose header says that the message is too big, or that even compressed it is."""
+        """Refuse a frame if, with the length in its header, the message is too big, compressed or not."""
         limit = self._max_message_size
         if self._inflating is not None or first & _RSV1:
             limit += limit + COMPRESSED_SLACK
@@ -311,18 +315,18 @@ class FrameDecoder:
         self._final = first >= _FIN
         self._fragments += 1
         self._announced += length
-        if self._kind is None:  # a continuation is not reached without a kind
+        if self._kind is None:  # no continuation frame: that would have raised
             self._kind = self._opcode
             self._inflating = self._inflater if first & _RSV1 else None
 
     def _take(self, size: int) -> bytes | bytearray:
-        """Unmask the next `size` bytes of the payload."""
+        """Unmask the next `size` bytes of the frame's payload."""
         buffer, start, key = self._buffer, self._at, self._key
         end = self._at = start + size
         self._left -= size
-        turn = size & 3 if self._left else 0
-        if turn:
-            self._key = key[turn:] + key[:turn]
+        shift = size & 3 if self._left else 0
+        if shift:
+            self._key = key[shift:] + key[:shift]
         return unmask(buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end], key)
 
     def _read_payload(self, size: int, *, last: bool) -> bytes | bytearray:
@@ -333,15 +337,15 @@ class FrameDecoder:
         room = self._max_message_size - self._held
         payload = self._inflating.inflate(payload, limit=room, last=last)
         if len(payload) > room:
-            self._append(payload)  # if it stopped being UTF-8 before it was too big, it does so wherever it is cut
+            self._append(payload)  # raises instead if the text is not UTF-8: the same fault however it is cut
             raise ProtocolViolation(TOO_BIG, "message too big")
         return payload
 
     def _append(self, payload: bytes | bytearray) -> None:
-        """Add to a message that goes on, and refuse it now if it can no longer become valid UTF-8.
+        """Append to a message that is not complete; raise if it is text and can no longer become valid UTF-8.
 
-        The text itself is thrown away and decoded again at the end: strings of a few characters each would hold
-        many times what has arrived.
+        Text is decoded again at the end, from the bytes. Strings of a few characters each would take many times the
+        memory of the bytes that have come.
         """
         if self._message is None:
             self._message = BytesIO()
@@ -351,7 +355,7 @@ class FrameDecoder:
             self._cut = unfinished(self._cut + payload if self._cut else payload)
 
     def _finish_data(self) -> str | bytes | None:
-        """Read the rest of a data frame that is all there; a message if that was its end."""
+        """Read the rest of a data frame that has come completely; the message if this was its last frame."""
         payload = self._read_payload(self._left, last=self._final)
         self._opcode = None
         if not self._final:
@@ -365,11 +369,11 @@ class FrameDecoder:
         self._announced = self._fragments = self._held = 0
         self._cut = b""
         if kind is _TEXT:
-            return check(payload) if self._raw else decode(payload)
+            return as_raw_text(payload) if self._raw else decode(payload)
         return bytes(payload)
 
     def _finish_control(self, opcode: Opcode) -> Control:
-        """Read the payload of a control frame that is all there."""
+        """Read the payload of a control frame that has come completely."""
         payload = bytes(self._take(self._left))
         self._opcode = None
         if opcode is _CLOSE:
@@ -378,12 +382,12 @@ class FrameDecoder:
         return Control(opcode, payload)
 
     def _stop(self) -> None:
-        """Be deaf, and let go of everything."""
-        self._deaf = True
+        """Decode nothing more, and drop all that is held."""
+        self._stopped = True
         self._buffer, self._at = b"", 0
         self._message, self._held = None, 0
         self._inflater = self._inflating = None
 
     def _compact(self) -> None:
-        """Let go of what has been read; the rest is less than one header or one control frame."""
+        """Drop the bytes that have been decoded; the rest is shorter than a header or a control frame."""
         self._buffer, self._at = self._buffer[self._at :], 0

@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692), the server's side: what is agreed, and the two streams that follow from it.
+"""permessage-deflate (RFC 7692), the server's side, with no I/O: the negotiation and the compression.
 
-`negotiate` chooses among the offers of a client; the `Agreement` says what to answer and makes an `Inflater` and a
-`Deflater`, one of each for a connection. Nothing here does I/O, and nothing that a client offers raises.
+`negotiate` chooses among the offers of a client. The `Agreement` holds the answer and makes an `Inflater` and a
+`Deflater`, one of each for a connection. No offer of a client raises.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from seawall.wire.frames.codes import INVALID_DATA
 #: The name of the extension (RFC 7692, section 7).
 NAME: Final = "permessage-deflate"
 
-#: Elements of ``Sec-WebSocket-Extensions`` that are looked at, empty ones too. Browsers send one or two.
+#: Elements of ``Sec-WebSocket-Extensions`` that are parsed, including empty ones. Browsers send one or two.
 MAX_ELEMENTS: Final = 32
 
-_MAX_BITS: Final = 15  # the window of who has not agreed to a smaller one (RFC 7692, section 7.1.2)
-_MIN_BITS: Final = 9  # the least with which zlib deflates, for which `seawall.compression` has the reason
+_MAX_BITS: Final = 15  # the window unless a smaller one is agreed on (RFC 7692, section 7.1.2)
+_MIN_BITS: Final = 9  # the least with which zlib deflates; `seawall.compression` says why
 
-# The empty block that ends a message and does not travel (RFC 7692, section 7.2.1).
+# The empty block at the end of a message, which is not sent (RFC 7692, section 7.2.1).
 _TAIL: Final = b"\x00\x00\xff\xff"
 
-# What follows a final block is inflated in pieces of this many bytes: zlib copies what it has not used each time.
+# Bytes of a piece in which data after a final block are inflated: each time zlib copies what it has not used.
 _PIECE: Final = 1024
 
-# RFC 6455, section 9.1. The white space is what RFC 2616, section 2.1, implied. Each repetition is possessive, so no
-# byte is looked at twice.
+# RFC 6455, section 9.1, with the white space that RFC 2616, section 2.1, implies. Each repetition is possessive, so
+# each byte is matched once.
 _OWS: Final = r"[ \t]*+"
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
@@ -46,8 +46,8 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _KNOWN: Final = frozenset({*_FLAGS, "server_max_window_bits", "client_max_window_bits"})
 
-# What may stand for a window: 8 to 15 without leading zeros (RFC 7692, section 7.1.2). A client that wants us to keep
-# to 8 is declined, because zlib cannot; to inflate with 8 it can. Of its own window a client need not say how large.
+# The values that a window may have: 8 to 15 without leading zeros (RFC 7692, section 7.1.2). zlib can inflate with 8
+# but not deflate, so an offer that asks us to use 8 is declined. The client's own window may be offered with no value.
 _SERVER_BITS: Final[dict[str | None, int]] = {str(bits): bits for bits in range(_MIN_BITS, _MAX_BITS + 1)}
 _CLIENT_BITS: Final[dict[str | None, int]] = {None: _MAX_BITS, "8": 8, **_SERVER_BITS}
 
@@ -58,42 +58,42 @@ class Agreement:
     """What both sides have agreed on (RFC 7692, section 7.1)."""
 
     response: str
-    """The value of ``Sec-WebSocket-Extensions`` in the answer; made of constants and numbers only."""
+    """The value of ``Sec-WebSocket-Extensions`` in the 101; made of constants and numbers only."""
 
     inbound_bits: int
-    """The window of what the client sends, in bits."""
+    """The window for messages of the client, in bits."""
 
     inbound_takeover: bool
-    """Whether what the client sends may refer to its earlier messages."""
+    """Whether messages of the client may refer to its earlier ones."""
 
     outbound_bits: int
-    """The window of what we send, in bits."""
+    """The window for our messages, in bits."""
 
     outbound_takeover: bool
-    """Whether what we send may refer to our earlier messages."""
+    """Whether our messages may refer to our earlier ones."""
 
     config: Deflate
-    """How hard we try."""
+    """The settings of the app: level, memory, threshold."""
 
     def inflater(self) -> Inflater:
-        """For what one client sends. It takes memory when the first compressed message comes."""
+        """A new inflater for one connection. It allocates memory when the first compressed message comes."""
         return Inflater(bits=self.inbound_bits, takeover=self.inbound_takeover)
 
     def deflater(self) -> Deflater:
-        """For what is sent to one client. It takes memory when the first message is compressed."""
+        """A new deflater for one connection. It allocates memory when the first message is compressed."""
         return Deflater(bits=self.outbound_bits, takeover=self.outbound_takeover, config=self.config)
 
 
 def negotiate(extensions: Iterable[str], config: Deflate) -> Agreement | None:
-    """The first offer of a client that we can keep to, and our answer; None if there is none.
+    """The agreement on the first offer of a client that we can accept; None if there is none.
 
-    An offer that is malformed, that holds a parameter twice or one that we do not know, or that wants what zlib
-    cannot do, is passed over (RFC 7692, section 7), and so is whatever else the client offers. Malformed offers do not
-    fail the connection, although RFC 6455, section 9.1, says so: a server without extensions would not see them.
+    An offer is declined if it is malformed, has a parameter twice or an unknown one, or asks for what zlib cannot do
+    (RFC 7692, section 7). Other extensions are ignored. A malformed offer does not fail the connection, although
+    RFC 6455, section 9.1, demands that: a server without extensions would not notice it.
 
     Args:
       extensions: the values of all ``Sec-WebSocket-Extensions`` fields in order; any text at all.
-      config: what we would like.
+      config: the settings of the app.
     """
     for offer in _offers(extensions):
         agreement = _agree(offer, config)
@@ -103,14 +103,14 @@ def negotiate(extensions: Iterable[str], config: Deflate) -> Agreement | None:
 
 
 def _offers(extensions: Iterable[str]) -> Iterator[dict[str, str | None]]:
-    """The parameters of each well-formed offer of our extension, the preferred one first."""
+    """The parameters of each well-formed offer of permessage-deflate, in the client's order of preference."""
     elements = 0
     for line in extensions:
         at = 0
         while at <= len(line) and elements < MAX_ELEMENTS:
             element = _ELEMENT.match(line, at)
             if element is None or line[element.end() : element.end() + 1] == '"':
-                break  # a string without an end: where the next offer would begin, nobody can tell
+                break  # a string without an end, so that the beginning of the next offer is unknown
             offer = _offer(line, at, element.end())
             if offer is not None:
                 yield offer
@@ -119,7 +119,7 @@ def _offers(extensions: Iterable[str]) -> Iterator[dict[str, str | None]]:
 
 
 def _offer(line: str, at: int, end: int) -> dict[str, str | None] | None:
-    """The parameters of the offer that is this part of a line; None if it is none of ours, or malformed."""
+    """The parameters of the offer in ``line[at:end]``; None if it is malformed or of another extension."""
     extension = _EXTENSION.match(line, at, end)
     if extension is None or extension[1] != NAME:
         return None
@@ -135,7 +135,7 @@ def _offer(line: str, at: int, end: int) -> dict[str, str | None] | None:
 
 
 def _agree(offer: dict[str, str | None], config: Deflate) -> Agreement | None:
-    """What we answer to an offer; None to decline it."""
+    """The agreement on an offer; None to decline the offer."""
     server_bits = _SERVER_BITS.get(offer.get("server_max_window_bits", str(_MAX_BITS)))
     client_bits = _CLIENT_BITS.get(offer.get("client_max_window_bits"))
     if server_bits is None or client_bits is None or not offer.keys() <= _KNOWN:
@@ -151,7 +151,7 @@ def _agree(offer: dict[str, str | None], config: Deflate) -> Agreement | None:
         response.append("client_no_context_takeover")
     server_bits = min(server_bits, config.server_max_window_bits)
     if server_bits < _MAX_BITS or "server_max_window_bits" in offer:
-        response.append(f"server_max_window_bits={server_bits}")  # not offered, it still spares the client memory
+        response.append(f"server_max_window_bits={server_bits}")  # even if not offered: it saves the client memory
     if "client_max_window_bits" in offer:
         client_bits = min(client_bits, config.client_max_window_bits)
         response.append(f"client_max_window_bits={client_bits}")
@@ -166,7 +166,7 @@ def _agree(offer: dict[str, str | None], config: Deflate) -> Agreement | None:
 
 
 class _Inflating(Protocol):
-    """What `zlib.decompressobj` makes, whose type has no public name."""
+    """The objects of `zlib.decompressobj`, whose type has no public name."""
 
     @property
     def eof(self) -> bool:
@@ -175,23 +175,23 @@ class _Inflating(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What came after it."""
+        """The data after the final block."""
         ...
 
     def decompress(self, data: bytes | bytearray | memoryview, max_length: int, /) -> bytes:
-        """At most so many bytes, or without a limit if that is 0."""
+        """Inflate `data` to at most `max_length` bytes, or without a limit if that is 0."""
         ...
 
 
 class _Deflating(Protocol):
-    """What `zlib.compressobj` makes."""
+    """The objects of `zlib.compressobj`."""
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
-        """What of it has become of these data and those before."""
+        """Deflate `data`; the output that is ready, of these data and those before."""
         ...
 
     def flush(self, mode: int, /) -> bytes:
-        """The rest."""
+        """The rest of the output."""
         ...
 
 
@@ -200,41 +200,41 @@ class _Deflating(Protocol):
 class Inflater:
     """Inflates the compressed messages of one client, one after another, in parts as they come.
 
-    A final block ends its data set (RFC 1951, section 3.2.3): what follows it, in the same message or the next, begins
-    another one with an empty window, as in Chromium and in ws for Node. zlib could not do otherwise without a second
-    copy of the window for every connection. A client that refers further back than was agreed is found out if the place
-    came in an earlier part; within one part zlib has it at hand, and uses it.
+    A final block ends its data set (RFC 1951, section 3.2.3). What follows, in the same message or the next, begins
+    another data set with an empty window, as in Chromium and in ws for Node: to keep the window, zlib would need a
+    second copy of it for every connection. A reference further back than the agreed window is an error if it leads into
+    an earlier part; within one part zlib follows it.
     """
 
     _bits: int = field(alias="bits")
     _takeover: bool = field(alias="takeover")
     _stream: _Inflating | None = field(init=False, default=None)
-    _begun: bool = field(init=False, default=False)  # whether this message has given the data set some of its bytes
+    _begun: bool = field(init=False, default=False)  # whether the data set holds bytes of the current message
 
     def inflate(self, data: bytes | bytearray, *, limit: int, last: bool) -> bytes:
-        """Inflate some of a message. Time and memory are bounded by the sizes of `data` and `limit`, at any ratio.
+        """Inflate a part of a message. Time and memory are bounded by the sizes of `data` and `limit`, at any ratio.
 
         Args:
-          data: the next part of its payload.
-          limit: bytes that may come out.
+          data: the next part of the message's payload.
+          limit: bytes that the result may have.
           last: whether this is the end of the message.
 
         Returns:
-          What came out. One byte more than `limit` means that the message is too big; nothing beyond that byte has
-          been inflated, and the inflater is of no use from then on.
+          The inflated bytes. One byte more than `limit` means that the message is too big. Then nothing beyond that
+          byte has been inflated, and the inflater must not be used any more.
 
         Raises:
-          ProtocolViolation: 1007, this is no compressed data.
+          ProtocolViolation: 1007, the data are corrupt.
         """
         try:
             plain = self._feed(data, limit) if data else b""
-            # A message without a byte should have been an empty block (RFC 7692, section 7.2.3.6), and after a final
-            # block another one should have come. Both can mean one thing only, and neither has a tail to be given.
+            # No tail for a message without any byte, which should have been an empty block (RFC 7692, section 7.2.3.6),
+            # nor after a final block, which another block should have followed. What either means is clear.
             if last and self._begun and len(plain) <= limit:
                 plain += self._feed(_TAIL, limit - len(plain))
         except zlib.error:
-            # RFC 7692 names no code. The framing was right and the payload is not what it claims to be; and 1007 is
-            # also what a text gets that is no UTF-8, which may or may not be found first, depending on the cut.
+            # RFC 7692 names no code. 1007 is for a payload that is not of its type, in a correct frame. Text that is no
+            # UTF-8 has the same code, and which of the two faults is found first depends on how the stream is cut.
             raise ProtocolViolation(INVALID_DATA, "invalid compressed data") from None
         if last:
             self._begun = False
@@ -243,10 +243,10 @@ class Inflater:
         return plain
 
     def _feed(self, data: bytes | bytearray, limit: int) -> bytes:
-        """Up to `limit` bytes and one more."""
+        """Inflate `data` to at most `limit` bytes and one more."""
         if self._stream is None:
             self._stream = self._start()
-        # zlib takes 0 for no limit at all; one more than what is allowed is never 0.
+        # For zlib 0 is no limit at all; `limit + 1` is never 0.
         plain = self._stream.decompress(data, limit + 1)
         self._begun = True
         if self._stream.eof:
@@ -254,7 +254,7 @@ class Inflater:
         return plain
 
     def _feed_next(self, data: memoryview, limit: int) -> bytes:
-        """Inflate what came after a final block: more data sets, or the beginning of one."""
+        """Inflate what came after a final block: whole data sets, or the beginning of one."""
         stream: _Inflating | None = None
         pieces: list[bytes] = []
         while data and limit >= 0:
@@ -278,8 +278,8 @@ class Inflater:
 class Deflater:
     """Deflates the messages to one client, one after another.
 
-    With context takeover each message may refer to those before it, so what has been deflated must be sent, all of it
-    and in the same order: deflate when nothing can come between any more, neither another sender nor a cancellation.
+    With context takeover a message may refer to those before it. So all that was deflated must be sent, and in the same
+    order: neither another sender nor a cancellation may come between deflating and sending.
     """
 
     _bits: int = field(alias="bits")
@@ -289,7 +289,7 @@ class Deflater:
 
     @property
     def threshold(self) -> int:
-        """Bytes from which a message is worth it."""
+        """Bytes that a message has to have to be compressed."""
         return self._config.threshold
 
     def deflate(self, payload: bytes | memoryview) -> bytes:

@@ -18,10 +18,10 @@ _RSV1: Final = 0x40  # "per-message compressed" (RFC 7692, section 6)
 _TEXT: Final = _FIN | Opcode.TEXT
 _BINARY: Final = _FIN | Opcode.BINARY
 
-# The headers of short texts, which are sent most: to look one up takes a fifth of the time that it takes to make it.
+# The headers of short texts, which are sent most: to look one up takes a fifth of the time that making it takes.
 _SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(MAX_CONTROL + 1))
 
-# Where the payload begins, by what the second byte says of an unmasked frame; 2 for every other.
+# Where the payload of an unmasked frame begins, by its second byte; at 2 for every other second byte.
 _PAYLOAD_AT: Final = {126: _HEADER_16.size, 127: _HEADER_64.size}
 
 
@@ -50,11 +50,11 @@ def encode_message(message: str | bytes, deflater: Deflater | None = None) -> by
 
     Args:
       message: what to send.
-      deflater: compresses it, if it is long enough for that; see `compress_frame` for when it may be used.
+      deflater: compresses the message if that is long enough; `compress_frame` says when it may be used.
 
     Raises:
-      UnicodeEncodeError: the text holds a lone surrogate, which UTF-8 cannot carry. It is a `ValueError`.
-      TypeError: it is neither.
+      UnicodeEncodeError: the text holds a lone surrogate, which UTF-8 cannot encode. It is a `ValueError`.
+      TypeError: the message is neither str nor bytes.
     """
     if isinstance(message, str):
         frame = _frame(_TEXT, message.encode())
@@ -66,15 +66,15 @@ def encode_message(message: str | bytes, deflater: Deflater | None = None) -> by
 
 
 def _is_bytes(message: object) -> bool:
-    """For what a type checker rules out: of other buffers the length counts items, and the frame would be torn."""
+    """Check what type checkers promise: the length of another buffer may count items, and give a wrong header."""
     return isinstance(message, bytes)
 
 
 def compress_frame(frame: bytes, deflater: Deflater) -> bytes:
     """A frame of `encode_message`, compressed if its payload is long enough for that (RFC 7692, section 6.1).
 
-    Call it when the frame is about to be sent, with no wait between: see `Deflater`. What cannot be compressed becomes
-    longer, by 8 bytes and 7 % at the most.
+    Send the result at once, without a checkpoint in between: `Deflater` says why. A payload that cannot be compressed
+    becomes longer, by 8 bytes and 7 % at most.
     """
     at = _PAYLOAD_AT.get(frame[1], 2)
     if len(frame) - at < deflater.threshold:
@@ -87,7 +87,7 @@ def encode_close(code: int, reason: str) -> bytes:
 
     Args:
       code: one that `sendable_code` accepts.
-      reason: at most 123 bytes of UTF-8; may be empty.
+      reason: at most 123 bytes of UTF-8, possibly none.
 
     Raises:
       ValueError: the code may not be sent, or the reason is too long or cannot be encoded.

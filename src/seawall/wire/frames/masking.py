@@ -1,8 +1,8 @@
-"""Taking the mask off a client's payload (RFC 6455, section 5.3): in C where that is installed, else in Python.
+"""Unmasks a client's payload (RFC 6455, section 5.3): in C where that is installed, else in Python.
 
-The C function is that of the `websockets` package, which the extra `fast` installs. Its documentation does not promise
-it, so this is the one place that imports it, and it is used only if it does what ours does. Microseconds for ours and
-for theirs, CPython 3.11: 64 bytes 0.56 and 0.08, 1 KiB 1.8 and 0.13, 64 KiB 68 and 1.3, 1 MiB 1,560 and 22.
+The C function is that of the `websockets` package, which the extra `fast` installs. It is not documented there, so only
+this module imports it, and it is used only if its results are those of our function. Microseconds in Python and in C,
+CPython 3.11: 64 bytes 0.56 and 0.08, 1 KiB 1.8 and 0.13, 64 KiB 68 and 1.3, 1 MiB 1,560 and 22.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ STRIDED_FROM: Final = 768
 
 _IDENTITY: Final = int.from_bytes(bytes(range(256)), "big")
 
-# For each byte of a key the table that XORs it in.
+# For each byte of a key, the table by which `bytes.translate` XORs with that byte.
 _TABLES: Final = tuple(
     (_IDENTITY ^ int.from_bytes(bytes((byte,)) * 256, "big")).to_bytes(256, "big") for byte in range(256)
 )
 
-# For each number of words the number that repeats a key so many times when it is multiplied with it.
+# For each number of words, the factor that repeats a key so many times when the key is multiplied by it.
 _REPEATS: Final = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range((STRIDED_FROM >> 2) + 1))
 
 
-#: Takes the mask off a payload that begins where the key, the four bytes of the frame's header, begins.
+#: Unmasks a payload with a key, the four bytes of the frame's header; the first byte with the first of the key.
 Unmask: TypeAlias = Callable[[bytes | bytearray | memoryview, bytes | bytearray], bytes | bytearray]
 
 
 def unmask_in_python(payload: bytes | bytearray | memoryview, key: bytes | bytearray) -> bytes | bytearray:
-    """Take the mask off as fast as Python alone can.
+    """Unmask as fast as Python alone can.
 
     Args:
-      payload: masked, beginning where the key begins.
+      payload: masked, its first byte with the first byte of the key.
       key: the four bytes of the frame's header.
     """
     size = len(payload)
@@ -53,17 +53,17 @@ def unmask_in_c() -> Unmask | None:
     """The function of `websockets`; None where it is not installed, was not compiled, or cannot be imported."""
     try:
         from websockets.speedups import apply_mask  # noqa: PLC0415 # an optional extra
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
+    except Exception:  # noqa: BLE001 - whatever is wrong, the Python function remains
         return None
     return apply_mask
 
 
-# Multiples of the 16, 8 and 4 bytes that C takes at once, what is left over by them, and both of our own ways.
+# Sizes around the 16, 8 and 4 bytes that the C code takes at once, and one for each way of `unmask_in_python`.
 _SIZES: Final = (0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 64, 125, 126, STRIDED_FROM + 3)
 
 
 def agrees(candidate: Unmask) -> bool:
-    """Whether it does what ours does, as far as a tenth of a millisecond can show: it is asked at each start."""
+    """Whether `candidate` gives the results of `unmask_in_python`. The test takes 0.1 ms, as it runs at each import."""
     masked = bytes(range(256)) * 4
     key = b"\x81\x02\xfe\x37"
     try:
@@ -80,12 +80,12 @@ def agrees(candidate: Unmask) -> bool:
 
 
 def choose(candidate: Unmask | None) -> Unmask:
-    """The candidate if there is one and it agrees with ours, else ours."""
+    """The candidate if there is one and it `agrees`, else `unmask_in_python`."""
     return unmask_in_python if candidate is None or not agrees(candidate) else candidate
 
 
-#: What takes the mask off in this process.
+#: The function that unmasks in this process.
 unmask: Final = choose(unmask_in_c())
 
-#: Whether that is done in C.
+#: Whether `unmask` is the function in C.
 ACCELERATED: Final = unmask is not unmask_in_python

@@ -1,4 +1,4 @@
-"""What a client sends as text: UTF-8, or a violation (RFC 6455, section 8.1)."""
+"""Checks and decodes the text that a client sends, which has to be UTF-8 (RFC 6455, section 8.1)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from seawall.wire.frames.codes import INVALID_DATA
 
 @final
 class RawText(bytes):
-    """The payload of a text message that is not decoded: known to be UTF-8, and told apart from a binary message.
+    """The payload of a text message, checked to be UTF-8 but not decoded. Its type distinguishes it from a binary one.
 
-    For codecs that read bytes, as those of JSON do: decoding first would cost them a copy and a second pass.
+    It is for codecs that read bytes, as those of JSON do: to decode first would cost a copy and a second pass.
     """
 
     __slots__ = ()
 
 
-def check(text: bytes | bytearray) -> RawText:
-    """A whole text, as it came.
+def as_raw_text(text: bytes | bytearray) -> RawText:
+    """The payload of a whole text message, checked and not decoded.
 
     Raises:
-      ProtocolViolation: 1007, this is not UTF-8.
+      ProtocolViolation: 1007, the bytes are not UTF-8.
     """
     if not text.isascii():
         decode(text)
@@ -31,10 +31,10 @@ def check(text: bytes | bytearray) -> RawText:
 
 
 def decode(text: bytes | bytearray) -> str:
-    """A whole text.
+    """The payload of a whole text message, or the reason of a Close, decoded.
 
     Raises:
-      ProtocolViolation: 1007, this is not UTF-8.
+      ProtocolViolation: 1007, the bytes are not UTF-8.
     """
     try:
         return str(text, "utf-8")
@@ -43,10 +43,10 @@ def decode(text: bytes | bytearray) -> str:
 
 
 def unfinished(text: bytes | bytearray) -> bytes | bytearray:
-    """The last character of a text that goes on, if it is not whole yet; else nothing.
+    """The bytes of an incomplete character at the end of a text of which more will come; empty if there is none.
 
     Raises:
-      ProtocolViolation: 1007, this can no longer become UTF-8.
+      ProtocolViolation: 1007, no continuation makes the text valid UTF-8.
     """
     if text.isascii():  # decoding would make a copy
         return b""
@@ -54,7 +54,7 @@ def unfinished(text: bytes | bytearray) -> bytes | bytearray:
         _, whole = codecs.utf_8_decode(text, "strict", False)
     except UnicodeDecodeError:
         raise ProtocolViolation(INVALID_DATA, "invalid UTF-8") from None
-    # For the sake of "surrogatepass" CPython waits for the third byte of a surrogate before it refuses the second.
+    # CPython refuses an encoded surrogate only at its third byte, because of "surrogatepass"; its second shows it.
     rest = text[whole:]
     if len(rest) == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
         raise ProtocolViolation(INVALID_DATA, "invalid UTF-8")

@@ -1,8 +1,13 @@
-"""`Transport`: how the bytes of a `MessageChannel` get to its peer and back; and `ReadInterest`, what it is to do next.
+"""`Transport`: moves the bytes of a `MessageChannel` to and from its peer; `ReadInterest`: what the channel wants next.
 
-The channel decides what is to be read, and a transport when: it asks `MessageChannel.read_interest` after everything
-that may have changed it. What may change it is known to the transport, because it has called `MessageChannel.feed`,
-`proceed`, `lose` or `fail` itself, or is said by `Transport.update`.
+The channel decides what is to be read, and the transport when. The transport looks at `MessageChannel.read_interest`
+after everything that may have changed it: after its own calls of `MessageChannel.feed`, `proceed`, `lose` and `fail`,
+and whenever `Transport.update` is called.
+
+Probes. While a handler is behind, its peer is not read (`ReadInterest.THROTTLED`). But a Ping or a Close may have come,
+and they should not wait for the handler. So every `PACE` seconds the transport probes: it sets `Transport.probing`,
+which makes the channel want to `READ`, until everything that has come is read or the hard mark of the `ReceiveQueue` is
+reached. Messages that are read in a probe are queued above the soft mark.
 """
 
 from __future__ import annotations
@@ -12,12 +17,12 @@ from typing import Final, Protocol, final
 
 from seawall.wire.state import Reading
 
-#: Seconds between two looks at a peer whose handler is behind.
+#: Seconds between two probes of a peer whose handler is behind; see above.
 PACE: Final = 0.5
 
-#: Bytes read at once; in a message that is larger than that, and on a plain socket after it; and at most, in the middle
-#: of a large frame. 80 KiB hold a message of 64 KiB, whose echo takes 57 us in one read and 75 in two; 1 MiB takes the
-#: same. glibc maps fresh memory for what is 128 KiB or more.
+#: Bytes of one read: normally; in a message that is larger than that, and on a plain socket after such a message; in
+#: the middle of a frame that is larger still. 80 KiB hold a message of 64 KiB, whose echo takes 57 us in one read and
+#: 75 in two; the echo of 1 MiB takes the same. glibc maps fresh memory for 128 KiB and more.
 READ_SIZE: Final = 16 * 1024
 LARGE_READ_SIZE: Final = 80 * 1024
 MAX_READ_SIZE: Final = 256 * 1024
@@ -25,23 +30,22 @@ MAX_READ_SIZE: Final = 256 * 1024
 
 @final
 class ReadInterest(enum.Enum):
-    """What a channel wants from its transport next. `ReceiveQueue` says where a new reason to pause belongs."""
+    """What a channel wants from its transport next. `ReceiveQueue` documents where a new reason to pause belongs."""
 
     READ = "read"
-    """Read, `MessageChannel.read_size` bytes at most, and give what came to `MessageChannel.feed`."""
+    """Read at most `MessageChannel.read_size` bytes, and hand them to `MessageChannel.feed`."""
     DECODE = "decode"
-    """There is more than one turn's worth already: call `MessageChannel.proceed` when all others have had a turn."""
+    """More has come than is decoded in one turn: call `MessageChannel.proceed` after the other tasks had a turn."""
     THROTTLED = "throttled"
-    """The handler has enough for now. Begin a look after `PACE`, so that control frames are not kept waiting; see
-    `Transport.looking`."""
+    """The handler is behind: do not read, but begin a probe after `PACE` seconds."""
     PAUSED = "paused"
-    """As much is held as may be: do not read at all, but call `MessageChannel.lose` when the peer has gone."""
+    """The queue is full: do not read at all, but call `MessageChannel.lose` when the peer has gone."""
     NOTHING = "nothing"
-    """Whatever comes does not matter any more."""
+    """Nothing that comes matters any more: do not read."""
 
 
 class Outgoing(Protocol):
-    """What a transport knows of a `SendBuffer`."""
+    """The part of a `SendBuffer` that a transport uses."""
 
     @property
     def pending(self) -> bytearray:
@@ -53,31 +57,31 @@ class Outgoing(Protocol):
         """Whether nothing more can be written."""
         ...
 
-    def taken(self, count: int, /) -> None:
-        """So many bytes off the front of what waits have been written."""
+    def mark_written(self, count: int, /) -> None:
+        """Remove the first `count` bytes of `pending`, which have been written."""
         ...
 
     def abort(self) -> None:
-        """Nothing more will be written."""
+        """Write nothing more."""
         ...
 
 
 class Receiver(Protocol):
-    """What a transport knows of its `MessageChannel`."""
+    """The part of a `MessageChannel` that its transport uses."""
 
     @property
     def accepted(self) -> bool:
-        """Whether the 101 is on its way."""
+        """Whether the 101 has been sent."""
         ...
 
     @property
     def reading(self) -> Reading:
-        """What becomes of what comes."""
+        """What is done with the bytes that come."""
         ...
 
     @property
     def backlog(self) -> bool:
-        """Whether there is more to decode."""
+        """Whether bytes that could be decoded now are still in the decoder."""
         ...
 
     @property
@@ -87,7 +91,7 @@ class Receiver(Protocol):
 
     @property
     def read_size(self) -> int:
-        """How many bytes it may read at once."""
+        """How many bytes the transport may read at once."""
         ...
 
     @property
@@ -96,7 +100,7 @@ class Receiver(Protocol):
         ...
 
     def feed(self, data: bytes | bytearray, now: float, /) -> bool:
-        """Take what has been read, nothing for the end; whether `read_interest` may have changed."""
+        """Take what has been read, or nothing at the end; whether `read_interest` may have changed."""
         ...
 
     def proceed(self) -> None:
@@ -108,52 +112,52 @@ class Receiver(Protocol):
         ...
 
     def fail(self, fault: Exception, /) -> None:
-        """The transport has failed in a way that nobody foresaw."""
+        """The transport raised an unforeseen exception."""
         ...
 
     def abort(self) -> None:
-        """Give everything up."""
+        """Send and read nothing more, and drop the stream."""
         ...
 
 
 class Transport(Protocol):
-    """One connection's way to its peer. It is made first, and given its channel by `start`."""
+    """Reads and writes the stream of one connection. It is made before its channel, which calls `start`."""
 
-    looking: bool
-    """Whether there is a look: all that has come is taken in, once, although the handler is behind, because a Ping or a
-    Close may be in it. The transport begins it, and ends it when it has found nothing more."""
+    probing: bool
+    """Whether a probe is going on, as the module describes. The transport sets it, and clears it when it has read
+    everything that has come."""
 
     def start(self, channel: Receiver, /) -> None:
-        """Begin to read and to write for `channel`, which is complete; called once, by its constructor."""
+        """Begin to read and to write for `channel`. Called once, at the end of the channel's constructor."""
         ...
 
     def write(self, data: bytes, /) -> int:
-        """Hand over what can go at once, and say how many bytes went; the rest is then taken from `SendBuffer.pending`.
+        """Write what the stream takes at once, and return the number of bytes; the caller keeps the rest as `pending`.
 
         Raises:
-          trio.BrokenResourceError: nothing will ever go again.
+          trio.BrokenResourceError: nothing can be written any more.
         """
         ...
 
     def update(self) -> None:
-        """What the channel wants has changed, or whether something waits to be written.
+        """Look again at what the channel wants, and whether something waits to be written.
 
-        Whatever changes `MessageChannel.read_interest` outside of the calls of the transport itself calls this: a
-        transport may remember it.
+        Whoever changes `MessageChannel.read_interest`, other than in a call by the transport, has to call this, because
+        a transport may remember the old value.
         """
         ...
 
     async def linger(self) -> None:
-        """Say that nothing more will come, and discard what the peer still sends, until it has finished too.
+        """Half-close the stream, and discard what the peer sends until the peer has closed too.
 
-        The caller bounds the time by `close`, and closes the stream afterwards, too; `linger` in `lingering` says why.
+        The caller bounds the time by calling `close`, and closes the stream afterwards. `lingering.linger` says why.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the stream and of the channel. May be called more than once."""
+        """Stop using the stream, and drop the channel. May be called more than once."""
         ...
 
     async def wait_released(self) -> None:
-        """Wait, after `close`, until the stream may be used by somebody else."""
+        """Wait, after `close`, until no task of the transport uses the stream."""
         ...

@@ -1,4 +1,4 @@
-"""How a socket is put away so that the peer still reads the last thing that was written to it."""
+"""`linger`: closes our side of a stream so that the peer can still read the last bytes that we have written."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TypeGuard
 
 import trio
 
-#: Seconds for which a peer may keep us reading after our last word; within a second all of it has to be over.
+#: Seconds for which we read at most after our last write, so that a connection ends within a second after it.
 LINGER = 0.9
 
-#: Bytes discarded at once: who was sending a large message when it ended should get through in that time.
+#: Bytes discarded in one read: a peer in the middle of a large message should be able to send all of it in `LINGER`.
 READ_SIZE = 256 * 1024
 
 
 async def linger(stream: trio.abc.Stream) -> None:
-    """Say that nothing more will come, and discard what the peer still sends, for `LINGER` seconds at most.
+    """Half-close the stream, and discard what the peer sends until the peer has closed too, or for `LINGER` seconds.
 
-    Closing a socket with unread data in it makes the kernel send a reset, and a reset makes the peer's kernel throw
-    away what the peer has not read yet: the HTTP refusal or the Close frame. So we half-close, and read on until the
-    peer has closed too. The caller closes the stream afterwards.
+    To close a socket with unread data in it makes the kernel send a reset, and a reset makes the peer's kernel throw
+    away what the peer has not read yet: the HTTP refusal or the Close frame. The caller closes the stream afterwards.
     """
     transport = stream.transport_stream if _is_tls(stream) else stream
     try:
@@ -30,18 +29,18 @@ async def linger(stream: trio.abc.Stream) -> None:
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     finally:
-        if transport is not stream:  # TLS that has been unwrapped lets go of its transport, and no longer closes it
-            await abandon(transport)  # noqa: ASYNC102 - it waits for nobody
+        if transport is not stream:  # unwrapped TLS has dropped its transport, and does not close it any more
+            await abandon(transport)  # noqa: ASYNC102 - it does not wait
 
 
 async def abandon(stream: trio.abc.Stream) -> None:
-    """Close `stream` without waiting, whatever it raises: it is closed all the same (`trio.abc.AsyncResource`)."""
+    """Close `stream` without waiting, and ignore errors: a stream whose `aclose` raises is closed too, says Trio."""
     if isinstance(stream, trio.SocketStream):
-        stream.socket.close()  # what its `aclose` does, but for a turn of the scheduler
+        stream.socket.close()  # as its `aclose` does, without a turn of the scheduler
         return
     try:
         await trio.aclose_forcefully(stream)
-    except Exception:  # noqa: BLE001, S110 - nothing more is done with it, and nobody could do anything about it
+    except Exception:  # noqa: BLE001, S110 - it is not used any more, and nobody could act on the error
         pass
 
 
@@ -50,12 +49,12 @@ async def _half_close(stream: trio.abc.Stream, transport: trio.abc.Stream) -> No
         try:
             await stream.unwrap()
         except trio.BrokenResourceError:
-            pass  # the peer sent something else than its close_notify; ours is out, and that is what counts
+            pass  # the peer sent no close_notify; but ours has been written, and no more is needed
     if isinstance(transport, trio.SocketStream):
         try:
             transport.socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it has gone already
+            pass  # the peer has gone already
     elif isinstance(transport, trio.abc.HalfCloseableStream):
         await transport.send_eof()
 

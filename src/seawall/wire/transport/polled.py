@@ -1,4 +1,4 @@
-"""A plain socket as a `Poller` minds it: before anything is agreed on, as a transport, and when nobody reads it."""
+"""What a `Poller` watches a plain socket for: a request head, the frames of a connection, or only the peer's end."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if sys.platform == "linux" or TYPE_CHECKING:
     _LEFT: Final = select.EPOLLRDHUP
     _DEAD: Final = select.EPOLLERR | select.EPOLLHUP
     _ONCE: Final = select.EPOLLONESHOT
-    # What a socket is watched for when it is not to be read; never 0, which would report a reset again and again. It
-    # stays at `_READ` until the next event all the same: nearly always there is none before it is read again or closed.
+    # The events to watch for while a socket is not read. Never 0: epoll would report a reset again and again. The
+    # socket keeps `_READ` until the next event, because nearly always it is read again or closed before there is one.
     _WATCHED: Final = {
         ReadInterest.THROTTLED: _LEFT | _ONCE,
         ReadInterest.PAUSED: _LEFT | _ONCE,
@@ -37,20 +37,20 @@ _READING: Final = (ReadInterest.READ, ReadInterest.DECODE)
 
 @final
 class SocketTransport:
-    """The transport of a plain socket: the poller reads it, and who sends writes to it directly."""
+    """The transport of a plain socket: the poller's task reads it, and senders write to it in their own tasks."""
 
     __slots__ = (
         "_channel",
         "_descriptor",
         "_events",
+        "_linger_done",
         "_open",
-        "_over",
         "_poller",
         "_read_interest",
         "_socket",
         "_was_full",
         "_was_large",
-        "looking",
+        "probing",
     )
 
     _channel: Receiver
@@ -62,11 +62,11 @@ class SocketTransport:
         self._descriptor = stream.socket.fileno()
         self._read_interest = ReadInterest.READ
         self._events = _READ
-        self._was_full = False
-        self._was_large = False
+        self._was_full = False  # whether the last read got all the bytes that it asked for, so that more may be there
+        self._was_large = False  # whether the last read was, or should have been, larger than `READ_SIZE`
         self._open = False
-        self._over = Waiter()  # for `linger`
-        self.looking = False
+        self._linger_done = Waiter()  # for `linger`
+        self.probing = False
 
     def start(self, channel: Receiver) -> None:
         """Read the socket for `channel`."""
@@ -83,11 +83,11 @@ class SocketTransport:
         except BlockingIOError:
             return 0
         except OSError:
-            # The reader finds out too, and says so: whether the peer had closed properly only it can know.
+            # Not reported here: the next read fails as well, and it may first find a Close of the peer.
             raise trio.BrokenResourceError from None
 
     def update(self) -> None:
-        """Wait for what the channel wants now, and for room if there is something to write."""
+        """Ask the kernel for what the channel wants now, and for room if something waits to be written."""
         if not self._open:
             return
         channel = self._channel
@@ -96,13 +96,13 @@ class SocketTransport:
         if is_reading and not channel.send_buffer.pending:
             return  # as nearly always
         if read_interest is ReadInterest.NOTHING:
-            self._over.wake()
+            self._linger_done.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
-        self._wait_for(_READ if read_interest in _READING or self._events & _IN else _WATCHED[read_interest])
+        self._set_mask(_READ if read_interest in _READING or self._events & _IN else _WATCHED[read_interest])
 
-    def _wait_for(self, events: int) -> None:
-        """Ask the kernel for these, and for room if there is something to write."""
+    def _set_mask(self, events: int) -> None:
+        """Ask the kernel for `events`, and for room if something waits to be written."""
         if self._channel.send_buffer.pending:
             events |= _WRITE
         if events != self._events:
@@ -110,120 +110,120 @@ class SocketTransport:
             self._poller.modify(self._descriptor, events)
 
     def on_ready(self, events: int, now: float) -> None:
-        """Something has happened to the socket."""
+        """Read or write, as `events` says."""
         channel = self._channel
         try:
             if events != _IN or self._read_interest is not ReadInterest.READ:
                 self._serve(channel, events, now)
             elif not self._read(channel, now):
-                return  # as nearly always: a message has come, and more may
+                return  # as nearly always: a message has come, and reading goes on
             if self._read_interest is not channel.read_interest or not self._events:
                 self.update()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-            self._give_up(channel, fault)
+            self._fail(channel, fault)
 
     def proceed(self) -> None:
-        """Decode on."""
+        """Decode for one turn, if the channel still wants that."""
         if not self._open:
-            return  # it has just been closed, in the same turn
+            return  # it was closed in this turn, by one that came before it
         channel = self._channel
         try:
             if channel.read_interest is ReadInterest.DECODE:
                 channel.proceed()
             self.update()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(channel, fault)
+            self._fail(channel, fault)
 
-    def look(self) -> None:
-        """Take in what has come, though the handler is behind."""
+    def probe(self) -> None:
+        """Begin a probe: read what has come although the handler is behind."""
         if not self._open:
             return
         try:
-            self._look()
+            self._begin_probe()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._give_up(self._channel, fault)
+            self._fail(self._channel, fault)
 
     async def linger(self) -> None:
-        """Half-close the socket; the poller discards what still comes."""
+        """Half-close the socket, and wait until the peer has closed too; the poller discards what comes."""
         if not self._open:
             return
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            return  # it has gone already
-        self._was_full = True
+            return  # the peer has gone already
+        self._was_full = True  # so that the next read asks for as many bytes as the channel allows
         self.update()
-        while self._is_awaited():
-            await self._over.wait()
+        while self._should_linger():
+            await self._linger_done.wait()
 
     def close(self) -> None:
-        """Give the socket back, and let go of the channel: circles would be left to the garbage collector."""
+        """Stop using the socket, and drop the channel, which would be part of a reference cycle."""
         if self._open:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            self._over.wake()
+            self._linger_done.wake()
             del self._channel
 
     async def wait_released(self) -> None:
-        """Nothing of ours uses the socket between the poller's turns."""
+        """Return at once: between the poller's turns no task of ours uses the socket."""
 
-    def _give_up(self, channel: Receiver, fault: Exception) -> None:
-        """Read no more. The peer is still told, if that is possible."""
+    def _fail(self, channel: Receiver, fault: Exception) -> None:
+        """Report `fault` and read no more. A Close can still be written, unless this raises as well."""
         try:
             channel.fail(fault)
             self.update()
-        except Exception:  # noqa: BLE001 - the second fault has the first one's cause
+        except Exception:  # noqa: BLE001 - a second fault, most likely with the same cause
             channel.abort()
 
-    def _is_awaited(self) -> bool:
-        """Whether the peer may still finish properly, and we would see it."""
+    def _should_linger(self) -> bool:
+        """Whether the socket is still open in both directions, as far as we know, so that the peer's end can come."""
         return self._open and self._channel.reading is not Reading.FINISHED and not self._channel.send_buffer.broken
 
-    def _look(self) -> None:
-        self.looking = True
+    def _begin_probe(self) -> None:
+        self.probing = True
         self.update()
 
-    def _drain(self, channel: Receiver) -> None:
+    def _flush(self, channel: Receiver) -> None:
         buffer = channel.send_buffer
         try:
-            buffer.taken(self.write(buffer.pending))
+            buffer.mark_written(self.write(buffer.pending))
         except trio.BrokenResourceError:
             buffer.abort()
 
     def _serve(self, channel: Receiver, events: int, now: float) -> None:
         read_interest = channel.read_interest
         if self._events & _ONCE:
-            self._events = 0  # the kernel has forgotten what it was to wait for
+            self._events = 0  # after one event the kernel waits for no other
         elif events & _IN and read_interest not in _READING:
-            # Only now: most sockets that are not read do not say anything either.
-            self._wait_for(_WATCHED[read_interest])
+            # Not before the first event: on most sockets that are not read, none comes.
+            self._set_mask(_WATCHED[read_interest])
             events &= ~_IN
         if events & _WRITE and channel.send_buffer.pending:
-            self._drain(channel)
+            self._flush(channel)
         if not events & ~_WRITE:
             return
         match channel.read_interest:
             case ReadInterest.READ:
                 self._read(channel, now)
             case ReadInterest.THROTTLED:
-                self._look()  # the peer may have gone, and have said why
+                self._begin_probe()  # the peer has finished; it may have sent a Close before
             case ReadInterest.PAUSED:
                 channel.lose()
             case ReadInterest.NOTHING:
-                if events & _DEAD:  # it would be reported for ever
+                if events & _DEAD:  # else epoll would report it again and again
                     self.close()
                     channel.send_buffer.abort()
                     channel.lose()
             case ReadInterest.DECODE:
-                pass  # first what is here already
+                pass  # what has been read is decoded first
 
     def _read(self, channel: Receiver, now: float) -> bool:
-        """Read once; whether that may have changed what is to be done next."""
+        """Read once; whether `read_interest` may have changed."""
         wanted = size = READ_SIZE
         if self._was_full or self._was_large or not channel.accepted:
             wanted = channel.read_size
-            size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # after one, another may come
+            size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # large messages come in rows
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
@@ -233,27 +233,27 @@ class SocketTransport:
         changed, came = False, 0
         if data is not None:
             changed, came = channel.feed(data, now), len(data)
-        self._was_full = came == size  # then there is more, and perhaps much more
+        self._was_full = came == size  # then there may be more
         self._was_large = wanted > READ_SIZE or came > READ_SIZE
-        if self.looking:
-            self.looking = self._was_full or channel.backlog
+        if self.probing:
+            self.probing = self._was_full or channel.backlog
         return changed
 
 
 @final
 class PolledReceiver:
-    """Reads a plain socket on which nothing has been agreed yet. Trio would ask the kernel more often for it."""
+    """Reads a plain socket before the upgrade. Reading it with Trio would take more system calls."""
 
     def __init__(self, poller: Poller, stream: trio.SocketStream) -> None:
-        """Prepare; nothing is asked of the poller before something is waited for."""
+        """Prepare; the socket is registered when a read has to wait for the first time."""
         self._poller = poller
         self._descriptor = stream.socket.fileno()
         self._ready = Waiter()
-        self._is_minded = False
+        self._is_registered = False
 
     @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int) -> bytes:
-        """At least one byte; none at the end. Cancelled, it has taken nothing.
+        """At least one byte, or none at the end. A call that is cancelled has read nothing.
 
         Raises:
           trio.BrokenResourceError: the peer has reset the connection.
@@ -263,26 +263,26 @@ class PolledReceiver:
             try:
                 return os.read(self._descriptor, max_bytes)
             except BlockingIOError:
-                if not self._is_minded:
+                if not self._is_registered:
                     self._poller.add(self._descriptor, self, _READ)
-                    self._is_minded = True
+                    self._is_registered = True
                 await self._ready.wait()
             except OSError as error:
                 raise trio.BrokenResourceError from error
 
     def on_ready(self, _events: int, _now: float) -> None:
-        """There is something to read."""
+        """Wake the task in `receive_some`: there is something to read."""
         self._ready.wake()
 
     def close(self) -> None:
-        """Read no more."""
-        if self._is_minded:
+        """Read no more. The socket must still be open."""
+        if self._is_registered:
             self._poller.remove(self._descriptor)
 
 
 @final
 class HangupWatch:
-    """Watches a socket that nobody reads for the peer's going: a reset, or that it has finished."""
+    """Watches a socket that is not read, for the peer's end: a reset, or that the peer has closed its side."""
 
     __slots__ = ("_descriptor", "_poller", "_watching")
 
@@ -293,12 +293,12 @@ class HangupWatch:
         self._watching = False
 
     def begin(self, polled: Polled) -> None:
-        """Tell `polled` once, when the peer has gone."""
+        """Call `polled.on_ready` once, when the peer has gone."""
         self._poller.add(self._descriptor, polled, _LEFT | _ONCE)
         self._watching = True
 
     def end(self) -> None:
-        """Watch no longer, and let go of who was to be told. The socket must still be open."""
+        """Watch no longer, and drop the `polled` of `begin`. The socket must still be open."""
         if self._watching:
             self._watching = False
             self._poller.remove(self._descriptor)

@@ -1,4 +1,4 @@
-"""What can be known of a stream or a listener: the socket under it, its peer, and the network of the peer."""
+"""The socket under a stream or a listener, the address of its peer, and the network of that address."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import cast
 
 import trio
 
-#: What stands for the address of something that is no socket.
+#: The address of a peer that is not connected by a socket.
 MEMORY = "memory"
 
 
 def socket_of(endpoint: object) -> trio.socket.SocketType | None:
-    """The socket under a stream or a listener, if there is one that can be seen."""
+    """The socket under a stream or a listener of Trio, TLS or not; None for any other."""
     if isinstance(endpoint, trio.SocketStream | trio.SocketListener):
         return endpoint.socket
     if isinstance(endpoint, trio.SSLListener):
@@ -24,7 +24,7 @@ def socket_of(endpoint: object) -> trio.socket.SocketType | None:
 
 
 def peer_of(stream: trio.abc.Stream) -> str:
-    """The other end of `stream`, as `Handshake.peer` shows it."""
+    """The address of the peer of `stream`, as `Handshake.peer` shows it."""
     connected = socket_of(stream)
     if connected is None:
         return MEMORY
@@ -33,12 +33,12 @@ def peer_of(stream: trio.abc.Stream) -> str:
     try:
         host, port = connected.getpeername()[:2]
     except OSError:
-        return "gone"  # reset before we looked
+        return "gone"  # reset before we asked
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def network_of(peer: str) -> str:
-    """What counts as one address of `peer_of`: an IPv4 address or a /64 of IPv6; empty where there is none."""
+    """The network of an address from `peer_of`: the IPv4 address itself or the /64 of IPv6; empty for no IP address."""
     host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
     if not host:
         return ""
