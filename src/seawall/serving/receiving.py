@@ -29,7 +29,7 @@ READ_SIZE: Final = 16 * 1024
 @final
 @define(eq=False)
 class Request:
-    """A request for a WebSocket, and the route that it names."""
+    """A request for a WebSocket, and the route that its path leads to."""
 
     handshake: Handshake
     early: bytes
@@ -51,16 +51,19 @@ class Source(Protocol):
 
 
 async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None) -> Received | None:
-    """Read until the head is whole; it and what came after it, or None if the peer left before.
+    """Read until the request head is whole.
 
     The caller bounds the time.
 
     Args:
       stream: what to read from.
-      poller: waits for it, if it is a plain socket.
+      poller: waits for `stream`, if that is a plain socket.
+
+    Returns:
+      The head and the bytes that came after it; None if the peer has gone before the head was whole.
 
     Raises:
-      BadRequest: it is no request that we answer otherwise than with an error.
+      BadRequest: the head is malformed or too large, or asks for what is not supported.
     """
     if poller is None or not isinstance(stream, trio.SocketStream):
         return await _read(stream)
@@ -83,9 +86,10 @@ async def _read(source: Source) -> Received | None:
 
 
 async def receive_request(accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
-    """Read a request and find its route, or the end of a connection that does not get that far.
+    """Read a request and find its route. The caller bounds the time.
 
-    The caller bounds the time.
+    Returns:
+      The request; or how the connection ends if it has no route, is a plain HTTP request, or never comes.
     """
     try:
         received = await read_head(accepted.stream, server.poller)
