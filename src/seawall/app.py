@@ -100,16 +100,16 @@ class App(Router[Anonymous]):
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
 
-    def _hold(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
+    def _add_templates(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
         routes = [template.mounted_at(AT_THE_ROOT) for template in templates]
         for route in routes:
             with naming(route.owner):
                 self._limits.override(route.table_entry.limits)
-        super()._hold(routes)
+        super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)
 
-    def _mountable(self, where: object) -> NoReturn:
+    def _templates_to_mount(self, where: object) -> NoReturn:
         raise ConfigurationError(
             "an App cannot be mounted, because its pages, lifespans and limits are a whole server's; "
             "collect the routes in a Router"

@@ -52,9 +52,9 @@ async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter
     if end is None or channel.send_buffer.broken:
         return
     close_timeout = lifecycle.timeouts.limits.close_timeout
-    if not end.is_peers or adapter.stream.is_read or channel.send_buffer.pending:  # else there is nothing to wait for
+    if not end.by_peer or adapter.stream.is_read or channel.send_buffer.pending:  # else there is nothing to wait for
         lifecycle.limit_closing(close_timeout)
-        if not end.is_peers:
+        if not end.by_peer:
             await adapter.hang_up(end.code, end.reason)
         await adapter.stream.wait_left()
         if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
@@ -113,13 +113,13 @@ class Closing:
         if channel is None or adapter is None:
             return
         channel.begin_closing()
-        if not end.is_peers:
+        if not end.by_peer:
             channel.drop_messages()
         channel.stop_receiving()
         if not channel.accepted:
             channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response
         if self._inner_nursery.child_tasks:
-            self.closed_by = Closer.READER if end.is_peers and adapter.stream.is_read else Closer.TASK
+            self.closed_by = Closer.READER if end.by_peer and adapter.stream.is_read else Closer.TASK
             if self.closed_by is Closer.TASK:
                 self._outer_nursery.start_soon(self.close)
 

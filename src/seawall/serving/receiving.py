@@ -15,7 +15,7 @@ from seawall.http.pages import page_response
 from seawall.http.request import BadRequest, Head, HeadReader
 from seawall.http.response import refusal
 from seawall.http.upgrade import handshake
-from seawall.policy.ending import Cause, End, Ends, answered
+from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
 from seawall.serving.state import AcceptedConnection, ServerState
@@ -97,7 +97,7 @@ async def receive_request(accepted: AcceptedConnection, server: ServerState) -> 
             return Ends(End(Cause.PEER_VANISHED, 1006, "before its request"))
         return _find(*received, accepted, server)
     except BadRequest as bad:
-        return answered(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
+        return http_end(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
 
 
 def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
@@ -105,9 +105,9 @@ def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: Server
     found = server.routes.find(head.path)
     if not head.wants_upgrade:
         page = server.pages.get(head.path)
-        return answered(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
+        return http_end(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
     asked = handshake(head, peer=accepted.address, secure=accepted.secure)
     if found is None:
-        return answered(refusal(404, "not found"), safe(ascii(head.path)))
+        return http_end(refusal(404, "not found"), safe(ascii(head.path)))
     route, params = found
     return Request(asked, early, route, params)

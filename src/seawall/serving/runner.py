@@ -33,7 +33,7 @@ from seawall.http.response import refusal
 from seawall.http.upgrade import canonical
 from seawall.observability.logs import server_log
 from seawall.observability.reports import note_of, outcome_of
-from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, answered, internal_error
+from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, http_end, internal_error
 from seawall.policy.verdicts import Phase
 from seawall.printable import safe
 from seawall.serving.capacity import RETRY
@@ -152,12 +152,11 @@ class ConnectionRunner:
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
         if not settings.origins.admits(request.handshake):
-            detail = safe(ascii(request.handshake.header("origin")))
-            self._end_by(answered(refusal(403, "origin not allowed"), detail))
+            self._end_by(http_end(refusal(403, "origin not allowed"), safe(ascii(request.handshake.header("origin")))))
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
         gate = await self._open_wire(request, settings)
-        self._inner_nursery.start_soon(self._serve, gate, name=entry.handler)
+        self._inner_nursery.start_soon(self._serve, gate, name=entry.handler_name)
 
     async def _open_wire(self, request: Request, settings: ResolvedSettings) -> ConnectionGate:
         """Make the channel, the state and the gate of the connection, and start trio-websocket's reader."""
@@ -167,9 +166,8 @@ class ConnectionRunner:
         if settings.compression is not None:
             agreement = negotiate(asked.values("sec-websocket-extensions"), settings.compression)
         transport = server.transport(stream, self._outer_nursery)
-        channel = MessageChannel(
-            transport, ChannelSettings(settings.limits, agreement), server.budget, self._on_wire_event
-        )
+        channel_settings = ChannelSettings(settings.limits, agreement)
+        channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
         self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
@@ -290,7 +288,7 @@ class ConnectionRunner:
             else:
                 lifecycle.rearm()
         elif self.stage is Stage.RECEIVING:
-            self._end_by(answered(refusal(408, "request timed out")))
+            self._end_by(http_end(refusal(408, "request timed out")))
         else:
             self._fail(AuthTimeout(), Phase.GUARD)
 
