@@ -10,7 +10,7 @@ from typing import Final, NoReturn, TypeVar, Unpack, final
 
 import trio
 
-from seawall.callables import check_plain, describe
+from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
 from seawall.connection.sessions import Sessions
 from seawall.errors import ConfigurationError
@@ -85,9 +85,9 @@ class App(Router[Anonymous]):
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
-        check_plain("App(report=...)", report, takes=1)
+        check_sync_callback("App(report=...)", report, takes=1)
         if on_end is not None:
-            check_plain("App(on_end=...)", on_end, takes=1)
+            check_sync_callback("App(on_end=...)", on_end, takes=1)
         self._origins = OriginCheck.parse(origins)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()

@@ -80,11 +80,11 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
         """This guard, then `after`."""
         if isinstance(after, Guard):
             return _Then(self, after)
-        return _ThenCheck(self, after) if _is(after, Check) else NotImplemented
+        return _GuardThenCheck(self, after) if _is(after, Check) else NotImplemented
 
     def __rrshift__(self, before: Check[In_contra], /) -> Guard[In_contra, Out_co]:
         """The check `before`, then this guard."""
-        return _AfterCheck(before, self) if _is(before, Check) else NotImplemented
+        return _CheckThenGuard(before, self) if _is(before, Check) else NotImplemented
 
     def __or__(self, other: Guard[In_contra, C], /) -> Guard[In_contra, Out_co | C]:
         """This guard, or `other` where this one found no credential; a wrong credential is refused at once.
@@ -116,11 +116,11 @@ class Check(_Step, ABC, Generic[Need_contra]):
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
-        return _Both(self, after) if _is(after, Check) else NotImplemented
+        return _CheckThenCheck(self, after) if _is(after, Check) else NotImplemented
 
     def __rrshift__(self, before: Check[Need_contra], /) -> Check[Need_contra]:
         """The check `before`, then this one; lets a wide check come before a narrow one."""
-        return _Both(before, self) if _is(before, Check) else NotImplemented
+        return _CheckThenCheck(before, self) if _is(before, Check) else NotImplemented
 
 
 def _is(operand: object, kind: type) -> bool:
@@ -214,7 +214,7 @@ class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
 
 @final
 @frozen
-class _ThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
+class _GuardThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         principal = await self.first.admit(gate, proved)
         await self.second.inspect(gate, principal)
@@ -226,7 +226,7 @@ class _ThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
 
 @final
 @frozen
-class _AfterCheck(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
+class _CheckThenGuard(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         await self.first.inspect(gate, proved)
         return await self.second.admit(gate, proved)
@@ -254,7 +254,7 @@ class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]
 
 @final
 @frozen
-class _Both(_Pair[Check[A], Check[A]], Check[A]):
+class _CheckThenCheck(_Pair[Check[A], Check[A]], Check[A]):
     async def inspect(self, gate: Gate, principal: A, /) -> None:
         await self.first.inspect(gate, principal)
         await self.second.inspect(gate, principal)

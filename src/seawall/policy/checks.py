@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from seawall.callables import check_plain
+from seawall.callables import check_sync_callback
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -72,7 +72,7 @@ def _check_verdict(rule: str, verdict: object) -> None:
     if isinstance(verdict, type) or not (known or callable(verdict)):
         raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
     if not known and callable(verdict):
-        check_plain(f"ErrorPolicy.on({rule})", verdict, takes=2)
+        check_sync_callback(f"ErrorPolicy.on({rule})", verdict, takes=2)
 
 
 def _check_use(kind: type[Exception], verdict: object) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeAlias, TypeVar, assert_never, final
 
 from attrs import Attribute, field, frozen
 
-from seawall.callables import check_plain
+from seawall.callables import check_sync_callback
 from seawall.errors import ConfigurationError
 
 E = TypeVar("E", bound=Exception)
@@ -140,7 +140,7 @@ class Reply(Generic[E_contra]):
 
     def __attrs_post_init__(self) -> None:
         """Refuse a `make` that cannot be called with an exception."""
-        check_plain("Reply(...)", self.make, takes=1)
+        check_sync_callback("Reply(...)", self.make, takes=1)
 
 
 @final

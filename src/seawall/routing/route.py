@@ -15,7 +15,7 @@ from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeAlias, 
 import trio
 from attrs import Attribute, define, field, frozen
 
-from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
 from seawall.connection.connection import Connection, ConnectionState
 from seawall.errors import ConfigurationError
@@ -236,7 +236,9 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
         """Check that the parts fit together."""
         super().__attrs_post_init__()
         owner, pattern = self.owner, self._pattern
-        check(self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters()))
+        check_path_arguments(
+            self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters())
+        )
         entry = RouteEntry(
             pattern=pattern,
             name=self.name or self.path,

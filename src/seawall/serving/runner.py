@@ -249,7 +249,7 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.wants(end.cause):
+        if self._server.reporter.is_observed(end.cause):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
             traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))

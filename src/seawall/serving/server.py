@@ -135,7 +135,7 @@ class Server:
                     self._stop.set()
         finally:
             self._finished.set()
-            self._state.reporter.finish()
+            self._state.reporter.flush_suppressed()
             server_log.info("stopped")
             if self._state.escalated:  # even while `serve` is cancelled, because it may be lost otherwise
                 raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
@@ -228,7 +228,7 @@ class Server:
         address = peer_of(stream)
         place = self._state.capacity.admit(address)
         if place is None:
-            self._state.reporter.drop_unanswered()
+            self._state.reporter.log_dropped()
             self._nursery.start_soon(abandon, stream)
             return
         accepted = AcceptedConnection(

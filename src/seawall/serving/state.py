@@ -189,7 +189,7 @@ class ServerState:
     def tell(self, outcome: Outcome) -> None:
         """Tell the log and the application how a connection has ended."""
         with self._escalating("seawall: App(on_end=...)"):
-            self.reporter.end(outcome)
+            self.reporter.report_outcome(outcome)
 
     @contextmanager
     def _escalating(self, origin: str) -> Generator[None]:
