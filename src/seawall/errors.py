@@ -200,7 +200,7 @@ class Draining(SeawallError, trio.EndOfChannel):
 
 
 class Disconnected(SeawallError):
-    """The connection is over: `Connection.receive` has nothing more, `Connection.send` has nobody to send to.
+    """The connection is over: `Connection.receive` has nothing more, and `Connection.send` cannot send.
 
     A handler need not catch it: one that escapes ends its own connection as an ordinary end. Caught in the
     handler of *another* connection and re-raised there, it is an error like any other.

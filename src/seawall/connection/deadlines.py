@@ -52,7 +52,7 @@ class Deadline:
         """Begin without a moment."""
         self._queue = queue
         self.owner: Owner | None = owner
-        """Who is called; nobody after `close`."""
+        """What is called; None after `close`."""
         self.entry: Entry | None = None
         """Its place in the queue, if it has one."""
 

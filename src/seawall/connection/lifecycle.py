@@ -37,9 +37,9 @@ class Lifecycle:
     """What ended it; None until then."""
     is_closed: bool = field(init=False, default=False)
     """Whether the socket has been closed."""
-    _closed: trio.Event | None = field(init=False, default=None)  # made when somebody waits
+    _closed: trio.Event | None = field(init=False, default=None)  # made by the first `wait_closed`
     _is_draining: bool = field(init=False, default=False)
-    _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
+    _draining: trio.Event | None = field(init=False, default=None)  # made when it is first read
     _grace_ends_by: float = field(init=False, default=math.inf)  # the latest deadline that `set_grace` may set
     # Until the socket is closed: when closing has to be done. After that: when guards and handler have to have ended.
     _overdue_at: float = field(init=False, default=math.inf)

@@ -197,7 +197,7 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """Lines for people: ``2026-11-22T12:00:00.123Z INFO seawall.connection message``.
 
-    The message is passed through as it is: whoever logs text from outside uses `safe`. The traceback follows,
+    The message is passed through as it is: callers that log text from outside use `safe`. The traceback follows,
     indented, so that no line of it can pass for a record, with what is not printable escaped.
     """
 

@@ -52,15 +52,17 @@ async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter
     if end is None or channel.send_buffer.broken:
         return
     close_timeout = lifecycle.timeouts.limits.close_timeout
-    if not end.by_peer or adapter.stream.is_read or channel.send_buffer.pending:  # else there is nothing to wait for
+    if (
+        not end.by_peer or adapter.stream.is_read or channel.send_buffer.pending
+    ):  # else nothing is left to send or to read
         lifecycle.limit_closing(close_timeout)
         if not end.by_peer:
             await adapter.hang_up(end.code, end.reason)
         await adapter.stream.wait_left()
-        if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
+        if end.cause is not Cause.PEER_VANISHED:  # a peer that has gone reads no Close
             await channel.send_buffer.wait_empty()
         elif channel.send_buffer.pending:
-            return  # nor anybody who takes what was said before
+            return  # what is still in the buffer will not be taken
     lifecycle.limit_closing(min(LINGER, close_timeout))
     await channel.linger()
 
@@ -136,7 +138,7 @@ class Closing:
                 # Before the request, TLS may not be established: a TLS handshake only to refuse costs too much.
                 await self._respond()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer has gone; there is nobody left to tell
+            pass  # the peer has gone
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
             self._failures.handle(fault, Phase.TRANSPORT, accepted=self.is_upgraded)
         await self.close_socket()
@@ -151,7 +153,7 @@ class Closing:
             self._lifecycle.watch_cleanup()
 
     def abort_channel(self) -> None:
-        """Send nothing more and wake whoever waits for the peer, because it has taken too long."""
+        """Send nothing more and wake the tasks that wait for the peer, because it has taken too long."""
         if self.channel is not None:
             self.channel.abort()
 

@@ -18,7 +18,7 @@ from seawall.wire.transport.sockets import MEMORY, socket_of
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
 
-#: Where an app listens when nobody says otherwise: this machine only.
+#: Where an app listens by default: this machine only.
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 

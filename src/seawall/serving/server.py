@@ -73,7 +73,7 @@ class Server:
     async def drain(self, *, restarting: bool = False) -> None:
         """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
 
-        Listening ends at once; who has connected by then, and has not been let in, gets HTTP 503. Handlers see
+        Listening ends at once; clients that have connected but not been let in get HTTP 503. Handlers see
         `Connection.draining`, their iteration over messages ends, and they may finish; what has not finished
         ``close_timeout`` before the end is cancelled. Peers get close code 1001. More than a hundred connections are
         told in turns, over half the time that handlers have, so that their clients do not all come back in the same

@@ -183,14 +183,14 @@ def connected() -> tuple[MemoryStream, MemoryStream]:
 
 @final
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """A listener without a network: `connect` makes a connection for whoever accepts from it."""
+    """A listener without a network: `connect` makes a connection, which `accept` returns."""
 
     def __init__(self) -> None:
         """Start listening."""
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
 
     def connect(self) -> MemoryStream:
-        """The client's end of a new connection. Raises `trio.BrokenResourceError` when nobody listens any more."""
+        """The client's end of a new connection. Raises `trio.BrokenResourceError` once it is closed."""
         ours, theirs = connected()
         self._send.send_nowait(theirs)
         return ours
@@ -200,7 +200,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         return await self._receive.receive()
 
     async def aclose(self) -> None:
-        """Stop listening, and hang up on those who have not been accepted, as a kernel does."""
+        """Stop listening, and close the connections that have not been accepted, as a kernel does."""
         try:
             while True:
                 await trio.aclose_forcefully(self._receive.receive_nowait())
