@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from seawall import callables
-from seawall.callables import PathArgument, check_plain, describe, path_arguments
+from seawall.callables import PathArgument, check_sync_callback, describe, path_arguments
 from seawall.errors import ConfigurationError
 
 Room: TypeAlias = str
@@ -200,7 +200,7 @@ def test_annotations_that_agree() -> None:
 
 def compare(path: str, offered: dict[str, type], *functions: tuple[PathArgument, ...]) -> None:
     """Compare a path with what the functions of its route take."""
-    callables.check(path, offered, owner="chat() (app.py:7)", functions=functions)
+    callables.check_path_arguments(path, offered, owner="chat() (app.py:7)", functions=functions)
 
 
 def agreeing(annotation: object) -> None:
@@ -298,4 +298,4 @@ def test_two_may_take_one_placeholder() -> None:
 @pytest.mark.parametrize("function", [len, print, max, functools.partial(print, "x")])
 def test_a_callback_that_is_written_in_c(function: AnyFunction) -> None:
     """It need not say what it takes."""
-    check_plain("App(on_end=...)", function, takes=1)
+    check_sync_callback("App(on_end=...)", function, takes=1)

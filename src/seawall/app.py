@@ -10,7 +10,7 @@ from typing import Final, NoReturn, TypeVar, Unpack, final
 
 import trio
 
-from seawall.callables import check_plain, describe
+from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
 from seawall.connection.sessions import Sessions
 from seawall.errors import ConfigurationError
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @final
 class App(Router[Anonymous]):
-    """A WebSocket application: a router of routes for whoever comes, and what serves them.
+    """A WebSocket application: a router whose routes start from an `Anonymous`, and the ways to serve it.
 
     ::
 
@@ -71,11 +71,11 @@ class App(Router[Anonymous]):
             ``https://chat.example``. A route may say otherwise for itself.
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
-          report: called with every failure; the default logs it. What it raises is logged, as is the failure then, and
-            goes no further, but for SystemExit and KeyboardInterrupt, which stop the server.
+          report: called with every failure; the default logs it. What it raises is logged, together with the failure;
+            only SystemExit and KeyboardInterrupt stop the server.
           on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
-            it was logged. What it raises is treated likewise. Of those far above a limit, which are closed unread,
-            only the log tells.
+            it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
+            that they are closed without a response; these are only logged.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
 
         Raises:
@@ -85,9 +85,9 @@ class App(Router[Anonymous]):
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
-        check_plain("App(report=...)", report, takes=1)
+        check_sync_callback("App(report=...)", report, takes=1)
         if on_end is not None:
-            check_plain("App(on_end=...)", on_end, takes=1)
+            check_sync_callback("App(on_end=...)", on_end, takes=1)
         self._origins = OriginCheck.parse(origins)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
@@ -95,21 +95,21 @@ class App(Router[Anonymous]):
         self._on_end = on_end
         self._compression = compression
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject)
-        """Who is connected by which credential; ``app.sessions.revoke(subject="ada")`` logs her out."""
+        """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
         self._lifespan: list[Provided[object]] = []
 
-    def _hold(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
+    def _add_templates(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
         routes = [template.mounted_at(AT_THE_ROOT) for template in templates]
         for route in routes:
             with naming(route.owner):
                 self._limits.override(route.table_entry.limits)
-        super()._hold(routes)
+        super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)
 
-    def _mountable(self, where: object) -> NoReturn:
+    def _templates_to_mount(self, where: object) -> NoReturn:
         raise ConfigurationError(
             "an App cannot be mounted, because its pages, lifespans and limits are a whole server's; "
             "collect the routes in a Router"
@@ -154,8 +154,8 @@ class App(Router[Anonymous]):
         """Serve until cancelled or drained; ``await app.start(nursery, ...)`` is the same in the background.
 
         Cancelling it tells every peer 1001 at once and closes every socket within ``Limits.close_timeout``. It returns
-        when the guards' resources and the lifespans have been left too; see `Server.aclose` for what that can take. It
-        touches neither signals nor the logging configuration.
+        when the guards' resources and the lifespans have been left too; see `Server.drain` for what can take longer. It
+        changes neither signal handlers nor the logging configuration.
 
         Args:
           task_status: for ``nursery.start``, which then returns the `Server`.
@@ -200,15 +200,15 @@ class App(Router[Anonymous]):
     def run(self, **where: Unpack[Listen]) -> None:
         """Serve as the main program: SIGINT and SIGTERM drain, and a second one stops at once.
 
-        In another thread than the main one Python lets nobody handle signals, and the log says so. If nobody has
-        configured logging, it goes to standard error; see `configure_logging`.
+        Outside of the main thread Python delivers no signals, and the log says so. If logging is not configured, it
+        goes to standard error; see `configure_logging`.
 
         Args:
           where: see `seawall.serving.listening.Listen`.
 
         Raises:
           ConfigurationError: the address cannot be bound.
-          SystemExit: it was raised in a handler, for instance; all has been stopped in an orderly way.
+          SystemExit: it was raised in a handler, for instance; the server has been stopped as if it were cancelled.
           BaseExceptionGroup: what the error policy escalated.
         """
         if not is_configured():
@@ -223,7 +223,7 @@ class App(Router[Anonymous]):
 
 
 def _check_lifespan(function: object) -> None:
-    """Refuse what a type checker would, and what would only fail when the app is served."""
+    """Refuse what is no function under ``@asynccontextmanager``, before serving would fail because of it."""
     if not callable(function) or isinstance(function, AbstractAsyncContextManager):
         raise ConfigurationError(f"lifespan was given {function!r}; put it over a function, which opens the context")
     where, inner = describe(function), inspect.unwrap(function)

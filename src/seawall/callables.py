@@ -59,11 +59,11 @@ def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-
     return inspect.iscoroutinefunction(_underlying(function))
 
 
-def check_plain(where: str, function: object, *, takes: int) -> None:
-    """Refuse a callback that could not be called with so many arguments, or not where nothing may be awaited.
+def check_sync_callback(where: str, function: object, *, takes: int) -> None:
+    """Refuse a callback that is async, or cannot be called with `takes` positional arguments.
 
     Raises:
-      ConfigurationError: it is not callable so, or an async function.
+      ConfigurationError: it is so; the text begins with `where`.
     """
     if not callable(function):
         raise ConfigurationError(f"{where} was given {function!r}, which cannot be called; give a function")
@@ -76,7 +76,7 @@ def check_plain(where: str, function: object, *, takes: int) -> None:
             f"{where}: {describe(function)} cannot be called with {takes} argument(s): {error}; change its parameters"
         ) from None
     except ValueError:
-        pass  # one that is written in C need not say
+        pass  # a function that is written in C may have no signature
 
 
 def _underlying(function: object) -> object:
@@ -91,7 +91,7 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
     """What `function` takes besides its first `leading` positional parameters.
 
     Raises:
-      ConfigurationError: it takes fewer than `leading`, or has more that only a position could fill.
+      ConfigurationError: it takes fewer than `leading` positional parameters, or has positional-only ones after them.
     """
     where = describe(function)
     parameters = list(_signature(function).parameters.values())
@@ -121,7 +121,7 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
 
 
 def _resolve(function: Callable[..., object], annotation: object) -> object:  # type: ignore[explicit-any]  # any function
-    """Evaluate one annotation that ``from __future__ import annotations`` has left as text, or leave it open."""
+    """Evaluate an annotation that ``from __future__ import annotations`` has left as text; `empty` if that fails."""
     if not isinstance(annotation, str):
         return annotation
     module = sys.modules.get(getattr(_underlying(function), "__module__", ""))
@@ -132,7 +132,9 @@ def _resolve(function: Callable[..., object], annotation: object) -> object:  # 
         return inspect.Parameter.empty
 
 
-def check(path: str, offered: Mapping[str, type], *, owner: str, functions: Iterable[tuple[PathArgument, ...]]) -> None:
+def check_path_arguments(
+    path: str, offered: Mapping[str, type], *, owner: str, functions: Iterable[tuple[PathArgument, ...]]
+) -> None:
     """Compare what a path offers with what the functions of its route take.
 
     Args:
@@ -142,8 +144,8 @@ def check(path: str, offered: Mapping[str, type], *, owner: str, functions: Iter
       functions: what the handler and the guards take.
 
     Raises:
-      ConfigurationError: a placeholder that nobody takes, a parameter that the path does not offer, or an annotation
-        that disagrees with the converter.
+      ConfigurationError: no function takes a placeholder, the path does not offer a required parameter, or an
+        annotation disagrees with the converter.
     """
     unclaimed = dict(offered)
     for parameter in (parameter for function in functions for parameter in function):

@@ -1,11 +1,11 @@
-"""The wall clock, in one place, so that a test can put another one there."""
+"""The wall clock, which a test can replace here for all of Seawall."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-#: What `unix_time` asks; a test replaces it, as with ``monkeypatch.setattr("seawall.clock.source", ...)``.
+#: The clock that `unix_time` reads; a test replaces it, as with ``monkeypatch.setattr("seawall.clock.source", ...)``.
 source: Callable[[], float] = time.time
 
 

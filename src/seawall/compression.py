@@ -1,4 +1,4 @@
-"""`Deflate`: how messages are compressed, for an app or a route that wants it (RFC 7692)."""
+"""`Deflate`: how the messages of an app or a route are compressed (RFC 7692)."""
 
 from __future__ import annotations
 
@@ -94,15 +94,15 @@ class Deflate:
     Without context takeover it pays from some hundred bytes; ws for Node takes 1,024 then."""
 
 
-#: What a route may say: a `Deflate` of its own, False for none, None for what the app says.
+#: The compression of a route: a `Deflate` of its own, False for none, None for that of router or app.
 RouteCompression: TypeAlias = Deflate | Literal[False] | None
 
 
 def check_compression(value: object, *, where: str) -> None:
-    """Refuse what a type checker would; True, for one, does not say how.
+    """Refuse a `value` that is no `RouteCompression`, such as True, which does not say how to compress.
 
     Raises:
-      ConfigurationError: it is neither a `Deflate` nor a way to say that there is none.
+      ConfigurationError: it is neither a `Deflate` nor False nor None.
     """
     if not (value is None or value is False or isinstance(value, Deflate)):
         raise ConfigurationError(f"{where}: compression={value!r} is no compression; give Deflate(), or leave it out")

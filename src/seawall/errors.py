@@ -6,7 +6,7 @@
     ├── ConfigurationError      a mistake in the program; raised when it is defined, never when a client arrives
     ├── Refused                 a guard said no
     │   ├── Unauthorized            401 · 3000   we do not know who you are
-    │   │   ├── NoCredentials       nothing was presented (the only refusal that ``|`` tries again)
+    │   │   ├── NoCredentials       nothing was presented (the only refusal after which ``a | b`` asks ``b``)
     │   │   └── TokenExpired        the token was good once
     │   ├── Forbidden               403 · 3003   we know, and the answer is no
     │   ├── TooManyRequests         429 · 1013   slow down
@@ -15,13 +15,13 @@
     │   ├── AuthTimeout             408 · 3008   the guards took longer than ``auth_timeout``
     │   ├── IdleTimeout                   3008   no message for ``idle_timeout``
     │   ├── LifetimeReached               3008   the connection is older than ``lifetime``
-    │   ├── SlowConsumer                  1008   the peer has not read for ``send_timeout``
-    │   └── KeepaliveLost                 1011   the peer has not answered a Ping for ``ping_timeout``
-    ├── LeaseExpired            401 · 3000   what a guard proved is true no longer
+    │   ├── SlowConsumer                  1008   the peer has taken nothing for ``send_timeout`` (1008 is only logged)
+    │   └── KeepaliveLost                 1011   the peer has sent nothing for ``ping_timeout`` after a Ping
+    ├── LeaseExpired            401 · 3000   what a guard proved was valid until now, and was not renewed
     ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
     ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
-    └── Disconnected            this connection is over; raised by what a handler awaits
+    └── Disconnected            this connection is over; raised by what a handler receives and sends with
 
 The numbers are the HTTP status before the upgrade and the close code after it, as the built-in error policy
 gives them; an application's own `ErrorPolicy` may decide otherwise.
@@ -129,13 +129,16 @@ class LifetimeReached(LimitReached):
 
 
 class SlowConsumer(LimitReached):
-    """The peer has taken nothing for ``Limits.send_timeout``: close code 1008, if it can still be written."""
+    """The peer has taken nothing for ``Limits.send_timeout``: 1008 in log and `Outcome`; the peer sees the end of TCP.
+
+    A Close frame would wait behind the data that the peer does not take, and so none is sent.
+    """
 
     default = "slow consumer"
 
 
 class KeepaliveLost(LimitReached):
-    """The peer has sent nothing for ``Limits.ping_timeout`` after a Ping: close code 1011, if it can still be read."""
+    """The peer has sent nothing for ``Limits.ping_timeout`` after a Ping: close code 1011, if the peer still reads."""
 
     default = "keepalive lost"
 
@@ -197,7 +200,7 @@ class Draining(SeawallError, trio.EndOfChannel):
 
 
 class Disconnected(SeawallError):
-    """The connection is over: `Connection.receive` has nothing more, `Connection.send` has nobody to send to.
+    """The connection is over: `Connection.receive` has nothing more, and `Connection.send` cannot send.
 
     A handler need not catch it: one that escapes ends its own connection as an ordinary end. Caught in the
     handler of *another* connection and re-raised there, it is an error like any other.

@@ -1,4 +1,8 @@
-"""Exception groups taken apart: what a policy decides, and what nobody may swallow. Pure."""
+"""Exception groups taken apart: what a policy decides about, and what has to be raised again.
+
+No I/O and no await. `flatten` sets tracebacks, though, and `replace_stray_cancelled` reads the cancel scope of the
+running task.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from attrs import frozen
 
 @final
 class Carrier(Exception):
-    """Carries a failure that cannot be shown; see `wrap_unprintable`."""
+    """Carries an exception whose repr raises; see `wrap_unprintable`. `flatten` takes it out again."""
 
     def __init__(self, failure: BaseException) -> None:
         """Carry `failure`."""
@@ -22,10 +26,13 @@ class Carrier(Exception):
 
 
 def wrap_unprintable(raised: BaseException) -> None:
-    """Let a task raise something else instead of what Trio could not take; to be called before it raises `raised`.
+    """Raise a substitute for `raised` if Trio could not handle that; return if it could.
 
-    Trio shows what a task raises, to say why its siblings are cancelled, and ends the whole program if that fails: a
-    `Carrier` has what cannot be shown. For the rest see `replace_stray_cancelled`.
+    To be called where a task of ours is about to raise `raised` into its nursery. Two things are replaced:
+
+    - an exception whose repr raises, by a `Carrier`: Trio calls the repr of what a task raises, to say why its siblings
+      are cancelled, and ends the whole program if that fails;
+    - a `trio.Cancelled` that belongs to no scope; see `replace_stray_cancelled`.
     """
     if (own := replace_stray_cancelled(raised)) is not raised:
         raise own
@@ -36,9 +43,10 @@ def wrap_unprintable(raised: BaseException) -> None:
 
 
 def replace_stray_cancelled(raised: BaseException) -> BaseException:
-    """What the running task has raised, with a failure in place of each `trio.Cancelled` that nobody has caused.
+    """`raised` with each `trio.Cancelled` replaced by a RuntimeError, if the running task is not cancelled.
 
-    A nursery takes every one for its own, so that one which was kept from a scope that is over would be no failure.
+    Such a Cancelled was caught in a cancel scope that is over, and raised later. A nursery would take it for its own
+    and swallow it, so that the failure would go unnoticed.
     """
     if trio.current_effective_deadline() == -math.inf:
         return raised
@@ -50,7 +58,7 @@ def replace_stray_cancelled(raised: BaseException) -> BaseException:
 
 
 def exceptions_in(exception: BaseException) -> Iterator[Exception]:
-    """The `Exception` leaves of `exception`, itself if it is no group, each once."""
+    """The leaves of `exception` that are an `Exception`, each once; of one that is not a group, itself."""
     seen = set[int]()
     for leaf in flatten(exception):
         if isinstance(leaf, Exception) and id(leaf) not in seen:
@@ -61,7 +69,7 @@ def exceptions_in(exception: BaseException) -> Iterator[Exception]:
 def flatten(raised: BaseException) -> Iterator[BaseException]:
     """The exceptions in `raised` that are not groups, however deep, in order.
 
-    One that was put into a group without having been raised gets the group's traceback, for there is no other.
+    A leaf that has never been raised itself has no traceback, and gets that of its group.
     """
     pending: list[tuple[BaseException, TracebackType | None]] = [(raised, None)]
     while pending:
@@ -81,18 +89,18 @@ def flatten(raised: BaseException) -> Iterator[BaseException]:
 @final
 @frozen
 class Partition:
-    """What was raised, taken apart by who may decide about it."""
+    """What was raised, in three parts."""
 
     failures: tuple[Exception, ...]
-    """For the policy."""
+    """What the error policy decides about."""
     fatal: tuple[BaseException, ...]
-    """KeyboardInterrupt and SystemExit: never decided by a policy, never consumed."""
+    """Each KeyboardInterrupt and SystemExit. A policy does not decide about them; they stop the server."""
     cancelled: BaseException | None
-    """The part made of `trio.Cancelled`, to be raised again: it belongs to a cancel scope further out."""
+    """Each `trio.Cancelled`, in a group if there are several. To be raised again, for the cancel scope around."""
 
 
 def partition(raised: BaseException) -> Partition:
-    """Take what was raised apart; each exception is in exactly one part."""
+    """Take `raised` apart; each leaf is in exactly one part."""
     others = [leaf for leaf in flatten(raised) if not isinstance(leaf, Exception | trio.Cancelled)]
     fatal = tuple(leaf for leaf in others if isinstance(leaf, KeyboardInterrupt | SystemExit))
     odd = (_as_failure(leaf) for leaf in others if not isinstance(leaf, KeyboardInterrupt | SystemExit))
@@ -101,20 +109,20 @@ def partition(raised: BaseException) -> Partition:
 
 
 def subtract(raised: BaseException, known: Exception | None) -> BaseException | None:
-    """What is left of `raised` without the leaves of `known`; None if nothing is."""
+    """The leaves of `raised` that are not in `known`, in a group if there are several; None if there are none."""
     old = frozenset(id(leaf) for leaf in exceptions_in(known)) if known is not None else frozenset[int]()
     return _group([leaf for leaf in flatten(raised) if id(leaf) not in old])
 
 
 def _group(several: list[BaseException]) -> BaseException | None:
-    """One exception for several. `BaseExceptionGroup.split` would not survive a group nested a thousand deep."""
+    """A flat group of `several`; one alone as it is. `BaseExceptionGroup.split` fails at a nesting of a thousand."""
     if len(several) < 2:
         return several[0] if several else None
     return BaseExceptionGroup("several", several)
 
 
 def _as_failure(odd: BaseException) -> Exception:
-    """A failure that stands for GeneratorExit, asyncio.CancelledError and the like, which mean nothing under Trio."""
+    """A RuntimeError in place of a stray Cancelled, or of GeneratorExit and the like, which mean nothing under Trio."""
     stray = isinstance(odd, trio.Cancelled)
     why = "though nobody cancelled: it was kept from a scope that is over" if stray else "which is not an Exception"
     failure = RuntimeError(f"{type(odd).__name__} was raised, {why}")

@@ -1,4 +1,4 @@
-"""`Handshake`: what the client asked for, as data that can do no harm."""
+"""`Handshake`: what the client asked for, as plain values without I/O."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ class Provided(Generic[T_co]):
 
 @final
 class Values:
-    """The lifespan values of one server that runs."""
+    """The lifespan values of one running server."""
 
     def __init__(self, values: Mapping[Provided[object], object]) -> None:
-        """Hold what the handles stand for."""
+        """Hold `values`, each under its handle."""
         self._values = values
 
     def get(self, handle: Provided[T]) -> T:

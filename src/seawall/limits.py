@@ -1,4 +1,4 @@
-"""`Limits`: every deadline and every size, each with its reason."""
+"""`Limits`: every deadline, size and count, each with its reason."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from attrs import evolve, fields, frozen
 
 from seawall.errors import ConfigurationError
 
-#: What `Limits.inbound_buffer` is, in multiples of ``max_message_size``, when it is left at None.
+#: `Limits.inbound_buffer` in multiples of ``max_message_size``, when it is None.
 INBOUND_MESSAGES = 4
 
-#: The limits that can be switched off, or, for the buffer, be worked out.
+#: The limits that may be None: no limit, or, for the buffer, one derived from ``max_message_size``.
 _MAY_BE_NONE = frozenset(
     {
         "idle_timeout",
@@ -26,7 +26,7 @@ _MAY_BE_NONE = frozenset(
 )
 
 
-#: The largest limit, of whatever: more would be none, which is said by None, where that can be.
+#: The largest value of a limit, in any unit; no limit at all is None, where that is allowed.
 _MOST = sys.maxsize
 
 
@@ -74,16 +74,16 @@ class Limits:
     over machines anew. Close code 3008."""
 
     ping_interval: float | None = 20.0
-    """Seconds of silence after which the peer gets a Ping. 20, as in websockets; below the 60 after which nginx drops
-    a silent client."""
+    """Seconds without a byte from the peer, after which it gets a Ping. 20, as in websockets; below the 60 after which
+    nginx drops a silent client."""
 
     ping_timeout: float | None = 20.0
-    """Seconds of silence after that Ping for which the peer is given up. 20, as in websockets; any byte counts as life.
-    Close code 1011, should the peer still read."""
+    """Seconds of silence after that Ping, after which the connection ends. 20, as in websockets; any byte from the peer
+    counts, not only a Pong. Close code 1011, if the peer still reads."""
 
     send_timeout: float = 10.0
     """Seconds without any progress for which a peer may let its data wait. 10, where nginx has 60, because a handler
-    waits as well. Close code 1008, should the peer read again; or only the end of TCP."""
+    waits as well. The peer sees the end of TCP: a Close would wait behind the data. Log and `Outcome` have 1008."""
 
     close_timeout: float = 5.0
     """Seconds for closing: the peer's answer, flushing and lingering together. 5, half of websockets' 10. A peer that
@@ -103,8 +103,8 @@ class Limits:
     nginx has 512 for each worker. The process needs as many descriptors (``ulimit -n``). One too many gets HTTP 503."""
 
     max_unauthenticated: int = 1_000
-    """Of these, those that have not passed their guards yet: strangers must not take the places of those who have. A
-    tenth; OpenSSH's MaxStartups, for the same, is 100. What has been let in stays, and one too many gets HTTP 503."""
+    """Of these, those that have not passed their guards yet, so that unauthenticated clients cannot use up
+    ``max_connections``. A tenth; OpenSSH's MaxStartups, for the same, is 100. One too many gets HTTP 503."""
 
     max_connections_per_address: int | None = None
     """Of these, those from one IPv4 address, or from one /64 of IPv6 (RFC 6177: at least what one customer has). Off,
@@ -112,9 +112,9 @@ class Limits:
     many gets HTTP 429."""
 
     max_connections_per_subject: int | None = 1_000
-    """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth,
-    so that nobody takes all places; a person needs ten. Others leave it to the application. One too many gets HTTP 429,
-    or close code 1013."""
+    """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth
+    of ``max_connections``, so that no subject takes them all; a person needs ten. Others leave it to the application.
+    One too many gets HTTP 429, or close code 1013."""
 
     max_message_size: int = 1024 * 1024
     """Bytes of one message's payload. 1 MiB, as in websockets; refused from the frame header. Close code 1009."""
@@ -124,17 +124,18 @@ class Limits:
     suite sends. Close code 1009."""
 
     inbound_queue: int = 64
-    """Messages that the handler has not yet taken, before the peer is read only twice a second, for the sake of its
-    control frames. 64, four times websockets' ``max_queue``: room for a burst, while more would only be stale. The peer
-    has to wait before it can send more."""
+    """Messages that the handler has not yet taken, from which on the peer is read only twice a second, to find control
+    frames. 64, four times websockets' ``max_queue``: room for a burst, while more would only be stale. The peer has to
+    wait before it can send more."""
 
     inbound_buffer: int | None = None
-    """Bytes of messages that the handler has not yet taken, before we stop reading. None: 4 x ``max_message_size``,
-    where websockets holds 16 frames of any size. The peer has to wait, and its control frames with it."""
+    """Bytes of messages that the handler has not yet taken, from which on the peer is not read. None: 4 x
+    ``max_message_size``, where websockets holds 16 frames of any size. The peer has to wait, and so have its control
+    frames."""
 
     outbound_buffer: int = 1024 * 1024
-    """Bytes sent and not yet taken by the peer, before `send` waits. 1 MiB, as one message may have, where asyncio
-    has 64 KiB; an empty buffer admits one message of any size. The peer sees ``send_timeout``."""
+    """Bytes sent and not yet taken by the transport (kernel, TLS), from which on `send` waits. 1 MiB, the size of one
+    message, where asyncio has 64 KiB; an empty buffer takes one message of any size. See ``send_timeout``."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse values and combinations that cannot work."""
@@ -163,7 +164,7 @@ class Limits:
 
     @property
     def inbound_bytes(self) -> int:
-        """`inbound_buffer`, with its default worked out."""
+        """`inbound_buffer`, or what its None stands for."""
         if self.inbound_buffer is not None:
             return self.inbound_buffer
         return INBOUND_MESSAGES * self.max_message_size
@@ -190,10 +191,10 @@ class Limits:
 
 
 def check_limits(value: object) -> None:
-    """Refuse what a type checker would.
+    """Refuse what is neither None nor `Limits`, for programs that no type checker has seen.
 
     Raises:
-      ConfigurationError: it is neither None nor `Limits`.
+      ConfigurationError: it is something else.
     """
     if not (value is None or isinstance(value, Limits)):
         raise ConfigurationError(f"App: limits={value!r} are no limits; give Limits(idle_timeout=60), for instance")
@@ -207,6 +208,6 @@ def _check_overrides(value: object) -> None:
 
 
 def _is_amount(value: object, *, whole: bool) -> bool:
-    """Whether `value` is a number that can be a limit; to Python True is one, and so are infinity and NaN."""
+    """Whether `value` is a number that can be a limit: no bool, no infinity and no NaN, which Python has as numbers."""
     kind = int if whole else int | float
     return isinstance(value, kind) and not isinstance(value, bool) and 0 < value <= _MOST

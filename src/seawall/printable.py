@@ -1,4 +1,4 @@
-"""Text from outside, and exceptions, made fit for one line of a log. Pure."""
+"""Text from outside, and exceptions, escaped and shortened for one line of a log. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def escaped(text: str) -> Iterator[str]:
 
 
 def safe(text: str, limit: int = 200) -> str:
-    r"""Text from outside, made fit for one line of a log.
+    r"""Text from outside, escaped and shortened for one line of a log.
 
     What is not printable (`str.isprintable`: control characters, line breaks, bidirectional marks, lone surrogates)
     is written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; printable characters of every script stay.
@@ -45,11 +45,11 @@ def name_of(failure: BaseException) -> str:
     """The type and the text of `failure`, bounded and escaped, for a log line."""
     try:
         text = str(failure)
-    except Exception:  # noqa: BLE001 - an exception whose text cannot be had is still to be reported
+    except Exception:  # noqa: BLE001 - an exception whose str raises has to be reported too
         text = "(its text cannot be shown)"
     return f"{type(failure).__name__}: {safe(text)}"
 
 
 def name_of_type(kind: type[object]) -> str:
-    """Its module and its name."""
+    """The module and the qualified name of `kind`."""
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -526,7 +526,7 @@ async def test_a_cleanup_that_takes_too_long(autojump_clock: MockClock) -> None:
             subject.lifecycle.end(DONE, grace=1)
             subject.lifecycle.watch_cleanup()
             await trio.sleep(0.5)
-            subject.lifecycle.extend(3)
+            subject.lifecycle.set_grace(3)
             await trio.sleep_forever()
         assert trio.current_time() == 3.5
         await trio.sleep(10)
@@ -544,12 +544,12 @@ async def test_ended_from_outside(autojump_clock: MockClock) -> None:
         subject = Subject(deadlines, Limits(lifetime=100))
         subject.lifecycle.begin()
         await trio.sleep(7)
-        assert subject.lifecycle.expire(SlowConsumer())
+        assert subject.lifecycle.end_soon(SlowConsumer())
         assert not subject.lifecycle.revoke()
         assert not subject.due
         await wait_all_tasks_blocked()
         assert subject.due == [(7, SlowConsumer)]
-        assert not subject.lifecycle.expire(SlowConsumer())
+        assert not subject.lifecycle.end_soon(SlowConsumer())
         await trio.sleep(200)
         assert subject.due == [(7, SlowConsumer)]
 
@@ -656,17 +656,17 @@ async def test_grace_can_be_extended_but_not_for_ever(autojump_clock: MockClock)
         subject.lifecycle.end(DONE, grace=1)
         for _ in range(100):
             await trio.sleep(0.75)
-            subject.lifecycle.extend(1)
+            subject.lifecycle.set_grace(1)
     assert trio.current_time() == 106
 
 
 async def test_no_more_grace(autojump_clock: MockClock) -> None:
-    """An extension by nothing cancels at once."""
+    """The grace period can be cut short: cancelling takes effect at once."""
     subject = Subject(DeadlineQueue())
     with subject.lifecycle.scope:
         subject.lifecycle.end(DONE, grace=1)
         await trio.sleep(0.5)
-        subject.lifecycle.extend(0)
+        subject.lifecycle.cancel_now()
         await trio.sleep_forever()
     assert trio.current_time() == 0.5
 

@@ -17,9 +17,9 @@ def test_a_burst_and_no_more() -> None:
     assert [throttle.admits(("a",), 0.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
     assert throttle.admits(("b",), 0.0)
     assert throttle.kinds() == (("a",),)
-    assert throttle.take_held(("a",)) == 3
-    assert throttle.take_held(("a",)) == 0
-    assert throttle.take_held(("never",)) == 0
+    assert throttle.take_suppressed(("a",)) == 3
+    assert throttle.take_suppressed(("a",)) == 0
+    assert throttle.take_suppressed(("never",)) == 0
     assert throttle.kinds() == ()
 
 
@@ -29,7 +29,7 @@ def test_a_new_window() -> None:
     for began in (5.0, 5.0 + WINDOW, 500.0):
         assert all(throttle.admits(("a",), began) for _ in range(BURST))
         assert not throttle.admits(("a",), began + WINDOW - 0.1)
-    assert throttle.take_held(("a",)) == 3
+    assert throttle.take_suppressed(("a",)) == 3
 
 
 def test_kinds_without_end() -> None:
@@ -40,7 +40,7 @@ def test_kinds_without_end() -> None:
     assert throttle.kinds() == (("others",),)
     assert throttle.admits(("0",), 0.0)
     assert throttle.counted_as(("another",)) == ("others",)
-    assert throttle.take_held(("another",)) == MAX_KINDS - BURST
+    assert throttle.take_suppressed(("another",)) == MAX_KINDS - BURST
 
 
 def test_kinds_that_are_over_make_room() -> None:
@@ -53,7 +53,7 @@ def test_kinds_that_are_over_make_room() -> None:
     assert throttle.counted_as(("new",)) == ("others",)
     assert throttle.admits(("new",), WINDOW)
     assert throttle.counted_as(("new",)) == ("new",)
-    assert throttle.take_held(("0",)) == 1
+    assert throttle.take_suppressed(("0",)) == 1
 
 
 async def crash(conn: Connection[Anonymous]) -> None:

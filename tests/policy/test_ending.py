@@ -13,7 +13,7 @@ from seawall.policy.ending import (
     Ends,
     Nothing,
     Replies,
-    answered,
+    http_end,
     internal_error,
     judge,
     refusal_headers,
@@ -127,8 +127,8 @@ def test_a_refusal_of_the_applications_own() -> None:
 def test_a_page_is_no_refusal() -> None:
     """A request that got its page has been answered; one with an error status was refused."""
     page = evolve(refusal(404, "not found"), status=200, text="page")
-    assert answered(page, "'/'").end == End(Cause.ANSWERED, 200, "page", "'/'")
-    assert answered(refusal(404, "not found")).end.cause is Cause.REFUSED
+    assert http_end(page, "'/'").end == End(Cause.ANSWERED, 200, "page", "'/'")
+    assert http_end(refusal(404, "not found")).end.cause is Cause.REFUSED
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def test_a_task_of_ours_that_crashes(autojump_clock: MockClock) -> None:
 
     async with serve(served.app) as serving:
         async with serving.connect("/") as client:
-            runner_of(serving)._tasks.start_soon(crash)  # pyright: ignore[reportPrivateUsage] # as above
+            runner_of(serving)._outer_nursery.start_soon(crash)  # pyright: ignore[reportPrivateUsage] # as above
             assert (await client.wait_closed()).code == 1006
             await wait_all_tasks_blocked()
             assert serving.server._state.capacity.admitted == 0  # pyright: ignore[reportPrivateUsage] # to look

@@ -270,8 +270,8 @@ def of_ends() -> Iterator[Row]:
     yield ending("vanishes-WIRE_GUARD", "the peer vanishes", Where.WIRE_GUARD, vanished)
     stopped = End(Cause.STOPPED, 1001, "going away")
     for name, what, end in (
-        ("drained", "the server drains", Drain(begun=True).end),
-        ("restarts", "the server drains, `restarting=True`", Drain(begun=True, restarting=True).end),
+        ("drained", "the server drains", Drain(begun=True).end_of_drained),
+        ("restarts", "the server drains, `restarting=True`", Drain(begun=True, restarting=True).end_of_drained),
         ("stopped", "`app.serve` is cancelled", stopped),
     ):
         for where in (Where.REQUEST, Where.GUARD):

@@ -1,1 +1,1 @@
-"""What one connection is above its wire: its handle, its lifecycle, its deadlines, leases and sessions."""
+"""One connection above its wire: what the handler holds, its lifecycle, deadlines and leases; and the sessions."""

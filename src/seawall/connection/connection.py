@@ -1,4 +1,4 @@
-"""`Connection`: what a handler holds."""
+"""`Connection`: a handler's first argument, with which it receives and sends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 @final
 @define(kw_only=True, eq=False)  # not frozen: only Seawall sees it, and each field of a frozen one costs a call
 class ConnectionState:
-    """What the gate and the handler of one connection share, whoever its principal is."""
+    """What the gate and the handler of one connection share. It does not depend on the type of the principal."""
 
     id: str
     handshake: Handshake
@@ -74,7 +74,7 @@ class Connection(Generic[P_co]):
     def nursery(self) -> trio.Nursery:
         """For tasks that live as long as the connection; one that fails ends it, by the error policy.
 
-        What a task raises must have a repr that does not fail: Trio looks at it, and ends the whole program if it does.
+        What a task raises must have a repr that does not fail: Trio calls it, and ends the whole program if it raises.
         """
         return self._state.nursery
 
@@ -86,8 +86,8 @@ class Connection(Generic[P_co]):
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
 
-        What the peer sent before it closed is still delivered. After a Close frame each such message gives the handler
-        another ``Limits.wind_down`` seconds; a peer that has just gone gives it no more than the first.
+        What the peer sent before it closed is still delivered. If it sent a Close frame, the handler has
+        ``Limits.wind_down`` seconds from each such message; if it has gone without one, from when that was noticed.
 
         Raises:
           Disconnected: the connection is over, and all its messages have been delivered.
@@ -119,10 +119,9 @@ class Connection(Generic[P_co]):
     async def send(self, message: str | bytes) -> None:
         """Send a message: `str` as text, `bytes` as binary.
 
-        Waits while more than ``Limits.outbound_buffer`` bytes are on their way; a peer that takes nothing for
-        ``Limits.send_timeout`` seconds ends the connection. When this returns the message will be sent whole, not
-        that it has arrived. When it is cancelled the message has not been sent, and the connection is as good as
-        before.
+        Waits while more than ``Limits.outbound_buffer`` bytes are waiting to be written; when a peer takes nothing for
+        ``Limits.send_timeout`` seconds, the connection ends. That this returns means that the message will be written
+        whole, not that it has arrived. When it is cancelled, nothing of the message is sent and the connection goes on.
 
         Raises:
           Disconnected: the connection is over.
@@ -180,7 +179,7 @@ class Connection(Generic[P_co]):
         lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
         await lifecycle.wait_closed()
         if lifecycle.ended is end:
-            lifecycle.extend(limits.wind_down)
+            lifecycle.set_grace(limits.wind_down)
 
     async def renew(self, token: str) -> None:
         """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
@@ -204,4 +203,4 @@ class Connection(Generic[P_co]):
         lifecycle = self._state.lifecycle
         lifecycle.timeouts.touch()
         if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
-            lifecycle.extend(lifecycle.timeouts.limits.wind_down)
+            lifecycle.set_grace(lifecycle.timeouts.limits.wind_down)

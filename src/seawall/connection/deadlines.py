@@ -1,4 +1,4 @@
-"""`DeadlineQueue`: one task that looks at each connection of a server when the first of its deadlines has come."""
+"""`DeadlineQueue`: one task that calls each connection of a server when the first of its deadlines has come."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Final, Protocol, final
 import trio
 from attrs import define
 
-#: Connections whose deadlines are looked at before other tasks have their turn.
+#: Connections that are called before other tasks have their turn.
 AT_A_TIME: Final = 20
 
 
 class Owner(Protocol):
-    """Whose deadline it is."""
+    """What a `Deadline` calls: a connection."""
 
     def on_due(self, now: float) -> None:
         """The deadline has come; `now` is on Trio's clock."""
         ...
 
     def on_fault(self, fault: Exception) -> None:
-        """`on_due` has raised `fault`, which must harm nobody else."""
+        """Called with what `on_due` has raised. Must not raise: other connections have deadlines in the same queue."""
         ...
 
 
@@ -33,9 +33,9 @@ class Entry:
 
     due: float
     number: int
-    """Tells entries of the same moment apart."""
+    """Orders entries of the same moment."""
     deadline: Deadline | None
-    """None once it has been cancelled: the entry stays until it is due, and must keep nothing alive until then."""
+    """None once it has been disarmed: the entry stays in the heap for a while, and must keep no connection alive."""
 
     def __lt__(self, other: Entry) -> bool:
         """Whether it is the earlier one."""
@@ -44,7 +44,7 @@ class Entry:
 
 @final
 class Deadline:
-    """When the queue calls its owner next; it can be moved any number of times."""
+    """The moment at which the queue calls a connection. `arm` moves it earlier, and never later."""
 
     __slots__ = ("_queue", "entry", "owner")
 
@@ -52,14 +52,14 @@ class Deadline:
         """Begin without a moment."""
         self._queue = queue
         self.owner: Owner | None = owner
-        """Who is called; nobody after `close`."""
+        """What is called; None after `close`."""
         self.entry: Entry | None = None
         """Its place in the queue, if it has one."""
 
     def arm(self, due: float) -> None:
-        """Call the owner at `due` on Trio's clock at the latest; infinity asks for nothing."""
+        """Call the owner at `due` on Trio's clock, or earlier if that was asked before. Infinity asks for nothing."""
         if self.owner is None or (self.entry is not None and self.entry.due <= due):
-            return  # it is called before, and may arm again then
+            return  # the owner arms again when it is called, which costs less than moving the entry each time
         self.disarm()
         if due < math.inf:
             self.entry = self._queue.add(self, due)
@@ -69,10 +69,10 @@ class Deadline:
         if self.entry is not None:
             self.entry.deadline = None
             self.entry = None
-            self._queue.forget_one()
+            self._queue.note_stale()
 
     def close(self) -> None:
-        """Never call again, and let go of the owner: a reference circle would be left to the garbage collector."""
+        """Never call again, and drop the owner: a reference cycle would be left to the garbage collector."""
         self.disarm()
         self.owner = None
 
@@ -100,8 +100,8 @@ class DeadlineQueue:
             self._sleep.deadline = due
         return entry
 
-    def forget_one(self) -> None:
-        """One more entry has been cancelled. They are removed together when half of all have been."""
+    def note_stale(self) -> None:
+        """Count one more disarmed entry. When more than half of all are, they are removed together."""
         self._stale += 1
         if self._stale * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry.deadline is not None]

@@ -1,4 +1,4 @@
-"""`Lease`: what a guard proves holds until a deadline, and can sometimes be renewed."""
+"""`Lease`: until when a guard's proof holds, and how it is renewed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Lease:
     deadline: float
     """When it ends, on Trio's clock."""
     renew: Renew | None = field(default=None, repr=False)
-    """How to prolong it, where that is possible."""
+    """Proves the same from a new token; None if the lease cannot be renewed."""
 
 
 def until(expires_at: float) -> float:
     """The moment on Trio's clock that is `expires_at` in Unix time.
 
     Raises:
-      ConfigurationError: it is NaN, which is later than nothing: the lease would never end.
+      ConfigurationError: it is NaN: no time compares as later, and the lease would never end.
     """
     if math.isnan(expires_at):
         raise ConfigurationError("a lease until NaN would never end; give a Unix time, such as a token's exp")
@@ -48,12 +48,12 @@ class Leases:
         """When the first of them ends, on Trio's clock; infinity if there are none."""
 
     def add(self, expires_at: float, renew: Renew | None) -> None:
-        """One more, until `expires_at` in Unix time. Raises as `until`."""
+        """Add a lease until `expires_at` in Unix time. Raises as `until`."""
         self._leases += (Lease(until(expires_at), renew),)
         self._find_first()
 
     def prolong(self, lease: Lease, expires_at: float) -> None:
-        """One of them ends at `expires_at` now, in Unix time. Raises as `until`."""
+        """Let `lease` end at `expires_at`, in Unix time, instead of when it did. Raises as `until`."""
         lease.deadline = until(expires_at)
         self._find_first()
 

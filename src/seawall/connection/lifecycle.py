@@ -1,4 +1,4 @@
-"""`Lifecycle`: the scope of one connection's guards and handler, and the record of what ended it."""
+"""`Lifecycle`: the cancel scope of one connection's guards and handler, and the record of what ended it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from seawall.policy.ending import End
 
 
 def ignore(_: End) -> None:
-    """Stands for a listener that is not told any more."""
+    """The listener that replaces ``on_recorded`` once the socket is closed."""
 
 
 @final
 @define(eq=False)
 class Lifecycle:
-    """What ended one connection, once something has, and how long what still runs may go on."""
+    """What ended one connection, and how long its guards and its handler may run after that."""
 
     timeouts: Timeouts
-    """What ends it if nothing else does."""
+    """The moments at which it is ended."""
     scope: trio.CancelScope
     """Around the guards, the handler, and all that the handler has started."""
     _deadline: Deadline
@@ -34,18 +34,19 @@ class Lifecycle:
     _on_recorded: Callable[[End], None] = field(kw_only=True, alias="on_recorded")
     """Called once, when the end is recorded and before anything is cancelled."""
     ended: End | None = field(init=False, default=None)
-    """What ended it."""
+    """What ended it; None until then."""
     is_closed: bool = field(init=False, default=False)
     """Whether the socket has been closed."""
-    _closed: trio.Event | None = field(init=False, default=None)  # made when somebody waits
+    _closed: trio.Event | None = field(init=False, default=None)  # made by the first `wait_closed`
     _is_draining: bool = field(init=False, default=False)
-    _draining: trio.Event | None = field(init=False, default=None)  # made when somebody asks
-    _grace_ends_by: float = field(init=False, default=math.inf)  # however often it is extended
-    _overdue_at: float = field(init=False, default=math.inf)  # the closing, and once it is closed, what still runs
+    _draining: trio.Event | None = field(init=False, default=None)  # made when it is first read
+    _grace_ends_by: float = field(init=False, default=math.inf)  # the latest deadline that `set_grace` may set
+    # Until the socket is closed: when closing has to be done. After that: when guards and handler have to have ended.
+    _overdue_at: float = field(init=False, default=math.inf)
 
     @trio.lowlevel.enable_ki_protection
     def end(self, end: End, *, grace: float = 0.0) -> None:
-        """Record why the connection ends, then cancel its scope after `grace` seconds. Only the first call counts."""
+        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts."""
         if self.ended is not None:
             return
         self._grace_ends_by = min(
@@ -54,67 +55,76 @@ class Lifecycle:
         self.ended = end
         self._deadline.disarm()
         self._on_recorded(end)
-        self.extend(grace)
-
-    def extend(self, grace: float) -> None:
-        """Give what still runs `grace` seconds from now.
-
-        It gets no more than ``drain_timeout`` since the end in all, and nothing after the end of its lease.
-        """
         if grace > 0:
-            self.scope.deadline = min(trio.current_time() + grace, self._grace_ends_by)
+            self.set_grace(grace)
         else:
-            self.scope.cancel()
+            self.cancel_now()
 
-    def expire(self, failure: SeawallError) -> bool:
-        """Let the connection end with `failure` when the server next looks at its deadlines, which is at once.
+    def set_grace(self, seconds: float) -> None:
+        """Cancel guards and handler `seconds` from now, which is more than 0, instead of when it was said before.
 
-        For what is found outside of the connection's own tasks. Returns whether it was not over, or about to be.
+        They are cancelled at the latest ``drain_timeout`` seconds after the connection has ended, or when a lease ends.
+        """
+        self.scope.deadline = min(trio.current_time() + seconds, self._grace_ends_by)
+
+    def cancel_now(self) -> None:
+        """Cancel guards and handler."""
+        self.scope.cancel()
+
+    def end_soon(self, failure: SeawallError) -> bool:
+        """Have the `DeadlineQueue` end the connection with `failure`, in its next turn.
+
+        For callers in other tasks than the connection's own. Returns False if the connection has ended before, or
+        is about to for another failure.
         """
         is_first = self.ended is None and self.timeouts.expire(failure)
         self.rearm()
         return is_first
 
     def revoke(self) -> bool:
-        """What a guard proved holds no longer. Returns as `expire`."""
+        """End the connection with `Revoked`, or what still runs of it. Returns as `end_soon`."""
         if self.ended is not None:
-            self.extend(0.0)  # what came before a Close is not for the handler any more either
+            self.cancel_now()  # no grace period: the handler must not take what the peer sent before its Close
             return False
-        return self.expire(Revoked())
+        return self.end_soon(Revoked())
 
     def limit_stage(self, seconds: float) -> None:
-        """What the connection does now has to be over in `seconds`."""
+        """Give the stage that begins now (receiving the request, or the guards) so many `seconds`."""
         self.timeouts.stage_ends_at = trio.current_time() + seconds
         self.rearm()
 
     def begin(self) -> None:
-        """The upgrade is accepted."""
+        """Start lifetime, idle time and keepalive: the guards have passed, and the upgrade is accepted."""
         self.timeouts.begin()
         self.rearm()
 
     def rearm(self) -> None:
-        """Look at the connection when the first of its deadlines has come."""
+        """Arm the deadline of the connection for the first of its `timeouts`."""
         if self.ended is None:
             self._deadline.arm(self.timeouts.due())
 
     def limit_closing(self, seconds: float) -> None:
-        """The closing handshake has to be over in `seconds`, or sooner if that was said before.
+        """Bound the closing handshake by `seconds` from now; an earlier bound stays.
 
-        A deadline like the others, because a `trio.CancelScope` for each connection that closes costs twice as much.
+        It uses the connection's deadline, because a `trio.CancelScope` for each closing connection costs twice as much.
         """
         self._overdue_at = min(self._overdue_at, trio.current_time() + seconds)
         self._deadline.arm(self._overdue_at)
 
     def watch_cleanup(self) -> None:
-        """Look whether what still runs has ended ``wind_down`` seconds after its cancellation; see `is_overdue`."""
+        """Arm the deadline for when guards and handler have to have ended; see `is_overdue`.
+
+        That is ``wind_down`` seconds after their scope's deadline, or from now if that has passed, or if the scope was
+        cancelled outright.
+        """
         now, deadline = trio.current_time(), self.scope.deadline
         cancelled_at = min(deadline, now) if self.scope.cancel_called else deadline
         self._overdue_at = cancelled_at + self.timeouts.limits.wind_down
         self._deadline.arm(self._overdue_at)
 
     def is_overdue(self, now: float) -> bool:
-        """Whether what still runs should have ended; if not, it is looked at again when it should have."""
-        if not self.scope.cancel_called:  # it has been given more time; see `extend`
+        """Whether guards and handler have run longer than they may; if not, arms the deadline for when they will."""
+        if not self.scope.cancel_called:  # `set_grace` has given them more time
             self._overdue_at = max(self._overdue_at, self.scope.deadline + self.timeouts.limits.wind_down)
         if now >= self._overdue_at:
             return True
@@ -146,7 +156,7 @@ class Lifecycle:
         self.rearm()
 
     def drain(self) -> None:
-        """The server wants to stop, and the handler may know."""
+        """Set `draining`, for the handler to see that the server is stopping."""
         self._is_draining = True
         if self._draining is not None:
             self._draining.set()
@@ -161,10 +171,10 @@ class Lifecycle:
         return self._draining
 
     def on_closed(self) -> None:
-        """The socket has been closed."""
+        """Wake `wait_closed` and drop references, because the socket has been closed."""
         self.is_closed = True
         self.timeouts.clear()
-        self._on_recorded = ignore  # a reference circle would be left to the garbage collector
+        self._on_recorded = ignore  # a reference cycle would be left to the garbage collector
         if self._closed is not None:
             self._closed.set()
 
@@ -177,5 +187,5 @@ class Lifecycle:
         await self._closed.wait()
 
     def on_finished(self) -> None:
-        """Nothing of the connection runs any more."""
+        """Close the deadline, because all tasks of the connection have ended."""
         self._deadline.close()

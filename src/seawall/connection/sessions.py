@@ -1,4 +1,4 @@
-"""`Sessions`: who is connected by which credential, and which credentials are good no longer."""
+"""`Sessions`: which connections were let in by which credentials, and which credentials have been revoked."""
 
 from __future__ import annotations
 
@@ -13,35 +13,40 @@ from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
 
-#: Revocations that are remembered one by one. The oldest of more becomes one of everything that is as old as it.
+#: Revocations that are remembered one by one. When there are more, the oldest is replaced by the refusal of every
+#: credential that was issued before it.
 MAX_REVOCATIONS = 100_000
 
 #: When a subject that has too many connections may try again, in seconds.
 RETRY_AFTER = 5.0
 
 
-class _Held(NamedTuple):
-    """A credential as it was when somebody was let in by it, because the one that was given may change."""
+class _CredentialSnapshot(NamedTuple):
+    """What is known of a credential when a connection is let in by it. The credential itself may change afterwards."""
 
     subject: str | None
     token_id: str | None
     issued_at: float
 
     @classmethod
-    def of(cls, credential: Credential) -> _Held:
+    def of(cls, credential: Credential) -> _CredentialSnapshot:
         at = credential.issued_at
         is_known = at is not None and math.isfinite(at)
         return cls(credential.subject, credential.token_id, at if at is not None and is_known else -math.inf)
 
 
-class _Revoked(NamedTuple):
-    before: float
-    at: float
+class _Revocation(NamedTuple):
+    """One call of `Sessions.revoke`."""
+
+    issued_before: float
+    """Credentials that were issued before this are revoked; Unix time, as the next."""
+    revoked_at: float
+    """When it was called."""
 
 
 @final
 class Sessions:
-    """The connections of an app whose guards have said by which credential; see `App.sessions` and `Gate.identify`.
+    """The connections of an app whose guards have named the credential; see `App.sessions` and `Gate.identify`.
 
     ::
 
@@ -49,20 +54,20 @@ class Sessions:
         app.sessions.revoke(token_id="7f3a")  # one token, which was stolen
         app.sessions.revoke(issued_before=time.time())  # everybody, because the key was
 
-    It knows the connections of its own process, and forgets when that ends: what is revoked for longer, or for several
-    processes, belongs in a database that a guard asks. Subjects are told apart by their name alone: of two issuers
-    that both know an ``ada``, both are meant.
+    It covers the connections of one process, and revocations are lost when that process ends: a revocation that has to
+    last longer, or to reach several processes, belongs in a database that a guard asks. Subjects are compared by their
+    names alone: if two issuers both have an ``ada``, revoking ``ada`` revokes both.
     """
 
     def __init__(self, *, at_most: int | None) -> None:
-        """Begin with nobody; a subject may have `at_most` connections."""
+        """Begin with no connections; a subject may have `at_most`, or any number if that is None."""
         self._at_most = at_most
         self._registered: set[Registration] = set()
         self._subjects: dict[str, set[Registration]] = {}
         self._tokens: dict[str, set[Registration]] = {}
-        self._revoked: dict[tuple[str | None, str | None], _Revoked] = {}  # the oldest first
+        self._revoked: dict[tuple[str | None, str | None], _Revocation] = {}  # the oldest first
         self._all_before = -math.inf
-        self._forgets = False
+        self._warned_overflow = False
 
     def __len__(self) -> int:
         """How many connections there are whose guards have identified them."""
@@ -73,16 +78,17 @@ class Sessions:
     ) -> int:
         """End the connections of all credentials that match, and refuse these credentials from now on.
 
-        A credential matches if it does so in everything that is given. Its connections end with `Revoked`, close code
-        3003; who comes with it later is `Unauthorized`. A credential that does not say when it was issued is older than
-        any time. Call it in Trio's thread, from another one with ``trio.from_thread.run_sync``.
+        A credential matches if all arguments that are given match it. Its connections end with `Revoked`, close code
+        3003; a later connection with it is refused as `Unauthorized`. A credential that does not say when it was issued
+        counts as issued before any time. Call this in Trio's thread; from another thread, with
+        ``trio.from_thread.run_sync``.
 
         Args:
-          subject: whose. Alone, it means what was issued up to now, by the issuer's clock; what comes later is good. An
-            ``iat`` in whole seconds is the beginning of its second: a new token is refused until the next one begins,
-            unless its ``iat`` has a fraction.
-          token_id: which one.
-          issued_before: only what is older than this, in Unix time; alone, everybody's.
+          subject: whose credentials. Given alone, it revokes what was issued up to now, by the issuer's clock; what is
+            issued later is valid. An ``iat`` in whole seconds means the beginning of its second: a new token is refused
+            until the next second begins, unless its ``iat`` has a fraction.
+          token_id: the id of one credential.
+          issued_before: only credentials that were issued before this, in Unix time. Given alone, those of everybody.
 
         Returns:
           How many connections end.
@@ -105,9 +111,9 @@ class Sessions:
             for registration in self._candidates(subject, token_id)
         }
         newest = max((at for at in found.values() if at is not None), default=-math.inf)
-        if issued_before is None and token_id is None:  # what she has now; a clock that is ahead does not save it
+        if issued_before is None and token_id is None:  # what there is now, even if the issuer's clock is ahead
             before = max(unix_time(), math.nextafter(newest, math.inf))
-        self._remember(subject, token_id, _Revoked(before, unix_time()))
+        self._remember(subject, token_id, _Revocation(before, unix_time()))
         ended = sum(registration.end() for registration, at in found.items() if at is not None)
         given = {"subject": subject, "token_id": token_id, "issued_before": issued_before}
         by = ", ".join(name for name, value in given.items() if value is not None)
@@ -115,44 +121,46 @@ class Sessions:
         return ended
 
     def _candidates(self, subject: str | None, token_id: str | None) -> set[Registration]:
-        """All that may match, and perhaps others."""
+        """All connections whose credentials may match, and perhaps others."""
         if token_id is not None:
             return self._tokens.get(token_id, set[Registration]())
         return self._registered if subject is None else self._subjects.get(subject, set[Registration]())
 
-    def _remember(self, subject: str | None, token_id: str | None, revoked: _Revoked) -> None:
+    def _remember(self, subject: str | None, token_id: str | None, revoked: _Revocation) -> None:
         if subject is None and token_id is None:
-            self._all_before = max(self._all_before, revoked.before)
+            self._all_before = max(self._all_before, revoked.issued_before)
             return
         known = self._revoked.pop((subject, token_id), revoked)
-        self._revoked[subject, token_id] = revoked._replace(before=max(revoked.before, known.before))
+        self._revoked[subject, token_id] = revoked._replace(
+            issued_before=max(revoked.issued_before, known.issued_before)
+        )
         if len(self._revoked) > MAX_REVOCATIONS:
             oldest = self._revoked.pop(next(iter(self._revoked)))
-            self._all_before = max(self._all_before, min(oldest.before, oldest.at))
-            if not self._forgets:
-                self._forgets = True
+            self._all_before = max(self._all_before, min(oldest.issued_before, oldest.revoked_at))
+            if not self._warned_overflow:
+                self._warned_overflow = True
                 server_log.warning(
                     "more than %d revocations: credentials as old as the oldest of them are now all refused",
                     MAX_REVOCATIONS,
                 )
 
     def is_revoked(self, credential: Credential) -> bool:
-        """Whether `credential` is good no longer."""
-        subject, token_id, issued_at = _Held.of(credential)
+        """Whether `credential` has been revoked."""
+        subject, token_id, issued_at = _CredentialSnapshot.of(credential)
         if issued_at < self._all_before:
             return True
         for key in ((subject, None), (None, token_id), (subject, token_id)):
             revoked = self._revoked.get(key)
-            if revoked is not None and issued_at < revoked.before:
+            if revoked is not None and issued_at < revoked.issued_before:
                 return True
         return False
 
-    def check(self, registration: Registration, credential: Credential) -> None:
-        """Look whether `registration` may be there by `credential`.
+    def raise_if_refused(self, registration: Registration, credential: Credential) -> None:
+        """Refuse `credential` for `registration` if it has been revoked, or if its subject has too many connections.
 
         Raises:
-          Unauthorized: it is good no longer.
-          TooManyRequests: its subject has too many connections.
+          Unauthorized: the credential has been revoked.
+          TooManyRequests: its subject has `at_most` other connections.
         """
         if self.is_revoked(credential):
             raise Unauthorized("the credential was revoked")
@@ -161,8 +169,14 @@ class Sessions:
             if registration not in siblings and len(siblings) >= self._at_most:
                 raise TooManyRequests("too many connections of one subject", retry_after=RETRY_AFTER)
 
-    def keep(self, registration: Registration, held: tuple[_Held, ...], *, instead_of: tuple[_Held, ...]) -> None:
-        """Note by what `registration` is there now, and what it is there by no more."""
+    def reindex(
+        self,
+        registration: Registration,
+        held: tuple[_CredentialSnapshot, ...],
+        *,
+        instead_of: tuple[_CredentialSnapshot, ...],
+    ) -> None:
+        """Index `registration` by the credentials `held`, and no longer by those that it had before, `instead_of`."""
         for index, place in ((self._subjects, 0), (self._tokens, 1)):
             now = {entry[place] for entry in held} - {None}
             for gone in {entry[place] for entry in instead_of} - {None} - now:
@@ -182,39 +196,44 @@ class Sessions:
 class Registration:
     """One connection among the `Sessions`."""
 
-    __slots__ = ("_held", "_lifecycle", "_sessions")
+    __slots__ = ("_credentials", "_lifecycle", "_sessions")
 
     def __init__(self, sessions: Sessions, lifecycle: Lifecycle) -> None:
-        """Not there yet."""
+        """Begin without a credential: the connection is not among `sessions` until `identify`."""
         self._sessions = sessions
         self._lifecycle = lifecycle
-        self._held: tuple[_Held, ...] = ()
+        self._credentials: tuple[_CredentialSnapshot, ...] = ()
 
     def identify(self, credential: Credential, instead_of: Credential | None) -> None:
-        """Be there by `credential` too, or instead of another one. Raises as `Sessions.check`."""
+        """Add `credential`, in place of `instead_of` if that is given. Raises as `Sessions.raise_if_refused`."""
         if self._lifecycle.ended is None:
-            self._sessions.check(self, credential)
-            gone = None if instead_of is None else _Held.of(instead_of)
-            self._hold((*(held for held in self._held if held != gone), _Held.of(credential)))
+            self._sessions.raise_if_refused(self, credential)
+            gone = None if instead_of is None else _CredentialSnapshot.of(instead_of)
+            self._set_credentials(
+                (*(held for held in self._credentials if held != gone), _CredentialSnapshot.of(credential))
+            )
 
     def newest(self, subject: str | None, token_id: str | None, before: float) -> float | None:
-        """When the newest credential by which it is there was issued that matches; None if none does."""
+        """When the newest of the connection's credentials that match was issued; None if none matches.
+
+        A credential matches if it has the subject and the id that are given, and was issued before `before`.
+        """
         matching = (
             held.issued_at
-            for held in self._held
+            for held in self._credentials
             if subject in {None, held.subject} and token_id in {None, held.token_id} and held.issued_at < before
         )
         return max(matching, default=None)
 
     def end(self) -> bool:
-        """End the connection; whether it was not over yet."""
+        """End the connection. Returns as `Lifecycle.revoke`."""
         return self._lifecycle.revoke()
 
     def leave(self) -> None:
-        """The connection is over."""
-        if self._held:
-            self._hold(())
+        """Remove the connection from the sessions, because it is over."""
+        if self._credentials:
+            self._set_credentials(())
 
-    def _hold(self, held: tuple[_Held, ...]) -> None:
-        before, self._held = self._held, held
-        self._sessions.keep(self, held, instead_of=before)
+    def _set_credentials(self, held: tuple[_CredentialSnapshot, ...]) -> None:
+        before, self._credentials = self._credentials, held
+        self._sessions.reindex(self, held, instead_of=before)

@@ -1,4 +1,4 @@
-"""`Timeouts`: what ends one connection if nothing else does."""
+"""`Timeouts`: the moments at which one connection is ended."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from seawall.limits import Limits
 
 
 class Liveness(Protocol):
-    """Whether the peer is there and takes what it is sent; the wire says so."""
+    """Watches whether the peer still sends, and takes what it is sent. The wire implements it."""
 
     @property
     def message_at(self) -> float:
-        """When the last message came from the peer, taken by the handler or not."""
+        """When the last message came from the peer, on Trio's clock, whether or not the handler has taken it."""
         ...
 
     def begin(self) -> None:
-        """The connection is open."""
+        """Start watching: the guards have passed, and the upgrade is accepted."""
         ...
 
     def due(self) -> float:
@@ -40,28 +40,28 @@ _NO_LEASES: Final = Leases()
 
 @final
 class Timeouts:
-    """The moments, on Trio's clock, at which one connection ends if nothing else ends it, and the first of them."""
+    """The moments, on Trio's clock, at which one connection is ended, and the first of them."""
 
     __slots__ = ("_expired", "_last_activity", "_lifetime_ends_at", "_liveness", "leases", "limits", "stage_ends_at")
 
     def __init__(self, limits: Limits) -> None:
-        """Begin with none but those that are set later."""
+        """Begin with no moment."""
         self.limits = limits
         """The app's, and the route's once there is one."""
         self.leases = _NO_LEASES
         self.stage_ends_at = math.inf
-        """When what the connection does now (sending its request, passing the guards) has to be over."""
+        """When the stage that the connection is in (receiving its request, or the guards) has to be over."""
         self._expired: SeawallError | None = None
         self._liveness: Liveness | None = None
         self._lifetime_ends_at = math.inf
         self._last_activity = -math.inf
 
     def watch(self, liveness: Liveness) -> None:
-        """Look at the wire as well, from now on."""
+        """Include `liveness` from now on."""
         self._liveness = liveness
 
     def begin(self) -> None:
-        """The upgrade is accepted: lifetime and idle time count from now."""
+        """Start lifetime and idle time: the guards have passed, and the upgrade is accepted."""
         now = trio.current_time()
         self.stage_ends_at = math.inf
         self._last_activity = now
@@ -77,31 +77,31 @@ class Timeouts:
         self.leases.add(expires_at, renew)
 
     def touch(self) -> None:
-        """A message has been sent or taken by the handler."""
+        """Start the idle time anew: the handler has sent or taken a message."""
         if self.limits.idle_timeout is not None:
             self._last_activity = trio.current_time()
 
     def expire(self, failure: SeawallError) -> bool:
-        """The connection is to end with `failure` at the next look; whether it was not to end already."""
+        """Have `check` return `failure`, and `due` return at once. False if another failure came first."""
         is_first = self._expired is None
         if is_first:
             self._expired = failure
         return is_first
 
     def clear(self) -> None:
-        """The connection is closed: nothing is due any more, and nothing is kept alive."""
+        """Drop the references to wire and leases, because the socket has been closed."""
         self._liveness = None
         self.leases = _NO_LEASES
 
     def due(self) -> float:
-        """When to `check` next."""
+        """When to `check` next, on Trio's clock."""
         if self._expired is not None:
             return -math.inf
         wire = math.inf if self._liveness is None else self._liveness.due()
         return min(wire, self.stage_ends_at, self.leases.ends_at, self._lifetime_ends_at, self._idle_ends_at())
 
     def check(self, now: float) -> SeawallError | None:
-        """What has run out, or is wrong with the peer; None if it is too early. The stage is the caller's."""
+        """The failure that ends the connection; None if no moment has come. Does not check `stage_ends_at`."""
         if self._expired is not None:
             return self._expired
         if now >= self.leases.ends_at:

@@ -1,1 +1,1 @@
-"""Guards: who may come in, and as whom."""
+"""Guards: they decide whether a client may connect, and prove its principal."""

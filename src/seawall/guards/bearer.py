@@ -30,8 +30,8 @@ def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anony
 def first_message(verifier: TokenVerifier) -> Guard[Anonymous, Claims]:
     """Accept the upgrade and take the token from the first message, for browsers without a cookie.
 
-    A refusal is then a close code with a reason, which JavaScript can read, while of a refused handshake it learns
-    nothing. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
+    A refusal is then a close code with a reason, which JavaScript can read; it cannot read the status of a refused
+    handshake. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
     """
     return _FirstMessage(verifier)
 
@@ -68,7 +68,7 @@ class _FirstMessage(Guard[Anonymous, Claims]):
         return False
 
     def may_find_nothing(self) -> bool:
-        return False  # there is always a message, or nobody
+        return False  # without a message the peer has gone, or the time for authentication has passed
 
 
 def _from_header(handshake: Handshake) -> str | None:
@@ -90,7 +90,7 @@ def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
     async def renew(token: str) -> float:
         nonlocal held
         renewed = verifier.verify(token)
-        # Two tokens about nobody have nothing in common, and the other one may grant something else.
+        # Two tokens without a subject may belong to different principals.
         if renewed.subject is None or (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
             raise Unauthorized("the new token is about another subject")
         if not renewed.scopes >= claims.scopes:  # what the route's checks have seen must stay true

@@ -1,4 +1,4 @@
-"""`Credential`: by what a guard lets somebody in, as far as it can be named when it is revoked."""
+"""`Credential`: what identifies the proof by which a guard lets a client in, so that it can be revoked."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Protocol
 
 
 class Credential(Protocol):
-    """What a guard let somebody in by; `Claims` are one. What is None cannot be named when it is revoked."""
+    """What a guard let a client in by; `Claims` are one. It cannot be revoked by an attribute that is None."""
 
     @property
     def subject(self) -> str | None:
-        """Whom it is about."""
+        """Whom it identifies."""
         ...
 
     @property
     def token_id(self) -> str | None:
-        """What tells it from all others, such as ``jti``."""
+        """Its unique id, such as a token's ``jti``."""
         ...
 
     @property
     def issued_at(self) -> float | None:
-        """When it was issued, in Unix time; one that does not say counts as older than any other."""
+        """When it was issued, in Unix time; with None it counts as older than any other."""
         ...

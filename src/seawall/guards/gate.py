@@ -33,10 +33,10 @@ class Gate(ABC):
 
     @abstractmethod
     async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
-        """Hold a resource for exactly the life of the connection.
+        """Enter a resource, and leave it when the connection is over.
 
-        It is entered in a task of its own, so it may hold a nursery. When the connection is over, resources are left
-        in reverse order, each told the exception that ended the handler.
+        It is entered in a task of its own, so that it may open a nursery. Resources are left in reverse order; the
+        exception that ended the handler, if any, is raised in the block of each.
         """
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Gate(ABC):
 
     @abstractmethod
     def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
-        """Prove only until a deadline; the connection then ends with close code 3000.
+        """Limit what the guard proves to a deadline, at which the connection ends with close code 3000.
 
         Args:
           expires_at: when, in Unix time (seconds, as a token's ``exp``).
@@ -54,14 +54,14 @@ class Gate(ABC):
 
     @abstractmethod
     def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
-        """Say by what the connection is let in, so that it ends when that is revoked; see `App.sessions`.
+        """Name the credential by which the connection is let in; revoking it ends the connection. See `App.sessions`.
 
-        Called again it adds a credential: the connection ends with whichever is revoked first. Its place among those
-        of the subject is free when the connection is over, with all that its handler does.
+        Another call adds a credential: the connection ends when one of them is revoked. It counts among the connections
+        of the subject until it is over and all tasks of its handler have ended.
 
         Args:
-          credential: whom it is about, which one it is and since when, as `Claims` have it.
-          instead_of: one that it was let in by before and that counts no more, when a lease is renewed.
+          credential: its subject, its id and when it was issued, as in `Claims`.
+          instead_of: a credential from an earlier call that counts no more, as when a lease is renewed.
 
         Raises:
           Unauthorized: it has been revoked.
@@ -70,7 +70,7 @@ class Gate(ABC):
 
     @abstractmethod
     async def accept(self) -> None:
-        """Accept the upgrade now, in order to talk; a refusal is a close code from here on. Idempotent."""
+        """Accept the upgrade now, to exchange messages. A later refusal is a close code. May be called again."""
 
     @abstractmethod
     async def receive_text(self) -> str:

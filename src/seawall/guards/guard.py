@@ -1,8 +1,8 @@
 """`Guard` and `Check`, the steps that prove who connects, and how they are put together to a chain.
 
 A `Guard` takes what is already proved and proves more; its type parameters say what. A `Check` lets a principal
-through or refuses, and changes nothing. ``>>`` puts them one after the other and ``|`` side by side; a type checker
-follows the principal through the chain to the handler::
+through or refuses, and changes nothing. ``a >> b`` runs one after the other, ``a | b`` tries `b` where `a` finds no
+credential; a type checker follows the principal through the chain to the handler::
 
     member = bearer(verifier) >> has_scope("chat:write") >> load_user  # Guard[Anonymous, User]
 """
@@ -39,7 +39,7 @@ else:
 @final
 @frozen
 class Anonymous:
-    """Nobody in particular: what every chain of guards starts from, and what `public` lets in."""
+    """The principal of a client that has proved nothing: every chain of guards starts from it."""
 
 
 class _Step:
@@ -50,7 +50,7 @@ class _Step:
         return ()
 
     def needs_task(self) -> bool:
-        """Whether it runs in a task of its own, because it may do anything; Seawall's own steps need none."""
+        """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""
         return True
 
 
@@ -65,11 +65,11 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
         """Return the principal, or refuse by raising `Unauthorized`, `Forbidden`, or whatever the policy knows."""
 
     def decides(self) -> bool:
-        """Whether nobody comes through without a decision, be it that of `public`; `inherited` leaves it to others."""
+        """Whether it decides who may connect. `public` does: everybody. `inherited` leaves that to other guards."""
         return True
 
     def may_find_nothing(self) -> bool:
-        """Whether it may raise `NoCredentials`, upon which ``|`` asks the next guard; `public` has no need to."""
+        """Whether it may raise `NoCredentials`, so that ``|`` asks the next guard. `public` never does."""
         return True
 
     @overload
@@ -80,19 +80,19 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
         """This guard, then `after`."""
         if isinstance(after, Guard):
             return _Then(self, after)
-        return _ThenCheck(self, after) if _is(after, Check) else NotImplemented
+        return _GuardThenCheck(self, after) if _is(after, Check) else NotImplemented
 
     def __rrshift__(self, before: Check[In_contra], /) -> Guard[In_contra, Out_co]:
         """The check `before`, then this guard."""
-        return _AfterCheck(before, self) if _is(before, Check) else NotImplemented
+        return _CheckThenGuard(before, self) if _is(before, Check) else NotImplemented
 
     def __or__(self, other: Guard[In_contra, C], /) -> Guard[In_contra, Out_co | C]:
-        """This guard, or `other` where this one found no credential; a wrong credential is refused at once.
+        """This guard, or `other` where this one raises `NoCredentials`; a wrong credential is refused at once.
 
-        What this guard had entered or leased by then stays with the connection.
+        Resources and leases of this guard stay with the connection even if `other` is asked.
 
         Raises:
-          ConfigurationError: this guard never finds no credential, so that the other one would never be asked.
+          ConfigurationError: this guard never raises `NoCredentials`, so that the other one would never be asked.
         """
         if not _is(other, Guard):
             return NotImplemented
@@ -105,9 +105,9 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
 
 
 class Check(_Step, ABC, Generic[Need_contra]):
-    """Lets a principal through or refuses; the principal stays what it was.
+    """Lets a principal through or refuses; the principal does not change.
 
-    Not a guard by itself: write ``check >> public`` for a route that asks for nothing else.
+    It is no guard, because it proves nobody: write ``check >> public`` for a route that needs nothing else.
     """
 
     @abstractmethod
@@ -116,15 +116,15 @@ class Check(_Step, ABC, Generic[Need_contra]):
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
-        return _Both(self, after) if _is(after, Check) else NotImplemented
+        return _CheckThenCheck(self, after) if _is(after, Check) else NotImplemented
 
     def __rrshift__(self, before: Check[Need_contra], /) -> Check[Need_contra]:
-        """The check `before`, then this one; lets a wide check come before a narrow one."""
-        return _Both(before, self) if _is(before, Check) else NotImplemented
+        """The check `before`, then this one; for type checkers, when `before` takes a wider principal than this one."""
+        return _CheckThenCheck(before, self) if _is(before, Check) else NotImplemented
 
 
 def _is(operand: object, kind: type) -> bool:
-    """For what a type checker rules out and a program without one may still do: then Python raises TypeError."""
+    """Whether `operand` is a `kind`. A type checker is sure; without one, a wrong operand has to raise TypeError."""
     return isinstance(operand, kind)
 
 
@@ -151,7 +151,7 @@ def _check_async(decorator: str, function: Callable[..., object]) -> None:  # ty
         raise ConfigurationError(f"@{decorator}: {describe(function)} is not an async function; write `async def`")
 
 
-#: A function under `guard` or `check` once its path parameters have been read off its signature.
+#: A function under `guard` or `check`, whose path parameters are known from its signature.
 _Function: TypeAlias = Callable[Concatenate[Gate, A, ...], Awaitable[B]]  # type: ignore[explicit-any]  # any parameters
 
 
@@ -214,7 +214,7 @@ class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
 
 @final
 @frozen
-class _ThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
+class _GuardThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         principal = await self.first.admit(gate, proved)
         await self.second.inspect(gate, principal)
@@ -226,7 +226,7 @@ class _ThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
 
 @final
 @frozen
-class _AfterCheck(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
+class _CheckThenGuard(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
     async def admit(self, gate: Gate, proved: A, /) -> B:
         await self.first.inspect(gate, proved)
         return await self.second.admit(gate, proved)
@@ -254,7 +254,7 @@ class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]
 
 @final
 @frozen
-class _Both(_Pair[Check[A], Check[A]], Check[A]):
+class _CheckThenCheck(_Pair[Check[A], Check[A]], Check[A]):
     async def inspect(self, gate: Gate, principal: A, /) -> None:
         await self.first.inspect(gate, principal)
         await self.second.inspect(gate, principal)
@@ -274,4 +274,4 @@ class _Public(Guard[Anonymous, Anonymous]):
 
 
 public: Guard[Anonymous, Anonymous] = _Public()
-"""Lets everybody in. An open door is declared by this name."""
+"""Lets everybody in. A route without authentication is declared by this name."""

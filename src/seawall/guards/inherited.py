@@ -1,4 +1,4 @@
-"""`inherited`: the guard that leaves the principal what it is, for routes and routers behind somebody else's guard."""
+"""`inherited`: the guard that does not change the principal, for routes and routers below another guard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
 
-    # Where nothing says who comes, pyright would take the guard for one of anybody's choice; it proves an object.
+    # Without a default, pyright infers an unknown type where no router says who the principal is; it is an object.
     Proved = DefaultTypeVar("Proved", default=object)
 else:
     Proved = TypeVar("Proved")
@@ -38,7 +38,8 @@ def inherited(*checks: Check[Proved]) -> Guard[Proved, Proved]:
         @admin.route("/reset", guard=inherited(senior))  # the same principal, but not everyone
         async def reset(conn: Connection[Admin]) -> None: ...
 
-    Where nothing has been proved before, as on a route of an app, it is refused: an open door says `public`.
+    Where no guard comes before it, as on a route of an app, it is refused: a route without authentication says so with
+    `public`.
 
     Args:
       checks: asked one after the other about the principal.
@@ -68,13 +69,13 @@ class _Inherited(Guard[T, T]):
     @overload
     def __rshift__(self, after: Check[T], /) -> Guard[T, T]: ...
     def __rshift__(self, after: Guard[T, C] | Check[T], /) -> Guard[T, C] | Guard[T, T]:
-        """This guard, then `after`; nothing and then something is that alone."""
+        """This guard, then `after`; without checks, `after` alone."""
         if isinstance(after, Guard) and not self.checks:
             return after
         return super().__rshift__(after)
 
     async def admit(self, gate: Gate, proved: T, /) -> T:
-        """Let through who has come here, if the checks do."""
+        """Return `proved`, if all checks let it through."""
         for one in self.checks:
             await one.inspect(gate, proved)
         return proved
@@ -84,13 +85,13 @@ class _Inherited(Guard[T, T]):
         return tuple(wanted for one in self.checks for wanted in one.parameters())
 
     def needs_task(self) -> bool:
-        """Whether a check does."""
+        """Whether one of the checks needs one."""
         return any(one.needs_task() for one in self.checks)
 
     def decides(self) -> bool:
-        """Never: a check proves nobody."""
+        """False: checks do not prove who connects."""
         return False
 
     def may_find_nothing(self) -> bool:
-        """Only if a check refuses so."""
+        """Whether there are checks, which may raise `NoCredentials`."""
         return bool(self.checks)

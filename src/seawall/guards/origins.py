@@ -1,8 +1,8 @@
 """Which web pages may connect: the ``Origin`` of a request (RFC 6455, section 10.2).
 
-A browser sends the user's cookies along with a WebSocket that any page opens, and no same-origin policy holds it back.
-The ``Origin`` header is what tells the pages apart. It is checked on every route before its guards, so that no chain of
-guards can forget it. Clients that are not browsers send none, and pass.
+A browser sends the user's cookies along with a WebSocket that any page opens, and no same-origin policy prevents that.
+Only the ``Origin`` header says which page it was. It is checked on every route before its guards, so that no chain of
+guards can omit the check. Clients that are not browsers send no such header, and pass.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OriginCheck:
 
     @classmethod
     def parse(cls, origins: Origins) -> OriginCheck:
-        """Check `origins` and make them fast to look up.
+        """Check that `origins` are what browsers send, and store them.
 
         Raises:
           ConfigurationError: it is one string, or an entry is not an origin as browsers send it.
@@ -62,7 +62,7 @@ class OriginCheck:
         return cls(frozenset(origins))
 
     def admits(self, handshake: Handshake) -> bool:
-        """Whether the request may come in, as far as its origin goes."""
+        """Whether the rule allows the request's origin; a request without one is always allowed."""
         origin = handshake.origin
         if origin is None or self.rule is any_origin:
             return True
@@ -84,12 +84,12 @@ def _check(origin: str) -> None:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Host and port alike; a port left out of ``Host`` is the default of the origin's scheme.
+    """Whether `origin` has the host and port of `host`, where a missing port is the default of the origin's scheme.
 
     The scheme itself is not compared: where TLS ends at a proxy, the page is https and the request here is not.
     """
     parsed = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
-    if parsed is None or parsed[1] not in {"http", "https"}:  # the host of an extension or a file is not a host
+    if parsed is None or parsed[1] not in {"http", "https"}:  # an extension's origin has an id where the host is
         return False
     scheme, name, port = parsed.groups()
     default = _DEFAULT_PORTS[scheme]

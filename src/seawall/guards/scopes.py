@@ -21,7 +21,7 @@ class HasScopes(Protocol):
 
 
 def has_scope(*scopes: str) -> Check[HasScopes]:
-    """Let through who has all of `scopes` (RFC 6749, section 3.3); others get `Forbidden`.
+    """Let a principal through that has all of `scopes` (RFC 6749, section 3.3); others get `Forbidden`.
 
     Raises:
       ConfigurationError: no scope is named, or one has a space in it and could never match.

@@ -4,10 +4,11 @@ Seawall writes to three loggers of the standard library:
 
 - ``seawall.server``: a server has started, is draining, has stopped;
 - ``seawall.connection``: one line per connection, when it is over;
-- ``seawall.error``: every error event, with its traceback.
+- ``seawall.error``: each failure; one that no rule of the error policy expected at level ERROR, with its traceback,
+  the others at level DEBUG without one.
 
 A library leaves logging to its program. Importing this module therefore only gives the logger ``seawall`` a
-`logging.NullHandler`, so that nothing is printed unasked; `configure_logging` is for the program to call.
+`logging.NullHandler`, so that nothing is printed by default; `configure_logging` is for the program to call.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 
 @final
 class Log:
-    """One of our loggers. Its handlers and filters are the application's: what they raise harms nobody who logs."""
+    """One of our loggers. What handlers and filters raise, which are the application's, is not raised in callers."""
 
     def __init__(self, name: str) -> None:
         """Log to the logger `name`."""
         self._logger = logging.getLogger(name)
 
     def shows(self, level: int) -> bool:
-        """Whether a record of `level` would be shown to anybody."""
+        """Whether a record of `level` would be logged."""
         return self._logger.isEnabledFor(level)
 
     def info(self, message: str, *args: object) -> None:
@@ -96,7 +97,7 @@ _FILE: Final = "seawall.file"
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message; when its arguments do not fit it, what there is of both."""
+    """The message with its arguments in it; if they do not fit the message, both one after the other."""
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - a mistake in a log call must not end what it reports on
@@ -112,7 +113,7 @@ def _text(value: object) -> str:
 
 
 def _encodable(text: str) -> str:
-    """The text with lone surrogates escaped, which no stream and few parsers would take."""
+    """The text with lone surrogates escaped: UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -137,7 +138,7 @@ def _traceback(record: logging.LogRecord, formatter: logging.Formatter) -> str:
 
 
 def _json(value: object, depth: int = MAX_DEPTH) -> Json:
-    """`value` as something that every JSON parser reads; text in place of what JSON does not have."""
+    """`value` as JSON; a value of another kind becomes text, as does an integer that some parsers would round."""
     try:
         return _scalar(value) if depth == 0 else _container(value, depth)
     except Exception:  # noqa: BLE001 - anybody's mapping may raise anything
@@ -196,7 +197,7 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """Lines for people: ``2026-11-22T12:00:00.123Z INFO seawall.connection message``.
 
-    The message is passed through as it is: whoever logs text from outside uses `safe`. The traceback follows,
+    The message is passed through as it is: callers that log text from outside use `safe`. The traceback follows,
     indented, so that no line of it can pass for a record, with what is not printable escaped.
     """
 
@@ -238,7 +239,7 @@ def _open_file(file: str | os.PathLike[str]) -> logging.Handler:
 
 
 def is_configured() -> bool:
-    """Whether what Seawall logs goes anywhere: to a handler of ours, of the program, or of the root logger."""
+    """Whether what Seawall logs reaches a handler: one of ours, of the program, or of the root logger."""
     handlers = [*_root.handlers, *(logging.getLogger().handlers if _root.propagate else ())]
     return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
@@ -246,10 +247,10 @@ def is_configured() -> bool:
 def configure_logging(
     *, level: str | int = "INFO", file: str | os.PathLike[str] | None = None, json: bool = False
 ) -> None:
-    """Print what Seawall logs on stderr, and keep the error events in a file.
+    """Print what Seawall logs on stderr, and append warnings and errors to a file if one is named.
 
-    To be called by a program, once; called again, it replaces what it did before and closes the old file. Handlers
-    that others have given the logger ``seawall`` stay; the root logger no longer gets its records.
+    To be called by a program, once. Another call replaces the handlers of the first and closes its file. Handlers that
+    the program itself has added to the logger ``seawall`` stay; the root logger no longer gets its records.
 
     Args:
       level: what is printed: a name such as ``"INFO"`` (case does not matter), or a number.

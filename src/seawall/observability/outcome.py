@@ -15,7 +15,7 @@ class Outcome:
     """How one connection ended, for ``App(on_end=...)`` and the log."""
 
     cause: Cause
-    """Why; ``cause.by`` says on whose part."""
+    """Why it ended; ``cause.by`` says which side ended it."""
     code: int
     """The close code, ours or the peer's; the HTTP status if there never was an upgrade; 1006 if the peer vanished."""
     reason: str
@@ -31,11 +31,11 @@ class Outcome:
     route: str
     """The route's name; empty if it never got that far."""
     principal: str
-    """Whom the guards proved, redacted by `name_of_principal` in `reports`. Empty if they never did."""
+    """The principal that the guards proved, redacted by `name_of_principal` in `reports`. Empty if they proved none."""
     seconds: float
     """How long it lasted, from being accepted until the socket and all resources were gone."""
     messages_in: int
-    """Messages from the peer, the handler's or not."""
+    """Messages from the peer, including those that the handler never took."""
     messages_out: int
     """Messages to the peer."""
     bytes_in: int

@@ -1,4 +1,4 @@
-"""What is written down by default: failures, and the end of each connection."""
+"""What is logged by default, and what the application is told: failures, and the end of each connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: Hexadecimal digits of a digest: enough to tell a million subjects apart nearly always.
 DIGEST = 10
 
-#: The ends of a connection that are nobody's failure.
+#: The causes that are not logged as warnings, because nothing has failed.
 _ORDINARY = frozenset(
     {
         Cause.ANSWERED,
@@ -50,7 +50,7 @@ class ErrorReport:
     """One failure, for ``App(report=...)`` and the log."""
 
     incident: str
-    """A short random id, the same that the peer of an unexpected failure reads."""
+    """A short random id. If the failure is unexpected, the peer reads it too."""
     phase: Phase
     """Where it happened."""
     route: str
@@ -62,13 +62,13 @@ class ErrorReport:
     principal: str
     """Whom the guards proved, redacted by `seawall.observability.reports.name_of_principal`. Empty before they have."""
     at: float
-    """When it was decided, in Unix time."""
+    """When the policy decided, in Unix time."""
     exception: Exception
     """The exception, with its traceback; never a group."""
     verdict: AnyVerdict
-    """What was decided for it."""
+    """What the policy decided."""
     expected: bool
-    """Whether a rule of the application or of Seawall named it."""
+    """Whether a rule of the application or of Seawall is for such an exception."""
 
 
 def report_of(leaf: LeafDecision, context: Context) -> ErrorReport:
@@ -88,11 +88,10 @@ def report_of(leaf: LeafDecision, context: Context) -> ErrorReport:
 
 
 def log_report(report: ErrorReport) -> None:
-    """Log a failure that no rule expected, with its traceback, under the incident that the peer may have read.
+    """Log a failure: at level ERROR with its traceback if no rule expected it, else at level DEBUG without one.
 
-    A server calls it for the first few of a kind in each minute, and counts the others: `LogSampler`.
-
-    One that a rule expected is a line of level DEBUG: what became of the connection is in the line of its end.
+    What became of the connection is in the line that is logged when it ends. Of unexpected failures, a server logs the
+    first few of a kind in each minute, and counts the others; see `LogSampler`.
     """
     error_log.log(
         logging.DEBUG if report.expected else logging.ERROR,
@@ -117,15 +116,17 @@ def log_report(report: ErrorReport) -> None:
     )
 
 
-def log_held(kind: tuple[str, ...], held: int) -> None:
-    """Log how many failures of a kind have not been, because there were too many of them."""
-    if held:
+def log_suppressed(kind: tuple[str, ...], suppressed: int) -> None:
+    """Log how many failures of a kind were not logged because there were too many; nothing if that is 0."""
+    if suppressed:
         shown = " ".join(safe(part) or "-" for part in kind)
-        error_log.log(logging.ERROR, "%d more of the same were not logged: %s", held, shown, fields={"held": held})
+        error_log.log(
+            logging.ERROR, "%d more of the same were not logged: %s", suppressed, shown, fields={"held": suppressed}
+        )
 
 
 def note_of(context: Context) -> str:
-    """Where something was raised, for who finds it outside of the server."""
+    """The note for an exception that comes out of ``serve``: in which phase, route and connection it was raised."""
     place = f"{context.phase.value} of {safe(context.route)}" if context.route else context.phase.value
     incident = f", incident {context.incident}" if context.incident else ""
     return f"seawall: {place}, connection {context.connection} from {context.peer}{incident}"
@@ -134,8 +135,8 @@ def note_of(context: Context) -> str:
 def name_of_principal(principal: object) -> str:
     """Who was proved, for a log: the type, and a digest of its ``subject`` if it has one, as `Claims` do.
 
-    The digest is the beginning of ``hashlib.sha256(subject.encode()).hexdigest()``: who knows a subject finds its
-    lines, and who has only the log learns no names from it. Nobody, None, has no name.
+    The digest is the beginning of ``hashlib.sha256(subject.encode()).hexdigest()``: a reader who knows a subject finds
+    its lines, and one who has only the log learns no names from it. For None the name is empty.
     """
     if principal is None:
         return ""
@@ -214,56 +215,57 @@ def log_end(outcome: Outcome) -> None:
 
 @final
 class Reporter:
-    """Tells the application and the log; whatever happens there, no connection notices.
+    """Tells the application and the log of failures and of connections that have ended.
 
-    What a callback raises is logged, ten of a kind in a minute, but for SystemExit and KeyboardInterrupt.
+    What a callback of the application raises is logged, ten of a kind in a minute, and not raised again; except
+    SystemExit and KeyboardInterrupt, which are.
     """
 
     def __init__(self, report: Callable[[ErrorReport], None], on_end: Callable[[Outcome], None] | None) -> None:
-        """Tell `report` and `on_end`."""
+        """Tell the application by `report` and `on_end`, its own callbacks."""
         self._report = report
         self._on_end = on_end
         self._throttle = LogSampler()
-        self._has_held = trio.Event()
+        self._has_suppressed = trio.Event()
 
     def report(self, failure: ErrorReport) -> None:
-        """Tell of a failure. A storm of them is for the application's own ``report`` to deal with."""
+        """Tell of a failure. An application's own ``report`` gets each; the default logs ten of a kind in a minute."""
         if self._report is log_report or not self._tell("report", self._report, failure):
             kind = (name_of_type(type(failure.exception)), failure.phase.value, failure.route)
             if failure.expected or self._admits(kind):
                 log_report(failure)
 
-    def end(self, outcome: Outcome) -> None:
-        """Tell of the end of a connection."""
+    def report_outcome(self, outcome: Outcome) -> None:
+        """Log how a connection ended, and tell the application."""
         log_end(outcome)
         if self._on_end is not None:
             self._tell("on_end", self._on_end, outcome)
 
-    def drop_unanswered(self) -> None:
-        """Tell the log of a connection that is closed unread: there are too many, and too many to be told so."""
+    def log_dropped(self) -> None:
+        """Log that a connection is closed without a response, because `Capacity.admit` has given it no place."""
         if self._admits(("closed without an answer",)):
             server_log.warning("too many connections above a limit: one more is closed without an answer")
 
-    def wants(self, cause: Cause) -> bool:
-        """Whether anybody will hear of such an end; if not, nothing need be made for it."""
+    def is_observed(self, cause: Cause) -> bool:
+        """Whether the log or the application gets outcomes of this cause; if not, no `Outcome` need be made."""
         return self._on_end is not None or connection_log.shows(_level(cause))
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Write down how many failures have not been, when a window is over, until cancelled."""
+        """Log how many failures were suppressed, `WINDOW` seconds after the first one was; until cancelled."""
         while True:
-            await self._has_held.wait()
-            self._has_held = trio.Event()
+            await self._has_suppressed.wait()
+            self._has_suppressed = trio.Event()
             await trio.sleep(WINDOW)
-            self.finish()
+            self.flush_suppressed()
 
-    def finish(self) -> None:
-        """Write down how many failures have not been so far."""
+    def flush_suppressed(self) -> None:
+        """Log how many failures have been suppressed since that was logged last."""
         for kind in self._throttle.kinds():
-            log_held(kind, self._throttle.take_held(kind))
+            log_suppressed(kind, self._throttle.take_suppressed(kind))
 
     def _tell(self, name: str, callback: Callable[[T], None], told: T) -> bool:
-        """Call `callback`; whether it returned."""
+        """Call `callback`, and log what it raises. True if it returned."""
         try:
             callback(told)
         except (KeyboardInterrupt, SystemExit):
@@ -277,7 +279,7 @@ class Reporter:
 
     def _admits(self, kind: tuple[str, ...]) -> bool:
         if not self._throttle.admits(kind, trio.current_time()):
-            self._has_held.set()
+            self._has_suppressed.set()
             return False
-        log_held(self._throttle.counted_as(kind), self._throttle.take_held(kind))
+        log_suppressed(self._throttle.counted_as(kind), self._throttle.take_suppressed(kind))
         return True

@@ -1,1 +1,1 @@
-"""What every failure does: verdicts, the table from exceptions to them, and why a connection ends."""
+"""What follows from a failure: verdicts, the policy from exceptions to verdicts, and why a connection ends."""

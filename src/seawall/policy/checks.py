@@ -1,8 +1,8 @@
 """Refuses mistaken rules of an `ErrorPolicy` when they are defined. Pure: no I/O, no await, no clock.
 
-A rule is mistaken if its type is none that a policy decides, if it has no verdict or something else than one, or if a
-verdict could never act: because the failure never happens in a phase in which it could, or because the verdicts before
-it act in all of these.
+A rule is mistaken if a policy does not decide about its type, if it has no verdict, if one of its verdicts is something
+else, or if one of them could never act: because the failure does not happen in any phase in which that verdict acts, or
+because earlier verdicts of the rule act in all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from seawall.callables import check_plain
+from seawall.callables import check_sync_callback
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -24,13 +24,13 @@ from seawall.errors import (
 )
 from seawall.policy.verdicts import AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
-#: What only ever happens to an open connection, below its handler.
+#: Failures that happen only after the upgrade, on the wire or by a deadline.
 _AFTER_UPGRADE = (IdleTimeout, LifetimeReached, SlowConsumer, KeepaliveLost, ProtocolViolation)
 
-#: What ends a connection from outside, open or not.
+#: Failures by a deadline or a revocation, which may come before the upgrade or after it.
 _ENDINGS = (AuthTimeout, LeaseExpired, Revoked)
 
-#: Where something can fail.
+#: All contexts in which something can fail.
 _PLACES = [
     Context(phase=phase, accepted=accepted)
     for phase in Phase
@@ -40,7 +40,7 @@ _PLACES = [
 
 
 def check_rule(kind: type[Exception], verdicts: Sequence[object]) -> None:
-    """Refuse a rule that says nothing, or something that can never be done.
+    """Refuse a rule without a verdict, or with one that could never act.
 
     Args:
       kind: the type that the rule is for.
@@ -72,11 +72,11 @@ def _check_verdict(rule: str, verdict: object) -> None:
     if isinstance(verdict, type) or not (known or callable(verdict)):
         raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
     if not known and callable(verdict):
-        check_plain(f"ErrorPolicy.on({rule})", verdict, takes=2)
+        check_sync_callback(f"ErrorPolicy.on({rule})", verdict, takes=2)
 
 
 def _check_use(kind: type[Exception], verdict: object) -> None:
-    """Refuse a verdict that no phase would ever come to."""
+    """Refuse a verdict that acts in none of the phases in which `kind` happens."""
     if issubclass(kind, _AFTER_UPGRADE) and isinstance(verdict, Refuse | Reply | Ignore):
         raise ConfigurationError(
             f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this only happens to a connection "
@@ -90,7 +90,7 @@ def _check_use(kind: type[Exception], verdict: object) -> None:
 
 
 def _check_order(name: str, verdicts: Sequence[object]) -> None:
-    """Refuse a verdict that others before it leave nothing to; what a callable will return nobody knows."""
+    """Refuse a verdict if earlier ones act wherever it could. Callables are skipped: their results are not known."""
     left = _PLACES
     for verdict in verdicts:
         if isinstance(verdict, Refuse | Close | Reply | Ignore | Escalate):

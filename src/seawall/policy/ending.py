@@ -1,7 +1,8 @@
-"""Why a connection ends, and what a failure comes to. Pure: no I/O, no await, no clock.
+"""Why a connection ends, and what follows from a failure. Pure: no I/O, no await, no clock.
 
-`judge` is the one way from an exception to what the peer reads and what is recorded: it asks the `ErrorPolicy` and says
-what is to be done, and everybody else only does it.
+`judge` asks the `ErrorPolicy` about an `Exception` and returns the consequence: what is recorded and what the peer
+reads. What stops the server without asking a policy, such as SystemExit, ends a connection by `internal_error`. Other
+modules only carry out the consequences.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ MAX_RETRY_AFTER: Final = 31_536_000
 
 @final
 class Party(enum.Enum):
-    """On whose part a connection ended."""
+    """Which side ended a connection."""
 
     PEER = "peer"
-    """It closed, or it is gone."""
+    """The peer closed, or is gone."""
     APPLICATION = "application"
-    """The handler returned, closed, or failed."""
+    """The handler returned, closed, or failed; or a guard failed."""
     SERVER = "server"
     """A guard refused, a limit was reached, the peer broke the protocol, or the server stops."""
 
@@ -52,23 +53,23 @@ class Cause(enum.Enum):
     ANSWERED = "answered"
     """A plain HTTP request got its page."""
     REFUSED = "refused"
-    """A guard, an origin or the request itself stood in the way, or took too long; or a handler raised a refusal."""
+    """The request was bad or late, the origin is not allowed, a guard refused or was late, or a handler refused."""
     OVERLOAD = "overload"
-    """There were too many already: ``Limits.max_connections`` and what is counted among them."""
+    """``Limits.max_connections`` was reached, or ``max_unauthenticated``, or ``max_connections_per_address``."""
     RETURNED = "handler returned"
-    """The handler, and all that it started, have finished."""
+    """The handler, and all tasks that it started, have finished."""
     CLOSED = "closed by the handler"
     """`Connection.aclose`."""
     FAILED = "error"
     """A guard, the handler or something below it raised; the policy decided."""
     PEER_CLOSED = "peer closed"
-    """The peer sent a Close; code and reason are its own, 1005 if it gave none."""
+    """The peer sent a Close. Code and reason are the peer's; 1005 if it gave no code."""
     PEER_VANISHED = "peer vanished"
     """The peer is gone without a Close."""
     VIOLATION = "protocol violation"
     """The peer broke the protocol, or a limit of it: 1002, 1007 or 1009."""
     LEASE_EXPIRED = "lease expired"
-    """What the guards proved holds no longer, a token for instance."""
+    """A lease has ended: what a guard proved is no longer valid, such as a token."""
     REVOKED = "revoked"
     """``app.sessions.revoke``."""
     IDLE = "idle"
@@ -86,7 +87,7 @@ class Cause(enum.Enum):
 
     @property
     def by(self) -> Party:
-        """On whose part it is."""
+        """Which side ended the connection."""
         return _PARTIES.get(self, Party.SERVER)
 
 
@@ -102,7 +103,7 @@ _PARTIES: Final = {
 @final
 @frozen
 class End:
-    """What ends a connection, as it is recorded at that moment."""
+    """How a connection ends, recorded once, when that is decided."""
 
     cause: Cause
     code: int
@@ -115,13 +116,13 @@ class End:
     """The type that the policy's rule names, if a rule decided."""
 
     @property
-    def is_peers(self) -> bool:
-        """Whether it was the peer who ended it."""
+    def by_peer(self) -> bool:
+        """Whether the peer ended the connection."""
         return self.cause is Cause.PEER_CLOSED or self.cause is Cause.PEER_VANISHED
 
 
 def cause_of(failure: Exception) -> Cause:
-    """The cause that a failure stands for, when it ends a connection."""
+    """The cause that is recorded when `failure` ends a connection."""
     match failure:
         case LeaseExpired():
             return Cause.LEASE_EXPIRED
@@ -146,16 +147,16 @@ def cause_of(failure: Exception) -> Cause:
 @final
 @frozen
 class Ends:
-    """The connection ends."""
+    """A consequence: the connection ends."""
 
     end: End
-    """What is recorded, and what the peer reads in a Close frame if the upgrade has been accepted."""
+    """What is recorded. Once the upgrade has been accepted, the peer reads its code and reason in a Close frame."""
     response: Response | None = None
-    """What the client reads if it has not."""
+    """What the client reads if the upgrade has not been accepted."""
 
 
-def answered(response: Response, detail: str = "") -> Ends:
-    """The end of a connection that gets a plain HTTP response: a page, or an error. `detail` is for the log."""
+def http_end(response: Response, detail: str = "") -> Ends:
+    """The consequence that a connection ends with an HTTP response: a page, or an error. `detail` is for the log."""
     cause = Cause.ANSWERED if response.status < 400 else Cause.REFUSED
     return Ends(End(cause, response.status, response.text, detail), response)
 
@@ -163,43 +164,43 @@ def answered(response: Response, detail: str = "") -> Ends:
 @final
 @frozen
 class Replies:
-    """The message that failed is answered, and the connection goes on."""
+    """A consequence: the message that failed is answered, and the connection goes on."""
 
     make: Reply[Exception]
-    """Makes the answer."""
+    """Makes the answer from `exception`."""
     exception: Exception
-    """What it is made from."""
+    """What the message failed with."""
 
 
 @final
 @frozen
 class Nothing:
-    """The connection goes on as if nothing had happened."""
+    """A consequence: the connection goes on as if nothing had happened."""
 
 
-#: What is to be done about a failure.
+#: What has to be done to a connection because of a failure.
 Consequence: TypeAlias = Ends | Replies | Nothing
 
 
 @final
 @frozen(kw_only=True)
 class Judgement:
-    """What a failure comes to."""
+    """What follows from a failure."""
 
     consequence: Consequence
-    """What is to be done."""
+    """What has to be done to the connection."""
     leaves: tuple[LeafDecision, ...]
-    """Every exception in the failure that is no group, with its verdict; each is to be reported."""
+    """Each exception in the failure that is not a group, with its verdict. The caller reports them all."""
     escalated: tuple[BaseException, ...] = field(default=())
-    """What is to come out of ``app.serve``: leaves by their verdict, and a SystemExit that a rule raised."""
+    """What ``app.serve`` has to raise: leaves whose verdict is `Escalate`, and a SystemExit that a rule raised."""
 
 
 def judge(failure: Exception, context: Context, policy: ErrorPolicy) -> Judgement:
-    """What `failure` comes to, where `context` says, by `policy`. A rule that fails is itself a failure."""
+    """Decide about `failure`, which happened in `context`, by `policy`. What a rule raises is a failure as well."""
     fatal: tuple[BaseException, ...] = ()
     try:
         decision = policy.decide(failure, context)
-    except BaseException as raised:  # noqa: ASYNC103, BLE001 - by a rule, which may raise what it likes
+    except BaseException as raised:  # noqa: ASYNC103, BLE001 - a rule may raise SystemExit, or anything
         fatal = partition(raised).fatal
         decision = DEFAULTS.decide(failure, context)
     escalated = [leaf.exception for leaf in decision.leaves if isinstance(leaf.verdict, Escalate)]
@@ -231,13 +232,13 @@ def _consequence(leaf: LeafDecision, context: Context) -> Consequence:
 
 
 def internal_error(failure: BaseException, *, accepted: bool) -> Ends:
-    """The end of a connection by something that stops the server, of which its peer learns nothing."""
+    """The consequence that a connection ends because `failure` stops the server. The peer reads no detail of it."""
     end = End(Cause.FAILED, 1011 if accepted else 500, "internal error", name_of(failure))
     return Ends(end, None if accepted else refusal(500, end.reason))
 
 
 def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:
-    """What goes with a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
+    """The headers of a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
     headers: list[tuple[str, str]] = []
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))

@@ -1,4 +1,4 @@
-"""`ErrorPolicy`: what every failure does. Pure: no I/O, no await, no clock.
+"""`ErrorPolicy`: decides what follows from each failure. Pure: no I/O, no await, no clock.
 
 How a decision is found. An exception group is taken apart, and each leaf is decided by itself. For one leaf the
 levels are asked from the inner policy (route) to the outer ones (routers, app, the built-in defaults). Within a level
@@ -66,14 +66,14 @@ class Considered:
 
     rule: Rule
     level: int
-    """How far out it is: 0 is the policy that was asked first, and the built-in defaults come last."""
+    """The number of policies that were asked before the rule's own: 0 for the inner one. The defaults come last."""
     verdict: AnyVerdict | None
-    """What the rule says for this phase; None if it has nothing for it, and the next one was asked, or if it failed."""
+    """The rule's verdict for this phase. None if it has none (the next rule was asked then), or if it failed."""
     failure: str = ""
-    """What the rule raised, if it did: the type. The last resort decides then."""
+    """The type of what the rule raised; empty if it raised nothing. After a failure the last resort decides."""
 
     def __str__(self) -> str:
-        """Show it in a line."""
+        """Level, type and verdict in one line."""
         nothing = f"raised {self.failure}" if self.failure else "nothing for this phase"
         says = nothing if self.verdict is None else repr(self.verdict)
         return f"level {self.level}: on({self.rule.type.__name__}): {says}"
@@ -87,7 +87,7 @@ class LeafDecision:
     exception: Exception
     verdict: AnyVerdict
     expected: bool
-    """False when only the last resort knew the exception: such a failure is logged with its traceback."""
+    """Whether a rule decided. If the last resort did, the failure is logged with its traceback."""
     considered: tuple[Considered, ...] = field(default=(), repr=False, eq=False)
     """The rules that were asked, in their order; the last one decided, unless it was the last resort."""
 
@@ -100,7 +100,7 @@ class LeafDecision:
 @final
 @frozen
 class Decision:
-    """The verdict that acts, and every leaf with its own."""
+    """What was decided about all leaves of one failure."""
 
     leaves: tuple[LeafDecision, ...]
 
@@ -140,14 +140,14 @@ class ErrorPolicy:
     """The policy that is asked when no rule here applies; after the last one come the built-in defaults."""
 
     def on(self, exception: type[E], *verdicts: Verdict[E] | Decide[E]) -> ErrorPolicy:
-        """A larger policy, with one more rule; this one stays what it is: ``errors = errors.on(...)``.
+        """A new policy with one more rule; this one does not change: ``errors = errors.on(...)``.
 
         Of two rules for the same type the later one is asked first.
 
         Args:
-          exception: the type that the rule is for; its subclasses fall under it too.
+          exception: the type that the rule is for, with its subclasses.
           verdicts: what may be done, in order of preference: verdicts, or callables ``(exception, context)`` that
-            return one. What cannot act in the phase is passed over.
+            return one. A verdict that cannot act in the phase is skipped.
 
         Raises:
           ConfigurationError: no verdict is given, or something else than one, or one that could never act; or the type
@@ -159,18 +159,18 @@ class ErrorPolicy:
         return evolve(self, rules=(*self.rules, rule))
 
     def within(self, outer: ErrorPolicy) -> ErrorPolicy:
-        """This policy with `outer` to fall back to, behind any that it already has."""
+        """This policy with `outer` to fall back to, after those that it falls back to already."""
         return evolve(self, outer=outer if self.outer is None else self.outer.within(outer))
 
     def decide(self, exception: Exception, context: Context) -> Decision:
-        """What is to be done about `exception`: pure, total, and the same in whatever order a group's leaves come."""
+        """Decide about each leaf of `exception`. The verdict that acts does not depend on the order in a group."""
         return Decision(tuple(decided for leaf in exceptions_in(exception) for decided in self._leaf(leaf, context)))
 
     def explain(self, exception: Exception, context: Context) -> tuple[Considered, ...]:
         """The rules that `decide` asks about `exception`, in their order, and what each says.
 
-        The last one decides; if it says nothing either, it is the last resort that does: 500 or 1011 with an incident
-        id. Of a group it is the chain of the leaf whose verdict acts. For a test, or a prompt, of one's own policy::
+        The last rule decides; if it has no verdict either, the last resort does: 500 or 1011 with an incident id. For a
+        group these are the rules of the leaf whose verdict acts. In a test of your own policy, or at a prompt::
 
             for rule in errors.explain(NoSuchRoom(), Context(phase=Phase.HANDLER)):
                 print(rule)
@@ -178,7 +178,7 @@ class ErrorPolicy:
         return self.decide(exception, context).gravest.considered
 
     def _leaf(self, exception: Exception, context: Context) -> Iterator[LeafDecision]:
-        """One decision; but when a rule itself fails, one for each of its failures, with `exception` behind them."""
+        """One decision; if a rule fails, one for each of its failures, with `exception` as their context."""
         failures, asked = [exception], list[Considered]()
         verdict: AnyVerdict | None = None
         for level, rule in self._rules(type(exception)):
@@ -232,7 +232,7 @@ def _verdict(rule: Rule, exception: Exception, context: Context) -> AnyVerdict |
 
 
 def _last_resort(context: Context) -> AnyVerdict:
-    """What happens to an exception that nobody named: no detail for the peer, an id to find it in the log."""
+    """The verdict on an exception for which there is no rule: the peer reads only an id that finds it in the log."""
     if context.phase is Phase.RELEASE:
         return Ignore()
     text = f"internal error, incident {context.incident}"
@@ -243,7 +243,7 @@ def _broken_protocol(violation: ProtocolViolation, context: Context) -> Close:
     return Close(violation.code, violation.reason)
 
 
-#: What happens when no policy of the application says otherwise.
+#: The built-in rules, asked after all policies of the application.
 DEFAULTS = (
     ErrorPolicy()
     .on(Unauthorized, Refuse(401), Close(3000, "unauthorized"))

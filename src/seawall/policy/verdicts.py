@@ -9,25 +9,25 @@ from typing import Generic, TypeAlias, TypeVar, assert_never, final
 
 from attrs import Attribute, field, frozen
 
-from seawall.callables import check_plain
+from seawall.callables import check_sync_callback
 from seawall.errors import ConfigurationError
 
 E = TypeVar("E", bound=Exception)
 E_contra = TypeVar("E_contra", bound=Exception, contravariant=True)
 
-#: Bytes that a close reason may have: 125 of a control frame less two for the code (RFC 6455, section 5.5).
+#: Bytes that a close reason may have: the 125 of a control frame less two for the code (RFC 6455, section 5.5).
 MAX_REASON = 123
 
 
 class Phase(enum.Enum):
-    """Where in a connection's life something failed; the phase says which verdicts can act."""
+    """What a connection was doing when something failed. The phase decides which verdicts can act."""
 
     GUARD = "guard"
-    """A guard; whether the upgrade has been accepted tells `Refuse` from `Close`."""
+    """Running a guard: before the upgrade is accepted `Refuse` can act, after it `Close`."""
     MESSAGE = "message"
-    """One message that did not validate; the connection can go on."""
+    """Validating one message; the connection can go on."""
     HANDLER = "handler"
-    """The handler itself, and what fails together with it."""
+    """Running the handler, or tasks of it that fail together with it."""
     BACKGROUND = "background"
     """A task in ``conn.nursery``, or the task that holds a guard's resource."""
     RELEASE = "release"
@@ -54,11 +54,11 @@ class Context:
     peer: str = ""
     """The other end of the socket."""
     principal: str = ""
-    """Whom the guards proved, redacted; empty before they have."""
+    """The principal that the guards proved, redacted; empty until they have."""
 
 
 def _is_int(value: object) -> bool:
-    """For what a type checker rules out."""
+    """Whether `value` is an int, for programs that no type checker has seen."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -107,7 +107,7 @@ class Refuse:
 
     @property
     def text(self) -> str:
-        """What the peer reads."""
+        """The text that the peer reads."""
         if self.body:
             return self.body
         try:
@@ -130,23 +130,23 @@ class Close:
 @final
 @frozen
 class Reply(Generic[E_contra]):
-    """Answer the one message that failed, and go on. Acts on a message only.
+    """Answer the one message that failed, and go on. Acts in `Phase.MESSAGE` only.
 
-    Messages are not validated yet, so that nothing comes to that phase in this version.
+    This version does not validate messages, so that no failure has that phase yet.
     """
 
     make: Callable[[E_contra], str | bytes]
     """Makes the answer from the exception."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what could not make one."""
-        check_plain("Reply(...)", self.make, takes=1)
+        """Refuse a `make` that cannot be called with an exception."""
+        check_sync_callback("Reply(...)", self.make, takes=1)
 
 
 @final
 @frozen
 class Ignore:
-    """Go on as if nothing had happened; it is still reported. Acts on a message and on a release."""
+    """Go on as if nothing had happened; the failure is still reported. Acts in `Phase.MESSAGE` and `Phase.RELEASE`."""
 
 
 @final

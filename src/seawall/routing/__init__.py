@@ -1,1 +1,1 @@
-"""Paths, routes and routers: where a connection may arrive."""
+"""Paths, routes and routers: which handler a request leads to."""

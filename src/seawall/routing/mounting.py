@@ -1,7 +1,7 @@
-"""`MountPath`: where a router is mounted, all mounts above it included, and what its routes take over from there.
+"""`MountPath`: what the routes of a mounted router take over from all mounts above them.
 
-Each `Mount` has a prefix, a guard and `Settings`; a `MountPath` joins those of all mounts on the way. An app's own
-routes are `AT_THE_ROOT`.
+Each `Mount` has a prefix, a guard and `Settings`; a `MountPath` joins those of all mounts from the app down to a
+router. An app's own routes have `AT_THE_ROOT`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Inner = TypeVar("Inner")
 @final
 @frozen(kw_only=True)
 class Settings:
-    """What routes may say about their connections, and routers on behalf of theirs."""
+    """What a route may set for its connections, and a router for those of all its routes."""
 
     errors: ErrorPolicy = field(factory=ErrorPolicy)
     limits: LimitOverrides = field(factory=LimitOverrides)
     origins: Origins | None = None
     compression: RouteCompression = None
 
-    def within(self, outer: Settings | None) -> Settings:
-        """These settings, with those of `outer` for whatever is not said here."""
+    def with_fallback(self, outer: Settings | None) -> Settings:
+        """These settings, with those of `outer` where these set nothing."""
         if outer is None:
             return self
         return Settings(
@@ -47,33 +47,35 @@ class Settings:
 @final
 @frozen(kw_only=True)
 class MountPath(Generic[Start_co]):
-    """Where a router is mounted, all mounts above it included: its path, and what is proved and set there."""
+    """Everything that holds below all mounts so far: the path, the guard and the settings of these mounts together."""
 
     prefix: str
+    """The prefixes of the mounts, joined."""
     guard: Guard[Anonymous, Start_co]
+    """The guards of the mounts, one after the other."""
     settings: Settings | None
-    """What the routers above say; None where there are none."""
-    decided: bool
-    """Whether a guard above `Guard.decides`."""
+    """The settings of the mounted routers, an inner one's over those around it; None if nothing is mounted."""
+    has_deciding_guard: bool
+    """Whether `Guard.decides` is true for one of the guards."""
 
     def joined(self, mount: Mount[Start_co, Inner]) -> MountPath[Inner]:
-        """This path with one more mount."""
+        """This path with `mount` below it."""
         return MountPath(
             prefix=join(self.prefix, mount.prefix),
             guard=self.guard >> mount.guard,
-            settings=mount.settings.within(self.settings),
-            decided=self.decided or mount.guard.decides(),
+            settings=mount.settings.with_fallback(self.settings),
+            has_deciding_guard=self.has_deciding_guard or mount.guard.decides(),
         )
 
 
-#: Where an app's own routes are.
-AT_THE_ROOT: MountPath[Anonymous] = MountPath(prefix="/", guard=inherited(), settings=None, decided=False)
+#: The path of an app's own routes, above all mounts.
+AT_THE_ROOT: MountPath[Anonymous] = MountPath(prefix="/", guard=inherited(), settings=None, has_deciding_guard=False)
 
 
 @final
 @frozen(kw_only=True)
 class Mount(Generic[Start_contra, Inner]):
-    """Where a router is mounted: one element of a `MountPath`."""
+    """One router mounted in another, or in an app: one step of a `MountPath`."""
 
     prefix: str
     guard: Guard[Start_contra, Inner]
@@ -81,7 +83,7 @@ class Mount(Generic[Start_contra, Inner]):
 
 
 def join(prefix: str, path: str) -> str:
-    """A path under a prefix: ``/`` is the root of either."""
+    """`path` below `prefix`. ``/`` adds nothing, as either of the two."""
     if prefix == "/":
         return path
     return prefix if path == "/" else prefix + path

@@ -13,10 +13,10 @@ placeholder         value         what it takes
 ==================  ============  ===================================================================
 
 A path is split at ``/`` first and percent-decoded afterwards, once (RFC 3986, section 2.4): ``%2F`` stays inside its
-segment. Some paths lead nowhere, whatever the patterns: with a segment ``.`` or ``..``, encoded or not (a proxy in
-front may resolve it differently), with a broken escape, with bytes that are not UTF-8, with a control character. A
-trailing slash is an empty last segment, which only a pattern with a trailing slash takes; other empty segments lead
-nowhere. ``path`` takes no segment with an encoded slash: its value, split at ``/``, is always what was sent.
+segment. Some paths match no pattern: those with a segment ``.`` or ``..``, encoded or not (a proxy in front may resolve
+it differently), with a broken escape, with bytes that are not UTF-8, or with a control character. A trailing slash is
+an empty last segment, which matches only a pattern with a trailing slash; other empty segments match nothing. ``path``
+takes no segment with an encoded slash: its value, split at ``/``, gives the segments that were sent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ T = TypeVar("T")
 _DOTS = frozenset({".", ".."})
 #: Visible ASCII and whole escapes. The alternatives exclude each other and nothing is given back: linear time.
 _RAW = re.compile(r"/(?:[!\"$&->@-~]++|%[0-9a-fA-F]{2})*+")
-#: What no decoded path may contain (and, of surrogates, what none can).
+#: What no decoded path may contain. Surrogates cannot be in one; a pattern with them could never match.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _BALANCED = re.compile(r"[^{}]*(?:\{[^{}]*\}[^{}]*)*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -162,7 +162,7 @@ def _check_placeholders(pattern: str, segments: tuple[str | Placeholder, ...]) -
 
 
 def _split(path: str) -> list[str] | None:
-    """The decoded segments of a raw path, or None if it can lead nowhere."""
+    """The decoded segments of a raw path, or None if it matches no pattern, whatever that is."""
     if not _RAW.fullmatch(path):
         return None
     try:
@@ -187,7 +187,7 @@ def _rest_from(segments: list[str]) -> int:
 
 @final
 class _Node(Generic[T]):
-    """A place in the tree, reached by the segments so far; the node under ``path`` takes all the `rest`."""
+    """A node of the tree, reached by the segments before it. `rest` marks one below ``path``: it takes what is left."""
 
     def __init__(self, *, rest: bool = False) -> None:
         self.rest = rest
@@ -201,7 +201,7 @@ class _Node(Generic[T]):
         return self.converters.setdefault(segment.converter, _Node(rest=segment.converter == "path"))
 
     def steps(self, text: str) -> Iterator[tuple[_Node[T], tuple[Parameter, ...]]]:
-        """Where `text` of a path leads to and the parameter it gives, the preferred step first."""
+        """The nodes that the segment `text` leads to, each with the parameter that it gives, preferred ones first."""
         if (literal := self.literals.get(text)) is not None:
             yield literal, ()
         for converter in _FORMS:
@@ -217,16 +217,16 @@ _NO_PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType({})
 class PathTable(Generic[T]):
     """Patterns with a value each, and the look-up.
 
-    At every segment, the first one weighing most, a literal is preferred to a placeholder, and placeholders in the
-    order ``uuid``, ``int``, ``float``, ``str``, ``path``. A choice that leads nowhere is given up for the next one.
-    The order in which patterns were added never matters.
+    At every segment, from the first to the last, a literal is preferred to a placeholder, and placeholders in the order
+    ``uuid``, ``int``, ``float``, ``str``, ``path``. If the preferred one leads to no pattern, the next one is tried.
+    The order in which patterns were added does not matter.
 
-    Look-up is bounded: the patterns form a tree, a node of depth `n` is only ever compared with segment `n`, and has
-    one parent. So no node is visited twice, whatever the path. Decoding is linear, and nothing recurses.
+    Look-up is bounded: the patterns form a tree, a node of depth `n` is compared with segment `n` only, and has one
+    parent. So each node is visited once at most, whatever the path. Decoding is linear, and nothing recurses.
 
-    Which patterns could never be reached? Among placeholders for one segment none but duplicates: some word is no
-    number, some float no int, some value no literal. Only ``path`` can be left with nothing, when ``str`` takes every
-    number of segments: ``/{a}`` and ``/{a}/{rest:path}`` leave nothing to ``/{all:path}``. `add` refuses both cases.
+    Two kinds of patterns could never be reached, and `add` refuses them. One is a duplicate; placeholders of different
+    kinds never hide each other, because each kind takes some segment that the preferred ones do not take. The other is
+    a ``path`` where ``str`` takes every number of segments: ``/{a}`` and ``/{a}/{rest:path}`` hide ``/{all:path}``.
     """
 
     def __init__(self) -> None:
@@ -285,7 +285,7 @@ class PathTable(Generic[T]):
 
 
 def _check_reachable(shapes: Mapping[tuple[str, ...], PathPattern], new: tuple[str, ...]) -> None:
-    """Refuse a ``path`` pattern that the new shape leaves with nothing, or that is itself the new shape."""
+    """Refuse the new shape if it hides a ``path`` pattern, or is a ``path`` pattern that others hide."""
     prefix = new
     while prefix and prefix[-1] in ("{str}", "{path}"):
         prefix = prefix[:-1]
@@ -296,7 +296,7 @@ def _check_reachable(shapes: Mapping[tuple[str, ...], PathPattern], new: tuple[s
 
 
 def _cover(shapes: Mapping[tuple[str, ...], PathPattern], prefix: tuple[str, ...]) -> list[PathPattern]:
-    """The patterns that together take one or more segments of any kind after `prefix`; none if some are left."""
+    """The patterns that together take every path of one or more segments after `prefix`; empty if some is not taken."""
     cover: list[PathPattern] = []
     while (one := shapes.get(prefix := (*prefix, "{str}"))) is not None:
         cover.append(one)

@@ -15,7 +15,7 @@ from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeAlias, 
 import trio
 from attrs import Attribute, define, field, frozen
 
-from seawall.callables import Parameter, PathArgument, check, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
 from seawall.connection.connection import Connection, ConnectionState
 from seawall.errors import ConfigurationError
@@ -56,12 +56,12 @@ class Endpoint(Protocol[P]):
 
 
 class Admitted(ABC):
-    """A client whom the guards of a route have let in, and the handler that is to serve it."""
+    """The principal that the guards of a route have proved, and the handler that serves it."""
 
     @property
     @abstractmethod
     def principal(self) -> object:
-        """Whom the guards have proved."""
+        """What the guards have proved."""
 
     @abstractmethod
     async def handle(self, state: ConnectionState, /) -> None:
@@ -69,12 +69,12 @@ class Admitted(ABC):
 
 
 class AnyRouteTemplate(ABC, Generic[Start_contra]):
-    """A `RouteTemplate` of whatever principal: what a router of `Start_contra` holds."""
+    """A `RouteTemplate`, whatever principal its handler takes: the type of the routes in a router."""
 
     @property
     @abstractmethod
     def pattern(self) -> PathPattern:
-        """Its path, as far as it is known."""
+        """Its path below the router that has it."""
 
     @property
     @abstractmethod
@@ -91,22 +91,22 @@ class AnyRouteTemplate(ABC, Generic[Start_contra]):
 
 
 class AnyRoute(AnyRouteTemplate[Anonymous]):
-    """A `Route` of whatever principal: the type of a table of routes."""
+    """A `Route`, whatever principal its handler takes: the type of the routes in an app's table."""
 
     @property
     @abstractmethod
     def table_entry(self) -> RouteEntry:
-        """What the look-up and the session need to know."""
+        """The parts of the route that the server reads."""
 
     @abstractmethod
     async def admit(self, gate: Gate, /) -> Admitted:
-        """Run the guards; what they refuse, they raise."""
+        """Run the guards. Raises what they raise: a refusal, for instance."""
 
 
 @final
 @frozen(kw_only=True)
 class RouteEntry:
-    """The parts of a route that do not depend on its principal's type."""
+    """The parts of a route that do not depend on the type of its principal."""
 
     pattern: PathPattern
     name: str
@@ -115,13 +115,14 @@ class RouteEntry:
     subprotocols: tuple[str, ...]
     origins: OriginCheck | None
     compression: RouteCompression
-    handler: str
+    handler_name: str
+    """The handler's name, file and line: the name of its task."""
     needs_task: bool
     """Whether the guards run in a task of their own."""
 
 
 def check_guard(value: object) -> None:
-    """Refuse what a type checker would.
+    """Refuse what is no guard, for programs that no type checker has seen.
 
     Raises:
       ConfigurationError: it is no guard; the text says what to write.
@@ -135,7 +136,7 @@ def check_guard(value: object) -> None:
 
 
 def check_origins(origins: Origins | None) -> OriginCheck | None:
-    """The check of what a route or a router says about origins, if it says anything."""
+    """The check for the `origins` of a route or a router; None if they are not set."""
     return None if origins is None else OriginCheck.parse(origins)
 
 
@@ -153,12 +154,12 @@ def _a_tuple(value: Sequence[str]) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
-    """One path with its guard and its handler, for whoever has come as far as `Start`; see `Route` for the errors."""
+    """One path with its guard and its handler. The guard starts from a `Start`; see `Route` for the errors."""
 
     path: str
     """The pattern, such as ``/rooms/{room}``; see `seawall.routing.paths`."""
     guard: Guard[Start, P]
-    """Proves who it is. There is no default: a door that is open to all says so with `public`."""
+    """Proves who connects. There is no default: a route without authentication says so with `public`."""
     handler: Handler[P]
     """What runs for each connection."""
     errors: ErrorPolicy = field(factory=ErrorPolicy)
@@ -191,7 +192,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
 
     @property
     def pattern(self) -> PathPattern:
-        """Its path, as far as it is known."""
+        """Its path below the router that has it."""
         return self._pattern
 
     @property
@@ -201,14 +202,14 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
 
     def mounted_at(self, at: MountPath[Start], /) -> AnyRoute:
         """The complete route: this template with the path, the guard and the settings of `at` in front."""
-        if not (at.decided or self.guard.decides()):
+        if not (at.has_deciding_guard or self.guard.decides()):
             raise ConfigurationError(
                 f"{self.owner}: inherited() has nothing to inherit at {join(at.prefix, self.path)!r}, because no guard "
                 "comes before it; a door that is open to all says so with `public`"
             )
         settings = Settings(
             errors=self.errors, limits=self.limits, origins=self.origins, compression=self.compression
-        ).within(at.settings)
+        ).with_fallback(at.settings)
         return Route(
             path=join(at.prefix, self.path),
             guard=at.guard >> self.guard,
@@ -238,7 +239,9 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
         """Check that the parts fit together."""
         super().__attrs_post_init__()
         owner, pattern = self.owner, self._pattern
-        check(self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters()))
+        check_path_arguments(
+            self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters())
+        )
         entry = RouteEntry(
             pattern=pattern,
             name=self.name or self.path,
@@ -247,19 +250,19 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             subprotocols=self.subprotocols,
             origins=check_origins(self.origins),
             compression=self.compression,
-            handler=owner,
+            handler_name=owner,
             needs_task=self.guard.needs_task(),
         )
         object.__setattr__(self, "_entry", entry)
 
     @property
     def table_entry(self) -> RouteEntry:
-        """What the look-up and the session need to know."""
+        """The parts of the route that the server reads."""
         return self._entry
 
     @trio.lowlevel.disable_ki_protection
     async def admit(self, gate: Gate, /) -> Admitted:
-        """Run the guards; what they refuse, they raise."""
+        """Run the guards. Raises what they raise: a refusal, for instance."""
         principal = await self.guard.admit(gate, _NOBODY)
         arguments = _NO_ARGUMENTS
         if self._taken:
@@ -270,7 +273,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
 @final
 @define(eq=False)
 class _Admitted(Admitted, Generic[P]):
-    """What `Route.admit` makes: the type parameter ties the handler to what the guards proved."""
+    """What `Route.admit` makes. Its type parameter says that the handler takes what the guards have proved."""
 
     handler: Handler[P]
     proved: P
@@ -289,7 +292,7 @@ class _Admitted(Admitted, Generic[P]):
 
 @contextmanager
 def naming(owner: str) -> Generator[None]:
-    """Put the function that a mistake is about in front of it."""
+    """Prefix the text of a ConfigurationError that is raised in the block with `owner`."""
     try:
         yield
     except ConfigurationError as error:

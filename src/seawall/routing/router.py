@@ -1,8 +1,8 @@
 """`Router`: routes that start from a principal already proved, collected in one place and mounted in another.
 
-A router's type says from whom its routes start: those of a ``Router[Admin]`` are for an `Admin` who has been proved
-already, and it can only be mounted behind a guard that proves one. Nothing of it is left when connections arrive:
-mounting makes routes with the whole path and the whole chain of guards.
+A router's type says from which principal its routes start: those of a ``Router[Admin]`` start from an `Admin` who has
+been proved already, and so it can only be mounted behind a guard that proves one. Mounting makes routes of the app,
+each with the whole path and the whole chain of guards; no router is used when connections arrive.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Router(Generic[Start]):
 
         app.mount("/admin", admin, guard=member >> promote)  # Guard[Anonymous, Admin]
 
-    An `App` is a ``Router[Anonymous]``, and a router can be mounted in a router. What a route does not say itself, its
-    router says, then the router around that one, then the app.
+    An `App` is a ``Router[Anonymous]``, and a router can be mounted in a router. What a route does not set itself is
+    taken from its router, then from the router around that one, then from the app.
 
     A router is mounted when it is complete: what is added to it afterwards is an error at once. It may be mounted
     several times, at different paths.
@@ -68,10 +68,11 @@ class Router(Generic[Start]):
         """Begin with no routes.
 
         Args:
-          errors: asked after a route's own policy, before that of the router around, or of the app. It decides about
-            the guards of the way to the router too.
+          errors: asked after a route's own policy, before that of the router around, or of the app. It also decides
+            about failures of the guards of all mounts above this router.
           limits: single limits, over those of the router around, or of the app. A route may say otherwise.
-          origins: which web pages may connect, in place of what is said further out. A route may say otherwise.
+          origins: which web pages may connect, instead of what the routers around and the app say. A route may say
+            otherwise.
           compression: how messages are compressed, likewise; False switches it off.
 
         Raises:
@@ -101,8 +102,8 @@ class Router(Generic[Start]):
     ) -> Endpoint[P]:
         """Register the async function below as the handler of `path`; see `Route` for the arguments.
 
-        In a router `guard` goes on from what has been proved on the way to it, and `path` from where it is mounted:
-        its ``/`` is the path of the mount itself. Whether parameters and paths fit is known when it is mounted.
+        In a router `guard` starts from what the guards above it have proved, and `path` from the prefix of the mount:
+        ``/`` is the prefix itself. Whether parameters and paths fit is checked when the router is mounted.
 
         Raises:
           ConfigurationError: when the parts do not fit together, another route has the path, or the router is mounted.
@@ -129,8 +130,8 @@ class Router(Generic[Start]):
         return register
 
     def add(self, *routes: AnyRouteTemplate[Start]) -> None:
-        """Add routes that were made by hand: a `Route` where nobody is proved yet. Raises as `route`, and adds none."""
-        self._hold(routes)
+        """Add routes that were made by hand, all or none: to an app, a `Route` each. Raises as `route`."""
+        self._add_templates(routes)
 
     def mount(self, prefix: str, router: Router[P], *, guard: Guard[Start, P]) -> None:
         """Put the routes of `router` under `prefix`, behind `guard`.
@@ -140,7 +141,7 @@ class Router(Generic[Start]):
 
         Args:
           prefix: a path pattern such as ``/admin`` or ``/tenants/{tenant}``; ``/`` adds nothing to the routes' paths.
-          router: is complete from now on.
+          router: the router. No route can be added to it from now on.
           guard: proves the principal from which the routes start.
 
         Raises:
@@ -151,15 +152,16 @@ class Router(Generic[Start]):
             _check_prefix(prefix)
             check_guard(guard)
             _check_router(router)
-            templates = router._mountable(self)
+            templates = router._templates_to_mount(self)
             self._check_open()
         mount = Mount(prefix=prefix, guard=guard, settings=router._settings)
-        self._hold([_Mounted(template=template, mount=mount) for template in templates])
+        self._add_templates([_Mounted(template=template, mount=mount) for template in templates])
         router._mounted = prefix
 
-    def _hold(self, templates: Sequence[AnyRouteTemplate[Start]]) -> None:
-        """Take all of `templates`, or none."""
-        table = self._table if len(templates) == 1 else self._copy()  # a table keeps what it took before it refused
+    def _add_templates(self, templates: Sequence[AnyRouteTemplate[Start]]) -> None:
+        """Add all of `templates`, or none."""
+        # If the table refuses one, those before it stay in it; so several are added to a copy.
+        table = self._table if len(templates) == 1 else self._copy()
         for at, template in enumerate(templates):
             with naming(template.owner):
                 self._check_open()
@@ -184,15 +186,15 @@ class Router(Generic[Start]):
                 f"this router was mounted at {self._mounted!r} before; mount a router when all its routes are there"
             )
 
-    def _mountable(self, where: object) -> Sequence[AnyRouteTemplate[Start]]:
-        """What is mounted when this router is."""
+    def _templates_to_mount(self, where: object) -> Sequence[AnyRouteTemplate[Start]]:
+        """The routes that become `where`'s when this router is mounted there."""
         if where is self:
             raise ConfigurationError("a router cannot be mounted in itself; make another Router for the inner routes")
         return self._templates
 
 
 def _same_path(template: AnyRouteTemplate[Start], others: Sequence[AnyRouteTemplate[Start]]) -> str:
-    """Which function the other route with the path has: the paths alone may look the same."""
+    """The handler of the other route with the same path, for an error: the paths may be spelt alike."""
     return "".join(
         f" (the other leads to {other.owner})" for other in others if other.pattern.shape == template.pattern.shape
     )
@@ -201,7 +203,7 @@ def _same_path(template: AnyRouteTemplate[Start], others: Sequence[AnyRouteTempl
 @final
 @frozen(kw_only=True)
 class _Mounted(AnyRouteTemplate[Start], Generic[Start, P]):
-    """A template of a router that is mounted in another, as one of the other's."""
+    """A template of a mounted router, as one of the router that it is mounted in."""
 
     template: AnyRouteTemplate[P]
     mount: Mount[Start, P]

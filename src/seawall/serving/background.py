@@ -1,4 +1,4 @@
-"""`BackgroundTasks`: what runs on behalf of a whole server, beside its connections."""
+"""`BackgroundTasks`: tasks of a whole server, which run beside its connections."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from seawall.serving.resources import task_names
 
 @final
 class BackgroundTasks:
-    """Tasks that run until the last connection of their server is over; one that fails is logged, and harms nobody."""
+    """Tasks that run until the last connection of their server is over. When one fails, that is logged and no more."""
 
     def __init__(self, escalate: Callable[[BaseException, str], None]) -> None:
-        """Begin with none. `escalate` is told of a SystemExit or KeyboardInterrupt, which stops the server."""
+        """Begin with no tasks. `escalate` is called with a SystemExit or KeyboardInterrupt, and stops the server."""
         self._escalate = escalate
         self._nursery: trio.Nursery | None = None
 
@@ -36,7 +36,10 @@ class BackgroundTasks:
 
     @asynccontextmanager
     async def running(self, *, close_timeout: float) -> AsyncGenerator[None]:
-        """Hold tasks inside of the block; on leaving cancel them, and log which still run after `close_timeout`."""
+        """Let tasks run inside of the block, and cancel them at its end.
+
+        Those that still run `close_timeout` seconds later are named in the log, and waited for.
+        """
         async with trio.open_nursery(strict_exception_groups=True) as around:
             async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
                 yield

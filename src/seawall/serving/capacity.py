@@ -9,10 +9,10 @@ from seawall.http.response import Response, refusal
 from seawall.limits import Limits
 from seawall.wire.transport.sockets import network_of
 
-#: What goes with a 503: when a client that was turned away may come back.
+#: The headers of a refusal for lack of capacity: after how many seconds the client may try again.
 RETRY: Final = (("Retry-After", "5"),)
 
-#: Connections above a limit that are told so at the same time; beyond it they are just closed.
+#: Connections above a limit that are sent an HTTP response at the same time; further ones are closed without one.
 MAX_OVER_CAPACITY: Final = 100
 
 
@@ -28,16 +28,16 @@ class Place:
         self._network = network
         self._is_unauthenticated = refusal is None
         self.refusal = refusal
-        """What the client is answered at once, because it is one too many; None if it is not."""
+        """The response for a connection above a limit, which is sent at once; None if the connection is served."""
 
     def authenticated(self) -> None:
-        """The guards have let it in."""
+        """Count the connection as authenticated: its guards have let it in."""
         if self._capacity is not None and self._is_unauthenticated:
             self._is_unauthenticated = False
             self._capacity.unauthenticated -= 1
 
     def leave(self) -> None:
-        """It does not count any more. May be called more than once."""
+        """Count the connection no more. May be called more than once."""
         if self._capacity is not None:
             self.authenticated()
             self._capacity.release(self._network, is_refused=self.refusal is not None)
@@ -52,16 +52,21 @@ class Capacity:
         """Begin with none."""
         self._limits = limits
         self.admitted = 0
-        """Connections that have a place, those that are only told that they are too many aside."""
+        """Connections that are served, from being accepted until they are over."""
         self.unauthenticated = 0
         """Of these, those whose guards have not let them in yet."""
         self.over_capacity = 0
-        """Connections that are being told that they are too many."""
+        """Connections above a limit that are being sent the response that says so."""
         self.per_network: Counter[str] = Counter()
         """Connections by `network_of` their addresses, if ``max_connections_per_address`` is set."""
 
     def admit(self, address: str) -> Place | None:
-        """A place for a connection from `address`; None if it is one too many, and one too many to be told so."""
+        """Count a connection from `address`.
+
+        Returns:
+          Its place, with a refusal if a limit is reached. None if `MAX_OVER_CAPACITY` refused ones are open as well:
+          the connection is then closed without a response.
+        """
         network = "" if self._limits.max_connections_per_address is None else network_of(address)
         refused = self._refusal(network)
         if refused is not None:
@@ -76,7 +81,7 @@ class Capacity:
         return Place(self, network, None)
 
     def release(self, network: str, *, is_refused: bool) -> None:
-        """A place is free; `Place.leave` calls it."""
+        """Count one connection less; `Place.leave` calls it."""
         if is_refused:
             self.over_capacity -= 1
             return
@@ -87,7 +92,7 @@ class Capacity:
                 del self.per_network[network]
 
     def _refusal(self, network: str) -> Response | None:
-        """What one more from `network` reads, if it is one too many."""
+        """The response to one more connection from `network`, if that is above a limit."""
         limits = self._limits
         if self.admitted >= limits.max_connections or self.unauthenticated >= limits.max_unauthenticated:
             return refusal(503, "too many connections", headers=RETRY)

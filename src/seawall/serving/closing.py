@@ -12,7 +12,7 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.http.response import Response
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import Phase
-from seawall.serving.failures import Failures
+from seawall.serving.failures import FailureHandler
 from seawall.serving.state import AcceptedConnection
 from seawall.wire.channel import MessageChannel
 from seawall.wire.transport.lingering import LINGER, abandon, linger
@@ -28,7 +28,9 @@ async def turn_away(accepted: AcceptedConnection) -> None:
 async def send_response(
     stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: Response | None
 ) -> None:
-    """Send the response, if there is one, so that it is read. The caller bounds the time, and has aborted the channel.
+    """Send `response`, if there is one, half-close, and discard input for a moment so that the client can read it.
+
+    The caller bounds the time, and has aborted the channel.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
@@ -41,12 +43,13 @@ async def send_response(
 
 
 async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter, lifecycle: Lifecycle) -> None:
-    """Send our Close unless the peer was first, wait for the peer's and for all that was sent, and half-close.
+    """Send our Close unless the peer closed first, wait for the peer's Close and an empty send buffer, and half-close.
 
     Args:
       channel: is open.
       adapter: of the channel.
-      lifecycle: says what the peer is told, and bounds this: whoever waits here is woken by `MessageChannel.abort`.
+      lifecycle: has the end that the peer is told, and the deadline of closing. When that has passed,
+        `MessageChannel.abort` is called, which wakes this task wherever it waits.
 
     Raises:
       trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
@@ -56,30 +59,30 @@ async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter
         return
     close_timeout = lifecycle.timeouts.limits.close_timeout
     if (
-        not end.is_peers or adapter.stream.reader_running or channel.send_buffer.pending
-    ):  # else there is nothing to wait for
+        not end.by_peer or adapter.stream.reader_running or channel.send_buffer.pending
+    ):  # else nothing is left to send or to read
         lifecycle.limit_closing(close_timeout)
-        if not end.is_peers:
+        if not end.by_peer:
             await adapter.hang_up(end.code, end.reason)
         await adapter.stream.wait_reader_exited()
-        if end.cause is not Cause.PEER_VANISHED:  # then there is nobody to tell
+        if end.cause is not Cause.PEER_VANISHED:  # a peer that has gone reads no Close
             await channel.send_buffer.wait_empty()
         elif channel.send_buffer.pending:
-            return  # nor anybody who takes what was said before
+            return  # what is still in the buffer will not be taken
     lifecycle.limit_closing(min(LINGER, close_timeout))
     await channel.linger()
 
 
 @final
 class Closer(enum.Enum):
-    """Who tells the peer and closes the socket."""
+    """Which task tells the peer and closes the socket."""
 
     RUNNER = "runner"
-    """The connection's own task, after guards and handler have ended."""
+    """The connection's own task, because guards and handler have ended."""
     TASK = "task"
-    """A task of its own, while they still run."""
+    """A task started for it, because guards or handler still run."""
     READER = "reader"
-    """trio-websocket's reader, in the same case, because it is about to end."""
+    """trio-websocket's reader, because guards or handler still run and the reader is about to end anyway."""
 
 
 @final
@@ -87,29 +90,29 @@ class Closer(enum.Enum):
 class Closing:
     """How one connection is closed, once its end has been recorded."""
 
-    _accepted: AcceptedConnection
+    _incoming: AcceptedConnection
     _lifecycle: Lifecycle
-    _failures: Failures
-    _tasks: trio.Nursery
-    """For the task that closes."""
-    _nursery: trio.Nursery
-    """Of guards, handler and what it has started: closing does not wait for them."""
+    _failures: FailureHandler
+    _outer_nursery: trio.Nursery
+    """Runs the task that closes."""
+    _inner_nursery: trio.Nursery
+    """Runs guards, handler and what the handler has started. Closing does not wait for these."""
     has_request: bool = field(init=False, default=False)
-    """Whether its request has come, or will not be waited for."""
+    """Whether the request has been received, or the client is answered without one."""
     response: Response | None = field(init=False, default=None)
-    """What the client reads instead of an upgrade."""
+    """The HTTP response that the client reads instead of an upgrade."""
     channel: MessageChannel | None = field(init=False, default=None)
-    """What the connection has once its request is good."""
+    """Set by `attach`, once the request has named a route."""
     _adapter: TrioWebSocketAdapter | None = field(init=False, default=None)
-    by: Closer = field(init=False, default=Closer.RUNNER)
+    closed_by: Closer = field(init=False, default=Closer.RUNNER)
 
-    def use(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
-        """The connection has a channel from now on."""
+    def attach(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
+        """Set the channel to close, and trio-websocket's end of it."""
         self.channel, self._adapter = channel, adapter
 
     @property
-    def is_accepted(self) -> bool:
-        """Whether the upgrade has been accepted: then the peer reads a close code, and before it an HTTP status."""
+    def is_upgraded(self) -> bool:
+        """Whether the upgrade has been accepted. The peer then reads a close code; until then, an HTTP status."""
         return self.channel is not None and self.channel.accepted
 
     @property
@@ -118,51 +121,54 @@ class Closing:
         return self.channel is not None and self.channel.accepted and not self.channel.send_buffer.broken
 
     def on_recorded(self, end: End) -> None:
-        """The end has just been recorded: from this moment only the peer's Close counts."""
+        """Start closing, because the end has just been recorded. Of what comes now, only the peer's Close counts."""
         channel, adapter = self.channel, self._adapter
         if channel is None or adapter is None:
             return
         channel.begin_closing()
-        if not end.is_peers:
+        if not end.by_peer:
             channel.drop_messages()
         channel.stop_receiving()
         if not channel.accepted:
-            channel.abort()  # an upgrade that is just being accepted must not follow the response
-        if self._nursery.child_tasks:
-            self.by = Closer.READER if end.is_peers and adapter.stream.reader_running else Closer.TASK
-            if self.by is Closer.TASK:
-                self._tasks.start_soon(self.close)
+            channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response
+        if self._inner_nursery.child_tasks:
+            self.closed_by = Closer.READER if end.by_peer and adapter.stream.reader_running else Closer.TASK
+            if self.closed_by is Closer.TASK:
+                self._outer_nursery.start_soon(self.close)
 
     @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
-        """Tell the peer why, and close the socket; all within ``close_timeout``."""
+        """Tell the peer why, and close the socket.
+
+        Takes ``close_timeout`` at most, or `LINGER` for a connection over capacity: it has to free its slot soon.
+        """
         try:
             if self.channel is not None and self._adapter is not None and self.channel.accepted:
                 await close_websocket(self.channel, self._adapter, self._lifecycle)
-            elif self.has_request or not self._accepted.secure:
-                # Before the request there may be no TLS either, and a handshake just to say no is too much.
+            elif self.has_request or not self._incoming.secure:
+                # Before the request, TLS may not be established: a TLS handshake only to refuse costs too much.
                 await self._respond()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer has gone; there is nobody left to tell
+            pass  # the peer has gone
         except Exception as fault:  # noqa: BLE001 - a fault of the layers below; the socket must be closed all the same
-            self._failures.judge(fault, Phase.TRANSPORT, accepted=self.is_accepted)
-        await self.let_go()
+            self._failures.handle(fault, Phase.TRANSPORT, accepted=self.is_upgraded)
+        await self.close_socket()
 
-    async def let_go(self) -> None:
-        """Close the socket without a word."""
+    async def close_socket(self) -> None:
+        """Close the socket without sending anything more."""
         if self.channel is not None:
             self.channel.abort()
-        await abandon(self._accepted.stream)
+        await abandon(self._incoming.stream)
         self._lifecycle.on_closed()
-        if self._nursery.child_tasks:
+        if self._inner_nursery.child_tasks:
             self._lifecycle.watch_cleanup()
 
-    def give_up(self) -> None:
-        """The peer has taken too long: send nothing more, and wait for nothing."""
+    def abort_channel(self) -> None:
+        """Send nothing more and wake the tasks that wait for the peer, because it has taken too long."""
         if self.channel is not None:
             self.channel.abort()
 
     async def _respond(self) -> None:
         close_timeout = self._lifecycle.timeouts.limits.close_timeout
-        with trio.move_on_after(close_timeout if self._accepted.place.refusal is None else LINGER):
-            await send_response(self._accepted.stream, self._adapter, self.response)
+        with trio.move_on_after(close_timeout if self._incoming.place.refusal is None else LINGER):
+            await send_response(self._incoming.stream, self._adapter, self.response)

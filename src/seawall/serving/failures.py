@@ -1,4 +1,4 @@
-"""`Failures`: what becomes of the exceptions of one connection."""
+"""`FailureHandler`: has the failures of one connection decided, reported and escalated."""
 
 from __future__ import annotations
 
@@ -16,37 +16,41 @@ from seawall.serving.state import AcceptedConnection, ServerState
 
 @final
 @define(eq=False)
-class Failures:
-    """Lets the error policy decide about each failure of one connection, and reports it."""
+class FailureHandler:
+    """Asks the error policy about each failure of one connection, and reports and escalates as the policy says."""
 
     _server: ServerState
-    _accepted: AcceptedConnection
+    _incoming: AcceptedConnection
     policy: ErrorPolicy
     """The app's, and the route's once there is one."""
     route: str = field(init=False, default="")
     """The route's name, once there is one."""
     principal: object = field(init=False, default=None)
-    """Whom the guards have proved, once they have."""
+    """What the guards have proved; None until then."""
     phase: Phase = field(init=False, default=Phase.TRANSPORT)
-    """What has failed if something raises that has not said so."""
+    """The phase of a failure for which the caller names none."""
     first: Exception | None = field(init=False, default=None)
-    """What has ended the guards, the handler or one of its tasks, for the resources that are then left."""
+    """The first failure of the guards, the handler or its tasks. The guards' resources are told it when left."""
 
-    def judge(self, failure: Exception, phase: Phase, *, accepted: bool) -> Consequence:
-        """What is to be done about `failure`; it has been reported, and escalated if that is to be."""
+    def handle(self, failure: Exception, phase: Phase, *, accepted: bool) -> Consequence:
+        """Judge `failure`, report each leaf of it, and escalate what the policy escalates.
+
+        Returns:
+          What the caller has to do to the connection.
+        """
         context = self.context(phase, accepted=accepted)
         judgement = judge(failure, context, self.policy)
         self._server.report(judgement, context)
         return judgement.consequence
 
     def context(self, phase: Phase, *, accepted: bool) -> Context:
-        """What a rule, and the log, may know about a failure that happens now."""
+        """The context of a failure that happens now, for the rules of the policy and the log."""
         return Context(
             phase=phase,
             accepted=accepted,
             incident=secrets.token_hex(3),
             route=self.route,
-            connection=self._accepted.id,
-            peer=self._accepted.address,
+            connection=self._incoming.id,
+            peer=self._incoming.address,
             principal=name_of_principal(self.principal),
         )

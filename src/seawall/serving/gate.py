@@ -48,7 +48,7 @@ class Upgrade(Protocol):
 @final
 @define(kw_only=True, eq=False)  # not frozen, as `ConnectionState` is not
 class ConnectionGate(Gate):
-    """What the guards of one connection may do. It can be built without a wire: `upgrade` is all that needs one."""
+    """The `Gate` of one connection. Only `upgrade` needs a socket, so that a test can put something else there."""
 
     asked: Handshake
     arguments: Mapping[str, Parameter]

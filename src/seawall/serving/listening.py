@@ -18,7 +18,7 @@ from seawall.wire.transport.sockets import MEMORY, socket_of
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
 
-#: Where an app listens when nobody says otherwise: this machine only.
+#: Where an app listens by default: this machine only.
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 
@@ -81,7 +81,7 @@ async def open_listeners(where: Listen) -> list[Listener]:
 
 
 def _check(where: Listen) -> None:
-    """A misspelt option must not open another door than the one that was meant."""
+    """Refuse unknown options: with a misspelt one ignored, the server would listen somewhere else than was meant."""
     kinds: dict[str, type | tuple[type, ...]] = {
         "host": str,
         "port": int,
@@ -98,7 +98,7 @@ def _check(where: Listen) -> None:
 
 async def _open_tcp(where: Listen) -> list[Listener]:
     host, port = where.get("host", DEFAULT_HOST), where.get("port", DEFAULT_PORT)
-    if not 0 <= port <= 65_535:  # the C library would take the rest of a division by 65,536
+    if not 0 <= port <= 65_535:  # the C library would take it modulo 65,536
         raise ConfigurationError(f"cannot listen on {host} port {port}: ports end at 65535; choose another")
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
@@ -131,7 +131,7 @@ def _open_unix(path: str) -> Listener:
 
 @final
 class UnixListener(trio.abc.Listener[trio.SocketStream]):
-    """A Unix socket that takes its file away when it is closed, if another server has not put its own there."""
+    """A listener on a Unix socket. Closing it removes the file, unless another server has put its own there."""
 
     def __init__(self, listener: trio.SocketListener, path: str) -> None:
         """Remember which file it is."""
@@ -155,10 +155,10 @@ class UnixListener(trio.abc.Listener[trio.SocketStream]):
 
 
 def _remove_abandoned(path: str) -> None:
-    """Remove a socket that a process which is gone has left behind; leave anything else alone."""
+    """Remove the file of a Unix socket on which nobody listens; leave anything else alone."""
     if Path(path).is_socket():
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)  # somebody who is there, but busy, would let us wait
+            probe.setblocking(False)  # connecting to a listener whose queue is full would block
             try:
                 probe.connect(path)
             except ConnectionRefusedError:

@@ -15,7 +15,7 @@ from seawall.http.pages import page_response
 from seawall.http.request import BadRequest, Head, HeadReader
 from seawall.http.response import refusal
 from seawall.http.upgrade import check_upgrade
-from seawall.policy.ending import Cause, End, Ends, answered
+from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
 from seawall.serving.state import AcceptedConnection, ServerState
@@ -29,7 +29,7 @@ READ_SIZE: Final = 16 * 1024
 @final
 @define(eq=False)
 class Request:
-    """A request for a WebSocket, and the route that it names."""
+    """A request for a WebSocket, and the route that its path leads to."""
 
     handshake: Handshake
     early: bytes
@@ -51,16 +51,19 @@ class Source(Protocol):
 
 
 async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None) -> Received | None:
-    """Read until the head is whole; it and what came after it, or None if the peer left before.
+    """Read until the request head is whole.
 
     The caller bounds the time.
 
     Args:
       stream: what to read from.
-      poller: waits for it, if it is a plain socket.
+      poller: waits for `stream`, if that is a plain socket.
+
+    Returns:
+      The head and the bytes that came after it; None if the peer has gone before the head was whole.
 
     Raises:
-      BadRequest: it is no request that we answer otherwise than with an error.
+      BadRequest: the head is malformed or too large, or asks for what is not supported.
     """
     if poller is None or not isinstance(stream, trio.SocketStream):
         return await _read(stream)
@@ -83,9 +86,10 @@ async def _read(source: Source) -> Received | None:
 
 
 async def receive_request(accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
-    """Read a request and find its route, or the end of a connection that does not get that far.
+    """Read a request and find its route. The caller bounds the time.
 
-    The caller bounds the time.
+    Returns:
+      The request; or how the connection ends if it has no route, is a plain HTTP request, or never comes.
     """
     try:
         received = await read_head(accepted.stream, server.poller)
@@ -93,7 +97,7 @@ async def receive_request(accepted: AcceptedConnection, server: ServerState) -> 
             return Ends(End(Cause.PEER_VANISHED, 1006, "before its request"))
         return _find(*received, accepted, server)
     except BadRequest as bad:
-        return answered(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
+        return http_end(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
 
 
 def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
@@ -101,9 +105,9 @@ def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: Server
     found = server.routes.find(head.path)
     if not head.wants_upgrade:
         page = server.pages.get(head.path)
-        return answered(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
+        return http_end(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
     asked = check_upgrade(head, peer=accepted.address, secure=accepted.secure)
     if found is None:
-        return answered(refusal(404, "not found"), safe(ascii(head.path)))
+        return http_end(refusal(404, "not found"), safe(ascii(head.path)))
     route, params = found
     return Request(asked, early, route, params)

@@ -1,4 +1,4 @@
-"""The resources that the guards of one connection have entered, and code of the application in tasks of its own."""
+"""The resources that the guards of one connection have entered, and `in_own_task` for code of the application."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ T = TypeVar("T")
 
 
 async def in_own_task(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
-    """Run code of the application in a task that has no scope of ours in it.
+    """Run code of the application in a task in which no cancel scope or nursery of ours is open.
 
-    Who leaves a nursery open (an async generator that is not run to its end is enough) breaks the whole task, and with
-    it whatever else that task holds, which must therefore be nothing. What the code raises comes out in a group;
-    cancelling this cancels the code. `name` is the task's, for the log.
+    Code that leaves a nursery open breaks Trio's stack of scopes for its whole task; an async generator that is not run
+    to its end is enough. A scope of ours in that task would break as well, and so there must be none.
+
+    Args:
+      user_code: is called and awaited; what it raises is raised here in an exception group.
+      name: the task's, for the log.
+
+    Cancelling this call cancels the code.
     """
     results: list[T] = []
 
@@ -37,7 +42,7 @@ async def in_own_task(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
 
 
 def task_names(nursery: trio.Nursery, *, depth: int = 3) -> str:
-    """The names of the tasks in `nursery`, each with those below it in brackets, so many levels of them."""
+    """The names of the tasks in `nursery`, each followed by its child tasks in brackets, down to `depth` levels."""
     names: list[str] = []
     for task in nursery.child_tasks:
         below = ", ".join(task_names(inner, depth=depth - 1) if depth else "…" for inner in task.child_nurseries)
@@ -47,12 +52,12 @@ def task_names(nursery: trio.Nursery, *, depth: int = 3) -> str:
 
 @final
 class HeldResource:
-    """One resource, in a task of its own: what holds a nursery may not be entered under somebody else's scope."""
+    """One resource, held open in a task of its own, because it may open a nursery; see `in_own_task`."""
 
     def __init__(
         self, settle: Callable[[BaseException, Phase], None], context_manager: AbstractAsyncContextManager[object]
     ) -> None:
-        """Prepare; `settle` decides about what the resource raises once it has been entered."""
+        """Prepare. `settle` handles what the resource raises after it has been entered."""
         self._settle = settle
         self._leave = trio.Event()
         self._failure: Exception | None = None
@@ -60,7 +65,7 @@ class HeldResource:
         self._left = trio.Event()
         made_by = getattr(context_manager, "func", type(context_manager))  # the function under @asynccontextmanager
         self.name = str(getattr(made_by, "__qualname__", type(context_manager).__qualname__))
-        """What it is, for the log."""
+        """The name of the function or class behind the resource, for the log."""
 
     async def hold(
         self,
@@ -68,7 +73,7 @@ class HeldResource:
         *,
         task_status: trio.TaskStatus[T],
     ) -> None:
-        """Enter, wait to be told to leave, and leave. What is raised before it is entered goes to the guard."""
+        """Enter the resource, wait for `leave`, and leave it. What entering raises is raised in the guard's task."""
         entered = False
         try:
             with self._scope:
@@ -82,9 +87,8 @@ class HeldResource:
             if not entered:
                 wrap_unprintable(raised)
                 raise
-            fresh = subtract(
-                replace_stray_cancelled(raised), self._failure
-            )  # what was passed on comes back, perhaps in a group
+            # The failure raised in the block, which has been reported, comes out of it again, perhaps in a group.
+            fresh = subtract(replace_stray_cancelled(raised), self._failure)
             if fresh is not None:
                 self._settle(fresh, Phase.RELEASE if self._leave.is_set() else Phase.BACKGROUND)
         else:
@@ -93,11 +97,11 @@ class HeldResource:
         finally:
             self._left.set()
 
-    async def leave(self, failure: Exception | None, patience: ReleaseLimits) -> None:
-        """Leave the resource, passing on what ended the handler; cancel it, and say so, if that takes too long."""
+    async def leave(self, failure: Exception | None, limits: ReleaseLimits) -> None:
+        """Leave the resource, with `failure` raised in its block; cancel it if that takes longer than `limits`."""
         self._failure = failure
         self._leave.set()
-        for seconds, on_late in ((patience.seconds, patience.on_late), (patience.cleanup, patience.on_stuck)):
+        for seconds, on_late in ((limits.seconds, limits.on_late), (limits.cleanup, limits.on_stuck)):
             with trio.move_on_after(seconds):
                 await self._left.wait()
             if self._left.is_set():
@@ -110,16 +114,16 @@ class HeldResource:
 @final
 @frozen(kw_only=True)
 class ReleaseLimits:
-    """How long a resource may take to be left, and who hears of it if it takes longer."""
+    """How long leaving a resource may take, and what is called when it takes longer."""
 
     seconds: float
-    """After so many it is cancelled."""
+    """Seconds until it is cancelled."""
     on_late: Callable[[str], None]
-    """Called with its name then."""
+    """Called with the resource's name when it is cancelled."""
     cleanup: float
-    """What it gets for its cleanup."""
+    """Seconds that it has after that, for its cleanup."""
     on_stuck: Callable[[str], None]
-    """Called with its name if it has not ended by then; it is still waited for."""
+    """Called with the resource's name when these have passed too. The resource is waited for all the same."""
 
 
 @final
@@ -146,13 +150,13 @@ class ResourceStack:
         self._held += (held,)
         return value
 
-    async def leave(self, failure: Exception | None, patience: ReleaseLimits) -> None:
-        """Leave them all, the last one first, with `patience` for each."""
+    async def leave(self, failure: Exception | None, limits: ReleaseLimits) -> None:
+        """Leave them all, the last one first; `limits` count for each by itself."""
         while self._held:
             *rest, held = self._held
             self._held = tuple(rest)
-            await held.leave(failure, patience)
+            await held.leave(failure, limits)
 
     def close(self) -> None:
-        """Enter nothing any more, and let go of the connection: circles would be left to the garbage collector."""
+        """Drop the references to the connection: reference cycles would be left to the garbage collector."""
         del self._settle, self._nursery

@@ -1,12 +1,12 @@
 """`Server`: listeners, the barrier between connections and everything else, and the two ways to stop.
 
-`serve` itself only accepts; its connections run in a child task under one shield. Whatever cancels `serve` therefore
-does not cut them off in the middle of a frame: it makes them end, each within its own bounds. The deadlines, the poller
-and what else runs in the background outlive every connection.
+`serve` itself only accepts; its connections run in a child task, inside of one shielded scope. Cancelling `serve`
+therefore does not cut them off in the middle of a frame: it ends each of them, within the limits of its own. The
+deadline queue, the poller and the background tasks end after the last connection.
 
-All of that is protected from KeyboardInterrupt, which would otherwise land in the middle of any line of ours. Trio
-then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not
-protected, so that Ctrl-C can break one that loops.
+All these tasks are protected from KeyboardInterrupt, which could otherwise be raised in the middle of any line of ours.
+Trio then raises it in the main task, whose nursery cancels `serve` in the ordinary way. Guards and handlers are not
+protected, so that Ctrl-C can interrupt one that loops without a checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from seawall.serving.state import AcceptedConnection, ServerState
 from seawall.wire.transport.lingering import abandon
 from seawall.wire.transport.sockets import peer_of
 
-#: Errors of accept() that pass when somebody else lets go of something (as in trio.serve_listeners).
+#: Errors of accept() for lack of descriptors or memory, which pass when some are freed (as in trio.serve_listeners).
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 #: Errors of accept() that belong to the one connection that was about to be accepted (accept(2), "Error handling").
@@ -42,14 +42,14 @@ _PASSING = frozenset(
     }
 )
 
-#: Seconds to wait when descriptors have run out.
+#: Seconds to wait before accepting again after one of `_EXHAUSTED`.
 BACK_OFF = 0.1
 
-#: Connections that are told at once that the server drains; and if there are more, in how many turns.
+#: How many connections are told in one turn that the server drains, at least, and in how many turns at most.
 AT_ONCE = 100
 TURNS = 10
 
-#: Numbers the connections of the process: an id names one of them even where several servers run.
+#: Numbers the connections of the process, so that an id is unique even where several servers run.
 _numbers = itertools.count(1)
 
 
@@ -58,7 +58,7 @@ class Server:
     """A server that runs; ``await app.start(...)`` gives one."""
 
     def __init__(self, state: ServerState, left: trio.Event | None = None) -> None:
-        """Prepare; `serve` does everything. `left` is set when what is around it has been left too."""
+        """Prepare to `serve`. `left` is set by the caller once the lifespans around `serve` have been left."""
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
         self._state = state
@@ -73,7 +73,7 @@ class Server:
     async def drain(self, *, restarting: bool = False) -> None:
         """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
 
-        Listening ends at once; who has connected by then, and has not been let in, gets HTTP 503. Handlers see
+        Listening ends at once; clients that have connected but not been let in get HTTP 503. Handlers see
         `Connection.draining`, their iteration over messages ends, and they may finish; what has not finished
         ``close_timeout`` before the end is cancelled. Peers get close code 1001. More than a hundred connections are
         told in turns, over half the time that handlers have, so that their clients do not all come back in the same
@@ -82,8 +82,8 @@ class Server:
         Only three things can take longer: resources of guards that are slow to leave (``close_timeout`` each), what
         a handler shields from cancellation, and threads. They are named in the log, and their sockets are closed.
 
-        Cancelling this call does not stop the draining; cancelling ``serve`` does. In a handler, or a lifespan, it
-        waits for itself until it is cancelled: there, start it in a nursery of the program's.
+        Cancelling this call does not stop the draining; cancelling ``serve`` does. A handler or a lifespan that awaits
+        this call waits for its own end, until it is cancelled: start it in a nursery of the program's instead.
 
         Args:
           restarting: the server will be back: peers get 1012 instead. What the first call says counts.
@@ -95,12 +95,15 @@ class Server:
         await self._finished.wait()
 
     async def _accept_rest(self) -> None:
-        """Let in, to be told, who has connected already: when a listener is closed, those that it holds are reset."""
+        """Accept the connections that a listener holds already, so that they get HTTP 503.
+
+        Closing a listener would reset them.
+        """
         before, most = -1, self._accepted + self._state.limits.max_unauthenticated
         with trio.CancelScope(shield=True):
             while before < self._accepted < most:
                 before = self._accepted
-                for _ in range(3):  # the system is asked, the accepting task runs, the session begins
+                for _ in range(3):  # one for Trio to ask the kernel, one for `_accept`, one for `run_connection`
                     await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
@@ -126,20 +129,20 @@ class Server:
                 nursery.start_soon(self._host)
                 try:
                     await self._accept_all(listeners, task_status)
-                    if not self._state.failed.is_set():
+                    if not self._state.escalation.is_set():
                         await self._drain()
                 finally:
                     self._stop.set()
         finally:
             self._finished.set()
-            self._state.reporter.finish()
+            self._state.reporter.flush_suppressed()
             server_log.info("stopped")
-            if self._state.escalated:  # also in the place of a cancellation, during which it may have been raised
+            if self._state.escalated:  # even while `serve` is cancelled, because it may be lost otherwise
                 raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
 
     @trio.lowlevel.enable_ki_protection
     async def _host(self) -> None:
-        """Hold the connections, shielded, until `_stop`; then end them all and wait for them."""
+        """Run the connections in a shielded scope until `_stop` is set; then end them all and wait for them."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as around:
                 around.start_soon(self._state.deadlines.run)
@@ -167,7 +170,7 @@ class Server:
             nursery.cancel_scope.cancel()
 
     async def _drain_connections(self, seconds: float) -> None:
-        """Turn away at once who is not in yet; tell the others in turns."""
+        """End at once the connections whose handler has not begun; tell the other handlers in turns."""
         connections = self._state.connections
         for connection in [connection for connection in connections if not connection.is_handled]:
             connection.drain()
@@ -190,11 +193,11 @@ class Server:
                         nursery.start_soon(self._accept, listener)
                     server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
                     task_status.started(self)
-                    await self._state.failed.wait()
+                    await self._state.escalation.wait()
                     nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._state.limits.close_timeout):
-                for listener in listeners:  # of whatever kind
+                for listener in listeners:  # an application's own may take long to close
                     await listener.aclose()
 
     @trio.lowlevel.enable_ki_protection
@@ -225,7 +228,7 @@ class Server:
         address = peer_of(stream)
         place = self._state.capacity.admit(address)
         if place is None:
-            self._state.reporter.drop_unanswered()
+            self._state.reporter.log_dropped()
             self._nursery.start_soon(abandon, stream)
             return
         accepted = AcceptedConnection(

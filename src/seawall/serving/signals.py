@@ -17,8 +17,8 @@ from seawall.serving.server import Server
 async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
     """Start servers, such as ``partial(app.start, port=8765)``, and drain them all at SIGINT or SIGTERM.
 
-    A second signal, or one before all of them listen, cancels everything. Outside of the main thread there are none,
-    and the log says so once. Returns when all have stopped and their lifespans have been left.
+    A second signal, or one before all servers listen, cancels everything. Outside of the main thread Python delivers no
+    signals, and a line of the log says so. Returns when all servers have stopped and their lifespans have been left.
 
     Raises:
       ConfigurationError: an address cannot be bound; what had been started is stopped again.
@@ -46,7 +46,7 @@ async def serve_until_signalled(*starts: Callable[[trio.Nursery], Awaitable[Serv
 
 @contextmanager
 def _receiving_signals() -> Generator[AsyncIterator[int] | None]:
-    """The signals that stop servers, as they come; None where Python does not let us have them."""
+    """The signals that stop servers, as they come; None outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         server_log.warning("not in the main thread: SIGINT and SIGTERM do not drain this server")
         yield None
@@ -61,7 +61,7 @@ async def _stop_when_told(
     async with trio.open_nursery(strict_exception_groups=True) as nursery:
         draining = False
         async for _ in signals:
-            if draining or len(servers) < expected:  # one that is still starting would not hear of it
+            if draining or len(servers) < expected:  # one that is still starting cannot be drained
                 stop.cancel()
             draining = True
             for server in servers:

@@ -10,6 +10,7 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from seawall.compression import Deflate
+from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
 from seawall.guards.origins import OriginCheck
@@ -33,8 +34,8 @@ from seawall.wire.transport.sockets import socket_of
 from seawall.wire.transport.stream import StreamTransport
 
 
-class Running(Protocol):
-    """A connection, as its server knows it."""
+class ServedConnection(Protocol):
+    """What a server needs of one of its connections."""
 
     @property
     def is_handled(self) -> bool:
@@ -42,7 +43,7 @@ class Running(Protocol):
         ...
 
     def drain(self) -> None:
-        """Let its handler finish, or end it if it has not come that far."""
+        """Tell its handler to finish; if the handler has not begun, end the connection."""
         ...
 
     def stop(self) -> None:
@@ -52,29 +53,29 @@ class Running(Protocol):
 
 @final
 class Connections:
-    """The connections of a server that count."""
+    """The connections of a server, until each is over or has released its place."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._running: dict[Running, None] = {}  # in the order in which they came
+        self._running: dict[ServedConnection, None] = {}  # in the order in which they came
         self._empty = trio.Event()
         self.stopped = False
-        """Whether the server has stopped: whoever comes now comes too late."""
+        """Whether the server has stopped: a connection that was accepted just before is closed at once."""
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self._running)
 
-    def __iter__(self) -> Iterator[Running]:
-        """Those that there are now, in the order in which they came."""
+    def __iter__(self) -> Iterator[ServedConnection]:
+        """A snapshot of them, in the order in which they came."""
         return iter(tuple(self._running))
 
-    def add(self, connection: Running) -> None:
-        """One more."""
+    def add(self, connection: ServedConnection) -> None:
+        """Add `connection`."""
         self._running[connection] = None
 
-    def discard(self, connection: Running) -> None:
-        """One less, if it was one."""
+    def discard(self, connection: ServedConnection) -> None:
+        """Remove `connection`; does nothing if that has been done before."""
         if self._running.pop(connection, self) is None and not self._running:
             self._empty.set()
 
@@ -94,27 +95,28 @@ class Connections:
 @final
 @define(eq=False)
 class Drain:
-    """Whether the server is draining, and what it tells its peers then."""
+    """Whether the server is draining, and the ends that it records for its connections."""
 
     begun: bool = False
+    """Whether the server is draining."""
     restarting: bool = False
-    """Whether it will be back, so that 1012 tells more than 1001."""
+    """Whether the server will start again: peers then get close code 1012 instead of 1001."""
 
     @property
-    def end(self) -> End:
+    def end_of_drained(self) -> End:
         """The end of a connection that is drained."""
         code, reason = (1012, "service restart") if self.restarting else (1001, "going away")
         return End(Cause.DRAINED, code, reason)
 
     @property
-    def returned(self) -> End:
+    def end_of_returned(self) -> End:
         """The end of a connection whose handler has returned."""
-        return self.end if self.begun else End(Cause.RETURNED, 1000)
+        return self.end_of_drained if self.begun else End(Cause.RETURNED, 1000)
 
     @property
-    def stopped(self) -> End:
+    def end_of_stopped(self) -> End:
         """The end of a connection when the server stops."""
-        return self.end if self.begun else End(Cause.STOPPED, 1001, "going away")
+        return self.end_of_drained if self.begun else End(Cause.STOPPED, 1001, "going away")
 
 
 @final
@@ -140,14 +142,14 @@ class ServerState:
     )
     connections: Connections = field(factory=Connections, init=False)
     drain: Drain = field(factory=Drain, init=False)
-    failed: trio.Event = field(factory=trio.Event, init=False)
-    """Set when something was escalated: the server stops."""
+    escalation: trio.Event = field(factory=trio.Event, init=False)
+    """Set when something is escalated; the server then stops."""
     escalated: list[BaseException] = field(factory=list[BaseException], init=False)
-    """What is to come out of ``serve``."""
+    """What ``serve`` raises when the server has stopped."""
     _settings: dict[int, ResolvedSettings] = field(factory=dict[int, "ResolvedSettings"], init=False)
 
     def settings(self, route: AnyRoute) -> ResolvedSettings:
-        """What holds on `route`, one of `routes`: its own settings over the app's."""
+        """The settings of `route`, which is one of `routes`: its own where it has them, else the app's."""
         found = self._settings.get(id(route))
         if found is None:
             entry = route.table_entry
@@ -162,7 +164,7 @@ class ServerState:
         return found
 
     def transport(self, stream: trio.abc.Stream, tasks: trio.Nursery) -> Transport:
-        """The transport of a channel over `stream`; where it needs tasks they run in `tasks`."""
+        """A transport over `stream`; the tasks of a `StreamTransport` run in `tasks`."""
         if self.poller is not None and isinstance(stream, trio.SocketStream):
             return SocketTransport(self.poller, stream)
         bound = socket_of(stream)
@@ -170,14 +172,14 @@ class ServerState:
         return StreamTransport(stream, tasks, watch)
 
     def escalate(self, failure: BaseException, origin: str) -> None:
-        """Stop the server and let `failure` out of ``serve``, with a note of its `origin`."""
+        """Stop the server and have ``serve`` raise `failure`, with `origin` as a note."""
         with suppress(Exception):  # an exception of the application's may have `__notes__` of its own
             failure.add_note(origin)
         self.escalated.append(failure)
-        self.failed.set()
+        self.escalation.set()
 
     def report(self, judgement: Judgement, context: Context) -> None:
-        """Tell the log and the application of every failure in `judgement`, and escalate those that are to be."""
+        """Tell the log and the application of every failure in `judgement`, and escalate what it says to escalate."""
         for failure in judgement.escalated:
             self.escalate(failure, note_of(context))
         for leaf in judgement.leaves:
@@ -187,11 +189,11 @@ class ServerState:
     def tell(self, outcome: Outcome) -> None:
         """Tell the log and the application how a connection has ended."""
         with self._escalating("seawall: App(on_end=...)"):
-            self.reporter.end(outcome)
+            self.reporter.report_outcome(outcome)
 
     @contextmanager
     def _escalating(self, origin: str) -> Generator[None]:
-        """Around code of the application that a connection's task runs: what means the program stops the server."""
+        """Escalate a KeyboardInterrupt or SystemExit that an application's callback raises in a connection's task."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit) as fatal:
@@ -225,4 +227,13 @@ class AcceptedConnection:
     place: Place
     """Its place among those of the server."""
     at: float = field(factory=trio.current_time)
-    """When, on Trio's clock."""
+    """When it was accepted, on Trio's clock."""
+
+
+@final
+@define(eq=False)
+class OpenedConnection:
+    """What a connection has once its request is good and its wire is open."""
+
+    route: AnyRoute
+    state: ConnectionState

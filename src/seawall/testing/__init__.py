@@ -1,4 +1,4 @@
-"""Talk to an app in a test: over memory streams, in virtual time if the test likes, with a real WebSocket client.
+"""Talk to an app in a test: over memory streams, with a real WebSocket client, and in virtual time if wanted.
 
 ::
 
@@ -10,9 +10,9 @@
 Nothing is mocked: the request is parsed, the guards run, frames are encoded and decoded. Only the network is a pair of
 memory streams, so that a test needs no port and, under `trio.testing.MockClock`, no time.
 
-What goes wrong on the internet a client does when it is told to: see `Client.stall`, `Client.reset`,
-`Client.half_close`, `Client.unplugged`, `Client.ignore_pings` and `Client.ignore_close`. Each says what the app gets to
-see of it, and when, with `Limits` as they are by default.
+A client can also fail as clients on the internet do: see `Client.stall`, `Client.reset`, `Client.half_close`,
+`Client.unplugged`, `Client.ignore_pings` and `Client.ignore_close`. Their docstrings say what the app sees of it, and
+when, with the default `Limits`.
 """
 
 from seawall.testing.client import Client, Closed, CloseFrame, Rejected, Serving, connect, serve

@@ -1,4 +1,4 @@
-"""A client of an app that is served over memory streams: what a test says with it, and what it is told."""
+"""`serve` and `connect`: an app that is served over memory streams in a test, and a WebSocket client of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOST = "seawall.test"
 #: Seconds that a client gives the app to answer its Close.
 CLOSE_TIMEOUT = 5.0
 
-#: What a client is ready for: messages waiting, and bytes of each. Tests are about the server's limits.
+#: The client's own limits: messages that wait, and bytes of one. Large, because tests are about the server's limits.
 QUEUE_SIZE = 100_000
 MAX_MESSAGE_SIZE = 1 << 30
 
@@ -60,7 +60,7 @@ class Closed(Exception):
 
 
 class CloseFrame(NamedTuple):
-    """What a Close frame said; equal to a plain ``(code, reason)``. 1006 stands for none at all."""
+    """Code and reason of a Close frame; equal to a plain ``(code, reason)``. 1006 if there was no Close frame."""
 
     code: int
     reason: str
@@ -94,7 +94,7 @@ class Client:
             raise _closed(closed) from None
 
     async def wait_closed(self) -> CloseFrame:
-        """Discard messages until the app closes; with which code and reason it did."""
+        """Discard messages until the app closes; returns the code and the reason of its Close."""
         while True:
             try:
                 await self.receive()
@@ -118,9 +118,9 @@ class Client:
 
         Whatever the app sends now waits, as if every buffer on the way were full. `Connection.send` returns all the
         same until ``outbound_buffer`` (1 MiB) is full, and then waits. ``send_timeout`` (10 s) after something began to
-        wait, the handler is cancelled and the connection ends as a slow consumer, 1008, of which the client can read
-        no more than the end: 1006. An app that sends nothing has its Ping waiting, 20 s after the client was last
-        heard, and so ends at 30 s. After a `resume` in time everything arrives.
+        wait, the handler is cancelled and the connection ends as a slow consumer: the outcome has 1008, and the client
+        reads 1006, because no Close is sent. If the app sends nothing, its Ping waits, 20 s after the last byte of the
+        client, and so the connection ends at 30 s. After a `resume` in time everything arrives.
         """
         self._line.stream.stall()
 
@@ -140,33 +140,33 @@ class Client:
     def half_close(self) -> None:
         """Send an end-of-file instead of a Close, and go on reading what the app has sent before.
 
-        A client that can send no Close has gone, as far as WebSocket is concerned: the app sees the peer vanish, as
-        after `reset`, and hangs up at once.
+        A client that cannot send a Close any more has gone, by RFC 6455: the app sees the peer vanish, as after
+        `reset`, and closes the socket at once.
         """
         self._line.stream.half_close()
 
     @contextmanager
     def unplugged(self) -> Generator[None]:
-        """Let nothing travel inside of the block, in either direction; after it everything arrives, in order.
+        """Deliver nothing inside of the block, in either direction; after it everything arrives, in order.
 
-        Both sides go on sending, up to 64 KiB, as a system would take it from them; for more the app waits, as after
-        `stall`. Within 40 s (``ping_interval`` and ``ping_timeout``) since the client was last heard nothing is lost.
-        Then the handler is cancelled, the connection ends as `KeepaliveLost`, 1011, and ``close_timeout`` (5 s) later
-        the app hangs up. A client that is plugged in after that reads 1006.
+        Each side can send 64 KiB meanwhile, which a kernel would buffer; with more the app waits, as after `stall`. For
+        40 s (``ping_interval`` and ``ping_timeout``) after the client's last byte nothing is lost. Then the handler is
+        cancelled, the connection ends as `KeepaliveLost`, 1011, and ``close_timeout`` (5 s) later the app closes the
+        socket. A client that is plugged in after that reads 1006.
         """
         with self._line.stream.unplugged():
             yield
 
     def ignore_pings(self) -> None:
-        """Answer no Ping from now on. Whatever else the client sends is a sign of life all the same.
+        """Answer no Ping from now on. Anything else that the client sends still counts as a sign of life.
 
-        ``ping_interval`` (20 s) after it was last heard it gets a Ping, and ``ping_timeout`` (20 s) later the handler
-        is cancelled and the connection ends as `KeepaliveLost`; the client reads 1011.
+        ``ping_interval`` (20 s) after its last byte the client gets a Ping, and ``ping_timeout`` (20 s) later the
+        handler is cancelled and the connection ends as `KeepaliveLost`; the client reads 1011.
         """
         self._line.withhold(Opcode.PONG)
 
     def ignore_close(self) -> None:
-        """Answer no Close of the app's from now on, nor hang up before the block of this client is left.
+        """Answer no Close of the app from now on, and keep the connection open until the block of this client is left.
 
         The client reads the code and the reason at once, but ending the connection takes the app ``close_timeout``
         (5 s), and so does `Connection.aclose`. `aclose` on this side still sends a Close.
@@ -184,7 +184,7 @@ class Serving:
     _listener: MemoryListener = field(alias="listener", repr=False)
 
     def open_stream(self) -> MemoryStream:
-        """A connection on which nothing has been said yet, for a test that speaks for itself."""
+        """A new connection on which nothing has been sent, for a test that sends bytes of its own."""
         return self._listener.connect()
 
     @asynccontextmanager
@@ -226,7 +226,7 @@ async def connect(
 
     Raises:
       Rejected: the app refused the handshake.
-      Closed: the app hung up without an answer.
+      Closed: the app closed the socket without a response.
     """
     async with (
         serve(app) as serving,
@@ -239,7 +239,8 @@ async def connect(
 async def _contained() -> AsyncGenerator[trio.Nursery]:
     """A nursery that is cancelled on leaving, and does not wrap what its body raises into a group.
 
-    When what runs in it fails too, both come out in one group; but that the app has closed is then no failure besides.
+    When what runs in it fails too, both are raised in one group; but if the body raised `Closed`, only the group of the
+    others is raised, because it says why the app has closed.
     """
     raised: BaseException | None = None
     try:
@@ -260,7 +261,7 @@ async def _contained() -> AsyncGenerator[trio.Nursery]:
 
 
 def _belongs_to_trio(raised: BaseException) -> bool:
-    """Whether a cancel scope waits for it; pytest's outcomes, which are no `Exception` either, are the test's own."""
+    """Whether `raised` is for a cancel scope. Outcomes of pytest, which are no `Exception` either, are not."""
     group = isinstance(raised, BaseExceptionGroup) and not isinstance(raised, Exception)
     return group or isinstance(raised, trio.Cancelled)
 
@@ -296,7 +297,7 @@ async def _dial(
             if isinstance(leaf, trio_websocket.ConnectionRejected):
                 raise _rejected(leaf) from None
             if isinstance(leaf, LocalProtocolError):
-                return  # a Ping has crossed our Close: trio-websocket tries to answer it all the same
+                return  # a Ping has crossed our Close, and trio-websocket tried to answer it
         raise
     if dialing.cancelled_caught:
         raise Closed(1006, "")

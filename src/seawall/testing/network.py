@@ -1,8 +1,8 @@
-"""The network between a test's client and its app: connections in memory, which fail when they are told to.
+"""The network between a test's client and its app: connections in memory, which fail when a test says so.
 
-A network has buffers that hide for a while what goes wrong in it. This one has none while all is well, and while
-somebody stalls; only what is sent into a cable that is unplugged is kept, up to `SYSTEM_BUFFER`. So each fault is seen
-at a moment that a test can name.
+The buffers of a real network hide a fault for a while. This one has none in normal operation, nor when a side stalls;
+only what is sent while the cable is unplugged is buffered, up to `SYSTEM_BUFFER`. So the moment at which each fault is
+seen is known to the test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pu
 
 from seawall.wire.frames.codes import Opcode
 
-#: Bytes that each end can send while the cable is unplugged, before sending waits: what its system would hold for it.
+#: Bytes that each end can send while the cable is unplugged, before sending waits, as a kernel would buffer them.
 SYSTEM_BUFFER: Final = 64 * 1024
 
 
@@ -30,14 +30,14 @@ class _Way:
     _sender: MemorySendStream = field(init=False, factory=MemorySendStream)
     _receiver: MemoryReceiveStream = field(init=False, factory=MemoryReceiveStream)
     _stalled: bool = field(init=False, default=False)  # whether the receiver takes nothing
-    _ended: bool = field(init=False, default=False)  # whether either end has closed it: then nobody waits
+    _ended: bool = field(init=False, default=False)  # whether either end has closed it
     _is_reset: bool = field(init=False, default=False)
     _cuts: int = field(init=False, default=0)  # how often it is unplugged
     _held: int = field(init=False, default=0)  # bytes sent since then
     _waiting: trio.lowlevel.ParkingLot = field(init=False, factory=trio.lowlevel.ParkingLot)
 
     def __attrs_post_init__(self) -> None:
-        """Let what is sent arrive."""
+        """Deliver what is sent."""
         self._sender.send_all_hook = self._deliver
         self._sender.close_hook = self._carry
 
@@ -60,7 +60,7 @@ class _Way:
             return await self._receiver.receive_some(max_bytes)
 
     def stall(self, *, stalled: bool) -> None:
-        """Let the receiver take nothing, or take things again."""
+        """Stop the receiver taking anything, or let it take again."""
         self._stalled = stalled
         self._waiting.unpark_all()
 
@@ -74,7 +74,7 @@ class _Way:
         if not self._cuts:
             self._held = 0
             self._waiting.unpark_all()
-            with suppress(trio.BrokenResourceError):  # there is nobody any more, as the next one to send will find
+            with suppress(trio.BrokenResourceError):  # the receiver has gone, which the next `send` will raise
                 self._carry()
 
     def end(self) -> None:
@@ -100,12 +100,12 @@ class _Way:
 
     def _carry(self) -> None:
         if not self._cuts and not self._is_reset:
-            memory_stream_pump(self._sender, self._receiver)  # what there is ...
-            memory_stream_pump(self._sender, self._receiver)  # ... and that there is no more, if it is so
+            memory_stream_pump(self._sender, self._receiver)  # delivers the data ...
+            memory_stream_pump(self._sender, self._receiver)  # ... and end-of-file, if the sender has closed
 
     @contextmanager
     def _broken_by_reset(self) -> Generator[None]:
-        """After a reset it was not we who closed the stream."""
+        """Raise BrokenResourceError in place of ClosedResourceError after a reset."""
         try:
             yield
         except trio.ClosedResourceError:
@@ -117,7 +117,7 @@ class _Way:
 @final
 @define(eq=False)
 class MemoryStream(trio.abc.HalfCloseableStream):
-    """One end of a connection in memory, with verbs for what goes wrong in a network; `connected` makes two."""
+    """One end of a connection in memory, with methods that make the network fail; `connected` makes two."""
 
     _out: _Way = field(repr=False)
     _back: _Way = field(repr=False)
@@ -155,7 +155,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await self._out.send(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until there is a point in writing."""
+        """Wait until `send_all` would not wait."""
         await trio.lowlevel.checkpoint()
         await self._out.wait_possible()
 
@@ -183,14 +183,14 @@ def connected() -> tuple[MemoryStream, MemoryStream]:
 
 @final
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """A listener without a network: `connect` makes a connection for whoever accepts from it."""
+    """A listener without a network: `connect` makes a connection, which `accept` returns."""
 
     def __init__(self) -> None:
         """Start listening."""
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
 
     def connect(self) -> MemoryStream:
-        """The client's end of a new connection. Raises `trio.BrokenResourceError` when nobody listens any more."""
+        """The client's end of a new connection. Raises `trio.BrokenResourceError` once it is closed."""
         ours, theirs = connected()
         self._send.send_nowait(theirs)
         return ours
@@ -200,7 +200,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         return await self._receive.receive()
 
     async def aclose(self) -> None:
-        """Stop listening, and hang up on those who have not been accepted, as a kernel does."""
+        """Stop listening, and close the connections that have not been accepted, as a kernel does."""
         try:
             while True:
                 await trio.aclose_forcefully(self._receive.receive_nowait())
@@ -211,10 +211,10 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
 @final
 @define(eq=False)
 class Line(trio.abc.Stream):
-    """The client's end as trio-websocket is given it, which writes one whole frame at a time.
+    """The stream under the client's trio-websocket, which writes one whole frame at a time.
 
-    It notices when the app hangs up: during the handshake trio-websocket would wait for ever. And it can keep some of
-    the client's frames to itself.
+    It notices when the app closes the socket during the handshake, which trio-websocket would wait for without end. It
+    can also drop the client's control frames of one kind.
     """
 
     stream: MemoryStream
@@ -223,15 +223,15 @@ class Line(trio.abc.Stream):
     _withheld: set[bytes] = field(factory=set[bytes], init=False)  # first bytes of the frames that are not sent
 
     def withhold(self, opcode: Opcode) -> None:
-        """Send no frames of this kind, a kind of control frame, from now on."""
+        """Drop the client's control frames with this `opcode` from now on."""
         self._withheld.add(_first_byte(opcode))
 
     def release(self, opcode: Opcode) -> None:
-        """Send them again."""
+        """Stop dropping them."""
         self._withheld.discard(_first_byte(opcode))
 
     async def wait_ended(self, dialing: trio.CancelScope) -> None:
-        """Cancel `dialing` at the end of the stream; it has no effect any more when that is over."""
+        """Cancel `dialing` at the end of the stream; without effect when the handshake is done."""
         await self._ended.wait()
         dialing.cancel()
 

@@ -8,7 +8,7 @@ from typing import cast, final
 
 from attrs import field, frozen
 
-#: No date lies beyond this many seconds (the year 9999); NaN and the infinities fail the comparison too.
+#: Dates have to be nearer to 1970 than this many seconds (the year 9999). NaN fails that comparison too.
 _LATEST = 253_402_300_800
 
 

@@ -1,8 +1,8 @@
 """`TokenVerifier`: verifies JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
 
-PyJWT checks signatures and registered claims. Here and in `seawall.guards.jwt.claims` is what it leaves to its caller:
-that ``exp`` is there and not absurd, that dates are numbers, the type, the size, and that whatever the bytes of a token
-cause is a refusal.
+PyJWT checks signatures and registered claims. This module and `seawall.guards.jwt.claims` check what PyJWT leaves to
+its caller: that ``exp`` is there and not too far away, that dates are numbers, the type, and the size. Whatever
+exception a token causes, it is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from seawall.guards.jwt.claims import Claims, MalformedClaim, claims_from
 #: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
 Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
 
-#: Bytes that a token may have; a longer one is refused unread.
+#: Characters that a token may have; a longer one is refused without being decoded.
 MAX_TOKEN = 8 * 1024
 
 #: Bytes that the secret must have: the size of the hash (RFC 7518, section 3.2).
@@ -32,16 +32,16 @@ _KEY_SIZES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 @final
 class Waiver(enum.Enum):
-    """What a `TokenVerifier` can be told not to ask for."""
+    """The claims that a `TokenVerifier` can be told not to check."""
 
     AUDIENCE = "any_audience"
     ISSUER = "any_issuer"
 
 
 any_audience: Final = Waiver.AUDIENCE
-"""Accept tokens that were made for somebody else too (RFC 8725, section 3.9, advises against it)."""
+"""Accept tokens that were issued for other audiences too (RFC 8725, section 3.9, advises against it)."""
 any_issuer: Final = Waiver.ISSUER
-"""Accept tokens whoever says to have issued them; the key alone decides."""
+"""Accept tokens with any ``iss``, or none; only the key says who has issued them."""
 
 
 def _several(algorithms: Iterable[Algorithm]) -> tuple[Algorithm, ...]:
@@ -80,7 +80,7 @@ class TokenVerifier:
     """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what could not protect anybody."""
+        """Refuse settings with which verifying would mean nothing."""
         known = get_args(Algorithm)
         if not self.algorithms or not set(self.algorithms) <= set(known):
             raise ConfigurationError(f"TokenVerifier: algorithms {list(self.algorithms)}; name some of {list(known)}")
@@ -158,12 +158,12 @@ class TokenVerifier:
 def _secret(keys: str | bytes) -> bytes:
     try:
         return keys.encode() if isinstance(keys, str) else keys
-    except UnicodeEncodeError:  # which holds what it could not encode
+    except UnicodeEncodeError:  # not chained: it holds the secret
         raise ConfigurationError("TokenVerifier: keys cannot be encoded as UTF-8; give the secret as bytes") from None
 
 
 def _is_word(value: object) -> bool:
-    """For what a type checker rules out: a setting that is not there must not mean that anybody will do."""
+    """Whether `value` is a name. For programs that no type checker has seen: None must not mean any name."""
     return isinstance(value, str) and bool(value)
 
 
