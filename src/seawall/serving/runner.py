@@ -112,7 +112,7 @@ class ConnectionRunner:
     _failures: FailureHandler = field(init=False)
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
-    _opened: OpenedConnection = field(init=False)
+    _opened: OpenedConnection | None = field(init=False, default=None)  # with the route, whose guards a renewal asks
     """Set by `_open_wire`."""
 
     def __attrs_post_init__(self) -> None:
@@ -153,10 +153,10 @@ class ConnectionRunner:
             self._end_by(http_end(refusal(403, "origin not allowed"), safe(ascii(request.handshake.header("origin")))))
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        gate = await self._open_wire(request, settings)
-        self._inner_nursery.start_soon(self._serve, gate, name=entry.handler_name)
+        gate, opened = await self._open_wire(request, settings)
+        self._inner_nursery.start_soon(self._serve, gate, opened, name=entry.handler_name)
 
-    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> ConnectionGate:
+    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, OpenedConnection]:
         """Make the channel, the state and the gate of the connection, and start trio-websocket's reader."""
         await trio.lowlevel.checkpoint_if_cancelled()  # what ends the connection from here on has to close the wire too
         server, stream, asked = self._server, self._incoming.stream, request.handshake
@@ -190,18 +190,18 @@ class ConnectionRunner:
             resources=self._resources,
             upgrade=WebSocketUpgrade(state, adapter),
         )
-        self._opened = OpenedConnection(request.route, state)
+        opened = self._opened = OpenedConnection(request.route, state)
         await adapter.start(self._outer_nursery, on_exited=self._on_reader_exited)
-        return gate
+        return gate, opened
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, gate: ConnectionGate) -> None:
+    async def _serve(self, gate: ConnectionGate, opened: OpenedConnection) -> None:
         """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
         try:
-            if self._opened.route.table_entry.needs_task:
-                admitted = await in_own_task(partial(self._opened.route.admit, gate), name="guards")
+            if opened.route.table_entry.needs_task:
+                admitted = await in_own_task(partial(opened.route.admit, gate), name="guards")
             else:
-                admitted = await self._opened.route.admit(gate)
+                admitted = await opened.route.admit(gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
@@ -214,7 +214,7 @@ class ConnectionRunner:
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         try:
-            handling = admitted.handle(self._opened.state)
+            handling = admitted.handle(opened.state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
             await handling
         except BaseException as raised:
