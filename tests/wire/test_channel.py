@@ -178,7 +178,7 @@ async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
 
 
 async def test_a_look_takes_in_what_there_is() -> None:
-    """During a look messages are taken in above the soft mark as well, and after it no longer."""
+    """During a probe messages are taken in above the soft mark as well, and after it no longer."""
     made = await alone(SOFT)
     made.feed(text("x") * 6 + frame(PING, b"!"))
     assert made.wants(ReadInterest.THROTTLED)
@@ -195,7 +195,7 @@ async def test_a_look_takes_in_what_there_is() -> None:
 
 
 async def test_a_look_ends_at_the_hard_mark() -> None:
-    """However much there is, a look takes in no more than memory allows."""
+    """However much there is, a probe takes in no more than memory allows."""
     made = await alone(Limits(max_message_size=1000, inbound_buffer=4000, inbound_queue=1))
     made.transport.probing = True
     made.feed(frame(TEXT, b"x" * 1000) * 10)
@@ -204,7 +204,7 @@ async def test_a_look_ends_at_the_hard_mark() -> None:
 
 
 async def test_above_the_hard_mark_nothing_is_read() -> None:
-    """Memory is the hard mark: above it there is only watching, look or not, until half of it is free again."""
+    """Memory is the hard mark: above it there is only watching, probe or not, until half of it is free again."""
     made = await alone(HARD)
     made.feed(b"".join(frame(TEXT, b"%d" % number * 1000) for number in range(7)))
     assert made.channel.inbound.messages == 4  # each takes a little over 1,000, so the fourth is one too many
@@ -673,7 +673,7 @@ async def fill(made: Bench, count: int, size: int = 1000) -> None:
 
 
 async def test_above_the_soft_mark_the_socket_is_left_alone(over: str, autojump_clock: MockClock) -> None:
-    """Between two looks nothing is read, and when there is room it goes on at once."""
+    """Between two probes nothing is read, and when there is room it goes on at once."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         assert made.wants(ReadInterest.THROTTLED)
@@ -689,7 +689,7 @@ async def test_above_the_soft_mark_the_socket_is_left_alone(over: str, autojump_
 
 @pytest.mark.parametrize("what", ["ping", "close", "violation", "end"])
 async def test_above_the_soft_mark_control_frames_are_seen(what: str, over: str, autojump_clock: MockClock) -> None:
-    """While the handler is behind there are two looks a second at what comes; the end of the stream is seen as well."""
+    """While the handler is behind there are two probes a second; the end of the stream is seen as well."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()
@@ -703,7 +703,7 @@ async def test_above_the_soft_mark_control_frames_are_seen(what: str, over: str,
 
 
 async def test_a_look_is_whole(over: str, autojump_clock: MockClock) -> None:
-    """One look finds a ping behind messages, which came together with it."""
+    """One probe finds a ping behind messages, which came together with it."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()
@@ -721,7 +721,7 @@ async def test_a_look_is_whole(over: str, autojump_clock: MockClock) -> None:
     ],
 )
 async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) -> None:
-    """One look finds a ping behind more messages than one turn decodes."""
+    """One probe finds a ping behind more messages than one turn decodes."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()
@@ -731,7 +731,7 @@ async def test_a_look_takes_several_turns(over: str, autojump_clock: MockClock) 
 
 
 async def test_a_look_takes_several_reads(over: str, autojump_clock: MockClock) -> None:
-    """One look finds a ping behind more bytes than are read at once."""
+    """One probe finds a ping behind more bytes than are read at once."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()
@@ -741,7 +741,7 @@ async def test_a_look_takes_several_reads(over: str, autojump_clock: MockClock) 
 
 
 async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock) -> None:
-    """A handler that is behind from the start, because of early data, is no reason not to look either."""
+    """The peer of a handler that is behind from the start, because of early data, is probed as well."""
     async with bench(over, SOFT) as made:
         made.feed(text("early") * 4)
         await wait_all_tasks_blocked()  # whoever polls waits for something to happen
@@ -755,7 +755,7 @@ async def test_looks_begin_with_the_upgrade(over: str, autojump_clock: MockClock
 
 
 async def test_a_look_ends(autojump_clock: MockClock) -> None:
-    """After a look that took in what there was, the socket is left alone again until the next one."""
+    """After a probe that took in what there was, the socket is left alone again until the next one."""
     async with opened("polled", SOFT) as made:
         await fill(made, 4)
         await made.peer.say(text("x"))
@@ -774,7 +774,7 @@ async def test_a_look_ends(autojump_clock: MockClock) -> None:
     ["polled", "streamed", "watched"],
 )
 async def test_looks_go_on_while_the_handler_sends(over: str, autojump_clock: MockClock) -> None:
-    """A handler that sends and does not receive does not put the looks off."""
+    """A handler that sends and does not receive does not put the probes off."""
     async with opened(over, SOFT) as made:
         await fill(made, 4)
         start = trio.current_time()

@@ -383,7 +383,7 @@ async def test_a_peer_that_catches_up(autojump_clock: MockClock) -> None:
 
 
 async def test_a_peer_that_is_behind_again_at_once(autojump_clock: MockClock) -> None:
-    """Between two looks it may have caught up and be behind anew: that is progress."""
+    """Between two measurements it may have caught up and be behind anew: that is progress."""
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
         bench.hand.room = 0
         await bench.channel.send("x" * 1000)

@@ -266,7 +266,7 @@ async def test_before_the_upgrade_the_end_is_seen(over: str, autojump_clock: Moc
 
 
 async def test_above_the_soft_mark_the_end_is_seen_with_what_led_to_it(autojump_clock: MockClock) -> None:
-    """A Close before the end is read, and at once: the end of the stream brings the look forward."""
+    """A Close before the end is read, and at once: the end of the stream brings the probe forward."""
     async with opened("polled", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
@@ -459,11 +459,11 @@ def fails_once(made: Bench) -> None:
     made.on_end = on_end
 
 
-@pytest.mark.parametrize("where", ["read", "decode", "look", "watch"])
+@pytest.mark.parametrize("where", ["read", "decode", "probe", "watch"])
 async def test_a_fault_in_one_channel_is_its_own(where: str, autojump_clock: MockClock) -> None:
     """Whatever one channel raises ends that channel; the poller and the others go on."""
     async with benches() as make:
-        limits = {"look": SOFT, "watch": HARD}.get(where, Limits(inbound_queue=1000))
+        limits = {"probe": SOFT, "watch": HARD}.get(where, Limits(inbound_queue=1000))
         faulty, innocent = make("polled", limits), make("polled", Limits())
         for one in (faulty, innocent):
             await one.open()
@@ -473,7 +473,7 @@ async def test_a_fault_in_one_channel_is_its_own(where: str, autojump_clock: Moc
         elif where != "read":
             await faulty.peer.say(text("x" * 900) * 2)
             await wait_all_tasks_blocked()
-        if where == "look":
+        if where == "probe":
             await faulty.peer.say(close())
             await trio.sleep(2 * PACE)
         else:
@@ -586,7 +586,7 @@ async def test_a_number_is_used_again(how: str, autojump_clock: MockClock) -> No
 
 
 async def test_a_transport_that_is_closed_while_it_is_due(autojump_clock: MockClock) -> None:
-    """What the poller still had to do for a channel that has been given up, a turn or a look, is not done."""
+    """What the poller still had to do for a channel that has been given up, a turn or a probe, is not done."""
     for limits in (Limits(inbound_queue=1000), SOFT):
         async with opened("polled", limits) as made:
             await made.peer.say(text("x") * 3 * FRAMES_PER_TURN)

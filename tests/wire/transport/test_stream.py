@@ -332,7 +332,7 @@ async def test_a_turn_that_is_not_wanted_any_more(autojump_clock: MockClock) -> 
 
 
 async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
-    """A look at a stream that gives nothing takes what comes next, and is over then."""
+    """A probe of a stream that gives nothing takes what comes next, and is over then."""
     async with opened("streamed", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
@@ -346,7 +346,7 @@ async def test_looking_at_a_silent_stream(autojump_clock: MockClock) -> None:
 
 
 async def test_room_during_the_wait_for_a_look(autojump_clock: MockClock) -> None:
-    """A handler that catches up is not kept waiting for the look."""
+    """A handler that catches up is not kept waiting for the probe."""
     async with opened("streamed", SOFT) as made:
         await made.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()

@@ -233,8 +233,8 @@ class Inflater:
             if last and self._begun and len(plain) <= limit:
                 plain += self._feed(_TAIL, limit - len(plain))
         except zlib.error:
-            # RFC 7692 names no code. 1007 is for a payload that is not of its type, in a correct frame. Text that is no
-            # UTF-8 has the same code, and which of the two faults is found first depends on how the stream is cut.
+            # RFC 7692 names no code. 1007 is for a payload that is not of its type, in a correct frame. It is also the
+            # code for text that is not UTF-8; how the stream is cut decides which of the two faults is found first.
             raise ProtocolViolation(INVALID_DATA, "invalid compressed data") from None
         if last:
             self._begun = False
