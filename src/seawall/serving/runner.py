@@ -36,13 +36,14 @@ from seawall.observability.reports import note_of, outcome_of
 from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, http_end, internal_error
 from seawall.policy.verdicts import Phase
 from seawall.printable import safe
+from seawall.routing.route import AnyRoute
 from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.receiving import Request, receive_request
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
-from seawall.serving.state import AcceptedConnection, OpenedConnection, ResolvedSettings, ServerState
+from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
@@ -112,7 +113,7 @@ class ConnectionRunner:
     _failures: FailureHandler = field(init=False)
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
-    _opened: OpenedConnection | None = field(init=False, default=None)  # with the route, whose guards a renewal asks
+    _route: AnyRoute | None = field(init=False, default=None)  # a renewal will run its guards again
     """Set by `_open_wire`."""
 
     def __attrs_post_init__(self) -> None:
@@ -153,10 +154,11 @@ class ConnectionRunner:
             self._end_by(http_end(refusal(403, "origin not allowed"), safe(ascii(request.handshake.header("origin")))))
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        gate, opened = await self._open_wire(request, settings)
-        self._inner_nursery.start_soon(self._serve, gate, opened, name=entry.handler_name)
+        self._route = request.route
+        gate, state = await self._open_wire(request, settings)
+        self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
 
-    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, OpenedConnection]:
+    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, ConnectionState]:
         """Make the channel, the state and the gate of the connection, and start trio-websocket's reader."""
         await trio.lowlevel.checkpoint_if_cancelled()  # what ends the connection from here on has to close the wire too
         server, stream, asked = self._server, self._incoming.stream, request.handshake
@@ -190,18 +192,17 @@ class ConnectionRunner:
             resources=self._resources,
             upgrade=WebSocketUpgrade(state, adapter),
         )
-        opened = self._opened = OpenedConnection(request.route, state)
         await adapter.start(self._outer_nursery, on_exited=self._on_reader_exited)
-        return gate, opened
+        return gate, state
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, gate: ConnectionGate, opened: OpenedConnection) -> None:
+    async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
         """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
         try:
-            if opened.route.table_entry.needs_task:
-                admitted = await in_own_task(partial(opened.route.admit, gate), name="guards")
+            if route.table_entry.needs_task:
+                admitted = await in_own_task(partial(route.admit, gate), name="guards")
             else:
-                admitted = await opened.route.admit(gate)
+                admitted = await route.admit(gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
@@ -214,7 +215,7 @@ class ConnectionRunner:
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         try:
-            handling = admitted.handle(opened.state)
+            handling = admitted.handle(state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
             await handling
         except BaseException as raised:

@@ -10,7 +10,6 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from seawall.compression import Deflate
-from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
 from seawall.guards.origins import OriginCheck
@@ -228,12 +227,3 @@ class AcceptedConnection:
     """Its place among those of the server."""
     at: float = field(factory=trio.current_time)
     """When it was accepted, on Trio's clock."""
-
-
-@final
-@define(eq=False)
-class OpenedConnection:
-    """What a connection has once its request is good and its wire is open."""
-
-    route: AnyRoute
-    state: ConnectionState
