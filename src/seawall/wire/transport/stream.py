@@ -84,6 +84,7 @@ class StreamTransport:
         finally:
             self._stopped.set()
             self._end_watching()
+            self._watch = None
             del self._channel, self._nursery  # else reference cycles would be left to the garbage collector
 
     def write(self, data: bytes) -> int:
