@@ -58,9 +58,8 @@ async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter
     if end is None or channel.send_buffer.broken:
         return
     close_timeout = lifecycle.timeouts.limits.close_timeout
-    if (
-        not end.by_peer or adapter.stream.reader_running or channel.send_buffer.pending
-    ):  # else nothing is left to send or to read
+    # Where the peer closed first and its Close has been answered, nothing is left to send or to read.
+    if not end.by_peer or adapter.stream.reader_running or channel.send_buffer.pending:
         lifecycle.limit_closing(close_timeout)
         if not end.by_peer:
             await adapter.hang_up(end.code, end.reason)

@@ -113,8 +113,8 @@ class ConnectionRunner:
     _failures: FailureHandler = field(init=False)
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
-    _route: AnyRoute | None = field(init=False, default=None)  # a renewal will run its guards again
-    """Set by `_open_wire`."""
+    _route: AnyRoute | None = field(init=False, default=None)
+    """Set once the request has named one; a renewal will run its guards again."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""

@@ -8,10 +8,6 @@ from typing import final
 import trio
 
 
-def nothing(*_: object) -> None:
-    """Do nothing: stands for a callback that is not set yet, or no longer."""
-
-
 @final
 class Waiter:
     """Wakes the one task that waits: like a `trio.Event` that can be used again, at a third of the cost.
