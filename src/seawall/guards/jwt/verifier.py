@@ -74,6 +74,8 @@ class TokenVerifier:
     """Who must have issued the token. `any_issuer` waives that."""
     leeway: float = field(default=0.0, kw_only=True)
     """Seconds by which the clocks may differ."""
+    skew: float = field(default=60.0, kw_only=True)
+    """Seconds by which the issuer's clock may be ahead of ours."""
     type: str | None = field(default=None, kw_only=True)
     """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None does not look at it."""
     max_lifetime: float = field(default=86_400.0, kw_only=True)
