@@ -81,9 +81,7 @@ async def status(app: App, presented: str) -> int:
 
 async def test_a_subject_is_logged_out(autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """All her connections end at once with 3003, nobody else's do; her tokens are refused, but for those to come."""
-    app, now = members(), time.time()
-    first, second = token(iat=now - 100), token(iat=now - 200)
-    monkeypatch.setattr("seawall.clock.source", lambda: now - 61)
+    app, first, second = members(), token(), token()
     async with (
         connect(app, "/", headers=by(first)) as ada,
         connect(app, "/", headers=by(second)) as ada_too,
@@ -95,9 +93,11 @@ async def test_a_subject_is_logged_out(autojump_clock: trio.abc.Clock, monkeypat
         assert app.sessions.revoke(subject="ada") == 0
         assert await is_served(bob)
         assert trio.current_time() == 0
-    for old in (first, second, token(iat=now - 2)):  # the last one may have been there, if its clock is ahead
+    for old in (first, second, token()):  # the last one may have been there, if its clock is ahead
         assert await status(app, old) == 401
-    async with connect(app, "/", headers=by(token())) as again:
+    later = time.time() + 61
+    monkeypatch.setattr("seawall.clock.source", lambda: later)
+    async with connect(app, "/", headers=by(token(iat=later, exp=later + 60))) as again:
         assert await is_served(again)
 
 
@@ -175,8 +175,8 @@ class Ticket:
     expires_at: float | None = None
 
 
-def lenient_members() -> App:
-    """An app whose verifier allows a minute between the clocks, and where every subject has one place."""
+def few_places() -> App:
+    """An app where every subject has one place; the verifier allows a minute between the clocks."""
     app, lenient = (
         App(limits=Limits(max_connections_per_subject=1)),
         TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=60),
@@ -192,7 +192,7 @@ def lenient_members() -> App:
 
 async def test_mended_07_a_token_from_within_the_skew() -> None:
     """Who is revoked has no use of a token whose clock is ahead, connected with it or not; others have."""
-    app, ahead = lenient_members(), token(iat=time.time() + 50)
+    app, ahead = few_places(), token(iat=time.time() + 50)
     assert app.sessions.revoke(subject="ada") == 0
     assert await status(app, ahead) == 401
     async with connect(app, "/", headers=by(token("bob", iat=time.time() + 50))) as bob:
@@ -201,7 +201,7 @@ async def test_mended_07_a_token_from_within_the_skew() -> None:
 
 async def test_mended_07_logging_in_again_at_once() -> None:
     """A log-out by session ends that session alone: the next one of the same subject is let in in the same second."""
-    app, ahead = lenient_members(), time.time() + 50
+    app, ahead = few_places(), time.time() + 50
     async with connect(app, "/", headers=by(token(sid="first"))) as ada:
         assert app.sessions.revoke(session_id="first") == 1
         assert await ada.wait_closed() == CloseFrame(3003, "revoked")
@@ -215,7 +215,7 @@ async def test_mended_07_logging_in_again_at_once() -> None:
 
 async def test_mended_07_subjects_of_two_issuers() -> None:
     """They have places of their own, and are logged out on their own; a subject alone is every issuer's."""
-    app = lenient_members()
+    app = few_places()
     async with (
         connect(app, "/", headers=by(token(iss="https://us.example"))) as ours,
         connect(app, "/", headers=by(token(iss="https://them.example"))) as theirs,
