@@ -23,9 +23,7 @@ _BEARER: Final = re.compile(rf"bearer(?!{TOKEN})", re.IGNORECASE)
 
 #: What has the shape of a JWT: three parts, the first of which has JSON's ``{"`` in base64, also with a word before it.
 #: A header has 16 characters in base64 and more. The time is linear in the length of what is searched.
-_JWT: Final = re.compile(
-    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*e[wy][A-Za-z0-9_-]{14})[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\."
-)
+_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*e[wy][A-Za-z0-9_-]{14})[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.")
 
 
 def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anonymous, Claims]:
