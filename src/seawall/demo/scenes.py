@@ -86,8 +86,8 @@ def scenes_app(issuer: Issuer, feed: Feed, page_port: int) -> App:
     @app.route("/ticker", guard=anybody)
     async def ticker(conn: Connection[Anonymous]) -> None:
         while True:
-            # Waits while this reader is behind. When it has taken
-            # nothing for Limits.send_timeout, SlowConsumer ends it.
+            # Waits while the reader is behind, until it has taken
+            # nothing for Limits.send_timeout: SlowConsumer.
             await conn.send(PRICES)
 
     @app.route("/divide", guard=anybody)
@@ -103,8 +103,8 @@ def scenes_app(issuer: Issuer, feed: Feed, page_port: int) -> App:
         async for _ in conn:
             await trio.sleep(0.002)  # its work, for one message
             taken += 1
-            # Nothing else to do against a flood: when 4 MiB are
-            # unread, Seawall stops reading, and TCP slows the sender.
+            # No more is needed against a flood: when 4 MiB are
+            # unread, Seawall reads no more, and TCP holds it back.
             if taken % 100 == 0:
                 await conn.send(str(taken))
 
@@ -116,9 +116,9 @@ def scenes_app(issuer: Issuer, feed: Feed, page_port: int) -> App:
 
     @app.route("/log-out", guard=member)
     async def log_out(conn: Connection[Claims]) -> None:
-        # Ends every connection of this user, in all tabs, with
+        # Ends every connection of this session, in all tabs, with
         # 3003, and refuses the token from now on.
-        app.sessions.revoke(subject=conn.principal.subject)
+        app.sessions.revoke(session_id=conn.principal.session_id)
 
     @app.route("/form", guard=anybody)
     async def form(conn: Connection[Anonymous]) -> None:
