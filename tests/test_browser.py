@@ -6,6 +6,7 @@ Skipped where there is no Chromium or no driver for it, but not on CI (``CI`` is
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -387,3 +388,24 @@ async def test_chromium_compresses(chrome: Browser) -> None:
 
     async with serving(app) as place:
         await trio.to_thread.run_sync(look, place.server.addresses[0].url.replace("ws:", "http:"))
+
+
+async def test_mended_31_the_three_lines_in_the_readme(chrome: Browser) -> None:
+    """What the README says into a browser's console is echoed, on the page that it names."""
+    (script,) = re.findall(
+        r"```js\n(.*?)```", Path(__file__).parent.parent.joinpath("README.md").read_text(), re.DOTALL
+    )
+    app = App()
+    app.route("/echo", guard=public)(echo)
+
+    def speak(url: str) -> None:
+        chrome.get(url)
+        chrome.execute_script(
+            "console.log = (text) => { document.title = text; };"
+            + script.replace("ws://127.0.0.1:8765", url.replace("http:", "ws:"))
+        )
+        Page(chrome).until(lambda: chrome.execute_script("return document.title") == "hello", "it has been echoed")
+        chrome.get_log("browser")  # that the page was a 404
+
+    async with serving(app) as place:
+        await trio.to_thread.run_sync(speak, place.server.addresses[0].url.replace("ws:", "http:"))

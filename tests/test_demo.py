@@ -252,7 +252,7 @@ def test_ctrl_c_tells_the_clients() -> None:
 
 
 def test_mended_30_the_machines_own_address(own_address: str) -> None:
-    """On all addresses the page may be opened by any of this machine's, and connect to every port; no other page may."""
+    """On all addresses the page may be opened by any of them, and connect to every port; no other page may."""
     with demo("--host", "0.0.0.0") as running:
         url, page = f"ws://{own_address}:", f"http://{own_address}:{running.echo_port}"
         for port, path in ((running.echo_port, "tokens"), (running.secure_port, ""), (scenes_port(running), "divide")):

@@ -32,7 +32,7 @@ class Issuer:
         return TokenVerifier(keys=self.secret, algorithms=("HS256",), audience=AUDIENCE, issuer=ISSUER)
 
     def issue(self, seconds: float) -> str:
-        """A token of a session of its own that is good for `seconds`, rounded up to the next full second; expired if that is negative."""
+        """A token, of a session of its own, for `seconds`, rounded up to a full second; expired if that is negative."""
         expires_at = math.ceil(time.time() + seconds)
         claims = {
             "iss": ISSUER,
