@@ -22,6 +22,7 @@ from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
+from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
@@ -63,6 +64,7 @@ class App(Router[Anonymous]):
         report: Callable[[ErrorReport], None] = log_report,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
+        log_key: str | bytes | None = None,
     ) -> None:
         """Begin with no routes.
 
@@ -77,6 +79,8 @@ class App(Router[Anonymous]):
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
+          log_key: 16 to 64 bytes, for the digests of subjects in the log: with the same key in several processes, or
+            after a restart, a subject has the same digest. The default is drawn by chance, once for each process.
 
         Raises:
           ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
@@ -94,6 +98,7 @@ class App(Router[Anonymous]):
         self._report = report
         self._on_end = on_end
         self._compression = compression
+        self._names = PrincipalNames(log_key)
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
@@ -178,7 +183,7 @@ class App(Router[Anonymous]):
                 limits=self._limits,
                 origins=self._origins,
                 compression=self._compression,
-                reporter=Reporter(self._report, self._on_end),
+                reporter=Reporter(self._report, self._on_end, self._names),
                 values=Values(values),
                 sessions=self.sessions,
             )
