@@ -94,6 +94,9 @@ EACH = [nox.param(python, id=version) for version, python in FOUND.items()]
 # A process for each core; who has nothing left to do takes over from the others.
 SPREAD = ("-n", "auto", "--dist", "worksteal")
 
+# What waits more than it works: two processes for each core.
+WAITING = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+
 
 def group(name: str) -> list[str]:
     """The requirements of a dependency group."""
@@ -131,7 +134,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--fail-under=100", "--include=" + ",".join(f"*/seawall/{name}" for name in PURE))
-    session.run("pytest", *SPREAD, "-m", "slow")
+    session.run("pytest", *WAITING, "-m", "slow")
     # What reads frames passes without the extra `fast` too, so in Python alone.
     session.run("python", "-m", "pytest", *SPREAD, "-p", "tests.without_speedups", *UNMASKING)
 
@@ -175,14 +178,15 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[MAIN])
 def lint(session: nox.Session) -> None:
-    """Are style, structured concurrency, the levels of imports and the house rules kept?"""
+    """Are style, structured concurrency, the levels of imports and the house rules kept? ``-- tests``: in the tests."""
     install(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check", "--diff")
     # ASYNC9 wants a checkpoint on every path, but cannot see one in a loop or before an error that is dealt with;
     # ASYNC114 wants every startable function listed here, for a rule about nurseries in __aenter__, which we have not;
     # ASYNC124 wants no async function without an await, but an interface may ask for one.
-    code = ("src", "tests", "examples", "benchmarks")
+    # The tests take it longer than all the rest and are asked for by `-- tests`, as `.ci/run` does.
+    code = session.posargs or ("src", "examples", "benchmarks", "tests/kit", "tests/tools")
     session.run("flake8", "--select=ASYNC", "--disable=ASYNC9,ASYNC114,ASYNC124", *code)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("python", "tests/house.py")
