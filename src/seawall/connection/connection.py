@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Generic, TypeVar, final
 
 import trio
@@ -37,6 +38,8 @@ class ConnectionState:
     channel: MessageChannel = field(repr=False)
     lifecycle: Lifecycle = field(repr=False)
     values: Values = field(repr=False)
+    thread: int = field(repr=False)
+    """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
 
 
 @final
@@ -148,7 +151,10 @@ class Connection(Generic[P_co]):
         Raises:
           trio.WouldBlock: `send` would have to wait.
           Disconnected, TypeError, UnicodeEncodeError: as `send`.
+          ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run_sync``.
         """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("send_nowait")
         try:
             self._state.channel.send_nowait(message)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
@@ -156,7 +162,13 @@ class Connection(Generic[P_co]):
         self._state.lifecycle.timeouts.touch()
 
     def discard_input(self) -> None:
-        """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send."""
+        """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's.
+        """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("discard_input")
         self._state.channel.discard_input()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
@@ -212,3 +224,9 @@ class Connection(Generic[P_co]):
         lifecycle.timeouts.touch()
         if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
             lifecycle.set_grace(lifecycle.timeouts.limits.wind_down)
+
+
+def _wrong_thread(method: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{method}() in another thread than the server's; call it with trio.from_thread.run_sync(conn.{method}, ...)"
+    )

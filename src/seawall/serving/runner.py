@@ -187,6 +187,7 @@ class ConnectionRunner:
             channel=channel,
             lifecycle=self.lifecycle,
             values=server.values,
+            thread=server.thread,
         )
         gate = ConnectionGate(
             asked=asked,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import Protocol, final
 
 import trio
@@ -137,6 +138,8 @@ class ServerState:
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
     task_watch: TaskWatch = field(factory=TaskWatch, init=False)
+    thread: int = field(factory=get_ident, init=False)
+    """The thread in which the server runs."""
     capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
     background: BackgroundTasks = field(
         init=False, default=Factory(lambda self: BackgroundTasks(self.escalate), takes_self=True)
