@@ -12,7 +12,7 @@ import trio
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
-from seawall.connection.sessions import Sessions
+from seawall.connection.sessions import REVOCATIONS_KEPT, Sessions
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous
@@ -65,6 +65,7 @@ class App(Router[Anonymous]):
         report: Callable[[ErrorReport], None] = log_report,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
+        revocations_kept: float = REVOCATIONS_KEPT,
     ) -> None:
         """Begin with no routes.
 
@@ -84,6 +85,9 @@ class App(Router[Anonymous]):
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
+          revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
+            than a credential lives, and the skew of its issuer's clock. A day and a minute are what a `TokenVerifier`
+            allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
 
         Raises:
           ConfigurationError: an origin is not one that a browser sends, a host is none, or something is not what it
@@ -94,6 +98,8 @@ class App(Router[Anonymous]):
         check_limits(limits)
         check_compression(compression, where="App")
         check_sync_callback("App(report=...)", report, takes=1)
+        if not revocations_kept > 0:
+            raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
         if on_end is not None:
             check_sync_callback("App(on_end=...)", on_end, takes=1)
         self._origins = OriginCheck.parse(origins)
@@ -103,7 +109,7 @@ class App(Router[Anonymous]):
         self._report = report
         self._on_end = on_end
         self._compression = compression
-        self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject)
+        self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}

@@ -193,10 +193,12 @@ async def by_cookie(gate: Gate, proved: Anonymous) -> Person:
 async def by_token(gate: Gate, claims: Claims) -> Person:
     """Claims are a credential."""
     gate.identify(claims, instead_of=claims)
+    gate.identify(claims, skew=60)
     return Person()
 
 
 assert_type(App().sessions.revoke(subject="ada"), int)
+assert_type(App(revocations_kept=660).sessions.revoke(issuer="us", session_id="9c41", issued_before=1e9), int)
 
 
 @guard

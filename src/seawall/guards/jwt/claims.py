@@ -31,6 +31,8 @@ class Claims:
     """``nbf``."""
     token_id: str | None
     """``jti``."""
+    session_id: str | None = None
+    """``sid``: what all tokens of one log-in have in common (OpenID Connect, as in Back-Channel Logout 1.0)."""
     scopes: frozenset[str]
     """``scope``: a string of words (RFC 8693, section 4.2) or a list of them."""
     raw: Mapping[str, object] = field(repr=False)
@@ -41,27 +43,33 @@ class MalformedClaim(Exception):
     """A claim is not what RFC 7519 says that it is."""
 
 
-def claims_from(payload: Mapping[str, object], *, latest: float) -> Claims:
-    """The claims of a payload whose signature has been verified.
+def claims_from(payload: Mapping[str, object], *, now: float, max_lifetime: float) -> Claims:
+    """The claims of a payload whose signature and ``exp`` have been verified.
 
     Args:
       payload: what the token says, decoded from JSON.
-      latest: the last moment that ``exp`` may name, in Unix time.
+      now: the last moment that ``iat`` and ``nbf`` may name, in Unix time: the issuer's clock, if it is ahead of ours.
+      max_lifetime: how many seconds after `now` ``exp`` may lie.
 
     Raises:
-      MalformedClaim: a registered claim has a value of the wrong type, or ``exp`` is missing or later than `latest`.
+      MalformedClaim: a registered claim has a value of the wrong type, ``exp`` is missing or too far away, or ``iat``
+        or ``nbf`` is later than `now`.
     """
-    expires_at = _date(payload, "exp")
-    if expires_at is None or expires_at > latest:
+    expires_at, issued_at, not_before = (_date(payload, name) for name in ("exp", "iat", "nbf"))
+    if expires_at is None or expires_at > now + max_lifetime:
         raise MalformedClaim("exp is too far away, or missing")
+    for name, date in (("iat", issued_at), ("nbf", not_before)):
+        if date is not None and date > now:
+            raise MalformedClaim(f"{name} is ahead of our clock by more than the skew")
     return Claims(
         subject=_text(payload, "sub"),
         issuer=_text(payload, "iss"),
         audience=_words(payload, "aud", separate=False),
         expires_at=expires_at,
-        issued_at=_date(payload, "iat"),
-        not_before=_date(payload, "nbf"),
+        issued_at=issued_at,
+        not_before=not_before,
         token_id=_text(payload, "jti"),
+        session_id=_text(payload, "sid"),
         scopes=frozenset(_words(payload, "scope", separate=True)),
         raw=MappingProxyType(dict(payload)),
     )

@@ -1,8 +1,8 @@
 """`TokenVerifier`: verifies JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
 
 PyJWT checks signatures and registered claims. This module and `seawall.guards.jwt.claims` check what PyJWT leaves to
-its caller: that ``exp`` is there and not too far away, that dates are numbers, the type, and the size. Whatever
-exception a token causes, it is refused.
+its caller: that ``exp`` is there and not too far away, that dates are numbers, the type, and the size; and ``iat`` and
+``nbf``, for which PyJWT has no tolerance but that of ``exp``. Whatever exception a token causes, it is refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class TokenVerifier:
 
     Raises:
       ConfigurationError: no or an unknown algorithm, a secret that is too short for it or no secret at all, an
-        audience or an issuer that is neither named nor waived, a leeway or a lifetime that is no number of seconds.
+        audience or an issuer that is neither named nor waived; a leeway, a skew or a lifetime that is no number of
+        seconds.
     """
 
     keys: str | bytes = field(repr=False)
@@ -73,7 +74,10 @@ class TokenVerifier:
     issuer: str | Literal[Waiver.ISSUER] = field(kw_only=True)
     """Who must have issued the token. `any_issuer` waives that."""
     leeway: float = field(default=0.0, kw_only=True)
-    """Seconds by which the clocks may differ."""
+    """Seconds for which a token is still accepted after its ``exp``."""
+    skew: float = field(default=60.0, kw_only=True)
+    """Seconds by which the issuer's clock may be ahead of ours, for ``iat``, ``nbf`` and `max_lifetime`; it does not
+    prolong a token."""
     type: str | None = field(default=None, kw_only=True)
     """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None does not look at it."""
     max_lifetime: float = field(default=86_400.0, kw_only=True)
@@ -91,8 +95,9 @@ class TokenVerifier:
         ):
             if value is not waiver and not _is_word(value):
                 raise ConfigurationError(f"TokenVerifier: {name}={value!r}; give its name, or waive it: {waiver.value}")
-        if not 0 <= self.leeway < math.inf:
-            raise ConfigurationError(f"TokenVerifier: leeway={self.leeway}; give a number of seconds, such as 30")
+        for name, seconds in (("leeway", self.leeway), ("skew", self.skew)):
+            if not 0 <= seconds < math.inf:
+                raise ConfigurationError(f"TokenVerifier: {name}={seconds}; give a number of seconds, such as 30")
         if not self.max_lifetime > 0:
             raise ConfigurationError(
                 f"TokenVerifier: max_lifetime={self.max_lifetime}; give a number of seconds above 0"
@@ -125,7 +130,7 @@ class TokenVerifier:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
         payload = self._decode(token)
         try:
-            return claims_from(payload, latest=unix_time() + self.leeway + self.max_lifetime)
+            return claims_from(payload, now=unix_time() + self.skew, max_lifetime=self.max_lifetime)
         except MalformedClaim as error:
             raise Unauthorized(f"token refused: {error}") from None
 
@@ -141,6 +146,8 @@ class TokenVerifier:
                     "enforce_minimum_key_length": True,
                     "verify_aud": not waived["aud"],
                     "verify_iss": not waived["iss"],
+                    "verify_iat": False,  # these two are for `claims_from`
+                    "verify_nbf": False,
                 },
                 audience=None if isinstance(self.audience, Waiver) else self.audience,
                 issuer=None if isinstance(self.issuer, Waiver) else self.issuer,
