@@ -162,6 +162,7 @@ App(hosts=b"chat.example")  # type: ignore[arg-type]  # pyright: ignore[reportAr
 App(hosts=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
 App(hosts=any_origin)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # another waiver
 App(origins=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # any origin is called any_origin
+App(log_key=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a key is text or bytes
 App(limits={"idle_timeout": 60})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an app has whole limits
 App(same_origin=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # there is no such argument
 Limits(auth_timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # guards cannot take for ever

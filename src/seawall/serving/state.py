@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import Protocol, final
 
 import trio
@@ -12,6 +13,7 @@ from attrs import Factory, define, field, frozen
 from seawall.compression import Deflate
 from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
+from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
 from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
@@ -138,6 +140,9 @@ class ServerState:
     deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
+    task_watch: TaskWatch = field(factory=TaskWatch, init=False)
+    thread: int = field(factory=get_ident, init=False)
+    """The thread in which the server runs."""
     capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
     background: BackgroundTasks = field(
         init=False, default=Factory(lambda self: BackgroundTasks(self.escalate), takes_self=True)
