@@ -22,6 +22,7 @@ from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
+from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
@@ -63,6 +64,7 @@ class App(Router[Anonymous]):
         report: Callable[[ErrorReport], None] = log_report,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
+        log_key: str | bytes | None = None,
         revocations_kept: float = REVOCATIONS_KEPT,
     ) -> None:
         """Begin with no routes.
@@ -78,6 +80,8 @@ class App(Router[Anonymous]):
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
+          log_key: 16 to 64 bytes, for the digests of subjects in the log: with the same key in several processes, or
+            after a restart, a subject has the same digest. The default is drawn by chance, once for each process.
           revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
             than a credential lives, and the skew of its issuer's clock. A day and a minute are what a `TokenVerifier`
             allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
@@ -100,6 +104,7 @@ class App(Router[Anonymous]):
         self._report = report
         self._on_end = on_end
         self._compression = compression
+        self._names = PrincipalNames(log_key)
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
@@ -184,7 +189,7 @@ class App(Router[Anonymous]):
                 limits=self._limits,
                 origins=self._origins,
                 compression=self._compression,
-                reporter=Reporter(self._report, self._on_end),
+                reporter=Reporter(self._report, self._on_end, self._names),
                 values=Values(values),
                 sessions=self.sessions,
             )

@@ -144,7 +144,8 @@ app.route(
 )(for_anonymous)
 App(origins=any_origin, errors=ErrorPolicy(), limits=Limits(idle_timeout=60))
 App(origins=same_origin, report=lambda report: None)
-App(origins=("https://chat.example",))
+App(origins=("https://chat.example",), log_key=b"the same in each process")
+App(log_key="the same in each process")
 app.page("/", "text")
 app.page("/", b"bytes", media_type="text/plain")
 

@@ -158,6 +158,7 @@ app.route("/", guard=public, origins=b"https://chat.example")  # type: ignore[ar
 app.route("/", guard=public, errors={OSError: 4000})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a policy is a value of its own
 app.route("/", guard=public, protocols=["chat"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # there is no such argument
 App(origins=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # any origin is called any_origin
+App(log_key=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a key is text or bytes
 App(limits={"idle_timeout": 60})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an app has whole limits
 App(same_origin=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # there is no such argument
 Limits(auth_timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # guards cannot take for ever

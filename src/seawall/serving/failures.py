@@ -7,7 +7,6 @@ from typing import final
 
 from attrs import define, field
 
-from seawall.observability.reports import name_of_principal
 from seawall.policy.ending import Consequence, judge
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Context, Phase
@@ -52,5 +51,5 @@ class FailureHandler:
             route=self.route,
             connection=self._incoming.id,
             peer=self._incoming.address,
-            principal=name_of_principal(self.principal),
+            principal=self._server.reporter.names.name_of(self.principal),
         )
