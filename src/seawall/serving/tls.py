@@ -122,9 +122,10 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.abc.Stream]]):
         stream = await self.transport_listener.accept()
         try:
             return trio.SSLStream(stream, self._context, server_side=True, https_compatible=self._https_compatible)
-        except Exception as fault:
-            await abandon(stream)
-            raise TlsError(f"a connection cannot be wrapped in TLS: {fault}") from fault
+        except Exception as error:  # noqa: BLE001 - raised below, once the connection is closed
+            fault = error
+        await abandon(stream)
+        raise TlsError(f"a connection cannot be wrapped in TLS: {fault}") from fault
 
     async def aclose(self) -> None:
         """Stop listening."""
