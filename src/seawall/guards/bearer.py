@@ -40,6 +40,7 @@ def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anony
     Raises:
       ConfigurationError: `cookie` is not a name that a cookie can have.
     """
+    _check_verifier("bearer", verifier)
     if cookie is not None and not _NAME.fullmatch(cookie):
         raise ConfigurationError(f"bearer(cookie={cookie!r}): no cookie can have this name; give one such as 'session'")
     return _Bearer(verifier, cookie)
@@ -51,6 +52,7 @@ def first_message(verifier: TokenVerifier) -> Guard[Anonymous, Claims]:
     A refusal is then a close code with a reason, which JavaScript can read; it cannot read the status of a refused
     handshake. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
     """
+    _check_verifier("first_message", verifier)
     return _FirstMessage(verifier)
 
 
@@ -87,6 +89,15 @@ class _FirstMessage(Guard[Anonymous, Claims]):
 
     def may_find_nothing(self) -> bool:
         return False  # without a message the peer has gone, or the time for authentication has passed
+
+
+def _check_verifier(name: str, verifier: object) -> None:
+    """Refuse what a type checker would. Most likely it is the secret, so the text does not show it."""
+    if not isinstance(verifier, TokenVerifier):
+        raise ConfigurationError(
+            f"{name}() was given a {type(verifier).__name__}; give a verifier, which says what tokens have to name: "
+            f'{name}(TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example"))'
+        )
 
 
 def _from_header(handshake: Handshake) -> str | None:
