@@ -16,7 +16,7 @@ import trio
 from seawall import App, public
 from seawall.http.hosts import Hosts
 from tests.kit.log import recorded
-from tests.kit.proxies import Proxy, haproxy, health, nginx
+from tests.kit.proxies import Proxy, documented, haproxy, health, nginx
 from tests.kit.sockets import Place, echo, serving
 from tests.kit.wire import PATIENCE, request
 
@@ -72,6 +72,20 @@ async def test_mended_21_as_the_documentation_says(name: str, tls: bool, tmp_pat
             if status == 101:
                 await client.echo(b"through a proxy")
             client.close()
+
+
+async def test_mended_21_the_recipe_with_a_unix_socket(tmp_path: Path) -> None:
+    """The same over a socket in the file system."""
+    path = str(tmp_path / "chat.sock")
+    async with (
+        serving(healthy_app(["chat.example"]), unix=path),
+        nginx(tmp_path, path, documented("nginx", "recipes.md")) as proxy,
+    ):
+        host = f"chat.example:{proxy.port}"
+        opening = request("/echo", f"Origin: http://{host}".encode(), host=host.encode())
+        assert (await ask(proxy, opening))[0] == 101
+        assert (await ask(proxy, opening.replace(b"Host: chat", b"Host: evil")))[0] == 421
+        assert await ask(proxy, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) == (200, b"hello")
 
 
 @pytest.mark.parametrize("check", [None, "option httpchk"], ids=["documented", "default"])

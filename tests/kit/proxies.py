@@ -22,6 +22,7 @@ from tests.kit.wire import RawClient
 
 #: Where the documentation has the app listen, which is replaced.
 DOCUMENTED: Final = "127.0.0.1:8765"
+SOCKET: Final = "/run/chat/chat.sock"
 
 
 def executable(*names: str, what: str) -> str:
@@ -35,11 +36,10 @@ def executable(*names: str, what: str) -> str:
     pytest.skip(missing)
 
 
-def documented(language: str) -> str:
-    """The one snippet in this language in the documentation."""
-    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+def documented(language: str, page: str = "deployment.md") -> str:
+    """The one snippet in this language on a page of the documentation."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    assert DOCUMENTED in found
     return str(found)
 
 
@@ -95,11 +95,13 @@ async def running(proxy: Proxy, *command: str) -> AsyncGenerator[Proxy]:
 
 
 @asynccontextmanager
-async def nginx(directory: Path, at: int, location: str | None = None) -> AsyncGenerator[Proxy]:
-    """The app on port `at` behind nginx, with this location, or with that of the documentation."""
+async def nginx(directory: Path, at: int | str, location: str | None = None) -> AsyncGenerator[Proxy]:
+    """The app on port `at`, or at this path, behind nginx, with this location, or with that of the documentation."""
     program = executable("nginx", what="nobody has tried the app behind it")
     port, tls_port = free_ports()
-    inner = (location or documented("nginx")).replace(DOCUMENTED, f"127.0.0.1:{at}")
+    old, new = (SOCKET, at) if isinstance(at, str) else (DOCUMENTED, f"127.0.0.1:{at}")
+    inner = (location or documented("nginx")).replace(old, new)
+    assert new in inner
     kept = "\n".join(
         f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
