@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 import trio
 from attrs import define, field
 
 from seawall.connection.deadlines import Deadline
 from seawall.connection.timeouts import Timeouts
-from seawall.errors import ConfigurationError, LeaseExpired, Revoked, SeawallError
+from seawall.errors import (
+    ConfigurationError,
+    IdleTimeout,
+    KeepaliveLost,
+    LeaseExpired,
+    Revoked,
+    SeawallError,
+    SlowConsumer,
+)
 from seawall.guards.gate import Renew
 from seawall.policy.ending import End
+
+#: What ends a connection because its peer was silent. Before that its socket has to be read once more.
+_SILENCE: Final = (IdleTimeout, KeepaliveLost, SlowConsumer)
 
 
 def ignore(_: End) -> None:
@@ -41,7 +52,7 @@ class Lifecycle:
     _is_draining: bool = field(init=False, default=False)
     _draining: trio.Event | None = field(init=False, default=None)  # made when it is first read
     _grace_ends_by: float = field(init=False, default=math.inf)  # the latest deadline that `set_grace` may set
-    # Until the socket is closed: when closing has to be done. After that: when guards and handler have to have ended.
+    # Once the socket is closed: when guards and handler have to have ended.
     _overdue_at: float = field(init=False, default=math.inf)
 
     @trio.lowlevel.enable_ki_protection
@@ -53,6 +64,7 @@ class Lifecycle:
             trio.current_time() + self.timeouts.limits.drain_timeout, self.timeouts.leases.ends_at
         )
         self.ended = end
+        self.timeouts.end_stage()
         self._deadline.disarm()
         self._on_recorded(end)
         if grace > 0:
@@ -90,8 +102,9 @@ class Lifecycle:
 
     def limit_stage(self, seconds: float) -> None:
         """Give the stage that begins now (receiving the request, or the guards) so many `seconds`."""
-        self.timeouts.stage_ends_at = trio.current_time() + seconds
-        self.rearm()
+        if self.ended is None:  # closing has a limit of its own
+            self.timeouts.limit_stage(seconds)
+            self.rearm()
 
     def begin(self) -> None:
         """Start lifetime, idle time and keepalive: the guards have passed, and the upgrade is accepted."""
@@ -99,17 +112,20 @@ class Lifecycle:
         self.rearm()
 
     def rearm(self) -> None:
-        """Arm the deadline of the connection for the first of its `timeouts`."""
+        """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
             self._deadline.arm(self.timeouts.due())
+        elif not self.is_closed:
+            self._deadline.arm(self.timeouts.stage_ends_at)
 
     def limit_closing(self, seconds: float) -> None:
         """Bound the closing handshake by `seconds` from now; an earlier bound stays.
 
         It uses the connection's deadline, because a `trio.CancelScope` for each closing connection costs twice as much.
         """
-        self._overdue_at = min(self._overdue_at, trio.current_time() + seconds)
-        self._deadline.arm(self._overdue_at)
+        left = self.timeouts.stage_ends_at - trio.current_time()
+        self.timeouts.limit_stage(min(seconds, left))
+        self._deadline.arm(self.timeouts.stage_ends_at)
 
     def watch_cleanup(self) -> None:
         """Arm the deadline for when guards and handler have to have ended; see `is_overdue`.
@@ -121,6 +137,21 @@ class Lifecycle:
         cancelled_at = min(deadline, now) if self.scope.cancel_called else deadline
         self._overdue_at = cancelled_at + self.timeouts.limits.wind_down
         self._deadline.arm(self._overdue_at)
+
+    def check(self, now: float) -> SeawallError | None:
+        """The failure that ends the connection; if there is none, arms the deadline.
+
+        A peer counts as silent only when its socket has been read once more: until then, None.
+        """
+        is_behind = self._deadline.is_behind()
+        failure = self.timeouts.check(now, with_peer=not is_behind) if self.ended is None else None
+        if failure is None and not is_behind:
+            self.rearm()
+        return None if isinstance(failure, _SILENCE) and not self._deadline.was_read() else failure
+
+    def was_read(self) -> bool:
+        """Whether a peer that has said nothing in its stage is silent. Returns as `Deadline.was_read`."""
+        return self._deadline.was_read()
 
     def is_overdue(self, now: float) -> bool:
         """Whether guards and handler have run longer than they may; if not, arms the deadline for when they will."""

@@ -119,8 +119,8 @@ class ConnectionRunner:
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
         server, outer, inner = self._server, self._outer_nursery, self._inner_nursery
-        deadline = Deadline(server.deadlines, self)
-        self.lifecycle = Lifecycle(Timeouts(server.limits), inner.cancel_scope, deadline, on_recorded=self._on_recorded)
+        deadline, timeouts = Deadline(server.deadlines, self), Timeouts(server.limits, server.deadlines.lateness)
+        self.lifecycle = Lifecycle(timeouts, inner.cancel_scope, deadline, on_recorded=self._on_recorded)
         self._registration = Registration(server.sessions, self.lifecycle)
         self._failures = FailureHandler(server, self._incoming, server.errors)
         self._resources = ResourceStack(outer, self.settle)
@@ -169,7 +169,8 @@ class ConnectionRunner:
         channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
-        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
+        lateness = server.deadlines.lateness
+        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
         selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
@@ -276,16 +277,16 @@ class ConnectionRunner:
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
         lifecycle = self.lifecycle
-        if lifecycle.ended is not None:
-            if not lifecycle.is_closed:
-                self._closing.abort_channel()
-            elif lifecycle.is_overdue(now) and self._inner_nursery.child_tasks:  # none: all have ended, just now
+        if lifecycle.is_closed:
+            if lifecycle.is_overdue(now) and self._inner_nursery.child_tasks:  # none: all have ended, just now
                 self._release_early(task_names(self._inner_nursery))
         elif now < lifecycle.timeouts.stage_ends_at:
-            if (failure := lifecycle.timeouts.check(now)) is not None:
+            if (failure := lifecycle.check(now)) is not None:
                 self._fail(failure, Phase.TRANSPORT)
-            else:
-                lifecycle.rearm()
+        elif not lifecycle.was_read():
+            return  # it is called again
+        elif lifecycle.ended is not None:
+            self._closing.abort_channel()
         elif self.stage is Stage.RECEIVING:
             self._end_by(http_end(refusal(408, "request timed out")))
         else:

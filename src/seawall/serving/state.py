@@ -132,8 +132,10 @@ class ServerState:
     reporter: Reporter
     values: Values
     sessions: Sessions
-    deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
+    deadlines: DeadlineQueue = field(
+        init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)
+    )
     budget: Budget = field(factory=Budget, init=False)
     capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
     background: BackgroundTasks = field(
