@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -11,11 +14,15 @@ from typing import cast
 
 import pytest
 import trio
+import trio_websocket
+import trustme
 from trio.testing import MockClock
 
-from seawall import App
-from seawall.testing import Rejected, connect
-from tests.kit.tokens import signed
+from seawall import App, ConfigurationError, TokenVerifier
+from seawall.observability.principals import PrincipalNames
+from seawall.testing import Rejected, connect, serve
+from tests.kit import tokens
+from tests.kit.tokens import SECRET, signed
 
 ROOT = Path(__file__).parent.parent
 PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -37,6 +44,8 @@ class Loader:
     def __call__(self, line: str) -> ModuleType:
         """The one program that contains `line`, run as an import would run it."""
         (program,) = [program for program in PROGRAMS if line in program]
+        for name in ("CHAT_SECRET", "SECRET"):
+            self._monkeypatch.setenv(name, SECRET)
         module = ModuleType("readme")
         self._monkeypatch.setitem(sys.modules, "readme", module)
         exec(compile(program, "a page", "exec"), vars(module))
@@ -50,7 +59,7 @@ class Loader:
 def token(**claims: object) -> str:
     """A token for the chat of the README."""
     payload = {"aud": "chat", "iss": "https://id.example", "sub": "ada", "scope": "chat:write", "exp": 4e9} | claims
-    return signed(payload, "only for trying it out, not for anything real")
+    return signed(payload)
 
 
 async def test_first_program_echoes(load: Loader, autojump_clock: object) -> None:
@@ -71,6 +80,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "@app.lifespan",
         "test_later",
         "unplugged",
+        "load_cert_chain",
+        "test_everybody_hears",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -126,12 +137,36 @@ async def test_the_token_opens_the_chat(
     load: Loader, autojump_clock: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the command under the chat prints is good for a member."""
-    (command,) = re.findall(r"python -c '([^']*)'", PAGES[ROOT / "README.md"])
+    app = load.app("NoSuchRoom")  # with the secret in the environment
+    *_, command = re.findall(r"python -c '([^']*)'", PAGES[ROOT / "README.md"])
     exec(command, {})
     headers = {"Authorization": f"Bearer {capsys.readouterr().out.strip()}"}
-    async with connect(load.app("NoSuchRoom"), "/rooms/lobby", headers=headers) as client:
+    async with connect(app, "/rooms/lobby", headers=headers) as client:
         await client.send("hi")
         assert await client.receive() == "ada in lobby: 'hi'"
+
+
+def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each program that verifies tokens reads its secret from the environment, and does not start without one."""
+    verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
+    assert len(verifying) == 2
+    for program in verifying:
+        (name,) = re.findall(r'os\.environ\["(\w+)"\]', program)
+        assert "environ.get" not in program
+        monkeypatch.delenv(name, raising=False)
+        with pytest.raises(KeyError, match=name):
+            exec(compile(program, "a page", "exec"), vars(ModuleType("readme")))
+
+
+def test_mended_21_the_secret_that_the_readme_makes_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    """What its first command prints is a secret of the right kind; the one that stood there once is refused."""
+    first, *_ = re.findall(r"python -c '([^']*)'", PAGES[ROOT / "README.md"])
+    exec(first, {})
+    TokenVerifier(capsys.readouterr().out.strip(), algorithms=["HS256"], audience="chat", issuer="chat")
+    with pytest.raises(ConfigurationError, match="stands in an example"):
+        TokenVerifier(
+            "only for trying it out, not for anything real", algorithms=["HS256"], audience="chat", issuer="chat"
+        )
 
 
 async def test_tokens_are_judged_by_the_wall_clock(load: Loader, autojump_clock: MockClock) -> None:
@@ -174,6 +209,30 @@ async def test_embedded_program_runs(load: Loader, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith("listening on ws://127.0.0.1:")
 
 
+async def test_mended_24_what_fails_in_the_embedded_program_is_seen(
+    load: Loader, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has not set up logging, and so a handler's traceback reaches standard error, under the peer's incident."""
+    app = load.app("discard_input")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    async with serve(app) as serving:
+        async with serving.connect("/share/4") as client:
+            assert await client.receive() == "25 %"
+        async with serving.connect("/share/0") as client:
+            (_, incident) = (await client.wait_closed()).reason.split(", ")
+    printed = capsys.readouterr().err
+    assert "ERROR seawall.error c" in printed
+    assert incident in printed.splitlines()[0]
+    assert "\n    ZeroDivisionError: division by zero\n" in printed
+
+
+def test_mended_20_the_page_says_how_a_digest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The expression in the page about the log finds the lines of a subject."""
+    (expression,) = re.findall(r"`(hashlib\.[^`]*)`", PAGES[ROOT / "docs" / "deployment.md"])
+    digest = eval(expression, {"hashlib": hashlib, "log_key": SECRET.encode()[:32]})
+    assert PrincipalNames(SECRET[:32]).name_of(tokens.verifier.verify(tokens.token("ada"))) == f"Claims:{digest}"
+
+
 async def test_clock_sends_every_second(load: Loader, autojump_clock: object) -> None:
     """The embedded program's route sends once a second."""
     async with connect(load.app("discard_input"), "/time") as client:
@@ -196,3 +255,26 @@ async def test_the_test_of_a_bad_network_passes(load: Loader, autojump_clock: Mo
     """Nothing is lost in 30 s, and then the keepalive is, 40 s after the client was last heard."""
     await vars(load("unplugged"))["test_a_bad_network"](autojump_clock)
     assert trio.current_time() == 30 + 40
+
+
+async def test_the_test_of_many_clients_passes(load: Loader, autojump_clock: object) -> None:
+    """The recipe's own test, which has a hundred clients."""
+    await vars(load("test_everybody_hears"))["test_everybody_hears"](autojump_clock)
+
+
+async def test_mended_31_tls_in_two_lines(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe's context serves TLS to a client that trusts the authority of its certificate."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "privkey.pem")
+    for link in certificate.cert_chain_pems:
+        link.write_to_path(tmp_path / "fullchain.pem", append=True)
+    monkeypatch.chdir(tmp_path)
+    program = vars(load("load_cert_chain"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with trio.open_nursery() as nursery:
+        server = await program["app"].start(nursery, port=0, ssl_context=program["context"])
+        async with trio_websocket.open_websocket_url(server.addresses[0].url, ssl_context=trusting) as client:
+            assert await client.get_message() == "privately"
+        await server.aclose()

@@ -12,16 +12,18 @@ import trio
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
-from seawall.connection.sessions import Sessions
+from seawall.connection.sessions import REVOCATIONS_KEPT, Sessions
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
+from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
+from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
@@ -58,17 +60,25 @@ class App(Router[Anonymous]):
         self,
         *,
         origins: Origins = same_origin,
+        hosts: Hosts | None = None,
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
+        log_key: str | bytes | None = None,
+        revocations_kept: float = REVOCATIONS_KEPT,
     ) -> None:
         """Begin with no routes.
 
         Args:
           origins: which web pages may connect: `same_origin`, `any_origin`, or a list of origins such as
             ``https://chat.example``. A route may say otherwise for itself.
+          hosts: which values of ``Host`` are served, wherever the app listens; 421 for others. Names in lower case,
+            addresses, and ``*.chat.example`` for all names below one; each with a port or without, which means any. By
+            default, an app that listens on loopback by TCP, and by TCP nowhere else, serves there what this machine
+            calls itself: ``localhost``, ``*.localhost``, ``127.0.0.0/8`` and ``[::1]``. Any other is not restricted,
+            and `any_host` makes that explicit. A proxy passes the name that the browser has asked for: list it.
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged, together with the failure;
@@ -77,24 +87,34 @@ class App(Router[Anonymous]):
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
+          log_key: 16 to 64 bytes, for the digests of subjects in the log: with the same key in several processes, or
+            after a restart, a subject has the same digest. The default is drawn by chance, once for each process.
+          revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
+            than a credential lives, and the skew of its issuer's clock. A day and a minute are what a `TokenVerifier`
+            allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
 
         Raises:
-          ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
+          ConfigurationError: an origin is not one that a browser sends, a host is none, or something is not what it
+            should be.
         """
         super().__init__()
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
         check_sync_callback("App(report=...)", report, takes=1)
+        if not revocations_kept > 0:
+            raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
         if on_end is not None:
             check_sync_callback("App(on_end=...)", on_end, takes=1)
         self._origins = OriginCheck.parse(origins)
+        self._hosts = None if hosts is None else HostCheck.parse(hosts)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
         self._on_end = on_end
         self._compression = compression
-        self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject)
+        self._names = PrincipalNames(log_key)
+        self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._pages: dict[str, Page] = {}
@@ -177,8 +197,9 @@ class App(Router[Anonymous]):
                 errors=self._errors,
                 limits=self._limits,
                 origins=self._origins,
+                hosts=self._hosts,
                 compression=self._compression,
-                reporter=Reporter(self._report, self._on_end),
+                reporter=Reporter(self._report, self._on_end, self._names),
                 values=Values(values),
                 sessions=self.sessions,
             )

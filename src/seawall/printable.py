@@ -1,8 +1,42 @@
-"""Text from outside, and exceptions, escaped and shortened for one line of a log. Pure."""
+"""Text from outside, and exceptions, escaped, shortened and without credentials, for one line of a log. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
+
+#: What stands in place of a credential.
+REDACTED: Final = "[redacted]"
+
+#: A JSON Web Token, or what is left of one that was cut: base64url of ``{"`` with or without white space, and whatever
+#: follows with dots. It needs neither the dots nor a word's beginning, and reads each character once.
+_TOKEN: Final = re.compile(r"(?:eyJ|eyAi|ewo[gIiJ]|ewki|ew0K)[A-Za-z0-9_-]{9,}+(?:\.[A-Za-z0-9_=-]*+)*+")
+
+#: A credential that is named: ``access_token=...`` in a query, ``token='...'`` in a repr, ``"ticket": "..."`` in JSON.
+_NAMED: Final = re.compile(
+    r"""((?:token|ticket)(?:=|%3D|["']\s*[:,=]\s*))(?:\[redacted]|b?"[^"]*+"?|b?'[^']*+'?|[^\s&#"']++)""",
+    re.IGNORECASE,
+)
+
+#: One in the header ``Authorization``: of the two schemes that everybody uses, what is too long to be a word.
+_SCHEME: Final = re.compile(r"(bearer|basic)((?:\s|[:=]|%20)++)[A-Za-z0-9._~+/-]{16,}+=*+", re.IGNORECASE)
+
+#: Characters behind the end of a text that is shortened in which a credential is still seen whole.
+_BEYOND: Final = 16 * 1024
+
+
+def redacted(text: str) -> str:
+    """`text` with `REDACTED` in place of each credential: what has the shape of a JSON Web Token, or is named one.
+
+    A text without any is returned as it is, and that costs next to nothing.
+    """
+    lower = text.lower()
+    if "token" in lower or "ticket" in lower:
+        text = _NAMED.sub(rf"\1{REDACTED}", text)
+    if "bearer" in lower or "basic" in lower:
+        text = _SCHEME.sub(rf"\1\2{REDACTED}", text)
+    return _TOKEN.sub(REDACTED, text) if "ey" in lower or "ew" in lower else text
 
 
 def escaped(text: str) -> Iterator[str]:
@@ -21,12 +55,14 @@ def safe(text: str, limit: int = 200) -> str:
     r"""Text from outside, escaped and shortened for one line of a log.
 
     What is not printable (`str.isprintable`: control characters, line breaks, bidirectional marks, lone surrogates)
-    is written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; printable characters of every script stay.
+    is written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; printable characters of every script stay. Credentials are
+    `redacted`, and one that would be cut is so as a whole.
 
     Args:
       text: anything.
       limit: the most characters of the result. What does not fit is left out, and the result ends in ``…``.
     """
+    text = redacted(text) if len(text) <= limit + _BEYOND else redacted(text[: limit + _BEYOND]) + "…"
     pieces: list[str] = []
     size = 0
     for piece in escaped(text[: limit + 1]):

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import trio
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from seawall import (
     Anonymous,
@@ -26,6 +26,7 @@ from seawall import (
     Sessions,
     TokenVerifier,
     Unauthorized,
+    Unavailable,
     any_audience,
     any_issuer,
     bearer,
@@ -78,7 +79,7 @@ async def status(app: App, presented: str) -> int:
     return refused.value.status
 
 
-async def test_a_subject_is_logged_out(autojump_clock: trio.abc.Clock) -> None:
+async def test_a_subject_is_logged_out(autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """All her connections end at once with 3003, nobody else's do; her tokens are refused, but for those to come."""
     app, first, second = members(), token(), token()
     async with (
@@ -92,9 +93,11 @@ async def test_a_subject_is_logged_out(autojump_clock: trio.abc.Clock) -> None:
         assert app.sessions.revoke(subject="ada") == 0
         assert await is_served(bob)
         assert trio.current_time() == 0
-    for old in (first, second):
+    for old in (first, second, token()):  # the last one may have been there, if its clock is ahead
         assert await status(app, old) == 401
-    async with connect(app, "/", headers=by(token())) as again:
+    later = time.time() + 61
+    monkeypatch.setattr("seawall.clock.source", lambda: later)
+    async with connect(app, "/", headers=by(token(iat=later, exp=later + 60))) as again:
         assert await is_served(again)
 
 
@@ -160,28 +163,277 @@ def test_revoking_again_takes_nothing_back() -> None:
     assert sessions.is_revoked(Pass("bob", issued_at=499.0))
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest of too many becomes one of all that is as old: nothing that was refused is let in again."""
-    monkeypatch.setattr("seawall.connection.sessions.MAX_REVOCATIONS", 2)
-    sessions, before = Sessions(at_most=None), time.time()
-    sessions.revoke(token_id="first")
-    sessions.revoke(subject="ada", issued_before=2000.0)
-    assert not sessions.is_revoked(Pass("bob", "other"))
-    sessions.revoke(token_id="third")
-    assert sessions.is_revoked(Pass("bob", "first", before))
-    assert sessions.is_revoked(Pass("bob", "other", before))
-    assert not sessions.is_revoked(Pass("bob", "other", time.time()))
-    assert sessions.is_revoked(Pass("bob", "third", 9e9))
+@frozen
+class Ticket:
+    """A credential that says all that one can say."""
+
+    subject: str | None = "ada"
+    token_id: str | None = None
+    issued_at: float | None = 1000.0
+    issuer: str | None = None
+    session_id: str | None = None
+    expires_at: float | None = None
 
 
-def test_a_revocation_that_is_said_again_is_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not the one that is given up when there are too many."""
-    monkeypatch.setattr("seawall.connection.sessions.MAX_REVOCATIONS", 2)
+def few_places() -> App:
+    """An app where every subject has one place; the verifier allows a minute between the clocks."""
+    app, lenient = (
+        App(limits=Limits(max_connections_per_subject=1)),
+        TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=60),
+    )
+
+    @app.route("/", guard=bearer(lenient))
+    async def handler(conn: Connection[Claims]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    return app
+
+
+async def test_mended_07_a_token_from_within_the_skew() -> None:
+    """Who is revoked has no use of a token whose clock is ahead, connected with it or not; others have."""
+    app, ahead = few_places(), token(iat=time.time() + 50)
+    assert app.sessions.revoke(subject="ada") == 0
+    assert await status(app, ahead) == 401
+    async with connect(app, "/", headers=by(token("bob", iat=time.time() + 50))) as bob:
+        assert await is_served(bob)
+
+
+async def test_mended_07_logging_in_again_at_once() -> None:
+    """A log-out by session ends that session alone: the next one of the same subject is let in in the same second."""
+    app, ahead = few_places(), time.time() + 50
+    async with connect(app, "/", headers=by(token(sid="first"))) as ada:
+        assert app.sessions.revoke(session_id="first") == 1
+        assert await ada.wait_closed() == CloseFrame(3003, "revoked")
+    for iat in (time.time(), ahead):
+        assert await status(app, token(sid="first", iat=iat)) == 401
+    async with connect(app, "/", headers=by(token(sid="second"))) as again:
+        assert await is_served(again)
+    app.sessions.revoke(subject="ada")
+    assert await status(app, token(sid="third")) == 401
+
+
+async def test_mended_07_subjects_of_two_issuers() -> None:
+    """They have places of their own, and are logged out on their own; a subject alone is every issuer's."""
+    app = few_places()
+    async with (
+        connect(app, "/", headers=by(token(iss="https://us.example"))) as ours,
+        connect(app, "/", headers=by(token(iss="https://them.example"))) as theirs,
+        connect(app, "/", headers=by(token())) as nobodys,
+    ):
+        with pytest.raises(Rejected, match="429"):
+            async with connect(app, "/", headers=by(token(iss="https://us.example"))):
+                pass
+        assert app.sessions.revoke(issuer="https://us.example", subject="ada") == 1
+        assert await ours.wait_closed() == CloseFrame(3003, "revoked")
+        assert await status(app, token(iss="https://us.example")) == 401
+        assert await is_served(theirs)
+        assert app.sessions.revoke(issuer="", subject="ada") == 1
+        assert await nobodys.wait_closed() == CloseFrame(3003, "revoked")
+        assert app.sessions.revoke(subject="ada") == 1
+        assert await theirs.wait_closed() == CloseFrame(3003, "revoked")
+
+
+async def test_mended_07_an_issuer_is_revoked() -> None:
+    """All that it has issued until now, for whomever."""
+    app = members()
+    async with (
+        connect(app, "/", headers=by(token("bob", iss="them"))) as bob,
+        connect(app, "/", headers=by(token(iss="us"))) as ada,
+    ):
+        assert app.sessions.revoke(issuer="them") == 1
+        assert await bob.wait_closed() == CloseFrame(3003, "revoked")
+        assert await is_served(ada)
+    assert await status(app, token("eve", iss="them")) == 401
+
+
+def test_mended_07_the_innocent() -> None:
+    """A hundred thousand tokens that one subject revokes shut out that subject, and nobody who has an older token."""
+    sessions, now = Sessions(at_most=None), time.time()
+    innocent = Ticket("innocent", issued_at=now - 60, expires_at=now + 3600)
+    timeless = Ticket("innocent", issued_at=None, expires_at=now + 3600)
+    for number in range(100_001):
+        sessions.revoke(subject="mallory", token_id=str(number))
+    assert not sessions.is_revoked(innocent)
+    assert not sessions.is_revoked(timeless)
+    for number in (0, 50_000, 100_000):
+        assert sessions.is_revoked(Ticket("mallory", str(number), now - 60))
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The wall clock, which stands still but for what a test does to it; and a table with room for three."""
+    monkeypatch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", 3)
+    now = [1_000_000.0]
+    monkeypatch.setattr("seawall.clock.source", lambda: now[0])
+    return now
+
+
+def test_mended_07_what_has_had_its_time_goes_first(wall: list[float]) -> None:
+    """It makes room, and harms only what lives longer than revocations are kept, and so may have been meant."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    sessions.revoke(subject="ada")
+    for wall[0] in (1_000_050.0, 1_000_051.0):
+        sessions.revoke(subject=f"bob at {wall[0]}")
+    wall[0] = 1_000_101.0
+    sessions.revoke(subject="carol")
+    for now, subject in ((wall[0], "carol"), (1_000_050.0, "bob at 1000050.0"), (1_000_051.0, "bob at 1000051.0")):
+        assert sessions.is_revoked(Ticket(subject, issued_at=now, expires_at=now + 90))
+    assert not sessions.is_revoked(Ticket("dan", issued_at=1_000_002.0, expires_at=1_000_102.0))
+    assert sessions.is_revoked(Ticket("ada", issued_at=999_999.0, expires_at=1_000_102.0))
+    assert not sessions.is_revoked(Ticket("dan", issued_at=None, expires_at=1_000_200.0))
+    assert sessions.is_revoked(Ticket("dan", issued_at=None, expires_at=1_000_202.0))
+    assert sessions.is_revoked(Ticket("dan", issued_at=1_000_059.0, expires_at=1_000_160.0), skew=60.0)
+
+
+def test_mended_07_until_the_table_is_full_nothing_is_given_up(wall: list[float]) -> None:
+    """What has had its time is remembered while there is room, and harms nobody."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    for name in ("ada", "bob", "carol"):
+        sessions.revoke(subject=name)
+    wall[0] += 1e6
+    assert sessions.is_revoked(Ticket("ada", issued_at=None))
+    assert not sessions.is_revoked(Ticket("dan", issued_at=None))
+
+
+def test_mended_07_who_cannot_be_folded(wall: list[float]) -> None:
+    """A table full of tokens of nobody known, or of subjects, says so instead of forgetting one of them."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    sessions.revoke(token_id="1")
+    sessions.revoke(session_id="2")
+    sessions.revoke(subject="ada")
+    with pytest.raises(Unavailable, match="revocations_kept"):
+        sessions.revoke(token_id="4")
+    sessions.revoke(subject="ada")  # which is there already
+    assert sessions.is_revoked(Ticket("bob", "1"))
+    assert sessions.is_revoked(Ticket("bob", session_id="2"))
+    assert sessions.is_revoked(Ticket())
+    assert not sessions.is_revoked(Ticket("bob"))
+    wall[0] += 101.0
+    sessions.revoke(token_id="4")
+
+
+def test_mended_07_tokens_of_one_subject_are_folded(wall: list[float]) -> None:
+    """Those of whoever has most; what this subject gets later is good, and so is what others have."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    sessions.revoke(issuer="us", subject="bob", token_id="1")
+    sessions.revoke(issuer="us", subject="ada", session_id="2")
+    sessions.revoke(issuer="us", subject="ada", token_id="3")
+    sessions.revoke(issuer="us", subject="carol", token_id="4")
+    now = wall[0]
+    for held in (Ticket("bob", "1", now), Ticket("carol", "4", now), Ticket("ada", "5", now)):
+        assert sessions.is_revoked(evolve(held, issuer="us"))
+    for held in (Ticket("bob", "2", now), Ticket("carol", "3", now), Ticket("ada", "5", now + 1)):
+        assert not sessions.is_revoked(evolve(held, issuer="us"))
+    assert not sessions.is_revoked(Ticket("ada", "5", now, issuer="them"))
+    sessions.revoke(issuer="us", subject="ada", token_id="6", issued_before=now)  # which is folded at once
+    with pytest.raises(Unavailable):
+        sessions.revoke(subject="dan")
+    assert sessions.is_revoked(Ticket("ada", "5", now, issuer="us"))
+
+
+async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump_clock: trio.abc.Clock) -> None:
+    """A token that was found need not be remembered for longer than it is good, and leaves nothing behind."""
+    app, gates = App(revocations_kept=1000.0), list[Ticket]()
+
+    @guard
+    async def by_ticket(gate: Gate, proved: Anonymous) -> Anonymous:
+        gate.identify(gates[-1], skew=5.0)
+        return proved
+
+    @app.route("/", guard=by_ticket)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    now, sessions = wall[0], app.sessions
+    async with serve(app) as served:
+        for number in range(3):
+            gates.append(Ticket(f"user {number}", str(number), now - 1, "us", f"s{number}", now + 10 + number))
+            async with served.connect("/") as client:
+                assert sessions.revoke(token_id=str(number)) == 1
+                assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    wall[0] = now + 14.9
+    with pytest.raises(Unavailable):
+        sessions.revoke(token_id="4")
+    assert all(sessions.is_revoked(ticket) for ticket in gates)
+    wall[0] = now + 15
+    sessions.revoke(token_id="4")
+    assert [sessions.is_revoked(ticket) for ticket in gates] == [False, True, True]
+    assert not sessions.is_revoked(Ticket("innocent", "9", now - 100, "us", "s9", now + 1e6))
+
+
+async def test_mended_07_what_is_revoked_while_the_table_is_full(wall: list[float]) -> None:
+    """The connections end all the same, before it raises."""
+    app = members()
+    for name in ("ada", "bob", "carol"):
+        app.sessions.revoke(subject=name)
+    wall[0] = time.time()
+    async with connect(app, "/", headers=by(token("eve"))) as eve:
+        assert app.sessions.revoke(token_id="nobody's") == 0  # the three have had their time
+        for name in ("frank", "grace"):
+            app.sessions.revoke(subject=name)
+        with pytest.raises(Unavailable):
+            app.sessions.revoke(subject="eve")
+        assert await eve.wait_closed() == CloseFrame(3003, "revoked")
+
+
+def test_mended_07_for_good(wall: list[float]) -> None:
+    """What is revoked until the end of time, or in an app that keeps everything, is never given up."""
+    sessions, keeping = Sessions(at_most=None, kept=1.0), Sessions(at_most=None, kept=math.inf)
+    for number in range(3):
+        sessions.revoke(subject=str(number), issued_before=math.inf)
+        keeping.revoke(token_id=str(number))
+    wall[0] += 1e9
+    for full in (sessions, keeping):
+        with pytest.raises(Unavailable):
+            full.revoke(subject="one too many")
+
+
+def test_mended_07_folding_again_and_again_takes_no_room(wall: list[float]) -> None:
+    """What was folded leaves nothing behind that grows."""
     sessions = Sessions(at_most=None)
-    for token_id in ("first", "second", "first", "third"):
-        sessions.revoke(token_id=token_id)
-    assert sessions.is_revoked(Pass("bob", "first", 9e9))
-    assert not sessions.is_revoked(Pass("bob", "second", 9e9))
+    for number in range(1000):
+        sessions.revoke(subject="ada", token_id=str(number))
+    table = sessions._revocations  # pyright: ignore[reportPrivateUsage] # what is bounded, is bounded in here
+    assert len(table._ends) < 10  # pyright: ignore[reportPrivateUsage] # as above
+    assert len(table._entries) <= 3  # pyright: ignore[reportPrivateUsage] # as above
+
+
+@define
+class Odd:
+    """A credential of a program that no type checker has seen."""
+
+    subject: str | None = "ada"
+    token_id: str | None = None
+    issued_at: float | None = None
+    issuer: object = None
+    session_id: object = None
+    expires_at: object = None
+
+
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [(Odd(issuer=3), "Odd.issuer"), (Odd(session_id=b"1"), "Odd.session_id"), (Odd(expires_at="soon"), "expires_at")],
+)
+def test_mended_07_a_credential_of_other_types(odd: Odd, named: str) -> None:
+    """It is refused by the name of what is wrong, not taken for one that cannot be revoked."""
+    with pytest.raises(ConfigurationError, match=named):
+        Sessions(at_most=None).is_revoked(odd)
+    assert not Sessions(at_most=None).is_revoked(Odd(expires_at=math.nan))
+
+
+@pytest.mark.parametrize("skew", [-1.0, math.nan, math.inf])
+def test_mended_07_a_skew_that_is_none(skew: float) -> None:
+    """With it nothing would be revoked, or everything."""
+    with pytest.raises(ConfigurationError, match="skew"):
+        Sessions(at_most=None).is_revoked(Ticket(), skew=skew)
+
+
+@pytest.mark.parametrize("kept", [0.0, -1.0, math.nan])
+def test_mended_07_how_long_is_no_time(kept: float) -> None:
+    """An app that forgets at once is refused."""
+    with pytest.raises(ConfigurationError, match="revocations_kept"):
+        App(revocations_kept=kept)
 
 
 @pytest.mark.parametrize(

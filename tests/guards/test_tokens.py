@@ -8,9 +8,10 @@ import hmac
 import json
 import logging
 import math
+import secrets
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.secret import KNOWN
 from seawall.guards.jwt.verifier import MAX_TOKEN, Algorithm, TokenVerifier, any_audience, any_issuer
 
 SECRET = "s3cret-that-nobody-may-ever-read-in-a-log-or-an-error-message-0123456789"
@@ -499,7 +501,8 @@ def test_any_change_to_a_token_is_unauthorized(data: st.DataObject) -> None:
 @pytest.mark.parametrize(("algorithm", "size"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
 def test_a_secret_that_is_too_short(algorithm: Algorithm, size: int) -> None:
     """A secret is at least as long as the hash (RFC 7518, section 3.2); the error has the remedy, not the secret."""
-    for secret in ("z" * size, "é" * (size // 2), b"z" * size):
+    long = "zyxwvutsrq" * 7
+    for secret in (long[:size], long[: size - 2] + "é", long[:size].encode()):
         TokenVerifier(keys=secret, algorithms=[algorithm], audience="a", issuer="b")
     for secret in ("z" * (size - 1), b"z" * (size - 1), ""):
         with pytest.raises(
@@ -513,6 +516,31 @@ def test_the_longest_hash_decides() -> None:
     """With several algorithms the secret must be long enough for each."""
     with pytest.raises(ConfigurationError, match="needs 64"):
         TokenVerifier(keys="z" * 63, algorithms=["HS256", "HS512"], audience="a", issuer="b")
+
+
+@pytest.mark.parametrize("secret", sorted(KNOWN))
+@pytest.mark.parametrize("spell", [bytes.decode, bytes.upper, lambda known: known + b"\n"])
+def test_mended_21_a_secret_that_everybody_knows(secret: bytes, spell: Callable[[bytes], str | bytes]) -> None:
+    """One that stands in an example is refused, however it is spelt; the error has the remedy, not the secret."""
+    with pytest.raises(ConfigurationError, match=r"stands in an example .*token_urlsafe\(32\).*environment") as caught:
+        TokenVerifier(keys=spell(secret), algorithms=["HS256"], audience="a", issuer="b")
+    assert secret[:20].decode() not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    "secret", ["0" * 64, "0123456780" * 7, "password" * 8, b"\x00" * 64, "é" * 40, "abcabcabc" * 8], ids=repr
+)
+def test_mended_21_a_secret_that_can_be_guessed(secret: str | bytes) -> None:
+    """With fewer than 10 different bytes it was not drawn by chance."""
+    with pytest.raises(ConfigurationError, match=r"only \d different bytes.*token_urlsafe\(64\)"):
+        TokenVerifier(keys=secret, algorithms=["HS512"], audience="a", issuer="b")
+
+
+def test_mended_21_a_secret_that_was_drawn_by_chance() -> None:
+    """In whatever way it is written down."""
+    for _ in range(100):
+        for secret in (secrets.token_hex(32), secrets.token_urlsafe(32), secrets.token_bytes(32)):
+            TokenVerifier(keys=secret, algorithms=["HS256"], audience="a", issuer="b")
 
 
 @pytest.mark.parametrize("algorithms", [[], ["none"], ["HS256", "none"], ["RS256"], ["hs256"], [""], [None]], ids=repr)

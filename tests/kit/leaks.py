@@ -70,8 +70,7 @@ def entries(server: Server) -> dict[str, int]:
         "places of those who are too many": state.capacity.over_capacity,
         "networks": len(state.capacity.per_network),
         "sessions of the app": len(state.sessions),
-        "subjects": len(state.sessions._subjects),  # pyright: ignore[reportPrivateUsage] # as above
-        "token ids": len(state.sessions._tokens),  # pyright: ignore[reportPrivateUsage] # as above
+        "names of sessions": len(state.sessions._index),  # pyright: ignore[reportPrivateUsage] # as above
         "deadlines": len(state.deadlines),
     }
     if (poller := state.poller) is not None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import trio
 
+from seawall import Anonymous, App, Connection, public
 from seawall.errors import ConfigurationError
 from seawall.observability.logs import (
     MAX_TRACEBACK,
@@ -25,6 +27,7 @@ from seawall.observability.logs import (
     server_log,
 )
 from seawall.printable import safe
+from seawall.testing import serve
 
 
 @pytest.fixture(autouse=True)
@@ -361,14 +364,74 @@ def in_a_new_process(program: str) -> tuple[str, str]:
 
 
 def test_importing_configures_nothing() -> None:
-    """An import adds one NullHandler to the logger `seawall`, and an error is then printed nowhere."""
+    """An import leaves levels, and the root logger, to the program."""
     program = (
         "import logging, seawall.observability.logs as logs\n"
-        "logs.error_log.error('unseen')\n"
         "logger = logging.getLogger('seawall')\n"
-        "print([type(h).__name__ for h in logger.handlers], logger.level, logger.propagate, logging.root.handlers)"
+        "print(logger.level, logger.propagate, logging.root.handlers, logs.is_configured())"
     )
-    assert in_a_new_process(program) == ("['NullHandler'] 0 True []\n", "")
+    assert in_a_new_process(program) == ("0 True [] False\n", "")
+
+
+#: What a program does about logging, and how often an error is then printed by us.
+CONFIGURED = {
+    "nothing": ("", 1),
+    "another logger": ("logging.getLogger('mine').addHandler(logging.StreamHandler(sys.stdout))", 1),
+    "a level": ("logging.getLogger().setLevel(logging.DEBUG)", 1),
+    "basicConfig": ("logging.basicConfig(stream=sys.stdout)", 0),
+    "a handler of ours": ("logging.getLogger('seawall').addHandler(logging.StreamHandler(sys.stdout))", 0),
+    "a handler of one of ours": ("logging.getLogger('seawall.error').addHandler(logging.StreamHandler(sys.stdout))", 0),
+    "a handler of another of ours": ("logging.getLogger('seawall.server').addHandler(logging.NullHandler())", 1),
+    "silence": ("logging.getLogger('seawall').addHandler(logging.NullHandler())", 0),
+    "a level above": ("logging.getLogger('seawall').setLevel(logging.CRITICAL)", 0),
+    "configure_logging": ("logs.configure_logging(level='WARNING')", 1),
+    "dictConfig": ("logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False})", 1),
+    "no stderr": ("sys.stderr = None", 0),
+    "a stderr that is closed": ("sys.stderr.close()", 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", CONFIGURED)
+def test_mended_24_an_error_is_seen_unless_the_program_has_configured_logging(how: str) -> None:
+    """What is WARNING or graver is printed on stderr by ourselves, once, as long as nobody else gets it."""
+    configure, times = CONFIGURED[how]
+    program = (
+        f"import logging, logging.config, sys, seawall.observability.logs as logs\n{configure}\n"
+        "logs.server_log.info('chatter')\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n"
+        "    logs.error_log.log(logging.ERROR, 'incident %s', 'c0ffee', failure=error)\n"
+        "logs.error_log.warning('careful')\n"
+    )
+    _, printed = in_a_new_process(program)
+    assert "chatter" not in printed
+    lines = printed.splitlines()
+    for line in ("ERROR seawall.error incident c0ffee", "    ZeroDivisionError: division by zero"):
+        assert sum(shown.endswith(line) for shown in lines) == times, printed
+    assert sum(line.endswith("WARNING seawall.error careful") for line in lines) == times, printed
+
+
+def test_mended_24_an_error_of_an_app_that_is_embedded_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under ``app.start`` a handler's exception is printed with its traceback and the incident that the peer reads."""
+    app = App()
+
+    @app.route("/", guard=public)
+    async def divide(conn: Connection[Anonymous]) -> None:
+        raise ZeroDivisionError
+
+    async def main() -> str:
+        async with serve(app) as serving, serving.connect("/") as client:
+            return (await client.wait_closed()).reason
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    reason = trio.run(main)
+    printed = capsys.readouterr().err
+    assert printed.count("\n    ZeroDivisionError\n") == 1
+    assert "in divide" in printed
+    assert reason.startswith("internal error, incident ")
+    assert printed.count(reason.removeprefix("internal error, ")) == 2  # of the failure, and of the connection
 
 
 @pytest.mark.parametrize("make", [JsonFormatter, TextFormatter])

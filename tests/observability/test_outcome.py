@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
+import traceback
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -17,6 +20,7 @@ from seawall import (
     App,
     Cause,
     Close,
+    ConfigurationError,
     Connection,
     ErrorPolicy,
     ErrorReport,
@@ -30,7 +34,7 @@ from seawall import (
     guard,
     public,
 )
-from seawall.observability.reports import DIGEST, name_of_principal
+from seawall.observability.principals import MAX_KEY, MIN_KEY, PrincipalNames
 from seawall.testing import Rejected, connect, serve
 from tests.kit.log import Records, recorded
 from tests.kit.memory import Wire, close, request, text, wired
@@ -41,6 +45,11 @@ def records() -> Iterator[Records]:
     """What is logged during the test."""
     with recorded() as found:
         yield found
+
+
+#: For the digests of subjects, and what makes them.
+KEY = b"a key for the digests of these tests"
+NAMES = PrincipalNames(KEY)
 
 
 class NoSuchRoom(Exception):
@@ -73,6 +82,7 @@ def told(outcomes: list[Outcome], door: Guard[Anonymous, User] = ann, reports: l
         report=([] if reports is None else reports).append,
         errors=ErrorPolicy().on(NoSuchRoom, Refuse(404), Close(4404, "no such room")),
         limits=Limits(lifetime=100),
+        log_key=KEY,
     )
 
     @app.route("/", guard=door, name="echo")
@@ -115,7 +125,7 @@ async def test_an_end_of_ours(word: str, autojump_clock: MockClock, records: Rec
     assert (outcome.route, outcome.peer, outcome.connection[0]) == ("echo", "memory", "c")
     assert (outcome.messages_in, outcome.messages_out) == (1 + (word != "sleep"), 1)
     assert outcome.seconds == (100 if word == "sleep" else 0)
-    digest = hashlib.sha256(b"ann@example.com").hexdigest()[:DIGEST]
+    digest = hashlib.blake2b(b"ann@example.com", key=KEY, digest_size=5).hexdigest()
     assert outcome.principal == f"User:{digest}"
     (line,) = records.lines("connection")
     assert f"memory User:{digest} echo: {cause.value}, {code} {reason!r} after" in line
@@ -217,7 +227,7 @@ async def test_a_report_says_who_and_when(autojump_clock: MockClock) -> None:
         await client.send("fail")
         assert await client.wait_closed() == (4404, "no such room")
     (report,) = reports
-    assert (report.peer, report.principal) == ("memory", name_of_principal(User("ann@example.com")))
+    assert (report.peer, report.principal) == ("memory", NAMES.name_of(User("ann@example.com")))
     assert before <= report.at <= time.time()
 
 
@@ -236,13 +246,13 @@ class Odd:
         (None, ""),
         (Anonymous(), "Anonymous"),
         (Odd(), "Odd"),
-        (User("\ud800"), "User:" + hashlib.sha256(b"\xed\xa0\x80").hexdigest()[:DIGEST]),
+        (User("\ud800"), "User:" + hashlib.blake2b(b"\xed\xa0\x80", key=KEY, digest_size=5).hexdigest()),
         (type("Bad\nName", (), {})(), "Bad\\x0aName"),
     ],
 )
 def test_names_of_principals(principal: object, name: str) -> None:
     """A name gives away nobody, and can break no line."""
-    assert name_of_principal(principal) == name
+    assert NAMES.name_of(principal) == name
 
 
 def test_every_cause_is_on_somebodys_part() -> None:
@@ -293,7 +303,7 @@ async def test_a_callback_that_raises(callback: str, raised: type[BaseException]
             assert (await client.wait_closed()).code == 1011
         await bystander.send("still there?")
         assert await bystander.receive() == "still there?"
-    assert any(record.levelname == "ERROR" and record.exc_info for record in records.found)
+    assert any(record.levelname == "ERROR" and record.exc_text for record in records.found)
 
 
 @pytest.mark.slow
@@ -335,4 +345,41 @@ def test_a_subject_that_cannot_be_shown() -> None:
         def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
             raise OSError(encoding, errors)
 
-    assert name_of_principal(User(Subject("ann"))) == "User"
+    assert NAMES.name_of(User(Subject("ann"))) == "User"
+
+
+def test_mended_20_a_digest_needs_the_key() -> None:
+    """Whoever has only the log cannot try all numbers; who has the key can, and so can another process that has it."""
+    numbered = User("4711")
+    name = PrincipalNames().name_of(numbered)
+    assert name == PrincipalNames().name_of(numbered)
+    for function in (hashlib.sha256, hashlib.blake2b, hashlib.sha1, hashlib.md5):
+        assert function(b"4711").hexdigest()[:10] not in name
+    assert name != NAMES.name_of(numbered) != PrincipalNames("another key, of another process").name_of(numbered)
+    assert NAMES.name_of(numbered) == PrincipalNames(KEY.decode()).name_of(numbered)
+    assert KEY.decode() not in repr(NAMES)
+
+
+@pytest.mark.slow
+def test_mended_20_two_processes_have_two_keys() -> None:
+    """Unless they are given one: their digests of a subject cannot be compared."""
+    program = (
+        "from seawall.observability.principals import PrincipalNames as P\n"
+        "from types import SimpleNamespace as N\n"
+        "print(P().name_of(N(subject='1')), P('0123456789abcdef').name_of(N(subject='1')))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        for _ in range(2)
+    ]
+    (mine, same), (yours, as_well) = (run.stdout.split() for run in runs)
+    assert mine != yours
+    assert same == as_well
+
+
+@pytest.mark.parametrize("key", ["", "short", b"x" * (MIN_KEY - 1), "x" * (MAX_KEY + 1), "hunter2hunter2hunter2\ud800"])
+def test_mended_20_a_key_that_is_none(key: str | bytes) -> None:
+    """It is refused when the app is made, and not repeated."""
+    with pytest.raises(ConfigurationError, match=r"^App\(log_key=\.\.\.\)") as caught:
+        App(log_key=key)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)).partition("Error: ")[2]

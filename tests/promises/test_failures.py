@@ -92,7 +92,7 @@ async def test_a_crash_ends_its_own_connection_with_1011(
     assert told is not None, last.reason
     errors = [record for record in caplog.records if record.name == "seawall.error"]
     assert len(errors) == (2 if failure is FAILURES["a group"] else 1)  # once for each failure that is in it
-    assert all(told[1] in record.getMessage() and record.exc_info for record in errors)
+    assert all(told[1] in record.getMessage() and record.exc_text for record in errors)
     assert all(record.getMessage().isprintable() and len(record.getMessage()) < 500 for record in errors)
 
 

@@ -122,7 +122,7 @@ async def test_a_handler_that_raises(autojump_clock: MockClock, records: Records
     assert len(lines) == 1
     assert incident[1] in lines[0]
     assert "Trouble: the password is 1234" in lines[0]
-    assert [record.exc_info is not None for record in records.found if record.name == "seawall.error"] == [True]
+    assert [bool(record.exc_text) for record in records.found if record.name == "seawall.error"] == [True]
     assert records.ends == [f"error, 1011 '{closing[1]}'"]
 
 

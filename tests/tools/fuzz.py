@@ -376,7 +376,7 @@ class Watch(logging.Handler):
         """Look at a line."""
         line = self.format(record)
         self.ended += record.name == "seawall.connection"
-        if record.levelno >= logging.ERROR or record.exc_info or len(line) > 600 or not line.isprintable():
+        if record.levelno >= logging.ERROR or record.exc_text or len(line) > 600 or not line.isprintable():
             self.complaints.append(line)
 
 

@@ -20,6 +20,9 @@ INCIDENT: Final = "4f1c9a"
 #: An origin that no route admits.
 ELSEWHERE: Final = "https://elsewhere.example"
 
+#: Hosts among which the client's is not.
+SERVED: Final = ("chat.example",)
+
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -105,9 +108,9 @@ def logged(records: Records, connection: str) -> Logged:
         text = re.sub(r"incident [0-9a-f]{6}", f"incident {INCIDENT}", rest)
         if record.name == "seawall.connection":  # peer, principal and route; then seconds and counts
             text = re.sub(r" after [0-9.]+ s, \d+ in, \d+ out", "", text.partition(": ")[2])
-            end.append(Line(record.levelname, text, record.exc_info is not None))
+            end.append(Line(record.levelname, text, bool(record.exc_text)))
         elif record.name == "seawall.error":
-            reports.append(Line(record.levelname, text.partition(" ")[2], record.exc_info is not None))
+            reports.append(Line(record.levelname, text.partition(" ")[2], bool(record.exc_text)))
     return Logged(tuple(end), tuple(reports))
 
 

@@ -23,6 +23,7 @@ from seawall import (
     Provided,
     Route,
     Server,
+    any_host,
     any_origin,
     guard,
     has_scope,
@@ -144,7 +145,12 @@ app.route(
 )(for_anonymous)
 App(origins=any_origin, errors=ErrorPolicy(), limits=Limits(idle_timeout=60))
 App(origins=same_origin, report=lambda report: None)
-App(origins=("https://chat.example",))
+App(hosts=any_host)
+App(hosts=["chat.example", "*.chat.example:8443"])
+App(hosts=("[::1]",))
+App(hosts=None)
+App(origins=("https://chat.example",), log_key=b"the same in each process")
+App(log_key="the same in each process")
 app.page("/", "text")
 app.page("/", b"bytes", media_type="text/plain")
 
@@ -188,10 +194,12 @@ async def by_cookie(gate: Gate, proved: Anonymous) -> Person:
 async def by_token(gate: Gate, claims: Claims) -> Person:
     """Claims are a credential."""
     gate.identify(claims, instead_of=claims)
+    gate.identify(claims, skew=60)
     return Person()
 
 
 assert_type(App().sessions.revoke(subject="ada"), int)
+assert_type(App(revocations_kept=660).sessions.revoke(issuer="us", session_id="9c41", issued_before=1e9), int)
 
 
 @guard

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Generic, TypeVar, final
 
 import trio
 from attrs import define, field, frozen
 
 from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.task_watch import TaskWatch
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
@@ -31,9 +33,13 @@ class ConnectionState:
     """The one that was selected, if any."""
     nursery: trio.Nursery = field(repr=False)
     """For the guards, the handler, and what the handler starts."""
+    task_watch: TaskWatch = field(repr=False)
+    """Of the server; it watches `nursery` from when the handler asks for that."""
     channel: MessageChannel = field(repr=False)
     lifecycle: Lifecycle = field(repr=False)
     values: Values = field(repr=False)
+    thread: int = field(repr=False)
+    """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
 
 
 @final
@@ -74,8 +80,13 @@ class Connection(Generic[P_co]):
     def nursery(self) -> trio.Nursery:
         """For tasks that live as long as the connection; one that fails ends it, by the error policy.
 
+        When one fails, or the handler does, the others are cancelled. The handler's failure is told the peer at once, a
+        task's when the others have ended, or after ``Limits.wind_down`` seconds if they take longer. What those raise
+        later is only reported.
+
         What a task raises must have a repr that does not fail: Trio calls it, and ends the whole program if it raises.
         """
+        self._state.task_watch.add(self._state.nursery, self._state.lifecycle)
         return self._state.nursery
 
     @property
@@ -140,7 +151,10 @@ class Connection(Generic[P_co]):
         Raises:
           trio.WouldBlock: `send` would have to wait.
           Disconnected, TypeError, UnicodeEncodeError: as `send`.
+          ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run_sync``.
         """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("send_nowait")
         try:
             self._state.channel.send_nowait(message)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
@@ -148,7 +162,13 @@ class Connection(Generic[P_co]):
         self._state.lifecycle.timeouts.touch()
 
     def discard_input(self) -> None:
-        """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send."""
+        """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's.
+        """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("discard_input")
         self._state.channel.discard_input()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
@@ -204,3 +224,9 @@ class Connection(Generic[P_co]):
         lifecycle.timeouts.touch()
         if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
             lifecycle.set_grace(lifecycle.timeouts.limits.wind_down)
+
+
+def _wrong_thread(method: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{method}() in another thread than the server's; call it with trio.from_thread.run_sync(conn.{method}, ...)"
+    )

@@ -40,7 +40,7 @@ class Lifecycle:
     """The moments at which it is ended."""
     scope: trio.CancelScope
     """Around the guards, the handler, and all that the handler has started."""
-    _deadline: Deadline
+    deadline: Deadline
     """Of the connection, in the server's queue."""
     _on_recorded: Callable[[End], None] = field(kw_only=True, alias="on_recorded")
     """Called once, when the end is recorded and before anything is cancelled."""
@@ -65,7 +65,7 @@ class Lifecycle:
         )
         self.ended = end
         self.timeouts.end_stage()
-        self._deadline.disarm()
+        self.deadline.disarm()
         self._on_recorded(end)
         if grace > 0:
             self.set_grace(grace)
@@ -111,12 +111,18 @@ class Lifecycle:
         self.timeouts.begin()
         self.rearm()
 
+    def on_task_failed(self) -> None:
+        """Give the tasks of the handler ``wind_down`` to end, because one has failed and has cancelled the others."""
+        if self.ended is None:
+            self.timeouts.limit_stage(self.timeouts.limits.wind_down, of_peer=False)
+            self.rearm()
+
     def rearm(self) -> None:
         """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
-            self._deadline.arm(self.timeouts.due())
+            self.deadline.arm(self.timeouts.due())
         elif not self.is_closed:
-            self._deadline.arm(self.timeouts.stage_ends_at)
+            self.deadline.arm(self.timeouts.stage_ends_at)
 
     def limit_closing(self, seconds: float) -> None:
         """Bound the closing handshake by `seconds` from now; an earlier bound stays.
@@ -125,7 +131,7 @@ class Lifecycle:
         """
         left = self.timeouts.stage_ends_at - trio.current_time()
         self.timeouts.limit_stage(min(seconds, left))
-        self._deadline.arm(self.timeouts.stage_ends_at)
+        self.deadline.arm(self.timeouts.stage_ends_at)
 
     def watch_cleanup(self) -> None:
         """Arm the deadline for when guards and handler have to have ended; see `is_overdue`.
@@ -136,22 +142,18 @@ class Lifecycle:
         now, deadline = trio.current_time(), self.scope.deadline
         cancelled_at = min(deadline, now) if self.scope.cancel_called else deadline
         self._overdue_at = cancelled_at + self.timeouts.limits.wind_down
-        self._deadline.arm(self._overdue_at)
+        self.deadline.arm(self._overdue_at)
 
     def check(self, now: float) -> SeawallError | None:
         """The failure that ends the connection; if there is none, arms the deadline.
 
         A peer counts as silent only when its socket has been read once more: until then, None.
         """
-        is_behind = self._deadline.is_behind()
+        is_behind = self.deadline.is_behind()
         failure = self.timeouts.check(now, with_peer=not is_behind) if self.ended is None else None
         if failure is None and not is_behind:
             self.rearm()
-        return None if isinstance(failure, _SILENCE) and not self._deadline.was_read() else failure
-
-    def was_read(self) -> bool:
-        """Whether a peer that has said nothing in its stage is silent. Returns as `Deadline.was_read`."""
-        return self._deadline.was_read()
+        return None if isinstance(failure, _SILENCE) and not self.deadline.was_read() else failure
 
     def is_overdue(self, now: float) -> bool:
         """Whether guards and handler have run longer than they may; if not, arms the deadline for when they will."""
@@ -159,7 +161,7 @@ class Lifecycle:
             self._overdue_at = max(self._overdue_at, self.scope.deadline + self.timeouts.limits.wind_down)
         if now >= self._overdue_at:
             return True
-        self._deadline.arm(self._overdue_at)
+        self.deadline.arm(self._overdue_at)
         return False
 
     def lease(self, expires_at: float, renew: Renew | None) -> None:
@@ -219,4 +221,4 @@ class Lifecycle:
 
     def on_finished(self) -> None:
         """Close the deadline, because all tasks of the connection have ended."""
-        self._deadline.close()
+        self.deadline.close()

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast, final
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final, TypeAlias, final
 
 import trio
 
-from seawall.clock import unix_time
 from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.revocations import CredentialSnapshot, Revocations, Selection
 from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
 
-#: Revocations that are remembered one by one. When there are more, the oldest is replaced by the refusal of every
-#: credential that was issued before it.
-MAX_REVOCATIONS = 100_000
-
 #: When a subject that has too many connections may try again, in seconds.
 RETRY_AFTER = 5.0
 
+#: Seconds for which a revocation is remembered: as long as a `TokenVerifier` lets a token live, a day, and its skew.
+REVOCATIONS_KEPT: Final = 86_460.0
 
-class _CredentialSnapshot(NamedTuple):
-    """What is known of a credential when a connection is let in by it. The credential itself may change afterwards."""
+#: A kind, and the names of that kind by which a connection is found.
+_Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
 
-    subject: str | None
-    token_id: str | None
-    issued_at: float
-
-    @classmethod
-    def of(cls, credential: Credential) -> _CredentialSnapshot:
-        at = credential.issued_at
-        is_known = at is not None and math.isfinite(at)
-        return cls(credential.subject, credential.token_id, at if at is not None and is_known else -math.inf)
-
-
-class _Revocation(NamedTuple):
-    """One call of `Sessions.revoke`."""
-
-    issued_before: float
-    """Credentials that were issued before this are revoked; Unix time, as the next."""
-    revoked_at: float
-    """When it was called."""
+_EVERYBODY: Final = Selection(None, None, None, None)
 
 
 @final
@@ -51,30 +34,41 @@ class Sessions:
     ::
 
         app.sessions.revoke(subject="ada")  # logged out, everywhere
+        app.sessions.revoke(session_id="9c41")  # logged out, here
         app.sessions.revoke(token_id="7f3a")  # one token, which was stolen
-        app.sessions.revoke(issued_before=time.time())  # everybody, because the key was
+        app.sessions.revoke(issued_before=time.time() + 60)  # everybody, because the key was
 
     It covers the connections of one process, and revocations are lost when that process ends: a revocation that has to
-    last longer, or to reach several processes, belongs in a database that a guard asks. Subjects are compared by their
-    names alone: if two issuers both have an ``ada``, revoking ``ada`` revokes both.
+    last longer, or to reach several processes, belongs in a database that a guard asks. What is remembered is bounded:
+    100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token that it names has
+    expired. When there are more, those whose time has come are given up first, and then what was revoked token by
+    token of one subject becomes one revocation of all that this subject had.
     """
 
-    def __init__(self, *, at_most: int | None) -> None:
-        """Begin with no connections; a subject may have `at_most`, or any number if that is None."""
+    def __init__(self, *, at_most: int | None, kept: float = REVOCATIONS_KEPT) -> None:
+        """Begin with no connections.
+
+        Args:
+          at_most: how many connections a subject may have; any number if that is None.
+          kept: for how many seconds a revocation is remembered.
+        """
         self._at_most = at_most
         self._registered: set[Registration] = set()
-        self._subjects: dict[str, set[Registration]] = {}
-        self._tokens: dict[str, set[Registration]] = {}
-        self._revoked: dict[tuple[str | None, str | None], _Revocation] = {}  # the oldest first
-        self._all_before = -math.inf
-        self._warned_overflow = False
+        self._index: dict[_Key, set[Registration]] = {}
+        self._revocations = Revocations(kept=kept)
 
     def __len__(self) -> int:
         """How many connections there are whose guards have identified them."""
         return len(self._registered)
 
     def revoke(
-        self, *, subject: str | None = None, token_id: str | None = None, issued_before: float | None = None
+        self,
+        *,
+        issuer: str | None = None,
+        subject: str | None = None,
+        session_id: str | None = None,
+        token_id: str | None = None,
+        issued_before: float | None = None,
     ) -> int:
         """End the connections of all credentials that match, and refuse these credentials from now on.
 
@@ -84,22 +78,28 @@ class Sessions:
         ``trio.from_thread.run_sync``.
 
         Args:
-          subject: whose credentials. Given alone, it revokes what was issued up to now, by the issuer's clock; what is
-            issued later is valid. An ``iat`` in whole seconds means the beginning of its second: a new token is refused
-            until the next second begins, unless its ``iat`` has a fraction.
+          issuer: who has issued them; empty for those that name nobody. Left out, those of every issuer.
+          subject: whose credentials. Without a session, a token or a time, it revokes what was issued up to now by a
+            clock that may be ahead by the skew that the verifier allows: for so long (60 s) new tokens are refused too.
+            Whoever logs out to log in again at once needs `session_id`.
+          session_id: those of one log-in, such as a token's ``sid``.
           token_id: the id of one credential.
-          issued_before: only credentials that were issued before this, in Unix time. Given alone, those of everybody.
+          issued_before: only credentials that were issued before this, in Unix time. Given alone, those of everybody;
+            add the skew of the issuer's clock.
 
         Returns:
           How many connections end.
 
         Raises:
           ConfigurationError: nothing is given, which would be everybody; the time is NaN; or it is another thread.
+          Unavailable: the connections end, but so much has been revoked lately that this cannot be remembered.
         """
-        if subject is None and token_id is None and issued_before is None:
+        selection = Selection(issuer, subject, session_id, token_id)
+        is_for_all = selection == _EVERYBODY
+        if is_for_all and issued_before is None:
             raise ConfigurationError(
-                "revoke() without a subject, a token_id or a time; if it is to end everybody's session, say "
-                "revoke(issued_before=time.time())"
+                "revoke() without an issuer, a subject, a session_id, a token_id or a time; if it is to end "
+                "everybody's session, say revoke(issued_before=time.time() + 60)"
             )
         if issued_before is not None and math.isnan(issued_before):
             raise ConfigurationError("revoke(issued_before=nan) is before nothing; give a Unix time")
@@ -107,89 +107,82 @@ class Sessions:
             raise ConfigurationError("revoke() outside of Trio's thread; call it with trio.from_thread.run_sync()")
         before = math.inf if issued_before is None else issued_before
         found = {
-            registration: registration.newest(subject, token_id, before)
-            for registration in self._candidates(subject, token_id)
+            registration: matching
+            for registration in self._candidates(selection)
+            if (matching := registration.matching(selection, before))
         }
-        newest = max((at for at in found.values() if at is not None), default=-math.inf)
-        if issued_before is None and token_id is None:  # what there is now, even if the issuer's clock is ahead
-            before = max(unix_time(), math.nextafter(newest, math.inf))
-        self._remember(subject, token_id, _Revocation(before, unix_time()))
-        ended = sum(registration.end() for registration, at in found.items() if at is not None)
-        given = {"subject": subject, "token_id": token_id, "issued_before": issued_before}
+        ended = sum(registration.end() for registration in found)
+        given = {**selection._asdict(), "issued_before": issued_before}
         by = ", ".join(name for name, value in given.items() if value is not None)
         server_log.info("revoked by %s: %d connections end", by, ended)
+        if is_for_all:
+            self._revocations.refuse_before(before)
+        else:
+            self._revocations.add(selection, issued_before, chain.from_iterable(found.values()))
         return ended
 
-    def _candidates(self, subject: str | None, token_id: str | None) -> set[Registration]:
+    def _candidates(self, selection: Selection) -> set[Registration]:
         """All connections whose credentials may match, and perhaps others."""
-        if token_id is not None:
-            return self._tokens.get(token_id, set[Registration]())
-        return self._registered if subject is None else self._subjects.get(subject, set[Registration]())
-
-    def _remember(self, subject: str | None, token_id: str | None, revoked: _Revocation) -> None:
-        if subject is None and token_id is None:
-            self._all_before = max(self._all_before, revoked.issued_before)
-            return
-        known = self._revoked.pop((subject, token_id), revoked)
-        self._revoked[subject, token_id] = revoked._replace(
-            issued_before=max(revoked.issued_before, known.issued_before)
+        keys: tuple[_Key, ...] = (
+            ("token", selection.token_id),
+            ("session", selection.session_id),
+            ("subject", selection.subject),
         )
-        if len(self._revoked) > MAX_REVOCATIONS:
-            oldest = self._revoked.pop(next(iter(self._revoked)))
-            self._all_before = max(self._all_before, min(oldest.issued_before, oldest.revoked_at))
-            if not self._warned_overflow:
-                self._warned_overflow = True
-                server_log.warning(
-                    "more than %d revocations: credentials as old as the oldest of them are now all refused",
-                    MAX_REVOCATIONS,
-                )
+        key = next((key for key in keys if key[1] is not None), None)
+        return self._registered if key is None else self._index.get(key, set[Registration]())
 
-    def is_revoked(self, credential: Credential) -> bool:
-        """Whether `credential` has been revoked."""
-        subject, token_id, issued_at = _CredentialSnapshot.of(credential)
-        if issued_at < self._all_before:
+    def is_revoked(self, credential: Credential, *, skew: float = 0.0) -> bool:
+        """Whether `credential` would be refused; `skew` as in `Gate.identify`."""
+        try:
+            self._revocations.raise_if_revoked(CredentialSnapshot.of(credential, skew))
+        except Unauthorized:
             return True
-        for key in ((subject, None), (None, token_id), (subject, token_id)):
-            revoked = self._revoked.get(key)
-            if revoked is not None and issued_at < revoked.issued_before:
-                return True
         return False
 
-    def raise_if_refused(self, registration: Registration, credential: Credential) -> None:
-        """Refuse `credential` for `registration` if it has been revoked, or if its subject has too many connections.
+    def raise_if_refused(self, registration: Registration, held: CredentialSnapshot) -> None:
+        """Refuse `held` for `registration` if it has been revoked, or if its subject has too many connections.
 
         Raises:
           Unauthorized: the credential has been revoked.
           TooManyRequests: its subject has `at_most` other connections.
         """
-        if self.is_revoked(credential):
-            raise Unauthorized("the credential was revoked")
-        if credential.subject is not None and self._at_most is not None:
-            siblings = self._subjects.get(credential.subject, set[Registration]())
+        self._revocations.raise_if_revoked(held)
+        if held.subject is not None and self._at_most is not None:
+            siblings = self._index.get(("place", held.issuer, held.subject), set[Registration]())
             if registration not in siblings and len(siblings) >= self._at_most:
                 raise TooManyRequests("too many connections of one subject", retry_after=RETRY_AFTER)
 
     def reindex(
         self,
         registration: Registration,
-        held: tuple[_CredentialSnapshot, ...],
+        held: tuple[CredentialSnapshot, ...],
         *,
-        instead_of: tuple[_CredentialSnapshot, ...],
+        instead_of: tuple[CredentialSnapshot, ...],
     ) -> None:
         """Index `registration` by the credentials `held`, and no longer by those that it had before, `instead_of`."""
-        for index, place in ((self._subjects, 0), (self._tokens, 1)):
-            now = {entry[place] for entry in held} - {None}
-            for gone in {entry[place] for entry in instead_of} - {None} - now:
-                siblings = index[cast("str", gone)]
-                siblings.discard(registration)
-                if not siblings:
-                    del index[cast("str", gone)]
-            for name in now:
-                index.setdefault(cast("str", name), set()).add(registration)
+        now = {key for entry in held for key in _keys(entry)}
+        for gone in {key for entry in instead_of for key in _keys(entry)} - now:
+            siblings = self._index[gone]
+            siblings.discard(registration)
+            if not siblings:
+                del self._index[gone]
+        for key in now:
+            self._index.setdefault(key, set()).add(registration)
         if held:
             self._registered.add(registration)
         else:
             self._registered.discard(registration)
+
+
+def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
+    """What a connection with this credential is found by."""
+    if held.subject is not None:
+        yield "subject", held.subject
+        yield "place", held.issuer, held.subject
+    if held.session_id is not None:
+        yield "session", held.session_id
+    if held.token_id is not None:
+        yield "token", held.token_id
 
 
 @final
@@ -202,28 +195,19 @@ class Registration:
         """Begin without a credential: the connection is not among `sessions` until `identify`."""
         self._sessions = sessions
         self._lifecycle = lifecycle
-        self._credentials: tuple[_CredentialSnapshot, ...] = ()
+        self._credentials: tuple[CredentialSnapshot, ...] = ()
 
-    def identify(self, credential: Credential, instead_of: Credential | None) -> None:
-        """Add `credential`, in place of `instead_of` if that is given. Raises as `Sessions.raise_if_refused`."""
+    def identify(self, credential: Credential, instead_of: Credential | None, skew: float = 0.0) -> None:
+        """Add `credential`, in place of `instead_of` if that is given. Raises as `Gate.identify`."""
         if self._lifecycle.ended is None:
-            self._sessions.raise_if_refused(self, credential)
-            gone = None if instead_of is None else _CredentialSnapshot.of(instead_of)
-            self._set_credentials(
-                (*(held for held in self._credentials if held != gone), _CredentialSnapshot.of(credential))
-            )
+            added = CredentialSnapshot.of(credential, skew)
+            self._sessions.raise_if_refused(self, added)
+            gone = None if instead_of is None else CredentialSnapshot.of(instead_of, skew)
+            self._set_credentials((*(held for held in self._credentials if held != gone), added))
 
-    def newest(self, subject: str | None, token_id: str | None, before: float) -> float | None:
-        """When the newest of the connection's credentials that match was issued; None if none matches.
-
-        A credential matches if it has the subject and the id that are given, and was issued before `before`.
-        """
-        matching = (
-            held.issued_at
-            for held in self._credentials
-            if subject in {None, held.subject} and token_id in {None, held.token_id} and held.issued_at < before
-        )
-        return max(matching, default=None)
+    def matching(self, selection: Selection, before: float) -> tuple[CredentialSnapshot, ...]:
+        """Those of the connection's credentials that match `selection` and were issued before `before`."""
+        return tuple(held for held in self._credentials if held.issued_at < before and selection.matches(held))
 
     def end(self) -> bool:
         """End the connection. Returns as `Lifecycle.revoke`."""
@@ -234,6 +218,6 @@ class Registration:
         if self._credentials:
             self._set_credentials(())
 
-    def _set_credentials(self, held: tuple[_CredentialSnapshot, ...]) -> None:
+    def _set_credentials(self, held: tuple[CredentialSnapshot, ...]) -> None:
         before, self._credentials = self._credentials, held
         self._sessions.reindex(self, held, instead_of=before)

@@ -50,6 +50,7 @@ class Timeouts:
         "_lifetime_ends_at",
         "_liveness",
         "_stage_began_at",
+        "_stage_of_peer",
         "_stage_seconds",
         "leases",
         "limits",
@@ -63,6 +64,7 @@ class Timeouts:
         self._lateness = lateness
         self._stage_began_at = math.inf
         self._stage_seconds = 0.0
+        self._stage_of_peer = True
         self._expired: SeawallError | None = None
         self._liveness: Liveness | None = None
         self._lifetime_ends_at = math.inf
@@ -82,9 +84,13 @@ class Timeouts:
         if self.limits.lifetime is not None:
             self._lifetime_ends_at = now + self.limits.lifetime
 
-    def limit_stage(self, seconds: float) -> None:
-        """Give the stage that begins now (receiving the request, the guards, closing) so many `seconds`."""
+    def limit_stage(self, seconds: float, *, of_peer: bool = True) -> None:
+        """Give the stage that begins now (receiving the request, the guards, closing) so many `seconds`.
+
+        Unless it is one `of_peer`, it ends in time even if the program was late.
+        """
         self._stage_began_at, self._stage_seconds = trio.current_time(), seconds
+        self._stage_of_peer = of_peer
 
     def end_stage(self) -> None:
         """Limit the stage no longer."""
@@ -93,6 +99,8 @@ class Timeouts:
     @property
     def stage_ends_at(self) -> float:
         """When the stage that the connection is in has to be over."""
+        if not self._stage_of_peer:
+            return self._stage_began_at + self._stage_seconds
         return self._end_of(self._stage_began_at, self._stage_seconds)
 
     def lease(self, expires_at: float, renew: Renew | None) -> None:

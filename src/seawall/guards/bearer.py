@@ -95,10 +95,15 @@ def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
             raise Unauthorized("the new token is about another subject")
         if not renewed.scopes >= claims.scopes:  # what the route's checks have seen must stay true
             raise Unauthorized("the new token grants less")
-        gate.identify(renewed, instead_of=held)
+        gate.identify(renewed, instead_of=held, skew=_skew(verifier))
         held = renewed
         return renewed.expires_at + verifier.leeway
 
-    gate.identify(claims)
+    gate.identify(claims, skew=_skew(verifier))
     gate.lease(expires_at=claims.expires_at + verifier.leeway, renew=renew)
     return claims
+
+
+def _skew(verifier: TokenVerifier) -> float:
+    """By how much a date in a token that `verifier` accepts may be ahead of our clock, or past."""
+    return max(verifier.skew, verifier.leeway)

@@ -6,7 +6,14 @@ from typing import Protocol
 
 
 class Credential(Protocol):
-    """What a guard let a client in by; `Claims` are one. It cannot be revoked by an attribute that is None."""
+    """What a guard let a client in by; `Claims` are one. It cannot be revoked by an attribute that is None.
+
+    It may have three attributes more, which are taken as None if they are not there:
+
+    - ``issuer``, a `str`: who has issued it. Two subjects of one name are two if their issuers differ.
+    - ``session_id``, a `str`: what all credentials of one log-in have in common, such as a token's ``sid``.
+    - ``expires_at``, a `float`: when it ends for good, in Unix time.
+    """
 
     @property
     def subject(self) -> str | None:

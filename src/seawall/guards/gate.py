@@ -53,19 +53,23 @@ class Gate(ABC):
         """
 
     @abstractmethod
-    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Name the credential by which the connection is let in; revoking it ends the connection. See `App.sessions`.
 
         Another call adds a credential: the connection ends when one of them is revoked. It counts among the connections
-        of the subject until it is over and all tasks of its handler have ended.
+        of the subject, by the same issuer, until it is over and all tasks of its handler have ended.
 
         Args:
           credential: its subject, its id and when it was issued, as in `Claims`.
           instead_of: a credential from an earlier call that counts no more, as when a lease is renewed.
+          skew: by how many seconds the issuer's clock may differ from ours: revoking the subject refuses what was
+            issued up to so much later. `bearer` hands on what its verifier allows.
 
         Raises:
-          Unauthorized: it has been revoked.
+          Unauthorized: it has been revoked, or that is not known any more; see `App`, ``revocations_kept``.
           TooManyRequests: its subject has ``Limits.max_connections_per_subject`` connections.
+          ConfigurationError: an attribute of it has another type than `Credential` says, or the skew is no number of
+            seconds.
         """
 
     @abstractmethod

@@ -7,8 +7,12 @@ Seawall writes to three loggers of the standard library:
 - ``seawall.error``: each failure; one that no rule of the error policy expected at level ERROR, with its traceback,
   the others at level DEBUG without one.
 
-A library leaves logging to its program. Importing this module therefore only gives the logger ``seawall`` a
-`logging.NullHandler`, so that nothing is printed by default; `configure_logging` is for the program to call.
+A library leaves logging to its program; `configure_logging` is for the program to call. As long as it has configured
+nothing, what is WARNING or graver is printed on standard error, and the rest nowhere: a failure that nobody is told of
+would be worse than a line that nobody asked for.
+
+Credentials are `redacted` in all of it, tracebacks included. A record therefore has its text and its traceback as text
+(``msg`` without ``args``, ``exc_text`` without ``exc_info``), so that no handler makes them anew from the exception.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from math import isfinite
 from typing import Final, TypeAlias, cast, final
 
 from seawall.errors import ConfigurationError
-from seawall.printable import escaped, safe
+from seawall.printable import escaped, redacted, safe
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -64,7 +68,7 @@ class Log:
         failure: BaseException | None = None,
     ) -> None:
         """Log with `fields` for the JSON formatter, and with the traceback of a `failure`."""
-        self._write(level, message, *args, extra=None if fields is None else {"seawall": fields}, exc_info=failure)
+        self._write(level, message, *args, extra=None if fields is None else {"seawall": fields}, failure=failure)
 
     def _write(
         self,
@@ -72,10 +76,18 @@ class Log:
         message: str,
         *args: object,
         extra: Mapping[str, object] | None = None,
-        exc_info: BaseException | None = None,
+        failure: BaseException | None = None,
     ) -> None:
+        if not self.shows(level):
+            return
         try:
-            self._logger.log(level, message, *args, extra=extra, exc_info=exc_info, stacklevel=3)
+            path, line, function, _ = self._logger.findCaller(stacklevel=3)
+            text = redacted(_filled_in(message, args))
+            record = self._logger.makeRecord(
+                self._logger.name, level, path, line, text, (), None, func=function, extra=extra
+            )
+            record.exc_text = None if failure is None else traceback_of(failure)
+            self._logger.handle(record)
         except Exception:  # noqa: BLE001 - it is shown where `logging` itself shows such a thing
             with suppress(Exception):  # which may be closed
                 traceback.print_exc(chain=False)
@@ -86,7 +98,6 @@ connection_log: Final = Log("seawall.connection")
 error_log: Final = Log("seawall.error")
 
 _root: Final = logging.getLogger("seawall")
-_root.addHandler(logging.NullHandler())
 
 #: The most characters of a traceback in a log record. The ends say what happened; the middle is mostly recursion.
 MAX_TRACEBACK: Final = 16 * 1024
@@ -96,10 +107,35 @@ _STDERR: Final = "seawall.stderr"
 _FILE: Final = "seawall.file"
 
 
-def _message(record: logging.LogRecord) -> str:
-    """The message with its arguments in it; if they do not fit the message, both one after the other."""
+def traceback_of(failure: BaseException) -> str:
+    """The traceback of `failure`, with its causes, groups and notes: redacted, and without the middle if it is long."""
     try:
-        return record.getMessage()
+        trace = "".join(traceback.format_exception(failure)).rstrip("\n")
+    except Exception:  # noqa: BLE001 - it reads attributes that may raise anything
+        trace = _text(failure)
+    return _shortened(redacted(trace))
+
+
+def _shortened(trace: str) -> str:
+    """At most `MAX_TRACEBACK` characters of `trace`: its beginning and its end."""
+    if len(trace) <= MAX_TRACEBACK:
+        return trace
+    half = MAX_TRACEBACK // 2 - 32
+    return f"{trace[:half]}\n[{len(trace) - 2 * half} characters left out]\n{trace[-half:]}"
+
+
+def _filled_in(message: str, args: tuple[object, ...]) -> str:
+    """`message` with `args` in it; if they do not fit it, both one after the other."""
+    try:
+        return message % args if args else message
+    except Exception:  # noqa: BLE001 - a mistake in a log call must not end what it reports on
+        return f"{message} {_text(args)}"
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The redacted message with its arguments in it; if they do not fit the message, both one after the other."""
+    try:
+        return redacted(record.getMessage())
     except Exception:  # noqa: BLE001 - a mistake in a log call must not end what it reports on
         return f"{_text(record.msg)} {_text(record.args)}"
 
@@ -123,18 +159,14 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _traceback(record: logging.LogRecord, formatter: logging.Formatter) -> str:
-    """Exception and stack of the record, without the middle if they are long; empty if there is neither."""
+    """Exception and stack of the record, redacted, without the middle if long; empty if there is neither."""
     trace = record.exc_text or ""
     if record.exc_info is not None and record.exc_info[0] is not None:
         try:
             trace = formatter.formatException(record.exc_info)
         except Exception:  # noqa: BLE001 - it reads attributes that may raise anything
             trace = _text(record.exc_info)
-    text = "\n".join(part for part in (trace, record.stack_info) if part)
-    if len(text) <= MAX_TRACEBACK:
-        return text
-    half = MAX_TRACEBACK // 2
-    return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
+    return _shortened(redacted("\n".join(part for part in (trace, record.stack_info) if part)))
 
 
 def _json(value: object, depth: int = MAX_DEPTH) -> Json:
@@ -158,7 +190,7 @@ def _scalar(value: object) -> Json:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _encodable(value)
+        return _encodable(redacted(value))
     if type(value) is int and -(2**63) <= value < 2**63:
         return value
     if type(value) is float and isfinite(value):
@@ -197,8 +229,8 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """Lines for people: ``2026-11-22T12:00:00.123Z INFO seawall.connection message``.
 
-    The message is passed through as it is: callers that log text from outside use `safe`. The traceback follows,
-    indented, so that no line of it can pass for a record, with what is not printable escaped.
+    The message is passed through, but for credentials: callers that log text from outside use `safe`. The traceback
+    follows, indented, so that no line of it can pass for a record, with what is not printable escaped.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -238,10 +270,43 @@ def _open_file(file: str | os.PathLike[str]) -> logging.Handler:
         ) from error
 
 
-def is_configured() -> bool:
-    """Whether what Seawall logs reaches a handler: one of ours, of the program, or of the root logger."""
-    handlers = [*_root.handlers, *(logging.getLogger().handlers if _root.propagate else ())]
-    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+@final
+class _LastResort(logging.Handler):
+    """Prints what is WARNING or graver on standard error if the record gets to no other handler.
+
+    `logging.lastResort` does the same for loggers without any handler, but prints nothing but the message.
+    """
+
+    def __init__(self) -> None:
+        """Print text."""
+        super().__init__(logging.WARNING)
+        self.setFormatter(TextFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record, if nobody else does."""
+        if is_configured(record.name) or sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] # pythonw
+            return
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - as every handler of `logging` does
+            self.handleError(record)
+
+
+_last_resort: Final = _LastResort()
+_root.addHandler(_last_resort)
+
+
+def is_configured(name: str = "seawall") -> bool:
+    """Whether what is logged to the logger `name` reaches a handler of the program's, or of `configure_logging`.
+
+    A `logging.NullHandler` is one: a program that adds it to ``seawall`` wants to hear nothing.
+    """
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        if any(handler is not _last_resort for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
 
 
 def configure_logging(

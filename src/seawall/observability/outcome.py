@@ -31,7 +31,7 @@ class Outcome:
     route: str
     """The route's name; empty if it never got that far."""
     principal: str
-    """The principal that the guards proved, redacted by `name_of_principal` in `reports`. Empty if they proved none."""
+    """The principal that the guards proved, as `PrincipalNames` show it. Empty if they proved none."""
     seconds: float
     """How long it lasted, from being accepted until the socket and all resources were gone."""
     messages_in: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from typing import TypeVar, final
@@ -13,17 +12,15 @@ from attrs import frozen
 from seawall.clock import unix_time
 from seawall.observability.logs import connection_log, error_log, server_log
 from seawall.observability.outcome import Outcome
+from seawall.observability.principals import PrincipalNames
 from seawall.observability.sampling import WINDOW, LogSampler
 from seawall.policy.ending import Cause, End
 from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
-from seawall.printable import name_of, name_of_type, safe
+from seawall.printable import name_of, name_of_type, redacted, safe
 from seawall.wire.traffic import Traffic
 
 T = TypeVar("T")
-
-#: Hexadecimal digits of a digest: enough to tell a million subjects apart nearly always.
-DIGEST = 10
 
 #: The causes that are not logged as warnings, because nothing has failed.
 _ORDINARY = frozenset(
@@ -60,7 +57,7 @@ class ErrorReport:
     peer: str
     """The other end of the socket."""
     principal: str
-    """Whom the guards proved, redacted by `seawall.observability.reports.name_of_principal`. Empty before they have."""
+    """Whom the guards proved, redacted by `PrincipalNames`. Empty before they have."""
     at: float
     """When the policy decided, in Unix time."""
     exception: Exception
@@ -132,25 +129,6 @@ def note_of(context: Context) -> str:
     return f"seawall: {place}, connection {context.connection} from {context.peer}{incident}"
 
 
-def name_of_principal(principal: object) -> str:
-    """Who was proved, for a log: the type, and a digest of its ``subject`` if it has one, as `Claims` do.
-
-    The digest is the beginning of ``hashlib.sha256(subject.encode()).hexdigest()``: a reader who knows a subject finds
-    its lines, and one who has only the log learns no names from it. For None the name is empty.
-    """
-    if principal is None:
-        return ""
-    name = safe(type(principal).__name__)
-    try:
-        subject: object = getattr(principal, "subject", None)
-        if not isinstance(subject, str):
-            return name
-        digest = hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
-    except Exception:  # noqa: BLE001 - code of the application's; its name is no reason to fail
-        return name
-    return f"{name}:{digest[:DIGEST]}"
-
-
 def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Outcome:
     """What is to be told of a connection that ended so, after `seconds`."""
     return Outcome(
@@ -177,7 +155,7 @@ def _level(cause: Cause) -> int:
 
 def log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
-    reason = outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…"
+    reason = redacted(outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…")
     why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
     fields = {
         "connection": outcome.connection,
@@ -221,10 +199,16 @@ class Reporter:
     SystemExit and KeyboardInterrupt, which are.
     """
 
-    def __init__(self, report: Callable[[ErrorReport], None], on_end: Callable[[Outcome], None] | None) -> None:
-        """Tell the application by `report` and `on_end`, its own callbacks."""
+    def __init__(
+        self,
+        report: Callable[[ErrorReport], None],
+        on_end: Callable[[Outcome], None] | None,
+        names: PrincipalNames | None = None,
+    ) -> None:
+        """Tell the application by `report` and `on_end`, its own callbacks, and name principals by `names`."""
         self._report = report
         self._on_end = on_end
+        self.names = names or PrincipalNames()
         self._throttle = LogSampler()
         self._has_suppressed = trio.Event()
 

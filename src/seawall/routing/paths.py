@@ -245,15 +245,27 @@ class PathTable(Generic[T]):
         shape = pattern.shape
         if (other := self._shapes.get(shape)) is not None:
             _refuse(pattern.text, f"it takes the same paths as {other.text!r}; remove one of them")
-        shapes = {**self._shapes, shape: pattern}
-        _check_reachable(shapes, shape)
-        self._shapes = shapes
+        self._shapes[shape] = pattern
+        try:
+            _check_reachable(self._shapes, shape)
+        except ConfigurationError:
+            del self._shapes[shape]
+            raise
+        self._node(pattern).entry = (pattern, value)
+        if not pattern.parameters and "%" not in pattern.text:
+            self._literal[pattern.text] = value
+
+    def discard(self, pattern: PathPattern) -> None:
+        """Let `pattern`, which has been added, lead to nothing again."""
+        del self._shapes[pattern.shape]
+        self._node(pattern).entry = None
+        self._literal.pop(pattern.text, None)
+
+    def _node(self, pattern: PathPattern) -> _Node[T]:
         node = self._root
         for segment in pattern.segments:
             node = node.child(segment)
-        node.entry = (pattern, value)
-        if not pattern.parameters and "%" not in pattern.text:
-            self._literal[pattern.text] = value
+        return node
 
     def find(self, path: str) -> tuple[T, Mapping[str, Parameter]] | None:
         """The value for a path and its parameters by name, or None if no pattern takes it.

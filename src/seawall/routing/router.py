@@ -159,26 +159,26 @@ class Router(Generic[Start]):
         router._mounted = prefix
 
     def _add_templates(self, templates: Sequence[AnyRouteTemplate[Start]]) -> None:
-        """Add all of `templates`, or none."""
-        # If the table refuses one, those before it stay in it; so several are added to a copy.
-        table = self._table if len(templates) == 1 else self._copy()
-        for at, template in enumerate(templates):
-            with naming(template.owner):
-                self._check_open()
-                try:
-                    table.add(template.pattern, template)
-                except ConfigurationError as error:
-                    raise ConfigurationError(
-                        f"{error}{_same_path(template, (*self._templates, *templates[:at]))}"
-                    ) from None
-        self._table = table
+        """Add all of `templates`, or none. Takes as long however many routes there are already."""
+        added: list[AnyRouteTemplate[Start]] = []
+        try:
+            for template in templates:
+                self._add_template(template, added)
+                added.append(template)
+        except BaseException:
+            for template in added:
+                self._table.discard(template.pattern)
+            raise
         self._templates += templates
 
-    def _copy(self) -> PathTable[AnyRouteTemplate[Start]]:
-        table: PathTable[AnyRouteTemplate[Start]] = PathTable()
-        for template in self._templates:
-            table.add(template.pattern, template)
-        return table
+    def _add_template(self, template: AnyRouteTemplate[Start], added: Sequence[AnyRouteTemplate[Start]]) -> None:
+        """Put `template` into the table, after those that were `added` together with it."""
+        with naming(template.owner):
+            self._check_open()
+            try:
+                self._table.add(template.pattern, template)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{error}{_same_path(template, (*self._templates, *added))}") from None
 
     def _check_open(self) -> None:
         if self._mounted is not None:

@@ -7,7 +7,6 @@ from typing import final
 
 from attrs import define, field
 
-from seawall.observability.reports import name_of_principal
 from seawall.policy.ending import Consequence, judge
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Context, Phase
@@ -32,6 +31,11 @@ class FailureHandler:
     first: Exception | None = field(init=False, default=None)
     """The first failure of the guards, the handler or its tasks. The guards' resources are told it when left."""
 
+    @property
+    def connection(self) -> str:
+        """The id of the connection."""
+        return self._incoming.id
+
     def handle(self, failure: Exception, phase: Phase, *, accepted: bool) -> Consequence:
         """Judge `failure`, report each leaf of it, and escalate what the policy escalates.
 
@@ -52,5 +56,5 @@ class FailureHandler:
             route=self.route,
             connection=self._incoming.id,
             peer=self._incoming.address,
-            principal=name_of_principal(self.principal),
+            principal=self._server.reporter.names.name_of(self.principal),
         )

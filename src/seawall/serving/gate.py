@@ -80,9 +80,9 @@ class ConnectionGate(Gate):
         """Prove only until `expires_at`, in Unix time."""
         self.lifecycle.lease(expires_at, renew)
 
-    def identify(self, credential: Credential, *, instead_of: Credential | None = None) -> None:
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Say by what the connection is let in."""
-        self.registration.identify(credential, instead_of)
+        self.registration.identify(credential, instead_of, skew)
 
     async def accept(self) -> None:
         """Accept the upgrade now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import Protocol, final
 
 import trio
@@ -12,7 +13,9 @@ from attrs import Factory, define, field, frozen
 from seawall.compression import Deflate
 from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
+from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
+from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
 from seawall.lifespan import Values
 from seawall.limits import Limits
@@ -128,6 +131,8 @@ class ServerState:
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
+    hosts: HostCheck | None
+    """Those of ``App(hosts=...)``; None if they are not set."""
     compression: Deflate | None
     reporter: Reporter
     values: Values
@@ -137,6 +142,9 @@ class ServerState:
         init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)
     )
     budget: Budget = field(factory=Budget, init=False)
+    task_watch: TaskWatch = field(factory=TaskWatch, init=False)
+    thread: int = field(factory=get_ident, init=False)
+    """The thread in which the server runs."""
     capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
     background: BackgroundTasks = field(
         init=False, default=Factory(lambda self: BackgroundTasks(self.escalate), takes_self=True)
@@ -227,5 +235,7 @@ class AcceptedConnection:
     """Whether it is TLS."""
     place: Place
     """Its place among those of the server."""
+    hosts: HostCheck
+    """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)
     """When it was accepted, on Trio's clock."""

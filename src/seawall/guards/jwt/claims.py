@@ -31,6 +31,8 @@ class Claims:
     """``nbf``."""
     token_id: str | None
     """``jti``."""
+    session_id: str | None = None
+    """``sid``: what all tokens of one log-in have in common (OpenID Connect, as in Back-Channel Logout 1.0)."""
     scopes: frozenset[str]
     """``scope``: a string of words (RFC 8693, section 4.2) or a list of them."""
     raw: Mapping[str, object] = field(repr=False)
@@ -67,6 +69,7 @@ def claims_from(payload: Mapping[str, object], *, now: float, max_lifetime: floa
         issued_at=issued_at,
         not_before=not_before,
         token_id=_text(payload, "jti"),
+        session_id=_text(payload, "sid"),
         scopes=frozenset(_words(payload, "scope", separate=True)),
         raw=MappingProxyType(dict(payload)),
     )

@@ -19,6 +19,7 @@ from jwt.algorithms import HMACAlgorithm
 from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.claims import Claims, MalformedClaim, claims_from
+from seawall.guards.jwt.secret import weakness_of
 
 #: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
 Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
@@ -60,9 +61,9 @@ class TokenVerifier:
         verifier = TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example")
 
     Raises:
-      ConfigurationError: no or an unknown algorithm, a secret that is too short for it or no secret at all, an
-        audience or an issuer that is neither named nor waived; a leeway, a skew or a lifetime that is no number of
-        seconds.
+      ConfigurationError: no or an unknown algorithm; a secret that is too short for it, that everybody can read in an
+        example, that has fewer than 10 different bytes, or that is no secret at all; an audience or an issuer that is
+        neither named nor waived; a leeway, a skew or a lifetime that is no number of seconds.
     """
 
     keys: str | bytes = field(repr=False)
@@ -110,6 +111,11 @@ class TokenVerifier:
             raise ConfigurationError(
                 f"TokenVerifier: a secret of {size} bytes is too short, {'/'.join(self.algorithms)} needs {needed} "
                 f"(RFC 7518, section 3.2); make one with `secrets.token_urlsafe({needed})`"
+            )
+        if (weakness := weakness_of(secret)) is not None:
+            raise ConfigurationError(
+                f"TokenVerifier: the secret {weakness}; make one with `secrets.token_urlsafe({needed})` and read it "
+                "from the environment or a file"
             )
         try:
             HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)

@@ -1,0 +1,333 @@
+"""`Revocations`: which credentials have been revoked, in a table that is bounded.
+
+An entry outlives what it is about, and is given up only when the table is full and its time has come. What is given up
+leaves a date behind: a credential that was issued before it, and is good all the same, lives longer than revocations
+are kept, may be one that was revoked, and is refused. Nobody else is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from itertools import count
+from typing import NamedTuple, final
+
+from seawall.clock import unix_time
+from seawall.errors import ConfigurationError, Unauthorized, Unavailable
+from seawall.guards.credential import Credential
+from seawall.observability.logs import server_log
+
+#: Revocations that are remembered one by one.
+MAX_REVOCATIONS = 100_000
+
+
+class CredentialSnapshot(NamedTuple):
+    """What is known of a credential when a connection is let in by it. The credential itself may change afterwards."""
+
+    issuer: str
+    """Empty if it names none."""
+    subject: str | None
+    session_id: str | None
+    token_id: str | None
+    issued_at: float
+    """Minus infinity if it does not say."""
+    expires_at: float
+    """Infinity if it does not say."""
+    skew: float
+    """Seconds by which the clock that wrote these two may differ from ours."""
+
+    @classmethod
+    def of(cls, credential: Credential, skew: float) -> CredentialSnapshot:
+        """Take what `credential` says now.
+
+        Raises:
+          ConfigurationError: it says something of a wrong type, or `skew` is no number of seconds.
+        """
+        if not 0 <= skew < math.inf:
+            raise ConfigurationError(f"gate.identify(skew={skew}); give a number of seconds, such as 60")
+        return cls(
+            _text(credential, "issuer") or "",
+            credential.subject,
+            _text(credential, "session_id"),
+            credential.token_id,
+            _date(credential.issued_at, -math.inf),
+            _date(_number(credential, "expires_at"), math.inf),
+            skew,
+        )
+
+
+class Selection(NamedTuple):
+    """Whose credentials a revocation is about: those that match in all that is not None."""
+
+    issuer: str | None
+    subject: str | None
+    session_id: str | None
+    token_id: str | None
+
+    def matches(self, held: CredentialSnapshot) -> bool:
+        """Whether `held` is one of them."""
+        return (
+            self.issuer in {None, held.issuer}
+            and self.subject in {None, held.subject}
+            and self.session_id in {None, held.session_id}
+            and self.token_id in {None, held.token_id}
+        )
+
+
+class _Owner(NamedTuple):
+    """A subject of an issuer, or, if that is None, of every issuer."""
+
+    issuer: str | None
+    subject: str
+
+
+class Revocation(NamedTuple):
+    """One call of `Sessions.revoke`, or several with the same `Selection`."""
+
+    before: float
+    """Revoked is what was issued before this, in Unix time, ..."""
+    at: float
+    """... and what was issued up to this, by a clock that may be ahead by the credential's skew."""
+    known_before: float
+    """Later than any credential that was found when it was called was issued."""
+    until: float
+    """When all that it is about has ended, if credentials live no longer than revocations are kept."""
+    is_exact: bool
+    """Whether it is about one credential whose end is known."""
+    owner: _Owner | None
+    """Whose the tokens or sessions are that it names, if that is known."""
+
+    def merged(self, other: Revocation) -> Revocation:
+        """Both."""
+        return Revocation(
+            max(self.before, other.before),
+            max(self.at, other.at),
+            max(self.known_before, other.known_before),
+            max(self.until, other.until),
+            self.is_exact and other.is_exact,
+            self.owner or other.owner,
+        )
+
+    def covers(self, held: CredentialSnapshot) -> bool:
+        """Whether `held`, which matches the selection, was issued in time for it."""
+        return held.issued_at < self.before or held.issued_at <= self.at + held.skew
+
+    def of_everything(self) -> Revocation:
+        """The same for all that its owner had then: not for what has been, or will be, issued later."""
+        before = self.before if self.before < math.inf else self.known_before
+        return self._replace(before=before, is_exact=False, owner=None)
+
+
+@final
+class Revocations:
+    """The revocations of one app."""
+
+    def __init__(self, *, kept: float) -> None:
+        """Begin with none; each is kept for `kept` seconds, or until what it found has expired."""
+        self._kept = kept
+        self._entries: dict[Selection, Revocation] = {}
+        self._shapes: dict[tuple[bool, ...], int] = {}  # which fields the selections name, and how many name these
+        self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
+        self._counter = count()
+        self._owned: dict[_Owner, set[Selection]] = {}
+        self._all_before = -math.inf
+        self._given_up: Revocation | None = None
+        self._has_warned = False
+
+    def refuse_before(self, time: float) -> None:
+        """Refuse whatever was issued before `time`, in Unix time."""
+        self._all_before = max(self._all_before, time)
+
+    def raise_if_revoked(self, held: CredentialSnapshot) -> None:
+        """Raise `Unauthorized` if `held` has been revoked, or if that is not known any more."""
+        if held.issued_at < self._all_before or self._is_entered(held):
+            raise Unauthorized("the credential was revoked")
+        if self._may_be_given_up(held):
+            raise Unauthorized(
+                "the credential lives longer than revocations are kept, and may have been revoked; "
+                f"App(revocations_kept={self._kept:g}) is the number of seconds"
+            )
+
+    def _is_entered(self, held: CredentialSnapshot) -> bool:
+        for shape in self._shapes:
+            selection = _selection(held, shape)
+            entry = self._entries.get(selection)
+            if entry is not None and entry.covers(held):
+                return True
+        return False
+
+    def _may_be_given_up(self, held: CredentialSnapshot) -> bool:
+        if self._given_up is None:
+            return False
+        if held.issued_at == -math.inf:  # as old as its end says, at the most
+            return held.expires_at > unix_time() + self._kept
+        return self._given_up.covers(held)
+
+    def add(self, selection: Selection, issued_before: float | None, found: Iterable[CredentialSnapshot]) -> None:
+        """Remember that what matches `selection` is revoked.
+
+        Args:
+          selection: names something.
+          issued_before: only what was issued before this, in Unix time.
+          found: the credentials of connections that it has ended.
+
+        Raises:
+          Unavailable: there is no room.
+        """
+        entry = self._revocation(selection, issued_before, tuple(found))
+        known = self._entries.get(selection)
+        self._put(selection, entry if known is None else known.merged(entry))
+        if len(self._entries) > MAX_REVOCATIONS and not self._make_room():
+            self._pop(selection)
+            raise Unavailable(
+                f"{MAX_REVOCATIONS} revocations are remembered and none has had its time: this one ended its "
+                "connections, but its credentials are not refused; set App(revocations_kept=...) to the seconds that a "
+                "credential lives, revoke by subject, or ask a database in a guard"
+            )
+
+    def _revocation(
+        self, selection: Selection, issued_before: float | None, found: tuple[CredentialSnapshot, ...]
+    ) -> Revocation:
+        now = unix_time()
+        newest = max((held.issued_at for held in found), default=-math.inf)
+        known_before = math.nextafter(newest, math.inf) if found else -math.inf
+        names_one = selection.session_id is not None or selection.token_id is not None
+        if issued_before is not None:
+            before, at, since = issued_before, -math.inf, max(now, issued_before)
+        else:
+            before, at, since = math.inf if names_one else known_before, now, now
+        ends = [held.expires_at + held.skew for held in found]
+        is_exact = selection.token_id is not None and bool(ends) and max(ends) < math.inf
+        known_ends = [end for end in ends if end < math.inf]
+        until = max(known_ends) if is_exact else max([since + self._kept, *known_ends])
+        owner = _owner(selection, found) if names_one else None
+        return Revocation(before, at, known_before, until, is_exact, owner)
+
+    def _put(self, selection: Selection, entry: Revocation) -> None:
+        if selection not in self._entries:
+            self._push_end(entry.until, selection)
+            shape = _shape(selection)
+            self._shapes[shape] = self._shapes.get(shape, 0) + 1
+        self._entries[selection] = entry
+        if entry.owner is not None:
+            self._owned.setdefault(entry.owner, set()).add(selection)
+
+    def _pop(self, selection: Selection) -> Revocation:
+        entry, shape = self._entries.pop(selection), _shape(selection)
+        self._shapes[shape] -= 1
+        if not self._shapes[shape]:
+            del self._shapes[shape]
+        if entry.owner is not None:
+            owned = self._owned[entry.owner]
+            owned.discard(selection)
+            if not owned:
+                del self._owned[entry.owner]
+        return entry
+
+    def _make_room(self) -> bool:
+        """Give one entry up, or fold those of the owner who has most. False if neither is possible."""
+        if self._give_one_up():
+            return True
+        owner = max(self._owned, key=self._freed_by, default=None)
+        if owner is None or not self._freed_by(owner):
+            return False
+        self._fold(owner)
+        return True
+
+    def _freed_by(self, owner: _Owner) -> int:
+        """How many entries fewer there are when those of `owner` are folded."""
+        return len(self._owned[owner]) - (_everything_of(owner) not in self._entries)
+
+    def _give_one_up(self) -> bool:
+        """Give the entry up whose time came first, if one's has."""
+        now = unix_time()
+        while self._ends and self._ends[0][0] <= now:
+            _, _, selection = heapq.heappop(self._ends)
+            entry = self._entries.get(selection)
+            if entry is None:
+                continue
+            if entry.until > now:
+                self._push_end(entry.until, selection)
+                continue
+            self._pop(selection)
+            if not entry.is_exact:
+                left = entry.of_everything()
+                self._given_up = left if self._given_up is None else self._given_up.merged(left)
+            return True
+        return False
+
+    def _fold(self, owner: _Owner) -> None:
+        """Replace what was revoked of one owner, token by token, by all that the owner had then."""
+        folded = [self._pop(selection).of_everything() for selection in tuple(self._owned[owner])]
+        selection = _everything_of(owner)
+        if selection in self._entries:
+            folded.append(self._entries[selection])
+        entry = folded[0]
+        for other in folded[1:]:
+            entry = entry.merged(other)
+        self._put(selection, entry)
+        if not self._has_warned:
+            self._has_warned = True
+            server_log.warning(
+                "more than %d revocations: where single tokens of one subject were revoked, all that it had then are",
+                MAX_REVOCATIONS,
+            )
+
+    def _push_end(self, until: float, selection: Selection) -> None:
+        if len(self._ends) > 2 * MAX_REVOCATIONS:  # most are of entries that were folded
+            self._ends = [(entry.until, next(self._counter), each) for each, entry in self._entries.items()]
+            heapq.heapify(self._ends)
+        heapq.heappush(self._ends, (until, next(self._counter), selection))
+
+
+def _owner(selection: Selection, found: tuple[CredentialSnapshot, ...]) -> _Owner | None:
+    """Whose all the credentials are that match."""
+    owners = {None if held.subject is None else _Owner(held.issuer, held.subject) for held in found}
+    if not owners and selection.subject is not None:
+        owners.add(_Owner(selection.issuer, selection.subject))
+    return owners.pop() if len(owners) == 1 else None
+
+
+def _everything_of(owner: _Owner) -> Selection:
+    return Selection(owner.issuer, owner.subject, None, None)
+
+
+def _shape(selection: Selection) -> tuple[bool, ...]:
+    return tuple(field is not None for field in selection)
+
+
+def _selection(held: CredentialSnapshot, shape: tuple[bool, ...]) -> Selection:
+    """What names of `held` the fields that `shape` has."""
+    issuer, subject, session_id, token_id = shape
+    return Selection(
+        held.issuer if issuer else None,
+        held.subject if subject else None,
+        held.session_id if session_id else None,
+        held.token_id if token_id else None,
+    )
+
+
+def _text(credential: Credential, name: str) -> str | None:
+    value: object = getattr(credential, name, None)
+    if value is None or isinstance(value, str):
+        return value
+    raise _mistyped(credential, name, value, "a str")
+
+
+def _number(credential: Credential, name: str) -> float | None:
+    value: object = getattr(credential, name, None)
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise _mistyped(credential, name, value, "a Unix time")
+
+
+def _mistyped(credential: Credential, name: str, value: object, wanted: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"gate.identify(): {type(credential).__name__}.{name} is a {type(value).__name__}; a credential has {wanted} "
+        "there, or None"
+    )
+
+
+def _date(value: float | None, unknown: float) -> float:
+    return value if value is not None and math.isfinite(value) else unknown

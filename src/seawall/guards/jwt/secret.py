@@ -1,0 +1,36 @@
+"""What is wrong with a shared secret, apart from its size: everybody knows it, or it can be guessed. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The fewest different bytes of a secret. One that was drawn by chance has more: of 32 hexadecimal digits one in ten
+#: thousand has fewer, and of 64 digits, of base64 and of plain bytes practically none.
+MIN_DIFFERENT: Final = 10
+
+#: Secrets of examples, in lower case, that are long enough for one of the algorithms. Whoever has read the page they
+#: stand on can sign a token for anybody.
+KNOWN: Final = frozenset(
+    {
+        b"only for trying it out, not for anything real",  # Seawall's own README, once
+        b"a-string-secret-at-least-256-bits-long",  # jwt.io, for HS256, HS384 and HS512
+        b"a-valid-string-secret-that-is-at-least-384-bits-long",
+        b"a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+        b"your-super-secret-jwt-token-with-at-least-32-characters-long",  # Supabase's docker-compose
+        b"super-secret-jwt-token-with-at-least-32-characters-long",
+        b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
+        b"3ek6fd+o0+c7tzbnvfjpmkndi2yaraakzqlk8o2ikoxqu4nf7edah8s3twphwrdwt6r",  # Hasura's documentation
+        b"404e635266556a586e3272357538782f413f4428472b4b6250645367566b5970",  # tutorials of Spring Boot
+        b"change_me_to_a_complex_random_secret",  # Superset's configuration
+        b"my-32-character-ultra-secure-and-ultra-long-secret",  # tutorials of Node.js
+    }
+)
+
+
+def weakness_of(secret: bytes) -> str | None:
+    """Why `secret` protects nothing, as the end of a sentence; None if nothing is known against it."""
+    if secret.strip().lower() in KNOWN:
+        return "stands in an example that everybody can read"
+    if (different := len(set(secret))) < MIN_DIFFERENT:
+        return f"has only {different} different bytes, and one that was drawn by chance has at least {MIN_DIFFERENT}"
+    return None

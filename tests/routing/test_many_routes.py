@@ -1,0 +1,98 @@
+"""How long it takes to define many routes, and that nothing stays of those that were refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from seawall import Anonymous, App, ConfigurationError, Connection, Route, Router, public
+from seawall.routing.paths import PathPattern, PathTable
+
+
+async def anybody(conn: Connection[Anonymous]) -> None:
+    """Do nothing."""
+
+
+async def numbered(conn: Connection[Anonymous], number: int) -> None:
+    """Do nothing with a number."""
+
+
+def literals(count: int) -> None:
+    """One route after another."""
+    app = App()
+    for at in range(count):
+        app.route(f"/{at}/x", guard=public)(anybody)
+
+
+def placeholders(count: int) -> None:
+    """Likewise, with a parameter each."""
+    app = App()
+    for at in range(count):
+        app.route(f"/{at}/{{number:int}}", guard=public)(numbered)
+
+
+def by_hand(count: int) -> None:
+    """All at once."""
+    App().add(*(Route(path=f"/{at}", guard=public, handler=anybody) for at in range(count)))
+
+
+def mounts(count: int) -> None:
+    """Many routers, of two routes each."""
+    app = App()
+    for at in range(count // 2):
+        router = Router[Anonymous]()
+        router.route("/x", guard=public)(anybody)
+        router.route("/y", guard=public)(anybody)
+        app.mount(f"/{at}", router, guard=public)
+
+
+def seconds(define: Callable[[int], None], count: int) -> float:
+    """The processor time of defining so many routes: the least of some, which others disturbed least."""
+    taken: list[float] = []
+    for _ in range(3):
+        began = time.process_time()
+        define(count)
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("define", "count"), [(literals, 10_000), (placeholders, 5_000), (by_hand, 5_000), (mounts, 5_000)]
+)
+def test_mended_19_defining_routes_is_not_quadratic(define: Callable[[int], None], count: int) -> None:
+    """Twice as many routes take about twice as long, however they are defined."""
+    assert seconds(define, 2 * count) <= 2.3 * seconds(define, count)
+
+
+def test_mended_19_nothing_stays_of_what_is_refused() -> None:
+    """If one of several routes is refused, the others can be defined all the same, and lead somewhere else."""
+    app, router = App(), Router[Anonymous]()
+    app.route("/taken", guard=public)(anybody)
+    for path in ("/one", "/{number:int}", "/taken"):
+        router.route(path, guard=public)(numbered if "number" in path else anybody)
+    with pytest.raises(ConfigurationError, match="it takes the same paths as '/taken'"):
+        app.mount("/", router, guard=public)
+    app.route("/one", guard=public)(anybody)
+    app.route("/{number:int}", guard=public)(numbered)
+
+
+def test_mended_19_a_table_forgets() -> None:
+    """What was discarded leads nowhere, hides nothing, and can come again."""
+    table: PathTable[str] = PathTable()
+    table.add(PathPattern.parse("/{a}"), "a")
+    hidden, literal = PathPattern.parse("/{a}/{rest:path}"), PathPattern.parse("/x")
+    table.add(hidden, "hidden")
+    table.add(literal, "literal")
+    with pytest.raises(ConfigurationError, match="can never be reached"):
+        table.add(PathPattern.parse("/{all:path}"), "all")
+    table.discard(hidden)
+    table.discard(literal)
+    assert table.find("/x") == ("a", {"a": "x"})
+    assert table.find("/x/y") is None
+    table.add(PathPattern.parse("/{all:path}"), "all")
+    assert table.find("/x/y") == ("all", {"all": "x/y"})
+    table.add(literal, "again")
+    assert table.find("/x") == ("again", {})
