@@ -169,13 +169,16 @@ def test_the_page_may_connect(running: Demo, host: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["echo", "tokens", "secure"])
 def test_no_other_page_may_connect(running: Demo, path: str) -> None:
-    """A page from elsewhere gets 403, even under a name that has been made to point here."""
+    """A page from elsewhere gets 403, and 421 under a name that has been made to point here."""
     port = running.secure_port if path == "secure" else running.echo_port
-    for name, origin in (("127.0.0.1", "https://evil.example"), ("evil.example", f"http://evil.example:{port}")):
+    for name, origin, status in (
+        ("127.0.0.1", "https://evil.example", 403),
+        ("evil.example", f"http://evil.example:{port}", 421),
+    ):
         url = f"ws://{name}:{port}/{'tokens' if path == 'tokens' else ''}"
         with pytest.raises(InvalidStatus) as refused, opened(url, origin=origin, at=port):
             pass
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == status
 
 
 def test_nothing_logs_a_token(running: Demo) -> None:

@@ -17,6 +17,7 @@ from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
+from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
@@ -59,6 +60,7 @@ class App(Router[Anonymous]):
         self,
         *,
         origins: Origins = same_origin,
+        hosts: Hosts | None = None,
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
@@ -72,6 +74,11 @@ class App(Router[Anonymous]):
         Args:
           origins: which web pages may connect: `same_origin`, `any_origin`, or a list of origins such as
             ``https://chat.example``. A route may say otherwise for itself.
+          hosts: which values of ``Host`` are served, wherever the app listens; 421 for others. Names in lower case,
+            addresses, and ``*.chat.example`` for all names below one; each with a port or without, which means any. By
+            default, an app that listens on loopback by TCP, and by TCP nowhere else, serves there what this machine
+            calls itself: ``localhost``, ``*.localhost``, ``127.0.0.0/8`` and ``[::1]``. Any other is not restricted,
+            and `any_host` makes that explicit. A proxy passes the name that the browser has asked for: list it.
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged, together with the failure;
@@ -87,7 +94,8 @@ class App(Router[Anonymous]):
             allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
 
         Raises:
-          ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
+          ConfigurationError: an origin is not one that a browser sends, a host is none, or something is not what it
+            should be.
         """
         super().__init__()
         check_policy(errors, where="App")
@@ -99,6 +107,7 @@ class App(Router[Anonymous]):
         if on_end is not None:
             check_sync_callback("App(on_end=...)", on_end, takes=1)
         self._origins = OriginCheck.parse(origins)
+        self._hosts = None if hosts is None else HostCheck.parse(hosts)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
@@ -188,6 +197,7 @@ class App(Router[Anonymous]):
                 errors=self._errors,
                 limits=self._limits,
                 origins=self._origins,
+                hosts=self._hosts,
                 compression=self._compression,
                 reporter=Reporter(self._report, self._on_end, self._names),
                 values=Values(values),

@@ -9,6 +9,7 @@ import trio
 from attrs import define, field, frozen
 
 from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.task_watch import TaskWatch
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
@@ -32,6 +33,8 @@ class ConnectionState:
     """The one that was selected, if any."""
     nursery: trio.Nursery = field(repr=False)
     """For the guards, the handler, and what the handler starts."""
+    task_watch: TaskWatch = field(repr=False)
+    """Of the server; it watches `nursery` from when the handler asks for that."""
     channel: MessageChannel = field(repr=False)
     lifecycle: Lifecycle = field(repr=False)
     values: Values = field(repr=False)
@@ -77,8 +80,13 @@ class Connection(Generic[P_co]):
     def nursery(self) -> trio.Nursery:
         """For tasks that live as long as the connection; one that fails ends it, by the error policy.
 
+        When one fails, or the handler does, the others are cancelled. The handler's failure is told the peer at once, a
+        task's when the others have ended, or after ``Limits.wind_down`` seconds if they take longer. What those raise
+        later is only reported.
+
         What a task raises must have a repr that does not fail: Trio calls it, and ends the whole program if it raises.
         """
+        self._state.task_watch.add(self._state.nursery, self._state.lifecycle)
         return self._state.nursery
 
     @property

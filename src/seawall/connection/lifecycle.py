@@ -98,6 +98,11 @@ class Lifecycle:
         self.timeouts.begin()
         self.rearm()
 
+    def on_task_failed(self) -> None:
+        """Give the tasks of the handler ``wind_down`` to end, because one has failed and has cancelled the others."""
+        if self.ended is None:
+            self.limit_stage(self.timeouts.limits.wind_down)
+
     def rearm(self) -> None:
         """Arm the deadline of the connection for the first of its `timeouts`."""
         if self.ended is None:

@@ -17,6 +17,7 @@ from seawall.http.response import Response, refusal, serialize_response
 
 #: Visible ASCII without ``?`` and ``#``, and without braces: they look like a placeholder, and browsers escape them.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
+_ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
 _MEDIA_TYPE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
@@ -50,6 +51,8 @@ class Page:
 def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
     """The response to a request that does not ask for an upgrade: 200 with the page, 404, 405 or 426.
 
+    OPTIONS of a page is 200 without content: load balancers ask so whether a server is well.
+
     Args:
       head: the request.
       page: the page at its path, or None.
@@ -60,7 +63,9 @@ def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
         if head.method in {"GET", "HEAD"}:
             data = serialize_response(200, page.body, media_type=page.media_type, head_only=head_only)
             return Response(200, "page", data)
-        return refusal(405, "only GET and HEAD", headers=(("Allow", "GET, HEAD"),))
+        if head.method == "OPTIONS":
+            return Response(200, "options", serialize_response(200, b"", headers=_ALLOW))
+        return refusal(405, "only GET and HEAD", headers=_ALLOW)
     if not is_route:
         return refusal(404, "not found", head_only=head_only)
     if head.method != "GET":

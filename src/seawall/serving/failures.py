@@ -31,6 +31,11 @@ class FailureHandler:
     first: Exception | None = field(init=False, default=None)
     """The first failure of the guards, the handler or its tasks. The guards' resources are told it when left."""
 
+    @property
+    def connection(self) -> str:
+        """The id of the connection."""
+        return self._incoming.id
+
     def handle(self, failure: Exception, phase: Phase, *, accepted: bool) -> Consequence:
         """Judge `failure`, report each leaf of it, and escalate what the policy escalates.
 

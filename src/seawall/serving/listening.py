@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TypeAlias, TypedDict, cast, final
 
@@ -14,6 +15,8 @@ import trio
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
+from seawall.http.hosts import LOOPBACK, UNRESTRICTED, HostCheck
+from seawall.observability.logs import server_log
 from seawall.wire.transport.sockets import MEMORY, socket_of
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
@@ -57,6 +60,15 @@ class Address:
             return self.host if self.host == MEMORY else f"unix:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'wss' if self.secure else 'ws'}://{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it, by TCP."""
+        if not self.port:
+            return False
+        address = ip_address(self.host)
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return (mapped or address).is_loopback
 
 
 async def open_listeners(where: Listen) -> list[Listener]:
@@ -177,3 +189,22 @@ def address_of(listener: Listener) -> Address:
     if isinstance(name, str | bytes):
         return Address(host=os.fsdecode(name).replace("\0", "@"))  # as Linux writes abstract names
     return Address(host=name[0], port=name[1], secure=isinstance(listener, trio.SSLListener))
+
+
+def host_checks(addresses: Sequence[Address], chosen: HostCheck | None) -> list[HostCheck]:
+    """Which hosts are served at each of `addresses`: those of ``App(hosts=...)``, or by default.
+
+    By default, if all TCP addresses of the server are loopback, only the names of this machine are served there: a name
+    that a stranger has had resolved to it is not ours. Elsewhere the names cannot be known, and the log says so. Where
+    there is no TCP, no browser can be sent.
+    """
+    if chosen is not None:
+        return [chosen] * len(addresses)
+    reachable = [address for address in addresses if address.port and not address.is_loopback]
+    if reachable:
+        server_log.warning(
+            "%s: hosts is not set, so that every Host is served, also a name that a stranger has had resolved to this "
+            "address; name yours in App(hosts=[...]), or say any_host",
+            reachable[0].url,
+        )
+    return [LOOPBACK if address.port and not reachable else UNRESTRICTED for address in addresses]

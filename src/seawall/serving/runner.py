@@ -15,6 +15,7 @@ if guards and handler have ended; else trio-websocket's reader if the peer has c
 from __future__ import annotations
 
 import enum
+import math
 from contextlib import suppress
 from functools import partial
 from typing import assert_never, cast, final
@@ -27,13 +28,12 @@ from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
 from seawall.connection.timeouts import Timeouts
-from seawall.errors import AuthTimeout, Disconnected, Draining, SlowConsumer
-from seawall.exception_groups import partition, wrap_unprintable
+from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
-from seawall.http.upgrade import canonical_head
+from seawall.http.upgrade import canonical_head, select
 from seawall.observability.logs import server_log
-from seawall.observability.reports import note_of, outcome_of
-from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, http_end, internal_error
+from seawall.observability.reports import outcome_of
+from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
@@ -41,8 +41,9 @@ from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
-from seawall.serving.receiving import Request, receive_request
+from seawall.serving.receiving import Request, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
+from seawall.serving.settlement import Settlement
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
@@ -84,7 +85,7 @@ async def run_connection(server: ServerState, accepted: AcceptedConnection) -> N
                     server.connections.add(runner)
                     await runner.begin()
             except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
-                runner.settle(raised)
+                runner.settlement.settle_rest(raised)
             else:
                 if runner.lifecycle.ended is None:
                     runner.lifecycle.end(server.drain.end_of_returned)
@@ -113,6 +114,7 @@ class ConnectionRunner:
     _failures: FailureHandler = field(init=False)
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
+    settlement: Settlement = field(init=False)
     _route: AnyRoute | None = field(init=False, default=None)
     """Set once the request has named one; a renewal will run its guards again."""
 
@@ -123,8 +125,9 @@ class ConnectionRunner:
         self.lifecycle = Lifecycle(Timeouts(server.limits), inner.cancel_scope, deadline, on_recorded=self._on_recorded)
         self._registration = Registration(server.sessions, self.lifecycle)
         self._failures = FailureHandler(server, self._incoming, server.errors)
-        self._resources = ResourceStack(outer, self.settle)
         self._closing = Closing(self._incoming, self.lifecycle, self._failures, outer, inner)
+        self.settlement = Settlement(server, self.lifecycle, self._failures, self._closing, inner)
+        self._resources = ResourceStack(outer, self.settlement.settle)
 
     @property
     def is_handled(self) -> bool:
@@ -138,20 +141,20 @@ class ConnectionRunner:
         if (over_capacity := self._incoming.place.refusal) is not None:
             self._closing.has_request = True  # it is not awaited: the answer does not depend on it
             end = End(Cause.OVERLOAD, over_capacity.status, over_capacity.text)
-            self._end_by(Ends(end, over_capacity))
+            self.settlement.end_by(Ends(end, over_capacity))
             return
         self.lifecycle.limit_stage(self._server.limits.handshake_timeout)
         request = await receive_request(self._incoming, self._server)
         self._closing.has_request = True
         if isinstance(request, Ends):
-            self._end_by(request)
+            self.settlement.end_by(request)
             return
         self.stage = Stage.GUARDS
         entry, settings = request.route.table_entry, self._server.settings(request.route)
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
-        if not settings.origins.admits(request.handshake):
-            self._end_by(http_end(refusal(403, "origin not allowed"), safe(ascii(request.handshake.header("origin")))))
+        if (refused := refuse_upgrade(request, settings)) is not None:
+            self.settlement.end_by(refused)
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
         self._route = request.route
@@ -170,7 +173,7 @@ class ConnectionRunner:
         if request.early:
             channel.feed(request.early, trio.current_time())
         self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
-        selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
+        selected = select(asked.subprotocols, settings.subprotocols)
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.attach(channel, adapter)
@@ -179,6 +182,7 @@ class ConnectionRunner:
             handshake=asked,
             subprotocol=selected,
             nursery=self._inner_nursery,
+            task_watch=server.task_watch,
             channel=channel,
             lifecycle=self.lifecycle,
             values=server.values,
@@ -205,7 +209,7 @@ class ConnectionRunner:
             else:
                 admitted = await route.admit(gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
-            self.settle(raised, Phase.GUARD)
+            self.settlement.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
         try:
             await gate.accept()
@@ -219,11 +223,8 @@ class ConnectionRunner:
             handling = admitted.handle(state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
             await handling
-        except BaseException as raised:
-            if partition(raised).failures or not self.lifecycle.scope.cancel_called:
-                self._failures.phase = Phase.HANDLER
-            wrap_unprintable(raised)
-            raise
+        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
+            self.settlement.settle_handler(raised)
 
     async def finish(self) -> None:
         """Close, unless another task does so already, and leave the resources. Guards and handler have ended."""
@@ -272,7 +273,7 @@ class ConnectionRunner:
         elif self._closing.is_upgraded:
             self.lifecycle.end(end)
         else:
-            self._end_by(Ends(evolve(end, code=503), refusal(503, end.reason, headers=RETRY)))
+            self.settlement.end_by(Ends(evolve(end, code=503), refusal(503, end.reason, headers=RETRY)))
 
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
@@ -284,18 +285,22 @@ class ConnectionRunner:
                 self._release_early(task_names(self._inner_nursery))
         elif now < lifecycle.timeouts.stage_ends_at:
             if (failure := lifecycle.timeouts.check(now)) is not None:
-                self._fail(failure, Phase.TRANSPORT)
+                self.settlement.fail(failure, Phase.TRANSPORT)
             else:
                 lifecycle.rearm()
         elif self.stage is Stage.RECEIVING:
-            self._end_by(http_end(refusal(408, "request timed out")))
+            self.settlement.end_by(http_end(refusal(408, "request timed out")))
+        elif self.is_handled:
+            self.settlement.settle_known()
+            lifecycle.timeouts.stage_ends_at = math.inf
+            lifecycle.rearm()
         else:
-            self._fail(AuthTimeout(), Phase.GUARD)
+            self.settlement.fail(AuthTimeout(), Phase.GUARD)
 
     def on_fault(self, fault: Exception) -> None:
         """End the connection because `on_due` has raised `fault`; the peer is still told, if that is possible."""
         try:
-            self._fail(fault, Phase.TRANSPORT)
+            self.settlement.fail(fault, Phase.TRANSPORT)
         except Exception:  # noqa: BLE001 - a second fault, most likely for the reason of the first
             with suppress(Exception):
                 self.lifecycle.end(End(Cause.FAILED, 1011, "internal error"))
@@ -311,57 +316,21 @@ class ConnectionRunner:
             case PeerVanished():
                 self.lifecycle.end(End(Cause.PEER_VANISHED, 1006), grace=wind_down if self.is_handled else 0.0)
             case Exception():
-                self._fail(event, Phase.TRANSPORT)
+                self.settlement.fail(event, Phase.TRANSPORT)
             case _:
                 assert_never(event)
 
     async def _on_reader_exited(self, crash: BaseException | None) -> None:
         """End the connection, if it has not ended, because trio-websocket's reader has; `crash` is what that raised."""
         if crash is not None:
-            self.settle(crash, Phase.TRANSPORT)
+            self.settlement.settle(crash, Phase.TRANSPORT)
         elif self.lifecycle.ended is None:  # a reader that cannot write ends early, and nobody else reads the socket
             self._on_wire_event(PeerVanished())
         if self._closing.closed_by is Closer.READER:
             await self._closing.close()
 
-    def settle(self, raised: BaseException, phase: Phase | None = None) -> None:
-        """Handle what a guard, a handler or a resource raised; raise again what belongs to a cancel scope."""
-        parts, phase, accepted = partition(raised), phase or self._failures.phase, self._closing.is_upgraded
-        for fatal in parts.fatal:
-            about = evolve(self._failures.context(phase, accepted=accepted), incident="")  # no report has one
-            self._server.escalate(fatal, note_of(about))
-            self._end_by(internal_error(fatal, accepted=accepted))
-        failures = [failure for failure in parts.failures if not _is_end_of(self._incoming.id, failure)]
-        if failures:
-            failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
-            self._failures.first = self._failures.first or failure
-            self._fail(failure, phase)
-        elif parts.failures:
-            is_reachable = self._closing.is_reachable
-            self.lifecycle.end(self._server.drain.end_of_returned if is_reachable else End(Cause.PEER_VANISHED, 1006))
-        if parts.cancelled is not None:
-            raise parts.cancelled
-
-    def _fail(self, failure: Exception, phase: Phase) -> None:
-        """Do what the policy decides about `failure`."""
-        if isinstance(failure, SlowConsumer):
-            self._closing.abort_channel()  # a Close would wait behind the data that the peer does not take
-        consequence = self._failures.handle(failure, phase, accepted=self._closing.is_upgraded)
-        match consequence:
-            case Ends():
-                self._end_by(consequence)
-            case Replies() | Nothing():
-                pass
-            case _:
-                assert_never(consequence)
-
-    def _end_by(self, ends: Ends) -> None:
-        """End the connection, unless it has ended; before the upgrade the client gets the response of `ends`."""
-        if self.lifecycle.ended is None:
-            self._closing.response = ends.response
-            self.lifecycle.end(ends.end)
-
     def _on_recorded(self, end: End) -> None:
+        self._server.task_watch.discard(self._inner_nursery)
         self._closing.on_recorded(end)
 
     def _release_early(self, names: str) -> None:
@@ -376,8 +345,3 @@ class ConnectionRunner:
         self._server.connections.discard(self)
         self._incoming.place.leave()
         self._registration.leave()
-
-
-def _is_end_of(connection: str, failure: Exception) -> bool:
-    """Whether `failure` says that the connection of this id is over, and nothing else."""
-    return isinstance(failure, Disconnected | Draining) and failure.connection == connection

@@ -13,7 +13,9 @@ from attrs import Factory, define, field, frozen
 from seawall.compression import Deflate
 from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
+from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
+from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
 from seawall.lifespan import Values
 from seawall.limits import Limits
@@ -129,6 +131,8 @@ class ServerState:
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
+    hosts: HostCheck | None
+    """Those of ``App(hosts=...)``; None if they are not set."""
     compression: Deflate | None
     reporter: Reporter
     values: Values
@@ -136,6 +140,7 @@ class ServerState:
     deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
     budget: Budget = field(factory=Budget, init=False)
+    task_watch: TaskWatch = field(factory=TaskWatch, init=False)
     thread: int = field(factory=get_ident, init=False)
     """The thread in which the server runs."""
     capacity: Capacity = field(init=False, default=Factory(lambda self: Capacity(self.limits), takes_self=True))
@@ -228,5 +233,7 @@ class AcceptedConnection:
     """Whether it is TLS."""
     place: Place
     """Its place among those of the server."""
+    hosts: HostCheck
+    """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)
     """When it was accepted, on Trio's clock."""
