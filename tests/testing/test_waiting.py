@@ -35,7 +35,7 @@ def app() -> App:
 
     @guard
     async def undecided(gate: Gate, proved: Anonymous) -> Anonymous:
-        await trio.sleep_forever()
+        await trio.sleep(2 * VIRTUAL_TIMEOUT)
         return proved
 
     made.route("/undecided", guard=undecided)(answers_some)
