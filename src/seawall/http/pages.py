@@ -38,6 +38,7 @@ class Page:
         """
         if not _PATH.fullmatch(path):
             raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
+        _check_body(path, body)
         if not _MEDIA_TYPE.fullmatch(media_type):
             raise ConfigurationError(
                 f"page({path!r}): media_type {media_type!r} cannot be sent; use text/html or alike"
@@ -46,6 +47,15 @@ class Page:
             return cls(body=body.encode() if isinstance(body, str) else body, media_type=media_type)
         except UnicodeEncodeError as error:
             raise ConfigurationError(f"page({path!r}): the body cannot be encoded; give it as bytes") from error
+
+
+def _check_body(path: str, body: object) -> None:
+    """Refuse what a type checker would: clients could not be sent it."""
+    if not isinstance(body, str | bytes):
+        raise ConfigurationError(
+            f"page({path!r}): a body is str or bytes, not {type(body).__name__}; for JSON give json.dumps(...), with "
+            "media_type='application/json'"
+        )
 
 
 def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
