@@ -237,6 +237,7 @@ async def test_mended_23_a_health_check_over_sockets(over: Transport, reset: boo
     async with serving(app_for(outcomes), over) as place:
         client = await place.dial_plain()
         if reset and over != "unix":
+            assert client.socket is not None
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         place.hang_up()
         with trio.fail_after(PATIENCE):
