@@ -17,7 +17,7 @@ from seawall.observability.sampling import BURST, FORGET_AGAIN, MAX_KINDS, WINDO
 from seawall.testing import Client, Rejected, Serving, serve
 from tests.kit.log import Records, recorded
 from tests.kit.memory import request
-from tests.kit.sockets import EVERYWHERE, Transport, serving
+from tests.kit.sockets import EVERYWHERE, Transport, serving, until
 from tests.kit.wire import PATIENCE
 
 
@@ -240,9 +240,7 @@ async def test_mended_23_a_health_check_over_sockets(over: Transport, reset: boo
             assert client.socket is not None
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         place.hang_up()
-        with trio.fail_after(PATIENCE):
-            while not outcomes:
-                await trio.sleep(0.01)
+        await until(lambda: bool(outcomes), PATIENCE)
     assert levels(records) == [("DEBUG", "peer vanished, 1006 'before its request'")]
     assert outcomes[0].silent
 
@@ -253,9 +251,7 @@ async def test_mended_23_a_client_without_tls_is_no_health_check(records: Record
     async with serving(app_for(outcomes), "tls") as place:
         client = await place.dial_plain()
         await client.send(request())
-        with trio.fail_after(PATIENCE):
-            while not outcomes:
-                await trio.sleep(0.01)
+        await until(lambda: bool(outcomes), PATIENCE)
         place.hang_up()
     assert levels(records) == [("INFO", "peer vanished, 1006 'before its request'")]
     assert not outcomes[0].silent
