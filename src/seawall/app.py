@@ -28,7 +28,7 @@ from seawall.observability.reports import ErrorReport, Reporter, log_report
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
 from seawall.routing.paths import PathTable
-from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
+from seawall.routing.route import AnyRoute, AnyRouteTemplate, check_cookie, naming
 from seawall.routing.router import Router
 from seawall.serving.asgi import Event, refuse_asgi
 from seawall.serving.blocking import named_when_blocking
@@ -127,6 +127,7 @@ class App(Router[Anonymous]):
         for route in routes:
             with naming(route.owner):
                 self._limits.override(route.table_entry.limits)
+                check_cookie(route.table_entry, self._origins)
         super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)

@@ -73,6 +73,9 @@ class _Bearer(Guard[Anonymous, Claims]):
     def needs_task(self) -> bool:
         return False
 
+    def reads_cookie(self) -> bool:
+        return self.cookie is not None
+
 
 @final
 @frozen
