@@ -62,7 +62,8 @@ ENDED = View(
     text="`Disconnected` where it receives or sends; is cancelled at once", receiving="Disconnected", busy="cancelled"
 )
 WOUND_DOWN = View(
-    text="`Disconnected` where it receives or sends; what still runs after `wind_down` is cancelled",
+    text="receives what waits, within `drain_timeout`; then `Disconnected` where it receives, as at once where it sends; "
+    "what still runs after `wind_down` is cancelled",
     receiving="Disconnected",
     busy="cancelled",
     seconds=Limits().wind_down,

@@ -45,12 +45,15 @@ class Lifecycle:
     _overdue_at: float = field(init=False, default=math.inf)
 
     @trio.lowlevel.enable_ki_protection
-    def end(self, end: End, *, grace: float = 0.0) -> None:
-        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts."""
+    def end(self, end: End, *, grace: float = 0.0, at_most: float = math.inf) -> None:
+        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts.
+
+        What `set_grace` adds later is bounded by ``drain_timeout`` and by `at_most` seconds from now.
+        """
         if self.ended is not None:
             return
         self._grace_ends_by = min(
-            trio.current_time() + self.timeouts.limits.drain_timeout, self.timeouts.leases.ends_at
+            trio.current_time() + min(self.timeouts.limits.drain_timeout, at_most), self.timeouts.leases.ends_at
         )
         self.ended = end
         self._deadline.disarm()
@@ -66,6 +69,16 @@ class Lifecycle:
         They are cancelled at the latest ``drain_timeout`` seconds after the connection has ended, or when a lease ends.
         """
         self.scope.deadline = min(trio.current_time() + seconds, self._grace_ends_by)
+        if self.is_closed:
+            self.watch_cleanup()  # it may be overdue earlier than was thought
+
+    def wind_down(self, *, unread: bool) -> None:
+        """Cancel guards and handler ``wind_down`` seconds from now; if messages are `unread`, ``drain_timeout``.
+
+        To be called after the peer has ended the connection. Bounded as `set_grace`.
+        """
+        limits = self.timeouts.limits
+        self.set_grace(limits.drain_timeout if unread else limits.wind_down)
 
     def cancel_now(self) -> None:
         """Cancel guards and handler."""

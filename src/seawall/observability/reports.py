@@ -14,7 +14,7 @@ from seawall.observability.logs import connection_log, error_log, server_log
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.sampling import WINDOW, LogSampler
-from seawall.policy.ending import Cause, End
+from seawall.policy.ending import Cause, End, Party
 from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
 from seawall.printable import name_of, name_of_type, redacted, safe
@@ -143,20 +143,28 @@ def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Ou
         principal=about.principal,
         seconds=seconds,
         messages_in=traffic.messages_in,
+        messages_dropped=traffic.messages_dropped,
         messages_out=traffic.messages_out,
         bytes_in=traffic.bytes_in,
         bytes_out=traffic.bytes_out,
     )
 
 
-def _level(cause: Cause) -> int:
-    return logging.INFO if cause in _ORDINARY else logging.WARNING
+def _level(cause: Cause, dropped: int) -> int:
+    """A peer that ends the connection believes that what it has sent before has been received."""
+    is_lossy = dropped > 0 and cause.by is Party.PEER
+    return logging.INFO if cause in _ORDINARY and not is_lossy else logging.WARNING
 
 
 def log_end(outcome: Outcome) -> None:
-    """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
+    """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO.
+
+    What a peer has sent before it ended the connection, and nobody has received, is wrong too.
+    """
     reason = redacted(outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…")
-    why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
+    rule, dropped = outcome.rule, outcome.messages_dropped
+    about = (outcome.detail, rule and f"by the rule for {rule}", dropped and f"{dropped} of them never received")
+    why = "; ".join(str(part) for part in about if part)
     fields = {
         "connection": outcome.connection,
         "peer": outcome.peer,
@@ -170,12 +178,13 @@ def log_end(outcome: Outcome) -> None:
         "rule": outcome.rule,
         "seconds": round(outcome.seconds, 3),
         "messages_in": outcome.messages_in,
+        "messages_dropped": outcome.messages_dropped,
         "messages_out": outcome.messages_out,
         "bytes_in": outcome.bytes_in,
         "bytes_out": outcome.bytes_out,
     }
     connection_log.log(
-        _level(outcome.cause),
+        _level(outcome.cause, outcome.messages_dropped),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         outcome.connection,
         f"{outcome.peer} {outcome.principal}".rstrip(),
@@ -230,9 +239,12 @@ class Reporter:
         if self._admits(("closed without an answer",)):
             server_log.warning("too many connections above a limit: one more is closed without an answer")
 
-    def is_observed(self, cause: Cause) -> bool:
-        """Whether the log or the application gets outcomes of this cause; if not, no `Outcome` need be made."""
-        return self._on_end is not None or connection_log.shows(_level(cause))
+    def is_observed(self, cause: Cause, *, dropped: int) -> bool:
+        """Whether the log or the application gets an outcome of this cause, with so many messages dropped.
+
+        If not, no `Outcome` need be made.
+        """
+        return self._on_end is not None or connection_log.shows(_level(cause, dropped))
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
