@@ -6,7 +6,7 @@ Skipped where there is no Chromium or no driver for it, but not on CI (``CI`` is
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +21,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from seawall import App, Deflate, public
+from seawall import Anonymous, App, Connection, Deflate, any_host, public
+from seawall.http.hosts import Hosts
+from tests.kit.log import recorded
 from tests.kit.processes import PATIENCE, Demo, demo
+from tests.kit.proxies import documented, executable, nginx
 from tests.kit.sockets import echo, serving
 
 pytestmark = pytest.mark.slow
@@ -37,7 +40,11 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,1100",
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 )
+
+#: What it means that there is no browser.
+UNSEEN: Final = "nobody has looked at the pages"
 
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -77,22 +84,11 @@ class Browser(Protocol):
         ...
 
 
-def executable(*names: str) -> str:
-    """The first of `names` that is installed."""
-    for name in names:
-        if (found := shutil.which(name)) is not None:
-            return found
-    missing = f"{' or '.join(names)} is not installed: nobody has looked at the demo's page"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
-
-
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A headless Chromium with an empty profile."""
     options = ChromeOptions()
-    options.binary_location = executable("chromium", "chromium-browser", "google-chrome")
+    options.binary_location = executable("chromium", "chromium-browser", "google-chrome", what=UNSEEN)
     for flag in FLAGS:
         options.add_argument(flag)
     if os.geteuid() == 0:
@@ -100,7 +96,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # Named, so that nothing is downloaded.
-    driver = Chrome(options=options, service=Service(executable("chromedriver")))
+    driver = Chrome(options=options, service=Service(executable("chromedriver", what=UNSEEN)))
     try:
         yield cast("Browser", driver)
     finally:
@@ -260,10 +256,63 @@ def test_a_token_of_the_visitor(page: Page, running: Demo) -> None:
     page.until(lambda: page.closes("secure") == ["1000 goodbye"], "closed by the visitor")
 
 
+#: What each scene shows at last: what the client sees, and how the server says that the connection ended.
+SCENES: Final = {
+    "slow": ("ended after", "/ticker 1008 slow consumer"),
+    "raise": ("1011 internal error, incident", "/divide 1011 internal error, incident"),
+    "flood": ("1000 all taken", "/slow-handler 1000 all taken"),
+    "logout": ("another tab: 3003 revoked", "/session 3003 revoked"),
+    "drain": ("1012 service restart", "/form 1012 service restart"),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_mended_30_a_scene_harms_nobody(page: Page, scene: str) -> None:
+    """A scene is played to its end, its code beside it, and the bystander's messages are echoed all the time."""
+    page.click("view-scenes")
+    page.click(f"scene-{scene}")
+    page.until(lambda: page.find("trip-last").text.endswith(" ms"), "the bystander is connected")
+    page.click(f"{scene}-go")
+    if scene in {"logout", "drain"}:
+        page.click(f"{scene}-end")
+    seen, told = SCENES[scene]
+    page.until(lambda: seen in page.find("stage-log").text, seen)
+    page.until(lambda: told in page.find("outcome-log").text, told)
+    code = page.chrome.find_element(By.CSS_SELECTOR, f"#stage-{scene} pre").text
+    assert code.startswith("@app.route(")
+    assert "async def " in code
+    assert float(page.find("trip-longest").text.removesuffix(" ms")) < 1000
+    if scene == "drain":
+        page.chrome.get_log("browser")  # that the bystander was refused until the server was there again
+
+
+@pytest.mark.parametrize("half", ["talk", "scenes"])
+def test_mended_30_nothing_is_out_of_reach(page: Page, half: str) -> None:
+    """In a window of 1280 by 800 each half of the page is seen whole, whichever scene is chosen."""
+    metrics: dict[str, object] = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.click(f"view-{half}")
+        for scene in SCENES if half == "scenes" else ("",):
+            if scene:
+                page.click(f"scene-{scene}")
+            assert page.chrome.execute_script("return document.documentElement.scrollHeight <= innerHeight")
+            assert page.chrome.execute_script(
+                "return [...document.querySelectorAll('button, input, textarea, .log, pre')]"
+                ".filter((one) => one.checkVisibility() && !one.closest('.choice'))"
+                ".every((one) => { const box = one.getBoundingClientRect(), at = one.closest('.panel, header')"
+                ".getBoundingClientRect(); return box.height > 0 && box.bottom <= Math.min(at.bottom, innerHeight); })"
+            )
+    finally:
+        page.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_fits(page: Page, scheme: str, width: int) -> None:
+@pytest.mark.parametrize("half", ["talk", "scenes"])
+@pytest.mark.parametrize("width", [360, 420, 1280])
+def test_the_page_fits(page: Page, scheme: str, half: str, width: int) -> None:
     """Nothing is wider than the screen, in a phone and on a desk, and the ground follows the visitor's colours."""
+    page.click(f"view-{half}")
     page.chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
@@ -334,3 +383,114 @@ async def test_chromium_compresses(chrome: Browser) -> None:
 
     async with serving(app) as place:
         await trio.to_thread.run_sync(look, place.server.addresses[0].url.replace("ws:", "http:"))
+
+
+#: A page that tries a page and a WebSocket of the host that it came from, when it is told to, and says what came of it.
+ASKING: Final = """<!doctype html><meta charset="utf-8"><title>waiting</title><link rel="icon" href="data:,"><script>
+async function ask(protocols) {
+  document.title = "asking";
+  const page = await fetch("/page", {cache: "no-store"});
+  const socket = new WebSocket(`ws://${location.host}/echo`, protocols);
+  const opened = await new Promise((resolve) => {
+    socket.onopen = () => socket.send("ahoy");
+    socket.onmessage = (event) => { resolve(`heard ${event.data} by ${socket.protocol || "none"}`); socket.close(); };
+    socket.onclose = (event) => resolve(`closed ${event.code}`);
+  });
+  document.title = `${page.status} ${opened}`;
+}
+</script>"""
+
+
+def answer_to(chrome: Browser, *protocols: str) -> str:
+    """What a page that asks has got from its server."""
+    page = Page(chrome)
+    chrome.execute_script(f"ask({list(protocols)!r})")
+    page.until(lambda: chrome.execute_script("return document.title") not in {"waiting", "asking"}, "it was answered")
+    return str(chrome.execute_script("return document.title"))
+
+
+def asking_app(hosts: Hosts | None = None) -> App:
+    """A page that asks, another page, and an echo."""
+    app = App(hosts=hosts)
+    app.page("/", ASKING)
+    app.page("/page", "hello")
+    app.route("/echo", guard=public)(echo)
+    return app
+
+
+async def test_mended_04_a_name_that_was_resolved_to_this_machine(chrome: Browser) -> None:
+    """A stranger's page, whose name now leads here, reads no page and opens no WebSocket of ours."""
+    async with serving(asking_app(hosts=any_host)) as theirs:
+        port = theirs.at.port
+        await trio.to_thread.run_sync(chrome.get, f"http://evil.example:{port}/")
+        assert await trio.to_thread.run_sync(answer_to, chrome) == "200 heard ahoy by none"
+    with recorded() as records:
+        async with serving(asking_app(), port=port):
+            assert await trio.to_thread.run_sync(answer_to, chrome) == "421 closed 1006"
+            await trio.to_thread.run_sync(chrome.get, f"http://evil.example:{port}/")
+            assert "this host is not served here" in str(chrome.execute_script("return document.body.innerText"))
+            await trio.to_thread.run_sync(chrome.get, f"http://localhost:{port}/")
+            assert await trio.to_thread.run_sync(answer_to, chrome) == "200 heard ahoy by none"
+    assert any(f"Host 'evil.example:{port}' is none of hosts=" in line for line in records.lines("connection"))
+    chrome.get_log("browser")  # what was refused
+
+
+async def test_mended_18_chromium_and_subprotocols(chrome: Browser) -> None:
+    """Chromium fails a WebSocket whose subprotocols nobody speaks; no handler has run for nothing."""
+    begun: list[str | None] = []
+    app = asking_app()
+
+    async def note(conn: Connection[Anonymous]) -> None:
+        begun.append(conn.subprotocol)
+        await echo(conn)
+
+    app.page("/spoken", ASKING.replace("/echo", "/chat"))
+    app.page("/unspoken", ASKING.replace("/echo", "/plain"))
+    app.route("/chat", guard=public, subprotocols=["chat.v2"])(note)
+    app.route("/plain", guard=public)(note)
+    async with serving(app) as place:
+        url = place.at.url.replace("ws:", "http:")
+        await trio.to_thread.run_sync(chrome.get, f"{url}/unspoken")
+        assert await trio.to_thread.run_sync(answer_to, chrome, "chat.v2") == "200 closed 1006"
+        await trio.to_thread.run_sync(chrome.get, f"{url}/spoken")
+        assert await trio.to_thread.run_sync(answer_to, chrome, "chat.v1") == "200 closed 1006"
+        assert begun == []
+        assert await trio.to_thread.run_sync(answer_to, chrome, "chat.v1", "chat.v2") == "200 heard ahoy by chat.v2"
+    assert begun == ["chat.v2"]
+    chrome.get_log("browser")  # what was refused
+
+
+async def test_mended_21_chromium_through_nginx(chrome: Browser, tmp_path: Path) -> None:
+    """As documented, a page and its WebSocket work; that a proxy drops the port is in the log."""
+    without_port, origin = documented("nginx").replace("$http_host", "$host"), ""
+    with recorded() as records:
+        async with serving(asking_app(hosts=["chat.example"])) as place:
+            for location, answer in ((None, "200 heard ahoy by none"), (without_port, "200 closed 1006")):
+                async with nginx(tmp_path, place.at.port, location) as proxy:
+                    origin = f"http://chat.example:{proxy.port}"
+                    await trio.to_thread.run_sync(chrome.get, f"{origin}/")
+                    assert await trio.to_thread.run_sync(answer_to, chrome) == answer
+    said = f"origin {origin!r} is not that of Host 'chat.example'; behind a proxy pass Host with its port"
+    assert any(said in line for line in records.lines("connection"))
+    chrome.get_log("browser")  # what was refused
+
+
+async def test_mended_31_the_three_lines_in_the_readme(chrome: Browser) -> None:
+    """What the README says into a browser's console is echoed, on the page that it names."""
+    (script,) = re.findall(
+        r"```js\n(.*?)```", Path(__file__).parent.parent.joinpath("README.md").read_text(), re.DOTALL
+    )
+    app = App()
+    app.route("/echo", guard=public)(echo)
+
+    def speak(url: str) -> None:
+        chrome.get(url)
+        chrome.execute_script(
+            "console.log = (text) => { document.title = text; };"
+            + script.replace("ws://127.0.0.1:8765", url.replace("http:", "ws:"))
+        )
+        Page(chrome).until(lambda: chrome.execute_script("return document.title") == "hello", "it has been echoed")
+        chrome.get_log("browser")  # that the page was a 404
+
+    async with serving(app) as place:
+        await trio.to_thread.run_sync(speak, place.server.addresses[0].url.replace("ws:", "http:"))

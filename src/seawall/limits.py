@@ -55,6 +55,10 @@ class Limits:
 
     Times are seconds, sizes are bytes, None means no limit. App-wide by ``App(limits=...)``; a route sets single
     fields with ``limits={"idle_timeout": 60.0}`` and keeps the app's for the rest.
+
+    While the program stands still (a blocking call, a process that is stopped), nobody is read, and nobody is ended for
+    it: what has come is read first, and what a peer is waited for ends later by as much as deadlines were minded late,
+    if that is more than a tenth of a second. ``lifetime``, leases, draining and ``wind_down`` do not move.
     """
 
     handshake_timeout: float = 10.0
@@ -90,10 +94,10 @@ class Limits:
     does not answer sees the end of TCP then. A route may only have less."""
 
     wind_down: float = 1.0
-    """Seconds that a handler gets, after its peer is gone and has nothing more to deliver, to finish by itself before it
-    is cancelled; that its tasks get when one of them has failed, before the peer is told; and again for cleanup, before
-    it no longer keeps its connection's place. 1, where Erlang's supervisors give 5 and trio-websocket none: long for a
-    program."""
+    """Seconds that a handler gets, after its peer is gone and has nothing more to deliver, to finish by itself before
+    it is cancelled; that its tasks get when one of them has failed, before the peer is told; and again for cleanup,
+    before it no longer keeps its connection's place. 1, where Erlang's supervisors give 5 and trio-websocket none: long
+    for a program."""
 
     drain_timeout: float = 10.0
     """Seconds that draining takes at most, closing included; and seconds in which a handler that receives may take what

@@ -26,6 +26,7 @@ import trustme
 from attrs import astuple, define, field, frozen
 
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
+from seawall.http.hosts import Hosts
 from seawall.serving.listening import Address, Listen
 from seawall.serving.server import Server
 from tests.kit.leaks import registered
@@ -61,6 +62,13 @@ def server_context() -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     _authority().issue_cert("localhost", "127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # pyOpenSSL's
     return context
+
+
+def certificate(directory: Path) -> Path:
+    """A file with the key and the certificate of a server on this machine, which `client_context` trusts."""
+    issued, path = _authority().issue_cert("localhost", "127.0.0.1"), directory / "certificate.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    return path
 
 
 @cache
@@ -112,9 +120,9 @@ async def pour(conn: Connection[Anonymous]) -> None:
         await conn.send(bytes(64 * 1024))
 
 
-def echo_app(*, limits: Limits | None = None, **handlers: Handler) -> App:
+def echo_app(*, limits: Limits | None = None, hosts: Hosts | None = None, **handlers: Handler) -> App:
     """An app with ``/echo`` and a route for each of `handlers`, under its name."""
-    app = App(limits=limits)
+    app = App(limits=limits, hosts=hosts)
     for name, handler in {"echo": echo, **handlers}.items():
         app.route(f"/{name}", guard=public)(handler)
     return app

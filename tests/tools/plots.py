@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, TypeAlias, final
@@ -30,7 +30,7 @@ from seawall.serving.server import Server
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
 from tests.kit.sockets import undecided
 from tests.kit.wire import TEXT, frame
-from tests.tools.rows import ELSEWHERE, Row, Where
+from tests.tools.rows import ELSEWHERE, SERVED, Row, Where
 
 Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
 
@@ -140,6 +140,7 @@ class Plot:
     beside: Callable[[], Awaitable[object]] | None = None
     """A task for ``conn.nursery``."""
     limits: Limits = field(factory=Limits)
+    hosts: Sequence[str] | None = None
     crowd: int = 0
     """How many others have connected before."""
     act: Act = ask
@@ -148,7 +149,7 @@ class Plot:
 
 def app_of(plot: Plot, watch: Watch, over: Callable[[Outcome], None]) -> App:
     """An app with the one route that `plot` needs."""
-    app = App(limits=plot.limits, on_end=over)
+    app = App(limits=plot.limits, hosts=plot.hosts, on_end=over)
 
     async def handle(conn: Connection[Anonymous]) -> None:
         async def talk() -> None:
@@ -391,6 +392,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "late", Plot(act=quietly)
     yield "full", Plot(limits=Limits(max_connections=1), crowd=1)
     yield "crowd", Plot(limits=Limits(max_unauthenticated=1), crowd=1)
+    yield "host", Plot(hosts=SERVED)
+    yield "subprotocol", Plot(act=saying_first(request("/", "Sec-WebSocket-Protocol: chat")))
     yield "origin", Plot(act=saying_first(request("/", f"Origin: {ELSEWHERE}")))
     yield "gone", Plot(act=vanish)
     yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))

@@ -20,6 +20,9 @@ INCIDENT: Final = "4f1c9a"
 #: An origin that no route admits.
 ELSEWHERE: Final = "https://elsewhere.example"
 
+#: Hosts among which the client's is not.
+SERVED: Final = ("chat.example",)
+
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 

@@ -15,7 +15,6 @@ if guards and handler have ended; else trio-websocket's reader if the peer has c
 from __future__ import annotations
 
 import enum
-import math
 from contextlib import suppress
 from functools import partial
 from typing import assert_never, cast, final
@@ -30,7 +29,7 @@ from seawall.connection.sessions import Registration
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
-from seawall.http.upgrade import canonical_head
+from seawall.http.upgrade import canonical_head, select
 from seawall.observability.logs import server_log
 from seawall.observability.reports import outcome_of
 from seawall.policy.ending import Cause, End, Ends, http_end
@@ -42,7 +41,7 @@ from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
-from seawall.serving.receiving import Request, receive_request
+from seawall.serving.receiving import Request, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
@@ -122,8 +121,8 @@ class ConnectionRunner:
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
         server, outer, inner = self._server, self._outer_nursery, self._inner_nursery
-        deadline = Deadline(server.deadlines, self)
-        self.lifecycle = Lifecycle(Timeouts(server.limits), inner.cancel_scope, deadline, on_recorded=self._on_recorded)
+        deadline, timeouts = Deadline(server.deadlines, self), Timeouts(server.limits, server.deadlines.lateness)
+        self.lifecycle = Lifecycle(timeouts, inner.cancel_scope, deadline, on_recorded=self._on_recorded)
         self._registration = Registration(server.sessions, self.lifecycle)
         self._failures = FailureHandler(server, self._incoming, server.errors)
         self._closing = Closing(self._incoming, self.lifecycle, self._failures, outer, inner)
@@ -154,9 +153,8 @@ class ConnectionRunner:
         entry, settings = request.route.table_entry, self._server.settings(request.route)
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
-        if not settings.origins.admits(request.handshake):
-            asked_from = safe(ascii(request.handshake.header("origin")))
-            self.settlement.end_by(http_end(refusal(403, "origin not allowed"), asked_from))
+        if (refused := refuse_upgrade(request, settings)) is not None:
+            self.settlement.end_by(refused)
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
         self._route = request.route
@@ -174,8 +172,9 @@ class ConnectionRunner:
         channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
-        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
-        selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
+        lateness = server.deadlines.lateness
+        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
+        selected = select(asked.subprotocols, settings.subprotocols)
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.attach(channel, adapter)
@@ -282,24 +281,24 @@ class ConnectionRunner:
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
         lifecycle = self.lifecycle
-        if lifecycle.ended is not None:
-            if not lifecycle.is_closed:
-                self._closing.abort_channel()
-            elif lifecycle.is_overdue(now) and self._inner_nursery.child_tasks:  # none: all have ended, just now
+        if lifecycle.is_closed:
+            if lifecycle.is_overdue(now) and self._inner_nursery.child_tasks:  # none: all have ended, just now
                 self._release_early(task_names(self._inner_nursery))
         elif now < lifecycle.timeouts.stage_ends_at:
-            if (failure := lifecycle.timeouts.check(now)) is not None:
+            if (failure := lifecycle.check(now)) is not None:
                 self.settlement.fail(failure, Phase.TRANSPORT)
-            else:
-                lifecycle.rearm()
-        elif self.stage is Stage.RECEIVING:
-            self.settlement.end_by(http_end(refusal(408, "request timed out")))
-        elif self.is_handled:
+        elif self.is_handled and lifecycle.ended is None:
+            lifecycle.timeouts.end_stage()
             self.settlement.settle_known()
-            lifecycle.timeouts.stage_ends_at = math.inf
             if self._closing.channel is not None:
                 await_end(lifecycle, self._closing.channel)
             lifecycle.rearm()
+        elif not lifecycle.deadline.was_read():
+            return  # it is called again
+        elif lifecycle.ended is not None:
+            self._closing.abort_channel()
+        elif self.stage is Stage.RECEIVING:
+            self.settlement.end_by(http_end(refusal(408, "request timed out")))
         else:
             self.settlement.fail(AuthTimeout(), Phase.GUARD)
 

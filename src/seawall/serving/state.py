@@ -15,6 +15,7 @@ from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
 from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
+from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
 from seawall.lifespan import Values
 from seawall.limits import Limits
@@ -130,12 +131,16 @@ class ServerState:
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
+    hosts: HostCheck | None
+    """Those of ``App(hosts=...)``; None if they are not set."""
     compression: Deflate | None
     reporter: Reporter
     values: Values
     sessions: Sessions
-    deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
+    deadlines: DeadlineQueue = field(
+        init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)
+    )
     budget: Budget = field(factory=Budget, init=False)
     task_watch: TaskWatch = field(factory=TaskWatch, init=False)
     thread: int = field(factory=get_ident, init=False)
@@ -230,5 +235,7 @@ class AcceptedConnection:
     """Whether it is TLS."""
     place: Place
     """Its place among those of the server."""
+    hosts: HostCheck
+    """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)
     """When it was accepted, on Trio's clock."""
