@@ -175,7 +175,7 @@ class Connection(Generic[P_co]):
         was_unread = len(channel.queue) > 0
         channel.discard_input()
         if was_unread and lifecycle.ended is not None and lifecycle.ended.by_peer:
-            lifecycle.wind_down(unread=False)
+            _wind_down(lifecycle, is_unread=False)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
@@ -229,10 +229,16 @@ class Connection(Generic[P_co]):
         lifecycle = self._state.lifecycle
         lifecycle.timeouts.touch()
         if lifecycle.ended is not None and lifecycle.ended.by_peer:
-            lifecycle.wind_down(unread=len(self._state.channel.queue) > 0)
+            _wind_down(lifecycle, is_unread=len(self._state.channel.queue) > 0)
 
 
 def _wrong_thread(method: str) -> ConfigurationError:
     return ConfigurationError(
         f"{method}() in another thread than the server's; call it with trio.from_thread.run_sync(conn.{method}, ...)"
     )
+
+
+def _wind_down(lifecycle: Lifecycle, *, is_unread: bool) -> None:
+    """Give a handler whose peer has ended the connection ``wind_down`` from now, or time for what it has not read."""
+    limits = lifecycle.timeouts.limits
+    lifecycle.set_grace(limits.drain_timeout if is_unread else limits.wind_down)

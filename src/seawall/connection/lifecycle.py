@@ -84,14 +84,6 @@ class Lifecycle:
         if self.is_closed:
             self.watch_cleanup()  # it may be overdue earlier than was thought
 
-    def wind_down(self, *, unread: bool) -> None:
-        """Cancel guards and handler ``wind_down`` seconds from now; if messages are `unread`, ``drain_timeout``.
-
-        To be called after the peer has ended the connection. Bounded as `set_grace`.
-        """
-        limits = self.timeouts.limits
-        self.set_grace(limits.drain_timeout if unread else limits.wind_down)
-
     def cancel_now(self) -> None:
         """Cancel guards and handler."""
         self.scope.cancel()
