@@ -30,8 +30,8 @@ def end_by_peer(
     """Record the end that `event` means, and give guards and handler time for what the peer has sent before it.
 
     A handler that receives has ``drain_timeout`` while messages wait, and everybody else ``wind_down``, as it has after
-    the last of them (see `Connection.receive`). After a reset nobody gets more than ``wind_down``, because a reset means
-    that nobody waits for what was sent; and a guard gets nothing, unless it may let in somebody who has said something.
+    the last of them. After a reset nobody gets more than ``wind_down``, because a reset means that nobody waits for
+    what was sent; and a guard gets nothing, unless it may let in somebody who has said something.
     """
     is_reset = isinstance(event, PeerVanished) and event.reset
     end = End(Cause.PEER_VANISHED, 1006)
