@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
@@ -31,6 +31,8 @@ from seawall.routing.page_route import AnyPageRoute, Method, PageEndpoint, PageH
 from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
 from seawall.routing.router import Router
+from seawall.serving.asgi import Event, refuse_asgi
+from seawall.serving.blocking import named_when_blocking
 from seawall.serving.listening import Listen, open_listeners
 from seawall.serving.server import Server
 from seawall.serving.signals import serve_until_signalled
@@ -106,11 +108,11 @@ class App(Router[Anonymous]):
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
-        check_sync_callback("App(report=...)", report, takes=1)
+        check_sync_callback("App(report=...)", report, takes="report")
         if not revocations_kept > 0:
             raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
         if on_end is not None:
-            check_sync_callback("App(on_end=...)", on_end, takes=1)
+            check_sync_callback("App(on_end=...)", on_end, takes="outcome")
         self._origins = OriginCheck.parse(origins)
         self._hosts = None if hosts is None else HostCheck.parse(hosts)
         self._errors = errors or ErrorPolicy()
@@ -229,6 +231,7 @@ class App(Router[Anonymous]):
           ConfigurationError: the address cannot be bound.
           BaseExceptionGroup: what the error policy escalated.
         """
+        _check_under_trio("serve")
         left = trio.Event()
         async with AsyncExitStack() as stack:
             stack.callback(left.set)
@@ -259,6 +262,7 @@ class App(Router[Anonymous]):
         Raises:
           ConfigurationError: the address cannot be bound.
         """
+        _check_under_trio("start")
         server: Server = await nursery.start(partial(self.serve, **where), name="seawall")
         return server
 
@@ -276,15 +280,39 @@ class App(Router[Anonymous]):
           SystemExit: it was raised in a handler, for instance; the server has been stopped as if it were cancelled.
           BaseExceptionGroup: what the error policy escalated.
         """
+        if trio.lowlevel.in_trio_run():
+            raise ConfigurationError(
+                "app.run() is a whole program, but Trio runs here already; "
+                "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
+            )
         if not is_configured():
             configure_logging()
         try:
-            trio.run(serve_until_signalled, partial(self.start, **where))
+            trio.run(_serve_as_program, partial(self.start, **where))
         except BaseExceptionGroup as group:
             raised = list(flatten(group))
             if all(isinstance(leaf, SystemExit) for leaf in raised):
                 raise raised[0] from None  # its code is the program's
             raise
+
+    async def __call__(
+        self, scope: Event, receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]
+    ) -> None:
+        """Say to an ASGI server that an `App` is a server itself. Raises as `refuse_asgi`."""
+        await refuse_asgi(scope, receive, send)
+
+
+async def _serve_as_program(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
+    with named_when_blocking():
+        await serve_until_signalled(*starts)
+
+
+def _check_under_trio(method: str) -> None:
+    if not trio.lowlevel.in_trio_task():
+        raise ConfigurationError(
+            f"app.{method}() needs Trio, and asyncio is another loop; in a program of its own write app.run(), "
+            f"in yours trio.run(...)"
+        )
 
 
 def _check_lifespan(function: object) -> None:

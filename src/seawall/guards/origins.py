@@ -57,7 +57,8 @@ class OriginCheck:
         if isinstance(origins, OriginRule):
             return cls(origins)
         if isinstance(origins, str):
-            raise ConfigurationError(f"origins={origins!r}: give a list, [{origins!r}]")
+            remedy = "say origins=any_origin" if origins == "*" else f"give a list, [{origins!r}]"
+            raise ConfigurationError(f"origins={origins!r}: {remedy}")
         for origin in origins:
             _check(origin)
         return cls(frozenset(origins))
@@ -84,6 +85,9 @@ class OriginCheck:
 
 def _check(origin: str) -> None:
     parsed = _ORIGIN.fullmatch(origin)
+    if "*" in origin:
+        remedy = "for all of them say origins=any_origin" if origin == "*" else "name each of them"
+        raise ConfigurationError(f"origin {origin!r}: an origin is compared whole, and * stands for nothing; {remedy}")
     if parsed is None:
         raise ConfigurationError(
             f"origin {origin!r} is not one that a browser sends: write scheme://host or scheme://host:port in lower "

@@ -37,6 +37,7 @@ class Page:
           ConfigurationError: one of the three is invalid.
         """
         check_path(path)
+        _check_body(path, body)
         if not _MEDIA_TYPE.fullmatch(media_type):
             raise ConfigurationError(
                 f"page({path!r}): media_type {media_type!r} cannot be sent; use text/html or alike"
@@ -55,6 +56,15 @@ def check_path(path: str) -> None:
     """
     if not _PATH.fullmatch(path):
         raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
+
+
+def _check_body(path: str, body: object) -> None:
+    """Refuse what a type checker would: clients could not be sent it."""
+    if not isinstance(body, str | bytes):
+        raise ConfigurationError(
+            f"page({path!r}): a body is str or bytes, not {type(body).__name__}; for JSON give json.dumps(...), with "
+            "media_type='application/json'"
+        )
 
 
 def page_response(head: Head, page: Page | None, *, is_route: bool) -> SerializedResponse:

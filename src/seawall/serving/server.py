@@ -24,6 +24,7 @@ from seawall.observability.logs import server_log
 from seawall.serving.listening import Address, Listener, address_of, host_checks
 from seawall.serving.runner import run_connection
 from seawall.serving.state import AcceptedConnection, ServerState
+from seawall.serving.tls import TlsError
 from seawall.wire.transport.lingering import abandon
 from seawall.wire.transport.sockets import peer_of
 
@@ -210,6 +211,9 @@ class Server:
                 stream = await listener.accept()
             except trio.ClosedResourceError:
                 return
+            except TlsError as failure:
+                self._state.reporter.log_not_wrapped(failure)
+                continue
             except OSError as error:
                 if error.errno not in _EXHAUSTED | _PASSING:
                     raise
