@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
 
 import trio
+from attrs import NOTHING, NothingType
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
@@ -153,7 +154,7 @@ class App(Router[Anonymous]):
     def page(
         self,
         path: str,
-        body: str | bytes | None = None,
+        body: str | bytes | NothingType = NOTHING,
         *,
         media_type: str = HTML,
         guard: Guard[Anonymous, P] | None = None,
@@ -186,7 +187,7 @@ class App(Router[Anonymous]):
         """
         if path in self._pages:
             raise ConfigurationError(f"page({path!r}): there is a page at this path already; remove one of them")
-        if body is not None:
+        if body is not NOTHING:
             self._pages[path] = Page.parse(path, body, media_type)
             return None
 

@@ -370,7 +370,7 @@ DROPPED: list[tuple[Callable[[], object], str]] = [
     (lambda: Response(status=100), "100"),
     (lambda: Response(headers=[("A", "b\r\nC: d")]), "cannot be sent"),
     (lambda: Response(headers=[("Content-Length", "3")]), "cannot be sent"),
-    (lambda: Response(None), "cannot be sent"),  # type: ignore[arg-type]
+    (lambda: Response(None), "cannot be sent"),  # type: ignore[arg-type]  # what is tested
     (lambda: redirect("/\r\nSet-Cookie: a=b"), "cannot be sent"),
     (lambda: Cookie(name="a b", value=""), "token"),
     (lambda: Cookie(name="a", value="b; HttpOnly"), "base64url"),
@@ -383,7 +383,7 @@ DROPPED: list[tuple[Callable[[], object], str]] = [
     (lambda: Cookie(name="__host-a", value="b", domain="chat.example"), "domain"),
     (lambda: Cookie(name="__Secure-a", value="b", secure=False), "secure=True"),
     (lambda: Cookie(name="a", value="b", same_site="None", secure=False), "secure=True"),
-    (lambda: Cookie(name="a", value="b", same_site="none"), "choose"),  # type: ignore[arg-type]
+    (lambda: Cookie(name="a", value="b", same_site="none"), "choose"),  # type: ignore[arg-type]  # what is tested
 ]
 
 
