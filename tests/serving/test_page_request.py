@@ -16,6 +16,7 @@ from seawall import (
     App,
     Claims,
     ConfigurationError,
+    Connection,
     Cookie,
     ErrorPolicy,
     Gate,
@@ -300,7 +301,13 @@ async def test_mended_26_a_guard_that_talks_fails_closed(autojump_clock: MockClo
 
     @guard
     async def talks(gate: Gate, proved: Anonymous) -> Anonymous:
-        await gate.accept()
+        match gate.handshake.query:
+            case "accept":
+                await gate.accept()
+            case "receive":
+                await gate.receive_text()
+            case _:
+                await gate.send_text("")
         return proved
 
     app = App()
@@ -309,7 +316,10 @@ async def test_mended_26_a_guard_that_talks_fails_closed(autojump_clock: MockClo
     async def page(asked: Request[Anonymous]) -> Response:
         raise AssertionError
 
-    assert (await answer(app, ask("GET", path="/"))).status == 500
+    for way in ("accept", "receive", "send"):
+        with recorded() as log:
+            assert (await answer(app, ask("GET", path=f"/?{way}"))).status == 500
+        assert any("which has no WebSocket" in (record.exc_text or "") for record in log.found)
 
 
 async def test_mended_26_a_peer_that_leaves(autojump_clock: MockClock) -> None:
@@ -458,3 +468,51 @@ async def test_mended_26_a_real_client() -> None:
                 return said
 
         assert await trio.to_thread.run_sync(lambda: asyncio.run(talk())) == ["hello, None", "hello, ada"]
+
+
+async def test_mended_26_a_page_may_log_its_visitor_out(autojump_clock: MockClock) -> None:
+    """A page that revokes the session which it was asked in still answers; after that the token is refused."""
+    app = App(limits=Limits(max_connections_per_subject=1))
+
+    @app.route("/", guard=bearer(verifier))
+    async def waits(conn: Connection[Claims]) -> None:
+        async for _ in conn:
+            pass
+
+    @app.page("/logout", guard=bearer(verifier), methods=["POST"])
+    async def logout(asked: Request[Claims]) -> Response:
+        app.sessions.revoke(session_id=asked.principal.session_id)
+        await trio.sleep(1)
+        return Response("logged out")
+
+    header = by(token(sid="s"))
+    async with serve(app) as server, server.connect("/", headers=header) as client:
+        for status, body in ((200, b"logged out"), (401, b"unauthorized\n")):
+            raw = RawClient(server.open_stream())
+            await raw.send(ask("POST", f"Authorization: {header['Authorization']}", path="/logout"))
+            got = await raw.last_response()
+            assert (got.status, got.body) == (status, body)
+        assert await client.wait_closed() == (3003, "revoked")
+
+
+async def test_mended_26_a_guard_of_a_page_that_leases(autojump_clock: MockClock) -> None:
+    """A lease that has run out is refused; one that lasts is of no consequence, and so is a lifespan value."""
+    app = App()
+
+    @app.lifespan
+    @asynccontextmanager
+    async def greeting() -> AsyncGenerator[str]:
+        yield "ahoy"
+
+    @guard
+    async def leasing(gate: Gate, proved: Anonymous) -> str:
+        gate.lease(expires_at=float(gate.handshake.query))
+        assert gate.params == {}
+        return gate.provided(greeting)
+
+    @app.page("/", guard=leasing)
+    async def page(asked: Request[str]) -> Response:
+        return Response(asked.principal + asked.provided(greeting))
+
+    assert (await answer(app, ask("GET", path="/?1"))).status == 401
+    assert (await answer(app, ask("GET", path="/?4e9"))).body == b"ahoyahoy"

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 import trio
 from attrs import define, frozen
 
-from seawall.errors import ConfigurationError
-from seawall.guards.gate import Gate
+from seawall.callables import Parameter
+from seawall.clock import unix_time
+from seawall.connection.sessions import Sessions
+from seawall.errors import ConfigurationError, LeaseExpired, Unauthorized
+from seawall.guards.credential import Credential
+from seawall.guards.gate import Gate, Renew
 from seawall.handshake import Handshake
 from seawall.http.request import BadRequest, Head
-from seawall.lifespan import Values
+from seawall.lifespan import Provided, Values
 from seawall.policy.ending import Cause, End, Ends
 from seawall.printable import safe
 from seawall.routing.page_route import AnyPageRoute, Posted
-from seawall.serving.resources import in_own_task
+from seawall.serving.resources import ResourceStack, in_own_task
+
+T = TypeVar("T")
 
 #: Bytes of a body that are read: a form, not an upload.
 MAX_BODY: Final = 64 * 1024
@@ -53,7 +61,7 @@ def check_body(head: Head, page: object) -> None:
         raise BadRequest(413, "body too large")
 
 
-async def answer(request: PageRequest, stream: trio.abc.Stream, gate: Gate, values: Values) -> Ends:
+async def answer(request: PageRequest, stream: trio.abc.Stream, gate: PageGate) -> Ends:
     """Read the body, ask guard and function, and say how the connection ends: with their answer. It bounds no time.
 
     Raises what guard and function raise, in a group.
@@ -66,7 +74,9 @@ async def answer(request: PageRequest, stream: trio.abc.Stream, gate: Gate, valu
         return Ends(End(Cause.PEER_VANISHED, 1006, "before its request was whole"))
     head = request.head
     posted = Posted(method="GET" if head.method == "HEAD" else head.method, handshake=request.handshake, body=body)
-    response = await in_own_task(partial(request.page.respond, gate, posted, values), name=f"page {request.page.path}")
+    response = await in_own_task(
+        partial(request.page.respond, gate, posted, gate.values), name=f"page {request.page.path}"
+    )
     serialized = response.serialize(head_only=head.method == "HEAD")
     return Ends(End(Cause.ANSWERED, serialized.status, serialized.text, safe(ascii(head.path))), serialized)
 
@@ -91,25 +101,60 @@ def _expects_continue(request: PageRequest) -> bool:
 
 
 @final
-@frozen
-class NoUpgrade:
-    """The `Upgrade` of a page: there is none to accept."""
+@frozen(eq=False)
+class PageGate(Gate):
+    """The `Gate` of a request for a page. It is over with the answer: nothing is leased, and no place is taken.
+
+    A page is not among the sessions, so that one which revokes the session of its visitor can still answer.
+    """
+
+    asked: Handshake
+    values: Values
+    sessions: Sessions
+    resources: ResourceStack
 
     @property
-    def accepted(self) -> bool:
-        """False."""
-        return False
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+        return self.asked
+
+    @property
+    def params(self) -> Mapping[str, Parameter]:
+        """None: the path of a page is exact."""
+        return {}
+
+    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
+        """Hold a resource until the page has been answered."""
+        return await self.resources.enter(context_manager)
+
+    def provided(self, handle: Provided[T], /) -> T:
+        """The lifespan value behind `handle`."""
+        return self.values.get(handle)
+
+    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+        """Refuse what has run out already."""
+        if not expires_at > unix_time():
+            raise LeaseExpired
+
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
+        """Refuse a credential that has been revoked."""
+        if self.sessions.is_revoked(credential, skew=skew):
+            raise Unauthorized("the credential was revoked")
 
     async def accept(self) -> None:
         """Refuse: a page has no WebSocket."""
-        raise ConfigurationError(
-            "gate.accept() on a page, which has no WebSocket; let the guards of a page read the request only"
-        )
+        raise _no_websocket("accept")
 
-    async def receive(self) -> str | bytes:
+    async def receive_text(self) -> str:
         """Refuse, as `accept` does."""
-        raise ConfigurationError("a page has no WebSocket to receive from")
+        raise _no_websocket("receive_text")
 
-    async def send(self, text: str, /) -> None:
+    async def send_text(self, text: str, /) -> None:
         """Refuse, as `accept` does."""
-        raise ConfigurationError("a page has no WebSocket to send to")
+        raise _no_websocket("send_text")
+
+
+def _no_websocket(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"gate.{what}() for a page, which has no WebSocket; let the guards of a page read the request only"
+    )

@@ -40,7 +40,7 @@ from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
-from seawall.serving.page_request import NoUpgrade, PageRequest, answer
+from seawall.serving.page_request import PageGate, PageRequest, answer
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
@@ -211,17 +211,9 @@ class ConnectionRunner:
     @trio.lowlevel.enable_ki_protection
     async def _answer(self, request: PageRequest) -> None:
         """Answer a request for a page that is made on request."""
-        gate = ConnectionGate(
-            asked=request.handshake,
-            arguments={},
-            values=self._server.values,
-            lifecycle=self.lifecycle,
-            registration=self._registration,
-            resources=self._resources,
-            upgrade=NoUpgrade(),
-        )
+        gate = PageGate(request.handshake, self._server.values, self._server.sessions, self._resources)
         try:
-            self.settlement.end_by(await answer(request, self._incoming.stream, gate, self._server.values))
+            self.settlement.end_by(await answer(request, self._incoming.stream, gate))
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
 
@@ -275,7 +267,7 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.is_observed(end.cause):
+        if self._server.reporter.is_observed(end):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
             traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
@@ -318,7 +310,7 @@ class ConnectionRunner:
         elif lifecycle.ended is not None:
             self._closing.abort_channel()
         elif self.stage is Stage.RECEIVING:
-            self.settlement.end_by(http_end(refusal(408, "request timed out")))
+            self.settlement.end_by(http_end(refusal(408, "request timed out"), silent=self._incoming.silent))
         else:
             self.settlement.fail(AuthTimeout(), Phase.GUARD)
 
