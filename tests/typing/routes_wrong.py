@@ -22,6 +22,7 @@ from seawall import (
     any_origin,
     public,
 )
+from seawall.testing import connect
 from tests.typing.house import (
     Admin,
     Opens,
@@ -169,8 +170,8 @@ Limits(auth_timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArg
 Limits(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: ten of what?
 Limits(idle=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # there is no such limit
 Limits(max_message_size="1 MiB")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number of bytes
-app.page("/", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a page has a body
-app.page("/", "", "text/plain")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: what is this?
+app.page("/", None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]  # a page has a body
+app.page("/", "", "text/plain")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # by name: what is this?
 
 
 # Lifespan values.
@@ -235,3 +236,4 @@ TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=None)  # type
 TokenVerifier("secret", algorithms=["HS256"], audience=any_issuer, issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other waiver
 TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=any_audience)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
 TokenVerifier(7, algorithms=["HS256"], audience="a", issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a secret is text or bytes
+connect(app, "/", timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds are a number

@@ -63,9 +63,9 @@ class Lifecycle:
         """
         if self.ended is not None:
             return
-        self._grace_ends_by = min(
-            trio.current_time() + min(self.timeouts.limits.drain_timeout, at_most), self.timeouts.leases.ends_at
-        )
+        now, timeouts = trio.current_time(), self.timeouts
+        patience = min(timeouts.limits.drain_timeout, at_most)
+        self._grace_ends_by = min(now + patience, timeouts.leases.end_by(now))
         self.ended = end
         self.timeouts.end_stage()
         self.deadline.disarm()
@@ -126,6 +126,7 @@ class Lifecycle:
         """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
             self.deadline.arm(self.timeouts.due())
+            self.deadline.arm_by_wall(self.timeouts.leases.expires_at)
         elif not self.is_closed:
             self.deadline.arm(self.timeouts.stage_ends_at)
 
