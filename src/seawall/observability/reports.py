@@ -202,7 +202,7 @@ def log_end(outcome: Outcome) -> None:
         _level(outcome),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         outcome.connection,
-        f"{outcome.peer} {outcome.principal}".rstrip(),
+        f"{outcome.peer} {outcome.principal}".rstrip(" "),
         safe(outcome.route) or "-",
         outcome.cause.value,
         outcome.code,
