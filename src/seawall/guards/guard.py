@@ -62,6 +62,10 @@ class _Step:
         """Whether a cookie is a credential here, which a browser sends whatever page asks; override it where one is."""
         return False
 
+    def accepts(self) -> bool:
+        """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
+        return False
+
 
 class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     """Takes what is proved, proves more.
@@ -259,6 +263,9 @@ class _Pair(_Step, Generic[First, Second]):
     def reads_cookie(self) -> bool:
         return self.first.reads_cookie() or self.second.reads_cookie()
 
+    def accepts(self) -> bool:
+        return self.first.accepts() or self.second.accepts()
+
 
 @final
 @frozen
@@ -346,6 +353,9 @@ class _Later(Guard[A, B]):
     def needs_task(self) -> bool:
         return self.guard.needs_task()
 
+    def accepts(self) -> bool:
+        return self.guard.accepts()
+
     def reads_cookie(self) -> bool:
         return self.guard.reads_cookie()
 
@@ -377,6 +387,9 @@ class _LaterCheck(Check[A]):
 
     def needs_task(self) -> bool:
         return self.check.needs_task()
+
+    def accepts(self) -> bool:
+        return self.check.accepts()
 
     def reads_cookie(self) -> bool:
         return self.check.reads_cookie()

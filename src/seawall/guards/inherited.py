@@ -93,6 +93,10 @@ class _Inherited(Guard[T, T]):
         """Whether one of the checks does."""
         return any(one.reads_cookie() for one in self.checks)
 
+    def accepts(self) -> bool:
+        """Whether one of the checks does."""
+        return any(one.accepts() for one in self.checks)
+
     def decides(self) -> bool:
         """False: checks do not prove who connects."""
         return False

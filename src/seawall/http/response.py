@@ -57,7 +57,7 @@ def serialize_response(
 
 @final
 @frozen
-class Response:
+class SerializedResponse:
     """An HTTP response, ready to be written."""
 
     status: int
@@ -66,13 +66,17 @@ class Response:
     data: bytes = field(repr=False)
 
 
-def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False) -> Response:
+def refusal(
+    status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False
+) -> SerializedResponse:
     """A short plain-text response with an error status; `head_only` leaves the body out, to answer a HEAD request.
 
     No cache may keep it: a 404 or a 410 would be answered to the next client too, who may be let in (RFC 9111, 4.2.2).
     """
     fields = (("Cache-Control", "no-store"), *headers)
-    return Response(status, text, serialize_response(status, f"{text}\n".encode(), headers=fields, head_only=head_only))
+    return SerializedResponse(
+        status, text, serialize_response(status, f"{text}\n".encode(), headers=fields, head_only=head_only)
+    )
 
 
 def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
