@@ -16,6 +16,7 @@ from seawall.errors import ConfigurationError, Forbidden, NoCredentials, Unautho
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
+from seawall.http.exchange import Request, Response
 from seawall.observability.reports import ErrorReport
 from seawall.routing.router import Router
 from seawall.testing import Rejected, connect
@@ -223,6 +224,19 @@ async def test_mended_03_a_check_that_returns_false(over: Transport) -> None:
         client = await place.dial()
         await client.send(request())
         assert (await client.last_response()).status == 500
+
+
+@pytest.mark.parametrize("step", [a_guard(lambda: None, accepting=False), a_check(lambda: False, accepting=False)])
+async def test_mended_03_a_page(step: Guard[Anonymous, Anonymous] | Check[object]) -> None:
+    """Nor does a page answer somebody of whom nothing was proved."""
+    app = App(limits=SHORT, report=lambda _: None)
+
+    @app.page("/page", guard=step if isinstance(step, Guard) else step >> public)
+    async def page(request: Request[Anonymous]) -> Response:
+        raise AssertionError("it is asked")
+
+    async with serving(app) as place:
+        assert await place.rejected(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n") == 500
 
 
 async def test_mended_03_a_coroutine_is_closed() -> None:

@@ -16,6 +16,8 @@ from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.origins import Origins, any_origin, same_origin
 from seawall.guards.scopes import has_scope
+from seawall.http.exchange import Request, Response
+from seawall.routing.page_route import Method
 from seawall.routing.route import Route
 from seawall.routing.router import Router
 from tests.kit.tokens import verifier
@@ -150,6 +152,22 @@ def test_mended_08_origins_are_inherited(
 def test_mended_08_other_credentials(door: Guard[Anonymous, object]) -> None:
     """What no browser sends by itself may come from any page."""
     App(origins=any_origin).route("/", guard=door)(handler)
+
+
+async def answer(request: Request[object]) -> Response:
+    """Say so."""
+    return Response("done")
+
+
+@pytest.mark.parametrize("methods", [["POST"], ["GET", "POST"]])
+def test_mended_08_what_is_posted(methods: list[Method]) -> None:
+    """A page to which any site may post with its visitor's cookies is refused as a route is; one to be got is not."""
+    anywhere = App(origins=any_origin)
+    with pytest.raises(ConfigurationError, match=r"answer\(\) .* at '/log-out' a cookie is a credential"):
+        anywhere.page("/log-out", guard=by_cookie, methods=methods)(answer)
+    anywhere.page("/log-out", guard=by_cookie)(answer)
+    anywhere.page("/hook", guard=bearer(verifier), methods=methods)(answer)
+    App().page("/log-out", guard=by_cookie, methods=methods)(answer)
 
 
 def test_mended_08_nothing_is_defined() -> None:

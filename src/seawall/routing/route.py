@@ -143,15 +143,15 @@ def check_origins(origins: Origins | None) -> OriginCheck | None:
     return None if origins is None else OriginCheck.parse(origins)
 
 
-def check_cookie(entry: RouteEntry, outer: OriginCheck) -> None:
-    """Refuse a cookie as a credential on a route whose own origins, or else `outer`, let any page connect.
+def check_cookie(path: str, origins: OriginCheck) -> None:
+    """Refuse a cookie as a credential at `path` if `origins` let any page connect.
 
     Raises:
       ConfigurationError: it is so.
     """
-    if entry.reads_cookie and (entry.origins or outer).rule is any_origin:
+    if origins.rule is any_origin:
         raise ConfigurationError(
-            f"at {entry.pattern.text!r} a cookie is a credential, and any_origin lets every page on the web use its "
+            f"at {path!r} a cookie is a credential, and any_origin lets every page on the web use its "
             "visitor's; list your pages, origins=['https://chat.example'], or take the token from a header or from a "
             "message: bearer(verifier) without cookie=, or first_message(verifier)"
         )
