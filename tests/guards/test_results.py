@@ -251,7 +251,7 @@ async def test_mended_03_a_coroutine_is_closed() -> None:
         gc.collect()
 
 
-@pytest.mark.parametrize("principal", ["", 0, 0.0, (), frozenset[str](), int, object()], ids=repr)
+@pytest.mark.parametrize("principal", ["", 0, 0.0, (), frozenset[str](), int, object()], ids=range(7))
 async def test_mended_03_what_is_a_principal(principal: object) -> None:
     """Anything else is one, also what is false, and a class."""
 
