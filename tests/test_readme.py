@@ -81,6 +81,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "test_later",
         "unplugged",
         "load_cert_chain",
+        "run_apps",
         "test_everybody_hears",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
@@ -109,6 +110,13 @@ async def test_chat_knows_members_and_guests(load: Loader, autojump_clock: objec
             async with connect(app, path, headers=headers):
                 raise AssertionError(f"{path} was open to {headers}")
         assert refused.value.status == status
+
+
+async def test_several_apps(load: Loader, autojump_clock: object) -> None:
+    """The first of the two echoes."""
+    async with connect(cast("App", vars(load("run_apps"))["chat"]), "/") as client:
+        await client.send("hello")
+        assert await client.receive() == "hello"
 
 
 async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:

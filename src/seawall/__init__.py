@@ -1,6 +1,6 @@
 """Seawall: WebSocket applications on Trio, with structured concurrency and types that prove who is connected."""
 
-from seawall.app import App
+from seawall.app import App, ListeningApp, run_apps
 from seawall.compression import Deflate
 from seawall.connection.connection import Connection
 from seawall.connection.sessions import Sessions
@@ -82,6 +82,7 @@ __all__ = [
     "LimitOverrides",
     "LimitReached",
     "Limits",
+    "ListeningApp",
     "NoCredentials",
     "Outcome",
     "Party",
@@ -116,5 +117,6 @@ __all__ = [
     "has_scope",
     "inherited",
     "public",
+    "run_apps",
     "same_origin",
 ]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, NoReturn, TypeVar, Unpack, final
 
 import trio
+from attrs import frozen
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
@@ -236,26 +237,75 @@ class App(Router[Anonymous]):
           SystemExit: it was raised in a handler, for instance; the server has been stopped as if it were cancelled.
           BaseExceptionGroup: what the error policy escalated.
         """
-        if trio.lowlevel.in_trio_run():
-            raise ConfigurationError(
-                "app.run() is a whole program, but Trio runs here already; "
-                "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
-            )
-        if not is_configured():
-            configure_logging()
-        try:
-            trio.run(_serve_as_program, partial(self.start, **where))
-        except BaseExceptionGroup as group:
-            raised = list(flatten(group))
-            if all(isinstance(leaf, SystemExit) for leaf in raised):
-                raise raised[0] from None  # its code is the program's
-            raise
+        _run("app.run()", partial(self.start, **where))
+
+    def at(self, **where: Unpack[Listen]) -> ListeningApp:
+        """This app and where it is to listen, for `run_apps`.
+
+        Args:
+          where: see `seawall.serving.listening.Listen`.
+        """
+        return ListeningApp(self, where)
 
     async def __call__(
         self, scope: Event, receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]
     ) -> None:
         """Say to an ASGI server that an `App` is a server itself. Raises as `refuse_asgi`."""
         await refuse_asgi(scope, receive, send)
+
+
+@final
+@frozen(eq=False)
+class ListeningApp:
+    """An app, and where it is to listen; `App.at` makes one."""
+
+    app: App
+    where: Listen
+
+
+def run_apps(*apps: ListeningApp) -> None:
+    """Serve several apps as the main program, as `App.run` serves one; SIGINT and SIGTERM drain them all.
+
+    ::
+
+        run_apps(chat.at(host="0.0.0.0", port=8765), admin.at(unix="/run/admin.sock", unix_mode=0o600))
+
+    They start in this order, and all stop if one cannot. What one escalates stops all of them; one that the program
+    itself has drained does not. The first is not labelled in the log, the second is ``s2``: its connections are
+    ``s2-c17``.
+
+    Raises:
+      ConfigurationError: there is no app, an address cannot be bound, or Trio runs already.
+      SystemExit, BaseExceptionGroup: as from `App.run`.
+    """
+    for given in apps:
+        _check_listening(given)
+    if not apps:
+        raise ConfigurationError("run_apps() was given no app; give some, as run_apps(app.at(port=8765), ...)")
+    _run("run_apps()", *(partial(listening.app.start, **listening.where) for listening in apps))
+
+
+def _check_listening(value: object) -> None:
+    if not isinstance(value, ListeningApp):
+        raise ConfigurationError(f"run_apps() was given {value!r}; give apps and where each listens: app.at(port=8765)")
+
+
+def _run(name: str, *starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
+    """Run what `starts` start as the whole program; `name` is the caller's, for an error."""
+    if trio.lowlevel.in_trio_run():
+        raise ConfigurationError(
+            f"{name} is a whole program, but Trio runs here already; "
+            "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
+        )
+    if not is_configured():
+        configure_logging()
+    try:
+        trio.run(_serve_as_program, *starts)
+    except BaseExceptionGroup as group:
+        raised = list(flatten(group))
+        if all(isinstance(leaf, SystemExit) for leaf in raised):
+            raise raised[0] from None  # its code is the program's
+        raise
 
 
 async def _serve_as_program(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import assert_type
 
 import trio
@@ -20,6 +21,7 @@ from seawall import (
     ErrorPolicy,
     Gate,
     Limits,
+    ListeningApp,
     Provided,
     Route,
     Server,
@@ -28,6 +30,7 @@ from seawall import (
     guard,
     has_scope,
     public,
+    run_apps,
     same_origin,
 )
 from tests.typing.house import (
@@ -226,6 +229,13 @@ async def embedded() -> None:
         assert_type(server, Server)
         again: Server = await nursery.start(partial(app.serve, port=0))
         await again.aclose()
+        await app.start(nursery, unix="/run/chat", unix_mode=0o660)
+
+
+def main_program() -> None:
+    """Several apps, each with its own options."""
+    assert_type(app.at(port=0), ListeningApp)
+    run_apps(app.at(host="::", port=8765), App().at(unix=Path("/run/admin"), unix_mode=0o600), App().at())
 
 
 def narrowed(principal: Person | Robot) -> str:

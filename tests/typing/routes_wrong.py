@@ -21,6 +21,7 @@ from seawall import (
     any_issuer,
     any_origin,
     public,
+    run_apps,
 )
 from tests.typing.house import (
     Admin,
@@ -221,6 +222,15 @@ wrong_app.sessions.revoke("ada")  # type: ignore[call-arg]  # pyright: ignore[re
 wrong_app.sessions.revoke(session_id=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name
 wrong_app.sessions.revoke(issued_before="today")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
 wrong_app.sessions = wrong_app.sessions  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the app's for good
+
+
+# Several apps in one program.
+run_apps(wrong_app)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # where?
+wrong_app.at(8765)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]  # by name: a port?
+run_apps(wrong_app.at(port="8765"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
+wrong_app.at(prot=8765)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # no option
+run_apps(wrong_app.at(unix="/run/chat", unix_mode="660"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number, in octal
+run_apps([wrong_app.at(port=8765)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # several apps are several arguments
 
 
 # Tokens.

@@ -191,6 +191,11 @@ def log_end(outcome: Outcome) -> None:
     )
 
 
+def labelled(label: str, line: str) -> str:
+    """A line of the log with the label of its server in front, which the first server of a process does not have."""
+    return f"{label}: {line}" if label else line
+
+
 @final
 class Reporter:
     """Tells the application and the log of failures and of connections that have ended.
@@ -206,6 +211,8 @@ class Reporter:
         names: PrincipalNames | None = None,
     ) -> None:
         """Tell the application by `report` and `on_end`, its own callbacks, and name principals by `names`."""
+        self.server = ""
+        """The label of the server, where a process has several."""
         self._report = report
         self._on_end = on_end
         self.names = names or PrincipalNames()
@@ -228,12 +235,13 @@ class Reporter:
     def log_dropped(self) -> None:
         """Log that a connection is closed without a response, because `Capacity.admit` has given it no place."""
         if self._admits(("closed without an answer",)):
-            server_log.warning("too many connections above a limit: one more is closed without an answer")
+            line = "too many connections above a limit: one more is closed without an answer"
+            server_log.warning("%s", labelled(self.server, line))
 
     def log_not_wrapped(self, failure: Exception) -> None:
         """Log that a connection is closed because TLS could not begin on it; ten of a kind in a minute."""
         if self._admits(("TLS", name_of_type(type(failure.__cause__)))):
-            server_log.error("%s; it is closed", safe(str(failure)))
+            server_log.error("%s", labelled(self.server, f"{safe(str(failure))}; it is closed"))
 
     def is_observed(self, cause: Cause) -> bool:
         """Whether the log or the application gets outcomes of this cause; if not, no `Outcome` need be made."""

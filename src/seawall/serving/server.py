@@ -21,6 +21,8 @@ import trio
 
 from seawall.http.hosts import HostCheck
 from seawall.observability.logs import server_log
+from seawall.observability.reports import labelled
+from seawall.serving.labels import label_of_server
 from seawall.serving.listening import Address, Listener, address_of, host_checks
 from seawall.serving.runner import run_connection
 from seawall.serving.state import AcceptedConnection, ServerState
@@ -64,6 +66,7 @@ class Server:
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
         self._state = state
+        self._label = ""
         self._accepting = trio.CancelScope()
         self._accepted = 0
         self._hosting = trio.Event()
@@ -127,20 +130,35 @@ class Server:
           BaseExceptionGroup: what was escalated, flat.
         """
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                nursery.start_soon(self._host)
+            with label_of_server() as self._label:
+                self._state.reporter.server = self._label
                 try:
-                    await self._accept_all(listeners, task_status)
-                    if not self._state.escalation.is_set():
-                        await self._drain()
+                    await self._serve(listeners, task_status)
                 finally:
-                    self._stop.set()
+                    self._finished.set()
+                    self._state.reporter.flush_suppressed()
+                    server_log.info("%s", self._labelled(f"stopped {self._urls}"))
         finally:
-            self._finished.set()
-            self._state.reporter.flush_suppressed()
-            server_log.info("stopped")
             if self._state.escalated:  # even while `serve` is cancelled, because it may be lost otherwise
                 raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
+
+    async def _serve(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(self._host)
+            try:
+                await self._accept_all(listeners, task_status)
+                if not self._state.escalation.is_set():
+                    await self._drain()
+            finally:
+                self._stop.set()
+
+    @property
+    def _urls(self) -> str:
+        return ", ".join(address.url for address in self.addresses)
+
+    def _labelled(self, line: str) -> str:
+        """The line with this server's label in front, which the first of a process does not have."""
+        return labelled(self._label, line)
 
     @trio.lowlevel.enable_ki_protection
     async def _host(self) -> None:
@@ -151,7 +169,7 @@ class Server:
                 around.start_soon(self._state.reporter.run)
                 if self._state.poller is not None:
                     await around.start(self._state.poller.run)
-                async with self._state.background.running(close_timeout=self._state.limits.close_timeout):
+                async with self._state.background.running(self._label, close_timeout=self._state.limits.close_timeout):
                     await self._hold_connections()
                 around.cancel_scope.cancel()
 
@@ -164,7 +182,7 @@ class Server:
     async def _drain(self) -> None:
         limits = self._state.limits
         window = limits.drain_timeout - limits.close_timeout
-        server_log.info("draining %d connections", len(self._state.connections))
+        server_log.info("%s", self._labelled(f"draining {len(self._state.connections)} connections of {self._urls}"))
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + window
             nursery.start_soon(self._drain_connections, window / 2)
@@ -194,7 +212,7 @@ class Server:
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     for listener, hosts in zip(listeners, checks, strict=True):
                         nursery.start_soon(self._accept, listener, hosts)
-                    server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
+                    server_log.info("%s", self._labelled(f"listening on {self._urls}"))
                     task_status.started(self)
                     await self._state.escalation.wait()
                     nursery.cancel_scope.cancel()
@@ -225,7 +243,8 @@ class Server:
                 continue
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
-                    server_log.error("accept: %s; trying again every %s s", passing.strerror, BACK_OFF)
+                    line = f"accept: {passing.strerror}; trying again every {BACK_OFF} s"
+                    server_log.error("%s", self._labelled(line))
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
@@ -238,7 +257,7 @@ class Server:
             self._nursery.start_soon(abandon, stream)
             return
         accepted = AcceptedConnection(
-            id=f"c{next(_numbers)}",
+            id=f"{self._label}-c{next(_numbers)}" if self._label else f"c{next(_numbers)}",
             stream=stream,
             address=address,
             secure=isinstance(stream, trio.SSLStream),
