@@ -21,6 +21,7 @@ from tests.house import ROOT, dotted
 PROMISED = [
     "App",
     "run_apps",
+    "ConnectionSnapshot",
     "ListeningApp",
     "Server",
     "Provided",

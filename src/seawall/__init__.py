@@ -42,6 +42,7 @@ from seawall.limits import LimitOverrides, Limits
 from seawall.observability.logs import configure_logging
 from seawall.observability.outcome import Outcome
 from seawall.observability.reports import ErrorReport
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, Party
 from seawall.policy.error_policy import Considered, ErrorPolicy
 from seawall.policy.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
@@ -60,6 +61,7 @@ __all__ = [
     "Close",
     "ConfigurationError",
     "Connection",
+    "ConnectionSnapshot",
     "Considered",
     "Context",
     "Credential",

@@ -26,6 +26,7 @@ from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
 from seawall.routing.paths import PathTable
@@ -67,6 +68,7 @@ class App(Router[Anonymous]):
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
+        on_open: Callable[[ConnectionSnapshot], None] | None = None,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
         log_key: str | bytes | None = None,
@@ -86,6 +88,8 @@ class App(Router[Anonymous]):
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged, together with the failure;
             only SystemExit and KeyboardInterrupt stop the server.
+          on_open: called with the `ConnectionSnapshot` of every connection that the guards have let in, just before its
+            handler begins. What it raises is treated likewise.
           on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
@@ -107,6 +111,8 @@ class App(Router[Anonymous]):
         check_sync_callback("App(report=...)", report, takes="report")
         if not revocations_kept > 0:
             raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
+        if on_open is not None:
+            check_sync_callback("App(on_open=...)", on_open, takes="connection")
         if on_end is not None:
             check_sync_callback("App(on_end=...)", on_end, takes="outcome")
         self._origins = OriginCheck.parse(origins)
@@ -114,6 +120,7 @@ class App(Router[Anonymous]):
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
+        self._on_open = on_open
         self._on_end = on_end
         self._compression = compression
         self._names = PrincipalNames(log_key)
@@ -203,7 +210,7 @@ class App(Router[Anonymous]):
                 origins=self._origins,
                 hosts=self._hosts,
                 compression=self._compression,
-                reporter=Reporter(self._report, self._on_end, self._names),
+                reporter=Reporter(self._report, self._on_end, self._names, self._on_open),
                 values=Values(values),
                 sessions=self.sessions,
             )

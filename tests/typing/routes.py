@@ -18,6 +18,7 @@ from seawall import (
     Claims,
     Close,
     Connection,
+    ConnectionSnapshot,
     ErrorPolicy,
     Gate,
     Limits,
@@ -69,6 +70,9 @@ async def chat(conn: Connection[Person]) -> None:
         await conn.send(message)
     conn.send_nowait(b"")
     conn.discard_input()
+    conn.close_nowait()
+    conn.close_nowait(4000, reason="bye")
+    assert_type(conn.report(ValueError()), str)
     await conn.renew("token")
     await conn.aclose(4000, "bye")
     wider: Connection[object] = conn
@@ -230,6 +234,17 @@ async def embedded() -> None:
         again: Server = await nursery.start(partial(app.serve, port=0))
         await again.aclose()
         await app.start(nursery, unix="/run/chat", unix_mode=0o660)
+        assert_type(server.connections, tuple[ConnectionSnapshot, ...])
+        assert_type(server.end(server.connections[0].id, 4000, "bye"), bool)
+
+
+def opened(connection: ConnectionSnapshot) -> None:
+    """What is known of a connection that has been let in."""
+    assert_type(connection.principal, object)
+    assert_type(connection.lease_ends_at, float | None)
+
+
+App(on_open=opened)
 
 
 def main_program() -> None:

@@ -16,6 +16,7 @@ from seawall import (
     Limits,
     Provided,
     Route,
+    Server,
     TokenVerifier,
     any_audience,
     any_issuer,
@@ -222,6 +223,19 @@ wrong_app.sessions.revoke("ada")  # type: ignore[call-arg]  # pyright: ignore[re
 wrong_app.sessions.revoke(session_id=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name
 wrong_app.sessions.revoke(issued_before="today")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
 wrong_app.sessions = wrong_app.sessions  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the app's for good
+
+
+# Connections from outside.
+async def at_connections(server: Server, conn: Connection[Person]) -> None:
+    """What is not so."""
+    server.end(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an id is text
+    server.connections = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the server's
+    await conn.close_nowait()  # type: ignore[func-returns-value, misc]  # pyright: ignore[reportGeneralTypeIssues]  # it does not wait
+    conn.report(KeyboardInterrupt())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no Exception
+    conn.report("lost")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+
+
+App(on_open=at_connections)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is called with a snapshot
 
 
 # Several apps in one program.

@@ -14,6 +14,7 @@ from seawall.observability.logs import connection_log, error_log, server_log
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.sampling import WINDOW, LogSampler
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End
 from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
@@ -28,6 +29,7 @@ _ORDINARY = frozenset(
         Cause.ANSWERED,
         Cause.RETURNED,
         Cause.CLOSED,
+        Cause.ENDED,
         Cause.PEER_CLOSED,
         Cause.PEER_VANISHED,
         Cause.LEASE_EXPIRED,
@@ -209,12 +211,14 @@ class Reporter:
         report: Callable[[ErrorReport], None],
         on_end: Callable[[Outcome], None] | None,
         names: PrincipalNames | None = None,
+        on_open: Callable[[ConnectionSnapshot], None] | None = None,
     ) -> None:
-        """Tell the application by `report` and `on_end`, its own callbacks, and name principals by `names`."""
+        """Tell the application by `report`, `on_open` and `on_end`, its own callbacks; name principals by `names`."""
         self.server = ""
         """The label of the server, where a process has several."""
         self._report = report
         self._on_end = on_end
+        self._on_open = on_open
         self.names = names or PrincipalNames()
         self._throttle = LogSampler()
         self._has_suppressed = trio.Event()
@@ -225,6 +229,16 @@ class Reporter:
             kind = (name_of_type(type(failure.exception)), failure.phase.value, failure.route)
             if failure.expected or self._admits(kind):
                 log_report(failure)
+
+    @property
+    def tells_of_opening(self) -> bool:
+        """Whether the application wants to know of connections whose guards have let them in."""
+        return self._on_open is not None
+
+    def report_opened(self, opened: ConnectionSnapshot) -> None:
+        """Tell the application that the guards have let a connection in."""
+        if self._on_open is not None:
+            self._tell("on_open", self._on_open, opened)
 
     def report_outcome(self, outcome: Outcome) -> None:
         """Log how a connection ended, and tell the application."""

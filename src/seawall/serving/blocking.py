@@ -73,7 +73,7 @@ class _Watch:
         self._stopped.set()
 
     def _warn(self) -> None:
-        frame = sys._current_frames().get(self._thread)  # documented, whatever its name says
+        frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]  # documented
         culprit, inner = culprit_of(frame)
         if self._sampler.admits((culprit,), time.monotonic()):
             log_suppressed((culprit,), self._sampler.take_suppressed((culprit,)))

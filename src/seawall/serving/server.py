@@ -15,13 +15,18 @@ import errno
 import itertools
 import math
 from collections.abc import Sequence
+from threading import get_ident
 from typing import final
 
 import trio
 
+from seawall.connection.connection import checked_end
+from seawall.errors import ConfigurationError
 from seawall.http.hosts import HostCheck
 from seawall.observability.logs import server_log
 from seawall.observability.reports import labelled
+from seawall.observability.snapshot import ConnectionSnapshot
+from seawall.policy.ending import Cause
 from seawall.serving.labels import label_of_server
 from seawall.serving.listening import Address, Listener, address_of, host_checks
 from seawall.serving.runner import run_connection
@@ -74,6 +79,46 @@ class Server:
         self._stop = trio.Event()
         self._finished = trio.Event()
         self._left = self._finished if left is None else left
+
+    @property
+    def connections(self) -> tuple[ConnectionSnapshot, ...]:
+        """A snapshot of each connection that is open, in the order in which they came.
+
+        Those whose guards have not let them in yet are among them; those whose end has been recorded are not.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's; use ``trio.from_thread.run_sync``.
+        """
+        self._check_thread("connections")
+        found = (connection.snapshot() for connection in self._state.connections)
+        return tuple(snapshot for snapshot in found if snapshot is not None)
+
+    def end(self, connection: str, code: int = 1000, reason: str = "") -> bool:
+        """End the connection of this id, without waiting for that.
+
+        Its handler sees that it is over, and has ``Limits.wind_down`` seconds to return. A client whose guards have not
+        let it in gets HTTP 503 with the reason.
+
+        Args:
+          connection: the id, from `connections`, ``conn.id`` or the log.
+          code: the close code: 1000, or 4000-4999 for the application's own meanings.
+          reason: at most 123 bytes of UTF-8.
+
+        Returns:
+          Whether it ends because of that. False if it is not there, or has ended before.
+
+        Raises:
+          ConfigurationError: as `Connection.close_nowait`.
+        """
+        self._check_thread("end")
+        end, served = checked_end("end", Cause.ENDED, code, reason), self._state.connections.get(connection)
+        return served is not None and served.end(end)
+
+    def _check_thread(self, name: str) -> None:
+        if get_ident() != self._state.thread:
+            raise ConfigurationError(
+                f"server.{name} in another thread than the server's; ask for it with trio.from_thread.run_sync"
+            )
 
     async def drain(self, *, restarting: bool = False) -> None:
         """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
@@ -142,7 +187,9 @@ class Server:
             if self._state.escalated:  # even while `serve` is cancelled, because it may be lost otherwise
                 raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
 
-    async def _serve(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
+    async def _serve(  # noqa: ASYNC128 - `_accept_all` calls started()
+        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]
+    ) -> None:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.start_soon(self._host)
             try:
