@@ -36,6 +36,7 @@ from seawall.errors import (
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
 from seawall.policy.ending import Cause, End, cause_of
+from seawall.wire.lateness import Lateness
 
 DONE = End(Cause.RETURNED, 1000)
 
@@ -85,7 +86,7 @@ class Subject:
     def __attrs_post_init__(self) -> None:
         """Begin."""
         self.deadline = Deadline(self.deadlines, self)
-        timeouts = Timeouts(self.limits)
+        timeouts = Timeouts(self.limits, self.deadlines.lateness)
         self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), self.deadline, on_recorded=self.on_recorded)
 
     @property
@@ -135,7 +136,7 @@ class Failing:
 def alone(on_recorded: Callable[[End], None]) -> Lifecycle:
     """The lifecycle of a connection that nobody looks at."""
     deadline = Deadline(DeadlineQueue(), Failing())
-    return Lifecycle(Timeouts(Limits()), trio.CancelScope(), deadline, on_recorded=on_recorded)
+    return Lifecycle(Timeouts(Limits(), Lateness()), trio.CancelScope(), deadline, on_recorded=on_recorded)
 
 
 @asynccontextmanager

@@ -38,6 +38,7 @@ from seawall.policy.ending import Cause, End, cause_of
 from seawall.policy.verdicts import Phase
 from seawall.serving.gate import ConnectionGate
 from seawall.serving.resources import ReleaseLimits, ResourceStack
+from seawall.wire.lateness import Lateness
 from tests.kit.tokens import by, token, verifier
 
 
@@ -82,7 +83,8 @@ class Without:
     def __attrs_post_init__(self) -> None:
         """Make the parts."""
         deadline = Deadline(self.deadlines, self)
-        self.lifecycle = Lifecycle(Timeouts(Limits()), trio.CancelScope(), deadline, on_recorded=lambda end: None)
+        timeouts = Timeouts(Limits(), Lateness())
+        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), deadline, on_recorded=lambda end: None)
         self.resources = ResourceStack(self.nursery, self.settle)
 
     def settle(self, raised: BaseException, phase: Phase) -> None:

@@ -150,8 +150,10 @@ class ServerState:
     reporter: Reporter
     values: Values
     sessions: Sessions
-    deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
+    deadlines: DeadlineQueue = field(
+        init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)
+    )
     budget: Budget = field(factory=Budget, init=False)
     task_watch: TaskWatch = field(factory=TaskWatch, init=False)
     thread: int = field(factory=get_ident, init=False)
