@@ -140,7 +140,7 @@ async def haproxy(directory: Path, at: int, check: str | None = None) -> AsyncGe
 async def health(proxy: Proxy) -> str:
     """What HAProxy has found out about its server in a health check: ``L7OK``; or ``L7STS 405`` for a bad status."""
     found = ""
-    while not re.match("L[467]", found):  # INI and * while there is none
+    while not re.match("L7(OK|STS)", found):  # before that INI; or L4TOUT, when the machine is busy
         async with await trio.open_unix_socket(proxy.directory / "stats") as stream:
             await stream.send_all(b"show stat\n")
             answer = b""

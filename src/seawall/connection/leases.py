@@ -1,4 +1,8 @@
-"""`Lease`: until when a guard's proof holds, and how it is renewed."""
+"""`Lease`: until when a guard's proof holds, and how it is renewed.
+
+A lease ends by the clock that says so first. Trio's alone would prolong it while the machine is suspended, when it
+stands still, and when the wall clock was behind and has been set; the wall clock alone, when it is set back.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ class Lease:
 
     deadline: float
     """When it ends, on Trio's clock."""
+    expires_at: float
+    """When it ends, in Unix time."""
     renew: Renew | None = field(default=None, repr=False)
     """Proves the same from a new token; None if the lease cannot be renewed."""
 
@@ -39,27 +45,38 @@ def until(expires_at: float) -> float:
 class Leases:
     """The leases of one connection, which ends when the first of them does."""
 
-    __slots__ = ("_leases", "ends_at")
+    __slots__ = ("_leases", "ends_at", "expires_at")
 
     def __init__(self) -> None:
         """Begin with none."""
         self._leases: tuple[Lease, ...] = ()
         self.ends_at = math.inf
         """When the first of them ends, on Trio's clock; infinity if there are none."""
+        self.expires_at = math.inf
+        """The same in Unix time."""
 
     def add(self, expires_at: float, renew: Renew | None) -> None:
         """Add a lease until `expires_at` in Unix time. Raises as `until`."""
-        self._leases += (Lease(until(expires_at), renew),)
+        self._leases += (Lease(until(expires_at), expires_at, renew),)
         self._find_first()
 
     def prolong(self, lease: Lease, expires_at: float) -> None:
         """Let `lease` end at `expires_at`, in Unix time, instead of when it did. Raises as `until`."""
-        lease.deadline = until(expires_at)
+        lease.deadline, lease.expires_at = until(expires_at), expires_at
         self._find_first()
 
     def renewable(self) -> Lease | None:
         """The first that can be renewed."""
         return next((lease for lease in self._leases if lease.renew is not None), None)
 
+    def are_over(self, now: float) -> bool:
+        """Whether one of them has ended, by either clock; `now` is on Trio's."""
+        return now >= self.ends_at or (self.expires_at < math.inf and unix_time() >= self.expires_at)
+
+    def end_by(self, now: float) -> float:
+        """When the first of them ends on Trio's clock, as both clocks say now."""
+        return self.ends_at if self.expires_at == math.inf else min(self.ends_at, now + self.expires_at - unix_time())
+
     def _find_first(self) -> None:
         self.ends_at = min(lease.deadline for lease in self._leases)
+        self.expires_at = min(lease.expires_at for lease in self._leases)

@@ -60,9 +60,8 @@ class Lifecycle:
         """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts."""
         if self.ended is not None:
             return
-        self._grace_ends_by = min(
-            trio.current_time() + self.timeouts.limits.drain_timeout, self.timeouts.leases.ends_at
-        )
+        now, timeouts = trio.current_time(), self.timeouts
+        self._grace_ends_by = min(now + timeouts.limits.drain_timeout, timeouts.leases.end_by(now))
         self.ended = end
         self.timeouts.end_stage()
         self.deadline.disarm()
@@ -121,6 +120,7 @@ class Lifecycle:
         """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
             self.deadline.arm(self.timeouts.due())
+            self.deadline.arm_by_wall(self.timeouts.leases.expires_at)
         elif not self.is_closed:
             self.deadline.arm(self.timeouts.stage_ends_at)
 

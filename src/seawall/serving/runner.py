@@ -254,7 +254,7 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.is_observed(end.cause):
+        if self._server.reporter.is_observed(end):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
             traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
@@ -309,7 +309,7 @@ class ConnectionRunner:
         elif lifecycle.ended is not None:
             self._closing.abort_channel()
         elif self.stage is Stage.RECEIVING:
-            self.settlement.end_by(http_end(refusal(408, "request timed out")))
+            self.settlement.end_by(http_end(refusal(408, "request timed out"), silent=self._incoming.silent))
         else:
             self.settlement.fail(AuthTimeout(), Phase.GUARD)
 

@@ -254,6 +254,8 @@ class AcceptedConnection:
     """Whether it is TLS."""
     place: Place
     """Its place among those of the server."""
+    silent: bool = True
+    """Whether nothing has come from the peer yet."""
     hosts: HostCheck
     """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)
