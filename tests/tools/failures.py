@@ -34,7 +34,7 @@ from seawall.errors import (
 from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page, page_response
 from seawall.http.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
-from seawall.http.response import Response, refusal
+from seawall.http.response import SerializedResponse, refusal
 from seawall.http.upgrade import check_upgrade
 from seawall.limits import Limits
 from seawall.observability.reports import log_end, log_report, outcome_of, report_of
@@ -257,7 +257,7 @@ def of_requests() -> Iterator[Row]:
         yield evolve(ending(name, what, Where.REQUEST, end), peer=Told(1006))
 
 
-def answer_to(said: bytes) -> Response:
+def answer_to(said: bytes) -> SerializedResponse:
     """What a request gets for an answer."""
     try:
         head = HeadReader().receive_data(said)

@@ -87,6 +87,9 @@ class _FirstMessage(Guard[Anonymous, Claims]):
     def needs_task(self) -> bool:
         return False
 
+    def accepts(self) -> bool:
+        return True
+
     def may_find_nothing(self) -> bool:
         return False  # without a message the peer has gone, or the time for authentication has passed
 

@@ -41,7 +41,8 @@ from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
-from seawall.serving.receiving import Request, receive_request, refuse_upgrade
+from seawall.serving.page_request import PageGate, PageRequest, answer
+from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.snapshots import snapshot_of
@@ -151,6 +152,11 @@ class ConnectionRunner:
             self.settlement.end_by(request)
             return
         self.stage = Stage.GUARDS
+        if isinstance(request, PageRequest):
+            self._failures.route = request.page.path
+            self.lifecycle.limit_stage(self._server.limits.auth_timeout)
+            self._inner_nursery.start_soon(self._answer, request, name=f"page {request.page.path}")
+            return
         entry, settings = request.route.table_entry, self._server.settings(request.route)
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
@@ -162,7 +168,9 @@ class ConnectionRunner:
         gate, state = await self._open_wire(request, settings)
         self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
 
-    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, ConnectionState]:
+    async def _open_wire(
+        self, request: UpgradeRequest, settings: ResolvedSettings
+    ) -> tuple[ConnectionGate, ConnectionState]:
         """Make the channel, the state and the gate of the connection, and start trio-websocket's reader."""
         await trio.lowlevel.checkpoint_if_cancelled()  # what ends the connection from here on has to close the wire too
         server, stream, asked = self._server, self._incoming.stream, request.handshake
@@ -202,6 +210,15 @@ class ConnectionRunner:
         )
         await adapter.start(self._outer_nursery, on_exited=self._on_reader_exited)
         return gate, state
+
+    @trio.lowlevel.enable_ki_protection
+    async def _answer(self, request: PageRequest) -> None:
+        """Answer a request for a page that is made on request."""
+        gate = PageGate(request.handshake, self._server.values, self._server.sessions, self._resources)
+        try:
+            self.settlement.end_by(await answer(request, self._incoming.stream, gate))
+        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
+            self.settlement.settle(raised, Phase.GUARD)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:

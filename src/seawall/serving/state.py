@@ -25,6 +25,7 @@ from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Judgement
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Context
+from seawall.routing.page_route import AnyPageRoute
 from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute
 from seawall.serving.background import BackgroundTasks
@@ -140,7 +141,7 @@ class ServerState:
     """What all the connections of a server share."""
 
     routes: PathTable[AnyRoute]
-    pages: Mapping[str, Page]
+    pages: Mapping[str, Page | AnyPageRoute]
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
