@@ -20,7 +20,7 @@ from functools import partial
 from typing import assert_never, cast, final
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
@@ -37,11 +37,11 @@ from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
-from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.page_request import PageGate, PageRequest, answer
+from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
@@ -49,7 +49,7 @@ from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
@@ -239,6 +239,7 @@ class ConnectionRunner:
         self._incoming.place.authenticated()
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
+        begin_handling(state.channel)
         self._server.tell_opened(self)
         try:
             handling = admitted.handle(state)
@@ -271,9 +272,10 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.is_observed(end):
+        channel = self._closing.channel
+        if self._server.reporter.is_observed(end, dropped=0 if channel is None else channel.queue.unreceived):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
-            traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
+            traffic = Traffic() if channel is None else channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
 
     def snapshot(self) -> ConnectionSnapshot | None:
@@ -298,15 +300,9 @@ class ConnectionRunner:
 
     def end(self, end: End) -> bool:
         """End it, or return False if it has ended before: with `end`, or HTTP 503 and its reason before the upgrade."""
-        if self.lifecycle.ended is not None:
-            return False
-        if self._closing.is_upgraded:
-            self.lifecycle.end(end, grace=self.lifecycle.timeouts.limits.wind_down if self.is_handled else 0.0)
-        else:
-            text = end.reason or "service unavailable"
-            retry = () if end.cause is Cause.ENDED else RETRY  # whom the program has ended is not invited
-            self.settlement.end_by(Ends(evolve(end, code=503), refusal(503, text, headers=retry)))
-        return True
+        return self.settlement.end_from_outside(
+            end, grace=self.lifecycle.timeouts.limits.wind_down if self.is_handled else 0.0
+        )
 
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
@@ -320,6 +316,8 @@ class ConnectionRunner:
         elif self.is_handled and lifecycle.ended is None:
             lifecycle.timeouts.end_stage()
             self.settlement.settle_known()
+            if self._closing.channel is not None:
+                await_end(lifecycle, self._closing.channel)
             lifecycle.rearm()
         elif not lifecycle.deadline.was_read():
             return  # it is called again
@@ -340,14 +338,12 @@ class ConnectionRunner:
             self.lifecycle.scope.cancel()
 
     def _on_wire_event(self, event: WireEvent) -> None:
-        wind_down = self.lifecycle.timeouts.limits.wind_down
         match event:
             case SendBlocked():
                 self.lifecycle.rearm()
-            case PeerClosed(code, reason):  # in any stage: the handler may still take what came before the Close
-                self.lifecycle.end(End(Cause.PEER_CLOSED, code, reason), grace=wind_down)
-            case PeerVanished():
-                self.lifecycle.end(End(Cause.PEER_VANISHED, 1006), grace=wind_down if self.is_handled else 0.0)
+            case PeerClosed() | PeerVanished() | PeerFinished():
+                if (channel := self._closing.channel) is not None:  # there is one, or nothing could tell
+                    on_peer_end(self.lifecycle, channel, event, is_handled=self.is_handled)
             case Exception():
                 self.settlement.fail(event, Phase.TRANSPORT)
             case _:
@@ -358,7 +354,7 @@ class ConnectionRunner:
         if crash is not None:
             self.settlement.settle(crash, Phase.TRANSPORT)
         elif self.lifecycle.ended is None:  # a reader that cannot write ends early, and nobody else reads the socket
-            self._on_wire_event(PeerVanished())
+            self._on_wire_event(PeerVanished(reset=True))
         if self._closing.closed_by is Closer.READER:
             await self._closing.close()
 
