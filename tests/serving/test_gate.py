@@ -245,7 +245,7 @@ async def test_another_wall_clock(autojump_clock: MockClock, monkeypatch: pytest
     """One function is asked for Unix time: replaced, tokens, leases and revocations go by it."""
     monkeypatch.setattr("seawall.clock.source", lambda: 5_000_000_000.0 + trio.current_time())
     async with without_wire() as made:
-        made.lifecycle.lease(5_000_000_000.0 + trio.current_time() + 10, None)
+        made.lifecycle.lease(5_000_000_000.0 + trio.current_time() + 10)
         assert made.lifecycle.timeouts.leases.ends_at == pytest.approx(trio.current_time() + 10)
         made.sessions.revoke(subject="ada")
         assert made.sessions.is_revoked(Pass(4_999_999_999.0))

@@ -1,27 +1,25 @@
-"""`Lease`: until when a guard's proof holds, and how it is renewed."""
+"""`Lease`: until when a guard's proof holds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import final
 
 import trio
-from attrs import define, field
+from attrs import frozen
 
 from seawall.clock import unix_time
 from seawall.errors import ConfigurationError
-from seawall.guards.gate import Renew
 
 
 @final
-@define(eq=False)
+@frozen(eq=False)
 class Lease:
     """A proof that holds until a deadline."""
 
     deadline: float
     """When it ends, on Trio's clock."""
-    renew: Renew | None = field(default=None, repr=False)
-    """Proves the same from a new token; None if the lease cannot be renewed."""
 
 
 def until(expires_at: float) -> float:
@@ -47,19 +45,14 @@ class Leases:
         self.ends_at = math.inf
         """When the first of them ends, on Trio's clock; infinity if there are none."""
 
-    def add(self, expires_at: float, renew: Renew | None) -> None:
+    def add(self, expires_at: float) -> None:
         """Add a lease until `expires_at` in Unix time. Raises as `until`."""
-        self._leases += (Lease(until(expires_at), renew),)
-        self._find_first()
+        self._set((*self._leases, Lease(until(expires_at))))
 
-    def prolong(self, lease: Lease, expires_at: float) -> None:
-        """Let `lease` end at `expires_at`, in Unix time, instead of when it did. Raises as `until`."""
-        lease.deadline = until(expires_at)
-        self._find_first()
+    def replace(self, several: Iterable[float]) -> None:
+        """Hold leases until `several` times, in Unix time, instead of those that there were. Raises as `until`."""
+        self._set(tuple(Lease(until(expires_at)) for expires_at in several))
 
-    def renewable(self) -> Lease | None:
-        """The first that can be renewed."""
-        return next((lease for lease in self._leases if lease.renew is not None), None)
-
-    def _find_first(self) -> None:
-        self.ends_at = min(lease.deadline for lease in self._leases)
+    def _set(self, leases: tuple[Lease, ...]) -> None:
+        self._leases = leases
+        self.ends_at = min((lease.deadline for lease in leases), default=math.inf)

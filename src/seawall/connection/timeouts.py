@@ -9,7 +9,6 @@ import trio
 
 from seawall.connection.leases import Leases
 from seawall.errors import IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
-from seawall.guards.gate import Renew
 from seawall.limits import Limits
 
 
@@ -70,11 +69,11 @@ class Timeouts:
         if self.limits.lifetime is not None:
             self._lifetime_ends_at = now + self.limits.lifetime
 
-    def lease(self, expires_at: float, renew: Renew | None) -> None:
+    def lease(self, expires_at: float) -> None:
         """One more lease. Raises as `Leases.add`."""
         if self.leases is _NO_LEASES:
             self.leases = Leases()
-        self.leases.add(expires_at, renew)
+        self.leases.add(expires_at)
 
     def touch(self) -> None:
         """Start the idle time anew: the handler has sent or taken a message."""
@@ -87,6 +86,11 @@ class Timeouts:
         if is_first:
             self._expired = failure
         return is_first
+
+    @property
+    def expired(self) -> SeawallError | None:
+        """What `expire` was told first: `check` will return it."""
+        return self._expired
 
     def clear(self) -> None:
         """Drop the references to wire and leases, because the socket has been closed."""

@@ -42,6 +42,7 @@ from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.receiving import Request, receive_request
+from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
@@ -115,8 +116,6 @@ class ConnectionRunner:
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
     settlement: Settlement = field(init=False)
-    _route: AnyRoute | None = field(init=False, default=None)
-    """Set once the request has named one; a renewal will run its guards again."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
@@ -158,7 +157,6 @@ class ConnectionRunner:
             self.settlement.end_by(http_end(refusal(403, "origin not allowed"), asked_from))
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        self._route = request.route
         gate, state = await self._open_wire(request, settings)
         self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
 
@@ -219,6 +217,7 @@ class ConnectionRunner:
         self.lifecycle.begin()
         self._incoming.place.authenticated()
         self._failures.principal = admitted.principal
+        state.renewal = renewal_of(route, gate, self._failures, self.settlement.settle)
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         try:
             handling = admitted.handle(state)
