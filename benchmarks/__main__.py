@@ -31,7 +31,7 @@ from benchmarks.warming import warm
 from benchmarks.works import SERVERS, WORKS, Work
 
 PICTURE = "results.svg"
-#: What `--write` replaces in the README is between these.
+#: What `--write` replaces in the docs is between these.
 BEGIN, END = "<!-- written by: python -m benchmarks --write -->\n", "<!-- end -->\n"
 
 #: Memory hardly varies, and takes long.
@@ -207,15 +207,15 @@ def main() -> None:
 
 
 def write(report: Report) -> None:
-    """Put the tables and the picture beside this file, and a part of it into the README where that has a place."""
+    """Put the tables and the picture beside this file, and a part of it into the docs where they have a place."""
     here = Path(__file__).parent
     here.joinpath("results.md").write_text(f"# Results\n\n![]({PICTURE})\n\n{report.text()}", encoding="utf-8")
     draw(report, here / PICTURE)
-    readme = here.parent / "README.md"
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    page = here.parent / "docs" / "benchmarks.md"
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if begin and end:
-        readme.write_text(f"{before}{begin}\n{report.summary()}\n{end}{after}", encoding="utf-8")
+        page.write_text(f"{before}{begin}\n{report.summary()}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

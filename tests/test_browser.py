@@ -6,6 +6,7 @@ Skipped where there is no Chromium or no driver for it, but not on CI (``CI`` is
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -260,10 +261,63 @@ def test_a_token_of_the_visitor(page: Page, running: Demo) -> None:
     page.until(lambda: page.closes("secure") == ["1000 goodbye"], "closed by the visitor")
 
 
+#: What each scene shows at last: what the client sees, and how the server says that the connection ended.
+SCENES: Final = {
+    "slow": ("ended after", "/ticker 1008 slow consumer"),
+    "raise": ("1011 internal error, incident", "/divide 1011 internal error, incident"),
+    "flood": ("1000 all taken", "/slow-handler 1000 all taken"),
+    "logout": ("another tab: 3003 revoked", "/session 3003 revoked"),
+    "drain": ("1012 service restart", "/form 1012 service restart"),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_mended_30_a_scene_harms_nobody(page: Page, scene: str) -> None:
+    """A scene is played to its end, its code beside it, and the bystander's messages are echoed all the time."""
+    page.click("view-scenes")
+    page.click(f"scene-{scene}")
+    page.until(lambda: page.find("trip-last").text.endswith(" ms"), "the bystander is connected")
+    page.click(f"{scene}-go")
+    if scene in {"logout", "drain"}:
+        page.click(f"{scene}-end")
+    seen, told = SCENES[scene]
+    page.until(lambda: seen in page.find("stage-log").text, seen)
+    page.until(lambda: told in page.find("outcome-log").text, told)
+    code = page.chrome.find_element(By.CSS_SELECTOR, f"#stage-{scene} pre").text
+    assert code.startswith("@app.route(")
+    assert "async def " in code
+    assert float(page.find("trip-longest").text.removesuffix(" ms")) < 1000
+    if scene == "drain":
+        page.chrome.get_log("browser")  # that the bystander was refused until the server was there again
+
+
+@pytest.mark.parametrize("half", ["talk", "scenes"])
+def test_mended_30_nothing_is_out_of_reach(page: Page, half: str) -> None:
+    """In a window of 1280 by 800 each half of the page is seen whole, whichever scene is chosen."""
+    metrics: dict[str, object] = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.click(f"view-{half}")
+        for scene in SCENES if half == "scenes" else ("",):
+            if scene:
+                page.click(f"scene-{scene}")
+            assert page.chrome.execute_script("return document.documentElement.scrollHeight <= innerHeight")
+            assert page.chrome.execute_script(
+                "return [...document.querySelectorAll('button, input, textarea, .log, pre')]"
+                ".filter((one) => one.checkVisibility() && !one.closest('.choice'))"
+                ".every((one) => { const box = one.getBoundingClientRect(), at = one.closest('.panel, header')"
+                ".getBoundingClientRect(); return box.height > 0 && box.bottom <= Math.min(at.bottom, innerHeight); })"
+            )
+    finally:
+        page.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_fits(page: Page, scheme: str, width: int) -> None:
+@pytest.mark.parametrize("half", ["talk", "scenes"])
+@pytest.mark.parametrize("width", [360, 420, 1280])
+def test_the_page_fits(page: Page, scheme: str, half: str, width: int) -> None:
     """Nothing is wider than the screen, in a phone and on a desk, and the ground follows the visitor's colours."""
+    page.click(f"view-{half}")
     page.chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
@@ -334,3 +388,24 @@ async def test_chromium_compresses(chrome: Browser) -> None:
 
     async with serving(app) as place:
         await trio.to_thread.run_sync(look, place.server.addresses[0].url.replace("ws:", "http:"))
+
+
+async def test_mended_31_the_three_lines_in_the_readme(chrome: Browser) -> None:
+    """What the README says into a browser's console is echoed, on the page that it names."""
+    (script,) = re.findall(
+        r"```js\n(.*?)```", Path(__file__).parent.parent.joinpath("README.md").read_text(), re.DOTALL
+    )
+    app = App()
+    app.route("/echo", guard=public)(echo)
+
+    def speak(url: str) -> None:
+        chrome.get(url)
+        chrome.execute_script(
+            "console.log = (text) => { document.title = text; };"
+            + script.replace("ws://127.0.0.1:8765", url.replace("http:", "ws:"))
+        )
+        Page(chrome).until(lambda: chrome.execute_script("return document.title") == "hello", "it has been echoed")
+        chrome.get_log("browser")  # that the page was a 404
+
+    async with serving(app) as place:
+        await trio.to_thread.run_sync(speak, place.server.addresses[0].url.replace("ws:", "http:"))

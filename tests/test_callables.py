@@ -298,4 +298,4 @@ def test_two_may_take_one_placeholder() -> None:
 @pytest.mark.parametrize("function", [len, print, max, functools.partial(print, "x")])
 def test_a_callback_that_is_written_in_c(function: AnyFunction) -> None:
     """It need not say what it takes."""
-    check_sync_callback("App(on_end=...)", function, takes=1)
+    check_sync_callback("App(on_end=...)", function, takes="outcome")

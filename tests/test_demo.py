@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidStatus
 
 from seawall.demo.apps import Surroundings, echo_app, secure_app
 from seawall.demo.page import document
+from seawall.demo.scenes import sources
 from seawall.demo.serving import Settings, origin_of
 from seawall.demo.tokens import AUDIENCE, GARBAGE, ISSUER, Issuer
 from seawall.errors import TokenExpired, Unauthorized
@@ -45,6 +46,7 @@ class Tokens:
     garbage: str
     now: float
     secure_port: int
+    scenes_port: int
     session_seconds: float
 
 
@@ -162,20 +164,24 @@ def test_the_other_tokens_for_the_page(running: Demo) -> None:
 def test_the_page_may_connect(running: Demo, host: str, path: str) -> None:
     """A browser is let in under both names of this machine, at every route."""
     url = {"echo": running.echo, "tokens": f"{running.echo}tokens", "secure": running.secure}[path]
-    with opened(url, origin=f"http://{host}:{running.echo_port}") as client:
+    port = running.secure_port if path == "secure" else running.echo_port
+    with opened(url.replace("127.0.0.1", host), at=port, origin=f"http://{host}:{running.echo_port}") as client:
         assert client.response is not None
         assert client.response.status_code == 101
 
 
 @pytest.mark.parametrize("path", ["echo", "tokens", "secure"])
 def test_no_other_page_may_connect(running: Demo, path: str) -> None:
-    """A page from elsewhere gets 403, even under a name that has been made to point here."""
+    """A page from elsewhere gets 403, and 421 under a name that has been made to point here."""
     port = running.secure_port if path == "secure" else running.echo_port
-    for name, origin in (("127.0.0.1", "https://evil.example"), ("evil.example", f"http://evil.example:{port}")):
+    for name, origin, status in (
+        ("127.0.0.1", "https://evil.example", 403),
+        ("evil.example", f"http://evil.example:{port}", 421),
+    ):
         url = f"ws://{name}:{port}/{'tokens' if path == 'tokens' else ''}"
         with pytest.raises(InvalidStatus) as refused, opened(url, origin=origin, at=port):
             pass
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == status
 
 
 def test_nothing_logs_a_token(running: Demo) -> None:
@@ -206,13 +212,14 @@ def test_serves_the_page(running: Demo) -> None:
     """The page comes from the port of the echo; there is nothing else to get."""
     status, media_type, text = get(running, "/")
     assert (status, media_type) == (200, "text/html; charset=utf-8")
-    assert text == document(ports=(running.echo_port, running.secure_port))
+    ports = (running.echo_port, running.secure_port, fresh_tokens(running).scenes_port)
+    assert text == document(ports=ports, code=sources())
     assert get(running, "/favicon.ico")[0] == 404
 
 
 def test_the_page_is_closed_to_the_world() -> None:
     """The page allows its own script and style by hash, the two ports, and nothing more, and names no other host."""
-    text = document(ports=(8765, 8888))
+    text = document(ports=(8765, 8888), code={})
     found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     assert found is not None
     policy = dict(directive.split(" ", 1) for directive in found[1].split("; "))
@@ -222,7 +229,7 @@ def test_the_page_is_closed_to_the_world() -> None:
         content = text.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert policy[f"{element}-src"] == f"'sha256-{digest}'"
-    assert set(re.findall(r"https?://[^'\s]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r"https?://[^'\"\s]+", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r'\b(src|on[a-z]+|style)="', text), "an attribute that the policy would stop"
 
 
@@ -245,6 +252,39 @@ def test_ctrl_c_tells_the_clients() -> None:
         for client in (anybody, member, new):
             assert ending(client) == ([], 1001, "going away")
         assert running.program.wait() == 0
+
+
+def test_mended_30_the_machines_own_address(own_address: str) -> None:
+    """On all addresses the page may be opened by any of them, and connect to every port; no other page may."""
+    with demo("--host", "0.0.0.0") as running:
+        url, page = f"ws://{own_address}:", f"http://{own_address}:{running.echo_port}"
+        for port, path in ((running.echo_port, "tokens"), (running.secure_port, ""), (scenes_port(running), "divide")):
+            with opened(f"{url}{port}/{path}", origin=page) as client:
+                assert client.response is not None
+                assert client.response.status_code == 101
+            for other in (f"http://{own_address}:1", "http://evil.example", "null"):
+                with pytest.raises(InvalidStatus) as refused, opened(f"{url}{port}/{path}", origin=other):
+                    pass
+                assert refused.value.response.status_code == 403
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: the kernel chooses the address that it would send from
+        except OSError:
+            pytest.skip("this machine has no network")
+        address: tuple[str, int] = probe.getsockname()
+    if address[0].startswith("127."):
+        pytest.skip("this machine has no other address")
+    return address[0]
+
+
+def scenes_port(running: Demo) -> int:
+    """The port of the second half of the page."""
+    return fresh_tokens(running).scenes_port
 
 
 @pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")])
@@ -282,9 +322,9 @@ def around() -> Surroundings:
     defaults = Settings()
     return Surroundings(
         issuer=Issuer(),
-        origins=["http://127.0.0.1:8765"],
         echo_port=defaults.echo_port,
         secure_port=defaults.secure_port,
+        scenes_port=8899,
         session_seconds=defaults.session_seconds,
     )
 

@@ -76,6 +76,7 @@ COMPANIONS = [
     "LimitOverrides",
     "HasScopes",
     "any_audience",
+    "any_host",
     "any_issuer",
     "AuthTimeout",
     "Draining",

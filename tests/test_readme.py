@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import cast
 
 import pytest
 import trio
+import trio_websocket
+import trustme
 from trio.testing import MockClock
 
 from seawall import App, ConfigurationError, TokenVerifier
@@ -77,6 +80,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "@app.lifespan",
         "test_later",
         "unplugged",
+        "load_cert_chain",
+        "test_everybody_hears",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -250,3 +255,26 @@ async def test_the_test_of_a_bad_network_passes(load: Loader, autojump_clock: Mo
     """Nothing is lost in 30 s, and then the keepalive is, 40 s after the client was last heard."""
     await vars(load("unplugged"))["test_a_bad_network"](autojump_clock)
     assert trio.current_time() == 30 + 40
+
+
+async def test_the_test_of_many_clients_passes(load: Loader, autojump_clock: object) -> None:
+    """The recipe's own test, which has a hundred clients."""
+    await vars(load("test_everybody_hears"))["test_everybody_hears"](autojump_clock)
+
+
+async def test_mended_31_tls_in_two_lines(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe's context serves TLS to a client that trusts the authority of its certificate."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "privkey.pem")
+    for link in certificate.cert_chain_pems:
+        link.write_to_path(tmp_path / "fullchain.pem", append=True)
+    monkeypatch.chdir(tmp_path)
+    program = vars(load("load_cert_chain"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with trio.open_nursery() as nursery:
+        server = await program["app"].start(nursery, port=0, ssl_context=program["context"])
+        async with trio_websocket.open_websocket_url(server.addresses[0].url, ssl_context=trusting) as client:
+            assert await client.get_message() == "privately"
+        await server.aclose()

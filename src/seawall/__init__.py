@@ -36,6 +36,7 @@ from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
 from seawall.handshake import Handshake
+from seawall.http.hosts import any_host
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
 from seawall.observability.logs import configure_logging
@@ -104,6 +105,7 @@ __all__ = [
     "Unavailable",
     "Verdict",
     "any_audience",
+    "any_host",
     "any_issuer",
     "any_origin",
     "bearer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Final, NoReturn, TypeVar, Unpack, final
@@ -17,6 +17,7 @@ from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous
 from seawall.guards.origins import OriginCheck, Origins, same_origin
+from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
@@ -29,6 +30,8 @@ from seawall.routing.mounting import AT_THE_ROOT
 from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
 from seawall.routing.router import Router
+from seawall.serving.asgi import Event, refuse_asgi
+from seawall.serving.blocking import named_when_blocking
 from seawall.serving.listening import Listen, open_listeners
 from seawall.serving.server import Server
 from seawall.serving.signals import serve_until_signalled
@@ -59,6 +62,7 @@ class App(Router[Anonymous]):
         self,
         *,
         origins: Origins = same_origin,
+        hosts: Hosts | None = None,
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
@@ -72,6 +76,11 @@ class App(Router[Anonymous]):
         Args:
           origins: which web pages may connect: `same_origin`, `any_origin`, or a list of origins such as
             ``https://chat.example``. A route may say otherwise for itself.
+          hosts: which values of ``Host`` are served, wherever the app listens; 421 for others. Names in lower case,
+            addresses, and ``*.chat.example`` for all names below one; each with a port or without, which means any. By
+            default, an app that listens on loopback by TCP, and by TCP nowhere else, serves there what this machine
+            calls itself: ``localhost``, ``*.localhost``, ``127.0.0.0/8`` and ``[::1]``. Any other is not restricted,
+            and `any_host` makes that explicit. A proxy passes the name that the browser has asked for: list it.
           errors: the app's policy; asked after the route's, before the built-in defaults.
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged, together with the failure;
@@ -87,18 +96,20 @@ class App(Router[Anonymous]):
             allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
 
         Raises:
-          ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
+          ConfigurationError: an origin is not one that a browser sends, a host is none, or something is not what it
+            should be.
         """
         super().__init__()
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
-        check_sync_callback("App(report=...)", report, takes=1)
+        check_sync_callback("App(report=...)", report, takes="report")
         if not revocations_kept > 0:
             raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
         if on_end is not None:
-            check_sync_callback("App(on_end=...)", on_end, takes=1)
+            check_sync_callback("App(on_end=...)", on_end, takes="outcome")
         self._origins = OriginCheck.parse(origins)
+        self._hosts = None if hosts is None else HostCheck.parse(hosts)
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
@@ -176,6 +187,7 @@ class App(Router[Anonymous]):
           ConfigurationError: the address cannot be bound.
           BaseExceptionGroup: what the error policy escalated.
         """
+        _check_under_trio("serve")
         left = trio.Event()
         async with AsyncExitStack() as stack:
             stack.callback(left.set)
@@ -188,6 +200,7 @@ class App(Router[Anonymous]):
                 errors=self._errors,
                 limits=self._limits,
                 origins=self._origins,
+                hosts=self._hosts,
                 compression=self._compression,
                 reporter=Reporter(self._report, self._on_end, self._names),
                 values=Values(values),
@@ -205,6 +218,7 @@ class App(Router[Anonymous]):
         Raises:
           ConfigurationError: the address cannot be bound.
         """
+        _check_under_trio("start")
         server: Server = await nursery.start(partial(self.serve, **where), name="seawall")
         return server
 
@@ -222,15 +236,39 @@ class App(Router[Anonymous]):
           SystemExit: it was raised in a handler, for instance; the server has been stopped as if it were cancelled.
           BaseExceptionGroup: what the error policy escalated.
         """
+        if trio.lowlevel.in_trio_run():
+            raise ConfigurationError(
+                "app.run() is a whole program, but Trio runs here already; "
+                "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
+            )
         if not is_configured():
             configure_logging()
         try:
-            trio.run(serve_until_signalled, partial(self.start, **where))
+            trio.run(_serve_as_program, partial(self.start, **where))
         except BaseExceptionGroup as group:
             raised = list(flatten(group))
             if all(isinstance(leaf, SystemExit) for leaf in raised):
                 raise raised[0] from None  # its code is the program's
             raise
+
+    async def __call__(
+        self, scope: Event, receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]
+    ) -> None:
+        """Say to an ASGI server that an `App` is a server itself. Raises as `refuse_asgi`."""
+        await refuse_asgi(scope, receive, send)
+
+
+async def _serve_as_program(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
+    with named_when_blocking():
+        await serve_until_signalled(*starts)
+
+
+def _check_under_trio(method: str) -> None:
+    if not trio.lowlevel.in_trio_task():
+        raise ConfigurationError(
+            f"app.{method}() needs Trio, and asyncio is another loop; in a program of its own write app.run(), "
+            f"in yours trio.run(...)"
+        )
 
 
 def _check_lifespan(function: object) -> None:

@@ -59,8 +59,8 @@ def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-
     return inspect.iscoroutinefunction(_underlying(function))
 
 
-def check_sync_callback(where: str, function: object, *, takes: int) -> None:
-    """Refuse a callback that is async, or cannot be called with `takes` positional arguments.
+def check_sync_callback(where: str, function: object, *, takes: str) -> None:
+    """Refuse a callback that is async, or cannot be called with the positional arguments `takes`: ``"error, context"``.
 
     Raises:
       ConfigurationError: it is so; the text begins with `where`.
@@ -70,10 +70,11 @@ def check_sync_callback(where: str, function: object, *, takes: int) -> None:
     if is_async(function):
         raise ConfigurationError(f"{where}: {describe(function)} is async, and nobody would await it; write `def`")
     try:
-        inspect.signature(function).bind(*range(takes))
+        inspect.signature(function).bind(*takes.split(", "))
     except TypeError as error:
         raise ConfigurationError(
-            f"{where}: {describe(function)} cannot be called with {takes} argument(s): {error}; change its parameters"
+            f"{where}: {describe(function)} is called with ({takes}), which it does not take ({error}); write "
+            f"`def name({takes})`, or `lambda {takes}: ...`"
         ) from None
     except ValueError:
         pass  # a function that is written in C may have no signature

@@ -109,11 +109,45 @@ def test_another_origin(origin: str, host: str) -> None:
     assert not admits(same_origin, origin, host)
 
 
-def test_whether_this_connection_is_tls_does_not_count() -> None:
-    """The page's scheme is the browser's; what reaches us may have passed a proxy."""
-    for secure in (False, True):
-        for origin in ("http://chat.example", "https://chat.example"):
-            assert OriginCheck.parse(same_origin).admits(asked(origin, secure=secure))
+def test_mended_05_on_tls_a_page_over_plain_http_is_another_origin() -> None:
+    """Whoever is in between could have replaced such a page; without TLS here, a proxy may have ended it before."""
+    check = OriginCheck.parse(same_origin)
+    for origin in ("http://chat.example", "http://chat.example:443", "http://chat.example:80", "HTTP://CHAT.example"):
+        for host in ("chat.example", "chat.example:443", "chat.example:80"):
+            assert not check.admits(asked(origin, host, secure=True))
+    for host in ("chat.example", "chat.example:443"):
+        assert check.admits(asked("https://chat.example", host, secure=True))
+    assert not check.admits(asked("https://chat.example", "chat.example:8443", secure=True))
+    for origin in ("http://chat.example", "https://chat.example"):
+        assert check.admits(asked(origin))
+    for rule in (any_origin, ["http://chat.example"]):
+        assert OriginCheck.parse(rule).admits(asked("http://chat.example", secure=True))
+
+
+@pytest.mark.parametrize(
+    ("rule", "secure", "why"),
+    [
+        (same_origin, False, "is not that of Host 'chat.example:8443'; behind a proxy pass Host with its port"),
+        (same_origin, True, "is not that of Host 'chat.example:8443' over https; if a proxy speaks TLS to us, list"),
+        (["https://b.example", "https://a.example"], False, "is none of origins=['https://a.example', 'https://b."),
+        ([], True, "is none of origins=[]"),
+    ],
+    ids=["plain", "TLS", "listed", "nothing listed"],
+)
+def test_mended_21_a_refused_origin_names_what_it_was_held_against(rule: Origins, secure: bool, why: str) -> None:
+    """For the log: the origin, and the host or the list with which it was compared."""
+    handshake = asked("http://chat.example", "chat.example:8443", secure=secure)
+    assert OriginCheck.parse(rule).explain(handshake).startswith(f"origin 'http://chat.example' {why}")
+
+
+def test_mended_21_what_names_it_is_bounded_and_escaped() -> None:
+    """Whatever a client sends, and however long a list is."""
+    many = [f"https://{number}.example" for number in range(1000)]
+    for rule in (same_origin, many):
+        text = OriginCheck.parse(rule).explain(asked("\x1b[2J\xff" * 2000, "h" * 5000))
+        assert len(text) < 500
+        assert text.replace("…", "").isascii()
+        assert text.isprintable()
 
 
 @pytest.mark.parametrize("origins", [same_origin, any_origin, [], ["https://chat.example"]], ids=repr)
@@ -156,7 +190,6 @@ def test_an_empty_list() -> None:
     "origin",
     [
         "",
-        "*",
         "null",
         "chat.example",
         "https://",
@@ -164,7 +197,6 @@ def test_an_empty_list() -> None:
         "https://chat.example/app",
         "https://Chat.example",
         "HTTPS://chat.example",
-        "https://*.chat.example",
         "https://user@chat.example",
         "https://chat.example?x",
         "https://chat.example:",
@@ -187,7 +219,7 @@ def test_an_entry_with_its_default_port(origin: str) -> None:
         OriginCheck.parse([origin])
 
 
-@pytest.mark.parametrize("origins", ["https://chat.example", "*", ""])
+@pytest.mark.parametrize("origins", ["https://chat.example", ""])
 def test_one_string_is_not_a_list(origins: str) -> None:
     """A string is a sequence of letters to Python; the remedy is shown."""
     with pytest.raises(ConfigurationError, match="give a list, \\["):

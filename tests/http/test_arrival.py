@@ -89,11 +89,11 @@ async def test_a_peer_that_resets_before_its_head_is_whole() -> None:
     ("data", "status"),
     [
         (b"\x16", 400),
-        (b"GET / HTTP/1.0\r\n", 505),
+        (b"GET / HTTP/2.0\r\n", 505),
         (b"GET /" + b"a" * MAX_HEAD, 431),
         (b"GET / HTTP/1.1\r\nA: \x00", 400),
     ],
-    ids=["TLS", "HTTP/1.0", "too long", "NUL"],
+    ids=["TLS", "HTTP/2.0", "too long", "NUL"],
 )
 async def test_a_refusal_waits_for_nothing(data: bytes, status: int) -> None:
     """What cannot become a request is refused as soon as that shows, though its head never ends."""
@@ -145,6 +145,7 @@ REFUSED: Final = {
     "400": Refusal(request(host=b"a b"), 400, "bad Host"),
     "400 for a body": Refusal(request("/echo", b"Content-Length: 9"), 400, "request with a body"),
     "400 for bytes": Refusal(b"\x00", 400, "not an HTTP request"),
+    "400 for subprotocols": Refusal(request("/echo", b"Sec-WebSocket-Protocol: chat"), 400, "no subprotocol in common"),
     "403": Refusal(request("/echo", b"Origin: https://elsewhere.example"), 403, "origin not allowed"),
     "403 from a guard": Refusal(request("/forbidden"), 403, "forbidden"),
     "404": Refusal(request("/nowhere"), 404, "not found"),
@@ -152,10 +153,13 @@ REFUSED: Final = {
     "405": Refusal(request().replace(b"GET", b"PUT"), 405, "only GET opens a WebSocket", (("allow", "GET"),)),
     "405 for a route": Refusal(b"PUT /echo HTTP/1.1\r\nHost: a\r\n\r\n", 405, "only GET", (("allow", "GET"),)),
     "405 for a page": Refusal(
-        b"PUT /page HTTP/1.1\r\nHost: a\r\n\r\n", 405, "only GET and HEAD", (("allow", "GET, HEAD"),)
+        b"PUT /page HTTP/1.1\r\nHost: a\r\n\r\n", 405, "only GET and HEAD", (("allow", "GET, HEAD, OPTIONS"),)
     ),
     "426": Refusal(
         b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", 426, "this is a WebSocket; upgrade to connect", UPGRADE_FIELDS
+    ),
+    "426 for HTTP/1.0": Refusal(
+        request().replace(b"HTTP/1.1", b"HTTP/1.0"), 426, "a WebSocket needs HTTP/1.1", UPGRADE_FIELDS
     ),
     "426 for version 8": Refusal(
         request().replace(b"Version: 13", b"Version: 8"),
@@ -165,7 +169,7 @@ REFUSED: Final = {
     ),
     "431": Refusal(request("/echo", b"Cookie: " + b"x" * MAX_HEAD), 431, "request head too large"),
     "431 for fields": Refusal(request("/echo", *[b"X: y"] * 100), 431, "too many header fields"),
-    "505": Refusal(request().replace(b"HTTP/1.1", b"HTTP/1.0"), 505, "only HTTP/1.1 is spoken here"),
+    "505": Refusal(request().replace(b"HTTP/1.1", b"HTTP/2.0"), 505, "only HTTP/1.1 is spoken here"),
 }
 
 

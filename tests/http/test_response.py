@@ -121,12 +121,13 @@ PAGE = Page(body=b"hello", media_type="text/plain; charset=utf-8")
         ("HEAD", PAGE, True, 200, None),
         ("HEAD", None, True, 405, "GET"),
         ("HEAD", None, False, 404, None),
-        ("POST", PAGE, False, 405, "GET, HEAD"),
-        ("POST", PAGE, True, 405, "GET, HEAD"),
+        ("POST", PAGE, False, 405, "GET, HEAD, OPTIONS"),
+        ("POST", PAGE, True, 405, "GET, HEAD, OPTIONS"),
         ("POST", None, True, 405, "GET"),
         ("POST", None, False, 404, None),
-        ("get", PAGE, True, 405, "GET, HEAD"),
+        ("get", PAGE, True, 405, "GET, HEAD, OPTIONS"),
         ("OPTIONS", None, True, 405, "GET"),
+        ("OPTIONS", None, False, 404, None),
     ],
 )
 def test_every_plain_request_has_its_answer(

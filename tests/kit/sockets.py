@@ -26,6 +26,7 @@ import trustme
 from attrs import astuple, define, field, frozen
 
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
+from seawall.http.hosts import Hosts
 from seawall.serving.listening import Address, Listen
 from seawall.serving.server import Server
 from tests.kit.leaks import registered
@@ -112,9 +113,9 @@ async def pour(conn: Connection[Anonymous]) -> None:
         await conn.send(bytes(64 * 1024))
 
 
-def echo_app(*, limits: Limits | None = None, **handlers: Handler) -> App:
+def echo_app(*, limits: Limits | None = None, hosts: Hosts | None = None, **handlers: Handler) -> App:
     """An app with ``/echo`` and a route for each of `handlers`, under its name."""
-    app = App(limits=limits)
+    app = App(limits=limits, hosts=hosts)
     for name, handler in {"echo": echo, **handlers}.items():
         app.route(f"/{name}", guard=public)(handler)
     return app

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
+import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -19,6 +22,8 @@ from seawall.errors import ConfigurationError
 from seawall.serving.listening import Address, Listen, Listener, address_of, open_listeners
 from seawall.wire.transport.sockets import peer_of
 from tests.kit.memory import Doorstep
+from tests.kit.sockets import echo_app, serving
+from tests.kit.wire import RawClient
 
 
 async def close(listeners: Sequence[Listener]) -> None:
@@ -144,8 +149,9 @@ async def test_tls_over_a_unix_socket(tls: ssl.SSLContext, tmp_path: Path) -> No
     """It is shown by its path too, if somebody makes one."""
     path = tmp_path / "chat"
     [listener] = await open_listeners({"unix": path})
-    outer = trio.SSLListener(cast("trio.abc.Listener[trio.SocketStream]", listener), tls)
-    assert address_of(cast("Listener", outer)).url == f"unix:{path}"
+    theirs = trio.SSLListener(cast("trio.abc.Listener[trio.SocketStream]", listener), tls)
+    [outer] = await open_listeners({"listeners": [cast("Listener", theirs)]})
+    assert address_of(outer).url == f"unix:{path}"
     await outer.aclose()
 
 
@@ -251,3 +257,70 @@ async def test_a_successor_keeps_its_file(tmp_path: Path) -> None:
     await second.aclose()
     assert not path.exists()
     await second.aclose()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+async def test_mended_17_an_abstract_unix_socket() -> None:
+    """It is served under its name, shown as Linux writes it, and free again when it is closed."""
+    name = f"\0seawall-{os.getpid()}"
+    for _ in range(2):
+        [listener] = await open_listeners({"unix": name})
+        assert address_of(listener).url == f"unix:@{name[1:]}"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(name)
+            stream = await listener.accept()
+            assert peer_of(stream) == "unix"
+            await stream.aclose()
+        with pytest.raises(ConfigurationError, match=f"cannot listen on the Unix socket @{name[1:]}: "):
+            await open_listeners({"unix": name})
+        await listener.aclose()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+async def test_mended_17_an_abstract_unix_socket_talks() -> None:
+    """An app answers on one as on any other."""
+    name = f"\0seawall-talks-{os.getpid()}"
+    async with serving(echo_app(), unix=name):
+        sock = trio.socket.socket(socket.AF_UNIX)
+        await sock.connect(name)
+        client = RawClient(trio.SocketStream(sock), sock)
+        await client.upgrade("/echo")
+        await client.echo(b"hello")
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"unix": "\0"}, "only Linux has abstract sockets, with a name"),
+        ({"unix": "/tmp/a\0b"}, "has a zero byte in it"),
+        ({"unix": "\0a\0b"}, "has a zero byte in it"),
+        ({"unix_mode": 0o660}, "unix_mode= is for the file of a Unix socket; give unix="),
+        ({"unix": "\0seawall", "unix_mode": 0o660}, "unix_mode= is for the file of a Unix socket; give unix="),
+        ({"unix": "/nowhere/socket", "unix_mode": 660}, "unix_mode=660 is no mode of a file; write it in octal"),
+        ({"unix": "/nowhere/socket", "unix_mode": "660"}, "unix_mode='660' says nothing"),
+    ],
+    ids=ascii,
+)
+async def test_mended_17_unix_options_that_mean_nothing(where: dict[str, object], said: str) -> None:
+    """They are refused with the remedy, and nothing is left that listens."""
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a path cannot name it
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        await open_listeners(cast("Listen", where))
+    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208 - as above
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o600, 0o777])
+async def test_mended_17_unix_mode(mode: int, tmp_path: Path) -> None:
+    """The socket's file has these permissions, whatever the umask is."""
+    path = tmp_path / "chat"
+    old = os.umask(0o077)
+    try:
+        [listener] = await open_listeners({"unix": path, "unix_mode": mode})
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        await listener.aclose()
+        [listener] = await open_listeners({"unix": path})
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        await listener.aclose()
+    finally:
+        os.umask(old)

@@ -31,6 +31,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
+from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page, page_response
 from seawall.http.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
 from seawall.http.response import Response, refusal
@@ -43,10 +44,11 @@ from seawall.policy.verdicts import Context, Phase
 from seawall.printable import name_of
 from seawall.serving.capacity import RETRY
 from seawall.serving.state import Drain
+from seawall.testing.client import HOST
 from seawall.wire.traffic import Traffic
 from tests.kit.log import recorded
 from tests.kit.memory import request
-from tests.tools.rows import ELSEWHERE, INCIDENT, Answered, Row, Told, View, Where, answered, logged
+from tests.tools.rows import ELSEWHERE, INCIDENT, SERVED, Answered, Row, Told, View, Where, answered, logged
 
 DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "failures.md"
 COMMAND: Final = "python -m tests.tools.failures --write"
@@ -58,6 +60,7 @@ NEVER = View(text="never begins")
 RAISED = View(text="has raised it", receiving="raised")
 RETURNED = View(text="has returned", receiving="returned")
 AT_ONCE = View(text="is cancelled at once", receiving="cancelled", busy="cancelled")
+REFUSED = View(text="`Disconnected` from `renew`; is cancelled at once", receiving="Disconnected", busy="cancelled")
 ENDED = View(
     text="`Disconnected` where it receives or sends; is cancelled at once", receiving="Disconnected", busy="cancelled"
 )
@@ -141,7 +144,8 @@ REQUESTS: Final = {
     "a version of the protocol other than 13": request().replace(b"Version: 13", b"Version: 8"),
     f"more than {MAX_HEAD // 1024} KiB": request("/", "X: " + "x" * MAX_HEAD),
     f"more than {MAX_FIELDS} fields": request("/", *["X: x"] * MAX_FIELDS),
-    "a version of HTTP other than 1.1": request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "an upgrade in HTTP/1.0": request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "another major version of HTTP than 1": request().replace(b"HTTP/1.1", b"HTTP/2.0"),
 }
 
 #: What the log says was asked for in vain, or was a page.
@@ -150,6 +154,13 @@ ASKED_FOR: Final = {
     "no `Upgrade`, where there is a route": "'/'",
     "no `Upgrade`, where there is a page": "'/page'",
     "no `Upgrade`, where there is nothing": "'/nowhere'",
+}
+
+#: What the log says that something was compared with.
+HELD_AGAINST: Final = {
+    "host": HostCheck.parse(SERVED).explain(HOST),
+    "origin": f"origin {ELSEWHERE!r} is not that of Host {HOST!r}; behind a proxy pass Host with its port",
+    "subprotocol": "none of those offered is in subprotocols=[]",
 }
 
 #: Where there are too many.
@@ -197,6 +208,8 @@ def of_limits() -> Iterator[Row]:
     yield failing(Revoked(), Where.WIRE_GUARD, NEVER)
     yield failing(Revoked(), Where.WIRE_TALK, NEVER)
     yield failing(Revoked(), Where.WIRE, ENDED)
+    yield failing(Forbidden("scope chat is missing"), Where.RENEWAL, REFUSED, Phase.GUARD)
+    yield failing(Revoked(), Where.RENEWAL, REFUSED, Phase.GUARD)
     for where in (Where.GUARD, Where.TALK):
         yield one_too_many(where)
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
@@ -232,9 +245,11 @@ def of_requests() -> Iterator[Row]:
         ("full", "one more than `max_connections`", 503, "too many connections"),
         ("crowd", "one more than `max_unauthenticated`", 503, "too many connections"),
         ("neighbour", "one more than `max_connections_per_address`", 429, "too many connections from one address"),
+        ("host", "a `Host` that is not served", 421, "this host is not served here"),
         ("origin", "a page from another origin", 403, "origin not allowed"),
+        ("subprotocol", "subprotocols, none of which the route speaks", 400, "no subprotocol in common"),
     ):
-        detail = repr(ELSEWHERE) if name == "origin" else ""
+        detail = HELD_AGAINST.get(name, "")
         cause = Cause.OVERLOAD if name in OVERLOADS else Cause.REFUSED
         row = ending(name, what, Where.REQUEST, End(cause, status, text, detail))
         yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))

@@ -228,7 +228,7 @@ def _stream(sent: bytes) -> bytes:
 
 def _path(sent: bytes) -> bytes:
     target = sent.split(b" ", 2)[1].partition(b"?")[0]
-    return re.sub(rb"https?://[^/]*", b"", target, count=1, flags=re.IGNORECASE)
+    return re.sub(rb"(?:http|ws)s?://[^/]*", b"", target, count=1, flags=re.IGNORECASE)
 
 
 def _check_refusal(fields: list[tuple[str, bytes]], body: bytes, sent: bytes, *, cut: bool) -> None:
@@ -242,8 +242,9 @@ def _check_refusal(fields: list[tuple[str, bytes]], body: bytes, sent: bytes, *,
 
 def _check_upgrade(fields: dict[str, bytes], sent: bytes) -> None:
     """A 101 must be right, and must have been asked for in the right words (RFC 6455, section 4.2)."""
+    sent = sent.removeprefix(b"\r\n")  # one empty line may come first
     line, *lines = sent[: sent.index(b"\r\n\r\n")].split(b"\r\n")
-    assert re.fullmatch(rb"GET ((?i:https?)://[\w.:~\[\]-]+)?([/?][!-~]*)? HTTP/1\.1", line), line
+    assert re.fullmatch(rb"GET ((?i:https?|wss?)://[\w.:~\[\]-]+)?([/?][!-~]*)? HTTP/1\.[1-9]", line), line
     asked = [(name.lower(), value.strip(b" \t")) for name, _, value in (one.partition(b":") for one in lines)]
 
     def values(name: bytes) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, TypeAlias, final
@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from seawall import (
     Anonymous,
     App,
+    Claims,
     Connection,
     Disconnected,
     Draining,
@@ -23,14 +24,17 @@ from seawall import (
     Guard,
     Limits,
     Outcome,
+    bearer,
     guard,
+    has_scope,
     public,
 )
 from seawall.serving.server import Server
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
 from tests.kit.sockets import undecided
+from tests.kit.tokens import token, verifier
 from tests.kit.wire import TEXT, frame
-from tests.tools.rows import ELSEWHERE, Row, Where
+from tests.tools.rows import ELSEWHERE, SERVED, Row, Where
 
 Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
 
@@ -140,6 +144,7 @@ class Plot:
     beside: Callable[[], Awaitable[object]] | None = None
     """A task for ``conn.nursery``."""
     limits: Limits = field(factory=Limits)
+    hosts: Sequence[str] | None = None
     crowd: int = 0
     """How many others have connected before."""
     act: Act = ask
@@ -148,7 +153,7 @@ class Plot:
 
 def app_of(plot: Plot, watch: Watch, over: Callable[[Outcome], None]) -> App:
     """An app with the one route that `plot` needs."""
-    app = App(limits=plot.limits, on_end=over)
+    app = App(limits=plot.limits, hosts=plot.hosts, on_end=over)
 
     async def handle(conn: Connection[Anonymous]) -> None:
         async def talk() -> None:
@@ -299,6 +304,32 @@ async def identified(gate: Gate, proved: Anonymous) -> Anonymous:
 
 
 @guard
+async def forget(gate: Gate, claims: Claims) -> Anonymous:
+    """Let in whoever has a token."""
+    return Anonymous()
+
+
+#: Who may chat, by a token.
+TOKEN_DOOR: Final = bearer(verifier) >> has_scope("chat") >> forget
+
+
+async def with_token(stage: Stage) -> None:
+    """Ask for an upgrade by a token, when another one has been revoked."""
+    stage.app.sessions.revoke(token_id="revoked")
+    await stage.peer.say(request("/", f"Authorization: Bearer {token(scope='chat')}"))
+
+
+async def renew_with_less(conn: Connection[Anonymous]) -> None:
+    """Renew by a token without the scope."""
+    await conn.renew(token())
+
+
+async def renew_with_revoked(conn: Connection[Anonymous]) -> None:
+    """Renew by a token that has been revoked."""
+    await conn.renew(token(scope="chat", jti="revoked"))
+
+
+@guard
 async def accepted(gate: Gate, proved: Anonymous) -> Anonymous:
     """Accept, and let everybody in."""
     await gate.accept()
@@ -376,6 +407,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "Revoked-WIRE_GUARD", Plot(door=identified >> undecided, act=then(Stage.revoke))
     yield "Revoked-WIRE_TALK", Plot(door=identified >> talking, act=then(Stage.revoke))
     yield "Revoked-WIRE", Plot(door=identified, act=then(Stage.revoke))
+    yield "Forbidden-RENEWAL", Plot(door=TOKEN_DOOR, handler=renew_with_less, act=with_token)
+    yield "Revoked-RENEWAL", Plot(door=TOKEN_DOOR, handler=renew_with_revoked, act=with_token)
     alone = Limits(max_connections_per_subject=1)
     yield "subject-GUARD", Plot(door=identified >> undecided, limits=alone, act=once_more)
     yield "subject-TALK", Plot(door=accepted >> identified >> undecided, limits=alone, act=once_more)
@@ -391,6 +424,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "late", Plot(act=quietly)
     yield "full", Plot(limits=Limits(max_connections=1), crowd=1)
     yield "crowd", Plot(limits=Limits(max_unauthenticated=1), crowd=1)
+    yield "host", Plot(hosts=SERVED)
+    yield "subprotocol", Plot(act=saying_first(request("/", "Sec-WebSocket-Protocol: chat")))
     yield "origin", Plot(act=saying_first(request("/", f"Origin: {ELSEWHERE}")))
     yield "gone", Plot(act=vanish)
     yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))

@@ -20,6 +20,9 @@ INCIDENT: Final = "4f1c9a"
 #: An origin that no route admits.
 ELSEWHERE: Final = "https://elsewhere.example"
 
+#: Hosts among which the client's is not.
+SERVED: Final = ("chat.example",)
+
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -37,6 +40,7 @@ class Where(enum.Enum):
     WIRE_GUARD = "transport, during a guard before the upgrade"
     WIRE_TALK = "transport, during a guard after `gate.accept()`"
     WIRE = "transport, while the handler runs"
+    RENEWAL = "a guard, while the handler renews"
     AFTER = "the handler, after the peer has closed"
 
     @property

@@ -72,7 +72,9 @@ policy.on(trio.Cancelled, Close(4000))  # type: ignore[type-var]  # pyright: ign
 policy.on(BaseException, Close(4000))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # as above
 policy.on(int, Close(4000))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # not even an exception
 policy.on(TimeoutError(), Close(4000))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # one exception is no type
-policy.on((TimeoutError, OSError), Close(4000))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # one rule for each type
+policy.on((TimeoutError, int), Close(4000))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # not even an exception
+policy.on([TimeoutError, OSError], Close(4000))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a tuple, as after except
+policy.on((TimeoutError, ValueError), of_oserror)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # for one of them alone
 policy.decide(KeyboardInterrupt(), context)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no Exception
 policy.decide(ValueError)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]  # where did it happen?
 policy.within(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a policy

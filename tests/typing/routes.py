@@ -23,6 +23,7 @@ from seawall import (
     Provided,
     Route,
     Server,
+    any_host,
     any_origin,
     guard,
     has_scope,
@@ -66,6 +67,7 @@ async def chat(conn: Connection[Person]) -> None:
     conn.send_nowait(b"")
     conn.discard_input()
     await conn.renew("token")
+    assert_type(conn.principal, Person)
     await conn.aclose(4000, "bye")
     wider: Connection[object] = conn
     await for_object(wider)
@@ -144,6 +146,10 @@ app.route(
 )(for_anonymous)
 App(origins=any_origin, errors=ErrorPolicy(), limits=Limits(idle_timeout=60))
 App(origins=same_origin, report=lambda report: None)
+App(hosts=any_host)
+App(hosts=["chat.example", "*.chat.example:8443"])
+App(hosts=("[::1]",))
+App(hosts=None)
 App(origins=("https://chat.example",), log_key=b"the same in each process")
 App(log_key="the same in each process")
 app.page("/", "text")

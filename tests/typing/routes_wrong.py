@@ -19,6 +19,7 @@ from seawall import (
     TokenVerifier,
     any_audience,
     any_issuer,
+    any_origin,
     public,
 )
 from tests.typing.house import (
@@ -157,6 +158,9 @@ app.route("/", guard=public, limits=Limits())  # type: ignore[arg-type]  # pyrig
 app.route("/", guard=public, origins=b"https://chat.example")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # origins are text
 app.route("/", guard=public, errors={OSError: 4000})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a policy is a value of its own
 app.route("/", guard=public, protocols=["chat"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # there is no such argument
+App(hosts=b"chat.example")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # hosts are text
+App(hosts=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+App(hosts=any_origin)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # another waiver
 App(origins=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # any origin is called any_origin
 App(log_key=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a key is text or bytes
 App(limits={"idle_timeout": 60})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an app has whole limits
@@ -198,11 +202,13 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
         pass
     await conn.aclose("bye")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the code comes first
     await conn.renew(conn.principal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is text
+    conn.principal = conn.principal  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # renewing sets it
     await for_admin(conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # claims are no admin
     widened: Connection[Person] = conn  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # claims are no person
     await gate.enter(Person())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a person cannot be entered
     await gate.send_text(b"bytes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # text
     gate.lease(60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: from when?
+    gate.lease(expires_at=60, renew=for_admin)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the guards are asked again
     gate.lease(expires_at="tomorrow")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
     gate.identify("ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is no credential
     gate.identify(conn.principal, conn.principal)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: instead of what?

@@ -1,23 +1,25 @@
-"""The two apps of the demo."""
+"""The two apps of the demo's first half."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from typing import Final, final
 
 from attrs import field, frozen
 
 from seawall.app import App
 from seawall.connection.connection import Connection
+from seawall.demo.origins import from_the_page
 from seawall.demo.page import document
+from seawall.demo.scenes import Feed, Scenes, sources
 from seawall.demo.tokens import GARBAGE, Issuer
 from seawall.errors import LeaseExpired, TokenExpired, Unauthorized
 from seawall.guards.bearer import first_message
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.jwt.claims import Claims
+from seawall.guards.origins import any_origin
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Close
 
@@ -35,18 +37,18 @@ class Surroundings:
     """What both apps have to know of each other."""
 
     issuer: Issuer
-    origins: Sequence[str]
-    """The origins under which a browser may have opened the page."""
     echo_port: int
+    """The page's, too."""
     secure_port: int
+    scenes_port: int
     session_seconds: float
     """How long the page's tokens are good for."""
 
 
 def echo_app(around: Surroundings) -> App:
     """The page, the echo, and tokens for the page."""
-    app = App(origins=around.origins)
-    app.page("/", document(ports=(around.echo_port, around.secure_port)))
+    app = App()
+    app.page("/", document(ports=(around.echo_port, around.secure_port, around.scenes_port), code=sources()))
 
     @app.route("/", guard=public)
     async def echo(conn: Connection[Anonymous]) -> None:
@@ -60,6 +62,7 @@ def echo_app(around: Surroundings) -> App:
             "garbage": GARBAGE,
             "now": time.time(),
             "secure_port": around.secure_port,
+            "scenes_port": around.scenes_port,
             "session_seconds": around.session_seconds,
         }
         await conn.send(json.dumps(fresh))
@@ -67,17 +70,34 @@ def echo_app(around: Surroundings) -> App:
     return app
 
 
+def add_scenes(app: App, scenes: Scenes, feed: Feed) -> None:
+    """Serve `scenes` while `app` is served, and let its page direct them."""
+    app.lifespan(scenes.running)
+
+    @app.route("/outcomes", guard=public)
+    async def outcomes(conn: Connection[Anonymous]) -> None:
+        await feed.follow(conn)
+
+    @app.route("/slow-reader", guard=public)
+    async def slow_reader(conn: Connection[Anonymous]) -> None:
+        await scenes.read_nothing(conn)
+
+    @app.route("/restart", guard=public)
+    async def restart(conn: Connection[Anonymous]) -> None:
+        scenes.restart()
+
+
 def secure_app(around: Surroundings) -> App:
     """The session: a token as the first message, then an echo until the token expires."""
     app = App(
-        origins=around.origins,
+        origins=any_origin,  # the page has another port, and any address of this machine
         errors=ErrorPolicy()
         .on(Unauthorized, Close(3000, INVALID))
         .on(TokenExpired, Close(3000, EXPIRED))
         .on(LeaseExpired, Close(3000, EXPIRED)),
     )
 
-    @app.route("/", guard=SpokenRefusal(first_message(around.issuer.verifier)))
+    @app.route("/", guard=from_the_page(around.echo_port) >> SpokenRefusal(first_message(around.issuer.verifier)))
     async def session(conn: Connection[Claims]) -> None:
         await conn.send(AUTHENTICATED)
         await _echo(conn)

@@ -1,4 +1,4 @@
-"""Both apps in one process, from the first port to the last connection."""
+"""All of the demo in one process, from the first port to the last connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Final, final
 import trio
 from attrs import field, frozen
 
-from seawall.demo.apps import LONG_AGO, Surroundings, echo_app, secure_app
+from seawall.demo.apps import LONG_AGO, Surroundings, add_scenes, echo_app, secure_app
+from seawall.demo.scenes import Feed, Scenes, scenes_app
 from seawall.demo.tokens import Issuer
 from seawall.serving.listening import Listener, address_of, open_listeners
 from seawall.serving.server import Server
@@ -31,6 +32,8 @@ class Settings:
     host: str = "127.0.0.1"
     echo_port: int = 8765
     secure_port: int = 8888
+    scenes_port: int = 0
+    """For the second half of the page; a free one by default, because nobody has to know it."""
     session_seconds: float = 20.0
     """How long the page's tokens are good for."""
 
@@ -58,16 +61,17 @@ async def serve(settings: Settings, announce: Callable[[Announcement], None]) ->
       ConfigurationError: a port cannot be had.
     """
     async with AsyncExitStack() as stack:
-        # Both ports are taken before either app is made, because each app names the other's.
+        # All ports are taken before an app is made, because the apps name each other's.
         echo_listeners = await _open(stack, settings.host, settings.echo_port)
         secure_listeners = await _open(stack, settings.host, settings.secure_port)
+        scenes_listeners = await _open(stack, settings.host, settings.scenes_port)
         host, echo_port, secure_port = _url_host(echo_listeners), _port(echo_listeners), _port(secure_listeners)
         issuer = Issuer()
         around = Surroundings(
             issuer=issuer,
-            origins=sorted({origin_of(name, echo_port) for name in ("127.0.0.1", "localhost", host)}),
             echo_port=echo_port,
             secure_port=secure_port,
+            scenes_port=_port(scenes_listeners),
             session_seconds=settings.session_seconds,
         )
         announcement = Announcement(
@@ -78,12 +82,17 @@ async def serve(settings: Settings, announce: Callable[[Announcement], None]) ->
             expired_token=issuer.issue(-LONG_AGO),
         )
 
+        feed = Feed()
+        scenes = Scenes(app=scenes_app(issuer, feed, echo_port), host=settings.host, listeners=scenes_listeners)
+        echo = echo_app(around)
+        add_scenes(echo, scenes, feed)
+
         async def start_secure(nursery: trio.Nursery) -> Server:
             server = await secure_app(around).start(nursery, listeners=secure_listeners)
             announce(announcement)
             return server
 
-        await serve_until_signalled(partial(echo_app(around).start, listeners=echo_listeners), start_secure)
+        await serve_until_signalled(partial(echo.start, listeners=echo_listeners), start_secure)
 
 
 async def _open(stack: AsyncExitStack, host: str, port: int) -> list[Listener]:

@@ -32,12 +32,13 @@ class Issuer:
         return TokenVerifier(keys=self.secret, algorithms=("HS256",), audience=AUDIENCE, issuer=ISSUER)
 
     def issue(self, seconds: float) -> str:
-        """A token that is good for `seconds`, rounded up to the next full second; expired if that is negative."""
+        """A token, of a session of its own, for `seconds`, rounded up to a full second; expired if that is negative."""
         expires_at = math.ceil(time.time() + seconds)
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": "visitor",
+            "sid": secrets.token_hex(8),
             "iat": min(math.floor(time.time()), expires_at - 60),
             "exp": expires_at,
         }

@@ -6,7 +6,7 @@ from typing import final
 
 from attrs import frozen
 
-from seawall.errors import NoCredentials, Unauthorized
+from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import Claims
@@ -26,6 +26,7 @@ def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anony
       cookie: the name of a cookie to look into when there is no such header, for browsers, whose JavaScript cannot
         set headers on a WebSocket. The route's origins keep other sites from using it.
     """
+    _check_verifier("bearer", verifier)
     return _Bearer(verifier, cookie)
 
 
@@ -35,6 +36,7 @@ def first_message(verifier: TokenVerifier) -> Guard[Anonymous, Claims]:
     A refusal is then a close code with a reason, which JavaScript can read; it cannot read the status of a refused
     handshake. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
     """
+    _check_verifier("first_message", verifier)
     return _FirstMessage(verifier)
 
 
@@ -80,6 +82,15 @@ class _FirstMessage(Guard[Anonymous, Claims]):
 
     def may_find_nothing(self) -> bool:
         return False  # without a message the peer has gone, or the time for authentication has passed
+
+
+def _check_verifier(name: str, verifier: object) -> None:
+    """Refuse what a type checker would. Most likely it is the secret, so the text does not show it."""
+    if not isinstance(verifier, TokenVerifier):
+        raise ConfigurationError(
+            f"{name}() was given a {type(verifier).__name__}; give a verifier, which says what tokens have to name: "
+            f'{name}(TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example"))'
+        )
 
 
 def _from_header(handshake: Handshake) -> str | None:

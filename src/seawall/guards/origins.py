@@ -16,6 +16,7 @@ from attrs import frozen
 
 from seawall.errors import ConfigurationError
 from seawall.handshake import Handshake
+from seawall.printable import safe
 
 
 @final
@@ -27,7 +28,7 @@ class OriginRule(enum.Enum):
 
 
 same_origin: Final = OriginRule.SAME
-"""The page must come from the host and port that the request names; the default."""
+"""The page must come from the host and port that the request names, and over TLS if the request did; the default."""
 any_origin: Final = OriginRule.ANY
 """Any page on the web may connect, with its visitor's cookies."""
 
@@ -56,7 +57,8 @@ class OriginCheck:
         if isinstance(origins, OriginRule):
             return cls(origins)
         if isinstance(origins, str):
-            raise ConfigurationError(f"origins={origins!r}: give a list, [{origins!r}]")
+            remedy = "say origins=any_origin" if origins == "*" else f"give a list, [{origins!r}]"
+            raise ConfigurationError(f"origins={origins!r}: {remedy}")
         for origin in origins:
             _check(origin)
         return cls(frozenset(origins))
@@ -68,11 +70,24 @@ class OriginCheck:
             return True
         if isinstance(self.rule, frozenset):
             return origin in self.rule
-        return _is_same(origin, handshake.host)
+        return _is_same(origin, handshake)
+
+    def explain(self, handshake: Handshake) -> str:
+        """Why the origin of a request is not allowed, for the log: what it was held against, and what to do."""
+        origin = f"origin {safe(ascii(handshake.origin), 100)}"
+        if isinstance(self.rule, frozenset):
+            return f"{origin} is none of origins={safe(ascii(sorted(self.rule)))}"
+        host = f"Host {safe(ascii(handshake.host), 100)}"
+        if handshake.secure:
+            return f"{origin} is not that of {host} over https; if a proxy speaks TLS to us, list the browser's origin"
+        return f"{origin} is not that of {host}; behind a proxy pass Host with its port"
 
 
 def _check(origin: str) -> None:
     parsed = _ORIGIN.fullmatch(origin)
+    if "*" in origin:
+        remedy = "for all of them say origins=any_origin" if origin == "*" else "name each of them"
+        raise ConfigurationError(f"origin {origin!r}: an origin is compared whole, and * stands for nothing; {remedy}")
     if parsed is None:
         raise ConfigurationError(
             f"origin {origin!r} is not one that a browser sends: write scheme://host or scheme://host:port in lower "
@@ -83,15 +98,18 @@ def _check(origin: str) -> None:
         raise ConfigurationError(f"origin {origin!r}: browsers leave out the default port; remove :{port}")
 
 
-def _is_same(origin: str, host: str) -> bool:
-    """Whether `origin` has the host and port of `host`, where a missing port is the default of the origin's scheme.
+def _is_same(origin: str, handshake: Handshake) -> bool:
+    """Whether `origin` has the host and port of ``Host``, where a missing port is the default of the origin's scheme.
 
-    The scheme itself is not compared: where TLS ends at a proxy, the page is https and the request here is not.
+    On TLS the scheme has to be https: whoever is in between can replace a page that came in plain text. Without TLS it
+    is not compared: where TLS ends at a proxy, the page is https and the request here is not.
     """
     parsed = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
     if parsed is None or parsed[1] not in {"http", "https"}:  # an extension's origin has an id where the host is
         return False
     scheme, name, port = parsed.groups()
+    if handshake.secure and scheme != "https":
+        return False
     default = _DEFAULT_PORTS[scheme]
-    asked = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", host.lower())
+    asked = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", handshake.host.lower())
     return asked is not None and asked[1] == name and (asked[2] or default) == (port or default)

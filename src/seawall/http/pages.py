@@ -17,6 +17,7 @@ from seawall.http.response import Response, refusal, serialize_response
 
 #: Visible ASCII without ``?`` and ``#``, and without braces: they look like a placeholder, and browsers escape them.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
+_ALLOW = (("Allow", "GET, HEAD, OPTIONS"),)
 _MEDIA_TYPE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
@@ -37,6 +38,7 @@ class Page:
         """
         if not _PATH.fullmatch(path):
             raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
+        _check_body(path, body)
         if not _MEDIA_TYPE.fullmatch(media_type):
             raise ConfigurationError(
                 f"page({path!r}): media_type {media_type!r} cannot be sent; use text/html or alike"
@@ -47,8 +49,19 @@ class Page:
             raise ConfigurationError(f"page({path!r}): the body cannot be encoded; give it as bytes") from error
 
 
+def _check_body(path: str, body: object) -> None:
+    """Refuse what a type checker would: clients could not be sent it."""
+    if not isinstance(body, str | bytes):
+        raise ConfigurationError(
+            f"page({path!r}): a body is str or bytes, not {type(body).__name__}; for JSON give json.dumps(...), with "
+            "media_type='application/json'"
+        )
+
+
 def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
     """The response to a request that does not ask for an upgrade: 200 with the page, 404, 405 or 426.
+
+    OPTIONS of a page is 200 without content: load balancers ask so whether a server is well.
 
     Args:
       head: the request.
@@ -60,7 +73,9 @@ def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
         if head.method in {"GET", "HEAD"}:
             data = serialize_response(200, page.body, media_type=page.media_type, head_only=head_only)
             return Response(200, "page", data)
-        return refusal(405, "only GET and HEAD", headers=(("Allow", "GET, HEAD"),))
+        if head.method == "OPTIONS":
+            return Response(200, "options", serialize_response(200, b"", headers=_ALLOW))
+        return refusal(405, "only GET and HEAD", headers=_ALLOW)
     if not is_route:
         return refusal(404, "not found", head_only=head_only)
     if head.method != "GET":

@@ -41,7 +41,8 @@ _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([^\r]*)", re.IGNO
 # 3.2.2), and an optional port.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 # How a target begins: in origin-form, or in absolute-form, which a server has to understand (RFC 9112, section 3.2.2).
-_TARGET: Final = re.compile(rb"/|https?://", re.IGNORECASE)
+# URLs of WebSockets are in use there too (RFC 6455, section 3).
+_TARGET: Final = re.compile(rb"/|(?:https?|wss?)://", re.IGNORECASE)
 
 
 @final
@@ -73,7 +74,7 @@ class BadRequest(Exception):
 @final
 @define(kw_only=True)
 class Head:
-    """A request head that is HTTP/1.1, has one valid ``Host`` and announces no body.
+    """A request head that is HTTP/1.x, has one valid ``Host``, or none in HTTP/1.0, and announces no body.
 
     Header bytes are decoded as ISO-8859-1, which loses no byte and never raises. Fields that may hold a credential are
     left out of the repr.
@@ -93,6 +94,12 @@ class Head:
 
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     """All header fields in order: names in lower case, values as ISO-8859-1."""
+
+    host: str = ""
+    """The host that is asked for, with the port if it was given; empty if the request names none."""
+
+    version: str = "1.1"
+    """The version of HTTP."""
 
     @property
     def wants_upgrade(self) -> bool:
@@ -142,6 +149,7 @@ class HeadReader:
         self._buffer = bytearray()
         self._scanned = 0  # bytes that have been checked
         self._fields_at = 0  # where the line end of the request line is; 0 until that line is complete
+        self._empty_line = False  # whether an empty line came first
 
     def receive_data(self, data: bytes) -> Head | None:
         """Take bytes that have come. Must not be called again once it has returned a head or raised.
@@ -151,9 +159,15 @@ class HeadReader:
 
         Raises:
           BadRequest: 400 for an invalid request or one with a body, 431 above `MAX_HEAD` bytes or `MAX_FIELDS`
-            fields, 505 for a version other than HTTP/1.1.
+            fields, 505 for a version other than HTTP/1.x.
         """
         self._buffer += data
+        if not self._scanned and not self._empty_line and self._buffer[:1] == b"\r":
+            if len(self._buffer) == 1:
+                return None
+            if self._buffer[1] == 0x0A:  # one is allowed (RFC 9112, section 2.2)
+                self._empty_line = True
+                del self._buffer[:2]
         end = self._scan()
         if end is None:
             return None
@@ -191,7 +205,7 @@ class HeadReader:
             if end < 0:
                 return False
             raise BadRequest(400, "malformed request line")
-        if line[2] != b"HTTP/1.1":
+        if not line[2].startswith(b"HTTP/1."):
             raise BadRequest(505, "only HTTP/1.1 is spoken here")
         if not _TARGET.match(line[1]) or b"#" in line[1]:
             raise BadRequest(400, "request target neither a path nor a URL")
@@ -233,13 +247,25 @@ def _parse(head: bytes, fields_at: int) -> Head:
         or (_COMMON.get(field[0]) or field[0].decode("ascii"), _COMMON.get(field[1]) or field[1].decode("latin-1"))
         for field in fields
     ]
-    _check_host(found[b"host"].decode("latin-1"))  # h11 raises unless there is exactly one
+    host, version = found.get(b"host", b"").decode("latin-1"), request.http_version.decode("ascii")
+    if b"host" in found:  # once, or h11 raises
+        _check_host(host)
+    elif version != "1.0":  # h11 demands it in HTTP/1.1 only
+        raise BadRequest(400, "malformed request head")
     target = request.target.decode("ascii")
     if not target.startswith("/"):
         host, target = _split(target)
-        headers = [(name, host if name == "host" else value) for name, value in headers]
+        headers = [("host", host), *(field for field in headers if field[0] != "host")]
     path, _, query = target.partition("?")
-    return Head(method=request.method.decode("ascii"), target=target, path=path, query=query, headers=tuple(headers))
+    return Head(
+        method=request.method.decode("ascii"),
+        target=target,
+        path=path,
+        query=query,
+        headers=tuple(headers),
+        host=host,
+        version=version,
+    )
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -20,8 +20,9 @@ VERSION: Final = "13"
 UPGRADE_FIELDS: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
 
 _LIST_TOKEN: Final = re.compile(TOKEN)
-# Base64 of exactly 16 bytes: the last letter before the padding holds only two bits, so it is one of four.
-_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+# Base64 of 16 bytes. Four bits of the last letter are not used, and clients may set them: the key in RFC 6455, section
+# 4.1, item 7, has one set.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
@@ -33,12 +34,15 @@ def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
       secure: whether the connection is TLS.
 
     Raises:
-      BadRequest: 405 for a method other than GET; 426 if ``Upgrade`` does not list ``websocket``, or if there is not
-        exactly one version, 13; 400 for anything else that the section forbids, and for a second ``Origin``.
+      BadRequest: 405 for a method other than GET; 426 in HTTP/1.0, if ``Upgrade`` does not list ``websocket``, or if
+        there is not exactly one version, 13; 400 for anything else that the section forbids, and for a second
+        ``Origin``.
     """
     if head.method != "GET":
         allow = (("Allow", "GET"),)
         raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
+    if head.version == "1.0":
+        raise BadRequest(426, "a WebSocket needs HTTP/1.1", UPGRADE_FIELDS)
     found: dict[str, list[str]] = {}
     for name, value in head.headers:
         found.setdefault(name, []).append(value)
@@ -76,6 +80,14 @@ def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
     if not tokens or len(set(offered)) != len(offered) or not offered:
         raise BadRequest(400, "bad Sec-WebSocket-Protocol")
     return offered
+
+
+def select(offered: Sequence[str], own: Sequence[str]) -> str | None:
+    """The first of the subprotocols in `offered` that is in `own` as well, or None (RFC 6455, section 4.2.2, item 5).
+
+    A browser fails a handshake in which it has offered some and none was selected (section 4.1).
+    """
+    return next((name for name in offered if name in own), None)
 
 
 def canonical_head(handshake: Handshake, subprotocol: str | None) -> bytes:

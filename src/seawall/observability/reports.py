@@ -230,6 +230,11 @@ class Reporter:
         if self._admits(("closed without an answer",)):
             server_log.warning("too many connections above a limit: one more is closed without an answer")
 
+    def log_not_wrapped(self, failure: Exception) -> None:
+        """Log that a connection is closed because TLS could not begin on it; ten of a kind in a minute."""
+        if self._admits(("TLS", name_of_type(type(failure.__cause__)))):
+            server_log.error("%s; it is closed", safe(str(failure)))
+
     def is_observed(self, cause: Cause) -> bool:
         """Whether the log or the application gets outcomes of this cause; if not, no `Outcome` need be made."""
         return self._on_end is not None or connection_log.shows(_level(cause))

@@ -51,8 +51,8 @@ def check_rule(kind: type[Exception], verdicts: Sequence[object]) -> None:
     """
     if not _is_decidable(kind):
         raise ConfigurationError(
-            f"ErrorPolicy.on({getattr(kind, '__name__', kind)!s}): name a subclass of Exception; groups "
-            "are taken apart, and what is not an Exception (Cancelled, KeyboardInterrupt, SystemExit) is never "
+            f"ErrorPolicy.on({getattr(kind, '__name__', kind)!s}): name a subclass of Exception, or a tuple of some; "
+            "groups are taken apart, and what is not an Exception (Cancelled, KeyboardInterrupt, SystemExit) is never "
             "decided by a policy"
         )
     if not verdicts:
@@ -72,7 +72,7 @@ def _check_verdict(rule: str, verdict: object) -> None:
     if isinstance(verdict, type) or not (known or callable(verdict)):
         raise ConfigurationError(f"ErrorPolicy.on({rule}): {verdict!r} is no verdict; give one, such as Close(4000)")
     if not known and callable(verdict):
-        check_sync_callback(f"ErrorPolicy.on({rule})", verdict, takes=2)
+        check_sync_callback(f"ErrorPolicy.on({rule})", verdict, takes="exception, context")
 
 
 def _check_use(kind: type[Exception], verdict: object) -> None:

@@ -139,13 +139,13 @@ class ErrorPolicy:
     outer: ErrorPolicy | None = None
     """The policy that is asked when no rule here applies; after the last one come the built-in defaults."""
 
-    def on(self, exception: type[E], *verdicts: Verdict[E] | Decide[E]) -> ErrorPolicy:
+    def on(self, exception: type[E] | tuple[type[E], ...], *verdicts: Verdict[E] | Decide[E]) -> ErrorPolicy:
         """A new policy with one more rule; this one does not change: ``errors = errors.on(...)``.
 
         Of two rules for the same type the later one is asked first.
 
         Args:
-          exception: the type that the rule is for, with its subclasses.
+          exception: the type that the rule is for, with its subclasses; or a tuple of types, as after ``except``.
           verdicts: what may be done, in order of preference: verdicts, or callables ``(exception, context)`` that
             return one. A verdict that cannot act in the phase is skipped.
 
@@ -153,10 +153,14 @@ class ErrorPolicy:
           ConfigurationError: no verdict is given, or something else than one, or one that could never act; or the type
             is not an `Exception`.
         """
-        check_rule(exception, verdicts)
+        kinds = exception if isinstance(exception, tuple) else (exception,)
+        if not kinds:
+            raise ConfigurationError("ErrorPolicy.on(()): no type; name at least one subclass of Exception")
+        for kind in kinds:
+            check_rule(kind, verdicts)
         # A rule is only ever asked about exceptions of its own type, which makes the narrower callables safe here.
-        rule = Rule(exception, cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts))
-        return evolve(self, rules=(*self.rules, rule))
+        verdicts = cast("tuple[AnyVerdict | Decide[Exception], ...]", verdicts)
+        return evolve(self, rules=(*self.rules, *(Rule(kind, verdicts) for kind in kinds)))
 
     def within(self, outer: ErrorPolicy) -> ErrorPolicy:
         """This policy with `outer` to fall back to, after those that it falls back to already."""

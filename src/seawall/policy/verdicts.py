@@ -140,7 +140,7 @@ class Reply(Generic[E_contra]):
 
     def __attrs_post_init__(self) -> None:
         """Refuse a `make` that cannot be called with an exception."""
-        check_sync_callback("Reply(...)", self.make, takes=1)
+        check_sync_callback("Reply(...)", self.make, takes="exception")
 
 
 @final

@@ -8,7 +8,8 @@ each with the whole path and the whole chain of guards; no router is used when c
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Concatenate, Generic, ParamSpec, TypeVar, final
+from functools import wraps
+from typing import Concatenate, Generic, ParamSpec, TypeVar, cast, final
 
 from attrs import field, frozen
 
@@ -34,6 +35,22 @@ from seawall.routing.route import (
 P = TypeVar("P")
 Q = ParamSpec("Q")
 Start = TypeVar("Start")
+Method = TypeVar("Method", bound=Callable[..., object])  # type: ignore[explicit-any]  # any method at all
+
+
+def _with_guard(method: Method) -> Method:  # type: ignore[explicit-any]  # as above
+    """Say what to write where a call of `method` has no ``guard=``; type checkers see that it has to have one."""
+
+    @wraps(method)
+    def checked(self: object, *args: object, **options: object) -> object:
+        if "guard" not in options:
+            raise ConfigurationError(
+                f"{method.__name__}({', '.join(map(repr, args[:1]))}): guard= is missing; say who may connect, as with "
+                "guard=bearer(verifier), or guard=public for an open door"
+            )
+        return method(self, *args, **options)
+
+    return cast("Method", checked)  # type: ignore[explicit-any]  # as above
 
 
 class Router(Generic[Start]):
@@ -88,6 +105,7 @@ class Router(Generic[Start]):
         self._table: PathTable[AnyRouteTemplate[Start]] = PathTable()
         self._mounted: str | None = None
 
+    @_with_guard
     def route(
         self,
         path: str,
@@ -133,6 +151,7 @@ class Router(Generic[Start]):
         """Add routes that were made by hand, all or none: to an app, a `Route` each. Raises as `route`."""
         self._add_templates(routes)
 
+    @_with_guard
     def mount(self, prefix: str, router: Router[P], *, guard: Guard[Start, P]) -> None:
         """Put the routes of `router` under `prefix`, behind `guard`.
 

@@ -6,7 +6,9 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TypeAlias, TypedDict, cast, final
 
@@ -14,6 +16,9 @@ import trio
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
+from seawall.http.hosts import LOOPBACK, UNRESTRICTED, HostCheck
+from seawall.observability.logs import server_log
+from seawall.serving.tls import TlsListener, check_context
 from seawall.wire.transport.sockets import MEMORY, socket_of
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
@@ -31,9 +36,12 @@ class Listen(TypedDict, total=False):
     port: int
     """The TCP port; 0 takes a free one, which ``server.addresses`` tells."""
     ssl_context: ssl.SSLContext
-    """Serve TLS on that port, with this server-side context."""
+    """Serve TLS on that port, with this server-side context. One with which no client could connect is refused."""
     unix: str | os.PathLike[str]
-    """The path of a Unix socket, beside or instead of TCP. A socket that nobody listens on is replaced."""
+    """The path of a Unix socket, beside or instead of TCP. A socket that nobody listens on is replaced. On Linux a name
+    that begins with ``\\0`` is abstract: there is no file, and every local user can connect."""
+    unix_mode: int
+    """The permissions of the Unix socket's file, such as ``0o660``; left out, the process's umask decides."""
     listeners: Sequence[Listener]
     """Trio listeners that are open already, beside or instead of these."""
 
@@ -58,6 +66,15 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'wss' if self.secure else 'ws'}://{host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it, by TCP."""
+        if not self.port:
+            return False
+        address = ip_address(self.host)
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return (mapped or address).is_loopback
+
 
 async def open_listeners(where: Listen) -> list[Listener]:
     """Open what `where` asks for.
@@ -66,13 +83,13 @@ async def open_listeners(where: Listen) -> list[Listener]:
       ConfigurationError: the address cannot be bound; the text says which and why.
     """
     _check(where)
-    found: list[Listener] = list(where.get("listeners", ()))
+    found: list[Listener] = [_checked(listener) for listener in where.get("listeners", ())]
     path = where.get("unix")
     try:
         if not {"host", "port", "ssl_context"}.isdisjoint(where) or not ("listeners" in where or path):
             found.extend(await _open_tcp(where))
         if path is not None:
-            found.append(_open_unix(os.fspath(path)))
+            found.append(_open_unix(os.fspath(path), where.get("unix_mode")))
     except ConfigurationError:
         for listener in found:
             await listener.aclose()
@@ -87,13 +104,38 @@ def _check(where: Listen) -> None:
         "port": int,
         "ssl_context": ssl.SSLContext,
         "unix": (str, os.PathLike),
+        "unix_mode": int,
         "listeners": Sequence,
     }
     for name, value in where.items():
         if name not in kinds:
             raise ConfigurationError(f"listening: there is no option {name!r}; the options are {', '.join(kinds)}")
-        if not isinstance(value, kinds[name]) or value in ("", ()) or value == []:
+        if name == "ssl_context":
+            check_context(value)
+        elif not isinstance(value, kinds[name]) or value in ("", ()) or value == []:
             raise ConfigurationError(f"listening: {name}={value!r} says nothing; leave it out, or give a value")
+    _check_unix(where)
+
+
+def _check_unix(where: Listen) -> None:
+    path, mode = os.fspath(where.get("unix", "")), where.get("unix_mode")
+    if path.startswith("\0") and (sys.platform != "linux" or len(path) == 1):
+        raise ConfigurationError(f"listening: unix={path!r}: only Linux has abstract sockets, with a name; give a path")
+    if "\0" in path[1:]:
+        raise ConfigurationError(f"listening: unix={path!r} has a zero byte in it; give a path")
+    if mode is None:
+        return
+    if not path or path.startswith("\0"):
+        raise ConfigurationError("listening: unix_mode= is for the file of a Unix socket; give unix='/run/chat.sock'")
+    if not 0 <= mode <= 0o777:
+        raise ConfigurationError(f"listening: unix_mode={mode} is no mode of a file; write it in octal, as 0o660")
+
+
+def _checked(listener: Listener) -> Listener:
+    """The listener itself, or what serves TLS in place of Trio's own."""
+    if isinstance(listener, trio.SSLListener):
+        return TlsListener.replacing(cast("trio.SSLListener[trio.abc.Stream]", listener))
+    return listener
 
 
 async def _open_tcp(where: Listen) -> list[Listener]:
@@ -107,7 +149,7 @@ async def _open_tcp(where: Listen) -> list[Listener]:
     context = where.get("ssl_context")
     if context is None:
         return [*listeners]
-    return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+    return [TlsListener(listener, context) for listener in listeners]
 
 
 def _why(error: OSError) -> str:
@@ -117,16 +159,25 @@ def _why(error: OSError) -> str:
     return reason.strerror or str(reason)
 
 
-def _open_unix(path: str) -> Listener:
+def _open_unix(path: str, mode: int | None) -> Listener:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    is_abstract, is_bound = path.startswith("\0"), False
     try:
-        _remove_abandoned(path)
+        if not is_abstract:
+            _remove_abandoned(path)
         listener.bind(path)
+        is_bound = True
+        if mode is not None:
+            Path(path).chmod(mode)  # before anybody can connect, which begins with `listen`
         listener.listen(512)
+        opened = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        return opened if is_abstract else UnixListener(opened, path)
     except OSError as error:
         listener.close()
-        raise ConfigurationError(f"cannot listen on the Unix socket {path}: {error.strerror or error}") from error
-    return UnixListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), path)
+        if is_bound and not is_abstract:
+            Path(path).unlink(missing_ok=True)
+        name = path.replace("\0", "@")  # as Linux writes abstract names
+        raise ConfigurationError(f"cannot listen on the Unix socket {name}: {error.strerror or error}") from error
 
 
 @final
@@ -167,13 +218,30 @@ def _remove_abandoned(path: str) -> None:
 
 def address_of(listener: Listener) -> Address:
     """Where `listener` can be reached."""
-    below = listener
-    if isinstance(listener, trio.SSLListener):
-        below = cast("trio.SSLListener[trio.SocketStream]", listener).transport_listener
+    below = listener.transport_listener if isinstance(listener, TlsListener) else listener
     bound = below.socket if isinstance(below, UnixListener) else socket_of(below)
     if bound is None:
         return Address(host=MEMORY)
     name: tuple[str, int] | str | bytes = bound.getsockname()
     if isinstance(name, str | bytes):
         return Address(host=os.fsdecode(name).replace("\0", "@"))  # as Linux writes abstract names
-    return Address(host=name[0], port=name[1], secure=isinstance(listener, trio.SSLListener))
+    return Address(host=name[0], port=name[1], secure=isinstance(listener, TlsListener))
+
+
+def host_checks(addresses: Sequence[Address], chosen: HostCheck | None) -> list[HostCheck]:
+    """Which hosts are served at each of `addresses`: those of ``App(hosts=...)``, or by default.
+
+    By default, if all TCP addresses of the server are loopback, only the names of this machine are served there: a name
+    that a stranger has had resolved to it is not ours. Elsewhere the names cannot be known, and the log says so. Where
+    there is no TCP, no browser can be sent.
+    """
+    if chosen is not None:
+        return [chosen] * len(addresses)
+    reachable = [address for address in addresses if address.port and not address.is_loopback]
+    if reachable:
+        server_log.warning(
+            "%s: hosts is not set, so that every Host is served, also a name that a stranger has had resolved to this "
+            "address; name yours in App(hosts=[...]), or say any_host",
+            reachable[0].url,
+        )
+    return [LOOPBACK if address.port and not reachable else UNRESTRICTED for address in addresses]

@@ -1,4 +1,9 @@
-"""Receiving a request: from bytes to a route and a handshake, or to the response that the client gets instead."""
+"""Receiving a request: from bytes to a route and a handshake, or to the response that the client gets instead.
+
+A request is judged in one order, so that a client learns first what it has to mend first: whether there is room (429,
+503; `seawall.serving.capacity`), its head (400, 431, 505), its host (421), whether there is a page or a route at its
+path (404), its handshake (405, 426, 400), its origin (403), its subprotocols (400), and at last the route's guards.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +19,11 @@ from seawall.handshake import Handshake
 from seawall.http.pages import page_response
 from seawall.http.request import BadRequest, Head, HeadReader
 from seawall.http.response import refusal
-from seawall.http.upgrade import check_upgrade
+from seawall.http.upgrade import check_upgrade, select
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
-from seawall.serving.state import AcceptedConnection, ServerState
+from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.transport.polled import PolledReceiver
 from seawall.wire.transport.poller import Poller
 
@@ -102,12 +107,26 @@ async def receive_request(accepted: AcceptedConnection, server: ServerState) -> 
 
 def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
     """The page or the route of a request. Raises `BadRequest` if it is no opening handshake."""
+    if not accepted.hosts.admits(head.host, secure=accepted.secure):
+        answer = refusal(421, "this host is not served here", head_only=head.method == "HEAD")
+        return http_end(answer, accepted.hosts.explain(head.host))
     found = server.routes.find(head.path)
-    if not head.wants_upgrade:
-        page = server.pages.get(head.path)
+    if found is None or not head.wants_upgrade:
+        # Where there is only a page, an upgrade is 404; in HTTP/1.0 the field means nothing (RFC 9110, section 7.8).
+        page = None if head.wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
         return http_end(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
     asked = check_upgrade(head, peer=accepted.address, secure=accepted.secure)
-    if found is None:
-        return http_end(refusal(404, "not found"), safe(ascii(head.path)))
     route, params = found
     return Request(asked, early, route, params)
+
+
+def refuse_upgrade(request: Request, settings: ResolvedSettings) -> Ends | None:
+    """How the connection ends if its origin, or none of its subprotocols, is one of the route's; None if both are."""
+    asked = request.handshake
+    if not settings.origins.admits(asked):
+        return http_end(refusal(403, "origin not allowed"), settings.origins.explain(asked))
+    if asked.subprotocols and select(asked.subprotocols, settings.subprotocols) is None:
+        # What was offered is not logged: some clients put a token there.
+        why = f"none of those offered is in subprotocols={safe(ascii(list(settings.subprotocols)))}"
+        return http_end(refusal(400, "no subprotocol in common"), why)
+    return None

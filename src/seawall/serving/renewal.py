@@ -67,9 +67,9 @@ class Renewal:
 
     async def renew(self, token: str, /) -> object:
         """Ask the guards with `token` and return the new principal; see `Connection.renew`."""
-        await trio.lowlevel.checkpoint()
         self._lock = self._lock or trio.Lock()
         async with self._lock:
+            await trio.lowlevel.checkpoint_if_cancelled()  # the connection may have ended while this waited
             try:
                 return await self._renew(token)
             except BaseException as raised:
@@ -89,6 +89,7 @@ class Renewal:
             raise Unauthorized("token refused: it has characters that no token has")
         gate = RenewalGate(self, token)
         principal = (await self._ask(gate)).principal
+        await trio.lowlevel.checkpoint_if_cancelled()
         # From here on nothing waits: all of it changes, or nothing.
         self.lifecycle.raise_if_over()
         gate.raise_if_unfinished()

@@ -30,7 +30,7 @@ from seawall.connection.sessions import Registration
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
-from seawall.http.upgrade import canonical_head
+from seawall.http.upgrade import canonical_head, select
 from seawall.observability.logs import server_log
 from seawall.observability.reports import outcome_of
 from seawall.policy.ending import Cause, End, Ends, http_end
@@ -41,7 +41,7 @@ from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
-from seawall.serving.receiving import Request, receive_request
+from seawall.serving.receiving import Request, receive_request, refuse_upgrade
 from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
@@ -152,9 +152,8 @@ class ConnectionRunner:
         entry, settings = request.route.table_entry, self._server.settings(request.route)
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
-        if not settings.origins.admits(request.handshake):
-            asked_from = safe(ascii(request.handshake.header("origin")))
-            self.settlement.end_by(http_end(refusal(403, "origin not allowed"), asked_from))
+        if (refused := refuse_upgrade(request, settings)) is not None:
+            self.settlement.end_by(refused)
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
         gate, state = await self._open_wire(request, settings)
@@ -172,7 +171,7 @@ class ConnectionRunner:
         if request.early:
             channel.feed(request.early, trio.current_time())
         self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
-        selected = next((name for name in asked.subprotocols if name in settings.subprotocols), None)
+        selected = select(asked.subprotocols, settings.subprotocols)
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.attach(channel, adapter)

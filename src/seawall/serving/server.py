@@ -19,10 +19,12 @@ from typing import final
 
 import trio
 
+from seawall.http.hosts import HostCheck
 from seawall.observability.logs import server_log
-from seawall.serving.listening import Address, Listener, address_of
+from seawall.serving.listening import Address, Listener, address_of, host_checks
 from seawall.serving.runner import run_connection
 from seawall.serving.state import AcceptedConnection, ServerState
+from seawall.serving.tls import TlsError
 from seawall.wire.transport.lingering import abandon
 from seawall.wire.transport.sockets import peer_of
 
@@ -185,12 +187,13 @@ class Server:
     async def _accept_all(self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]) -> None:
         """Accept from all listeners until told to drain or to stop."""
         self.addresses = tuple(address_of(listener) for listener in listeners)
+        checks = host_checks(self.addresses, self._state.hosts)
         try:
             await self._hosting.wait()
             with self._accepting:
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    for listener in listeners:
-                        nursery.start_soon(self._accept, listener)
+                    for listener, hosts in zip(listeners, checks, strict=True):
+                        nursery.start_soon(self._accept, listener, hosts)
                     server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
                     task_status.started(self)
                     await self._state.escalation.wait()
@@ -201,13 +204,16 @@ class Server:
                     await listener.aclose()
 
     @trio.lowlevel.enable_ki_protection
-    async def _accept(self, listener: Listener) -> None:
+    async def _accept(self, listener: Listener, hosts: HostCheck) -> None:
         exhausted = False
         while True:
             try:
                 stream = await listener.accept()
             except trio.ClosedResourceError:
                 return
+            except TlsError as failure:
+                self._state.reporter.log_not_wrapped(failure)
+                continue
             except OSError as error:
                 if error.errno not in _EXHAUSTED | _PASSING:
                     raise
@@ -215,7 +221,7 @@ class Server:
             else:
                 exhausted = False
                 self._accepted += 1
-                self._begin_connection(stream)
+                self._begin_connection(stream, hosts)
                 continue
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
@@ -223,7 +229,7 @@ class Server:
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
-    def _begin_connection(self, stream: trio.abc.Stream) -> None:
+    def _begin_connection(self, stream: trio.abc.Stream, hosts: HostCheck) -> None:
         """Count one connection, and let it run in a task of its own."""
         address = peer_of(stream)
         place = self._state.capacity.admit(address)
@@ -237,5 +243,6 @@ class Server:
             address=address,
             secure=isinstance(stream, trio.SSLStream),
             place=place,
+            hosts=hosts,
         )
         self._nursery.start_soon(run_connection, self._state, accepted)

@@ -15,6 +15,7 @@ from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.sessions import Sessions
 from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
+from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
 from seawall.lifespan import Values
 from seawall.limits import Limits
@@ -130,6 +131,8 @@ class ServerState:
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck
+    hosts: HostCheck | None
+    """Those of ``App(hosts=...)``; None if they are not set."""
     compression: Deflate | None
     reporter: Reporter
     values: Values
@@ -230,5 +233,7 @@ class AcceptedConnection:
     """Whether it is TLS."""
     place: Place
     """Its place among those of the server."""
+    hosts: HostCheck
+    """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)
     """When it was accepted, on Trio's clock."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from seawall.wire.frames.codes import Opcode
-from seawall.wire.frames.control import Control
+from seawall.wire.frames.control import Control, restored
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
 
@@ -22,13 +22,23 @@ class ControlQueue:
     the `SendBuffer`, the messages are announced at once.
     """
 
-    __slots__ = ("_close", "_messages", "_pings", "_pong_blocked", "changed", "closed", "defers_messages")
+    __slots__ = (
+        "_bad_gateway",
+        "_close",
+        "_messages",
+        "_pings",
+        "_pong_blocked",
+        "changed",
+        "closed",
+        "defers_messages",
+    )
 
     def __init__(self, messages: ReceiveQueue) -> None:
         """Begin empty; `messages` is the queue to announce when the Pings have been answered."""
         self._messages = messages
         self._pings: tuple[bytes, ...] = ()
         self._close: bytes | None = None
+        self._bad_gateway = False
         self._pong_blocked = False
         self.changed = Waiter()
         """Wakes `ControlStream.receive_some` whenever what it waits for may have happened."""
@@ -43,7 +53,7 @@ class ControlQueue:
             self._pings = (*self._pings[1 - MAX_PINGS :], control.masked())
             self.defers_messages = not self._pong_blocked
         else:
-            self._close = control.masked()
+            self._close, self._bad_gateway = control.masked(), control.is_unknown_below
         self.changed.wake()
 
     def take(self) -> bytes | None:
@@ -53,6 +63,10 @@ class ControlQueue:
             return ping
         close, self._close = self._close, None
         return close
+
+    def answer(self, close: bytes) -> bytes:
+        """The Close to send in place of `close`, which trio-websocket has written: the peer gets back its own code."""
+        return restored(close) if self._bad_gateway else close
 
     def drop_pings(self) -> None:
         """Throw away the Pings, which are then never answered."""

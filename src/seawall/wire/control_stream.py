@@ -50,7 +50,7 @@ class ControlStream(trio.abc.Stream):
         if not channel.accepted:
             channel.accept(frame)
         elif frame[0] == _CLOSE_FRAME:
-            self.put_close(frame)
+            self.put_close(channel.controls.answer(frame))
         else:
             if channel.send_buffer.is_full(len(frame)):
                 channel.controls.release_messages(pong_blocked=True)

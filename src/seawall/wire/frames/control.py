@@ -38,16 +38,23 @@ class Control:
         """The reason of a Close frame; often empty."""
         return self.payload[2:].decode()
 
+    @property
+    def is_unknown_below(self) -> bool:
+        """Whether it is a Close with 1014 (bad gateway), which IANA has registered, but wsproto does not know."""
+        return self.opcode is Opcode.CLOSE and self.code == 1014
+
     def masked(self) -> bytes:
         """The frame as a client would send it, with a mask of zeros, for wsproto to read.
 
-        A Close with 1014 (bad gateway) becomes one with 1011: IANA has registered 1014, but wsproto does not know it
-        and would treat a valid frame as a violation. `code` still says 1014.
+        A Close with 1014 becomes one with 1011, because wsproto would treat it as a violation; see `restored`.
         """
-        payload = self.payload
-        if self.opcode is Opcode.CLOSE and self.code == 1014:
-            payload = _CODE.pack(1011) + payload[2:]
+        payload = _CODE.pack(1011) + self.payload[2:] if self.is_unknown_below else self.payload
         return bytes((0x80 | self.opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+def restored(answer: bytes) -> bytes:
+    """The answer to a Close with 1014, of which wsproto believes that it had 1011."""
+    return answer[:2] + _CODE.pack(1014) + answer[4:] if answer[2:4] == _CODE.pack(1011) else answer
 
 
 def check_close(payload: bytes) -> None:

@@ -61,7 +61,9 @@ def encode_message(message: str | bytes, deflater: Deflater | None = None) -> by
     elif _is_bytes(message):
         frame = _frame(_BINARY, message)
     else:
-        raise TypeError(f"a message is str or bytes, not {type(message).__name__}; convert it, as with bytes(message)")
+        raise TypeError(
+            f"a message is str or bytes, not {type(message).__name__}; convert it, as with json.dumps or bytes"
+        )
     return frame if deflater is None else compress_frame(frame, deflater)
 
 

@@ -13,11 +13,9 @@ MEMORY = "memory"
 
 
 def socket_of(endpoint: object) -> trio.socket.SocketType | None:
-    """The socket under a stream or a listener of Trio, TLS or not; None for any other."""
+    """The socket under a stream of Trio, TLS or not, or under a listener for sockets; None for any other."""
     if isinstance(endpoint, trio.SocketStream | trio.SocketListener):
         return endpoint.socket
-    if isinstance(endpoint, trio.SSLListener):
-        return socket_of(cast("trio.SSLListener[trio.SocketStream]", endpoint).transport_listener)
     if isinstance(endpoint, trio.SSLStream):
         return socket_of(cast("trio.SSLStream[trio.SocketStream]", endpoint).transport_stream)
     return None
