@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +21,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from seawall import App, Deflate, public
+from seawall import Anonymous, App, Connection, Deflate, any_host, public
+from seawall.http.hosts import Hosts
+from tests.kit.log import recorded
 from tests.kit.processes import PATIENCE, Demo, demo
+from tests.kit.proxies import documented, executable, nginx
 from tests.kit.sockets import echo, serving
 
 pytestmark = pytest.mark.slow
@@ -38,7 +40,11 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,1100",
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 )
+
+#: What it means that there is no browser.
+UNSEEN: Final = "nobody has looked at the pages"
 
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -78,22 +84,11 @@ class Browser(Protocol):
         ...
 
 
-def executable(*names: str) -> str:
-    """The first of `names` that is installed."""
-    for name in names:
-        if (found := shutil.which(name)) is not None:
-            return found
-    missing = f"{' or '.join(names)} is not installed: nobody has looked at the demo's page"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
-
-
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A headless Chromium with an empty profile."""
     options = ChromeOptions()
-    options.binary_location = executable("chromium", "chromium-browser", "google-chrome")
+    options.binary_location = executable("chromium", "chromium-browser", "google-chrome", what=UNSEEN)
     for flag in FLAGS:
         options.add_argument(flag)
     if os.geteuid() == 0:
@@ -101,7 +96,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # Named, so that nothing is downloaded.
-    driver = Chrome(options=options, service=Service(executable("chromedriver")))
+    driver = Chrome(options=options, service=Service(executable("chromedriver", what=UNSEEN)))
     try:
         yield cast("Browser", driver)
     finally:
@@ -388,6 +383,96 @@ async def test_chromium_compresses(chrome: Browser) -> None:
 
     async with serving(app) as place:
         await trio.to_thread.run_sync(look, place.server.addresses[0].url.replace("ws:", "http:"))
+
+
+#: A page that tries a page and a WebSocket of the host that it came from, when it is told to, and says what came of it.
+ASKING: Final = """<!doctype html><meta charset="utf-8"><title>waiting</title><link rel="icon" href="data:,"><script>
+async function ask(protocols) {
+  document.title = "asking";
+  const page = await fetch("/page", {cache: "no-store"});
+  const socket = new WebSocket(`ws://${location.host}/echo`, protocols);
+  const opened = await new Promise((resolve) => {
+    socket.onopen = () => socket.send("ahoy");
+    socket.onmessage = (event) => { resolve(`heard ${event.data} by ${socket.protocol || "none"}`); socket.close(); };
+    socket.onclose = (event) => resolve(`closed ${event.code}`);
+  });
+  document.title = `${page.status} ${opened}`;
+}
+</script>"""
+
+
+def answer_to(chrome: Browser, *protocols: str) -> str:
+    """What a page that asks has got from its server."""
+    page = Page(chrome)
+    chrome.execute_script(f"ask({list(protocols)!r})")
+    page.until(lambda: chrome.execute_script("return document.title") not in {"waiting", "asking"}, "it was answered")
+    return str(chrome.execute_script("return document.title"))
+
+
+def asking_app(hosts: Hosts | None = None) -> App:
+    """A page that asks, another page, and an echo."""
+    app = App(hosts=hosts)
+    app.page("/", ASKING)
+    app.page("/page", "hello")
+    app.route("/echo", guard=public)(echo)
+    return app
+
+
+async def test_mended_04_a_name_that_was_resolved_to_this_machine(chrome: Browser) -> None:
+    """A stranger's page, whose name now leads here, reads no page and opens no WebSocket of ours."""
+    async with serving(asking_app(hosts=any_host)) as theirs:
+        port = theirs.at.port
+        await trio.to_thread.run_sync(chrome.get, f"http://evil.example:{port}/")
+        assert await trio.to_thread.run_sync(answer_to, chrome) == "200 heard ahoy by none"
+    with recorded() as records:
+        async with serving(asking_app(), port=port):
+            assert await trio.to_thread.run_sync(answer_to, chrome) == "421 closed 1006"
+            await trio.to_thread.run_sync(chrome.get, f"http://evil.example:{port}/")
+            assert "this host is not served here" in str(chrome.execute_script("return document.body.innerText"))
+            await trio.to_thread.run_sync(chrome.get, f"http://localhost:{port}/")
+            assert await trio.to_thread.run_sync(answer_to, chrome) == "200 heard ahoy by none"
+    assert any(f"Host 'evil.example:{port}' is none of hosts=" in line for line in records.lines("connection"))
+    chrome.get_log("browser")  # what was refused
+
+
+async def test_mended_18_chromium_and_subprotocols(chrome: Browser) -> None:
+    """Chromium fails a WebSocket whose subprotocols nobody speaks; no handler has run for nothing."""
+    begun: list[str | None] = []
+    app = asking_app()
+
+    async def note(conn: Connection[Anonymous]) -> None:
+        begun.append(conn.subprotocol)
+        await echo(conn)
+
+    app.page("/spoken", ASKING.replace("/echo", "/chat"))
+    app.page("/unspoken", ASKING.replace("/echo", "/plain"))
+    app.route("/chat", guard=public, subprotocols=["chat.v2"])(note)
+    app.route("/plain", guard=public)(note)
+    async with serving(app) as place:
+        url = place.at.url.replace("ws:", "http:")
+        await trio.to_thread.run_sync(chrome.get, f"{url}/unspoken")
+        assert await trio.to_thread.run_sync(answer_to, chrome, "chat.v2") == "200 closed 1006"
+        await trio.to_thread.run_sync(chrome.get, f"{url}/spoken")
+        assert await trio.to_thread.run_sync(answer_to, chrome, "chat.v1") == "200 closed 1006"
+        assert begun == []
+        assert await trio.to_thread.run_sync(answer_to, chrome, "chat.v1", "chat.v2") == "200 heard ahoy by chat.v2"
+    assert begun == ["chat.v2"]
+    chrome.get_log("browser")  # what was refused
+
+
+async def test_mended_21_chromium_through_nginx(chrome: Browser, tmp_path: Path) -> None:
+    """As documented, a page and its WebSocket work; that a proxy drops the port is in the log."""
+    without_port, origin = documented("nginx").replace("$http_host", "$host"), ""
+    with recorded() as records:
+        async with serving(asking_app(hosts=["chat.example"])) as place:
+            for location, answer in ((None, "200 heard ahoy by none"), (without_port, "200 closed 1006")):
+                async with nginx(tmp_path, place.at.port, location) as proxy:
+                    origin = f"http://chat.example:{proxy.port}"
+                    await trio.to_thread.run_sync(chrome.get, f"{origin}/")
+                    assert await trio.to_thread.run_sync(answer_to, chrome) == answer
+    said = f"origin {origin!r} is not that of Host 'chat.example'; behind a proxy pass Host with its port"
+    assert any(said in line for line in records.lines("connection"))
+    chrome.get_log("browser")  # what was refused
 
 
 async def test_mended_31_the_three_lines_in_the_readme(chrome: Browser) -> None:

@@ -94,7 +94,17 @@ COMPANIONS = [
 
 #: What the pages import from elsewhere, or users of the test kit have to name. These paths stay when modules move.
 FURTHER = {
-    "seawall.testing": ["Client", "CloseFrame", "Closed", "MemoryListener", "Rejected", "Serving", "connect", "serve"],
+    "seawall.testing": [
+        "Client",
+        "CloseFrame",
+        "Closed",
+        "MemoryListener",
+        "Rejected",
+        "Serving",
+        "TimedOut",
+        "connect",
+        "serve",
+    ],
 }
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]

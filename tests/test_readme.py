@@ -69,6 +69,18 @@ async def test_first_program_echoes(load: Loader, autojump_clock: object) -> Non
         assert await client.receive() == "hello"
 
 
+async def test_the_app_behind_a_proxy_serves_its_name(load: Loader, autojump_clock: object) -> None:
+    """The program of the page on deployment answers to the name that it lists, with any port, and to no other."""
+    app = load.app("ask the proxy for")
+    for host in ("chat.example", "chat.example:8443"):
+        async with connect(app, "/echo", host=host, headers={"Origin": f"https://{host}"}) as client:
+            await client.send("hello")
+            assert await client.receive() == "hello"
+    with pytest.raises(Rejected, match="421 this host is not served here"):
+        async with connect(app, "/echo", host="localhost"):
+            pass
+
+
 def test_every_program_is_loaded_by_a_test() -> None:
     """A program that is added to a page needs a test here."""
     tested = [
@@ -80,6 +92,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "@app.lifespan",
         "test_later",
         "unplugged",
+        "ask the proxy for",
         "load_cert_chain",
         "test_everybody_hears",
     ]

@@ -55,6 +55,10 @@ class Limits:
 
     Times are seconds, sizes are bytes, None means no limit. App-wide by ``App(limits=...)``; a route sets single
     fields with ``limits={"idle_timeout": 60.0}`` and keeps the app's for the rest.
+
+    While the program stands still (a blocking call, a process that is stopped), nobody is read, and nobody is ended for
+    it: what has come is read first, and what a peer is waited for ends later by as much as deadlines were minded late,
+    if that is more than a tenth of a second. ``lifetime``, leases, draining and ``wind_down`` do not move.
     """
 
     handshake_timeout: float = 10.0

@@ -35,6 +35,7 @@ from seawall.errors import (
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
 from seawall.policy.ending import Cause, End, cause_of
+from seawall.wire.lateness import Lateness
 
 DONE = End(Cause.RETURNED, 1000)
 
@@ -84,7 +85,7 @@ class Subject:
     def __attrs_post_init__(self) -> None:
         """Begin."""
         self.deadline = Deadline(self.deadlines, self)
-        timeouts = Timeouts(self.limits)
+        timeouts = Timeouts(self.limits, self.deadlines.lateness)
         self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), self.deadline, on_recorded=self.on_recorded)
 
     @property
@@ -134,7 +135,7 @@ class Failing:
 def alone(on_recorded: Callable[[End], None]) -> Lifecycle:
     """The lifecycle of a connection that nobody looks at."""
     deadline = Deadline(DeadlineQueue(), Failing())
-    return Lifecycle(Timeouts(Limits()), trio.CancelScope(), deadline, on_recorded=on_recorded)
+    return Lifecycle(Timeouts(Limits(), Lateness()), trio.CancelScope(), deadline, on_recorded=on_recorded)
 
 
 @asynccontextmanager
@@ -375,7 +376,6 @@ async def test_renewing(autojump_clock: MockClock) -> None:
         subject.lifecycle.lease(time.time() + 1000)
         subject.lifecycle.lease(time.time() + 10)
         await trio.sleep(9)
-        subject.lifecycle.raise_if_over()
         subject.lifecycle.renew([time.time() + 900, time.time() + 50])
         await trio.sleep(100)
         assert subject.ran_out == [(59, LeaseExpired)]
@@ -412,19 +412,6 @@ async def test_renewing_until_no_time(autojump_clock: MockClock) -> None:
             subject.lifecycle.renew([time.time() + 100, math.nan])
         await trio.sleep(20)
         assert subject.ran_out == [(10, LeaseExpired)]
-
-
-async def test_renewing_too_late() -> None:
-    """A lease that has ended cannot be renewed, nor can what is to be ended because it was revoked."""
-    subject = Subject(DeadlineQueue())
-    subject.lifecycle.lease(time.time() + 10)
-    subject.lifecycle.raise_if_over()
-    assert subject.lifecycle.revoke()
-    with pytest.raises(Revoked):
-        subject.lifecycle.raise_if_over()
-    subject.lifecycle.renew([time.time() - 1])
-    with pytest.raises(LeaseExpired):
-        subject.lifecycle.raise_if_over()
 
 
 async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:

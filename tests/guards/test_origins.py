@@ -181,6 +181,17 @@ def test_listed_origins_match_exactly() -> None:
         assert not admits(origins, origin)
 
 
+def test_mended_23_origins_without_a_host_can_be_listed() -> None:
+    """Browsers send them, for sandboxed frames and for files: who wants these lists them, and nobody else has them."""
+    for origin in ("null", "file://"):
+        assert admits([origin], origin)
+        assert not admits([origin], "https://chat.example")
+        assert not admits(["https://chat.example"], origin)
+        assert not admits(same_origin, origin)
+    with pytest.raises(ConfigurationError, match=r"'null' or 'file://' for pages without a host, which are anybody's"):
+        OriginCheck.parse(["nil"])
+
+
 def test_an_empty_list() -> None:
     """No page at all: the clients are programs."""
     assert not admits([], "http://chat.example")
@@ -190,7 +201,9 @@ def test_an_empty_list() -> None:
     "origin",
     [
         "",
-        "null",
+        "Null",
+        "file:///",
+        "file://chat.example/",
         "chat.example",
         "https://",
         "https://chat.example/",

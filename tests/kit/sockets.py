@@ -64,6 +64,13 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
+def certificate(directory: Path) -> Path:
+    """A file with the key and the certificate of a server on this machine, which `client_context` trusts."""
+    issued, path = _authority().issue_cert("localhost", "127.0.0.1"), directory / "certificate.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    return path
+
+
 @cache
 def client_context() -> ssl.SSLContext:
     """TLS for a client that trusts `server_context`."""

@@ -93,3 +93,15 @@ def test_without_the_limit_nobody_is_told_apart() -> None:
     capacity = Capacity(Limits())
     admitted(capacity)
     assert not capacity.per_network
+
+
+def test_mended_00_the_limit_of_an_address_comes_first() -> None:
+    """An address that has all its places reads 429, also while the server is full; others read 503."""
+    for limits in (
+        Limits(max_connections=1, max_connections_per_address=1),
+        Limits(max_unauthenticated=1, max_connections_per_address=1),
+    ):
+        capacity = Capacity(limits)
+        admitted(capacity)
+        assert status(capacity.admit("192.0.2.1:5001")) == 429
+        assert status(capacity.admit("192.0.2.2:5000")) == 503

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from seawall import (
     Forbidden,
     Gate,
     Handshake,
+    LeaseExpired,
     NoCredentials,
     Revoked,
     Sessions,
@@ -42,6 +44,7 @@ from seawall.routing.route import Route
 from seawall.serving.gate import ConnectionGate
 from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack
+from seawall.wire.lateness import Lateness
 from tests.kit.tokens import by, token, verifier
 
 
@@ -86,7 +89,8 @@ class Without:
     def __attrs_post_init__(self) -> None:
         """Make the parts."""
         deadline = Deadline(self.deadlines, self)
-        self.lifecycle = Lifecycle(Timeouts(Limits()), trio.CancelScope(), deadline, on_recorded=lambda end: None)
+        timeouts = Timeouts(Limits(), Lateness())
+        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), deadline, on_recorded=lambda end: None)
         self.resources = ResourceStack(self.nursery, self.settle)
 
     def settle(self, raised: BaseException, phase: Phase) -> None:
@@ -298,5 +302,11 @@ async def test_mended_01_a_renewal_alone() -> None:
         assert made.settled == [("Forbidden('no more')", Phase.GUARD)]
         assert told.principal == "2"
         assert made.sessions.revoke(session_id="s", token_id="2") == 1
+        with pytest.raises(Disconnected):
+            await renewal.renew(token(jti="4", sid="s"))
+        assert made.settled[1:] == [("Revoked()", Phase.GUARD)]
+        made.lifecycle.renew([time.time() - 1])
+        with pytest.raises(LeaseExpired):
+            await renewal.renew(token(jti="5", sid="s"))
         release = ReleaseLimits(seconds=1, on_late=entered.append, cleanup=1, on_stuck=entered.append)
         await made.resources.leave(None, release)

@@ -32,7 +32,7 @@ LIMITS: Final = Limits(
     outbound_buffer=64 * 1024,
 )
 
-SECRET: Final = "only for trying it out, not for anything real"
+SECRET: Final = "what the fuzz signs with, and nothing else does"
 
 #: When the token expires: the year 2100, because the same number has to give the same bytes on every day.
 FOREVER: Final = 4_102_444_800

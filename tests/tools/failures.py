@@ -242,6 +242,7 @@ def of_requests() -> Iterator[Row]:
         yield evolve(row, peer=answered(last_word.data), said=said)
     for name, what, status, text in (
         ("late", "no whole request within `handshake_timeout`", 408, "request timed out"),
+        ("silent", "not a byte within `handshake_timeout`", 408, "request timed out"),
         ("full", "one more than `max_connections`", 503, "too many connections"),
         ("crowd", "one more than `max_unauthenticated`", 503, "too many connections"),
         ("neighbour", "one more than `max_connections_per_address`", 429, "too many connections from one address"),
@@ -251,10 +252,12 @@ def of_requests() -> Iterator[Row]:
     ):
         detail = HELD_AGAINST.get(name, "")
         cause = Cause.OVERLOAD if name in OVERLOADS else Cause.REFUSED
-        row = ending(name, what, Where.REQUEST, End(cause, status, text, detail))
+        end = End(cause, status, text, detail, silent=name == "silent")
+        row = ending(name, what, Where.REQUEST, end)
         yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))
-    gone = ending("gone", "the peer vanishes", Where.REQUEST, End(Cause.PEER_VANISHED, 1006, "before its request"))
-    yield evolve(gone, peer=Told(1006))
+    for name, what in (("gone", "the peer vanishes"), ("probe", "the peer vanishes without having sent a byte")):
+        end = End(Cause.PEER_VANISHED, 1006, "before its request", silent=name == "probe")
+        yield evolve(ending(name, what, Where.REQUEST, end), peer=Told(1006))
 
 
 def answer_to(said: bytes) -> Response:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never, final, get_args
@@ -370,12 +370,16 @@ class Watch(logging.Handler):
         self.complaints: list[str] = []
         """What must not be there."""
         self.ended = 0
-        """Connections that are over, one line each."""
+        """Connections that are over: one line each, or a number in a line for all that are folded into it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Look at a line."""
         line = self.format(record)
-        self.ended += record.name == "seawall.connection"
+        if record.name == "seawall.connection":
+            fields: Mapping[str, object] = vars(record).get("seawall", {})
+            folded = fields.get("folded", 1)
+            assert isinstance(folded, int)
+            self.ended += folded
         if record.levelno >= logging.ERROR or record.exc_text or len(line) > 600 or not line.isprintable():
             self.complaints.append(line)
 
@@ -393,6 +397,7 @@ def watched() -> Generator[Watch]:
     ours.addHandler(watch)
     root.addHandler(watch)
     ours.setLevel(logging.INFO)
+    ours.getChild("connection").setLevel(logging.DEBUG)  # of those, too, who say nothing
     ours.propagate = False
     try:
         yield watch
@@ -400,6 +405,7 @@ def watched() -> Generator[Watch]:
         sys.unraisablehook = hook
         ours.propagate = True
         ours.setLevel(level)
+        ours.getChild("connection").setLevel(logging.NOTSET)
         root.removeHandler(watch)
         ours.removeHandler(watch)
 
@@ -455,6 +461,7 @@ class Fuzz:
                 nursery.start_soon(self._work, waiting, deadline)
         await self.place.idle(1 + self.plan.members)
         await trio.testing.wait_all_tasks_blocked()
+        self.place.server._state.reporter.flush_suppressed()  # pyright: ignore[reportPrivateUsage] # what is due in a minute
         self._look_at_log()
         assert self.watch.ended == self.held, f"{self.held} connections, but {self.watch.ended} lines in the log"
 

@@ -352,6 +352,13 @@ async def vanish(stage: Stage) -> None:
     await stage.peer.stream.aclose()
 
 
+async def leaving(stage: Stage) -> None:
+    """Go in the middle of the request."""
+    await stage.peer.say(b"GET / HTTP/1.1\r\n")
+    await wait_all_tasks_blocked()
+    await vanish(stage)
+
+
 async def once_more(stage: Stage) -> None:
     """Come as somebody who is there already."""
     other = Wire()
@@ -421,13 +428,15 @@ def plots() -> Iterator[tuple[str, Plot]]:
     for code, broken in VIOLATIONS.items():
         yield f"ProtocolViolation-WIRE_TALK-{code}", Plot(door=talking, limits=small, act=saying(broken))
         yield f"ProtocolViolation-WIRE-{code}", Plot(limits=small, act=saying(broken))
-    yield "late", Plot(act=quietly)
+    yield "late", Plot(act=saying_first(b"GET / HTTP/1.1\r\n"))
+    yield "silent", Plot(act=quietly)
     yield "full", Plot(limits=Limits(max_connections=1), crowd=1)
     yield "crowd", Plot(limits=Limits(max_unauthenticated=1), crowd=1)
     yield "host", Plot(hosts=SERVED)
     yield "subprotocol", Plot(act=saying_first(request("/", "Sec-WebSocket-Protocol: chat")))
     yield "origin", Plot(act=saying_first(request("/", f"Origin: {ELSEWHERE}")))
-    yield "gone", Plot(act=vanish)
+    yield "gone", Plot(act=leaving)
+    yield "probe", Plot(act=vanish)
     yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))
     yield "returned", Plot(handler=leave, busy=False)
     yield "aclose", Plot(handler=finish)

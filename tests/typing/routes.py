@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from seawall import (
     ErrorPolicy,
     Gate,
     Limits,
+    Outcome,
     Provided,
     Route,
     Server,
@@ -30,6 +32,7 @@ from seawall import (
     public,
     same_origin,
 )
+from seawall.testing import Client, CloseFrame, Serving, connect
 from tests.typing.house import (
     Admin,
     Person,
@@ -240,3 +243,13 @@ def narrowed(principal: Person | Robot) -> str:
 def is_admin(conn: Connection[Admin]) -> Connection[Person]:
     """A connection of an admin is one of a person."""
     return conn
+
+
+async def waits(client: Client, serving: Serving, outcome: Outcome) -> None:
+    """A client of a test waits no longer than it is told, and an outcome says whether anything came."""
+    assert_type(await client.receive(timeout=1), str | bytes)
+    assert_type(await client.wait_closed(timeout=0.5), CloseFrame)
+    await client.send("hello", timeout=math.inf)
+    async with connect(app, "/", timeout=5) as another, serving.connect("/", timeout=None) as third:
+        assert_type((another, third), tuple[Client, Client])
+    assert_type(outcome.silent, bool)

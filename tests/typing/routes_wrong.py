@@ -22,6 +22,7 @@ from seawall import (
     any_origin,
     public,
 )
+from seawall.testing import connect
 from tests.typing.house import (
     Admin,
     Opens,
@@ -237,3 +238,4 @@ TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=None)  # type
 TokenVerifier("secret", algorithms=["HS256"], audience=any_issuer, issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other waiver
 TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=any_audience)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
 TokenVerifier(7, algorithms=["HS256"], audience="a", issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a secret is text or bytes
+connect(app, "/", timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds are a number

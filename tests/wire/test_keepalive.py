@@ -22,6 +22,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.events import SendBlocked, WireEvent
 from seawall.wire.keepalive import Keepalive, StallDetector, WireLiveness
+from seawall.wire.lateness import Lateness
 from seawall.wire.transport.base import ReadInterest, Transport
 from seawall.wire.transport.polled import SocketTransport
 from seawall.wire.transport.poller import Poller
@@ -56,8 +57,9 @@ class Bench:
         transport, settings = self.carrier or self.hand, ChannelSettings(self.limits)
         self.channel = MessageChannel(transport, settings, Budget(), self.on_wire_event)
         deadline, scope = Deadline(self.deadlines, self), trio.CancelScope()
-        self.lifecycle = Lifecycle(Timeouts(self.limits), scope, deadline, on_recorded=lambda end: None)
-        self.liveness = WireLiveness(self.channel, self.limits, self.transport)
+        timeouts = Timeouts(self.limits, self.deadlines.lateness)
+        self.lifecycle = Lifecycle(timeouts, scope, deadline, on_recorded=lambda end: None)
+        self.liveness = WireLiveness(self.channel, self.limits, self.transport, self.deadlines.lateness)
         self.lifecycle.timeouts.watch(self.liveness)
 
     def on_wire_event(self, event: WireEvent) -> None:
@@ -413,7 +415,7 @@ async def test_a_stall_detector_asks_the_buffer(autojump_clock: MockClock) -> No
     """It needs no channel and tells nobody: asked when it is due, it finds out by itself that something waits."""
     made = await alone(Limits(send_timeout=10))
     buffer = made.channel.send_buffer
-    detector = StallDetector(buffer, 10, None)
+    detector = StallDetector(buffer, 10, None, Lateness())
     assert detector.due() == math.inf
     await trio.sleep(3)
     made.transport.room = 0
@@ -438,7 +440,7 @@ async def test_a_stall_detector_asks_the_buffer(autojump_clock: MockClock) -> No
 async def test_a_stall_detector_that_is_looked_at_before_it_was_asked(autojump_clock: MockClock) -> None:
     """A look for another reason finds that something waits, too."""
     made = await alone()
-    detector = StallDetector(made.channel.send_buffer, 10, None)
+    detector = StallDetector(made.channel.send_buffer, 10, None, Lateness())
     made.transport.room = 0
     made.channel.send_nowait("x")
     assert detector.check(0) is None
@@ -448,7 +450,7 @@ async def test_a_stall_detector_that_is_looked_at_before_it_was_asked(autojump_c
 async def test_a_keepalive_knows_nothing_of_stalls(autojump_clock: MockClock) -> None:
     """It asks and gives up, whatever waits in the buffer; before `begin` it does neither."""
     made = await alone()
-    keepalive = Keepalive(made.channel, Limits(ping_interval=20, ping_timeout=5), None)
+    keepalive = Keepalive(made.channel, Limits(ping_interval=20, ping_timeout=5), None, Lateness())
     assert keepalive.due() == math.inf
     assert keepalive.check(1000) is None
     assert not made.transport.written

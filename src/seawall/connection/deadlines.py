@@ -1,17 +1,31 @@
-"""`DeadlineQueue`: one task that calls each connection of a server when the first of its deadlines has come."""
+"""`DeadlineQueue`: one task that calls each connection of a server when the first of its deadlines has come.
+
+What a peer has sent may still be in its socket when its deadline has come: the program may have stood still, or have
+been busy with others. So a connection asks `Deadline.was_read` before it is ended for its peer's silence. The first
+answer is no; the queue then lets all tasks run for some turns, the poller and the readers of the streams among them,
+and calls the connection again. How late the queue itself has been, `seawall.wire.lateness` adds to what is waited for.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import math
+from collections.abc import Sized
 from typing import Final, Protocol, final
 
 import trio
 from attrs import define
 
+from seawall.wire.lateness import Lateness
+from seawall.wire.transport.poller import MAX_EVENTS
+
 #: Connections that are called before other tasks have their turn.
 AT_A_TIME: Final = 20
+
+#: Turns of the scheduler in which sockets are read before a peer counts as silent; one more for each `MAX_EVENTS`
+#: sockets of the poller. A reader of TLS takes one record of 16 KiB in a turn, and 64 of these are 1 MiB.
+READING_TURNS: Final = 80
 
 
 class Owner(Protocol):
@@ -71,9 +85,18 @@ class Deadline:
             self.entry = None
             self._queue.note_stale()
 
+    def was_read(self) -> bool:
+        """Whether all sockets have been read since this was first asked. If not, the owner is called when they have."""
+        return self._queue.was_read(self)
+
+    def is_behind(self) -> bool:
+        """Whether the queue was late, and not all sockets have been read since; the owner is called when they have."""
+        return self._queue.is_behind(self)
+
     def close(self) -> None:
         """Never call again, and drop the owner: a reference cycle would be left to the garbage collector."""
         self.disarm()
+        self._queue.forget(self)
         self.owner = None
 
 
@@ -81,12 +104,20 @@ class Deadline:
 class DeadlineQueue:
     """The deadlines of all connections of a server, the earliest first."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, sockets: Sized = ()) -> None:
+        """Begin empty. `sockets` are those that the poller reads."""
+        self.lateness = Lateness()
+        """When `run` was late."""
+        self._sockets = sockets
         self._heap: list[Entry] = []
         self._order = itertools.count()
         self._stale = 0
         self._sleep = trio.CancelScope()
+        self._turn = 0
+        self._caught_up_in = 0
+        """The turn by which all sockets have been read since the queue was last late."""
+        self._reading: dict[Deadline, int] = {}
+        """Those whose owners wait until all sockets have been read, and the turn in which that is so."""
 
     def __len__(self) -> int:
         """How many deadlines are armed."""
@@ -96,9 +127,26 @@ class DeadlineQueue:
         """A new entry for `deadline`."""
         entry = Entry(due, next(self._order), deadline)
         heapq.heappush(self._heap, entry)
-        if due < self._sleep.deadline:  # noqa: PLR1730 - to set it costs more than to look
-            self._sleep.deadline = due
+        if due < self._sleep.deadline:
+            self._sleep.deadline = max(due, trio.current_time())  # `run` is not late for what it learns only now
         return entry
+
+    def was_read(self, deadline: Deadline) -> bool:
+        """As `Deadline.was_read`."""
+        return self._reading.setdefault(deadline, self._all_read_in()) <= self._turn
+
+    def is_behind(self, deadline: Deadline) -> bool:
+        """As `Deadline.is_behind`."""
+        return self._turn < self._caught_up_in and not self.was_read(deadline)
+
+    def _all_read_in(self) -> int:
+        """The turn by which all sockets will have been read."""
+        return self._turn + READING_TURNS + len(self._sockets) // MAX_EVENTS
+
+    def forget(self, deadline: Deadline) -> None:
+        """Drop what is kept of `deadline`."""
+        if self._reading:
+            self._reading.pop(deadline, None)
 
     def note_stale(self) -> None:
         """Count one more disarmed entry. When more than half of all are, they are removed together."""
@@ -111,10 +159,21 @@ class DeadlineQueue:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Sleep until the next deadline, call its owner, and again, until cancelled."""
+        woken = trio.current_time()
         while True:
-            with trio.move_on_at(self._heap[0].due if self._heap else math.inf) as self._sleep:
-                await trio.sleep_forever()
-            self._call_due(trio.current_time())
+            if self._reading:
+                due = woken
+                await trio.lowlevel.checkpoint()
+            else:
+                with trio.move_on_at(max(self._heap[0].due, woken) if self._heap else math.inf) as self._sleep:
+                    await trio.sleep_forever()
+                due = self._sleep.deadline
+            woken = trio.current_time()
+            self._turn += 1
+            if self.lateness.record(due, woken):
+                self._caught_up_in = self._all_read_in()
+            self._call_due(woken)
+            self._call_read(woken)
 
     def _call_due(self, now: float) -> None:
         """Call those that are due, some at a time: ending thousands at once would hold up all the others.
@@ -129,8 +188,19 @@ class DeadlineQueue:
                 self._stale -= 1
                 continue
             deadline.entry = None
-            if (owner := deadline.owner) is not None:
-                try:
-                    owner.on_due(now)
-                except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
-                    owner.on_fault(fault)
+            _call(deadline, now)
+
+    def _call_read(self, now: float) -> None:
+        """Call those that have waited until all sockets were read."""
+        for deadline in [deadline for deadline, turn in self._reading.items() if turn <= self._turn][:AT_A_TIME]:
+            _call(deadline, now)
+            self.forget(deadline)
+
+
+def _call(deadline: Deadline, now: float) -> None:
+    """Call the owner."""
+    if (owner := deadline.owner) is not None:
+        try:
+            owner.on_due(now)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and nothing else
+            owner.on_fault(fault)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import final
+from typing import Final, final
 
 import trio
 from attrs import define, field
 
 from seawall.connection.deadlines import Deadline
 from seawall.connection.timeouts import Timeouts
-from seawall.errors import LeaseExpired, Revoked, SeawallError
+from seawall.errors import (
+    IdleTimeout,
+    KeepaliveLost,
+    Revoked,
+    SeawallError,
+    SlowConsumer,
+)
 from seawall.policy.ending import End
+
+#: What ends a connection because its peer was silent. Before that its socket has to be read once more.
+_SILENCE: Final = (IdleTimeout, KeepaliveLost, SlowConsumer)
 
 
 def ignore(_: End) -> None:
@@ -28,7 +37,7 @@ class Lifecycle:
     """The moments at which it is ended."""
     scope: trio.CancelScope
     """Around the guards, the handler, and all that the handler has started."""
-    _deadline: Deadline
+    deadline: Deadline
     """Of the connection, in the server's queue."""
     _on_recorded: Callable[[End], None] = field(kw_only=True, alias="on_recorded")
     """Called once, when the end is recorded and before anything is cancelled."""
@@ -40,7 +49,7 @@ class Lifecycle:
     _is_draining: bool = field(init=False, default=False)
     _draining: trio.Event | None = field(init=False, default=None)  # made when it is first read
     _grace_ends_by: float = field(init=False, default=math.inf)  # the latest deadline that `set_grace` may set
-    # Until the socket is closed: when closing has to be done. After that: when guards and handler have to have ended.
+    # Once the socket is closed: when guards and handler have to have ended.
     _overdue_at: float = field(init=False, default=math.inf)
 
     @trio.lowlevel.enable_ki_protection
@@ -52,7 +61,8 @@ class Lifecycle:
             trio.current_time() + self.timeouts.limits.drain_timeout, self.timeouts.leases.ends_at
         )
         self.ended = end
-        self._deadline.disarm()
+        self.timeouts.end_stage()
+        self.deadline.disarm()
         self._on_recorded(end)
         if grace > 0:
             self.set_grace(grace)
@@ -89,8 +99,9 @@ class Lifecycle:
 
     def limit_stage(self, seconds: float) -> None:
         """Give the stage that begins now (receiving the request, or the guards) so many `seconds`."""
-        self.timeouts.stage_ends_at = trio.current_time() + seconds
-        self.rearm()
+        if self.ended is None:  # closing has a limit of its own
+            self.timeouts.limit_stage(seconds)
+            self.rearm()
 
     def begin(self) -> None:
         """Start lifetime, idle time and keepalive: the guards have passed, and the upgrade is accepted."""
@@ -100,20 +111,24 @@ class Lifecycle:
     def on_task_failed(self) -> None:
         """Give the tasks of the handler ``wind_down`` to end, because one has failed and has cancelled the others."""
         if self.ended is None:
-            self.limit_stage(self.timeouts.limits.wind_down)
+            self.timeouts.limit_stage(self.timeouts.limits.wind_down, of_peer=False)
+            self.rearm()
 
     def rearm(self) -> None:
-        """Arm the deadline of the connection for the first of its `timeouts`."""
+        """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
-            self._deadline.arm(self.timeouts.due())
+            self.deadline.arm(self.timeouts.due())
+        elif not self.is_closed:
+            self.deadline.arm(self.timeouts.stage_ends_at)
 
     def limit_closing(self, seconds: float) -> None:
         """Bound the closing handshake by `seconds` from now; an earlier bound stays.
 
         It uses the connection's deadline, because a `trio.CancelScope` for each closing connection costs twice as much.
         """
-        self._overdue_at = min(self._overdue_at, trio.current_time() + seconds)
-        self._deadline.arm(self._overdue_at)
+        left = self.timeouts.stage_ends_at - trio.current_time()
+        self.timeouts.limit_stage(min(seconds, left))
+        self.deadline.arm(self.timeouts.stage_ends_at)
 
     def watch_cleanup(self) -> None:
         """Arm the deadline for when guards and handler have to have ended; see `is_overdue`.
@@ -124,7 +139,18 @@ class Lifecycle:
         now, deadline = trio.current_time(), self.scope.deadline
         cancelled_at = min(deadline, now) if self.scope.cancel_called else deadline
         self._overdue_at = cancelled_at + self.timeouts.limits.wind_down
-        self._deadline.arm(self._overdue_at)
+        self.deadline.arm(self._overdue_at)
+
+    def check(self, now: float) -> SeawallError | None:
+        """The failure that ends the connection; if there is none, arms the deadline.
+
+        A peer counts as silent only when its socket has been read once more: until then, None.
+        """
+        is_behind = self.deadline.is_behind()
+        failure = self.timeouts.check(now, with_peer=not is_behind) if self.ended is None else None
+        if failure is None and not is_behind:
+            self.rearm()
+        return None if isinstance(failure, _SILENCE) and not self.deadline.was_read() else failure
 
     def is_overdue(self, now: float) -> bool:
         """Whether guards and handler have run longer than they may; if not, arms the deadline for when they will."""
@@ -132,25 +158,13 @@ class Lifecycle:
             self._overdue_at = max(self._overdue_at, self.scope.deadline + self.timeouts.limits.wind_down)
         if now >= self._overdue_at:
             return True
-        self._deadline.arm(self._overdue_at)
+        self.deadline.arm(self._overdue_at)
         return False
 
     def lease(self, expires_at: float) -> None:
         """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
         self.timeouts.lease(expires_at)
         self.rearm()
-
-    def raise_if_over(self) -> None:
-        """Raise if it is too late to renew the leases.
-
-        Raises:
-          LeaseExpired: the connection has ended, or a lease has.
-          Revoked: the connection is about to end because a credential has been revoked.
-        """
-        if self.ended is not None or trio.current_time() >= self.timeouts.leases.ends_at:
-            raise LeaseExpired
-        if self.timeouts.expired is not None:
-            raise Revoked
 
     def renew(self, several: Iterable[float]) -> None:
         """Hold leases until `several` times (Unix time) instead of those that there were."""
@@ -190,4 +204,4 @@ class Lifecycle:
 
     def on_finished(self) -> None:
         """Close the deadline, because all tasks of the connection have ended."""
-        self._deadline.close()
+        self.deadline.close()

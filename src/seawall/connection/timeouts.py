@@ -10,6 +10,7 @@ import trio
 from seawall.connection.leases import Leases
 from seawall.errors import IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
 from seawall.limits import Limits
+from seawall.wire.lateness import Lateness
 
 
 class Liveness(Protocol):
@@ -41,15 +42,28 @@ _NO_LEASES: Final = Leases()
 class Timeouts:
     """The moments, on Trio's clock, at which one connection is ended, and the first of them."""
 
-    __slots__ = ("_expired", "_last_activity", "_lifetime_ends_at", "_liveness", "leases", "limits", "stage_ends_at")
+    __slots__ = (
+        "_expired",
+        "_last_activity",
+        "_lateness",
+        "_lifetime_ends_at",
+        "_liveness",
+        "_stage_began_at",
+        "_stage_of_peer",
+        "_stage_seconds",
+        "leases",
+        "limits",
+    )
 
-    def __init__(self, limits: Limits) -> None:
-        """Begin with no moment."""
+    def __init__(self, limits: Limits, lateness: Lateness) -> None:
+        """Begin with no moment. `lateness` is the server's: what is waited for from the peer ends so much later."""
         self.limits = limits
         """The app's, and the route's once there is one."""
         self.leases = _NO_LEASES
-        self.stage_ends_at = math.inf
-        """When the stage that the connection is in (receiving its request, or the guards) has to be over."""
+        self._lateness = lateness
+        self._stage_began_at = math.inf
+        self._stage_seconds = 0.0
+        self._stage_of_peer = True
         self._expired: SeawallError | None = None
         self._liveness: Liveness | None = None
         self._lifetime_ends_at = math.inf
@@ -62,12 +76,31 @@ class Timeouts:
     def begin(self) -> None:
         """Start lifetime and idle time: the guards have passed, and the upgrade is accepted."""
         now = trio.current_time()
-        self.stage_ends_at = math.inf
+        self.end_stage()
         self._last_activity = now
         if self._liveness is not None:
             self._liveness.begin()
         if self.limits.lifetime is not None:
             self._lifetime_ends_at = now + self.limits.lifetime
+
+    def limit_stage(self, seconds: float, *, of_peer: bool = True) -> None:
+        """Give the stage that begins now (receiving the request, the guards, closing) so many `seconds`.
+
+        Unless it is one `of_peer`, it ends in time even if the program was late.
+        """
+        self._stage_began_at, self._stage_seconds = trio.current_time(), seconds
+        self._stage_of_peer = of_peer
+
+    def end_stage(self) -> None:
+        """Limit the stage no longer."""
+        self._stage_began_at = math.inf
+
+    @property
+    def stage_ends_at(self) -> float:
+        """When the stage that the connection is in has to be over."""
+        if not self._stage_of_peer:
+            return self._stage_began_at + self._stage_seconds
+        return self._end_of(self._stage_began_at, self._stage_seconds)
 
     def lease(self, expires_at: float) -> None:
         """One more lease. Raises as `Leases.add`."""
@@ -104,14 +137,19 @@ class Timeouts:
         wire = math.inf if self._liveness is None else self._liveness.due()
         return min(wire, self.stage_ends_at, self.leases.ends_at, self._lifetime_ends_at, self._idle_ends_at())
 
-    def check(self, now: float) -> SeawallError | None:
-        """The failure that ends the connection; None if no moment has come. Does not check `stage_ends_at`."""
+    def check(self, now: float, *, with_peer: bool = True) -> SeawallError | None:
+        """The failure that ends the connection; None if no moment has come. Does not check `stage_ends_at`.
+
+        Without `with_peer` it looks only at what does not depend on the peer.
+        """
         if self._expired is not None:
             return self._expired
         if now >= self.leases.ends_at:
             return LeaseExpired()
         if now >= self._lifetime_ends_at:
             return LifetimeReached()
+        if not with_peer:
+            return None
         if now >= self._idle_ends_at():
             return IdleTimeout()
         return None if self._liveness is None else self._liveness.check(now)
@@ -120,4 +158,8 @@ class Timeouts:
         if self.limits.idle_timeout is None or self._last_activity == -math.inf:
             return math.inf
         heard_at = -math.inf if self._liveness is None else self._liveness.message_at
-        return max(self._last_activity, heard_at) + self.limits.idle_timeout
+        return self._end_of(max(self._last_activity, heard_at), self.limits.idle_timeout)
+
+    def _end_of(self, moment: float, seconds: float) -> float:
+        """When something ends that has been waited for from the peer since `moment`, for `seconds`."""
+        return moment + seconds + self._lateness.since(moment)

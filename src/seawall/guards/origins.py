@@ -34,6 +34,9 @@ any_origin: Final = OriginRule.ANY
 
 Origins: TypeAlias = OriginRule | Sequence[str]
 
+#: Origins without a host: of pages in a sandboxed frame, and of files, as browsers and some embedded ones send them.
+_HOSTLESS: Final = frozenset({"null", "file://"})
+
 #: An origin as browsers serialise it (RFC 6454, section 6.2).
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
@@ -84,6 +87,8 @@ class OriginCheck:
 
 
 def _check(origin: str) -> None:
+    if origin in _HOSTLESS:
+        return
     parsed = _ORIGIN.fullmatch(origin)
     if "*" in origin:
         remedy = "for all of them say origins=any_origin" if origin == "*" else "name each of them"
@@ -91,7 +96,8 @@ def _check(origin: str) -> None:
     if parsed is None:
         raise ConfigurationError(
             f"origin {origin!r} is not one that a browser sends: write scheme://host or scheme://host:port in lower "
-            "case, without a path, such as 'https://chat.example'; for any origin, any_origin"
+            "case, without a path, such as 'https://chat.example', or 'null' or 'file://' for pages without a host, "
+            "which are anybody's; for any origin, any_origin"
         )
     scheme, _, port = parsed.groups()
     if port is not None and port == _DEFAULT_PORTS.get(scheme):

@@ -85,15 +85,16 @@ class HostCheck:
         if self.entries is None or not host:
             return True
         parts = _PARTS.fullmatch(host.lower())
-        if parts is None:
+        if parts is None or parts[1][0] == ".":
             return False
-        name, asked = _canonical(parts[1]), frozenset({443} if secure else {80, 443})
-        if parts[2]:
-            asked = frozenset({int(parts[2])})
-        return self._serves(name, asked | {_ANY_PORT})
+        name, port = parts.groups()
+        if _ANY_PORT in self._ports.get(name, ()):  # as nearly always
+            return True
+        asked = {int(port)} if port else {443} if secure else {80, 443}
+        return self._serves(_canonical(name), asked | {_ANY_PORT})
 
-    def _serves(self, name: str, ports: frozenset[int]) -> bool:
-        if not 0 < len(name) <= _MAX_NAME or name.startswith("."):
+    def _serves(self, name: str, ports: set[int]) -> bool:
+        if not 0 < len(name) <= _MAX_NAME:
             return False
         if not ports.isdisjoint(self._ports.get(name, ())) or (self._is_loopback and _is_loopback(name)):
             return True

@@ -42,3 +42,5 @@ class Outcome:
     """Bytes from the peer after its request, frame headers included, as the network carried them inside TLS."""
     bytes_out: int
     """Bytes to the peer that the network has taken, the answer to the handshake included; likewise."""
+    silent: bool = False
+    """Whether the peer never sent a byte: a health check, or a connection that a browser keeps in reserve."""

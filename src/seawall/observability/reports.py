@@ -19,6 +19,7 @@ from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
 from seawall.printable import name_of, name_of_type, redacted, safe
 from seawall.wire.traffic import Traffic
+from seawall.wire.transport.sockets import network_of
 
 T = TypeVar("T")
 
@@ -39,6 +40,10 @@ _ORDINARY = frozenset(
         Cause.STOPPED,
     }
 )
+
+
+#: The causes of which a stranger can make as many as it likes, without any failure of ours.
+_REFUSALS = frozenset({Cause.REFUSED, Cause.OVERLOAD, Cause.VIOLATION})
 
 
 @final
@@ -122,6 +127,19 @@ def log_suppressed(kind: tuple[str, ...], suppressed: int) -> None:
         )
 
 
+def log_folded(network: tuple[str, ...], folded: int) -> None:
+    """Log how many connections of a network were refused and have no line of their own; nothing if that is 0."""
+    if folded:
+        (name,) = network
+        connection_log.log(
+            logging.WARNING,
+            "%d more connections from %s were refused and are not in the log",
+            folded,
+            safe(name),
+            fields={"folded": folded, "network": name},
+        )
+
+
 def note_of(context: Context) -> str:
     """The note for an exception that comes out of ``serve``: in which phase, route and connection it was raised."""
     place = f"{context.phase.value} of {safe(context.route)}" if context.route else context.phase.value
@@ -146,15 +164,21 @@ def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Ou
         messages_out=traffic.messages_out,
         bytes_in=traffic.bytes_in,
         bytes_out=traffic.bytes_out,
+        silent=end.silent,
     )
 
 
-def _level(cause: Cause) -> int:
-    return logging.INFO if cause in _ORDINARY else logging.WARNING
+def _level(ended: End | Outcome) -> int:
+    if ended.silent:
+        return logging.DEBUG
+    return logging.INFO if ended.cause in _ORDINARY else logging.WARNING
 
 
 def log_end(outcome: Outcome) -> None:
-    """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO."""
+    """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO.
+
+    It is DEBUG if the peer never sent a byte, as health checks and the connections that browsers keep in reserve.
+    """
     reason = redacted(outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…")
     why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
     fields = {
@@ -175,7 +199,7 @@ def log_end(outcome: Outcome) -> None:
         "bytes_out": outcome.bytes_out,
     }
     connection_log.log(
-        _level(outcome.cause),
+        _level(outcome),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         outcome.connection,
         f"{outcome.peer} {outcome.principal}".rstrip(),
@@ -191,9 +215,18 @@ def log_end(outcome: Outcome) -> None:
     )
 
 
+def _is_folded(outcome: Outcome) -> bool:
+    """Whether its line is one of those of which a network has a few in a minute, and the others are counted."""
+    has_left = outcome.cause is Cause.PEER_VANISHED and not outcome.route  # in the middle of its request
+    return not outcome.silent and (outcome.cause in _REFUSALS or has_left)
+
+
 @final
 class Reporter:
     """Tells the application and the log of failures and of connections that have ended.
+
+    Of the connections of one network that are refused, or break the protocol, ten lines are logged in a minute, and the
+    others counted; of 1,000 networks each, and of all others together. The application is told of each.
 
     What a callback of the application raises is logged, ten of a kind in a minute, and not raised again; except
     SystemExit and KeyboardInterrupt, which are.
@@ -210,6 +243,7 @@ class Reporter:
         self._on_end = on_end
         self.names = names or PrincipalNames()
         self._throttle = LogSampler()
+        self._refused = LogSampler()
         self._has_suppressed = trio.Event()
 
     def report(self, failure: ErrorReport) -> None:
@@ -220,8 +254,9 @@ class Reporter:
                 log_report(failure)
 
     def report_outcome(self, outcome: Outcome) -> None:
-        """Log how a connection ended, and tell the application."""
-        log_end(outcome)
+        """Log how a connection ended, unless too many of its network have been refused, and tell the application."""
+        if not _is_folded(outcome) or self._admits_refused(outcome):
+            log_end(outcome)
         if self._on_end is not None:
             self._tell("on_end", self._on_end, outcome)
 
@@ -235,13 +270,13 @@ class Reporter:
         if self._admits(("TLS", name_of_type(type(failure.__cause__)))):
             server_log.error("%s; it is closed", safe(str(failure)))
 
-    def is_observed(self, cause: Cause) -> bool:
-        """Whether the log or the application gets outcomes of this cause; if not, no `Outcome` need be made."""
-        return self._on_end is not None or connection_log.shows(_level(cause))
+    def is_observed(self, end: End) -> bool:
+        """Whether the log or the application gets the outcome of `end`; if not, no `Outcome` need be made."""
+        return self._on_end is not None or connection_log.shows(_level(end))
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Log how many failures were suppressed, `WINDOW` seconds after the first one was; until cancelled."""
+        """Log how many lines were suppressed, `WINDOW` seconds after the first one was; until cancelled."""
         while True:
             await self._has_suppressed.wait()
             self._has_suppressed = trio.Event()
@@ -249,9 +284,11 @@ class Reporter:
             self.flush_suppressed()
 
     def flush_suppressed(self) -> None:
-        """Log how many failures have been suppressed since that was logged last."""
+        """Log how many lines have been suppressed since that was logged last."""
         for kind in self._throttle.kinds():
             log_suppressed(kind, self._throttle.take_suppressed(kind))
+        for kind in self._refused.kinds():
+            log_folded(kind, self._refused.take_suppressed(kind))
 
     def _tell(self, name: str, callback: Callable[[T], None], told: T) -> bool:
         """Call `callback`, and log what it raises. True if it returned."""
@@ -265,6 +302,17 @@ class Reporter:
         else:
             return True
         return False
+
+    def _admits_refused(self, outcome: Outcome) -> bool:
+        """Whether the line of a refused connection is logged; if not, it is counted, by the peer's network."""
+        if not connection_log.shows(_level(outcome)):
+            return False
+        kind = (network_of(outcome.peer) or outcome.peer,)
+        if not self._refused.admits(kind, trio.current_time()):
+            self._has_suppressed.set()
+            return False
+        log_folded(self._refused.counted_as(kind), self._refused.take_suppressed(kind))
+        return True
 
     def _admits(self, kind: tuple[str, ...]) -> bool:
         if not self._throttle.admits(kind, trio.current_time()):

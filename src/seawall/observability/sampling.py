@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, final
 
 from attrs import define, field
@@ -12,6 +13,9 @@ WINDOW: Final = 60.0
 
 #: Kinds that are counted separately; further ones are counted together. A kind holds nothing that a client sends.
 MAX_KINDS: Final = 1000
+
+#: Seconds after which looking for kinds that can be forgotten is worth while again.
+FORGET_AGAIN: Final = 1.0
 
 Kind = tuple[str, ...]
 _OTHERS: Final[Kind] = ("others",)
@@ -32,6 +36,7 @@ class LogSampler:
     """Decides what is logged, so that a failure that happens thousands of times cannot fill a disk."""
 
     _counts: dict[Kind, _Count] = field(init=False, factory=dict[Kind, _Count])
+    _forgot_at: float = field(init=False, default=-math.inf)
 
     def admits(self, kind: Kind, now: float) -> bool:
         """Whether one more of `kind` is to be logged; if not, it is counted. `now` is in seconds, on any clock."""
@@ -47,7 +52,13 @@ class LogSampler:
         return True
 
     def _forget(self, now: float) -> None:
-        """Remove the kinds whose window is over and of which nothing was suppressed that is not logged yet."""
+        """Remove the kinds whose window is over and of which nothing was suppressed that is not logged yet.
+
+        Once in a second at most: somebody else may choose the kinds, and make a new one each time.
+        """
+        if now < self._forgot_at + FORGET_AGAIN:
+            return
+        self._forgot_at = now
         self._counts = {
             kind: count for kind, count in self._counts.items() if count.suppressed or now < count.began + WINDOW
         }

@@ -114,6 +114,8 @@ class End:
     """The failure behind it, for the log; the peer never reads it."""
     rule: str = ""
     """The type that the policy's rule names, if a rule decided."""
+    silent: bool = False
+    """Whether the peer had not sent a byte until then."""
 
     @property
     def by_peer(self) -> bool:
@@ -155,10 +157,10 @@ class Ends:
     """What the client reads if the upgrade has not been accepted."""
 
 
-def http_end(response: Response, detail: str = "") -> Ends:
-    """The consequence that a connection ends with an HTTP response: a page, or an error. `detail` is for the log."""
+def http_end(response: Response, detail: str = "", *, silent: bool = False) -> Ends:
+    """The consequence that a connection ends with an HTTP response: a page, or an error. The rest is for the log."""
     cause = Cause.ANSWERED if response.status < 400 else Cause.REFUSED
-    return Ends(End(cause, response.status, response.text, detail), response)
+    return Ends(End(cause, response.status, response.text, detail, silent=silent), response)
 
 
 @final

@@ -92,11 +92,11 @@ class Capacity:
                 del self.per_network[network]
 
     def _refusal(self, network: str) -> Response | None:
-        """The response to one more connection from `network`, if that is above a limit."""
+        """The response to one more connection from `network`, if that is above a limit: its own comes first."""
         limits = self._limits
-        if self.admitted >= limits.max_connections or self.unauthenticated >= limits.max_unauthenticated:
-            return refusal(503, "too many connections", headers=RETRY)
         at_most = limits.max_connections_per_address
         if network and at_most is not None and self.per_network[network] >= at_most:
             return refusal(429, "too many connections from one address", headers=RETRY)
+        if self.admitted >= limits.max_connections or self.unauthenticated >= limits.max_unauthenticated:
+            return refusal(503, "too many connections", headers=RETRY)
         return None

@@ -7,6 +7,7 @@ path (404), its handshake (405, 426, 400), its origin (403), its subprotocols (4
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Final, Protocol, TypeAlias, final
@@ -55,7 +56,9 @@ class Source(Protocol):
         ...
 
 
-async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None) -> Received | None:
+async def read_head(
+    stream: trio.abc.ReceiveStream, poller: Poller | None = None, accepted: AcceptedConnection | None = None
+) -> Received | None:
     """Read until the request head is whole.
 
     The caller bounds the time.
@@ -63,6 +66,7 @@ async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None
     Args:
       stream: what to read from.
       poller: waits for `stream`, if that is a plain socket.
+      accepted: is told when the first byte has come.
 
     Returns:
       The head and the bytes that came after it; None if the peer has gone before the head was whole.
@@ -71,23 +75,33 @@ async def read_head(stream: trio.abc.ReceiveStream, poller: Poller | None = None
       BadRequest: the head is malformed or too large, or asks for what is not supported.
     """
     if poller is None or not isinstance(stream, trio.SocketStream):
-        return await _read(stream)
+        return await _read(stream, accepted)
     with closing(PolledReceiver(poller, stream)) as receiver:
-        return await _read(receiver)
+        return await _read(receiver, accepted)
 
 
-async def _read(source: Source) -> Received | None:
+async def _read(source: Source, accepted: AcceptedConnection | None) -> Received | None:
     reader = HeadReader()
     while True:
         try:
             data = await source.receive_some(READ_SIZE)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as broken:
+            if accepted is not None and _is_no_tls(broken):
+                accepted.silent = False
             return None
         if not data:
             return None
+        if accepted is not None:
+            accepted.silent = False
         head = reader.receive_data(bytes(data))
         if head is not None:
             return head, reader.rest
+
+
+def _is_no_tls(broken: Exception) -> bool:
+    """Whether a TLS handshake has failed because of what the peer sent, and not because it has left."""
+    cause = broken.__cause__
+    return isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 async def receive_request(accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
@@ -97,9 +111,9 @@ async def receive_request(accepted: AcceptedConnection, server: ServerState) -> 
       The request; or how the connection ends if it has no route, is a plain HTTP request, or never comes.
     """
     try:
-        received = await read_head(accepted.stream, server.poller)
+        received = await read_head(accepted.stream, server.poller, accepted)
         if received is None:
-            return Ends(End(Cause.PEER_VANISHED, 1006, "before its request"))
+            return Ends(End(Cause.PEER_VANISHED, 1006, "before its request", silent=accepted.silent))
         return _find(*received, accepted, server)
     except BadRequest as bad:
         return http_end(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))

@@ -16,7 +16,7 @@ from seawall.connection.leases import until
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot
 from seawall.connection.sessions import Registration
-from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, Revoked, Unauthorized
+from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential
 from seawall.guards.token_source import FromMessage, TokenGate, TokenSource, is_token, with_token
@@ -84,14 +84,14 @@ class Renewal:
                 del refusal  # a reference cycle would be left to the garbage collector
 
     async def _renew(self, token: str) -> object:
-        self.lifecycle.raise_if_over()
+        _raise_if_over(self.lifecycle)
         if not is_token(token):
             raise Unauthorized("token refused: it has characters that no token has")
         gate = RenewalGate(self, token)
         principal = (await self._ask(gate)).principal
         await trio.lowlevel.checkpoint_if_cancelled()
         # From here on nothing waits: all of it changes, or nothing.
-        self.lifecycle.raise_if_over()
+        _raise_if_over(self.lifecycle)
         gate.raise_if_unfinished()
         self.registration.renew(gate.credentials)
         self.lifecycle.renew(gate.leases)
@@ -188,6 +188,15 @@ class RenewalGate(TokenGate):
             raise Unauthorized("no guard has taken the new token")
         if self._asked_for < len(self._renewal.entered):
             raise Unauthorized("the new token leads to fewer resources than the first one")
+
+
+def _raise_if_over(lifecycle: Lifecycle) -> None:
+    """Raise if it is too late to renew: `LeaseExpired`, or `Revoked` if that is about to end the connection."""
+    timeouts = lifecycle.timeouts
+    if lifecycle.ended is not None or trio.current_time() >= timeouts.leases.ends_at:
+        raise LeaseExpired
+    if isinstance(timeouts.expired, Revoked):
+        raise Revoked
 
 
 async def _no_conversation(what: str) -> ConfigurationError:

@@ -15,7 +15,6 @@ if guards and handler have ended; else trio-websocket's reader if the peer has c
 from __future__ import annotations
 
 import enum
-import math
 from contextlib import suppress
 from functools import partial
 from typing import assert_never, cast, final
@@ -120,8 +119,8 @@ class ConnectionRunner:
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
         server, outer, inner = self._server, self._outer_nursery, self._inner_nursery
-        deadline = Deadline(server.deadlines, self)
-        self.lifecycle = Lifecycle(Timeouts(server.limits), inner.cancel_scope, deadline, on_recorded=self._on_recorded)
+        deadline, timeouts = Deadline(server.deadlines, self), Timeouts(server.limits, server.deadlines.lateness)
+        self.lifecycle = Lifecycle(timeouts, inner.cancel_scope, deadline, on_recorded=self._on_recorded)
         self._registration = Registration(server.sessions, self.lifecycle)
         self._failures = FailureHandler(server, self._incoming, server.errors)
         self._closing = Closing(self._incoming, self.lifecycle, self._failures, outer, inner)
@@ -170,7 +169,8 @@ class ConnectionRunner:
         channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
-        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream)))
+        lateness = server.deadlines.lateness
+        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
         selected = select(asked.subprotocols, settings.subprotocols)
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
@@ -249,7 +249,7 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.is_observed(end.cause):
+        if self._server.reporter.is_observed(end):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
             traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
@@ -277,22 +277,22 @@ class ConnectionRunner:
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
         lifecycle = self.lifecycle
-        if lifecycle.ended is not None:
-            if not lifecycle.is_closed:
-                self._closing.abort_channel()
-            elif lifecycle.is_overdue(now) and self._inner_nursery.child_tasks:  # none: all have ended, just now
+        if lifecycle.is_closed:
+            if lifecycle.is_overdue(now) and self._inner_nursery.child_tasks:  # none: all have ended, just now
                 self._release_early(task_names(self._inner_nursery))
         elif now < lifecycle.timeouts.stage_ends_at:
-            if (failure := lifecycle.timeouts.check(now)) is not None:
+            if (failure := lifecycle.check(now)) is not None:
                 self.settlement.fail(failure, Phase.TRANSPORT)
-            else:
-                lifecycle.rearm()
-        elif self.stage is Stage.RECEIVING:
-            self.settlement.end_by(http_end(refusal(408, "request timed out")))
-        elif self.is_handled:
+        elif self.is_handled and lifecycle.ended is None:
+            lifecycle.timeouts.end_stage()
             self.settlement.settle_known()
-            lifecycle.timeouts.stage_ends_at = math.inf
             lifecycle.rearm()
+        elif not lifecycle.deadline.was_read():
+            return  # it is called again
+        elif lifecycle.ended is not None:
+            self._closing.abort_channel()
+        elif self.stage is Stage.RECEIVING:
+            self.settlement.end_by(http_end(refusal(408, "request timed out"), silent=self._incoming.silent))
         else:
             self.settlement.fail(AuthTimeout(), Phase.GUARD)
 

@@ -137,8 +137,10 @@ class ServerState:
     reporter: Reporter
     values: Values
     sessions: Sessions
-    deadlines: DeadlineQueue = field(factory=DeadlineQueue, init=False)
     poller: Poller | None = field(factory=open_poller, init=False)
+    deadlines: DeadlineQueue = field(
+        init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)
+    )
     budget: Budget = field(factory=Budget, init=False)
     task_watch: TaskWatch = field(factory=TaskWatch, init=False)
     thread: int = field(factory=get_ident, init=False)
@@ -233,6 +235,8 @@ class AcceptedConnection:
     """Whether it is TLS."""
     place: Place
     """Its place among those of the server."""
+    silent: bool = True
+    """Whether nothing has come from the peer yet."""
     hosts: HostCheck
     """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)

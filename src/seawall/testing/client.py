@@ -15,8 +15,10 @@ from wsproto.utilities import LocalProtocolError
 from seawall.app import App
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
+from seawall.printable import safe
 from seawall.serving.server import Server
 from seawall.testing.network import Line, MemoryListener, MemoryStream
+from seawall.testing.waiting import Account, bounded, default_timeout
 from seawall.wire.frames.codes import Opcode, sendable_code
 
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -73,33 +75,47 @@ class Client:
 
     _websocket: trio_websocket.WebSocketConnection = field(alias="websocket", repr=False)
     _line: Line = field(alias="line", repr=False)
+    _timeout: float = field(alias="timeout", repr=False)
+    _sent: int = field(init=False, default=0, repr=False)
+    _received: int = field(init=False, default=0, repr=False)
+    _last: str | bytes = field(init=False, default="", repr=False)
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that the app selected."""
         return self._websocket.subprotocol
 
-    async def send(self, message: str | bytes) -> None:
-        """Send a message. Raises `Closed` when the app has closed."""
-        try:
-            await self._websocket.send_message(message)
-        except trio_websocket.ConnectionClosed as closed:
-            raise _closed(closed) from None
-
-    async def receive(self) -> str | bytes:
-        """The next message. Raises `Closed` when the app has closed and all messages have been received."""
-        try:
-            return await self._websocket.get_message()
-        except trio_websocket.ConnectionClosed as closed:
-            raise _closed(closed) from None
-
-    async def wait_closed(self) -> CloseFrame:
-        """Discard messages until the app closes; returns the code and the reason of its Close."""
-        while True:
+    async def send(self, message: str | bytes, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the bound is what it is about
+        """Send a message. Raises `Closed` when the app has closed, and `TimedOut`."""
+        with self._bounded(timeout, "room to send a message"):
             try:
-                await self.receive()
-            except Closed as closed:
-                return CloseFrame(closed.code, closed.reason)
+                await self._websocket.send_message(message)
+            except trio_websocket.ConnectionClosed as closed:
+                raise _closed(closed) from None
+        self._sent += 1
+
+    async def receive(self, *, timeout: float | None = None) -> str | bytes:  # noqa: ASYNC109 - likewise
+        """The next message. Raises `TimedOut`, or `Closed` when the app has closed and all messages are received.
+
+        Args:
+          timeout: the seconds to wait at most, in place of the `timeout` of `connect`; ``math.inf`` waits for ever.
+        """
+        with self._bounded(timeout, "a message"):
+            return await self._receive()
+
+    async def wait_closed(self, *, timeout: float | None = None) -> CloseFrame:  # noqa: ASYNC109 - likewise
+        """Discard messages until the app closes; returns the code and the reason of its Close. Raises `TimedOut`.
+
+        Args:
+          timeout: as of `receive`; it bounds the whole wait, however many messages come.
+        """
+        with self._bounded(timeout, "the app to close"):
+            while True:
+                try:
+                    await self._receive()
+                except Closed as closed:
+                    return CloseFrame(closed.code, closed.reason)
+        raise AssertionError("unreachable")
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close from the client's side, and wait for the app's answer, but no longer than `CLOSE_TIMEOUT`.
@@ -112,6 +128,33 @@ class Client:
         self._line.release(Opcode.CLOSE)  # the client ignores the app's Close, not its own
         with trio.move_on_after(CLOSE_TIMEOUT):
             await self._websocket.aclose(code, reason or None)
+
+    async def _receive(self) -> str | bytes:
+        try:
+            message = await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            raise _closed(closed) from None
+        self._received, self._last = self._received + 1, message
+        return message
+
+    @contextmanager
+    def _bounded(self, timeout: float | None, waited_for: str) -> Generator[None]:
+        """Bound a wait, and account for what came until it was over."""
+        before, pongs, bytes_in = self._received, self._line.pongs, self._line.bytes_in
+
+        def account() -> Account:
+            messages, pings = self._received - before, self._line.pongs - pongs
+            came = [f"{messages} messages, the last of them {_shown(self._last)}"] if messages else []
+            came += [f"{pings} Pings"] if pings else []
+            bare = self._line.bytes_in - bytes_in
+            came += [f"{bare} bytes of no whole message"] if bare and not came else []
+            return Account(
+                ", and ".join(came) or "nothing",
+                f"the connection is {self._line.standing}; messages sent: {self._sent}, received: {self._received}",
+            )
+
+        with bounded(self._timeout if timeout is None else timeout, waited_for, account):
+            yield
 
     def stall(self) -> None:
         """Read no more, as a client that hangs; what it sends still arrives.
@@ -189,12 +232,22 @@ class Serving:
 
     @asynccontextmanager
     async def connect(
-        self, path: str, *, headers: Headers = (), subprotocols: Sequence[str] = (), host: str = HOST
+        self,
+        path: str,
+        *,
+        headers: Headers = (),
+        subprotocols: Sequence[str] = (),
+        host: str = HOST,
+        timeout: float | None = None,  # noqa: ASYNC109 - the client's own bound
     ) -> AsyncGenerator[Client]:
         """Connect a client; see the function `connect`."""
+        seconds = default_timeout() if timeout is None else timeout
         async with _contained() as nursery, self.open_stream() as stream:
-            dial = partial(_dial, stream, host, path, subprotocols=subprotocols, headers=_pairs(headers))
-            client: Client = await nursery.start(dial)
+            line = Line(stream)
+            dial = partial(_dial, line, host, path, subprotocols=subprotocols, headers=_pairs(headers))
+            with bounded(seconds, f"the answer to the handshake for {path}", partial(_account_of_handshake, line)):
+                websocket: trio_websocket.WebSocketConnection = await nursery.start(dial)
+            client = Client(websocket, line, seconds)
             yield client
             await client.aclose()
 
@@ -213,7 +266,13 @@ async def serve(app: App) -> AsyncGenerator[Serving]:
 
 @asynccontextmanager
 async def connect(
-    app: App, path: str, *, headers: Headers = (), subprotocols: Sequence[str] = (), host: str = HOST
+    app: App,
+    path: str,
+    *,
+    headers: Headers = (),
+    subprotocols: Sequence[str] = (),
+    host: str = HOST,
+    timeout: float | None = None,  # noqa: ASYNC109 - the client's own bound
 ) -> AsyncGenerator[Client]:
     """Serve `app` over memory streams and connect one client to it; leaving closes the connection with 1000.
 
@@ -223,14 +282,17 @@ async def connect(
       headers: more header fields, such as ``{"Authorization": "Bearer ..."}`` or ``{"Origin": ...}``.
       subprotocols: the subprotocols to offer, the preferred one first.
       host: the ``Host`` header.
+      timeout: how many seconds the client waits for anything: the answer to its handshake, a message, the app's Close.
+        By default an hour under a `trio.testing.MockClock`, else 30 s; ``math.inf`` waits for ever.
 
     Raises:
       Rejected: the app refused the handshake.
       Closed: the app closed the socket without a response.
+      TimedOut: the app has not answered in time.
     """
     async with (
         serve(app) as serving,
-        serving.connect(path, headers=headers, subprotocols=subprotocols, host=host) as client,
+        serving.connect(path, headers=headers, subprotocols=subprotocols, host=host, timeout=timeout) as client,
     ):
         yield client
 
@@ -267,16 +329,16 @@ def _belongs_to_trio(raised: BaseException) -> bool:
 
 
 async def _dial(
-    stream: MemoryStream,
+    line: Line,
     host: str,
     path: str,
     *,
     subprotocols: Sequence[str],
     headers: list[tuple[bytes, bytes]],
-    task_status: trio.TaskStatus[Client],
+    task_status: trio.TaskStatus[trio_websocket.WebSocketConnection],
 ) -> None:
     """Open the connection and read it until cancelled."""
-    line, dialing = Line(stream), trio.CancelScope()
+    dialing = trio.CancelScope()
     try:
         async with trio.open_nursery(strict_exception_groups=True) as readers:
             readers.start_soon(line.wait_ended, dialing)
@@ -291,7 +353,7 @@ async def _dial(
                     message_queue_size=QUEUE_SIZE,
                     max_message_size=MAX_MESSAGE_SIZE,
                 )
-                task_status.started(Client(websocket, line))
+                task_status.started(websocket)
     except BaseExceptionGroup as group:
         for leaf in flatten(group):
             if isinstance(leaf, trio_websocket.ConnectionRejected):
@@ -301,6 +363,16 @@ async def _dial(
         raise
     if dialing.cancelled_caught:
         raise Closed(1006, "")
+
+
+def _account_of_handshake(line: Line) -> Account:
+    came = f"{line.bytes_in} bytes, which are no whole answer" if line.bytes_in else "nothing"
+    return Account(came, f"the connection is {line.standing}, and the app has not answered the handshake")
+
+
+def _shown(message: str | bytes) -> str:
+    """The beginning of a message, for the text of an exception."""
+    return safe(repr(message[:100]), 100)
 
 
 def _rejected(rejection: trio_websocket.ConnectionRejected) -> Rejected:

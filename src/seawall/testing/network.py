@@ -41,6 +41,17 @@ class _Way:
         self._sender.send_all_hook = self._deliver
         self._sender.close_hook = self._carry
 
+    @property
+    def standing(self) -> list[str]:
+        """What a test has done to it, as verbs of the one that receives."""
+        done = {"reset": self._is_reset, "unplugged": bool(self._cuts), "stalled": self._stalled}
+        return [name for name, is_so in done.items() if is_so]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether either end has closed it."""
+        return self._ended
+
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send, once that is possible."""
         await self.wait_possible()
@@ -121,6 +132,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     _out: _Way = field(repr=False)
     _back: _Way = field(repr=False)
+
+    @property
+    def standing(self) -> str:
+        """How the connection stands at this end, such as ``open``, ``closed`` or ``open, but stalled``."""
+        word = "closed" if self._back.is_ended else "half-closed by this client" if self._out.is_ended else "open"
+        return ", but ".join([word, *self._back.standing])
 
     def stall(self) -> None:
         """Read no more: what the other end sends waits, as if every buffer on the way were full."""
@@ -219,8 +236,18 @@ class Line(trio.abc.Stream):
 
     stream: MemoryStream
     """The end itself."""
+    bytes_in: int = field(default=0, init=False)
+    """Bytes that have come from the app."""
+    pongs: int = field(default=0, init=False)
+    """Pings of the app that have been answered, or would have been if Pongs were not withheld."""
     _ended: trio.Event = field(factory=trio.Event, init=False)
     _withheld: set[bytes] = field(factory=set[bytes], init=False)  # first bytes of the frames that are not sent
+
+    @property
+    def standing(self) -> str:
+        """How the connection stands at the client's end, and what it no longer answers."""
+        ignored = [name for name, first in _ANSWERS.items() if first in self._withheld]
+        return self.stream.standing + (f", and this client answers no {' and no '.join(ignored)}" if ignored else "")
 
     def withhold(self, opcode: Opcode) -> None:
         """Drop the client's control frames with this `opcode` from now on."""
@@ -237,6 +264,7 @@ class Line(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write."""
+        self.pongs += data[:1] == _PONG
         if bytes(data[:1]) in self._withheld:
             await trio.lowlevel.checkpoint()
             return
@@ -259,6 +287,7 @@ class Line(trio.abc.Stream):
             raise
         if not data:
             self._ended.set()
+        self.bytes_in += len(data)
         return data
 
     async def aclose(self) -> None:
@@ -268,3 +297,7 @@ class Line(trio.abc.Stream):
 
 def _first_byte(opcode: Opcode) -> bytes:
     return bytes([0x80 | opcode])  # control frames are never fragmented (RFC 6455, section 5.5)
+
+
+_PONG: Final = _first_byte(Opcode.PONG)
+_ANSWERS: Final = {"Ping": _PONG, "Close": _first_byte(Opcode.CLOSE)}

@@ -22,6 +22,7 @@ from seawall.limits import Limits
 from seawall.wire.channel import MessageChannel
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.encoder import encode_frame
+from seawall.wire.lateness import Lateness
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.transport.base import ReadInterest
 
@@ -76,10 +77,13 @@ class StallDetector:
     is measured `SAMPLES` times in ``send_timeout``, until nothing waits.
     """
 
-    __slots__ = ("_advanced_at", "_buffer", "_next_sample", "_sample", "_send_timeout", "_sock")
+    __slots__ = ("_advanced_at", "_buffer", "_lateness", "_next_sample", "_sample", "_send_timeout", "_sock")
 
-    def __init__(self, buffer: SendBuffer, send_timeout: float, sock: trio.socket.SocketType | None) -> None:
+    def __init__(
+        self, buffer: SendBuffer, send_timeout: float, sock: trio.socket.SocketType | None, lateness: Lateness
+    ) -> None:
         """Prepare; `sock` is the socket under the connection, or None if there is none."""
+        self._lateness = lateness
         self._buffer = buffer
         self._send_timeout = send_timeout
         self._sock = sock
@@ -106,7 +110,7 @@ class StallDetector:
         sample = measure(self._buffer, self._sock)
         if sample.arrived != self._sample.arrived:
             self._sample, self._advanced_at = sample, now
-        given_up_at = self._advanced_at + self._send_timeout
+        given_up_at = self._advanced_at + self._send_timeout + self._lateness.since(self._advanced_at)
         self._next_sample = min(now + self._send_timeout / SAMPLES, given_up_at)
         return SlowConsumer() if now >= given_up_at else None
 
@@ -124,14 +128,18 @@ class Keepalive:
         "_first_ping_at",
         "_interval",
         "_last_ping_at",
+        "_lateness",
         "_progress_at_ping",
         "_sock",
         "_timeout",
     )
 
-    def __init__(self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None) -> None:
+    def __init__(
+        self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None, lateness: Lateness
+    ) -> None:
         """Prepare; `sock` is the socket under the channel, or None if there is none."""
         self._channel = channel
+        self._lateness = lateness
         self._sock = sock
         self._interval = math.inf if limits.ping_interval is None else limits.ping_interval
         self._timeout = math.inf if limits.ping_timeout is None else limits.ping_timeout
@@ -148,7 +156,7 @@ class Keepalive:
         """When to `check` next, on Trio's clock."""
         if self._first_ping_at is None:
             return self._alive_at + self._interval
-        return min(self._first_ping_at + self._timeout, self._last_ping_at + self._interval)
+        return min(self._given_up_at(self._first_ping_at), self._last_ping_at + self._interval)
 
     def check(self, now: float) -> KeepaliveLost | None:
         """`KeepaliveLost` if the peer has been silent for too long. Sends a Ping if one is due."""
@@ -160,7 +168,7 @@ class Keepalive:
             if now >= self._alive_at + self._interval:
                 self._progress_at_ping, self._first_ping_at = measure(self._channel.send_buffer, self._sock), now
                 self._ask(now)
-        elif now >= self._first_ping_at + self._timeout:
+        elif now >= self._given_up_at(self._first_ping_at):
             reached = measure(self._channel.send_buffer, self._sock)
             if not self._progress_at_ping.behind or reached.arrived == self._progress_at_ping.arrived:
                 return KeepaliveLost()
@@ -168,6 +176,9 @@ class Keepalive:
         elif now >= self._last_ping_at + self._interval:
             self._ask(now)
         return None
+
+    def _given_up_at(self, asked_at: float) -> float:
+        return asked_at + self._timeout + self._lateness.since(asked_at)
 
     def _ask(self, now: float) -> None:
         self._last_ping_at = now
@@ -178,12 +189,15 @@ class Keepalive:
 class WireLiveness:
     """`Keepalive`, `StallDetector` and the time of the last message, as a `seawall.connection.timeouts.Liveness`."""
 
-    __slots__ = ("_channel", "_keepalive", "_send_timeout", "_sock", "_stall")
+    __slots__ = ("_channel", "_keepalive", "_lateness", "_send_timeout", "_sock", "_stall")
 
-    def __init__(self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None) -> None:
+    def __init__(
+        self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None, lateness: Lateness
+    ) -> None:
         """Prepare; `sock` is the socket under the channel, or None if there is none."""
         self._channel = channel
-        self._keepalive = Keepalive(channel, limits, sock)
+        self._lateness = lateness
+        self._keepalive = Keepalive(channel, limits, sock, lateness)
         self._sock = sock
         self._send_timeout = limits.send_timeout
         self._stall: StallDetector | None = None  # made when something has to wait; in most connections nothing does
@@ -204,7 +218,7 @@ class WireLiveness:
         if self._stall is None:
             if buffer.blocked_since is None:
                 return self._keepalive.due()
-            self._stall = StallDetector(buffer, self._send_timeout, self._sock)
+            self._stall = StallDetector(buffer, self._send_timeout, self._sock, self._lateness)
         return min(self._stall.due(), self._keepalive.due())
 
     def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
