@@ -42,6 +42,7 @@ Accepted = Mapping[str, Mapping[str, tuple[int, str]]]
 EXCEPTIONS: Accepted = {
     "parameters": {
         "seawall.app.App.__init__": (9, "what holds for all routes, by keyword"),
+        "seawall.app.App.page": (5, "a fixed page or one on request, by two overloads"),
         "seawall.routing.router.Router.route": (8, "the fields of a Route, by keyword, under a decorator"),
         "seawall.connection.sessions.Sessions.revoke": (5, "what a credential can be told by, by keyword"),
         "seawall.testing.client.connect": (
@@ -67,6 +68,8 @@ PUBLIC = ("seawall.app.App", "seawall.connection.connection.Connection")
 CONNECTION = re.compile(r"seawall\.(wire|connection|lifecycle|deadlines|timeouts|leases|sessions)\.")
 
 SILENCER = re.compile(r"(?:type|pyright): *ignore(\[[\w, -]+\])?|noqa(: *[A-Z]+[0-9]+(?:, *[A-Z]+[0-9]+)*)?")
+#: Methods of text that take any white space of Unicode where no separator is named.
+SEPARATING = {"strip", "lstrip", "rstrip", "split", "rsplit"}
 POSTPONED = re.compile(r"\b(TODO|FIXME|XXX)\b(?!: \w+ \w+)")
 
 #: Tokens that make no line a line of code.
@@ -114,6 +117,25 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
                 yield token.start[0], "a TODO needs a reason: `TODO: what, and why not now`"
             if re.search(r"pragma: *no *(cover|branch)", token.string):
                 yield token.start[0], "write the test; what cannot run is left out in pyproject.toml"
+
+
+def white_space(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Where text is split or stripped without saying at what: in a header or a token white space is SP and HTAB alone.
+
+    Python also takes NEL, NBSP and control bytes for white space, and a cookie whose name begins with one for another.
+    """
+    called: set[ast.expr] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SEPARATING:
+            of_type = isinstance(node.func.value, ast.Name) and node.func.value.id in {"str", "bytes"}
+            named = [word.value for word in node.keywords if word.arg in {"sep", "chars"}]
+            given = [*node.args[1 if of_type else 0 :], *named][:1]
+            called.add(node.func)
+            if not given or (isinstance(given[0], ast.Constant) and given[0].value is None):
+                yield node.lineno, f'.{node.func.attr}() takes NEL and NBSP for white space too; name it: " \\t"'
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in SEPARATING and node not in called:
+            yield node.lineno, f'{ast.unparse(node)} without a call takes any white space; write a function with " \\t"'
 
 
 class Module:
@@ -373,6 +395,7 @@ def main() -> int:
     tree = Tree({name: path.read_text(encoding="utf-8") for name, path in modules.items()})
     for measure, said in judge(tree.measures(), EXCEPTIONS, OFFENDERS):
         found.append((modules[measure.module], measure.line, said) if measure else (Path(__file__), 1, said))
+    found += [(modules[one.name], *said) for one in tree.modules for said in white_space(one.tree)]
     found += [(Path(__file__), 1, f"there is no {name}") for name in PUBLIC if name not in tree.classes]
     sys.stdout.writelines(f"{path.relative_to(ROOT)}:{line}: {said}\n" for path, line, said in found)
     return 1 if found else 0

@@ -21,12 +21,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from seawall import Anonymous, App, Connection, Deflate, any_host, public
+from seawall import Anonymous, App, Claims, Connection, Deflate, any_host, bearer, public
 from seawall.http.hosts import Hosts
 from tests.kit.log import recorded
 from tests.kit.processes import PATIENCE, Demo, demo
 from tests.kit.proxies import documented, executable, nginx
-from tests.kit.sockets import echo, serving
+from tests.kit.sockets import SHORT, echo, serving
+from tests.kit.tokens import token, verifier
 
 pytestmark = pytest.mark.slow
 
@@ -351,6 +352,54 @@ def test_the_demo_stops_under_the_page(chrome: Browser) -> None:
     chrome.get_log("browser")  # that the connection was refused
 
 
+#: A page that opens a WebSocket with the visitor's cookies, and says in its title what came of it.
+KNOCK: Final = """<!doctype html><meta charset="utf-8"><title>knocking</title><link rel="icon" href="data:,"><script>
+const socket = new WebSocket(`ws://${location.host}/me`);
+socket.onmessage = (event) => { document.title = event.data; };
+socket.onclose = (event) => { if (document.title === "knocking") document.title = `${event.code}`; };
+</script>"""
+
+#: The response of a site below our domain: a cookie for us all, whose name begins with a byte that is no white space.
+SETS_A_COOKIE: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 18\r\nConnection: close\r\n"
+    b"Set-Cookie: %b__Host-s=%b; Domain=chat.localhost; Path=/\r\n\r\n<title>set</title>"
+)
+
+
+@pytest.mark.parametrize("before", [b"", b"\x85", b"\xc2\x85", b"\xa0"], ids=repr)
+async def test_mended_02_a_cookie_of_a_site_below_ours(chrome: Browser, before: bytes) -> None:
+    """A page below our domain sets a cookie that looks like one only we can set: its visitor stays a stranger to us."""
+    app = App(limits=SHORT)
+    app.page("/", KNOCK)
+    seen = list[str]()
+
+    @app.route("/me", guard=bearer(verifier, cookie="__Host-s") | public)
+    async def me(conn: Connection[Claims | Anonymous]) -> None:
+        seen.append(conn.handshake.header("cookie") or "")
+        await conn.send(f"{type(conn.principal).__name__}: {conn.handshake.cookie('__Host-s')}")
+
+    async def below(stream: trio.SocketStream) -> None:
+        async with stream:
+            if await stream.receive_some():
+                await stream.send_all(SETS_A_COOKIE % (before, token("eve").encode()))
+
+    def visit(url: str, title: str) -> None:
+        chrome.get(url)
+        Page(chrome).until(lambda: chrome.execute_script("return document.title") == title, title)
+
+    def look(evil: int, ours: int) -> None:
+        visit(f"http://evil.chat.localhost:{evil}/", "set")
+        visit(f"http://chat.localhost:{ours}/", "Anonymous: None")
+        chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+
+    async with trio.open_nursery() as nursery, serving(app) as place:
+        listeners = await nursery.start(trio.serve_tcp, below, 0)
+        port = listeners[0].socket.getsockname()[1]
+        await trio.to_thread.run_sync(look, port, place.at.port)
+        nursery.cancel_scope.cancel()
+    assert not before or "__Host-s=" in seen[-1], "the browser has sent it"
+
+
 #: A page that sends messages of all sizes to its own server, twice, and says in its title what came of it.
 TALK: Final = """<!doctype html><meta charset="utf-8"><title>talking</title><link rel="icon" href="data:,"><script>
 const sizes = [0, 1, 63, 64, 65, 1000, 70000, 500000];
@@ -426,7 +475,10 @@ async def test_mended_04_a_name_that_was_resolved_to_this_machine(chrome: Browse
         assert await trio.to_thread.run_sync(answer_to, chrome) == "200 heard ahoy by none"
     with recorded() as records:
         async with serving(asking_app(), port=port):
-            assert await trio.to_thread.run_sync(answer_to, chrome) == "421 closed 1006"
+            answer = "503"
+            while answer.startswith("503"):  # on a spare connection that Chromium has opened to the server before ours
+                answer = await trio.to_thread.run_sync(answer_to, chrome)
+            assert answer == "421 closed 1006"
             await trio.to_thread.run_sync(chrome.get, f"http://evil.example:{port}/")
             assert "this host is not served here" in str(chrome.execute_script("return document.body.innerText"))
             await trio.to_thread.run_sync(chrome.get, f"http://localhost:{port}/")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import textwrap
 
 import pytest
 
-from tests.house import RULES, Measure, Tree, judge
+from tests.house import RULES, Measure, Tree, judge, white_space
 
 
 def numbers(rule: str, **sources: str) -> dict[str, int]:
@@ -274,3 +275,33 @@ def test_an_exception_for_what_is_gone() -> None:
     """It is an error."""
     table = {"methods": {"seawall.gone.Thing": (25, "because")}}
     assert list(judge([], table)) == [(None, "seawall.gone.Thing needs no exception any more (methods: 25); remove it")]
+
+
+@pytest.mark.parametrize(
+    ("source", "complaints"),
+    [
+        ("text.strip()", 1),
+        ("text.lstrip()", 1),
+        ("text.rstrip(None)", 1),
+        ("text.split()", 1),
+        ("text.split(None, 1)", 1),
+        ("text.rsplit(maxsplit=1)", 1),
+        ("text.split(sep=None)", 1),
+        ("b'a b'.split()", 1),
+        ("str.strip(text)", 1),
+        ("map(str.strip, text.split(','))", 1),
+        ("(await gate.receive_text()).strip().split()", 2),
+        ("text.strip(' \\t')", 0),
+        ("text.split(';')", 0),
+        ("text.split(sep=';')", 0),
+        ("str.strip(text, ' ')", 0),
+        ("re.split(pattern, text)", 0),
+        ("text.splitlines()", 0),
+        ("split(text)", 0),
+    ],
+)
+def test_mended_02_white_space_is_named(source: str, complaints: int) -> None:
+    """Text is split and stripped at what is named, never at whatever Python takes for white space."""
+    tree = compile(source, "thing.py", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert isinstance(tree, ast.Module)
+    assert len(list(white_space(tree))) == complaints

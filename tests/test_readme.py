@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import secrets
+import socket
 import ssl
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -22,7 +25,9 @@ from seawall import App, ConfigurationError, TokenVerifier
 from seawall.observability.principals import PrincipalNames
 from seawall.testing import Rejected, connect, serve
 from tests.kit import tokens
+from tests.kit.processes import PATIENCE, opened
 from tests.kit.tokens import SECRET, signed
+from tests.kit.wire import RawClient, Response
 
 ROOT = Path(__file__).parent.parent
 PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -94,6 +99,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "unplugged",
         "ask the proxy for",
         "load_cert_chain",
+        "hypercorn",
+        "__Host-session",
         "test_everybody_hears",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
@@ -162,7 +169,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens reads its secret from the environment, and does not start without one."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 2
+    assert len(verifying) == 3
     for program in verifying:
         (name,) = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -291,3 +298,61 @@ async def test_mended_31_tls_in_two_lines(load: Loader, tmp_path: Path, monkeypa
         async with trio_websocket.open_websocket_url(server.addresses[0].url, ssl_context=trusting) as client:
             assert await client.get_message() == "privately"
         await server.aclose()
+
+
+async def test_mended_31_a_log_in_without_a_second_server(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe's form is answered with a cookie, by which page and WebSocket are open until the log-out."""
+    monkeypatch.setenv("CHAT_SECRET", secrets.token_urlsafe(32))
+    async with serve(load.app("__Host-session")) as server:
+
+        async def say(method: str, path: str, body: str = "", cookie: str = "") -> Response:
+            client = RawClient(server.open_stream())
+            fields = [f"Cookie: {cookie}"] * bool(cookie) + ["Content-Type: application/x-www-form-urlencoded"]
+            lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Origin: http://localhost", *fields]
+            await client.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode())
+            return await client.last_response()
+
+        assert (await say("GET", "/")).status == 401
+        assert (await say("POST", "/login", "name=ada&password=wrong")).status == 403
+        assert (await say("POST", "/login", "name=eve&password=correct+horse")).status == 403
+        let_in = await say("POST", "/login", "name=ada&password=correct+horse")
+        assert (let_in.status, let_in.header("location")) == (303, "/")
+        cookie = let_in.header("set-cookie").partition(";")[0]
+        assert (await say("GET", "/", cookie=cookie)).status == 200
+        async with server.connect("/chat", headers={"Cookie": cookie, "Origin": "http://seawall.test"}) as client:
+            assert await client.receive() == "hello, ada"
+            assert (await say("POST", "/logout", cookie=cookie)).status == 303
+            assert await client.wait_closed() == (3003, "revoked")
+        assert (await say("GET", "/", cookie=cookie)).status == 401
+
+
+async def test_mended_26_beside_an_http_framework(load: Loader) -> None:
+    """Hypercorn's Trio worker and an app in one nursery: both answer, and both end with it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        http = f"127.0.0.1:{probe.getsockname()[1]}"
+    program = vars(load("hypercorn"))
+    told: list[str] = []
+    program["print"] = lambda *words: told.append(words[-1])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program["main"], http)
+        with trio.fail_after(20):
+            while not told or not await trio.to_thread.run_sync(answers, f"http://{http}/", b"from Starlette"):
+                await trio.sleep(0.05)
+            assert await trio.to_thread.run_sync(first_message_of, f"{told[0]}/ws") == "from Seawall"
+        nursery.cancel_scope.cancel()
+
+
+def first_message_of(url: str) -> str | bytes:
+    """What a WebSocket says first."""
+    with opened(url) as client:
+        return client.recv(PATIENCE)
+
+
+def answers(url: str, body: bytes) -> bool:
+    """Whether there is a server that says `body`."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            said: bytes = response.read()
+            return said == body
+    except OSError:
+        return False

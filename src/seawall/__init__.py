@@ -36,6 +36,8 @@ from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
 from seawall.handshake import Handshake
+from seawall.http.cookies import Cookie
+from seawall.http.exchange import Request, Response, redirect
 from seawall.http.hosts import any_host
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
@@ -62,6 +64,7 @@ __all__ = [
     "Connection",
     "Considered",
     "Context",
+    "Cookie",
     "Credential",
     "Deflate",
     "Disconnected",
@@ -91,6 +94,8 @@ __all__ = [
     "Refuse",
     "Refused",
     "Reply",
+    "Request",
+    "Response",
     "Revoked",
     "Route",
     "Router",
@@ -116,5 +121,6 @@ __all__ = [
     "has_scope",
     "inherited",
     "public",
+    "redirect",
     "same_origin",
 ]

@@ -6,16 +6,17 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Final, NoReturn, TypeVar, Unpack, final
+from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
 
 import trio
+from attrs import NOTHING, NothingType
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
 from seawall.connection.sessions import REVOCATIONS_KEPT, Sessions
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
-from seawall.guards.guard import Anonymous
+from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page
@@ -27,6 +28,7 @@ from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
+from seawall.routing.page_route import AnyPageRoute, Method, PageEndpoint, PageHandler, PageRoute
 from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
 from seawall.routing.router import Router
@@ -37,7 +39,11 @@ from seawall.serving.server import Server
 from seawall.serving.signals import serve_until_signalled
 from seawall.serving.state import ServerState
 
+P = TypeVar("P")
 T = TypeVar("T")
+
+#: The type of a page, unless it is said.
+HTML: Final = "text/html; charset=utf-8"
 
 
 @final
@@ -119,7 +125,7 @@ class App(Router[Anonymous]):
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
-        self._pages: dict[str, Page] = {}
+        self._pages: dict[str, Page | AnyPageRoute] = {}
         self._lifespan: list[Provided[object]] = []
 
     def _add_templates(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
@@ -137,22 +143,61 @@ class App(Router[Anonymous]):
             "collect the routes in a Router"
         )
 
-    def page(self, path: str, body: str | bytes, *, media_type: str = "text/html; charset=utf-8") -> None:
-        """Serve a small fixed document at `path` to plain HTTP requests, on the port of the WebSockets.
+    @overload
+    def page(self, path: str, body: str | bytes, *, media_type: str = HTML) -> None: ...
+    @overload
+    def page(self, path: str, *, methods: Sequence[Method] = ("GET",)) -> PageEndpoint[Anonymous]: ...
+    @overload
+    def page(
+        self, path: str, *, guard: Guard[Anonymous, P], methods: Sequence[Method] = ("GET",)
+    ) -> PageEndpoint[P]: ...
+    def page(
+        self,
+        path: str,
+        body: str | bytes | NothingType = NOTHING,
+        *,
+        media_type: str = HTML,
+        guard: Guard[Anonymous, P] | None = None,
+        methods: Sequence[Method] = ("GET",),
+    ) -> PageEndpoint[P] | PageEndpoint[Anonymous] | None:
+        """Serve a small document at `path` to plain HTTP requests, on the port of the WebSockets.
 
-        A page and a route may have the same path.
+        With a body it is that document. Without one this is a decorator over an async function that makes the answer::
+
+            @app.page("/login", methods=["GET", "POST"])
+            async def login(request: Request[Anonymous]) -> Response: ...
+
+        Guard and function have ``Limits.auth_timeout`` together, and the connection ends with their answer. Until then
+        it counts as one that no guard has let in. HEAD is answered where GET is, OPTIONS everywhere. A page and a route
+        may have the same path.
 
         Args:
           path: the exact path, percent-encoded as a browser sends it.
           body: the document; text is encoded as UTF-8.
           media_type: its type.
+          guard: proves who asks, as for a route; it must not talk, because there is no WebSocket. By default everybody
+            may ask, as for a fixed document.
+          methods: which requests the function answers. What is posted may have 64 KiB, and needs a
+            ``Content-Length``. A POST from a page of another origin than the app allows is refused, and so is one
+            that brings cookies and no origin.
 
         Raises:
-          ConfigurationError: the path has a page already, or is not a path, or body or type cannot be sent.
+          ConfigurationError: the path has a page already, or is not a path; body or type cannot be sent; guard,
+            function or methods do not fit.
         """
         if path in self._pages:
             raise ConfigurationError(f"page({path!r}): there is a page at this path already; remove one of them")
-        self._pages[path] = Page.parse(path, body, media_type)
+        if body is not NOTHING:
+            self._pages[path] = Page.parse(path, body, media_type)
+            return None
+
+        chain = cast("Guard[Anonymous, P]", public) if guard is None else guard  # without one, P is Anonymous
+
+        def register(handler: PageHandler[P]) -> PageHandler[P]:
+            self._pages[path] = PageRoute.parse(path, chain, handler, methods)
+            return handler
+
+        return register
 
     def lifespan(self, function: Callable[[], AbstractAsyncContextManager[T]], /) -> Provided[T]:
         """Provide a value while the app is served: a decorator over an ``@asynccontextmanager`` function.

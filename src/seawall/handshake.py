@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import final
 
 from attrs import field, frozen
@@ -57,9 +58,19 @@ class Handshake:
 
     def cookie(self, name: str) -> str | None:
         """The value of the first cookie called `name` (RFC 6265, section 5.4), or None."""
+        return next(self._cookies(name), None)
+
+    def cookies(self, name: str) -> tuple[str, ...]:
+        """The values of all cookies called `name`, in order.
+
+        A browser sends several when they were set for different paths or domains, and does not say which is which: one
+        may come from another site below the same domain.
+        """
+        return tuple(self._cookies(name))
+
+    def _cookies(self, name: str) -> Iterator[str]:
         for line in self.values("cookie"):
             for pair in line.split(";"):
-                key, separator, value = pair.strip().partition("=")
+                key, separator, value = pair.strip(" \t").partition("=")
                 if separator and key == name:
-                    return value.strip('"')
-        return None
+                    yield value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

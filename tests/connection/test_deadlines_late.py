@@ -322,6 +322,54 @@ async def test_mended_10_a_dead_peer_ends_in_spite_of_standstills(autojump_clock
         assert stage.ends[0][0] <= 70  # ten seconds awake, and at most five after each
 
 
+@final
+@define(eq=False)
+class Slow(trio.abc.Instrument):
+    """Lets each turn of the scheduler take some time."""
+
+    clock: MockClock
+    seconds: float = 0.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        """One more turn."""
+        if self.seconds:
+            self.clock.jump(self.seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 5.0])
+async def test_mended_10_a_dead_peer_ends_where_every_turn_is_long(seconds: float, autojump_clock: MockClock) -> None:
+    """Where each turn of the scheduler is late and others have deadlines all the time, time still goes on."""
+    async with standing(autojump_clock, Limits(ping_interval=0.5, ping_timeout=10)) as stage:
+        slow = Slow(autojump_clock)
+        trio.lowlevel.add_instrument(slow)
+        dead = await stage.open()
+        others = [await stage.open() for _ in range(20)]
+        ended = trio.Event()
+
+        async def answer(visit: Visit) -> None:
+            while await visit.peer.hear():
+                visit.arrive(frame(PONG))
+
+        async def watch() -> None:
+            await dead.peer.closing()
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            for visit in others:
+                nursery.start_soon(answer, visit)
+            nursery.start_soon(watch)
+            slow.seconds = seconds
+            for _ in range(400):  # a tenth of a second of each turn counts at least
+                await trio.lowlevel.checkpoint()
+                if ended.is_set():
+                    break
+            slow.seconds = 0
+            trio.lowlevel.remove_instrument(slow)
+            nursery.cancel_scope.cancel()
+        assert ended.is_set()
+        assert not [end for end in stage.ends if end[1] == 1011][1:]
+
+
 async def test_mended_10_what_is_ours_does_not_move(autojump_clock: MockClock) -> None:
     """The lifetime of a connection and the window for draining are kept to the moment when the program wakes."""
     async with standing(autojump_clock, Limits(ping_interval=None, lifetime=12, idle_timeout=10)) as stage:

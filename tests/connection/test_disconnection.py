@@ -18,7 +18,7 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, guard, public
+from seawall import Anonymous, App, Cause, Connection, Gate, Guard, Limits, Outcome, any_host, guard, public
 from seawall.testing import serve
 from seawall.testing.network import MemoryStream
 from tests.kit.memory import Peer, close, request, telling
@@ -428,7 +428,7 @@ async def test_a_shape(shape: Shape, farewell: Farewell, autojump_clock: MockClo
 @pytest.mark.parametrize("farewell", FAREWELLS)
 async def test_all_shapes_over_sockets(farewell: Farewell, over: Transport) -> None:
     """What ends in virtual time ends there as well, and in the same way, though all of it ends at once."""
-    app = App(limits=Limits(wind_down=0.2, close_timeout=0.5))
+    app = App(limits=Limits(wind_down=0.2, close_timeout=0.5), hosts=any_host)
     acts = {name: (shape, Log()) for name, shape in SHAPES.items() if farewell in shape.farewells}
     for number, (shape, log) in enumerate(acts.values()):
         serve_shape(app, f"/{number}", shape, log)

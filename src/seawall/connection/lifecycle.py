@@ -53,13 +53,16 @@ class Lifecycle:
     _overdue_at: float = field(init=False, default=math.inf)
 
     @trio.lowlevel.enable_ki_protection
-    def end(self, end: End, *, grace: float = 0.0) -> None:
-        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts."""
+    def end(self, end: End, *, grace: float = 0.0, at_most: float = math.inf) -> None:
+        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts.
+
+        What `set_grace` adds later is bounded by ``drain_timeout`` and by `at_most` seconds from now.
+        """
         if self.ended is not None:
             return
-        self._grace_ends_by = min(
-            trio.current_time() + self.timeouts.limits.drain_timeout, self.timeouts.leases.ends_at
-        )
+        now, timeouts = trio.current_time(), self.timeouts
+        patience = min(timeouts.limits.drain_timeout, at_most)
+        self._grace_ends_by = min(now + patience, timeouts.leases.end_by(now))
         self.ended = end
         self.timeouts.end_stage()
         self.deadline.disarm()
@@ -75,6 +78,8 @@ class Lifecycle:
         They are cancelled at the latest ``drain_timeout`` seconds after the connection has ended, or when a lease ends.
         """
         self.scope.deadline = min(trio.current_time() + seconds, self._grace_ends_by)
+        if self.is_closed:
+            self.watch_cleanup()  # it may be overdue earlier than was thought
 
     def cancel_now(self) -> None:
         """Cancel guards and handler."""
@@ -118,6 +123,7 @@ class Lifecycle:
         """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
             self.deadline.arm(self.timeouts.due())
+            self.deadline.arm_by_wall(self.timeouts.leases.expires_at)
         elif not self.is_closed:
             self.deadline.arm(self.timeouts.stage_ends_at)
 

@@ -144,7 +144,7 @@ class Timeouts:
         """
         if self._expired is not None:
             return self._expired
-        if now >= self.leases.ends_at:
+        if self.leases.are_over(now):
             return LeaseExpired()
         if now >= self._lifetime_ends_at:
             return LifetimeReached()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+import re
+from typing import Final, final
 
 from attrs import frozen
 
@@ -13,6 +14,17 @@ from seawall.guards.jwt.claims import Claims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.token_source import FromCookie, FromHeader, FromMessage, TokenGate, TokenSource
 from seawall.handshake import Handshake
+from seawall.http.request import TOKEN
+
+#: A cookie's name (RFC 6265, section 4.1.1).
+_NAME: Final = re.compile(TOKEN)
+
+#: How an ``Authorization`` with the scheme ``Bearer`` begins. With another byte behind it, it is meant for that too.
+_BEARER: Final = re.compile(rf"bearer(?!{TOKEN})", re.IGNORECASE)
+
+#: What has the shape of a JWT: three parts, the first of which has JSON's ``{"`` in base64, also with a word before it.
+#: A header has 16 characters in base64 and more. The time is linear in the length of what is searched.
+_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*e[wy][A-Za-z0-9_-]{14})[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.")
 
 
 def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anonymous, Claims]:
@@ -24,9 +36,15 @@ def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anony
     Args:
       verifier: says which tokens are good.
       cookie: the name of a cookie to look into when there is no such header, for browsers, whose JavaScript cannot
-        set headers on a WebSocket. The route's origins keep other sites from using it.
+        set headers on a WebSocket. The route's origins keep other sites from using it. Two cookies of the name are
+        refused, because the browser does not say who has set which.
+
+    Raises:
+      ConfigurationError: `cookie` is not a name that a cookie can have.
     """
     _check_verifier("bearer", verifier)
+    if cookie is not None and not _NAME.fullmatch(cookie):
+        raise ConfigurationError(f"bearer(cookie={cookie!r}): no cookie can have this name; give one such as 'session'")
     return _Bearer(verifier, cookie)
 
 
@@ -50,7 +68,7 @@ class _Bearer(Guard[Anonymous, Claims]):
         source: TokenSource = FromHeader()
         token = _from_header(gate.handshake)
         if token is None and self.cookie is not None:
-            source, token = FromCookie(self.cookie), gate.handshake.cookie(self.cookie)
+            source, token = FromCookie(self.cookie), _from_cookie(gate.handshake, self.cookie)
         if not token:
             raise NoCredentials
         return _admit(gate, self.verifier, token, source)
@@ -71,13 +89,16 @@ class _FirstMessage(Guard[Anonymous, Claims]):
         await gate.accept()
         token = gate.renewed_message() if isinstance(gate, TokenGate) else None
         if token is None:
-            token = (await gate.receive_text()).strip()
+            token = (await gate.receive_text()).strip(" \t\r\n")
         return _admit(gate, self.verifier, token, FromMessage())
 
     def needs_task(self) -> bool:
         return False
 
     def takes_token(self) -> bool:
+        return True
+
+    def accepts(self) -> bool:
         return True
 
     def may_find_nothing(self) -> bool:
@@ -97,13 +118,22 @@ def _from_header(handshake: Handshake) -> str | None:
     values = handshake.values("authorization")
     if len(values) > 1:
         raise Unauthorized("more than one Authorization header")
-    scheme, *rest = (values[0] if values else "").split(None, 1) or [""]
-    credential = "".join(rest)
-    if scheme.lower() != "bearer":
+    value = values[0] if values else ""
+    if not _BEARER.match(value):
+        if _JWT.search(value):  # it is meant as a credential, so that its client must not become a stranger
+            raise Unauthorized("a token in Authorization without the scheme Bearer")
         return None
-    if not credential.strip():
+    token = value[len("bearer") :].strip(" \t")
+    if not token:
         raise Unauthorized("an Authorization header without a token")
-    return credential.strip()
+    return token
+
+
+def _from_cookie(handshake: Handshake, name: str) -> str | None:
+    values = handshake.cookies(name)
+    if len(values) > 1:
+        raise Unauthorized("more than one cookie of the name")
+    return values[0] if values else None
 
 
 def _admit(gate: Gate, verifier: TokenVerifier, token: str, source: TokenSource) -> Claims:

@@ -57,6 +57,10 @@ class _Step:
         """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
         return False
 
+    def accepts(self) -> bool:
+        """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
+        return False
+
 
 class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     """Takes what is proved, proves more.
@@ -204,6 +208,9 @@ class _Pair(_Step, Generic[First, Second]):
 
     def takes_token(self) -> bool:
         return self.first.takes_token() or self.second.takes_token()
+
+    def accepts(self) -> bool:
+        return self.first.accepts() or self.second.accepts()
 
 
 @final

@@ -88,6 +88,10 @@ class _Inherited(Guard[T, T]):
         """Whether one of the checks needs one."""
         return any(one.needs_task() for one in self.checks)
 
+    def accepts(self) -> bool:
+        """Whether one of the checks does."""
+        return any(one.accepts() for one in self.checks)
+
     def decides(self) -> bool:
         """False: checks do not prove who connects."""
         return False

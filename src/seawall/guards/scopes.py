@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, final
+import re
+from typing import Final, Protocol, final
 
 from attrs import frozen
 
 from seawall.errors import ConfigurationError, Forbidden
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check
+
+#: One scope.
+_SCOPE: Final = re.compile(r"\S+")
 
 
 class HasScopes(Protocol):
@@ -24,9 +28,9 @@ def has_scope(*scopes: str) -> Check[HasScopes]:
     """Let a principal through that has all of `scopes` (RFC 6749, section 3.3); others get `Forbidden`.
 
     Raises:
-      ConfigurationError: no scope is named, or one has a space in it and could never match.
+      ConfigurationError: no scope is named, or one has white space in it and could never match.
     """
-    if not scopes or any(scope.split() != [scope] for scope in scopes):
+    if not scopes or not all(_SCOPE.fullmatch(scope) for scope in scopes):
         raise ConfigurationError(
             f"has_scope{scopes!r}: name one scope or several, each a word: has_scope('chat:write')"
         )

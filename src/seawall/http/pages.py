@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.http.request import Head
-from seawall.http.response import Response, refusal, serialize_response
+from seawall.http.response import SerializedResponse, refusal, serialize_response
 
 #: Visible ASCII without ``?`` and ``#``, and without braces: they look like a placeholder, and browsers escape them.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
@@ -36,8 +36,7 @@ class Page:
         Raises:
           ConfigurationError: one of the three is invalid.
         """
-        if not _PATH.fullmatch(path):
-            raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
+        check_path(path)
         _check_body(path, body)
         if not _MEDIA_TYPE.fullmatch(media_type):
             raise ConfigurationError(
@@ -49,6 +48,16 @@ class Page:
             raise ConfigurationError(f"page({path!r}): the body cannot be encoded; give it as bytes") from error
 
 
+def check_path(path: str) -> None:
+    """Refuse what is not the path of a page.
+
+    Raises:
+      ConfigurationError: no client would send it so.
+    """
+    if not _PATH.fullmatch(path):
+        raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
+
+
 def _check_body(path: str, body: object) -> None:
     """Refuse what a type checker would: clients could not be sent it."""
     if not isinstance(body, str | bytes):
@@ -58,7 +67,7 @@ def _check_body(path: str, body: object) -> None:
         )
 
 
-def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
+def page_response(head: Head, page: Page | None, *, is_route: bool) -> SerializedResponse:
     """The response to a request that does not ask for an upgrade: 200 with the page, 404, 405 or 426.
 
     OPTIONS of a page is 200 without content: load balancers ask so whether a server is well.
@@ -72,9 +81,9 @@ def page_response(head: Head, page: Page | None, *, is_route: bool) -> Response:
     if page is not None:
         if head.method in {"GET", "HEAD"}:
             data = serialize_response(200, page.body, media_type=page.media_type, head_only=head_only)
-            return Response(200, "page", data)
+            return SerializedResponse(200, "page", data)
         if head.method == "OPTIONS":
-            return Response(200, "options", serialize_response(200, b"", headers=_ALLOW))
+            return SerializedResponse(200, "options", serialize_response(200, b"", headers=_ALLOW))
         return refusal(405, "only GET and HEAD", headers=_ALLOW)
     if not is_route:
         return refusal(404, "not found", head_only=head_only)

@@ -1,8 +1,8 @@
 """Reads the head of an HTTP request, with no I/O.
 
 h11 parses it. Before and after that, this module refuses what h11 accepts and a server on the internet should not: lone
-CR and LF, control bytes, folded fields, other forms of target, an invalid ``Host``, and bodies. The result is a `Head`,
-or a `BadRequest` that says how to answer.
+CR and LF, control bytes, folded fields, other forms of target, an invalid ``Host``, a contradictory length. The result
+is a `Head`, or a `BadRequest` that says how to answer. Whether a body is welcome is for who knows the path.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ MAX_FIELDS: Final = 100
 
 #: A token of RFC 9110, section 5.6.2.
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
+#: A longer body than this is said to be as long: numbers of any size take time to convert.
+MOST_BYTES: Final = 10**18
 
 _END: Final = b"\r\n\r\n"
 
@@ -74,7 +77,7 @@ class BadRequest(Exception):
 @final
 @define(kw_only=True)
 class Head:
-    """A request head that is HTTP/1.x, has one valid ``Host``, or none in HTTP/1.0, and announces no body.
+    """A request head that is HTTP/1.x and has one valid ``Host``, or none in HTTP/1.0.
 
     Header bytes are decoded as ISO-8859-1, which loses no byte and never raises. Fields that may hold a credential are
     left out of the repr.
@@ -100,6 +103,17 @@ class Head:
 
     version: str = "1.1"
     """The version of HTTP."""
+
+    content_length: int = 0
+    """Bytes of the body, as announced."""
+
+    is_chunked: bool = False
+    """Whether a body of unknown length is announced."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body is announced that is not empty."""
+        return self.is_chunked or self.content_length > 0
 
     @property
     def wants_upgrade(self) -> bool:
@@ -158,7 +172,7 @@ class HeadReader:
           The head, or None if more data are needed.
 
         Raises:
-          BadRequest: 400 for an invalid request or one with a body, 431 above `MAX_HEAD` bytes or `MAX_FIELDS`
+          BadRequest: 400 for an invalid request, 431 above `MAX_HEAD` bytes or `MAX_FIELDS`
             fields, 505 for a version other than HTTP/1.x.
         """
         self._buffer += data
@@ -238,15 +252,11 @@ def _parse(head: bytes, fields_at: int) -> Head:
     raw = request.headers.raw_items() if isinstance(request, h11.Request) else []  # `items` costs a call for each
     fields = [(name.lower(), value) for name, value in raw]
     found = dict(fields)
-    if not isinstance(request, h11.Request) or b"transfer-encoding" in found:
+    is_chunked = b"transfer-encoding" in found
+    if not isinstance(request, h11.Request) or (is_chunked and b"content-length" in found):
         raise BadRequest(400, "request with a body")
-    if b"content-length" in found:
-        _check_length(head)
-    headers = [
-        _COMMON_FIELDS.get(field)
-        or (_COMMON.get(field[0]) or field[0].decode("ascii"), _COMMON.get(field[1]) or field[1].decode("latin-1"))
-        for field in fields
-    ]
+    content_length = _length(head) if b"content-length" in found else 0
+    headers = [_COMMON_FIELDS.get(field) or _decode(*field) for field in fields]
     host, version = found.get(b"host", b"").decode("latin-1"), request.http_version.decode("ascii")
     if b"host" in found:  # once, or h11 raises
         _check_host(host)
@@ -265,7 +275,13 @@ def _parse(head: bytes, fields_at: int) -> Head:
         headers=tuple(headers),
         host=host,
         version=version,
+        content_length=content_length,
+        is_chunked=is_chunked,
     )
+
+
+def _decode(name: bytes, value: bytes) -> tuple[str, str]:
+    return _COMMON.get(name) or name.decode("ascii"), _COMMON.get(value) or value.decode("latin-1")
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -276,14 +292,14 @@ def _split(url: str) -> tuple[str, str]:
     return host, f"/{mark}{query}{slash}{rest}" if mark else f"/{rest}"
 
 
-def _check_length(head: bytes) -> None:
-    """Refuse a body: it is never read, and its bytes must not be decoded as frames."""
+def _length(head: bytes) -> int:
+    """The length of the body. Two lengths are refused, even if they are equal, and all that is no plain number."""
     # The bytes are searched, because h11 merges several lengths that are equal into one.
     lengths = _CONTENT_LENGTH.findall(head)
     if len(lengths) > 1 or not all(length.strip(b" \t").isdigit() for length in lengths):
         raise BadRequest(400, "bad Content-Length")
-    if any(length.strip(b" \t0") for length in lengths):
-        raise BadRequest(400, "request with a body")
+    digits = lengths[0].strip(b" \t").lstrip(b"0")
+    return int(digits or b"0") if len(digits) < 19 else MOST_BYTES
 
 
 def _check_host(host: str) -> None:

@@ -57,7 +57,7 @@ def serialize_response(
 
 @final
 @frozen
-class Response:
+class SerializedResponse:
     """An HTTP response, ready to be written."""
 
     status: int
@@ -66,9 +66,11 @@ class Response:
     data: bytes = field(repr=False)
 
 
-def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False) -> Response:
+def refusal(
+    status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False
+) -> SerializedResponse:
     """A short plain-text response with an error status; `head_only` leaves the body out, to answer a HEAD request."""
-    return Response(
+    return SerializedResponse(
         status, text, serialize_response(status, f"{text}\n".encode(), headers=headers, head_only=head_only)
     )
 

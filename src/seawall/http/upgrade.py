@@ -71,6 +71,19 @@ def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
     )
 
 
+def plain_handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
+    """What a request for a page brings along: a `Handshake` without key and subprotocols.
+
+    Raises:
+      BadRequest: 400 for more than one ``Origin``.
+    """
+    if sum(name == "origin" for name, _ in head.headers) > 1:
+        raise BadRequest(400, "more than one Origin")
+    return Handshake(
+        path=head.path, query=head.query, host=head.host, key="", headers=head.headers, peer=peer, secure=secure
+    )
+
+
 def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
     """The subprotocols that the client offers: unique tokens, and one or more in a field (section 4.1, item 10)."""
     if not values:

@@ -25,7 +25,7 @@ from seawall.errors import (
     SlowConsumer,
 )
 from seawall.exception_groups import partition
-from seawall.http.response import Response, refusal
+from seawall.http.response import SerializedResponse, refusal
 from seawall.policy.error_policy import DEFAULTS, ErrorPolicy, LeafDecision
 from seawall.policy.verdicts import Close, Context, Escalate, Ignore, Refuse, Reply
 from seawall.printable import name_of
@@ -153,11 +153,11 @@ class Ends:
 
     end: End
     """What is recorded. Once the upgrade has been accepted, the peer reads its code and reason in a Close frame."""
-    response: Response | None = None
+    response: SerializedResponse | None = None
     """What the client reads if the upgrade has not been accepted."""
 
 
-def http_end(response: Response, detail: str = "", *, silent: bool = False) -> Ends:
+def http_end(response: SerializedResponse, detail: str = "", *, silent: bool = False) -> Ends:
     """The consequence that a connection ends with an HTTP response: a page, or an error. The rest is for the log."""
     cause = Cause.ANSWERED if response.status < 400 else Cause.REFUSED
     return Ends(End(cause, response.status, response.text, detail, silent=silent), response)

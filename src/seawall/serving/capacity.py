@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, final
 
-from seawall.http.response import Response, refusal
+from seawall.http.response import SerializedResponse, refusal
 from seawall.limits import Limits
 from seawall.wire.transport.sockets import network_of
 
@@ -22,7 +22,7 @@ class Place:
 
     __slots__ = ("_capacity", "_is_unauthenticated", "_network", "refusal")
 
-    def __init__(self, capacity: Capacity, network: str, refusal: Response | None) -> None:
+    def __init__(self, capacity: Capacity, network: str, refusal: SerializedResponse | None) -> None:
         """`Capacity.admit` makes one."""
         self._capacity: Capacity | None = capacity
         self._network = network
@@ -91,7 +91,7 @@ class Capacity:
             if not self.per_network[network]:
                 del self.per_network[network]
 
-    def _refusal(self, network: str) -> Response | None:
+    def _refusal(self, network: str) -> SerializedResponse | None:
         """The response to one more connection from `network`, if that is above a limit: its own comes first."""
         limits = self._limits
         at_most = limits.max_connections_per_address

@@ -9,7 +9,7 @@ import trio
 from attrs import define, field
 
 from seawall.connection.lifecycle import Lifecycle
-from seawall.http.response import Response
+from seawall.http.response import SerializedResponse
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import Phase
 from seawall.serving.failures import FailureHandler
@@ -26,7 +26,7 @@ async def turn_away(accepted: AcceptedConnection) -> None:
 
 
 async def send_response(
-    stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: Response | None
+    stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: SerializedResponse | None
 ) -> None:
     """Send `response`, if there is one, half-close, and discard input for a moment so that the client can read it.
 
@@ -98,7 +98,7 @@ class Closing:
     """Runs guards, handler and what the handler has started. Closing does not wait for these."""
     has_request: bool = field(init=False, default=False)
     """Whether the request has been received, or the client is answered without one."""
-    response: Response | None = field(init=False, default=None)
+    response: SerializedResponse | None = field(init=False, default=None)
     """The HTTP response that the client reads instead of an upgrade."""
     channel: MessageChannel | None = field(init=False, default=None)
     """Set by `attach`, once the request has named a route."""
@@ -126,7 +126,7 @@ class Closing:
             return
         channel.begin_closing()
         if not end.by_peer:
-            channel.drop_messages()
+            channel.queue.clear()
         channel.stop_receiving()
         if not channel.accepted:
             channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response

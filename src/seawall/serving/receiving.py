@@ -19,11 +19,13 @@ from seawall.callables import Parameter
 from seawall.handshake import Handshake
 from seawall.http.pages import page_response
 from seawall.http.request import BadRequest, Head, HeadReader
-from seawall.http.response import refusal
-from seawall.http.upgrade import check_upgrade, select
+from seawall.http.response import SerializedResponse, refusal, serialize_response
+from seawall.http.upgrade import check_upgrade, plain_handshake, select
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.printable import safe
+from seawall.routing.page_route import AnyPageRoute
 from seawall.routing.route import AnyRoute
+from seawall.serving.page_request import PageRequest, check_body
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.transport.polled import PolledReceiver
 from seawall.wire.transport.poller import Poller
@@ -34,7 +36,7 @@ READ_SIZE: Final = 16 * 1024
 
 @final
 @define(eq=False)
-class Request:
+class UpgradeRequest:
     """A request for a WebSocket, and the route that its path leads to."""
 
     handshake: Handshake
@@ -104,11 +106,11 @@ def _is_no_tls(broken: Exception) -> bool:
     return isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-async def receive_request(accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
+async def receive_request(accepted: AcceptedConnection, server: ServerState) -> UpgradeRequest | PageRequest | Ends:
     """Read a request and find its route. The caller bounds the time.
 
     Returns:
-      The request; or how the connection ends if it has no route, is a plain HTTP request, or never comes.
+      The request; or how the connection ends if nothing is found at its path, is a fixed page, or never comes.
     """
     try:
         received = await read_head(accepted.stream, server.poller, accepted)
@@ -119,22 +121,44 @@ async def receive_request(accepted: AcceptedConnection, server: ServerState) -> 
         return http_end(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
 
 
-def _find(head: Head, early: bytes, accepted: AcceptedConnection, server: ServerState) -> Request | Ends:
+def _find(
+    head: Head, early: bytes, accepted: AcceptedConnection, server: ServerState
+) -> UpgradeRequest | PageRequest | Ends:
     """The page or the route of a request. Raises `BadRequest` if it is no opening handshake."""
+    # Where there is only a page, an upgrade is 404; in HTTP/1.0 the field means nothing (RFC 9110, section 7.8).
+    page = None if head.wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
+    check_body(head, page)
     if not accepted.hosts.admits(head.host, secure=accepted.secure):
         answer = refusal(421, "this host is not served here", head_only=head.method == "HEAD")
         return http_end(answer, accepted.hosts.explain(head.host))
     found = server.routes.find(head.path)
     if found is None or not head.wants_upgrade:
-        # Where there is only a page, an upgrade is 404; in HTTP/1.0 the field means nothing (RFC 9110, section 7.8).
-        page = None if head.wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
+        if isinstance(page, AnyPageRoute):
+            plain = plain_handshake(head, peer=accepted.address, secure=accepted.secure)
+            return _refuse_page(page, plain, head.method, server) or PageRequest(page, head, plain, early)
         return http_end(page_response(head, page, is_route=found is not None), safe(ascii(head.path)))
     asked = check_upgrade(head, peer=accepted.address, secure=accepted.secure)
     route, params = found
-    return Request(asked, early, route, params)
+    return UpgradeRequest(asked, early, route, params)
 
 
-def refuse_upgrade(request: Request, settings: ResolvedSettings) -> Ends | None:
+def _refuse_page(page: AnyPageRoute, asked: Handshake, method: str, server: ServerState) -> Ends | None:
+    """How the connection ends if the request is not for the page's function; None if it is."""
+    allow = (("Allow", page.allowed),)
+    if method == "OPTIONS":
+        return http_end(SerializedResponse(200, "options", serialize_response(200, b"", headers=allow)))
+    if not page.takes(method):
+        return http_end(refusal(405, f"only {page.allowed}", headers=allow), safe(ascii(page.path)))
+    if method == "POST":
+        if not server.origins.admits(asked):
+            return http_end(refusal(403, "origin not allowed"), server.origins.explain(asked))
+        if asked.origin is None and asked.header("cookie") is not None:
+            # Every browser names the page that posts; without that, another site may have posted with these cookies.
+            return http_end(refusal(403, "a request with cookies needs an origin"), safe(ascii(page.path)))
+    return None
+
+
+def refuse_upgrade(request: UpgradeRequest, settings: ResolvedSettings) -> Ends | None:
     """How the connection ends if its origin, or none of its subprotocols, is one of the route's; None if both are."""
     asked = request.handshake
     if not settings.origins.admits(asked):

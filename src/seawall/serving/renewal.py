@@ -193,7 +193,7 @@ class RenewalGate(TokenGate):
 def _raise_if_over(lifecycle: Lifecycle) -> None:
     """Raise if it is too late to renew: `LeaseExpired`, or `Revoked` if that is about to end the connection."""
     timeouts = lifecycle.timeouts
-    if lifecycle.ended is not None or trio.current_time() >= timeouts.leases.ends_at:
+    if lifecycle.ended is not None or timeouts.leases.are_over(trio.current_time()):
         raise LeaseExpired
     if isinstance(timeouts.expired, Revoked):
         raise Revoked

@@ -40,14 +40,16 @@ from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
-from seawall.serving.receiving import Request, receive_request, refuse_upgrade
+from seawall.serving.page_request import PageGate, PageRequest, answer
+from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
+from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
@@ -148,6 +150,11 @@ class ConnectionRunner:
             self.settlement.end_by(request)
             return
         self.stage = Stage.GUARDS
+        if isinstance(request, PageRequest):
+            self._failures.route = request.page.path
+            self.lifecycle.limit_stage(self._server.limits.auth_timeout)
+            self._inner_nursery.start_soon(self._answer, request, name=f"page {request.page.path}")
+            return
         entry, settings = request.route.table_entry, self._server.settings(request.route)
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
@@ -158,7 +165,9 @@ class ConnectionRunner:
         gate, state = await self._open_wire(request, settings)
         self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
 
-    async def _open_wire(self, request: Request, settings: ResolvedSettings) -> tuple[ConnectionGate, ConnectionState]:
+    async def _open_wire(
+        self, request: UpgradeRequest, settings: ResolvedSettings
+    ) -> tuple[ConnectionGate, ConnectionState]:
         """Make the channel, the state and the gate of the connection, and start trio-websocket's reader."""
         await trio.lowlevel.checkpoint_if_cancelled()  # what ends the connection from here on has to close the wire too
         server, stream, asked = self._server, self._incoming.stream, request.handshake
@@ -199,6 +208,15 @@ class ConnectionRunner:
         return gate, state
 
     @trio.lowlevel.enable_ki_protection
+    async def _answer(self, request: PageRequest) -> None:
+        """Answer a request for a page that is made on request."""
+        gate = PageGate(request.handshake, self._server.values, self._server.sessions, self._resources)
+        try:
+            self.settlement.end_by(await answer(request, self._incoming.stream, gate))
+        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
+            self.settlement.settle(raised, Phase.GUARD)
+
+    @trio.lowlevel.enable_ki_protection
     async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
         """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
         try:
@@ -218,6 +236,7 @@ class ConnectionRunner:
         self._failures.principal = admitted.principal
         state.renewal = renewal_of(route, gate, self._failures, self.settlement.settle)
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
+        begin_handling(state.channel)
         try:
             handling = admitted.handle(state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
@@ -249,9 +268,10 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.is_observed(end):
+        channel = self._closing.channel
+        if self._server.reporter.is_observed(end, dropped=0 if channel is None else channel.queue.unreceived):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
-            traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
+            traffic = Traffic() if channel is None else channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
 
     # What can end it.
@@ -286,6 +306,8 @@ class ConnectionRunner:
         elif self.is_handled and lifecycle.ended is None:
             lifecycle.timeouts.end_stage()
             self.settlement.settle_known()
+            if self._closing.channel is not None:
+                await_end(lifecycle, self._closing.channel)
             lifecycle.rearm()
         elif not lifecycle.deadline.was_read():
             return  # it is called again
@@ -306,14 +328,12 @@ class ConnectionRunner:
             self.lifecycle.scope.cancel()
 
     def _on_wire_event(self, event: WireEvent) -> None:
-        wind_down = self.lifecycle.timeouts.limits.wind_down
         match event:
             case SendBlocked():
                 self.lifecycle.rearm()
-            case PeerClosed(code, reason):  # in any stage: the handler may still take what came before the Close
-                self.lifecycle.end(End(Cause.PEER_CLOSED, code, reason), grace=wind_down)
-            case PeerVanished():
-                self.lifecycle.end(End(Cause.PEER_VANISHED, 1006), grace=wind_down if self.is_handled else 0.0)
+            case PeerClosed() | PeerVanished() | PeerFinished():
+                if (channel := self._closing.channel) is not None:  # there is one, or nothing could tell
+                    on_peer_end(self.lifecycle, channel, event, is_handled=self.is_handled)
             case Exception():
                 self.settlement.fail(event, Phase.TRANSPORT)
             case _:
@@ -324,7 +344,7 @@ class ConnectionRunner:
         if crash is not None:
             self.settlement.settle(crash, Phase.TRANSPORT)
         elif self.lifecycle.ended is None:  # a reader that cannot write ends early, and nobody else reads the socket
-            self._on_wire_event(PeerVanished())
+            self._on_wire_event(PeerVanished(reset=True))
         if self._closing.closed_by is Closer.READER:
             await self._closing.close()
 

@@ -65,7 +65,10 @@ class Settlement:
         raised = replace_stray_cancelled(raised)
         parts = partition(raised)
         if not (parts.failures or parts.fatal):
-            raise raised
+            try:
+                raise raised
+            finally:
+                del raised, parts  # or its traceback would hold this frame, and this frame it
         known = self._take_known()
         try:
             self.settle(BaseExceptionGroup("several", [raised, *known]) if known else raised, Phase.HANDLER)

@@ -24,6 +24,7 @@ from seawall.observability.reports import Reporter, note_of, report_of
 from seawall.policy.ending import Cause, End, Judgement
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Context
+from seawall.routing.page_route import AnyPageRoute
 from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute
 from seawall.serving.background import BackgroundTasks
@@ -127,7 +128,7 @@ class ServerState:
     """What all the connections of a server share."""
 
     routes: PathTable[AnyRoute]
-    pages: Mapping[str, Page]
+    pages: Mapping[str, Page | AnyPageRoute]
     errors: ErrorPolicy
     limits: Limits
     origins: OriginCheck

@@ -49,7 +49,7 @@ class Rejected(Exception):
 
     def __str__(self) -> str:
         """Status and text."""
-        return f"{self.status} {self.body.strip()}"
+        return f"{self.status} {self.body}".rstrip(" \r\n")
 
 
 @final

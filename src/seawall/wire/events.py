@@ -22,6 +22,15 @@ class PeerClosed:
 class PeerVanished:
     """The stream ended without a Close frame."""
 
+    reset: bool = False
+    """Whether it broke off, instead of being read to its end; what the peer sent last may then be missing."""
+
+
+@final
+@frozen
+class PeerFinished:
+    """The peer sends nothing more, though not all that it has sent has been read: reading is paused."""
+
 
 @final
 @frozen
@@ -32,8 +41,9 @@ class SendBlocked:
     """
 
 
-#: An exception is a `ProtocolViolation`, or a fault of the transport. All but `SendBlocked` end the conversation.
-WireEvent: TypeAlias = PeerClosed | PeerVanished | SendBlocked | Exception
+#: An exception is a `ProtocolViolation`, or a fault of the transport. All but `PeerFinished` and `SendBlocked` end the
+#: conversation.
+WireEvent: TypeAlias = PeerClosed | PeerVanished | PeerFinished | SendBlocked | Exception
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from typing import Final, final
 
@@ -14,6 +15,26 @@ from seawall.wire.waiter import Waiter
 
 #: The deque of every empty queue: one takes 760 bytes, and the queue of most connections is empty most of the time.
 _EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
+
+
+@final
+class Intake(enum.Enum):
+    """What becomes of a message that is put, and what `ReceiveQueue.receive` does when there is none."""
+
+    OPEN = "open"
+    """It is queued; `receive` waits."""
+    DISCARDED = "discarded"
+    """It is thrown away, as the handler has asked for; `receive` waits."""
+    ENDED = "ended"
+    """It is thrown away, and counted; `receive` raises."""
+    DISCARDED_AND_ENDED = "discarded and ended"
+    """It is thrown away, as the handler has asked for; `receive` raises."""
+
+
+# Globals and tuples, because every message looks: a member of an enum costs as much to find as a call.
+_OPEN: Final = Intake.OPEN
+_ENDLESS: Final = (Intake.OPEN, Intake.DISCARDED)
+_DISCARDING: Final = (Intake.DISCARDED, Intake.DISCARDED_AND_ENDED)
 
 
 @final
@@ -34,9 +55,8 @@ class ReceiveQueue:
     __slots__ = (
         "_arrival",
         "_budget",
-        "_dropping",
-        "_ended",
         "_hard",
+        "_intake",
         "_messages",
         "_receiving",
         "_size",
@@ -44,6 +64,7 @@ class ReceiveQueue:
         "_transport",
         "above_hard",
         "above_soft",
+        "dropped",
     )
 
     def __init__(self, limits: Limits, budget: Budget, transport: Transport) -> None:
@@ -56,8 +77,9 @@ class ReceiveQueue:
         self._size = 0
         self._arrival = Waiter()
         self._receiving = False
-        self._ended = False  # whether `receive` raises when there is no message
-        self._dropping = False  # whether `put` throws away
+        self._intake = _OPEN
+        self.dropped = 0
+        """How many messages have been thrown away, other than by or after `discard`."""
         self.above_soft = False
         """Whether a mark has been reached, and the queue has not fallen to half of both since."""
         self.above_hard = False
@@ -68,7 +90,9 @@ class ReceiveQueue:
 
         The caller looks at the marks afterwards, and calls `announce` to wake the receiver.
         """
-        if self._dropping:
+        if self._intake is not _OPEN:
+            if not self.discards:
+                self.dropped += 1
             return
         if self._messages is _EMPTY:
             self._messages = deque()
@@ -85,22 +109,37 @@ class ReceiveQueue:
         if self._messages:
             self._arrival.wake()
 
+    def __len__(self) -> int:
+        """How many messages are queued."""
+        return len(self._messages)
+
+    @property
+    def unreceived(self) -> int:
+        """How many messages nobody has received so far, other than because `discard` was called."""
+        return self.dropped + len(self._messages)
+
+    @property
+    def discards(self) -> bool:
+        """Whether `discard` has been called."""
+        return self._intake in _DISCARDING
+
     def clear(self) -> None:
         """Throw away the messages that are queued."""
+        self.dropped += len(self._messages)
         self._messages = _EMPTY
         self._size = 0
         self._make_room()
 
     def end(self) -> None:
         """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
-        self._ended = True
-        self._drop()
+        self._stop(Intake.DISCARDED_AND_ENDED if self.discards else Intake.ENDED)
         self._arrival.wake()
 
     def discard(self) -> None:
         """Throw away the messages that are queued and those that are put later, so that no mark is reached again."""
+        self.dropped -= len(self._messages)  # they are not wanted
         self.clear()
-        self._drop()
+        self._stop(Intake.DISCARDED if self._intake in _ENDLESS else Intake.DISCARDED_AND_ENDED)
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
@@ -114,7 +153,7 @@ class ReceiveQueue:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self._receiving = True
         try:
-            if not (self._messages or self._ended):
+            if not self._messages and self._intake in _ENDLESS:
                 await self._arrival.wait()
             elif self._budget.is_spent(len(self._messages[0]) if self._messages else 0):
                 await trio.lowlevel.checkpoint()
@@ -122,7 +161,7 @@ class ReceiveQueue:
                 await trio.lowlevel.checkpoint_if_cancelled()
             # The message leaves the queue after the last checkpoint, so a cancelled call loses none.
             while not self._messages:
-                if self._ended:
+                if self._intake not in _ENDLESS:
                     raise trio.EndOfChannel
                 await self._arrival.wait()
         finally:
@@ -135,9 +174,9 @@ class ReceiveQueue:
             self._make_room()
         return message
 
-    def _drop(self) -> None:
+    def _stop(self, intake: Intake) -> None:
         """Throw away what is put from now on, and clear the marks."""
-        self._dropping = True
+        self._intake = intake
         if self.above_soft:
             self.above_soft = self.above_hard = False
             self._transport.update()

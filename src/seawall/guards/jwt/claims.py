@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast, final
@@ -10,6 +11,9 @@ from attrs import field, frozen
 
 #: Dates have to be nearer to 1970 than this many seconds (the year 9999). NaN fails that comparison too.
 _LATEST = 253_402_300_800
+
+#: What separates scopes: a space (RFC 6749, section 3.3), or a tab. Other white space is a part of one.
+_SPACES = re.compile(r"[ \t]+")
 
 
 @final
@@ -96,7 +100,7 @@ def _words(payload: Mapping[str, object], name: str, *, separate: bool) -> tuple
     if value is None:
         return ()
     if isinstance(value, str):
-        return tuple(value.split()) if separate else (value,)
+        return tuple(word for word in _SPACES.split(value) if word) if separate else (value,)
     if isinstance(value, list):
         entries = cast("list[object]", value)
         words = tuple(word for word in entries if isinstance(word, str))

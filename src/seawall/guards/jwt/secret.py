@@ -29,7 +29,7 @@ KNOWN: Final = frozenset(
 
 def weakness_of(secret: bytes) -> str | None:
     """Why `secret` protects nothing, as the end of a sentence; None if nothing is known against it."""
-    if secret.strip().lower() in KNOWN:
+    if secret.strip(b" \t\r\n").lower() in KNOWN:
         return "stands in an example that everybody can read"
     if (different := len(set(secret))) < MIN_DIFFERENT:
         return f"has only {different} different bytes, and one that was drawn by chance has at least {MIN_DIFFERENT}"
