@@ -62,6 +62,10 @@ class _Step:
         """Whether a cookie is a credential here, which a browser sends whatever page asks; override it where one is."""
         return False
 
+    def takes_token(self) -> bool:
+        """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
+        return False
+
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
         return False
@@ -263,6 +267,9 @@ class _Pair(_Step, Generic[First, Second]):
     def reads_cookie(self) -> bool:
         return self.first.reads_cookie() or self.second.reads_cookie()
 
+    def takes_token(self) -> bool:
+        return self.first.takes_token() or self.second.takes_token()
+
     def accepts(self) -> bool:
         return self.first.accepts() or self.second.accepts()
 
@@ -356,6 +363,9 @@ class _Later(Guard[A, B]):
     def accepts(self) -> bool:
         return self.guard.accepts()
 
+    def takes_token(self) -> bool:
+        return self.guard.takes_token()
+
     def reads_cookie(self) -> bool:
         return self.guard.reads_cookie()
 
@@ -390,6 +400,9 @@ class _LaterCheck(Check[A]):
 
     def accepts(self) -> bool:
         return self.check.accepts()
+
+    def takes_token(self) -> bool:
+        return self.check.takes_token()
 
     def reads_cookie(self) -> bool:
         return self.check.reads_cookie()

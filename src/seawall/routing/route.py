@@ -122,6 +122,8 @@ class RouteEntry:
     """Whether the guards run in a task of their own."""
     reads_cookie: bool
     """Whether a cookie is a credential."""
+    takes_token: bool
+    """Whether `Connection.renew` has a guard to give its token to."""
 
 
 def check_guard(value: object) -> None:
@@ -270,6 +272,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             handler_name=owner,
             needs_task=self.guard.needs_task(),
             reads_cookie=self.guard.reads_cookie(),
+            takes_token=self.guard.takes_token(),
         )
         object.__setattr__(self, "_entry", entry)
 
