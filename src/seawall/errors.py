@@ -137,6 +137,12 @@ class SlowConsumer(LimitReached):
     default = "slow consumer"
 
 
+class MessageTimeout(LimitReached):
+    """The peer has begun a message and not finished it for ``Limits.message_timeout``: close code 1008."""
+
+    default = "message timed out"
+
+
 class KeepaliveLost(LimitReached):
     """The peer has sent nothing for ``Limits.ping_timeout`` after a Ping: close code 1011, if the peer still reads."""
 

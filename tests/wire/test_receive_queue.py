@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import OPERATIONS, Budget
+from seawall.wire.message_timer import MessageTimer
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
 from tests.kit.channels import AfterStep, Hand
@@ -91,7 +92,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         """Make it."""
         self.transport.on_update = self.on_update
-        self.queue = ReceiveQueue(self.limits, self.budget, self.transport)
+        self.queue = ReceiveQueue(self.limits, self.budget, self.transport, MessageTimer())
 
     def on_update(self) -> None:
         """See why."""
@@ -176,7 +177,7 @@ async def test_the_hard_mark_counts_memory() -> None:
 @pytest.mark.parametrize(
     "message", ["", b"", "x" * 50, "\N{DIGIT ONE}\N{PILE OF POO}" * 25], ids=["", "b", "x", "emoji"]
 )
-def test_what_a_message_costs(message: str | bytes) -> None:
+async def test_what_a_message_costs(message: str | bytes) -> None:
     """An empty message is not free, and an emoji makes each character of its text four bytes."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=10_000, inbound_queue=10_000))
     count = 0
@@ -217,7 +218,7 @@ async def test_a_mark_of_one() -> None:
         assert bench.rooms() == rooms
 
 
-def test_throwing_away() -> None:
+async def test_throwing_away() -> None:
     """`clear` makes room, says so if there was none, and gives the memory back."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=1000, inbound_queue=10))
     bench.put("x")

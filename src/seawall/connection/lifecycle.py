@@ -16,6 +16,7 @@ from seawall.errors import (
     IdleTimeout,
     KeepaliveLost,
     LeaseExpired,
+    MessageTimeout,
     Revoked,
     SeawallError,
     SlowConsumer,
@@ -24,7 +25,7 @@ from seawall.guards.gate import Renew
 from seawall.policy.ending import End
 
 #: What ends a connection because its peer was silent. Before that its socket has to be read once more.
-_SILENCE: Final = (IdleTimeout, KeepaliveLost, SlowConsumer)
+_SILENCE: Final = (IdleTimeout, KeepaliveLost, MessageTimeout, SlowConsumer)
 
 
 def ignore(_: End) -> None:

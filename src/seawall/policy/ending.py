@@ -19,6 +19,7 @@ from seawall.errors import (
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
     ProtocolViolation,
     Refused,
     Revoked,
@@ -76,6 +77,8 @@ class Cause(enum.Enum):
     """``Limits.idle_timeout``."""
     LIFETIME = "lifetime"
     """``Limits.lifetime``."""
+    MESSAGE_TIMEOUT = "message timed out"
+    """``Limits.message_timeout``."""
     SLOW_CONSUMER = "slow consumer"
     """``Limits.send_timeout``."""
     KEEPALIVE = "keepalive lost"
@@ -134,6 +137,8 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.IDLE
         case LifetimeReached():
             return Cause.LIFETIME
+        case MessageTimeout():
+            return Cause.MESSAGE_TIMEOUT
         case SlowConsumer():
             return Cause.SLOW_CONSUMER
         case KeepaliveLost():

@@ -47,7 +47,7 @@ from seawall.serving.settlement import Settlement
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import PeerClosed, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
@@ -326,7 +326,7 @@ class ConnectionRunner:
     def _on_wire_event(self, event: WireEvent) -> None:
         wind_down = self.lifecycle.timeouts.limits.wind_down
         match event:
-            case SendBlocked():
+            case SendBlocked() | MessageBegun():
                 self.lifecycle.rearm()
             case PeerClosed(code, reason):  # in any stage: the handler may still take what came before the Close
                 self.lifecycle.end(End(Cause.PEER_CLOSED, code, reason), grace=wind_down)

@@ -29,12 +29,13 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.control_queue import ControlQueue
-from seawall.wire.events import PeerClosed, PeerVanished, WireEvent, WireEvents
+from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, WireEvent, WireEvents
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import FrameDecoder
 from seawall.wire.frames.deflate import Agreement
 from seawall.wire.frames.encoder import encode_message
+from seawall.wire.message_timer import MessageTimer
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading, ReadingEvent, advance_reading
@@ -81,6 +82,7 @@ class MessageChannel:
         "inbound",
         "reading",
         "send_buffer",
+        "timer",
         "transport",
     )
 
@@ -112,7 +114,9 @@ class MessageChannel:
         self.inbound = Inbound()
         """How much has come so far, and when."""
         self._events = WireEvents(on_wire_event)
-        self._queue = ReceiveQueue(limits, budget, transport)
+        self.timer = MessageTimer()
+        """Since when a message has been incomplete."""
+        self._queue = ReceiveQueue(limits, budget, transport, self.timer)
         self._decoder = FrameDecoder(
             max_message_size=limits.max_message_size,
             max_fragments=limits.max_fragments,
@@ -250,7 +254,7 @@ class MessageChannel:
     def proceed(self) -> None:
         """Decode what has come, until the end of a turn (`FRAMES_PER_TURN`) or until a mark of the queue is reached."""
         queue, inbound = self._queue, self.inbound
-        decoded, messages, self.backlog = 0, inbound.messages, True
+        decoded, controls, messages, self.backlog = 0, 0, inbound.messages, True
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
@@ -259,6 +263,7 @@ class MessageChannel:
                     break
                 if isinstance(event, Control):
                     self._take_control(event)
+                    controls += 1
                     continue
                 inbound.messages += 1
                 decoded += len(event)
@@ -271,6 +276,12 @@ class MessageChannel:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
             self.controls.changed.wake()
             self._events.tell(violation)
+        if self.reading is not _OPEN:
+            self.timer.stop()
+        elif not self.backlog and self.timer.note(
+            self._decoder.position, inbound.heard_at, has_message=inbound.messages > messages, has_control=controls > 0
+        ):
+            self._events.tell(MessageBegun())
         if inbound.messages > messages:
             inbound.message_at = inbound.heard_at
             if not self.controls.defers_messages:

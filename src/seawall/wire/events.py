@@ -32,8 +32,14 @@ class SendBlocked:
     """
 
 
-#: An exception is a `ProtocolViolation`, or a fault of the transport. All but `SendBlocked` end the conversation.
-WireEvent: TypeAlias = PeerClosed | PeerVanished | SendBlocked | Exception
+@final
+@frozen
+class MessageBegun:
+    """A message has begun and is not complete: it has ``Limits.message_timeout`` from now on."""
+
+
+#: An exception is a `ProtocolViolation`, or a fault of the transport. The first two end the conversation too.
+WireEvent: TypeAlias = PeerClosed | PeerVanished | SendBlocked | MessageBegun | Exception
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from typing import Final, final
 
@@ -9,11 +10,29 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
+from seawall.wire.message_timer import MessageTimer
 from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
 #: The deque of every empty queue: one takes 760 bytes, and the queue of most connections is empty most of the time.
 _EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
+
+
+@final
+class Intake(enum.Enum):
+    """What becomes of messages that are put."""
+
+    OPEN = "open"
+    """They are queued."""
+    DISCARDING = "discarding"
+    """They are thrown away; more may be waited for in vain."""
+    ENDED = "ended"
+    """They are thrown away, and `ReceiveQueue.receive` raises when there is none."""
+
+
+# Globals, because to look a member up in its enum costs as much as a call, and every message compares with these.
+_OPEN: Final = Intake.OPEN
+_ENDED: Final = Intake.ENDED
 
 
 @final
@@ -34,20 +53,20 @@ class ReceiveQueue:
     __slots__ = (
         "_arrival",
         "_budget",
-        "_dropping",
-        "_ended",
         "_hard",
+        "_intake",
         "_messages",
         "_receiving",
         "_size",
         "_soft",
+        "_timer",
         "_transport",
         "above_hard",
         "above_soft",
     )
 
-    def __init__(self, limits: Limits, budget: Budget, transport: Transport) -> None:
-        """Begin empty; `Transport.update` is called when the queue falls below a mark."""
+    def __init__(self, limits: Limits, budget: Budget, transport: Transport, timer: MessageTimer) -> None:
+        """Begin empty; `Transport.update` is called when the queue falls below a mark, and `timer` pauses meanwhile."""
         self._soft = limits.inbound_queue
         self._hard = limits.inbound_bytes
         self._budget = budget
@@ -56,8 +75,8 @@ class ReceiveQueue:
         self._size = 0
         self._arrival = Waiter()
         self._receiving = False
-        self._ended = False  # whether `receive` raises when there is no message
-        self._dropping = False  # whether `put` throws away
+        self._intake = _OPEN
+        self._timer = timer
         self.above_soft = False
         """Whether a mark has been reached, and the queue has not fallen to half of both since."""
         self.above_hard = False
@@ -68,7 +87,7 @@ class ReceiveQueue:
 
         The caller looks at the marks afterwards, and calls `announce` to wake the receiver.
         """
-        if self._dropping:
+        if self._intake is not _OPEN:
             return
         if self._messages is _EMPTY:
             self._messages = deque()
@@ -76,9 +95,10 @@ class ReceiveQueue:
         # The memory that the message takes: an empty one is not free, and one emoji makes each character take 4 bytes.
         self._size += message.__sizeof__()
         if self._size >= self._hard:
-            self.above_hard = self.above_soft = True
+            self.above_hard = True
+            self._exceed()
         elif len(self._messages) >= self._soft:
-            self.above_soft = True
+            self._exceed()
 
     def announce(self) -> None:
         """Wake the task in `receive` if a message is queued."""
@@ -93,14 +113,14 @@ class ReceiveQueue:
 
     def end(self) -> None:
         """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
-        self._ended = True
-        self._drop()
+        self._drop(Intake.ENDED)
         self._arrival.wake()
 
     def discard(self) -> None:
         """Throw away the messages that are queued and those that are put later, so that no mark is reached again."""
         self.clear()
-        self._drop()
+        if self._intake is _OPEN:
+            self._drop(Intake.DISCARDING)
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
@@ -114,7 +134,7 @@ class ReceiveQueue:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self._receiving = True
         try:
-            if not (self._messages or self._ended):
+            if not (self._messages or self._intake is _ENDED):
                 await self._arrival.wait()
             elif self._budget.is_spent(len(self._messages[0]) if self._messages else 0):
                 await trio.lowlevel.checkpoint()
@@ -122,7 +142,7 @@ class ReceiveQueue:
                 await trio.lowlevel.checkpoint_if_cancelled()
             # The message leaves the queue after the last checkpoint, so a cancelled call loses none.
             while not self._messages:
-                if self._ended:
+                if self._intake is _ENDED:
                     raise trio.EndOfChannel
                 await self._arrival.wait()
         finally:
@@ -135,17 +155,27 @@ class ReceiveQueue:
             self._make_room()
         return message
 
-    def _drop(self) -> None:
+    def _drop(self, intake: Intake) -> None:
         """Throw away what is put from now on, and clear the marks."""
-        self._dropping = True
+        self._intake = intake
         if self.above_soft:
-            self.above_soft = self.above_hard = False
+            self._recover()
+            self.above_hard = False
             self._transport.update()
+
+    def _exceed(self) -> None:
+        self.above_soft = True
+        self._timer.pause()
+
+    def _recover(self) -> None:
+        self.above_soft = False
+        self._timer.go_on()
 
     def _make_room(self) -> None:
         """Compute the marks again, and call `Transport.update` if one of them has changed."""
         before = self.above_soft, self.above_hard
         self.above_hard = self._size >= self._hard
-        self.above_soft = self.above_soft and (len(self._messages) * 2 > self._soft or self._size * 2 > self._hard)
+        if self.above_soft and len(self._messages) * 2 <= self._soft and self._size * 2 <= self._hard:
+            self._recover()
         if before != (self.above_soft, self.above_hard):
             self._transport.update()
