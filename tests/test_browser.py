@@ -475,7 +475,10 @@ async def test_mended_04_a_name_that_was_resolved_to_this_machine(chrome: Browse
         assert await trio.to_thread.run_sync(answer_to, chrome) == "200 heard ahoy by none"
     with recorded() as records:
         async with serving(asking_app(), port=port):
-            assert await trio.to_thread.run_sync(answer_to, chrome) == "421 closed 1006"
+            answer = "503"
+            while answer.startswith("503"):  # on a spare connection that Chromium has opened to the server before ours
+                answer = await trio.to_thread.run_sync(answer_to, chrome)
+            assert answer == "421 closed 1006"
             await trio.to_thread.run_sync(chrome.get, f"http://evil.example:{port}/")
             assert "this host is not served here" in str(chrome.execute_script("return document.body.innerText"))
             await trio.to_thread.run_sync(chrome.get, f"http://localhost:{port}/")

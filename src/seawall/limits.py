@@ -101,12 +101,14 @@ class Limits:
     does not answer sees the end of TCP then. A route may only have less."""
 
     wind_down: float = 1.0
-    """Seconds that a handler gets, after its peer is gone, to finish by itself before it is cancelled; and again for
-    its cleanup, before it no longer keeps its connection's place. 1, where Erlang's supervisors give 5 and
-    trio-websocket none: long for a program. No peer sees it."""
+    """Seconds that a handler gets, after its peer is gone and has nothing more to deliver, to finish by itself before
+    it is cancelled; that its tasks get when one of them has failed, before the peer is told; and again for cleanup,
+    before it no longer keeps its connection's place. 1, where Erlang's supervisors give 5 and trio-websocket none: long
+    for a program."""
 
     drain_timeout: float = 10.0
-    """Seconds that draining takes at most, closing included. 10, well within the 30 that Kubernetes waits after
+    """Seconds that draining takes at most, closing included; and seconds in which a handler that receives may take what
+    its peer sent before it closed, or ended its side of the stream. 10, well within the 30 that Kubernetes waits after
     SIGTERM. Close code 1001, or 1012 when restarting; HTTP 503 before the upgrade."""
 
     max_connections: int = 10_000

@@ -11,7 +11,7 @@ import math
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import pytest
@@ -519,12 +519,14 @@ def test_the_longest_hash_decides() -> None:
 
 
 @pytest.mark.parametrize("secret", sorted(KNOWN))
-@pytest.mark.parametrize("spell", [bytes.decode, bytes.upper, lambda known: known + b"\n"])
-def test_mended_21_a_secret_that_everybody_knows(secret: bytes, spell: Callable[[bytes], str | bytes]) -> None:
+def test_mended_21_a_secret_that_everybody_knows(secret: bytes) -> None:
     """One that stands in an example is refused, however it is spelt; the error has the remedy, not the secret."""
-    with pytest.raises(ConfigurationError, match=r"stands in an example .*token_urlsafe\(32\).*environment") as caught:
-        TokenVerifier(keys=spell(secret), algorithms=["HS256"], audience="a", issuer="b")
-    assert secret[:20].decode() not in str(caught.value).lower()
+    for spelt in (secret.decode(), secret.upper(), secret + b"\n"):
+        with pytest.raises(
+            ConfigurationError, match=r"stands in an example .*token_urlsafe\(32\).*environment"
+        ) as caught:
+            TokenVerifier(keys=spelt, algorithms=["HS256"], audience="a", issuer="b")
+        assert secret[:20].decode() not in str(caught.value).lower()
 
 
 @pytest.mark.parametrize(

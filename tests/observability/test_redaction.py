@@ -172,7 +172,7 @@ def all_of(records: Records) -> str:
     for record in records.found:
         shown += [repr(vars(record)), repr(record.exc_info)]
         shown += [make().format(record) for make in (logging.Formatter, TextFormatter, JsonFormatter)]
-        sent = logging.handlers.QueueHandler(queue.SimpleQueue()).prepare(record)
+        sent: object = logging.handlers.QueueHandler(queue.SimpleQueue()).prepare(record)
         shown += [repr(vars(sent))]
     return "\n".join(shown)
 

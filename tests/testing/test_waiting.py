@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.testing import Client, Closed, Serving, TimedOut, connect, serve
 from seawall.testing.network import MemoryListener
-from seawall.testing.waiting import GRACE, REAL_TIMEOUT, VIRTUAL_TIMEOUT
+from seawall.testing.waiting import GRACE, REAL_TIMEOUT, VIRTUAL_TIMEOUT, default_timeout
 
 Act = Callable[[Client], Awaitable[object]]
 
@@ -210,7 +210,7 @@ async def test_mended_25_real_time_has_a_shorter_bound() -> None:
         with pytest.raises(TimedOut) as caught:
             await client.receive(timeout=0)
         assert caught.value.timeout == 0
-        assert client._timeout == REAL_TIMEOUT == 30
+        assert default_timeout() == REAL_TIMEOUT == 30
 
 
 async def test_a_client_that_has_closed_says_so(autojump_clock: MockClock) -> None:

@@ -65,10 +65,14 @@ ENDED = View(
     text="`Disconnected` where it receives or sends; is cancelled at once", receiving="Disconnected", busy="cancelled"
 )
 WOUND_DOWN = View(
-    text="`Disconnected` where it receives or sends; what still runs after `wind_down` is cancelled",
+    text="receives what waits, within `drain_timeout`; then, or where it sends, `Disconnected`; what still runs after "
+    "`wind_down` is cancelled",
     receiving="Disconnected",
     busy="cancelled",
     seconds=Limits().wind_down,
+)
+CLOSED = evolve(
+    WOUND_DOWN, text="`Disconnected` where it receives or sends; what still runs after `wind_down` is cancelled"
 )
 DRAINING = View(
     text="`draining` is set, `Draining` where it receives; what still runs `close_timeout` before the end of "
@@ -279,7 +283,7 @@ def of_ends() -> Iterator[Row]:
     closed = ending(
         "aclose", 'the handler closes: `aclose(4000, "enough")`', Where.HANDLER, End(Cause.CLOSED, 4000, "enough")
     )
-    yield evolve(closed, handler=WOUND_DOWN)
+    yield evolve(closed, handler=CLOSED)
     vanished, bye = End(Cause.PEER_VANISHED, 1006), End(Cause.PEER_CLOSED, 4001, "bye")
     for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, WOUND_DOWN)):
         yield evolve(ending(f"closes-{where.name}", 'the peer closes: 4001 "bye"', where, bye), handler=handler)

@@ -23,7 +23,6 @@ from seawall.wire.control_queue import MAX_PINGS, ControlQueue
 from seawall.wire.events import PeerClosed
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
-from seawall.wire.message_timer import MessageTimer
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.state import Reading
 from seawall.wire.waiter import Waiter
@@ -48,7 +47,7 @@ def over(request: pytest.FixtureRequest) -> str:
 class Queues:
     """A `ControlQueue` over messages of which the first is waited for."""
 
-    messages: ReceiveQueue = field(factory=lambda: ReceiveQueue(Limits(), Budget(), Hand(), MessageTimer()))
+    messages: ReceiveQueue = field(factory=lambda: ReceiveQueue(Limits(), Budget(), Hand()))
     controls: ControlQueue = field(init=False)
     received: list[str | bytes] = field(factory=list[str | bytes])
 

@@ -12,7 +12,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import OPERATIONS, Budget
-from seawall.wire.message_timer import MessageTimer
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
 from tests.kit.channels import AfterStep, Hand
@@ -92,7 +91,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         """Make it."""
         self.transport.on_update = self.on_update
-        self.queue = ReceiveQueue(self.limits, self.budget, self.transport, MessageTimer())
+        self.queue = ReceiveQueue(self.limits, self.budget, self.transport)
 
     def on_update(self) -> None:
         """See why."""

@@ -23,13 +23,13 @@ from seawall.wire.state import (
 
 #: What follows, row by row: the state, then for each event the state after it, or "-" where it cannot happen.
 READING: Final = """
-             ACCEPTED  CLOSE  VIOLATION  VANISHED   FAULT     LINGER     END_OF_STREAM  ABORTED
-HEAD         OPEN      -      -          LOST       LOST      -          FINISHED       FINISHED
-OPEN         -         ENDED  ENDED      LOST       LOST      LINGERING  FINISHED       FINISHED
-ENDED        -         -      -          LOST       LOST      LINGERING  FINISHED       FINISHED
-LOST         LOST      -      -          LOST       LOST      LINGERING  FINISHED       FINISHED
-LINGERING    -         -      -          LINGERING  FINISHED  LINGERING  FINISHED       FINISHED
-FINISHED     FINISHED  -      -          FINISHED   FINISHED  FINISHED   FINISHED       FINISHED
+             ACCEPTED  CLOSE  VIOLATION  VANISHED   FAULT     LINGER     END_OF_STREAM  ABORTED   RESET
+HEAD         OPEN      -      -          LOST       LOST      -          FINISHED       FINISHED   FINISHED
+OPEN         -         ENDED  ENDED      LOST       LOST      LINGERING  FINISHED       FINISHED   FINISHED
+ENDED        -         -      -          LOST       LOST      LINGERING  FINISHED       FINISHED   FINISHED
+LOST         LOST      -      -          LOST       LOST      LINGERING  FINISHED       FINISHED   FINISHED
+LINGERING    -         -      -          LINGERING  FINISHED  LINGERING  FINISHED       FINISHED   FINISHED
+FINISHED     FINISHED  -      -          FINISHED   FINISHED  FINISHED   FINISHED       FINISHED   FINISHED
 """
 
 REPLYING: Final = """

@@ -97,8 +97,10 @@ class Connection(Generic[P_co]):
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.
 
-        What the peer sent before it closed is still delivered. If it sent a Close frame, the handler has
-        ``Limits.wind_down`` seconds from each such message; if it has gone without one, from when that was noticed.
+        What the peer sent before it closed, or before it ended its side of the stream, is still delivered: while such
+        messages wait the handler has ``Limits.drain_timeout`` seconds in all, and from the last of them
+        ``Limits.wind_down``. Those that it has not received by then are thrown away, and `Outcome.messages_dropped`
+        counts them. After a reset there are ``Limits.wind_down`` seconds for everything.
 
         Raises:
           Disconnected: the connection is over, and all its messages have been delivered.
@@ -169,7 +171,11 @@ class Connection(Generic[P_co]):
         """
         if get_ident() != self._state.thread:
             raise _wrong_thread("discard_input")
-        self._state.channel.discard_input()
+        channel, lifecycle = self._state.channel, self._state.lifecycle
+        was_unread = len(channel.queue) > 0
+        channel.discard_input()
+        if was_unread and lifecycle.ended is not None and lifecycle.ended.by_peer:
+            _wind_down(lifecycle, is_unread=False)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
@@ -222,11 +228,17 @@ class Connection(Generic[P_co]):
     def _received(self) -> None:
         lifecycle = self._state.lifecycle
         lifecycle.timeouts.touch()
-        if lifecycle.ended is not None and lifecycle.ended.cause is Cause.PEER_CLOSED:
-            lifecycle.set_grace(lifecycle.timeouts.limits.wind_down)
+        if lifecycle.ended is not None and lifecycle.ended.by_peer:
+            _wind_down(lifecycle, is_unread=len(self._state.channel.queue) > 0)
 
 
 def _wrong_thread(method: str) -> ConfigurationError:
     return ConfigurationError(
         f"{method}() in another thread than the server's; call it with trio.from_thread.run_sync(conn.{method}, ...)"
     )
+
+
+def _wind_down(lifecycle: Lifecycle, *, is_unread: bool) -> None:
+    """Give a handler whose peer has ended the connection ``wind_down`` from now, or time for what it has not read."""
+    limits = lifecycle.timeouts.limits
+    lifecycle.set_grace(limits.drain_timeout if is_unread else limits.wind_down)

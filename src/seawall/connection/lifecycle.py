@@ -57,12 +57,16 @@ class Lifecycle:
     _overdue_at: float = field(init=False, default=math.inf)
 
     @trio.lowlevel.enable_ki_protection
-    def end(self, end: End, *, grace: float = 0.0) -> None:
-        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts."""
+    def end(self, end: End, *, grace: float = 0.0, at_most: float = math.inf) -> None:
+        """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts.
+
+        What `set_grace` adds later is bounded by ``drain_timeout`` and by `at_most` seconds from now.
+        """
         if self.ended is not None:
             return
         now, timeouts = trio.current_time(), self.timeouts
-        self._grace_ends_by = min(now + timeouts.limits.drain_timeout, timeouts.leases.end_by(now))
+        patience = min(timeouts.limits.drain_timeout, at_most)
+        self._grace_ends_by = min(now + patience, timeouts.leases.end_by(now))
         self.ended = end
         self.timeouts.end_stage()
         self.deadline.disarm()
@@ -78,6 +82,8 @@ class Lifecycle:
         They are cancelled at the latest ``drain_timeout`` seconds after the connection has ended, or when a lease ends.
         """
         self.scope.deadline = min(trio.current_time() + seconds, self._grace_ends_by)
+        if self.is_closed:
+            self.watch_cleanup()  # it may be overdue earlier than was thought
 
     def cancel_now(self) -> None:
         """Cancel guards and handler."""

@@ -284,7 +284,7 @@ class _LastResort(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record, if nobody else does."""
-        if is_configured(record.name) or sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] # pythonw
+        if is_configured(record.name) or sys.stderr is None:  # as under pythonw
             return
         try:
             sys.stderr.write(f"{self.format(record)}\n")

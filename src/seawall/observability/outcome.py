@@ -36,6 +36,8 @@ class Outcome:
     """How long it lasted, from being accepted until the socket and all resources were gone."""
     messages_in: int
     """Messages from the peer, including those that the handler never took."""
+    messages_dropped: int = 0
+    """Of these, those that were thrown away because nobody received them, without `Connection.discard_input`."""
     messages_out: int
     """Messages to the peer."""
     bytes_in: int

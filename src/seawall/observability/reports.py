@@ -14,7 +14,7 @@ from seawall.observability.logs import connection_log, error_log, server_log
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.sampling import WINDOW, LogSampler
-from seawall.policy.ending import Cause, End
+from seawall.policy.ending import Cause, End, Party
 from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
 from seawall.printable import name_of, name_of_type, redacted, safe
@@ -161,6 +161,7 @@ def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Ou
         principal=about.principal,
         seconds=seconds,
         messages_in=traffic.messages_in,
+        messages_dropped=traffic.messages_dropped,
         messages_out=traffic.messages_out,
         bytes_in=traffic.bytes_in,
         bytes_out=traffic.bytes_out,
@@ -168,19 +169,24 @@ def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Ou
     )
 
 
-def _level(ended: End | Outcome) -> int:
+def _level(ended: End | Outcome, dropped: int) -> int:
     if ended.silent:
         return logging.DEBUG
-    return logging.INFO if ended.cause in _ORDINARY else logging.WARNING
+    # A peer that ends the connection believes that what it has sent before has been received.
+    is_lossy = dropped > 0 and ended.cause.by is Party.PEER
+    return logging.INFO if ended.cause in _ORDINARY and not is_lossy else logging.WARNING
 
 
 def log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO.
 
-    It is DEBUG if the peer never sent a byte, as health checks and the connections that browsers keep in reserve.
+    What a peer has sent before it ended the connection, and nobody has received, is wrong too. The line is DEBUG if the
+    peer never sent a byte, as health checks and the connections that browsers keep in reserve.
     """
     reason = redacted(outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…")
-    why = "; ".join(part for part in (outcome.detail, outcome.rule and f"by the rule for {outcome.rule}") if part)
+    rule, dropped = outcome.rule, outcome.messages_dropped
+    about = (outcome.detail, rule and f"by the rule for {rule}", dropped and f"{dropped} of them never received")
+    why = "; ".join(str(part) for part in about if part)
     fields = {
         "connection": outcome.connection,
         "peer": outcome.peer,
@@ -194,12 +200,13 @@ def log_end(outcome: Outcome) -> None:
         "rule": outcome.rule,
         "seconds": round(outcome.seconds, 3),
         "messages_in": outcome.messages_in,
+        "messages_dropped": outcome.messages_dropped,
         "messages_out": outcome.messages_out,
         "bytes_in": outcome.bytes_in,
         "bytes_out": outcome.bytes_out,
     }
     connection_log.log(
-        _level(outcome),
+        _level(outcome, outcome.messages_dropped),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         outcome.connection,
         f"{outcome.peer} {outcome.principal}".rstrip(" "),
@@ -270,9 +277,12 @@ class Reporter:
         if self._admits(("TLS", name_of_type(type(failure.__cause__)))):
             server_log.error("%s; it is closed", safe(str(failure)))
 
-    def is_observed(self, end: End) -> bool:
-        """Whether the log or the application gets the outcome of `end`; if not, no `Outcome` need be made."""
-        return self._on_end is not None or connection_log.shows(_level(end))
+    def is_observed(self, end: End, *, dropped: int) -> bool:
+        """Whether the log or the application gets the outcome of `end`, with so many messages dropped.
+
+        If not, no `Outcome` need be made.
+        """
+        return self._on_end is not None or connection_log.shows(_level(end, dropped))
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -305,7 +315,7 @@ class Reporter:
 
     def _admits_refused(self, outcome: Outcome) -> bool:
         """Whether the line of a refused connection is logged; if not, it is counted, by the peer's network."""
-        if not connection_log.shows(_level(outcome)):
+        if not connection_log.shows(_level(outcome, outcome.messages_dropped)):
             return False
         kind = (network_of(outcome.peer) or outcome.peer,)
         if not self._refused.admits(kind, trio.current_time()):

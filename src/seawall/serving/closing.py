@@ -126,7 +126,7 @@ class Closing:
             return
         channel.begin_closing()
         if not end.by_peer:
-            channel.drop_messages()
+            channel.queue.clear()
         channel.stop_receiving()
         if not channel.accepted:
             channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response

@@ -41,13 +41,14 @@ from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.page_request import PageGate, PageRequest, answer
+from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
@@ -236,6 +237,7 @@ class ConnectionRunner:
         self._incoming.place.authenticated()
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
+        begin_handling(state.channel)
         try:
             handling = admitted.handle(state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
@@ -267,9 +269,10 @@ class ConnectionRunner:
         self.lifecycle.on_finished()
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
-        if self._server.reporter.is_observed(end):
+        channel = self._closing.channel
+        if self._server.reporter.is_observed(end, dropped=0 if channel is None else channel.queue.unreceived):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
-            traffic = Traffic() if self._closing.channel is None else self._closing.channel.traffic()
+            traffic = Traffic() if channel is None else channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
 
     # What can end it.
@@ -304,6 +307,8 @@ class ConnectionRunner:
         elif self.is_handled and lifecycle.ended is None:
             lifecycle.timeouts.end_stage()
             self.settlement.settle_known()
+            if self._closing.channel is not None:
+                await_end(lifecycle, self._closing.channel)
             lifecycle.rearm()
         elif not lifecycle.deadline.was_read():
             return  # it is called again
@@ -324,14 +329,12 @@ class ConnectionRunner:
             self.lifecycle.scope.cancel()
 
     def _on_wire_event(self, event: WireEvent) -> None:
-        wind_down = self.lifecycle.timeouts.limits.wind_down
         match event:
             case SendBlocked() | MessageBegun():
                 self.lifecycle.rearm()
-            case PeerClosed(code, reason):  # in any stage: the handler may still take what came before the Close
-                self.lifecycle.end(End(Cause.PEER_CLOSED, code, reason), grace=wind_down)
-            case PeerVanished():
-                self.lifecycle.end(End(Cause.PEER_VANISHED, 1006), grace=wind_down if self.is_handled else 0.0)
+            case PeerClosed() | PeerVanished() | PeerFinished():
+                if (channel := self._closing.channel) is not None:  # there is one, or nothing could tell
+                    on_peer_end(self.lifecycle, channel, event, is_handled=self.is_handled)
             case Exception():
                 self.settlement.fail(event, Phase.TRANSPORT)
             case _:
@@ -342,7 +345,7 @@ class ConnectionRunner:
         if crash is not None:
             self.settlement.settle(crash, Phase.TRANSPORT)
         elif self.lifecycle.ended is None:  # a reader that cannot write ends early, and nobody else reads the socket
-            self._on_wire_event(PeerVanished())
+            self._on_wire_event(PeerVanished(reset=True))
         if self._closing.closed_by is Closer.READER:
             await self._closing.close()
 

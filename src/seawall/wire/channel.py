@@ -19,6 +19,7 @@ A method that need not wait is no checkpoint: a turn of the scheduler costs more
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 
@@ -29,7 +30,7 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.control_queue import ControlQueue
-from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, WireEvent, WireEvents
+from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, WireEvent, WireEvents
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import FrameDecoder
@@ -75,11 +76,11 @@ class MessageChannel:
     __slots__ = (
         "_decoder",
         "_events",
-        "_queue",
         "accepted",
         "backlog",
         "controls",
         "inbound",
+        "queue",
         "reading",
         "send_buffer",
         "timer",
@@ -116,14 +117,15 @@ class MessageChannel:
         self._events = WireEvents(on_wire_event)
         self.timer = MessageTimer()
         """Since when a message has been incomplete."""
-        self._queue = ReceiveQueue(limits, budget, transport, self.timer)
+        self.queue = ReceiveQueue(limits, budget, transport)
+        """The messages that the handler has not received yet."""
         self._decoder = FrameDecoder(
             max_message_size=limits.max_message_size,
             max_fragments=limits.max_fragments,
             inflater=agreement.inflater() if agreement is not None else None,
             raw=settings.raw,
         )
-        self.controls = ControlQueue(self._queue)
+        self.controls = ControlQueue(self.queue)
         """The control frames that trio-websocket has yet to read."""
         self.send_buffer = SendBuffer(transport, budget, self._events, limit=limits.outbound_buffer)
         """What sends messages and control frames."""
@@ -146,17 +148,13 @@ class MessageChannel:
         self.send_buffer.begin_closing()
         self.controls.changed.wake()
 
-    def drop_messages(self) -> None:
-        """Throw away the messages that the handler has not received."""
-        self._queue.clear()
-
     def stop_receiving(self) -> None:
         """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
-        self._queue.end()
+        self.queue.end()
 
     def discard_input(self) -> None:
         """Throw away the messages that are queued and those that come, so that reading never has to pause."""
-        self._queue.discard()
+        self.queue.discard()
 
     async def linger(self) -> None:
         """Half-close, and discard what the peer sends until the peer has closed too. The caller bounds the time."""
@@ -169,13 +167,13 @@ class MessageChannel:
         self.reading = advance_reading(self.reading, ReadingEvent.ABORTED)
         self.transport.close()  # first, because what follows calls `Transport.update`
         self.send_buffer.abort()
-        self._queue.end()
+        self.queue.end()
         self.controls.close()
         self._events.close()
 
     def receive(self) -> Awaitable[str | bytes]:
         """The next message. Raises as `ReceiveQueue.receive`."""
-        return self._queue.receive()
+        return self.queue.receive()
 
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
@@ -199,6 +197,7 @@ class MessageChannel:
             messages_out=self.send_buffer.messages,
             bytes_in=self.inbound.bytes,
             bytes_out=self.send_buffer.bytes_written,
+            messages_dropped=self.queue.unreceived,
         )
 
     @property
@@ -208,8 +207,8 @@ class MessageChannel:
             if self.reading is Reading.HEAD:
                 return ReadInterest.READ if self._decoder.pending < EARLY_SIZE else ReadInterest.PAUSED
             return ReadInterest.READ if self.reading is Reading.LINGERING else ReadInterest.NOTHING
-        if self._queue.above_soft:
-            if self._queue.above_hard:
+        if self.queue.above_soft:
+            if self.queue.above_hard:
                 return ReadInterest.PAUSED
             if not self.transport.probing:
                 return ReadInterest.THROTTLED
@@ -240,7 +239,7 @@ class MessageChannel:
             if message is not None:
                 inbound.messages += 1
                 inbound.message_at = now
-                queue = self._queue
+                queue = self.queue
                 queue.put(message)
                 if not self.controls.defers_messages:
                     queue.announce()
@@ -253,8 +252,10 @@ class MessageChannel:
 
     def proceed(self) -> None:
         """Decode what has come, until the end of a turn (`FRAMES_PER_TURN`) or until a mark of the queue is reached."""
-        queue, inbound = self._queue, self.inbound
+        queue, inbound = self.queue, self.inbound
         decoded, controls, messages, self.backlog = 0, 0, inbound.messages, True
+        if not queue.above_soft:
+            self.timer.go_on()
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
@@ -276,10 +277,12 @@ class MessageChannel:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
             self.controls.changed.wake()
             self._events.tell(violation)
+        if queue.above_soft:
+            self.timer.pause()
         if self.reading is not _OPEN:
             self.timer.stop()
         elif not self.backlog and self.timer.note(
-            self._decoder.position, inbound.heard_at, has_message=inbound.messages > messages, has_control=controls > 0
+            self._decoder.position, has_message=inbound.messages > messages, has_control=controls > 0
         ):
             self._events.tell(MessageBegun())
         if inbound.messages > messages:
@@ -291,19 +294,25 @@ class MessageChannel:
         """Tell the listener that the peer has gone. Bytes that are not decoded yet never will be.
 
         Args:
-          how: `END_OF_STREAM` if the stream has been read to its end, else `VANISHED`.
+          how: `END_OF_STREAM` if the stream has been read to its end, `RESET` if it broke off, else `VANISHED`.
         """
         had_ended = self.reading >= Reading.ENDED
         self.reading = advance_reading(self.reading, how)
         self.controls.changed.wake()
         if not had_ended:  # else the listener has been told what ended it
-            self._queue.end()
-            self._events.tell(PeerVanished())
+            self.queue.end()
+            self._events.tell(PeerVanished(reset=how is not ReadingEvent.END_OF_STREAM))
+
+    def finish(self) -> None:
+        """Tell the listener, once, that the peer has closed its side while we do not read. What it sent can be read."""
+        if self.inbound.finished_at == math.inf:
+            self.inbound.finished_at = trio.current_time()
+            self._events.tell(PeerFinished())
 
     def fail(self, fault: Exception) -> None:
         """Tell the listener of `fault`, an unforeseen exception in the transport: it ends this connection alone."""
         self.reading = advance_reading(self.reading, ReadingEvent.FAULT)
-        self._queue.end()
+        self.queue.end()
         self.controls.changed.wake()
         self._events.tell(fault)
 
@@ -313,5 +322,5 @@ class MessageChannel:
         self.controls.put(control)
         if control.opcode is Opcode.CLOSE:
             self.reading = advance_reading(self.reading, ReadingEvent.CLOSE)
-            self._queue.end()
+            self.queue.end()
             self._events.tell(PeerClosed(control.code, control.reason))

@@ -22,6 +22,15 @@ class PeerClosed:
 class PeerVanished:
     """The stream ended without a Close frame."""
 
+    reset: bool = False
+    """Whether it broke off, instead of being read to its end; what the peer sent last may then be missing."""
+
+
+@final
+@frozen
+class PeerFinished:
+    """The peer sends nothing more, though not all that it has sent has been read: reading is paused."""
+
 
 @final
 @frozen
@@ -38,8 +47,8 @@ class MessageBegun:
     """A message has begun and is not complete: it has ``Limits.message_timeout`` from now on."""
 
 
-#: An exception is a `ProtocolViolation`, or a fault of the transport. The first two end the conversation too.
-WireEvent: TypeAlias = PeerClosed | PeerVanished | SendBlocked | MessageBegun | Exception
+#: An exception is a `ProtocolViolation`, or a fault of the transport: both end the conversation, as the first two do.
+WireEvent: TypeAlias = PeerClosed | PeerVanished | PeerFinished | SendBlocked | MessageBegun | Exception
 
 
 @final

@@ -215,8 +215,7 @@ class WireLiveness:
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock. Call it again after `SendBlocked` and `MessageBegun`."""
-        buffer, begun_at = self._channel.send_buffer, self._channel.timer.begun_at
-        unfinished = math.inf if begun_at == math.inf else self._finished_by(begun_at)
+        buffer, unfinished = self._channel.send_buffer, self._finished_by()
         if self._stall is None:
             if buffer.blocked_since is None:
                 return min(unfinished, self._keepalive.due())
@@ -226,9 +225,11 @@ class WireLiveness:
     def check(self, now: float) -> KeepaliveLost | MessageTimeout | SlowConsumer | None:
         """The error if the peer has stalled, is lost or finishes no message, else None. Sends a Ping if one is due."""
         stalled = None if self._stall is None else self._stall.check(now)
-        if stalled is None and now >= self._finished_by(self._channel.timer.begun_at):
+        if stalled is None and now >= self._finished_by():
             return MessageTimeout()
         return stalled or self._keepalive.check(now)
 
-    def _finished_by(self, begun_at: float) -> float:
-        return begun_at + self._message_timeout + self._lateness.since(begun_at)
+    def _finished_by(self) -> float:
+        """When the message has to be complete that is not; ``inf`` if there is none."""
+        begun_at = self._channel.timer.begun_at(is_behind=self._channel.queue.above_soft)
+        return begun_at if begun_at == math.inf else begun_at + self._message_timeout + self._lateness.since(begun_at)

@@ -29,22 +29,27 @@ class MessageTimer:
             self._paused_at = trio.current_time()
 
     def go_on(self) -> None:
-        """The peer is read again."""
-        self._unread, self._paused_at = self._unread_seconds(), math.inf
+        """The peer is read again, or still."""
+        if self._paused_at != math.inf:
+            self._unread, self._paused_at = self._unread_seconds(), math.inf
 
-    @property
-    def begun_at(self) -> float:
-        """When the message began, later by the time for which it was not read since; ``inf`` if there is none."""
+    def begun_at(self, *, is_behind: bool) -> float:
+        """When the message began, later by the time for which it was not read since; ``inf`` if there is none.
+
+        Args:
+          is_behind: whether the handler still is, so that a pause goes on.
+        """
         if self._begun_at == math.inf:
             return math.inf
+        if not is_behind:
+            self.go_on()
         return self._begun_at + self._unread_seconds() - self._unread_before
 
-    def note(self, position: Position, heard_at: float, *, has_message: bool, has_control: bool) -> bool:
-        """Note where the decoder has stopped because it needs more bytes, the last of which came at `heard_at`.
+    def note(self, position: Position, *, has_message: bool, has_control: bool) -> bool:
+        """Note where the decoder has stopped because it needs more bytes.
 
         Args:
           position: where it is.
-          heard_at: on Trio's clock.
           has_message: whether it has yielded a message since the last call.
           has_control: whether it has yielded a control frame, which may stand between the frames of a message.
 
@@ -55,7 +60,8 @@ class MessageTimer:
             self._begun_at = math.inf
         if position is Position.BETWEEN or self._begun_at != math.inf:
             return False
-        self._begun_at, self._unread_before = heard_at, self._unread_seconds()
+        # Now, not when the bytes came: they may have waited for the handler.
+        self._begun_at, self._unread_before = trio.current_time(), self._unread_seconds()
         return True
 
     def stop(self) -> None:

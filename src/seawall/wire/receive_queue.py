@@ -10,7 +10,6 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
-from seawall.wire.message_timer import MessageTimer
 from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
@@ -20,19 +19,22 @@ _EMPTY: Final[deque[str | bytes]] = deque(maxlen=0)
 
 @final
 class Intake(enum.Enum):
-    """What becomes of messages that are put."""
+    """What becomes of a message that is put, and what `ReceiveQueue.receive` does when there is none."""
 
     OPEN = "open"
-    """They are queued."""
-    DISCARDING = "discarding"
-    """They are thrown away; more may be waited for in vain."""
+    """It is queued; `receive` waits."""
+    DISCARDED = "discarded"
+    """It is thrown away, as the handler has asked for; `receive` waits."""
     ENDED = "ended"
-    """They are thrown away, and `ReceiveQueue.receive` raises when there is none."""
+    """It is thrown away, and counted; `receive` raises."""
+    DISCARDED_AND_ENDED = "discarded and ended"
+    """It is thrown away, as the handler has asked for; `receive` raises."""
 
 
-# Globals, because to look a member up in its enum costs as much as a call, and every message compares with these.
+# Globals and tuples, because every message looks: a member of an enum costs as much to find as a call.
 _OPEN: Final = Intake.OPEN
-_ENDED: Final = Intake.ENDED
+_ENDLESS: Final = (Intake.OPEN, Intake.DISCARDED)
+_DISCARDING: Final = (Intake.DISCARDED, Intake.DISCARDED_AND_ENDED)
 
 
 @final
@@ -59,14 +61,14 @@ class ReceiveQueue:
         "_receiving",
         "_size",
         "_soft",
-        "_timer",
         "_transport",
         "above_hard",
         "above_soft",
+        "dropped",
     )
 
-    def __init__(self, limits: Limits, budget: Budget, transport: Transport, timer: MessageTimer) -> None:
-        """Begin empty; `Transport.update` is called when the queue falls below a mark, and `timer` pauses meanwhile."""
+    def __init__(self, limits: Limits, budget: Budget, transport: Transport) -> None:
+        """Begin empty; `Transport.update` is called when the queue falls below a mark."""
         self._soft = limits.inbound_queue
         self._hard = limits.inbound_bytes
         self._budget = budget
@@ -76,7 +78,8 @@ class ReceiveQueue:
         self._arrival = Waiter()
         self._receiving = False
         self._intake = _OPEN
-        self._timer = timer
+        self.dropped = 0
+        """How many messages have been thrown away, other than by or after `discard`."""
         self.above_soft = False
         """Whether a mark has been reached, and the queue has not fallen to half of both since."""
         self.above_hard = False
@@ -88,6 +91,8 @@ class ReceiveQueue:
         The caller looks at the marks afterwards, and calls `announce` to wake the receiver.
         """
         if self._intake is not _OPEN:
+            if not self.discards:
+                self.dropped += 1
             return
         if self._messages is _EMPTY:
             self._messages = deque()
@@ -95,32 +100,46 @@ class ReceiveQueue:
         # The memory that the message takes: an empty one is not free, and one emoji makes each character take 4 bytes.
         self._size += message.__sizeof__()
         if self._size >= self._hard:
-            self.above_hard = True
-            self._exceed()
+            self.above_hard = self.above_soft = True
         elif len(self._messages) >= self._soft:
-            self._exceed()
+            self.above_soft = True
 
     def announce(self) -> None:
         """Wake the task in `receive` if a message is queued."""
         if self._messages:
             self._arrival.wake()
 
+    def __len__(self) -> int:
+        """How many messages are queued."""
+        return len(self._messages)
+
+    @property
+    def unreceived(self) -> int:
+        """How many messages nobody has received so far, other than because `discard` was called."""
+        return self.dropped + len(self._messages)
+
+    @property
+    def discards(self) -> bool:
+        """Whether `discard` has been called."""
+        return self._intake in _DISCARDING
+
     def clear(self) -> None:
         """Throw away the messages that are queued."""
+        self.dropped += len(self._messages)
         self._messages = _EMPTY
         self._size = 0
         self._make_room()
 
     def end(self) -> None:
         """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
-        self._drop(Intake.ENDED)
+        self._stop(Intake.DISCARDED_AND_ENDED if self.discards else Intake.ENDED)
         self._arrival.wake()
 
     def discard(self) -> None:
         """Throw away the messages that are queued and those that are put later, so that no mark is reached again."""
+        self.dropped -= len(self._messages)  # they are not wanted
         self.clear()
-        if self._intake is _OPEN:
-            self._drop(Intake.DISCARDING)
+        self._stop(Intake.DISCARDED if self._intake in _ENDLESS else Intake.DISCARDED_AND_ENDED)
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
@@ -134,7 +153,7 @@ class ReceiveQueue:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self._receiving = True
         try:
-            if not (self._messages or self._intake is _ENDED):
+            if not self._messages and self._intake in _ENDLESS:
                 await self._arrival.wait()
             elif self._budget.is_spent(len(self._messages[0]) if self._messages else 0):
                 await trio.lowlevel.checkpoint()
@@ -142,7 +161,7 @@ class ReceiveQueue:
                 await trio.lowlevel.checkpoint_if_cancelled()
             # The message leaves the queue after the last checkpoint, so a cancelled call loses none.
             while not self._messages:
-                if self._intake is _ENDED:
+                if self._intake not in _ENDLESS:
                     raise trio.EndOfChannel
                 await self._arrival.wait()
         finally:
@@ -155,27 +174,17 @@ class ReceiveQueue:
             self._make_room()
         return message
 
-    def _drop(self, intake: Intake) -> None:
+    def _stop(self, intake: Intake) -> None:
         """Throw away what is put from now on, and clear the marks."""
         self._intake = intake
         if self.above_soft:
-            self._recover()
-            self.above_hard = False
+            self.above_soft = self.above_hard = False
             self._transport.update()
-
-    def _exceed(self) -> None:
-        self.above_soft = True
-        self._timer.pause()
-
-    def _recover(self) -> None:
-        self.above_soft = False
-        self._timer.go_on()
 
     def _make_room(self) -> None:
         """Compute the marks again, and call `Transport.update` if one of them has changed."""
         before = self.above_soft, self.above_hard
         self.above_hard = self._size >= self._hard
-        if self.above_soft and len(self._messages) * 2 <= self._soft and self._size * 2 <= self._hard:
-            self._recover()
+        self.above_soft = self.above_soft and (len(self._messages) * 2 > self._soft or self._size * 2 > self._hard)
         if before != (self.above_soft, self.above_hard):
             self._transport.update()

@@ -56,6 +56,8 @@ class ReadingEvent(enum.IntEnum):
     """The stream has been read to its end."""
     ABORTED = 7
     """The connection was aborted."""
+    RESET = 8
+    """The stream broke off while it was read."""
 
 
 @final
@@ -96,6 +98,7 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.HEAD, ReadingEvent.FAULT): Reading.LOST,
     (Reading.HEAD, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.HEAD, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.HEAD, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.OPEN, ReadingEvent.CLOSE): Reading.ENDED,
     (Reading.OPEN, ReadingEvent.VIOLATION): Reading.ENDED,
     (Reading.OPEN, ReadingEvent.VANISHED): Reading.LOST,
@@ -103,28 +106,33 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.OPEN, ReadingEvent.LINGER): Reading.LINGERING,
     (Reading.OPEN, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.OPEN, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.OPEN, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.ENDED, ReadingEvent.VANISHED): Reading.LOST,
     (Reading.ENDED, ReadingEvent.FAULT): Reading.LOST,
     (Reading.ENDED, ReadingEvent.LINGER): Reading.LINGERING,
     (Reading.ENDED, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.ENDED, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.ENDED, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.LOST, ReadingEvent.ACCEPTED): Reading.LOST,  # it went unnoticed until now; the 101 reaches nobody
     (Reading.LOST, ReadingEvent.VANISHED): Reading.LOST,
     (Reading.LOST, ReadingEvent.FAULT): Reading.LOST,
     (Reading.LOST, ReadingEvent.LINGER): Reading.LINGERING,
     (Reading.LOST, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.LOST, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.LOST, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.LINGERING, ReadingEvent.VANISHED): Reading.LINGERING,
     (Reading.LINGERING, ReadingEvent.FAULT): Reading.FINISHED,
     (Reading.LINGERING, ReadingEvent.LINGER): Reading.LINGERING,
     (Reading.LINGERING, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.LINGERING, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.LINGERING, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.ACCEPTED): Reading.FINISHED,  # as LOST
     (Reading.FINISHED, ReadingEvent.VANISHED): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.FAULT): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.LINGER): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.RESET): Reading.FINISHED,
 }
 
 _REPLYING: Final[Mapping[tuple[Replying, ReplyingEvent], Replying]] = {

@@ -21,20 +21,26 @@ class Traffic:
     """Bytes received after the request, including frame headers."""
     bytes_out: int = 0
     """Bytes that the transport has taken, including the answer to the request."""
+    messages_dropped: int = 0
+    """Of `messages_in`, those that neither a guard nor the handler has received, without having asked for that."""
 
 
 @final
 class Inbound:
     """How much has come from the peer so far, and when something last came, on Trio's clock."""
 
-    __slots__ = ("bytes", "heard_at", "message_at", "messages")
+    __slots__ = ("bytes", "finished_at", "heard_at", "message_at", "messages", "messages_of_guards")
 
     def __init__(self) -> None:
         """Begin with nothing received."""
         self.messages = 0
         """Messages received."""
+        self.messages_of_guards = 0
+        """Of these, those that guards have taken."""
         self.bytes = 0
         """Bytes received."""
+        self.finished_at = math.inf
+        """When the peer was found to have closed its side while reading was paused."""
         self.heard_at = -math.inf
         """When bytes last came after the upgrade, even one; ``-inf`` if none has."""
         self.message_at = -math.inf

@@ -19,7 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
-from seawall.wire.events import PeerClosed, PeerVanished, WireEvent
+from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, WireEvent
 from seawall.wire.transport.base import PACE, ReadInterest
 from seawall.wire.transport.polled import HangupWatch, PolledReceiver, SocketTransport
 from seawall.wire.transport.poller import MAX_EVENTS, Poller, open_poller
@@ -171,7 +171,8 @@ async def test_the_peer_vanishes_while_something_waits(read_interest: ReadIntere
         assert refused == ["send"]
         await wait_all_tasks_blocked()
         assert made.channel.send_buffer.broken
-        assert made.ends == [PeerClosed(1000, "") if read_interest is ReadInterest.NOTHING else PeerVanished()]
+        was_told = read_interest is ReadInterest.NOTHING
+        assert made.ends == [PeerClosed(1000, "") if was_told else PeerVanished(reset=True)]
         assert await rests()
 
 
@@ -200,25 +201,20 @@ async def test_a_closed_transport_writes_nothing(autojump_clock: MockClock) -> N
 # Ends that nobody reads.
 
 
-@pytest.mark.parametrize("how", ["reset", "end", "close"])
 @pytest.mark.parametrize("over", ["polled", "watched"])
-async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump_clock: MockClock) -> None:
-    """A channel that does not read at all sees a reset or an end all the same, at once, without reading on."""
+async def test_above_the_hard_mark_a_reset_is_seen(over: str, autojump_clock: MockClock) -> None:
+    """A channel that does not read at all sees a reset all the same, at once, without reading on."""
     async with opened(over, HARD) as made:
         await made.peer.say(text("x" * 1000), text("y" * 1000))
         await wait_all_tasks_blocked()
         assert made.wants(ReadInterest.PAUSED)
         assert await rests()
         start = trio.current_time()
-        if how == "reset":
-            await made.channel.send("unread")
-            reset(made.peer.stream)
-        elif how == "end":
-            await made.finish()
-        else:
-            await made.peer.stream.aclose()
+        await made.channel.send("unread")
         await wait_all_tasks_blocked()
-        assert made.ends == [PeerVanished()]
+        reset(made.peer.stream)
+        await wait_all_tasks_blocked()
+        assert made.ends == [PeerVanished(reset=True)]
         assert made.wants(ReadInterest.NOTHING)
         assert made.has_left()
         assert trio.current_time() == start
@@ -227,6 +223,50 @@ async def test_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump
         with pytest.raises(trio.EndOfChannel):
             await made.channel.receive()
         assert made.channel.inbound.messages == 1
+        assert await rests()
+
+
+@pytest.mark.parametrize("how", ["end", "close"])
+@pytest.mark.parametrize("over", ["polled", "watched"])
+async def test_mended_12_above_the_hard_mark_the_end_is_seen(how: str, over: str, autojump_clock: MockClock) -> None:
+    """A channel that does not read sees at once that the peer has closed its side, and still reads all before that."""
+    async with opened(over, HARD) as made:
+        await made.peer.say(*[text(one * 1000) for one in "abcdefgh"])
+        await wait_all_tasks_blocked()
+        assert made.wants(ReadInterest.PAUSED)
+        if how == "end":
+            await made.finish()
+        else:
+            await made.peer.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert trio.current_time() == 0
+        assert made.ends == [PeerFinished()]
+        assert made.channel.inbound.finished_at == 0
+        assert await rests()
+        for one in "abcdefgh":
+            assert PeerVanished() not in made.ends
+            assert await made.channel.receive() == one * 1000
+            await wait_all_tasks_blocked()
+            assert await rests()
+        assert made.ends[-1] == PeerVanished()
+        assert await rests()
+
+
+@pytest.mark.parametrize("over", ["polled", "watched"])
+async def test_mended_12_who_has_closed_its_side_is_still_written_to(over: str, autojump_clock: MockClock) -> None:
+    """Above the hard mark, too: what has to wait for room is written once there is some, and nothing spins."""
+    async with opened(over, HARD) as made:
+        await made.peer.say(text("x" * 1000), text("y" * 1000))
+        await wait_all_tasks_blocked()
+        await made.block()
+        await made.finish()
+        await wait_all_tasks_blocked()
+        assert made.ends[-1:] == [PeerFinished()]
+        assert await rests()
+        assert made.channel.send_buffer.pending
+        while made.channel.send_buffer.pending:
+            await made.peer.hear()
+            await wait_all_tasks_blocked()
         assert await rests()
 
 
@@ -239,7 +279,8 @@ async def test_what_was_not_read_is_taken_off_the_socket(over: str, autojump_clo
         await wait_all_tasks_blocked()
         await made.finish()
         await wait_all_tasks_blocked()
-        assert made.ends == [PeerVanished()]
+        made.channel.lose()
+        assert made.ends == [PeerFinished(), PeerVanished(reset=True)]
         assert made.taken(len(last)) < len(last)
         await made.control_stream.aclose()
         with trio.fail_after(1):
@@ -261,7 +302,7 @@ async def test_before_the_upgrade_the_end_is_seen(over: str, autojump_clock: Moc
         assert await rests()
         await made.finish()
         await wait_all_tasks_blocked()
-        assert made.ends == [PeerVanished()]
+        assert made.ends == [PeerFinished()]
         assert await rests()
 
 
@@ -288,7 +329,7 @@ async def test_above_the_soft_mark_a_reset_is_seen(autojump_clock: MockClock) ->
         await wait_all_tasks_blocked()
         reset(made.peer.stream)
         await wait_all_tasks_blocked()
-        assert made.ends == [PeerVanished()]
+        assert made.ends == [PeerVanished(reset=True)]
         assert trio.current_time() == 0
         assert await rests()
 

@@ -266,7 +266,7 @@ async def test_a_stream_that_cannot_be_read(error: type[Exception], autojump_clo
         made.wire.receive_error = error()
         await made.peer.say(b"!")
         await wait_all_tasks_blocked()
-        assert made.ends == [PeerVanished()]
+        assert made.ends == [PeerVanished(reset=True)]
         assert made.has_left()
         assert await made.channel.receive() == "last"
         with pytest.raises(trio.EndOfChannel):

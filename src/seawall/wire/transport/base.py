@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from typing import Final, Protocol, final
 
-from seawall.wire.state import Reading
+from seawall.wire.state import Reading, ReadingEvent
 
 #: Seconds between two probes of a peer whose handler is behind; see above.
 PACE: Final = 0.5
@@ -39,7 +39,7 @@ class ReadInterest(enum.Enum):
     THROTTLED = "throttled"
     """The handler is behind: do not read, but begin a probe after `PACE` seconds."""
     PAUSED = "paused"
-    """The queue is full: do not read at all, but call `MessageChannel.lose` when the peer has gone."""
+    """The queue is full: do not read at all, but call `MessageChannel.finish` or `lose` when the peer has gone."""
     NOTHING = "nothing"
     """Nothing that comes matters any more: do not read."""
 
@@ -107,7 +107,11 @@ class Receiver(Protocol):
         """Decode one turn's worth of what has come."""
         ...
 
-    def lose(self) -> None:
+    def finish(self) -> None:
+        """The peer has closed its side, and what it sent last has not been read."""
+        ...
+
+    def lose(self, how: ReadingEvent = ..., /) -> None:
         """The peer has gone."""
         ...
 

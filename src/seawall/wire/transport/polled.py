@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
-from seawall.wire.state import Reading
+from seawall.wire.state import Reading, ReadingEvent
 from seawall.wire.transport.base import LARGE_READ_SIZE, READ_SIZE, ReadInterest, Receiver
 from seawall.wire.transport.poller import Polled, Poller
 from seawall.wire.waiter import Waiter
@@ -20,6 +20,8 @@ if sys.platform == "linux" or TYPE_CHECKING:
     _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
     _WRITE: Final = select.EPOLLOUT
     _LEFT: Final = select.EPOLLRDHUP
+    _BROKEN: Final = select.EPOLLERR
+    _CLOSED: Final = select.EPOLLHUP  # both sides are closed; a Unix socket is when its peer has closed it
     _DEAD: Final = select.EPOLLERR | select.EPOLLHUP
     _ONCE: Final = select.EPOLLONESHOT
     # The events to watch for while a socket is not read. Never 0: epoll would report a reset again and again. The
@@ -43,6 +45,7 @@ class SocketTransport:
         "_channel",
         "_descriptor",
         "_events",
+        "_finished",
         "_linger_done",
         "_open",
         "_poller",
@@ -65,6 +68,7 @@ class SocketTransport:
         self._was_full = False  # whether the last read got all the bytes that it asked for, so that more may be there
         self._was_large = False  # whether the last read was, or should have been, larger than `READ_SIZE`
         self._open = False
+        self._finished = False  # whether the peer was found to have closed its side while reading was paused
         self._linger_done = Waiter()  # for `linger`
         self.probing = False
 
@@ -99,7 +103,16 @@ class SocketTransport:
             self._linger_done.wake()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
-        self._set_mask(_READ if read_interest in _READING or self._events & _IN else _WATCHED[read_interest])
+        if read_interest in _READING or self._events & _IN:
+            self._set_mask(_READ)
+        else:
+            self._set_mask(self._watched(read_interest))
+
+    def _watched(self, read_interest: ReadInterest) -> int:
+        """What to ask the kernel for while the socket is not read."""
+        if self._finished and read_interest is ReadInterest.PAUSED:
+            read_interest = ReadInterest.NOTHING  # epoll would report the end of the peer's side again and again
+        return _WATCHED[read_interest]
 
     def _set_mask(self, events: int) -> None:
         """Ask the kernel for `events`, and for room if something waits to be written."""
@@ -197,7 +210,7 @@ class SocketTransport:
             self._events = 0  # after one event the kernel waits for no other
         elif events & _IN and read_interest not in _READING:
             # Not before the first event: on most sockets that are not read, none comes.
-            self._set_mask(_WATCHED[read_interest])
+            self._set_mask(self._watched(read_interest))
             events &= ~_IN
         if events & _WRITE and channel.send_buffer.pending:
             self._flush(channel)
@@ -209,7 +222,13 @@ class SocketTransport:
             case ReadInterest.THROTTLED:
                 self._begin_probe()  # the peer has finished; it may have sent a Close before
             case ReadInterest.PAUSED:
-                channel.lose()
+                if events & _BROKEN:
+                    channel.lose()
+                    return
+                self._finished = True
+                if events & _CLOSED:
+                    self._events = _ONCE  # epoll, if asked, would report it again and again
+                channel.finish()
             case ReadInterest.NOTHING:
                 if events & _DEAD:  # else epoll would report it again and again
                     self.close()
@@ -224,13 +243,14 @@ class SocketTransport:
         if self._was_full or self._was_large or not channel.accepted:
             wanted = channel.read_size
             size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # large messages come in rows
+        data, changed, came = None, False, 0
         try:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
-            data = None
+            pass
         except OSError:
-            data = b""
-        changed, came = False, 0
+            channel.lose(ReadingEvent.RESET)
+            changed = True
         if data is not None:
             changed, came = channel.feed(data, now), len(data)
         self._was_full = came == size  # then there may be more
@@ -293,9 +313,14 @@ class HangupWatch:
         self._watching = False
 
     def begin(self, polled: Polled) -> None:
-        """Call `polled.on_ready` once, when the peer has gone."""
+        """Call `polled.on_ready` once, when the peer has gone or has closed its side (`is_end`)."""
         self._poller.add(self._descriptor, polled, _LEFT | _ONCE)
         self._watching = True
+
+    @staticmethod
+    def is_end(events: int) -> bool:
+        """Whether `events` say that the connection has broken off, and not only that the peer has closed its side."""
+        return bool(events & _BROKEN)
 
     def end(self) -> None:
         """Watch no longer, and drop the `polled` of `begin`. The socket must still be open."""

@@ -7,11 +7,12 @@ for the stream while there is more to decode or a probe is due, so a third task 
 
 from __future__ import annotations
 
+import ssl
 from typing import Final, final
 
 import trio
 
-from seawall.wire.state import Reading
+from seawall.wire.state import Reading, ReadingEvent
 from seawall.wire.transport.base import PACE, ReadInterest, Receiver
 from seawall.wire.transport.lingering import linger
 from seawall.wire.transport.polled import HangupWatch
@@ -141,7 +142,11 @@ class StreamTransport:
         asked_at = trio.current_time()
         try:
             data = await self._stream.receive_some(self._channel.read_size)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as broken:
+            if not isinstance(broken.__cause__, ssl.SSLEOFError):  # TLS that has ended without a word
+                self._channel.lose(ReadingEvent.RESET)
+                self.update()
+                return
             data = b""
         now = trio.current_time()
         if now - asked_at >= IDLE_READ_SECONDS:
@@ -200,9 +205,12 @@ class StreamTransport:
         if self._watch is not None:
             self._watch.end()
 
-    def on_ready(self, _events: int, _now: float, /) -> None:
+    def on_ready(self, events: int, _now: float, /) -> None:
         """Tell the channel that the peer has gone while the stream was not read."""
         try:
-            self._channel.lose()
+            if HangupWatch.is_end(events):
+                self._channel.lose()
+            else:
+                self._channel.finish()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this connection and not the poller
             self._channel.fail(fault)
