@@ -71,8 +71,9 @@ def test_mended_19_nothing_stays_of_what_is_refused() -> None:
     """If one of several routes is refused, the others can be defined all the same, and lead somewhere else."""
     app, router = App(), Router[Anonymous]()
     app.route("/taken", guard=public)(anybody)
-    for path in ("/one", "/{number:int}", "/taken"):
-        router.route(path, guard=public)(numbered if "number" in path else anybody)
+    router.route("/one", guard=public)(anybody)
+    router.route("/{number:int}", guard=public)(numbered)
+    router.route("/taken", guard=public)(anybody)
     with pytest.raises(ConfigurationError, match="it takes the same paths as '/taken'"):
         app.mount("/", router, guard=public)
     app.route("/one", guard=public)(anybody)

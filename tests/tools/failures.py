@@ -284,6 +284,16 @@ def of_ends() -> Iterator[Row]:
         "aclose", 'the handler closes: `aclose(4000, "enough")`', Where.HANDLER, End(Cause.CLOSED, 4000, "enough")
     )
     yield evolve(closed, handler=CLOSED)
+    noway = ending(
+        "close_nowait", "another handler closes it: `conn.close_nowait(4000)`", Where.HANDLER, End(Cause.CLOSED, 4000)
+    )
+    yield evolve(noway, handler=CLOSED)
+    banned, what = End(Cause.ENDED, 4003, "banned"), 'the program ends it: `server.end(id, 4003, "banned")`'
+    for where in (Where.REQUEST, Where.GUARD):
+        row = ending(f"ended-{where.name}", what, where, evolve(banned, code=503))
+        yield evolve(row, peer=Answered(503, "banned"))
+    yield ending("ended-TALK", what, Where.TALK, banned)
+    yield evolve(ending("ended-HANDLER", what, Where.HANDLER, banned), handler=CLOSED)
     vanished, bye = End(Cause.PEER_VANISHED, 1006), End(Cause.PEER_CLOSED, 4001, "bye")
     for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, WOUND_DOWN)):
         yield evolve(ending(f"closes-{where.name}", 'the peer closes: 4001 "bye"', where, bye), handler=handler)

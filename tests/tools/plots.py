@@ -96,6 +96,13 @@ class Stage:
         self.app.sessions.revoke(subject=ADA.subject)
         await wait_all_tasks_blocked()
 
+    async def end(self) -> None:
+        """End the one connection, as a program does that has had enough of it."""
+        (connection,) = self.server.connections
+        assert self.server.end(connection.id, 4003, "banned")
+        assert not self.server.end(connection.id, 4003, "banned")
+        await wait_all_tasks_blocked()
+
     async def stop(self) -> None:
         """Cancel ``app.serve``."""
         self.serving.cancel_scope.cancel()
@@ -261,6 +268,12 @@ async def finish(conn: Connection[Anonymous]) -> None:
     await conn.receive()
 
 
+async def finish_soon(conn: Connection[Anonymous]) -> None:
+    """Close without waiting for that, as another handler would, and see what there is."""
+    conn.close_nowait(4000)
+    await conn.receive()
+
+
 async def feed(conn: Connection[Anonymous]) -> None:
     """Send more than anybody takes."""
     await trio.sleep(1)
@@ -411,6 +424,11 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))
     yield "returned", Plot(handler=leave, busy=False)
     yield "aclose", Plot(handler=finish)
+    yield "close_nowait", Plot(handler=finish_soon)
+    yield "ended-REQUEST", Plot(act=Stage.end)
+    yield "ended-GUARD", Plot(door=undecided, act=then(Stage.end))
+    yield "ended-TALK", Plot(door=talking, act=then(Stage.end))
+    yield "ended-HANDLER", Plot(act=then(Stage.end))
     for where, door in (("WIRE_TALK", talking), ("WIRE", public)):
         yield f"closes-{where}", Plot(door=door, act=saying(close(4001, "bye")))
         yield f"vanishes-{where}", Plot(door=door, act=then(vanish))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import get_ident
-from typing import Generic, TypeVar, final
+from typing import Generic, Protocol, TypeVar, final
 
 import trio
 from attrs import define, field, frozen
@@ -20,6 +20,14 @@ from seawall.wire.frames.codes import sendable_code
 
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
+
+
+class Reports(Protocol):
+    """Tells the log and the application of what has failed."""
+
+    def report(self, failure: Exception) -> str:
+        """Report `failure`, and return the id of its incident."""
+        ...
 
 
 @final
@@ -40,6 +48,7 @@ class ConnectionState:
     values: Values = field(repr=False)
     thread: int = field(repr=False)
     """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
+    reports: Reports = field(repr=False)
 
 
 @final
@@ -190,22 +199,47 @@ class Connection(Generic[P_co]):
         Raises:
           ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
         """
-        if not sendable_code(code):
-            raise ConfigurationError(f"aclose({code!r}): not a code that may be sent; use 1000, or 4000-4999")
-        try:
-            size = len(str.encode(reason))
-        except TypeError:
-            raise ConfigurationError(f"aclose(): the reason {reason!r} is no text; give a str") from None
-        except UnicodeEncodeError:
-            raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
-        if size > MAX_REASON:
-            raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        lifecycle, end = self._state.lifecycle, End(Cause.CLOSED, code, reason)
+        lifecycle, end = self._state.lifecycle, checked_end("aclose", Cause.CLOSED, code, reason)
         limits = lifecycle.timeouts.limits
         lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
         await lifecycle.wait_closed()
         if lifecycle.ended is end:
             lifecycle.set_grace(limits.wind_down)
+
+    def close_nowait(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection without waiting for that, from any task: to end another connection, for instance.
+
+        Its handler sees what it sees after `aclose`, and has ``Limits.wind_down`` seconds to return. If the connection
+        is already over, nothing happens.
+
+        Args:
+          code: as for `aclose`.
+          reason: likewise.
+
+        Raises:
+          ConfigurationError: as `aclose`; or it is another thread than the server's.
+        """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("close_nowait")
+        end, lifecycle = checked_end("close_nowait", Cause.CLOSED, code, reason), self._state.lifecycle
+        lifecycle.end(end, grace=lifecycle.timeouts.limits.wind_down)
+
+    def report(self, exception: Exception) -> str:
+        """Report an exception as an unexpected failure is reported, for a handler that answers it itself and goes on.
+
+        The error policy is not asked, and the connection does not end. ``App(report=...)`` and the log are told, of
+        each exception in a group.
+
+        Returns:
+          The id of the incident, under which it stands in the log. The peer may read it.
+
+        Raises:
+          ConfigurationError: it is no `Exception`; or it is another thread than the server's.
+        """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("report")
+        _check_exception(exception)
+        return self._state.reports.report(exception)
 
     async def renew(self, token: str) -> None:
         """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
@@ -242,3 +276,27 @@ def _wind_down(lifecycle: Lifecycle, *, is_unread: bool) -> None:
     """Give a handler whose peer has ended the connection ``wind_down`` from now, or time for what it has not read."""
     limits = lifecycle.timeouts.limits
     lifecycle.set_grace(limits.drain_timeout if is_unread else limits.wind_down)
+
+
+def _check_exception(value: object) -> None:
+    if not isinstance(value, Exception):
+        raise ConfigurationError(f"report() was given {value!r}; give the exception, as in `except ... as error`")
+
+
+def checked_end(method: str, cause: Cause, code: int, reason: str) -> End:
+    """The end of a connection that the application closes by `method`, with what the peer reads.
+
+    Raises:
+      ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
+    """
+    if not sendable_code(code):
+        raise ConfigurationError(f"{method}({code!r}): not a code that may be sent; use 1000, or 4000-4999")
+    try:
+        size = len(str.encode(reason))
+    except TypeError:
+        raise ConfigurationError(f"{method}(): the reason {reason!r} is no text; give a str") from None
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{method}(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
+    if size > MAX_REASON:
+        raise ConfigurationError(f"{method}(): the reason has more than {MAX_REASON} bytes; shorten it")
+    return End(cause, code, reason)

@@ -60,7 +60,9 @@ class Cause(enum.Enum):
     RETURNED = "handler returned"
     """The handler, and all tasks that it started, have finished."""
     CLOSED = "closed by the handler"
-    """`Connection.aclose`."""
+    """`Connection.aclose` or `Connection.close_nowait`."""
+    ENDED = "ended by the program"
+    """`Server.end`."""
     FAILED = "error"
     """A guard, the handler or something below it raised; the policy decided."""
     PEER_CLOSED = "peer closed"
@@ -99,6 +101,7 @@ _PARTIES: Final = {
     Cause.PEER_VANISHED: Party.PEER,
     Cause.RETURNED: Party.APPLICATION,
     Cause.CLOSED: Party.APPLICATION,
+    Cause.ENDED: Party.APPLICATION,
     Cause.FAILED: Party.APPLICATION,
 }
 

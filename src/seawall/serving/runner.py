@@ -20,7 +20,7 @@ from functools import partial
 from typing import assert_never, cast, final
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
@@ -32,11 +32,11 @@ from seawall.http.response import refusal
 from seawall.http.upgrade import canonical_head, select
 from seawall.observability.logs import server_log
 from seawall.observability.reports import outcome_of
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
-from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
@@ -45,6 +45,7 @@ from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
+from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
@@ -83,7 +84,7 @@ async def run_connection(server: ServerState, accepted: AcceptedConnection) -> N
             try:
                 async with trio.open_nursery(strict_exception_groups=True) as inner:
                     runner = ConnectionRunner(server, accepted, outer, inner)
-                    server.connections.add(runner)
+                    server.connections.add(accepted.id, runner)
                     await runner.begin()
             except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                 runner.settlement.settle_rest(raised)
@@ -196,6 +197,7 @@ class ConnectionRunner:
             lifecycle=self.lifecycle,
             values=server.values,
             thread=server.thread,
+            reports=self._failures,
         )
         gate = ConnectionGate(
             asked=asked,
@@ -238,6 +240,7 @@ class ConnectionRunner:
         self._failures.principal = admitted.principal
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         begin_handling(state.channel)
+        self._server.tell_opened(self)
         try:
             handling = admitted.handle(state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
@@ -275,6 +278,10 @@ class ConnectionRunner:
             traffic = Traffic() if channel is None else channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
 
+    def snapshot(self) -> ConnectionSnapshot | None:
+        """The connection as it is now; None if its end has been recorded."""
+        return snapshot_of(self._incoming, self.lifecycle, self._failures, self._closing.channel)
+
     # What can end it.
 
     def drain(self) -> None:
@@ -287,13 +294,15 @@ class ConnectionRunner:
 
     def stop(self) -> None:
         """End now: close code 1001 or 1012, or HTTP 503 before the upgrade."""
-        end = self._server.drain.end_of_stopped
-        if self.lifecycle.ended is not None:
-            self.lifecycle.cancel_now()  # a server that stops waits no longer for a handler's grace period
-        elif self._closing.is_upgraded:
-            self.lifecycle.end(end)
-        else:
-            self.settlement.end_by(Ends(evolve(end, code=503), refusal(503, end.reason, headers=RETRY)))
+        if self.lifecycle.ended is None:
+            self.end(self._server.drain.end_of_stopped)
+        self.lifecycle.cancel_now()  # a server that stops gives handlers no grace period
+
+    def end(self, end: End) -> bool:
+        """End it, or return False if it has ended before: with `end`, or HTTP 503 and its reason before the upgrade."""
+        return self.settlement.end_from_outside(
+            end, grace=self.lifecycle.timeouts.limits.wind_down if self.is_handled else 0.0
+        )
 
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
@@ -362,6 +371,6 @@ class ConnectionRunner:
         self._release()
 
     def _release(self) -> None:
-        self._server.connections.discard(self)
+        self._server.connections.discard(self._incoming.id)
         self._incoming.place.leave()
         self._registration.leave()
