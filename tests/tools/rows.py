@@ -40,6 +40,7 @@ class Where(enum.Enum):
     WIRE_GUARD = "transport, during a guard before the upgrade"
     WIRE_TALK = "transport, during a guard after `gate.accept()`"
     WIRE = "transport, while the handler runs"
+    RENEWAL = "a guard, while the handler renews"
     AFTER = "the handler, after the peer has closed"
 
     @property

@@ -53,6 +53,10 @@ class _Step:
         """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""
         return True
 
+    def takes_token(self) -> bool:
+        """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
+        return False
+
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
         return False
@@ -201,6 +205,9 @@ class _Pair(_Step, Generic[First, Second]):
 
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
+
+    def takes_token(self) -> bool:
+        return self.first.takes_token() or self.second.takes_token()
 
     def accepts(self) -> bool:
         return self.first.accepts() or self.second.accepts()

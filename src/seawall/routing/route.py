@@ -119,6 +119,8 @@ class RouteEntry:
     """The handler's name, file and line: the name of its task."""
     needs_task: bool
     """Whether the guards run in a task of their own."""
+    takes_token: bool
+    """Whether `Connection.renew` has a guard to give its token to."""
 
 
 def check_guard(value: object) -> None:
@@ -252,6 +254,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             compression=self.compression,
             handler_name=owner,
             needs_task=self.guard.needs_task(),
+            takes_token=self.guard.takes_token(),
         )
         object.__setattr__(self, "_entry", entry)
 
