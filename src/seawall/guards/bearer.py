@@ -76,6 +76,9 @@ class _Bearer(Guard[Anonymous, Claims]):
     def needs_task(self) -> bool:
         return False
 
+    def reads_cookie(self) -> bool:
+        return self.cookie is not None
+
     def takes_token(self) -> bool:
         return True
 
