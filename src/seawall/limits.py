@@ -19,6 +19,7 @@ _MAY_BE_NONE = frozenset(
         "lifetime",
         "ping_interval",
         "ping_timeout",
+        "message_timeout",
         "inbound_buffer",
         "max_connections_per_address",
         "max_connections_per_subject",
@@ -38,6 +39,7 @@ class LimitOverrides(TypedDict, total=False):
     lifetime: float | None
     ping_interval: float | None
     ping_timeout: float | None
+    message_timeout: float | None
     send_timeout: float
     close_timeout: float
     wind_down: float
@@ -84,6 +86,11 @@ class Limits:
     ping_timeout: float | None = 20.0
     """Seconds of silence after that Ping, after which the connection ends. 20, as in websockets; any byte from the peer
     counts, not only a Pong. Close code 1011, if the peer still reads."""
+
+    message_timeout: float | None = 60.0
+    """Seconds from the first byte of a message to its last; times in which we do not read, because the handler is
+    behind, are not counted. 60, as nginx's ``client_body_timeout``, which counts between two reads: 1 MiB then needs
+    140 kbit/s. Close code 1008."""
 
     send_timeout: float = 10.0
     """Seconds without any progress for which a peer may let its data wait. 10, where nginx has 60, because a handler
