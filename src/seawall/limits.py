@@ -44,6 +44,7 @@ class LimitOverrides(TypedDict, total=False):
     close_timeout: float
     wind_down: float
     max_message_size: int
+    max_first_message: int
     max_fragments: int
     inbound_queue: int
     inbound_buffer: int | None
@@ -131,6 +132,11 @@ class Limits:
 
     max_message_size: int = 1024 * 1024
     """Bytes of one message's payload. 1 MiB, as in websockets; refused from the frame header. Close code 1009."""
+
+    max_first_message: int = 16 * 1024
+    """Bytes of one message while guards talk, such as a token; or ``max_message_size``, if that is less. 16 KiB, as a
+    request head. A guard is handed one message at a time; behind it at most 64 KiB wait as they came. Close code
+    1009."""
 
     max_fragments: int = 131_072
     """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes, twice what the Autobahn

@@ -142,6 +142,7 @@ class Alone:
         """Make the channel."""
         settings = ChannelSettings(self.limits, raw=self.raw)
         self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
+        self.channel.admit(self.limits.max_message_size)
         self.control_stream = ControlStream(self.channel)
 
     def _tell(self, event: WireEvent) -> None:
@@ -219,6 +220,7 @@ class Bench:
             self.transport = StreamTransport(self.stream, self.nursery, watch)
         settings = ChannelSettings(self.limits, self.agreement)
         self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
+        self.channel.admit(self.limits.max_message_size)
         self.present(b"")
 
     def _tell(self, event: WireEvent) -> None:
@@ -264,7 +266,7 @@ class Bench:
         with trio.move_on_after(0.001):
             try:
                 while True:
-                    found.append(await self.channel.receive())
+                    found.append(await self.channel.queue.receive())
             except trio.EndOfChannel:
                 pass
         return found

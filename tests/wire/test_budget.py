@@ -86,7 +86,7 @@ async def test_sending_and_receiving_share_one_budget() -> None:
 
     async def echo() -> None:
         for _ in range(64):
-            await one.send(await one.receive())
+            await one.send(await one.queue.receive())
 
     assert await turns(echo()) == 2 * 64 // OPERATIONS
 
@@ -118,7 +118,7 @@ async def test_the_effect_comes_after_the_checkpoint() -> None:
             assert scope.cancelled_caught == (not again)
         with trio.CancelScope() as scope:
             scope.cancel()
-            await one.receive()
-        assert await one.receive() == bytes([number])
+            await one.queue.receive()
+        assert await one.queue.receive() == bytes([number])
     assert [found.payload for found in frames(transport.written)] == [bytes([number]) for number in range(40)]
     assert one.send_buffer.messages == 40

@@ -108,7 +108,7 @@ async def test_pieces_fill_a_turn() -> None:
         made.channel.proceed()
     made.channel.proceed()
     assert made.wants(ReadInterest.READ)
-    assert await made.channel.receive() == "x" * pieces
+    assert await made.channel.queue.receive() == "x" * pieces
 
 
 async def test_a_turn_that_is_just_full() -> None:
@@ -162,19 +162,19 @@ async def test_above_the_soft_mark_what_came_is_held_raw() -> None:
     made.feed(b"".join(text(str(number)) for number in range(7)))
     assert made.channel.inbound.messages == 4
     assert made.wants(ReadInterest.THROTTLED)
-    assert await made.channel.receive() == "0"
+    assert await made.channel.queue.receive() == "0"
     assert made.wants(ReadInterest.THROTTLED)  # a little room is none yet
     updates = made.transport.updates
-    assert await made.channel.receive() == "1"
+    assert await made.channel.queue.receive() == "1"
     assert made.transport.updates == updates + 1
     assert made.wants(ReadInterest.DECODE)
     made.channel.proceed()
     assert made.channel.inbound.messages == 6
     assert made.wants(ReadInterest.THROTTLED)
-    assert [await made.channel.receive() for _ in range(2)] == ["2", "3"]
+    assert [await made.channel.queue.receive() for _ in range(2)] == ["2", "3"]
     made.channel.proceed()
     assert made.wants(ReadInterest.READ)
-    assert [await made.channel.receive() for _ in range(3)] == ["4", "5", "6"]
+    assert [await made.channel.queue.receive() for _ in range(3)] == ["4", "5", "6"]
 
 
 async def test_a_look_takes_in_what_there_is() -> None:
@@ -212,11 +212,11 @@ async def test_above_the_hard_mark_nothing_is_read() -> None:
     made.transport.probing = True
     assert made.wants(ReadInterest.PAUSED)
     made.transport.probing = False
-    await made.channel.receive()
+    await made.channel.queue.receive()
     assert made.wants(ReadInterest.THROTTLED)  # below the mark itself, pings may be looked for
-    await made.channel.receive()
+    await made.channel.queue.receive()
     assert made.wants(ReadInterest.THROTTLED)
-    await made.channel.receive()
+    await made.channel.queue.receive()
     assert made.wants(ReadInterest.DECODE)
 
 
@@ -236,7 +236,7 @@ async def test_dropping_takes_everything_in() -> None:
     made.feed(frame(TEXT, b"x" * 1000) * 7)
     assert made.wants(ReadInterest.PAUSED)
     updates = made.transport.updates
-    made.channel.discard_input()
+    made.channel.queue.discard()
     assert made.transport.updates > updates
     assert made.wants(ReadInterest.DECODE)
     made.channel.proceed()
@@ -263,9 +263,9 @@ async def test_messages_before_the_end_of_the_stream() -> None:
     made.feed(text("last") + frame(TEXT, b"torn")[:-1])
     made.feed(b"")
     assert made.ends == [PeerVanished()]
-    assert await made.channel.receive() == "last"
+    assert await made.channel.queue.receive() == "last"
     with pytest.raises(trio.EndOfChannel):
-        await made.channel.receive()
+        await made.channel.queue.receive()
 
 
 async def test_when_something_came(autojump_clock: MockClock) -> None:
@@ -375,7 +375,7 @@ async def test_a_fault_nobody_foresaw() -> None:
     assert not made.channel.send_buffer.broken
     assert await made.control_stream.receive_some() == b""
     with pytest.raises(trio.EndOfChannel):
-        await made.channel.receive()
+        await made.channel.queue.receive()
 
 
 async def test_raw_text_and_its_opcode() -> None:
@@ -384,7 +384,7 @@ async def test_raw_text_and_its_opcode() -> None:
     made.channel.accept(ANSWER)
     made.feed(text("\N{SNOWMAN}"))
     made.feed(frame(BINARY, b"\xff") + frame(TEXT, b"a", fin=False) + frame(0, b"b"))
-    received = [await made.channel.receive() for _ in range(3)]
+    received = [await made.channel.queue.receive() for _ in range(3)]
     assert received == ["\N{SNOWMAN}".encode(), b"\xff", b"ab"]
     assert [type(message) for message in received] == [RawText, bytes, RawText]
     payload = RawText(b"x" * 100)
@@ -420,7 +420,7 @@ async def test_what_has_gone_through() -> None:
     made.feed(said[0])
     made.channel.accept(ANSWER)
     made.feed(said[1])
-    made.channel.discard_input()
+    made.channel.queue.discard()
     made.feed(said[2])
     await made.channel.send("!")
     made.transport.room = 2
@@ -445,7 +445,7 @@ async def test_the_transport_is_started_when_everything_is_there() -> None:
     assert made.transport.started == 1
     assert used == [ReadInterest.READ]
     made.channel.accept(ANSWER)
-    assert await made.channel.receive() == "early"
+    assert await made.channel.queue.receive() == "early"
 
 
 async def test_nobody_is_told_after_the_end_of_it_all() -> None:
@@ -565,9 +565,9 @@ async def test_the_stream_ends(over: str, autojump_clock: MockClock) -> None:
         await made.finish()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
-        assert await made.channel.receive() == "last"
+        assert await made.channel.queue.receive() == "last"
         with pytest.raises(trio.EndOfChannel):
-            await made.channel.receive()
+            await made.channel.queue.receive()
         assert made.has_left()
         await made.channel.send("into the void")
         assert await made.peer.message() == "into the void"
@@ -579,7 +579,7 @@ async def test_a_stream_that_ends_while_somebody_waits(over: str, autojump_clock
 
         async def wait() -> None:
             with pytest.raises(trio.EndOfChannel):
-                await made.channel.receive()
+                await made.channel.queue.receive()
 
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
@@ -602,7 +602,7 @@ async def test_a_cancelled_receive_loses_no_message(seed: int, over: str, autoju
         received: list[str | bytes] = []
         while len(received) < 60:
             with trio.move_on_after(chance.choice([0, 0.05, 0.1])):
-                received.append(await made.channel.receive())
+                received.append(await made.channel.queue.receive())
         assert received == [str(number) for number in range(60)]
 
 
@@ -629,25 +629,25 @@ async def test_messages_stay_in_order(seed: int, over: str, autojump_clock: Mock
         made.nursery.start_soon(speak, made)
         received: list[str | bytes] = []
         while len(received) < len(numbers):
-            received.append(await made.channel.receive())
+            received.append(await made.channel.queue.receive())
             if chance.random() < 0.1:
                 await trio.sleep(chance.choice([0, 0.3, 3]))
         with pytest.raises(trio.EndOfChannel):
-            await made.channel.receive()
+            await made.channel.queue.receive()
         assert [int(message) for message in received] == list(numbers)
         assert made.ends == [PeerClosed(1000, "")]
 
 
 async def test_no_more_messages(over: str, autojump_clock: MockClock) -> None:
-    """After `stop_receiving` what is queued is delivered and then there is an end; the peer is still read."""
+    """After `ReceiveQueue.end` what is queued is delivered and then there is an end; the peer is still read."""
     async with opened(over) as made:
         await made.peer.say(text("one"))
         await wait_all_tasks_blocked()
-        made.channel.stop_receiving()
+        made.channel.queue.end()
         await made.peer.say(text("two"), frame(PING, b"a"))
-        assert await made.channel.receive() == "one"
+        assert await made.channel.queue.receive() == "one"
         with pytest.raises(trio.EndOfChannel):
-            await made.channel.receive()
+            await made.channel.queue.receive()
         await wait_all_tasks_blocked()
         assert made.controls == [masked(PING, b"a")]
 
@@ -659,7 +659,7 @@ async def test_dropped_messages(over: str, autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         made.channel.queue.clear()
         await made.peer.say(text("two"))
-        assert await made.channel.receive() == "two"
+        assert await made.channel.queue.receive() == "two"
 
 
 # Backpressure, over each kind of transport.
@@ -681,7 +681,7 @@ async def test_above_the_soft_mark_the_socket_is_left_alone(over: str, autojump_
         assert made.channel.inbound.messages == 4
         start = trio.current_time()
         for _ in range(2):
-            await made.channel.receive()
+            await made.channel.queue.receive()
         await wait_all_tasks_blocked()
         assert made.channel.inbound.messages > 4
         assert trio.current_time() == start
@@ -795,7 +795,7 @@ async def test_reading_stops_at_the_hard_mark_and_resumes_at_half(over: str, aut
         start = trio.current_time()
         await made.peer.say(frame(PING, b"a"))
         for _ in range(3):
-            await made.channel.receive()
+            await made.channel.queue.receive()
         await wait_all_tasks_blocked()
         assert made.channel.inbound.messages > 4
         assert trio.current_time() == start
@@ -810,7 +810,7 @@ async def test_discarded_input_never_fills_the_queue(over: str, autojump_clock: 
     async with opened(over, HARD) as made:
         await fill(made, 6)
         assert made.channel.inbound.messages == 4
-        made.channel.discard_input()
+        made.channel.queue.discard()
         await fill(made, 100)
         assert made.channel.inbound.messages == 106
         assert await made.receive_all() == []
@@ -828,7 +828,7 @@ async def test_a_paused_reader_goes_on_when_the_connection_ends(
     async with opened(over, limits) as made:
         await fill(made, 6)
         if what == "stop":
-            made.channel.stop_receiving()
+            made.channel.queue.end()
             await made.peer.say(close(1000))
             await wait_all_tasks_blocked()
             assert made.ends == [PeerClosed(1000, "")]
@@ -950,7 +950,7 @@ async def test_abort_lets_nobody_wait(over: str, autojump_clock: MockClock) -> N
         async def wait(what: str) -> None:
             try:
                 if what == "receive":
-                    await made.channel.receive()
+                    await made.channel.queue.receive()
                 elif what == "send":
                     await made.channel.send("y" * 1000)
                 elif what == "pong":

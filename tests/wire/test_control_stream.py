@@ -276,7 +276,7 @@ async def test_trio_websocket_does_the_handshake_and_answers(over: str, autojump
         assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in await made.peer.head()  # RFC 6455, section 1.3
         await made.peer.say(frame(PING, b"a"), text("one"))
         assert await made.peer.frame() == (PONG, b"a")
-        assert await made.channel.receive() == "one"
+        assert await made.channel.queue.receive() == "one"
         await made.peer.say(close(4000, "bye"))
         assert await made.peer.closing() == (4000, "bye")
         await made.control_stream.wait_reader_exited()
@@ -291,7 +291,7 @@ async def test_a_ping_is_answered_before_what_came_after_it(over: str, autojump_
 
         async def echo() -> None:
             while True:
-                await made.channel.send(await made.channel.receive())
+                await made.channel.send(await made.channel.queue.receive())
 
         made.nursery.start_soon(echo)
         for number in range(20):
@@ -309,7 +309,7 @@ async def test_a_message_does_not_wait_for_a_pong_that_is_stuck(over: str, autoj
 
         async def receive() -> None:
             while True:
-                received.append(await made.channel.receive())
+                received.append(await made.channel.queue.receive())
 
         made.nursery.start_soon(receive)
         await wait_all_tasks_blocked()
@@ -333,7 +333,7 @@ async def test_a_close_does_not_wait_for_a_pong_that_is_stuck(
         await made.peer.say(frame(PING, b"a"))
         await wait_all_tasks_blocked()
         if limits is not SOFT:
-            made.channel.discard_input()
+            made.channel.queue.discard()
         await made.peer.say(text("x") * 5, text("y") * (0 if limits is SOFT else 10 * FRAMES_PER_TURN), close(4000))
         await trio.sleep(1.1)
         assert made.ends == [PeerClosed(4000, "")]
@@ -345,7 +345,7 @@ async def test_a_message_does_not_wait_for_a_pong_that_gets_stuck() -> None:
     received: list[str | bytes] = []
 
     async def receive() -> None:
-        received.append(await made.channel.receive())
+        received.append(await made.channel.queue.receive())
 
     async def answer() -> None:
         ping = await made.control_stream.receive_some()

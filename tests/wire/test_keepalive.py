@@ -56,6 +56,7 @@ class Bench:
         """Make everything."""
         transport, settings = self.carrier or self.hand, ChannelSettings(self.limits)
         self.channel = MessageChannel(transport, settings, Budget(), self.on_wire_event)
+        self.channel.admit(settings.limits.max_message_size)
         deadline, scope = Deadline(self.deadlines, self), trio.CancelScope()
         timeouts = Timeouts(self.limits, self.deadlines.lateness)
         self.lifecycle = Lifecycle(timeouts, scope, deadline, on_recorded=lambda end: None)
@@ -248,7 +249,7 @@ async def test_while_we_do_not_read_nobody_is_given_up(autojump_clock: MockClock
         await trio.sleep(1000)
         assert bench.pings == [20]
         assert not bench.found
-        await bench.channel.receive()
+        await bench.channel.queue.receive()
         resumed = trio.current_time()
         await trio.sleep(100)
         (_, asked), ((given_up, error),) = bench.pings, bench.found
@@ -315,8 +316,8 @@ async def test_messages_that_wait_are_messages(autojump_clock: MockClock) -> Non
         await trio.sleep(1000)
         assert bench.liveness.message_at == trio.current_time()
         assert not bench.found
-        await bench.channel.receive()
-        await bench.channel.receive()
+        await bench.channel.queue.receive()
+        await bench.channel.queue.receive()
         bench.lifecycle.timeouts.touch()
         resumed = trio.current_time()
         await trio.sleep(30)

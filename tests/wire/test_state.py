@@ -23,13 +23,26 @@ from seawall.wire.state import (
 
 #: What follows, row by row: the state, then for each event the state after it, or "-" where it cannot happen.
 READING: Final = """
-             ACCEPTED  CLOSE  VIOLATION  VANISHED   FAULT     LINGER     END_OF_STREAM  ABORTED   RESET
-HEAD         OPEN      -      -          LOST       LOST      -          FINISHED       FINISHED   FINISHED
-OPEN         -         ENDED  ENDED      LOST       LOST      LINGERING  FINISHED       FINISHED   FINISHED
-ENDED        -         -      -          LOST       LOST      LINGERING  FINISHED       FINISHED   FINISHED
-LOST         LOST      -      -          LOST       LOST      LINGERING  FINISHED       FINISHED   FINISHED
-LINGERING    -         -      -          LINGERING  FINISHED  LINGERING  FINISHED       FINISHED   FINISHED
-FINISHED     FINISHED  -      -          FINISHED   FINISHED  FINISHED   FINISHED       FINISHED   FINISHED
+          ACCEPTED CLOSE VIOLATION VANISHED  FAULT    LINGER    END_OF_STREAM ABORTED  RESET
+HEAD      OPEN     -     -         LOST      LOST     -         FINISHED      FINISHED FINISHED
+GUARDED   -        ENDED ENDED     LOST      LOST     LINGERING FINISHED      FINISHED FINISHED
+OPEN      -        ENDED ENDED     LOST      LOST     LINGERING FINISHED      FINISHED FINISHED
+ENDED     -        -     -         LOST      LOST     LINGERING FINISHED      FINISHED FINISHED
+LOST      LOST     -     -         LOST      LOST     LINGERING FINISHED      FINISHED FINISHED
+LINGERING -        -     -         LINGERING FINISHED LINGERING FINISHED      FINISHED FINISHED
+FINISHED  FINISHED -     -         FINISHED  FINISHED FINISHED  FINISHED      FINISHED FINISHED
+"""
+
+#: The same for what guards do.
+READING_GUARDS: Final = """
+          ACCEPTED_BY_GUARD ADMITTED
+HEAD      GUARDED           HEAD
+GUARDED   -                 OPEN
+OPEN      -                 -
+ENDED     -                 ENDED
+LOST      LOST              LOST
+LINGERING -                 LINGERING
+FINISHED  FINISHED          FINISHED
 """
 
 REPLYING: Final = """
@@ -52,7 +65,7 @@ def rows(table: str) -> list[tuple[str, str, str]]:
     return cells
 
 
-@pytest.mark.parametrize(("state", "event", "after"), rows(READING))
+@pytest.mark.parametrize(("state", "event", "after"), [*rows(READING), *rows(READING_GUARDS)])
 def test_reading(state: str, event: str, after: str) -> None:
     """Each event in each state leads where the table says, or raises."""
     if after == "-":
@@ -74,7 +87,7 @@ def test_replying(state: str, event: str, after: str) -> None:
 
 def test_the_tables_are_whole() -> None:
     """No pair is left out above."""
-    assert {(state, event) for state, event, _ in rows(READING)} == {
+    assert {(state, event) for state, event, _ in [*rows(READING), *rows(READING_GUARDS)]} == {
         (state.name, event.name) for state, event in product(Reading, ReadingEvent)
     }
     assert {(state, event) for state, event, _ in rows(REPLYING)} == {

@@ -154,7 +154,7 @@ class Connection(Generic[P_co]):
           trio.BusyResourceError: another task is receiving.
         """
         try:
-            message = await self._state.channel.receive()
+            message = await self._state.channel.queue.receive()
         except trio.EndOfChannel:
             if self._state.lifecycle.ended is None:
                 raise Draining(self.id) from None
@@ -169,7 +169,7 @@ class Connection(Generic[P_co]):
     async def __anext__(self) -> str | bytes:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
         try:
-            message = await self._state.channel.receive()
+            message = await self._state.channel.queue.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         self._received()
@@ -219,7 +219,7 @@ class Connection(Generic[P_co]):
             raise _wrong_thread("discard_input")
         channel, lifecycle = self._state.channel, self._state.lifecycle
         was_unread = len(channel.queue) > 0
-        channel.discard_input()
+        channel.queue.discard()
         if was_unread and lifecycle.ended is not None and lifecycle.ended.by_peer:
             _wind_down(lifecycle, is_unread=False)
 

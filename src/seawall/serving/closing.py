@@ -127,7 +127,7 @@ class Closing:
         channel.begin_closing()
         if not end.by_peer:
             channel.queue.clear()
-        channel.stop_receiving()
+        channel.queue.end()
         if not channel.accepted:
             channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response
         if self._inner_nursery.child_tasks:

@@ -145,7 +145,7 @@ class WebSocketUpgrade:
     async def receive(self) -> str | bytes:
         """The next message."""
         try:
-            return await self.state.channel.receive()
+            return await self.state.channel.receive_for_guard()
         except trio.EndOfChannel:
             raise Disconnected(self.state.id) from None
 

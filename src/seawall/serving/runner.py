@@ -230,6 +230,7 @@ class ConnectionRunner:
             self.settlement.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
         try:
+            state.channel.admit(self.lifecycle.timeouts.limits.max_message_size)
             await gate.accept()
         except Disconnected:
             return
@@ -287,7 +288,7 @@ class ConnectionRunner:
         """Tell the handler that the server is stopping; if the handler has not begun, end the connection."""
         if self.is_handled and self._closing.channel is not None:
             self.lifecycle.drain()
-            self._closing.channel.stop_receiving()
+            self._closing.channel.queue.end()
         else:
             self.stop()
 

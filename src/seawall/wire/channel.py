@@ -19,6 +19,7 @@ A method that need not wait is no checkpoint: a turn of the scheduler costs more
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Awaitable, Callable
 from typing import Final, final
@@ -49,11 +50,28 @@ FRAMES_PER_TURN: Final = 64
 #: Bytes of messages decoded before the other tasks have a turn: 16 KiB that are compressed may become 16 MiB.
 BYTES_PER_TURN: Final = 256 * 1024
 
-#: Bytes that are read after the request before the upgrade is accepted.
+#: Bytes that are read and not decoded before the guards have let the connection in.
 EARLY_SIZE: Final = 64 * 1024
 
-# A global, because to look a member up in its enum costs as much as a call, and every read compares with this one.
+
+@final
+class Guards(enum.Enum):
+    """Whether guards decide about the peer, and so what becomes of messages."""
+
+    DECIDE = "decide"
+    """They do; messages wait as they came."""
+    ASK = "ask"
+    """One of them waits for a message: one is decoded."""
+    OVER = "over"
+    """They have let the peer in; messages are queued for the handler."""
+
+
+# Globals, because to look a member up in its enum costs as much as a call, and every read compares with these.
 _OPEN: Final = Reading.OPEN
+_OVER: Final = Guards.OVER
+_DECIDE: Final = Guards.DECIDE
+_UNDECIDED: Final = (Reading.HEAD, Reading.GUARDED)
+_DECODING: Final = (Reading.GUARDED, Reading.OPEN)
 
 
 @final
@@ -79,6 +97,7 @@ class MessageChannel:
         "accepted",
         "backlog",
         "controls",
+        "guards",
         "inbound",
         "queue",
         "reading",
@@ -108,6 +127,8 @@ class MessageChannel:
         """Carries the bytes."""
         self.reading = Reading.HEAD
         """What is done with the bytes that come. Only `advance_reading` gives the next state."""
+        self.guards = Guards.DECIDE
+        """Whether guards still decide; `admit` ends that."""
         self.accepted = False
         """Whether the 101 has been sent: from then on a refusal is a close code, not an HTTP status."""
         self.backlog = False
@@ -120,7 +141,7 @@ class MessageChannel:
         self.queue = ReceiveQueue(limits, budget, transport)
         """The messages that the handler has not received yet."""
         self._decoder = FrameDecoder(
-            max_message_size=limits.max_message_size,
+            max_message_size=min(limits.max_first_message, limits.max_message_size),
             max_fragments=limits.max_fragments,
             inflater=agreement.inflater() if agreement is not None else None,
             raw=settings.raw,
@@ -137,8 +158,32 @@ class MessageChannel:
         """Send the 101, then decode, first the frames that came before it. Raises as `SendBuffer.put`."""
         self.send_buffer.put(response)
         self.accepted = True
-        self.reading = advance_reading(self.reading, ReadingEvent.ACCEPTED)
-        if self.reading is _OPEN and self._decoder.pending:
+        is_over = self.guards is Guards.OVER
+        how = ReadingEvent.ACCEPTED if is_over else ReadingEvent.ACCEPTED_BY_GUARD
+        self.reading = advance_reading(self.reading, how)
+        self._decode_pending()
+
+    def admit(self, max_message_size: int) -> None:
+        """Decode all messages, of up to `max_message_size` bytes, from now on: the guards have let the peer in."""
+        self.guards = Guards.OVER
+        self._decoder.max_message_size = max_message_size
+        self.reading = advance_reading(self.reading, ReadingEvent.ADMITTED)
+        if self.accepted:
+            self._decode_pending()
+
+    async def receive_for_guard(self) -> str | bytes:
+        """The next message, while guards decide; one is decoded. Raises as `ReceiveQueue.receive`."""
+        if self.reading is Reading.GUARDED and self.queue.is_empty:
+            self.guards = Guards.ASK
+            self._decode_pending()
+        try:
+            return await self.queue.receive()
+        finally:
+            if self.guards is Guards.ASK:
+                self.guards = _DECIDE
+
+    def _decode_pending(self) -> None:
+        if self.reading in _DECODING and self._decoder.pending:
             self.inbound.heard_at = trio.current_time()
             self.proceed()  # wakes trio-websocket's reader if it has decoded a control frame
         self.transport.update()
@@ -147,14 +192,6 @@ class MessageChannel:
         """Refuse messages and answer no more Pings, because the connection is about to be closed."""
         self.send_buffer.begin_closing()
         self.controls.changed.wake()
-
-    def stop_receiving(self) -> None:
-        """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
-        self.queue.end()
-
-    def discard_input(self) -> None:
-        """Throw away the messages that are queued and those that come, so that reading never has to pause."""
-        self.queue.discard()
 
     async def linger(self) -> None:
         """Half-close, and discard what the peer sends until the peer has closed too. The caller bounds the time."""
@@ -170,10 +207,6 @@ class MessageChannel:
         self.queue.end()
         self.controls.close()
         self._events.close()
-
-    def receive(self) -> Awaitable[str | bytes]:
-        """The next message. Raises as `ReceiveQueue.receive`."""
-        return self.queue.receive()
 
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
@@ -204,7 +237,7 @@ class MessageChannel:
     def read_interest(self) -> ReadInterest:
         """What the transport is to do next."""
         if self.reading is not _OPEN:
-            if self.reading is Reading.HEAD:
+            if self.reading in _UNDECIDED:
                 return ReadInterest.READ if self._decoder.pending < EARLY_SIZE else ReadInterest.PAUSED
             return ReadInterest.READ if self.reading is Reading.LINGERING else ReadInterest.NOTHING
         if self.queue.above_soft:
@@ -217,8 +250,8 @@ class MessageChannel:
     @property
     def read_size(self) -> int:
         """How many bytes the transport may read at once."""
-        if self.reading is Reading.HEAD:
-            return min(READ_SIZE, EARLY_SIZE - self._decoder.pending)
+        if self.reading in _UNDECIDED:
+            return min(READ_SIZE, max(1, EARLY_SIZE - self._decoder.pending))
         if self.reading is not _OPEN or self._decoder.missing > LARGE_READ_SIZE:
             return MAX_READ_SIZE
         return LARGE_READ_SIZE if self._decoder.announced > READ_SIZE else READ_SIZE
@@ -232,6 +265,10 @@ class MessageChannel:
         inbound = self.inbound
         inbound.bytes += len(data)
         if not data:
+            if self.reading is Reading.GUARDED:  # what is held is all that comes: a guard may still let the peer in
+                self.guards, self._decoder.max_message_size, self.backlog = _OVER, EARLY_SIZE, True
+                while self.backlog and not self.queue.above_soft:
+                    self.proceed()
             self.lose(ReadingEvent.END_OF_STREAM)
         elif self.reading is _OPEN:
             inbound.heard_at = now
@@ -246,8 +283,11 @@ class MessageChannel:
                 return queue.above_soft
             self._decoder.receive_data(data)
             self.proceed()
-        elif self.reading is Reading.HEAD:
+        elif self.reading in _UNDECIDED:
             self._decoder.receive_data(data)
+            if self.reading is Reading.GUARDED:
+                inbound.heard_at = now
+                self.proceed()
         return True
 
     def proceed(self) -> None:
@@ -258,7 +298,7 @@ class MessageChannel:
             self.timer.go_on()
         try:
             for _ in range(FRAMES_PER_TURN):
-                event = self._decoder.next_event()
+                event = self._decoder.next_event(without_messages=self.guards is _DECIDE)
                 if event is None:
                     self.backlog = self._decoder.has_more
                     break
@@ -269,7 +309,9 @@ class MessageChannel:
                 inbound.messages += 1
                 decoded += len(event)
                 queue.put(event)
-                if queue.above_soft and (queue.above_hard or not self.transport.probing):
+                if self.guards is not _OVER:
+                    self.guards = _DECIDE
+                elif queue.above_soft and (queue.above_hard or not self.transport.probing):
                     break
                 if decoded > BYTES_PER_TURN:
                     break
@@ -279,7 +321,7 @@ class MessageChannel:
             self._events.tell(violation)
         if queue.above_soft:
             self.timer.pause()
-        if self.reading is not _OPEN:
+        if self.reading is not _OPEN and self.guards is not Guards.ASK:
             self.timer.stop()
         elif not self.backlog and self.timer.note(
             self._decoder.position, has_message=inbound.messages > messages, has_control=controls > 0

@@ -104,6 +104,11 @@ class ReceiveQueue:
         elif len(self._messages) >= self._soft:
             self.above_soft = True
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message is queued."""
+        return not self._messages
+
     def announce(self) -> None:
         """Wake the task in `receive` if a message is queued."""
         if self._messages:

@@ -24,15 +24,17 @@ class Reading(enum.IntEnum):
 
     HEAD = 0
     """RFC 6455's CONNECTING: the upgrade is not accepted yet. Frames that come early are kept, and not decoded."""
-    OPEN = 1
+    GUARDED = 1
+    """The upgrade is accepted, and the guards talk: a message is decoded when a guard asks for one; others wait raw."""
+    OPEN = 2
     """Frames are decoded."""
-    ENDED = 2
+    ENDED = 3
     """A Close or a violation has come: whatever comes after it is ignored."""
-    LOST = 3
+    LOST = 4
     """The peer has gone or the transport has failed; bytes that may still be in the socket are not read."""
-    LINGERING = 4
+    LINGERING = 5
     """Our side is closed: bytes that come are read and discarded, because unread ones would cause a reset."""
-    FINISHED = 5
+    FINISHED = 6
     """Nothing more is read: the stream has ended, or the connection was aborted."""
 
 
@@ -58,6 +60,10 @@ class ReadingEvent(enum.IntEnum):
     """The connection was aborted."""
     RESET = 8
     """The stream broke off while it was read."""
+    ACCEPTED_BY_GUARD = 9
+    """The upgrade was accepted by a guard, which wants to talk."""
+    ADMITTED = 10
+    """The guards have let the connection in."""
 
 
 @final
@@ -99,6 +105,17 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.HEAD, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.HEAD, ReadingEvent.ABORTED): Reading.FINISHED,
     (Reading.HEAD, ReadingEvent.RESET): Reading.FINISHED,
+    (Reading.HEAD, ReadingEvent.ACCEPTED_BY_GUARD): Reading.GUARDED,
+    (Reading.HEAD, ReadingEvent.ADMITTED): Reading.HEAD,
+    (Reading.GUARDED, ReadingEvent.CLOSE): Reading.ENDED,
+    (Reading.GUARDED, ReadingEvent.VIOLATION): Reading.ENDED,
+    (Reading.GUARDED, ReadingEvent.VANISHED): Reading.LOST,
+    (Reading.GUARDED, ReadingEvent.FAULT): Reading.LOST,
+    (Reading.GUARDED, ReadingEvent.LINGER): Reading.LINGERING,
+    (Reading.GUARDED, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
+    (Reading.GUARDED, ReadingEvent.ABORTED): Reading.FINISHED,
+    (Reading.GUARDED, ReadingEvent.RESET): Reading.FINISHED,
+    (Reading.GUARDED, ReadingEvent.ADMITTED): Reading.OPEN,
     (Reading.OPEN, ReadingEvent.CLOSE): Reading.ENDED,
     (Reading.OPEN, ReadingEvent.VIOLATION): Reading.ENDED,
     (Reading.OPEN, ReadingEvent.VANISHED): Reading.LOST,
@@ -107,6 +124,7 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.OPEN, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.OPEN, ReadingEvent.ABORTED): Reading.FINISHED,
     (Reading.OPEN, ReadingEvent.RESET): Reading.FINISHED,
+    (Reading.ENDED, ReadingEvent.ADMITTED): Reading.ENDED,
     (Reading.ENDED, ReadingEvent.VANISHED): Reading.LOST,
     (Reading.ENDED, ReadingEvent.FAULT): Reading.LOST,
     (Reading.ENDED, ReadingEvent.LINGER): Reading.LINGERING,
@@ -114,12 +132,15 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.ENDED, ReadingEvent.ABORTED): Reading.FINISHED,
     (Reading.ENDED, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.LOST, ReadingEvent.ACCEPTED): Reading.LOST,  # it went unnoticed until now; the 101 reaches nobody
+    (Reading.LOST, ReadingEvent.ACCEPTED_BY_GUARD): Reading.LOST,
+    (Reading.LOST, ReadingEvent.ADMITTED): Reading.LOST,
     (Reading.LOST, ReadingEvent.VANISHED): Reading.LOST,
     (Reading.LOST, ReadingEvent.FAULT): Reading.LOST,
     (Reading.LOST, ReadingEvent.LINGER): Reading.LINGERING,
     (Reading.LOST, ReadingEvent.END_OF_STREAM): Reading.FINISHED,
     (Reading.LOST, ReadingEvent.ABORTED): Reading.FINISHED,
     (Reading.LOST, ReadingEvent.RESET): Reading.FINISHED,
+    (Reading.LINGERING, ReadingEvent.ADMITTED): Reading.LINGERING,
     (Reading.LINGERING, ReadingEvent.VANISHED): Reading.LINGERING,
     (Reading.LINGERING, ReadingEvent.FAULT): Reading.FINISHED,
     (Reading.LINGERING, ReadingEvent.LINGER): Reading.LINGERING,
@@ -127,6 +148,8 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.LINGERING, ReadingEvent.ABORTED): Reading.FINISHED,
     (Reading.LINGERING, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.ACCEPTED): Reading.FINISHED,  # as LOST
+    (Reading.FINISHED, ReadingEvent.ACCEPTED_BY_GUARD): Reading.FINISHED,
+    (Reading.FINISHED, ReadingEvent.ADMITTED): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.VANISHED): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.FAULT): Reading.FINISHED,
     (Reading.FINISHED, ReadingEvent.LINGER): Reading.FINISHED,

@@ -128,7 +128,7 @@ async def test_waiting_for_room_and_for_data(autojump_clock: MockClock) -> None:
     async with opened("polled") as made:
         await made.block()
         await made.peer.say(text("I do not read"))
-        assert await made.channel.receive() == "I do not read"
+        assert await made.channel.queue.receive() == "I do not read"
         assert made.channel.send_buffer.pending
         assert await rests()
 
@@ -184,7 +184,7 @@ async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
         with pytest.raises(trio.BrokenResourceError):
             made.channel.send_nowait("x")
         assert made.channel.send_buffer.broken
-        assert await made.channel.receive() == "last"
+        assert await made.channel.queue.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
         assert await rests()
 
@@ -219,9 +219,9 @@ async def test_above_the_hard_mark_a_reset_is_seen(over: str, autojump_clock: Mo
         assert made.has_left()
         assert trio.current_time() == start
         assert await rests()
-        assert await made.channel.receive() == "x" * 1000
+        assert await made.channel.queue.receive() == "x" * 1000
         with pytest.raises(trio.EndOfChannel):
-            await made.channel.receive()
+            await made.channel.queue.receive()
         assert made.channel.inbound.messages == 1
         assert await rests()
 
@@ -245,7 +245,7 @@ async def test_mended_12_above_the_hard_mark_the_end_is_seen(how: str, over: str
         assert await rests()
         for one in "abcdefgh":
             assert PeerVanished() not in made.ends
-            assert await made.channel.receive() == one * 1000
+            assert await made.channel.queue.receive() == one * 1000
             await wait_all_tasks_blocked()
             assert await rests()
         assert made.ends[-1] == PeerVanished()
@@ -384,6 +384,7 @@ async def over(family: str) -> AsyncGenerator[tuple[Poller, MessageChannel, trio
     with near.socket, far.socket:
         async with polling() as poller:
             channel = MessageChannel(SocketTransport(poller, near), ChannelSettings(Limits()), Budget(), ends.append)
+            channel.admit(Limits().max_message_size)
             channel.accept(ANSWER)
             try:
                 yield poller, channel, far, ends
@@ -401,9 +402,9 @@ async def test_above_both_marks_nothing_spins(autojump_clock: MockClock) -> None
             assert await rests()
             assert made.channel.inbound.messages == 2
             start = trio.current_time()
-            assert await made.channel.receive() == "x" * 900
+            assert await made.channel.queue.receive() == "x" * 900
             if made.wants(ReadInterest.THROTTLED):
-                await made.channel.receive()
+                await made.channel.queue.receive()
             await wait_all_tasks_blocked()  # nothing but the wake-up tells the poller
             assert made.channel.inbound.messages > 2
             assert trio.current_time() == start
@@ -418,13 +419,13 @@ async def test_a_flood_gets_its_share_and_no_more(autojump_clock: MockClock) -> 
         flood, innocent = make("polled", Limits()), make("polled", Limits())
         for one in (flood, innocent):
             await one.open()
-        flood.channel.discard_input()
+        flood.channel.queue.discard()
         await flood.peer.say(text("") * 5000)
         await until(lambda: flood.channel.inbound.messages > 0)
         for number in range(20):
             before = flood.channel.inbound.messages
             await innocent.peer.say(text(str(number)))
-            assert await innocent.channel.receive() == str(number)
+            assert await innocent.channel.queue.receive() == str(number)
             assert flood.channel.inbound.messages - before <= 3 * FRAMES_PER_TURN
         assert flood.channel.inbound.messages < 5000
         await wait_all_tasks_blocked()
@@ -437,7 +438,7 @@ async def test_everybody_gets_a_turn(autojump_clock: MockClock) -> None:
         floods = [make("polled", Limits()) for _ in range(5)]
         for one in floods:
             await one.open()
-            one.channel.discard_input()
+            one.channel.queue.discard()
             await one.peer.say(text("") * 5000)
         await until(lambda: all(one.wants(ReadInterest.DECODE) for one in floods))
         before = [one.channel.inbound.messages for one in floods]
@@ -454,7 +455,7 @@ async def test_a_flood_does_not_put_off_the_looks_at_others(mock_clock: MockCloc
         flood, behind = make("polled", Limits()), make("polled", SOFT)
         for one in (flood, behind):
             await one.open()
-        flood.channel.discard_input()
+        flood.channel.queue.discard()
         await behind.peer.say(text("1"), text("2"))
         await wait_all_tasks_blocked()
         assert behind.wants(ReadInterest.THROTTLED)
@@ -525,7 +526,7 @@ async def test_a_fault_in_one_channel_is_its_own(where: str, autojump_clock: Moc
         assert faulty.has_left()
         assert not faulty.channel.send_buffer.broken  # the peer may be told
         await innocent.peer.say(text("x"))
-        assert await innocent.channel.receive() == "x"
+        assert await innocent.channel.queue.receive() == "x"
         assert await rests()
 
 
@@ -560,7 +561,7 @@ async def test_a_fault_on_top_of_a_fault(autojump_clock: MockClock) -> None:
         assert faulty.has_left()
         assert len(faulty.poller) == 1
         await innocent.peer.say(text("x"))
-        assert await innocent.channel.receive() == "x"
+        assert await innocent.channel.queue.receive() == "x"
         assert await rests()
 
 
@@ -576,7 +577,7 @@ async def test_a_fault_of_who_is_told_is_its_own(autojump_clock: MockClock) -> N
         await faulty.finish()
         await wait_all_tasks_blocked()
         await innocent.peer.say(text("x"))
-        assert await innocent.channel.receive() == "x"
+        assert await innocent.channel.queue.receive() == "x"
 
 
 async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockClock) -> None:
@@ -592,7 +593,7 @@ async def test_a_descriptor_that_somebody_else_has_closed(autojump_clock: MockCl
         with pytest.raises(trio.BrokenResourceError):
             await robbed.channel.send("x")
         await innocent.peer.say(text("x"))
-        assert await innocent.channel.receive() == "x"
+        assert await innocent.channel.queue.receive() == "x"
         assert await rests()
 
 
@@ -619,7 +620,7 @@ async def test_a_number_is_used_again(how: str, autojump_clock: MockClock) -> No
         old.transport.update()
         assert len(new.poller) == 1
         await new.peer.say(text("x"))
-        assert await new.channel.receive() == "x"
+        assert await new.channel.queue.receive() == "x"
         assert old.channel.inbound.messages == 0
         await new.block()
         await new.heard()
@@ -688,7 +689,7 @@ async def test_news_of_nothing(autojump_clock: MockClock) -> None:
         made.transport.on_ready(select.EPOLLIN, trio.current_time())
         assert not made.ends
         await made.peer.say(text("x"))
-        assert await made.channel.receive() == "x"
+        assert await made.channel.queue.receive() == "x"
         await made.peer.say(close())
         await wait_all_tasks_blocked()
         made.transport.on_ready(select.EPOLLIN, trio.current_time())

@@ -98,7 +98,9 @@ class Fragile(trio.abc.Stream):
 
 def channel_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> MessageChannel:
     """A channel whose transport writes `stream`."""
-    return MessageChannel(StreamTransport(stream, nursery), ChannelSettings(limits), Budget(), lambda event: None)
+    channel = MessageChannel(StreamTransport(stream, nursery), ChannelSettings(limits), Budget(), lambda event: None)
+    channel.admit(limits.max_message_size)
+    return channel
 
 
 # Writing.
@@ -166,7 +168,7 @@ async def test_a_stream_that_cannot_be_written(error: type[Exception], autojump_
         assert made.channel.send_buffer.broken
         assert not made.ends
         await made.peer.say(text("last"), close(4000))
-        assert await made.channel.receive() == "last"
+        assert await made.channel.queue.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
 
 
@@ -248,10 +250,10 @@ async def test_nothing_is_cancelled_in_the_middle(seed: int, autojump_clock: Moc
         received: list[int] = []
         while len(received) < 60:
             with trio.move_on_after(chance.choice([0, 0.02, 1])):
-                received.append(int(await channel.receive()))
+                received.append(int(await channel.queue.receive()))
                 await channel.send("x" * chance.choice([1, 100]))
         with pytest.raises(trio.EndOfChannel):
-            await channel.receive()
+            await channel.queue.receive()
         assert received == list(range(60))
         assert not stream.broken
         nursery.cancel_scope.cancel()
@@ -268,9 +270,9 @@ async def test_a_stream_that_cannot_be_read(error: type[Exception], autojump_clo
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished(reset=True)]
         assert made.has_left()
-        assert await made.channel.receive() == "last"
+        assert await made.channel.queue.receive() == "last"
         with pytest.raises(trio.EndOfChannel):
-            await made.channel.receive()
+            await made.channel.queue.receive()
 
 
 async def test_a_stream_that_reads_oddly(autojump_clock: MockClock) -> None:
@@ -363,7 +365,7 @@ async def test_without_a_socket_nobody_watches(autojump_clock: MockClock) -> Non
         await trio.sleep(10)
         assert made.wants(ReadInterest.PAUSED)
         assert not made.ends
-        await made.channel.receive()
+        await made.channel.queue.receive()
         await wait_all_tasks_blocked()
         assert made.ends == [PeerVanished()]
 
@@ -376,7 +378,7 @@ async def test_the_socket_is_watched_only_above_the_hard_mark(autojump_clock: Mo
             await made.peer.say(text("x" * 1000))
             await wait_all_tasks_blocked()
             assert len(made.poller) == 1
-            await made.channel.receive()
+            await made.channel.queue.receive()
             await wait_all_tasks_blocked()
             assert len(made.poller) == 0
 
@@ -432,6 +434,7 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
     ends: list[WireEvent] = []
     async with trio.open_nursery() as nursery:
         channel = MessageChannel(StreamTransport(near, nursery), ChannelSettings(SOFT), Budget(), ends.append)
+        channel.admit(Limits().max_message_size)
         control_stream = ControlStream(channel)
         nursery.start_soon(control_stream.send_all, ANSWER)
         await peer.head()
@@ -441,7 +444,7 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
             assert await control_stream.receive_some() == masked(PING, b"!")
             assert await control_stream.receive_some() == masked(CLOSE, b"\x0f\xa0")
         for number in range(5):
-            assert await channel.receive() == f"{number}" * 10_000
+            assert await channel.queue.receive() == f"{number}" * 10_000
             with trio.move_on_after(0):
                 await channel.send("never")
             await channel.send(f"{number}" * 100_000)

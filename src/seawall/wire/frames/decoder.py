@@ -113,7 +113,7 @@ class FrameDecoder:
     because what follows either must not be processed (RFC 6455, sections 5.5.1 and 7.1.7).
     """
 
-    _max_message_size: int = field(alias="max_message_size")
+    max_message_size: int
     """Bytes of payload that one message may have in all of its frames, after inflating."""
 
     _max_fragments: int = field(alias="max_fragments")
@@ -205,7 +205,7 @@ class FrameDecoder:
         self._buffer, self._at = b"", 0
         return message
 
-    def next_event(self) -> Event | None:
+    def next_event(self, *, without_messages: bool = False) -> Event | None:
         """The next message or control frame; None if more data are needed, or if `has_more` says to call again later.
 
         Raises:
@@ -215,6 +215,8 @@ class FrameDecoder:
         self.has_more = False
         if self._at == len(self._buffer):
             self._compact()
+            return None
+        if without_messages and (self._buffer[self._at] & 0x0F if self._opcode is None else self._opcode) < _CLOSE:
             return None
         try:
             if self._kind is None and self._opcode is None:
@@ -248,7 +250,7 @@ class FrameDecoder:
             if size <= 0xFFFF:
                 return None
         is_text, end = first == _WHOLE_TEXT, start + size
-        if not (is_text or first == _WHOLE_BINARY) or not 0 <= size <= self._max_message_size or end > len(buffer):
+        if not (is_text or first == _WHOLE_BINARY) or not 0 <= size <= self.max_message_size or end > len(buffer):
             return None
         self._at = end
         masked = buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end]
@@ -325,7 +327,7 @@ class FrameDecoder:
 
     def _check_size(self, first: int, length: int) -> None:
         """Refuse a frame if, with the length in its header, the message is too big, compressed or not."""
-        limit = self._max_message_size
+        limit = self.max_message_size
         if self._inflating is not None or first & _RSV1:
             limit += limit + COMPRESSED_SLACK
         if self._announced + length > limit:
@@ -354,7 +356,7 @@ class FrameDecoder:
         payload = self._take(size)
         if self._inflating is None:
             return payload
-        room = self._max_message_size - self._held
+        room = self.max_message_size - self._held
         payload = self._inflating.inflate(payload, limit=room, last=last)
         if len(payload) > room:
             self._append(payload)  # raises instead if the text is not UTF-8: the same fault however it is cut

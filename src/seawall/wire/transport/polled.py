@@ -37,6 +37,9 @@ if sys.platform == "linux" or TYPE_CHECKING:
 _READING: Final = (ReadInterest.READ, ReadInterest.DECODE)
 
 
+_OPEN: Final = Reading.OPEN  # to look a member up in its enum costs as much as a call
+
+
 @final
 class SocketTransport:
     """The transport of a plain socket: the poller's task reads it, and senders write to it in their own tasks."""
@@ -240,7 +243,7 @@ class SocketTransport:
     def _read(self, channel: Receiver, now: float) -> bool:
         """Read once; whether `read_interest` may have changed."""
         wanted = size = READ_SIZE
-        if self._was_full or self._was_large or not channel.accepted:
+        if self._was_full or self._was_large or channel.reading is not _OPEN:
             wanted = channel.read_size
             size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # large messages come in rows
         data, changed, came = None, False, 0
