@@ -31,7 +31,7 @@ from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
 from seawall.routing.page_route import AnyPageRoute, Method, PageEndpoint, PageHandler, PageRoute
 from seawall.routing.paths import PathTable
-from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
+from seawall.routing.route import AnyRoute, AnyRouteTemplate, check_cookie, naming
 from seawall.routing.router import Router
 from seawall.serving.asgi import Event, refuse_asgi
 from seawall.serving.blocking import named_when_blocking
@@ -140,6 +140,8 @@ class App(Router[Anonymous]):
         for route in routes:
             with naming(route.owner):
                 self._limits.override(route.table_entry.limits)
+                if route.table_entry.reads_cookie:
+                    check_cookie(route.pattern.text, route.table_entry.origins or self._origins)
         super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)
@@ -201,7 +203,11 @@ class App(Router[Anonymous]):
         chain = cast("Guard[Anonymous, P]", public) if guard is None else guard  # without one, P is Anonymous
 
         def register(handler: PageHandler[P]) -> PageHandler[P]:
-            self._pages[path] = PageRoute.parse(path, chain, handler, methods)
+            page = PageRoute.parse(path, chain, handler, methods)
+            if "POST" in methods and chain.reads_cookie():  # what is got, no page of another origin can read
+                with naming(describe(handler)):
+                    check_cookie(path, self._origins)
+            self._pages[path] = page
             return handler
 
         return register

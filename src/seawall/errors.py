@@ -87,6 +87,23 @@ class Forbidden(Refused):
 
     default = "forbidden"
 
+    scope: str | None = None
+    """The scopes that it would take, separated by spaces."""
+
+    def __init__(
+        self, message: str | None = None, *, retry_after: float | None = None, scope: str | None = None
+    ) -> None:
+        """Describe the refusal.
+
+        Args:
+          message: for the log, as in `Refused`.
+          retry_after: seconds after which trying again makes sense, as in `Refused`.
+          scope: the scopes that it would take, separated by spaces; before the upgrade the client reads them in
+            ``WWW-Authenticate`` (RFC 6750, section 3).
+        """
+        super().__init__(message, retry_after=retry_after)
+        self.scope = scope
+
 
 class TooManyRequests(Refused):
     """The client asks too often: HTTP 429 with ``Retry-After``, or close code 1013."""

@@ -60,6 +60,7 @@ NEVER = View(text="never begins")
 RAISED = View(text="has raised it", receiving="raised")
 RETURNED = View(text="has returned", receiving="returned")
 AT_ONCE = View(text="is cancelled at once", receiving="cancelled", busy="cancelled")
+REFUSED = View(text="`Disconnected` from `renew`; is cancelled at once", receiving="Disconnected", busy="cancelled")
 ENDED = View(
     text="`Disconnected` where it receives or sends; is cancelled at once", receiving="Disconnected", busy="cancelled"
 )
@@ -211,6 +212,8 @@ def of_limits() -> Iterator[Row]:
     yield failing(Revoked(), Where.WIRE_GUARD, NEVER)
     yield failing(Revoked(), Where.WIRE_TALK, NEVER)
     yield failing(Revoked(), Where.WIRE, ENDED)
+    yield failing(Forbidden("scope chat is missing"), Where.RENEWAL, REFUSED, Phase.GUARD)
+    yield failing(Revoked(), Where.RENEWAL, REFUSED, Phase.GUARD)
     for where in (Where.GUARD, Where.TALK):
         yield one_too_many(where)
     yield failing(IdleTimeout(), Where.WIRE, ENDED)

@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from seawall import (
     Anonymous,
     App,
+    Claims,
     Connection,
     Disconnected,
     Draining,
@@ -23,12 +24,15 @@ from seawall import (
     Guard,
     Limits,
     Outcome,
+    bearer,
     guard,
+    has_scope,
     public,
 )
 from seawall.serving.server import Server
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
 from tests.kit.sockets import undecided
+from tests.kit.tokens import token, verifier
 from tests.kit.wire import TEXT, frame
 from tests.tools.rows import ELSEWHERE, SERVED, Row, Where
 
@@ -313,6 +317,32 @@ async def identified(gate: Gate, proved: Anonymous) -> Anonymous:
 
 
 @guard
+async def forget(gate: Gate, claims: Claims) -> Anonymous:
+    """Let in whoever has a token."""
+    return Anonymous()
+
+
+#: Who may chat, by a token.
+TOKEN_DOOR: Final = bearer(verifier) >> has_scope("chat") >> forget
+
+
+async def with_token(stage: Stage) -> None:
+    """Ask for an upgrade by a token, when another one has been revoked."""
+    stage.app.sessions.revoke(token_id="revoked")
+    await stage.peer.say(request("/", f"Authorization: Bearer {token(scope='chat')}"))
+
+
+async def renew_with_less(conn: Connection[Anonymous]) -> None:
+    """Renew by a token without the scope."""
+    await conn.renew(token())
+
+
+async def renew_with_revoked(conn: Connection[Anonymous]) -> None:
+    """Renew by a token that has been revoked."""
+    await conn.renew(token(scope="chat", jti="revoked"))
+
+
+@guard
 async def accepted(gate: Gate, proved: Anonymous) -> Anonymous:
     """Accept, and let everybody in."""
     await gate.accept()
@@ -397,6 +427,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "Revoked-WIRE_GUARD", Plot(door=identified >> undecided, act=then(Stage.revoke))
     yield "Revoked-WIRE_TALK", Plot(door=identified >> talking, act=then(Stage.revoke))
     yield "Revoked-WIRE", Plot(door=identified, act=then(Stage.revoke))
+    yield "Forbidden-RENEWAL", Plot(door=TOKEN_DOOR, handler=renew_with_less, act=with_token)
+    yield "Revoked-RENEWAL", Plot(door=TOKEN_DOOR, handler=renew_with_revoked, act=with_token)
     alone = Limits(max_connections_per_subject=1)
     yield "subject-GUARD", Plot(door=identified >> undecided, limits=alone, act=once_more)
     yield "subject-TALK", Plot(door=accepted >> identified >> undecided, limits=alone, act=once_more)

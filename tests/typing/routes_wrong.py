@@ -205,11 +205,13 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
         pass
     await conn.aclose("bye")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the code comes first
     await conn.renew(conn.principal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is text
+    conn.principal = conn.principal  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # renewing sets it
     await for_admin(conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # claims are no admin
     widened: Connection[Person] = conn  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # claims are no person
     await gate.enter(Person())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a person cannot be entered
     await gate.send_text(b"bytes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # text
     gate.lease(60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: from when?
+    gate.lease(expires_at=60, renew=for_admin)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the guards are asked again
     gate.lease(expires_at="tomorrow")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
     gate.identify("ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is no credential
     gate.identify(conn.principal, conn.principal)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: instead of what?

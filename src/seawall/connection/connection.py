@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from threading import get_ident
-from typing import Generic, Protocol, TypeVar, final
+from typing import Final, Generic, Protocol, TypeVar, cast, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.task_watch import TaskWatch
-from seawall.errors import ConfigurationError, Disconnected, Draining
+from seawall.errors import ConfigurationError, Disconnected, Draining, SeawallError
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.policy.ending import Cause, End
@@ -20,6 +20,38 @@ from seawall.wire.frames.codes import sendable_code
 
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
+
+
+class Renewer(Protocol):
+    """Renews what the guards of one connection have proved."""
+
+    async def renew(self, token: str, /) -> object:
+        """Run the guards again, with `token`, and return the new principal. Raises as `Connection.renew`.
+
+        There is no checkpoint after everything has changed.
+        """
+        ...
+
+
+@final
+class NothingToRenew:
+    """The `Renewer` of a connection whose guards have taken no token."""
+
+    def __init__(self, kind: type[SeawallError], text: str) -> None:
+        """Raise an exception of `kind` with `text`."""
+        self._kind = kind
+        self._text = text
+
+    async def renew(self, token: str, /) -> object:
+        """Raise."""
+        await trio.lowlevel.checkpoint()
+        raise self._kind(self._text)
+
+
+#: Of most connections.
+NOT_RENEWABLE: Final = NothingToRenew(
+    ConfigurationError, "renew(): no guard of this route takes a token; put bearer(...) into its chain"
+)
 
 
 class Reports(Protocol):
@@ -49,10 +81,11 @@ class ConnectionState:
     thread: int = field(repr=False)
     """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
     reports: Reports = field(repr=False)
+    renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
 
 
 @final
-@frozen(eq=False, repr=False)
+@define(eq=False, repr=False)
 class Connection(Generic[P_co]):
     """An open WebSocket connection, whose principal has been proved.
 
@@ -62,13 +95,17 @@ class Connection(Generic[P_co]):
     Any number of tasks may send at the same time; only one may receive.
     """
 
-    principal: P_co
-    """What the route's guards proved."""
+    _principal: P_co
     _state: ConnectionState
 
     def __repr__(self) -> str:
         """Show who it is, without what may carry a credential."""
         return f"Connection(id={self.id!r}, principal={self.principal!r}, handshake={self.handshake!r})"
+
+    @property
+    def principal(self) -> P_co:
+        """What the route's guards proved, at the door or when the connection was last renewed."""
+        return self._principal
 
     @property
     def id(self) -> str:
@@ -242,14 +279,23 @@ class Connection(Generic[P_co]):
         return self._state.reports.report(exception)
 
     async def renew(self, token: str) -> None:
-        """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
+        """Prove again, with a new token, all that the route demands.
+
+        All guards of the route are asked again, those of the mounts above it included, in a task of their own and
+        within ``Limits.auth_timeout``; the new token stands where `bearer` or `first_message` found the old one. When
+        all have let it through, `principal` is the new one and the leases are the new ones. One renewal runs at a time,
+        others wait. When it raises, or is cancelled, nothing has changed.
 
         Raises:
-          Unauthorized: the token does not prove as much as the first one; the lease stays as it was.
+          Unauthorized: the token is wrong, has expired, or is not of the same issuer, subject and session, or a guard
+            says so; the connection goes on until its lease ends. So it does if a guard raises anything else, but for:
+          Disconnected: a guard has said `Forbidden`, or the token has been revoked, and the connection ends with 3003.
           LeaseExpired: it is too late.
-          ConfigurationError: no guard of this route gave a lease that can be renewed.
+          AuthTimeout: the guards took longer than ``Limits.auth_timeout``.
+          ConfigurationError: no guard of this route takes a token.
         """
-        await self._state.lifecycle.renew(token)
+        # The guards are those that have proved the first principal, and their type says what they prove.
+        self._principal = cast("P_co", await self._state.renewal.renew(token))
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.

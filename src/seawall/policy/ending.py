@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from typing import Final, TypeAlias, assert_never, final
 
 from attrs import field, frozen
 
 from seawall.errors import (
     AuthTimeout,
+    Forbidden,
     IdleTimeout,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    NoCredentials,
     ProtocolViolation,
     Refused,
     Revoked,
     SlowConsumer,
+    Unauthorized,
 )
 from seawall.exception_groups import partition
 from seawall.http.response import SerializedResponse, refusal
@@ -32,6 +36,9 @@ from seawall.printable import name_of
 
 #: Seconds above which ``Retry-After`` is not worth sending: a year.
 MAX_RETRY_AFTER: Final = 31_536_000
+
+#: The scopes that a challenge can name (RFC 6749, section 3.3); the bound is on what a header may reasonably hold.
+_SCOPES: Final = re.compile(r"(?=.{1,1024}\Z)[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 
 @final
@@ -245,9 +252,22 @@ def internal_error(failure: BaseException, *, accepted: bool) -> Ends:
 def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:
     """The headers of a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
     headers: list[tuple[str, str]] = []
-    if status == 401:
-        headers.append(("WWW-Authenticate", "Bearer"))
+    challenge = _challenge(status, failure)
+    if challenge:
+        headers.append(("WWW-Authenticate", challenge))
     seconds: object = failure.retry_after if isinstance(failure, Refused) else None
     if isinstance(seconds, int | float) and abs(seconds) <= MAX_RETRY_AFTER:  # an application's own may be anything
         headers.append(("Retry-After", str(max(0, math.ceil(seconds)))))
     return tuple(headers)
+
+
+def _challenge(status: int, failure: Exception) -> str:
+    """What a client has to present (RFC 6750, section 3); empty where no other token would help."""
+    if status == 401:
+        wrong = isinstance(failure, Unauthorized | LeaseExpired) and not isinstance(failure, NoCredentials)
+        return 'Bearer error="invalid_token"' if wrong else "Bearer"
+    scope: object = failure.scope if status == 403 and isinstance(failure, Forbidden) else None
+    if not isinstance(scope, str):
+        return ""
+    needed = f', scope="{scope}"' if _SCOPES.fullmatch(scope) else ""  # an application's own may be anything
+    return f'Bearer error="insufficient_scope"{needed}'

@@ -43,6 +43,7 @@ from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.page_request import PageGate, PageRequest, answer
 from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
+from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.snapshots import snapshot_of
@@ -117,8 +118,6 @@ class ConnectionRunner:
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
     settlement: Settlement = field(init=False)
-    _route: AnyRoute | None = field(init=False, default=None)
-    """Set once the request has named one; a renewal will run its guards again."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
@@ -164,7 +163,6 @@ class ConnectionRunner:
             self.settlement.end_by(refused)
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        self._route = request.route
         gate, state = await self._open_wire(request, settings)
         self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
 
@@ -238,6 +236,7 @@ class ConnectionRunner:
         self.lifecycle.begin()
         self._incoming.place.authenticated()
         self._failures.principal = admitted.principal
+        state.renewal = renewal_of(route, gate, self._failures, self.settlement.settle)
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         begin_handling(state.channel)
         self._server.tell_opened(self)
