@@ -97,6 +97,7 @@ COMPANIONS = [
     "LimitReached",
     "ProtocolViolation",
     "SlowConsumer",
+    "MessageTimeout",
 ]
 
 #: What the pages import from elsewhere, or users of the test kit have to name. These paths stay when modules move.

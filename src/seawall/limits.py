@@ -19,6 +19,7 @@ _MAY_BE_NONE = frozenset(
         "lifetime",
         "ping_interval",
         "ping_timeout",
+        "message_timeout",
         "inbound_buffer",
         "max_connections_per_address",
         "max_connections_per_subject",
@@ -38,9 +39,96 @@ class LimitOverrides(TypedDict, total=False):
     lifetime: float | None
     ping_interval: float | None
     ping_timeout: float | None
+    message_timeout: float | None
     send_timeout: float
     close_timeout: float
     wind_down: float
+    max_message_size: int
+    max_fragments: int
+    inbound_queue: int
+    inbound_buffer: int | None
+    outbound_buffer: int
+
+
+@final
+@frozen(kw_only=True)
+class Limits:
+    """How long anything may take and how large it may grow.
+
+    Times are seconds, sizes are bytes, None means no limit. App-wide by ``App(limits=...)``; a route sets single
+    fields with ``limits={"idle_timeout": 60.0}`` and keeps the app's for the rest.
+
+    While the program stands still (a blocking call, a process that is stopped), nobody is read, and nobody is ended for
+    it: what has come is read first, and what a peer is waited for ends later by as much as deadlines were minded late,
+    if that is more than a tenth of a second. ``lifetime``, leases, draining and ``wind_down`` do not move.
+    """
+
+    handshake_timeout: float = 10.0
+    """Seconds for TLS and the request head together. 10, as websockets' ``open_timeout``. The peer gets HTTP 408;
+    before TLS has come about, only the end of TCP."""
+
+    auth_timeout: float = 10.0
+    """Seconds for all guards of a route together. 10, as long as the handshake. The peer gets HTTP 408, or close code
+    3008 if a guard has accepted."""
+
+    idle_timeout: float | None = None
+    """Seconds without a message in either direction. Off: a feed may be quiet, and Pings find out who is gone, as in
+    websockets. Close code 3008."""
+
+    lifetime: float | None = None
+    """Seconds since the upgrade. Off, as gRPC's maximum age of a connection, which has the same use: to spread clients
+    over machines anew. Close code 3008."""
+
+    ping_interval: float | None = 20.0
+    """Seconds without a byte from the peer, after which it gets a Ping. 20, as in websockets; below the 60 after which
+    nginx drops a silent client."""
+
+    ping_timeout: float | None = 20.0
+    """Seconds of silence after that Ping, after which the connection ends. 20, as in websockets; any byte from the peer
+    counts, not only a Pong. Close code 1011, if the peer still reads."""
+
+    message_timeout: float | None = 60.0
+    """Seconds from the first byte of a message to its last; times in which we do not read, because the handler is
+    behind, are not counted. 60, as nginx's ``client_body_timeout``, which counts between two reads: 1 MiB then needs
+    140 kbit/s. Close code 1008."""
+
+    send_timeout: float = 10.0
+    """Seconds without any progress for which a peer may let its data wait. 10, where nginx has 60, because a handler
+    waits as well. The peer sees the end of TCP: a Close would wait behind the data. Log and `Outcome` have 1008."""
+
+    close_timeout: float = 5.0
+    """Seconds for closing: the peer's answer, flushing and lingering together. 5, half of websockets' 10. A peer that
+    does not answer sees the end of TCP then. A route may only have less."""
+
+    wind_down: float = 1.0
+    """Seconds that a handler gets, after its peer is gone and has nothing more to deliver, to finish by itself before
+    it is cancelled; that its tasks get when one of them has failed, before the peer is told; and again for cleanup,
+    before it no longer keeps its connection's place. 1, where Erlang's supervisors give 5 and trio-websocket none: long
+    for a program."""
+
+    drain_timeout: float = 10.0
+    """Seconds that draining takes at most, closing included; and seconds in which a handler that receives may take what
+    its peer sent before it closed, or ended its side of the stream. 10, well within the 30 that Kubernetes waits after
+    SIGTERM. Close code 1001, or 1012 when restarting; HTTP 503 before the upgrade."""
+
+    max_connections: int = 10_000
+    """Connections of one server at a time, handshakes included. 10,000, which take a quarter of a GiB while idle, where
+    nginx has 512 for each worker. The process needs as many descriptors (``ulimit -n``). One too many gets HTTP 503."""
+
+    max_unauthenticated: int = 1_000
+    """Of these, those that have not passed their guards yet, so that unauthenticated clients cannot use up
+    ``max_connections``. A tenth; OpenSSH's MaxStartups, for the same, is 100. One too many gets HTTP 503."""
+
+    max_connections_per_address: int | None = None
+    """Of these, those from one IPv4 address, or from one /64 of IPv6 (RFC 6177: at least what one customer has). Off,
+    as in nginx, because behind a proxy everybody comes from its address; set it where clients connect directly. One too
+    many gets HTTP 429."""
+
+    max_connections_per_subject: int | None = 1_000
+    """Connections of one subject of an issuer in the whole app, as `Gate.identify` has been told, by `bearer` for
+    instance. A tenth of ``max_connections``, so that no subject takes them all; a person needs ten. Others leave it to
+    the application. One too many gets HTTP 429, or close code 1013."""
+
     max_message_size: int
     max_fragments: int
     inbound_queue: int
@@ -118,7 +206,7 @@ class Limits:
     many gets HTTP 429."""
 
     max_connections_per_subject: int | None = 1_000
-    """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth
+    """Connections of one subject of one issuer in the whole app, as `Gate.identify` was told, by `bearer` for instance. A tenth
     of ``max_connections``, so that no subject takes them all; a person needs ten. Others leave it to the application.
     One too many gets HTTP 429, or close code 1013."""
 

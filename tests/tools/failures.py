@@ -22,6 +22,7 @@ from seawall.errors import (
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
     NoCredentials,
     ProtocolViolation,
     Revoked,
@@ -220,6 +221,7 @@ def of_limits() -> Iterator[Row]:
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)
     for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, ENDED)):
+        yield failing(MessageTimeout(), where, handler)
         yield evolve(failing(SlowConsumer(), where, handler), peer=Told(1006))  # a Close would be stuck as well
         for violation in (
             ProtocolViolation(1002, "reserved bits set"),

@@ -14,6 +14,7 @@ from seawall.connection.timeouts import Timeouts
 from seawall.errors import (
     IdleTimeout,
     KeepaliveLost,
+    MessageTimeout,
     Revoked,
     SeawallError,
     SlowConsumer,
@@ -21,7 +22,7 @@ from seawall.errors import (
 from seawall.policy.ending import End
 
 #: What ends a connection because its peer was silent. Before that its socket has to be read once more.
-_SILENCE: Final = (IdleTimeout, KeepaliveLost, SlowConsumer)
+_SILENCE: Final = (IdleTimeout, KeepaliveLost, MessageTimeout, SlowConsumer)
 
 
 def ignore(_: End) -> None:

@@ -21,6 +21,7 @@ from seawall.errors import (
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
     NoCredentials,
     ProtocolViolation,
     Refused,
@@ -85,6 +86,8 @@ class Cause(enum.Enum):
     """``Limits.idle_timeout``."""
     LIFETIME = "lifetime"
     """``Limits.lifetime``."""
+    MESSAGE_TIMEOUT = "message timed out"
+    """``Limits.message_timeout``."""
     SLOW_CONSUMER = "slow consumer"
     """``Limits.send_timeout``."""
     KEEPALIVE = "keepalive lost"
@@ -144,6 +147,8 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.IDLE
         case LifetimeReached():
             return Cause.LIFETIME
+        case MessageTimeout():
+            return Cause.MESSAGE_TIMEOUT
         case SlowConsumer():
             return Cause.SLOW_CONSUMER
         case KeepaliveLost():

@@ -50,7 +50,7 @@ from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
@@ -338,7 +338,7 @@ class ConnectionRunner:
 
     def _on_wire_event(self, event: WireEvent) -> None:
         match event:
-            case SendBlocked():
+            case SendBlocked() | MessageBegun():
                 self.lifecycle.rearm()
             case PeerClosed() | PeerVanished() | PeerFinished():
                 if (channel := self._closing.channel) is not None:  # there is one, or nothing could tell
