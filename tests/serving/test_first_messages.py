@@ -1,0 +1,201 @@
+"""What a stranger may send before the guards have let it in: one message at a time, and a small one."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from attrs import evolve, field, frozen
+from trio.testing import MockClock
+
+from seawall import Anonymous, App, Connection, Gate, Limits, guard
+from seawall.testing import serve
+from tests.kit.memory import Peer, close, text
+from tests.kit.sockets import Transport, serving
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, frame
+
+
+@frozen
+class Talk:
+    """A guard that asks for so many words, each when it is told to, and a handler that tells what it receives."""
+
+    words: int = 1
+    ask: trio.Event = field(factory=trio.Event)
+    may_decide: trio.Event = field(factory=trio.Event)
+    asked: list[str] = field(factory=list[str])
+    received: list[str | bytes] = field(factory=list[str | bytes])
+
+    def app(self, limits: Limits | None = None) -> App:
+        """Both, at the path that a request asks for."""
+        app = App(limits=limits or Limits())
+
+        @guard
+        async def asking(gate: Gate, proved: Anonymous) -> Anonymous:
+            await gate.accept()
+            await self.ask.wait()
+            for _ in range(self.words):
+                self.asked.append(await gate.receive_text())
+            await self.may_decide.wait()
+            return proved
+
+        @app.route("/echo", guard=asking)
+        async def receive(conn: Connection[Anonymous]) -> None:
+            async for message in conn:
+                self.received.append(message)
+                await conn.send(str(len(message)))
+
+        return app
+
+
+async def test_mended_13_the_rest_waits_as_it_came(autojump_clock: MockClock) -> None:
+    """A guard gets its word; what comes behind is for the handler, in order, and may be as large as any message."""
+    talk = Talk()
+    async with serve(talk.app()) as server:
+        peer = Peer(server.open_stream())
+        await peer.open("/echo")
+        await peer.say(text("token"), text("x" * 40_000), text("y" * 10), frame(PING, b"!"))
+        await trio.sleep(1)
+        talk.ask.set()
+        await trio.sleep(1)
+        assert (talk.asked, talk.received) == (["token"], [])
+        talk.may_decide.set()
+        assert [await peer.message(), await peer.message()] == ["40000", "10"]
+        pong = await peer.frame()
+        assert pong is not None
+        assert (pong.opcode, pong.payload) == (PONG, b"!")
+
+
+async def test_mended_13_one_for_each_that_is_asked(autojump_clock: MockClock) -> None:
+    """A guard that asks again gets the next one; a call that is cancelled has taken none."""
+    talk = Talk(words=3)
+    async with serve(talk.app()) as server:
+        peer = Peer(server.open_stream())
+        talk.ask.set()
+        await peer.open("/echo")
+        await peer.say(text("a"), text("b"))
+        await trio.sleep(1)
+        await peer.say(text("c"), text("d"))
+        talk.may_decide.set()
+        assert await peer.message() == "1"
+        assert (talk.asked, talk.received) == (["a", "b", "c"], ["d"])
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_mended_13_a_cancelled_call_loses_nothing(autojump_clock: MockClock, again: bool) -> None:
+    """The word that came in the meantime is there when the guard asks again, or is the handler's."""
+    received: list[str | bytes] = []
+    app = App()
+
+    @guard
+    async def impatient(gate: Gate, proved: Anonymous) -> Anonymous:
+        await gate.accept()
+        with trio.move_on_after(1):
+            await gate.receive_text()
+        await trio.sleep(1)
+        if again:
+            received.append(await gate.receive_text())
+        return proved
+
+    @app.route("/", guard=impatient)
+    async def receive(conn: Connection[Anonymous]) -> None:
+        received.extend([message async for message in conn])
+
+    async with serve(app) as server:
+        peer = Peer(server.open_stream())
+        await peer.open("/")
+        await trio.sleep(1.5)
+        await peer.say(text("a"), text("b"))
+        await trio.sleep(1)
+        await peer.say(close())
+        await peer.closing()
+    assert received == ["a", "b"]
+
+
+TOO_BIG = [
+    text("x" * 16_385),
+    frame(TEXT, b"x" * 16_384, fin=False) + frame(CONTINUATION, b"x"),
+    frame(BINARY, bytes(16_385)),
+]
+
+
+@pytest.mark.parametrize("sent", TOO_BIG, ids=["text", "fragments", "binary"])
+async def test_mended_13_a_first_message_is_small(autojump_clock: MockClock, sent: bytes) -> None:
+    """More than 16 KiB are 1009 while a guard asks, from the header on."""
+    talk = Talk()
+    talk.ask.set()
+    async with serve(talk.app()) as server:
+        peer = Peer(server.open_stream())
+        await peer.open("/echo")
+        await peer.say(sent)
+        assert await peer.closing() == (1009, "message too big")
+
+
+@pytest.mark.parametrize(("limits", "most"), [(Limits(max_first_message=100), 100), (Limits(max_message_size=50), 50)])
+async def test_mended_13_as_small_as_is_said(autojump_clock: MockClock, limits: Limits, most: int) -> None:
+    """`max_first_message` can be set, and is never more than `max_message_size`."""
+    for size, code in ((most, None), (most + 1, 1009)):
+        talk = Talk()
+        talk.ask.set()
+        talk.may_decide.set()
+        async with serve(talk.app(limits)) as server:
+            peer = Peer(server.open_stream())
+            await peer.open("/echo")
+            await peer.say(text("x" * size), close())
+            closing = await peer.closing()
+            assert closing is not None
+            assert closing[0] == (code or 1000)
+        assert talk.asked == (["x" * size] if code is None else [])
+
+
+@pytest.mark.parametrize(("size", "said"), [(1024 * 1024, str(1024 * 1024)), (1024 * 1024 + 1, "message too big")])
+async def test_mended_13_the_largest_after_the_guards(autojump_clock: MockClock, size: int, said: str) -> None:
+    """What was sent before the guards had decided is judged by ``max_message_size`` afterwards."""
+    talk = Talk()
+    talk.ask.set()
+    async with serve(talk.app()) as server:
+        peer = Peer(server.open_stream())
+        await peer.open("/echo")
+        await peer.say(text("token"), text("x" * size))
+        await trio.sleep(5)
+        talk.may_decide.set()
+        found = await peer.frame()
+        assert found is not None
+        assert said in found.payload.decode("utf-8", "replace")
+
+
+async def test_mended_13_control_frames_are_not_held_up(autojump_clock: MockClock) -> None:
+    """While a guard decides, a Ping before any message is answered, and a Close is seen."""
+    talk = Talk()
+    async with serve(talk.app()) as server:
+        peer = Peer(server.open_stream())
+        await peer.open("/echo")
+        await peer.say(frame(PING, b"1"))
+        found = await peer.frame()
+        assert found is not None
+        assert (found.opcode, found.payload) == (PONG, b"1")
+        await peer.say(frame(CLOSE, b"\x0f\xa0"))
+        assert await peer.closing() == (4000, "")
+        assert trio.current_time() < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("over", ["plain", "tls", "reader", "unix"])
+async def test_mended_13_a_hundred_strangers(over: Transport) -> None:
+    """Of a hundred, each of whom sends a megabyte while its guard thinks, no more is read than 64 KiB each."""
+    talk = Talk()
+    async with serving(talk.app(evolve(Limits(), auth_timeout=60)), over) as place:
+        clients = [await place.dial() for _ in range(100)]
+        for client in clients:
+            await client.upgrade("/echo")
+        whole = text("x" * 1024 * 1024)
+
+        async def pour(client: RawClient) -> None:
+            with trio.move_on_after(3):
+                await client.stream.send_all(whole)
+
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(pour, client)
+        read = [connection.bytes_in for connection in place.server.connections]
+        assert len(read) == 100
+        assert 0 < max(read) <= 64 * 1024
+        place.hang_up()
