@@ -10,8 +10,8 @@ from trio.testing import MockClock
 from seawall import Anonymous, App, Connection, Gate, Limits, guard
 from seawall.testing import serve
 from tests.kit.memory import Peer, close, text
-from tests.kit.sockets import Transport, serving
-from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, frame
+from tests.kit.sockets import Transport, everywhere, serving
+from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, frame, request
 
 
 @frozen
@@ -199,3 +199,16 @@ async def test_mended_13_a_hundred_strangers(over: Transport) -> None:
         assert len(read) == 100
         assert 0 < max(read) <= 64 * 1024
         place.hang_up()
+
+
+@everywhere("plain", "reader", "unix")
+async def test_mended_13_who_goes_on_after_a_refusal_is_reset(over: Transport) -> None:
+    """Whoever sends less than a megabyte after a request that is refused reads why; who sends more is reset."""
+    async with serving(Talk().app(), over) as place:
+        client = await place.dial()
+        await client.send(request("/nowhere"), bytes(900_000))
+        assert (await client.response()).status == 404
+        client = await place.dial()
+        await client.send(request("/nowhere"))
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await client.stream.send_all(bytes(64 * 1024 * 1024))

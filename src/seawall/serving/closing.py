@@ -15,7 +15,7 @@ from seawall.policy.verdicts import Phase
 from seawall.serving.failures import FailureHandler
 from seawall.serving.state import AcceptedConnection
 from seawall.wire.channel import MessageChannel
-from seawall.wire.transport.lingering import LINGER, abandon, linger
+from seawall.wire.transport.lingering import LINGER, MOST_OF_STRANGERS, abandon, linger
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
@@ -39,7 +39,7 @@ async def send_response(
         await adapter.stream.wait_released()
     if response is not None:
         await stream.send_all(response.data)
-    await linger(stream)
+    await linger(stream, most=MOST_OF_STRANGERS)
 
 
 async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter, lifecycle: Lifecycle) -> None:

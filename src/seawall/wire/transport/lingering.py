@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import TypeGuard
 
@@ -10,12 +11,17 @@ import trio
 #: Seconds for which we read at most after our last write, so that a connection ends within a second after it.
 LINGER = 0.9
 
+#: Bytes that are discarded of a stranger, after a request that was refused; who sends more is reset.
+MOST_OF_STRANGERS = 1024 * 1024
+
 #: Bytes discarded in one read: a peer in the middle of a large message should be able to send all of it in `LINGER`.
 READ_SIZE = 256 * 1024
 
 
-async def linger(stream: trio.abc.Stream) -> None:
-    """Half-close the stream, and discard what the peer sends until the peer has closed too, or for `LINGER` seconds.
+async def linger(stream: trio.abc.Stream, *, most: float = math.inf) -> None:
+    """Half-close the stream, and discard what the peer sends until the peer has closed too.
+
+    That takes `LINGER` seconds at most, and `most` bytes.
 
     To close a socket with unread data in it makes the kernel send a reset, and a reset makes the peer's kernel throw
     away what the peer has not read yet: the HTTP refusal or the Close frame. The caller closes the stream afterwards.
@@ -24,8 +30,9 @@ async def linger(stream: trio.abc.Stream) -> None:
     try:
         with trio.move_on_after(LINGER):
             await _half_close(stream, transport)
-            while await transport.receive_some(READ_SIZE):
-                pass
+            discarded = 0
+            while discarded <= most and (data := await transport.receive_some(READ_SIZE)):
+                discarded += len(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     finally:
