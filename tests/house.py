@@ -41,7 +41,7 @@ Accepted = Mapping[str, Mapping[str, tuple[int, str]]]
 #: What exceeds a bound and may stay so.
 EXCEPTIONS: Accepted = {
     "parameters": {
-        "seawall.app.App.__init__": (9, "what holds for all routes, by keyword"),
+        "seawall.app.App.__init__": (10, "what holds for all routes, by keyword"),
         "seawall.app.App.page": (5, "a fixed page or one on request, by two overloads"),
         "seawall.routing.router.Router.route": (8, "the fields of a Route, by keyword, under a decorator"),
         "seawall.connection.sessions.Sessions.revoke": (5, "what a credential can be told by, by keyword"),

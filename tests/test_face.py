@@ -20,6 +20,9 @@ from tests.house import ROOT, dotted
 #: What an application imports, by what it is for. A name that is missing here or there is a decision to be made.
 PROMISED = [
     "App",
+    "run_apps",
+    "ConnectionSnapshot",
+    "ListeningApp",
     "Server",
     "Provided",
     "Route",
@@ -94,6 +97,7 @@ COMPANIONS = [
     "LimitReached",
     "ProtocolViolation",
     "SlowConsumer",
+    "MessageTimeout",
 ]
 
 #: What the pages import from elsewhere, or users of the test kit have to name. These paths stay when modules move.

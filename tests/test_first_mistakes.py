@@ -87,17 +87,23 @@ def test_mended_29_a_rule_for_several_types() -> None:
 
 def test_mended_29_a_callback_with_too_few_parameters() -> None:
     """The error names what it is called with; of every callback."""
-    rule, nothing = cast("Loose", lambda error: Close(4000)), cast("Loose", lambda: None)
+
+    def rule(error: KeyError) -> Close:
+        return Close(4000)
+
+    def nothing() -> None:
+        pass
+
     with pytest.raises(
         ConfigurationError,
-        match=r"^ErrorPolicy\.on\(KeyError\): .*<lambda>\(\) \(.*\) is called with \(exception, context\), which "
+        match=r"^ErrorPolicy\.on\(KeyError\): .*rule\(\) \(.*\) is called with \(exception, context\), which "
         r"it does not take \(.*\); write `def name\(exception, context\)`, or `lambda exception, context: \.\.\.`$",
     ):
-        ErrorPolicy().on(KeyError, cast("Callable[[KeyError, Context], Close]", rule))
+        ErrorPolicy().on(KeyError, cast("Callable[[KeyError, Context], Close]", cast("object", rule)))
     with pytest.raises(ConfigurationError, match=r"^App\(on_end=\.\.\.\): .* called with \(outcome\)"):
-        App(on_end=cast("Callable[[Outcome], None]", nothing))
+        App(on_end=cast("Callable[[Outcome], None]", cast("object", nothing)))
     with pytest.raises(ConfigurationError, match=r"^Reply\(\.\.\.\): .* called with \(exception\)"):
-        Reply(cast("Callable[[Exception], str]", nothing))
+        Reply(cast("Callable[[Exception], str]", cast("object", nothing)))
 
 
 @pytest.mark.parametrize("proves", [bearer, first_message])

@@ -181,7 +181,7 @@ def test_a_connection_in_the_table() -> None:
     async def main() -> None:
         async with serve(echo_app(forever=forever)) as served, served.connect("/forever"):
             (connection,) = served.server._state.connections  # pyright: ignore[reportPrivateUsage] # to leak it
-        served.server._state.connections.add(connection)  # pyright: ignore[reportPrivateUsage] # as above
+        served.server._state.connections.add("c0", connection)  # pyright: ignore[reportPrivateUsage] # as above
 
     assert left_by(main) == ["in a table of a server: 1 connections"]
 

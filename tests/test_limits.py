@@ -19,6 +19,7 @@ OPTIONAL = [
     "inbound_buffer",
     "ping_interval",
     "ping_timeout",
+    "message_timeout",
     "max_connections_per_address",
     "max_connections_per_subject",
 ]

@@ -292,6 +292,27 @@ async def speak_once(scene: Scene) -> None:
     await scene.note_close(peer)
 
 
+async def say_in_parts(scene: Scene) -> None:
+    """Begin a message after a while, go on with it every second, and never finish it."""
+    _, peer = scene.come()
+    await peer.open()
+    await trio.sleep(2)
+
+    async def drip() -> None:
+        while True:
+            for piece in (text("x" * 100)[:3], b"", *[b"x"] * 50):
+                try:
+                    await peer.say(piece)
+                except trio.BrokenResourceError:
+                    return
+                await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drip)
+        await scene.note_close(peer)
+        nursery.cancel_scope.cancel()
+
+
 async def speak_on(scene: Scene) -> None:
     """Wait before the request, and then say something every second."""
     _, peer = scene.come()
@@ -516,6 +537,12 @@ CASES: Final = (
         story=lambda value: [Note((3008, "authentication timed out"), value)],
     ),
     Case(field="idle_timeout", act=speak_once, story=lambda value: [Note((3008, "idle too long"), 2 + 3 + value)]),
+    Case(
+        field="message_timeout",
+        base=Limits(ping_interval=None),
+        act=say_in_parts,
+        story=lambda value: [Note((1008, "message timed out"), 2 + value)],
+    ),
     Case(field="lifetime", act=speak_on, story=lambda value: [Note((3008, "lifetime reached"), 2 + value)]),
     Case(
         field="ping_interval",

@@ -99,6 +99,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "unplugged",
         "ask the proxy for",
         "load_cert_chain",
+        "run_apps",
+        "conn.report",
         "hypercorn",
         "__Host-session",
         "test_everybody_hears",
@@ -129,6 +131,21 @@ async def test_chat_knows_members_and_guests(load: Loader, autojump_clock: objec
             async with connect(app, path, headers=headers):
                 raise AssertionError(f"{path} was open to {headers}")
         assert refused.value.status == status
+
+
+async def test_a_failure_that_is_answered(load: Loader, autojump_clock: object) -> None:
+    """The peer reads the id of the incident, and the conversation goes on."""
+    async with connect(load.app("conn.report"), "/divide") as client:
+        for said, answer in (("0", "sorry, incident [0-9a-f]{6}"), ("8", "12.5"), ("x", "sorry, incident [0-9a-f]{6}")):
+            await client.send(said)
+            assert re.fullmatch(answer, str(await client.receive()))
+
+
+async def test_several_apps(load: Loader, autojump_clock: object) -> None:
+    """The first of the two echoes."""
+    async with connect(cast("App", vars(load("run_apps"))["chat"]), "/") as client:
+        await client.send("hello")
+        assert await client.receive() == "hello"
 
 
 async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:

@@ -1,6 +1,6 @@
 """Seawall: WebSocket applications on Trio, with structured concurrency and types that prove who is connected."""
 
-from seawall.app import App
+from seawall.app import App, ListeningApp, run_apps
 from seawall.compression import Deflate
 from seawall.connection.connection import Connection
 from seawall.connection.sessions import Sessions
@@ -15,6 +15,7 @@ from seawall.errors import (
     LeaseExpired,
     LifetimeReached,
     LimitReached,
+    MessageTimeout,
     NoCredentials,
     ProtocolViolation,
     Refused,
@@ -44,6 +45,7 @@ from seawall.limits import LimitOverrides, Limits
 from seawall.observability.logs import configure_logging
 from seawall.observability.outcome import Outcome
 from seawall.observability.reports import ErrorReport
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, Party
 from seawall.policy.error_policy import Considered, ErrorPolicy
 from seawall.policy.verdicts import Close, Context, Escalate, Ignore, Phase, Refuse, Reply, Verdict
@@ -62,6 +64,7 @@ __all__ = [
     "Close",
     "ConfigurationError",
     "Connection",
+    "ConnectionSnapshot",
     "Considered",
     "Context",
     "Cookie",
@@ -85,6 +88,8 @@ __all__ = [
     "LimitOverrides",
     "LimitReached",
     "Limits",
+    "ListeningApp",
+    "MessageTimeout",
     "NoCredentials",
     "Outcome",
     "Party",
@@ -122,5 +127,6 @@ __all__ = [
     "inherited",
     "public",
     "redirect",
+    "run_apps",
     "same_origin",
 ]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
 
 import trio
-from attrs import NOTHING, NothingType
+from attrs import NOTHING, NothingType, frozen
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
@@ -26,11 +26,12 @@ from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
 from seawall.routing.page_route import AnyPageRoute, Method, PageEndpoint, PageHandler, PageRoute
 from seawall.routing.paths import PathTable
-from seawall.routing.route import AnyRoute, AnyRouteTemplate, naming
+from seawall.routing.route import AnyRoute, AnyRouteTemplate, check_cookie, naming
 from seawall.routing.router import Router
 from seawall.serving.asgi import Event, refuse_asgi
 from seawall.serving.blocking import named_when_blocking
@@ -72,6 +73,7 @@ class App(Router[Anonymous]):
         errors: ErrorPolicy | None = None,
         limits: Limits | None = None,
         report: Callable[[ErrorReport], None] = log_report,
+        on_open: Callable[[ConnectionSnapshot], None] | None = None,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
         log_key: str | bytes | None = None,
@@ -91,6 +93,8 @@ class App(Router[Anonymous]):
           limits: the deadlines and sizes.
           report: called with every failure; the default logs it. What it raises is logged, together with the failure;
             only SystemExit and KeyboardInterrupt stop the server.
+          on_open: called with the `ConnectionSnapshot` of every connection that the guards have let in, just before its
+            handler begins. What it raises is treated likewise.
           on_end: called with the `Outcome` of every connection that has ended, refused ones and pages included, after
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
@@ -112,6 +116,8 @@ class App(Router[Anonymous]):
         check_sync_callback("App(report=...)", report, takes="report")
         if not revocations_kept > 0:
             raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
+        if on_open is not None:
+            check_sync_callback("App(on_open=...)", on_open, takes="connection")
         if on_end is not None:
             check_sync_callback("App(on_end=...)", on_end, takes="outcome")
         self._origins = OriginCheck.parse(origins)
@@ -119,6 +125,7 @@ class App(Router[Anonymous]):
         self._errors = errors or ErrorPolicy()
         self._limits = limits or Limits()
         self._report = report
+        self._on_open = on_open
         self._on_end = on_end
         self._compression = compression
         self._names = PrincipalNames(log_key)
@@ -133,6 +140,8 @@ class App(Router[Anonymous]):
         for route in routes:
             with naming(route.owner):
                 self._limits.override(route.table_entry.limits)
+                if route.table_entry.reads_cookie:
+                    check_cookie(route.pattern.text, route.table_entry.origins or self._origins)
         super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)
@@ -194,7 +203,11 @@ class App(Router[Anonymous]):
         chain = cast("Guard[Anonymous, P]", public) if guard is None else guard  # without one, P is Anonymous
 
         def register(handler: PageHandler[P]) -> PageHandler[P]:
-            self._pages[path] = PageRoute.parse(path, chain, handler, methods)
+            page = PageRoute.parse(path, chain, handler, methods)
+            if "POST" in methods and chain.reads_cookie():  # what is got, no page of another origin can read
+                with naming(describe(handler)):
+                    check_cookie(path, self._origins)
+            self._pages[path] = page
             return handler
 
         return register
@@ -247,7 +260,7 @@ class App(Router[Anonymous]):
                 origins=self._origins,
                 hosts=self._hosts,
                 compression=self._compression,
-                reporter=Reporter(self._report, self._on_end, self._names),
+                reporter=Reporter(self._report, self._on_end, self._names, self._on_open),
                 values=Values(values),
                 sessions=self.sessions,
             )
@@ -281,26 +294,75 @@ class App(Router[Anonymous]):
           SystemExit: it was raised in a handler, for instance; the server has been stopped as if it were cancelled.
           BaseExceptionGroup: what the error policy escalated.
         """
-        if trio.lowlevel.in_trio_run():
-            raise ConfigurationError(
-                "app.run() is a whole program, but Trio runs here already; "
-                "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
-            )
-        if not is_configured():
-            configure_logging()
-        try:
-            trio.run(_serve_as_program, partial(self.start, **where))
-        except BaseExceptionGroup as group:
-            raised = list(flatten(group))
-            if all(isinstance(leaf, SystemExit) for leaf in raised):
-                raise raised[0] from None  # its code is the program's
-            raise
+        _run("app.run()", partial(self.start, **where))
+
+    def at(self, **where: Unpack[Listen]) -> ListeningApp:
+        """This app and where it is to listen, for `run_apps`.
+
+        Args:
+          where: see `seawall.serving.listening.Listen`.
+        """
+        return ListeningApp(self, where)
 
     async def __call__(
         self, scope: Event, receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]
     ) -> None:
         """Say to an ASGI server that an `App` is a server itself. Raises as `refuse_asgi`."""
         await refuse_asgi(scope, receive, send)
+
+
+@final
+@frozen(eq=False)
+class ListeningApp:
+    """An app, and where it is to listen; `App.at` makes one."""
+
+    app: App
+    where: Listen
+
+
+def run_apps(*apps: ListeningApp) -> None:
+    """Serve several apps as the main program, as `App.run` serves one; SIGINT and SIGTERM drain them all.
+
+    ::
+
+        run_apps(chat.at(host="0.0.0.0", port=8765), admin.at(unix="/run/admin.sock", unix_mode=0o600))
+
+    They start in this order, and all stop if one cannot. What one escalates stops all of them; one that the program
+    itself has drained does not. The first is not labelled in the log, the second is ``s2``: its connections are
+    ``s2-c17``.
+
+    Raises:
+      ConfigurationError: there is no app, an address cannot be bound, or Trio runs already.
+      SystemExit, BaseExceptionGroup: as from `App.run`.
+    """
+    for given in apps:
+        _check_listening(given)
+    if not apps:
+        raise ConfigurationError("run_apps() was given no app; give some, as run_apps(app.at(port=8765), ...)")
+    _run("run_apps()", *(partial(listening.app.start, **listening.where) for listening in apps))
+
+
+def _check_listening(value: object) -> None:
+    if not isinstance(value, ListeningApp):
+        raise ConfigurationError(f"run_apps() was given {value!r}; give apps and where each listens: app.at(port=8765)")
+
+
+def _run(name: str, *starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:
+    """Run what `starts` start as the whole program; `name` is the caller's, for an error."""
+    if trio.lowlevel.in_trio_run():
+        raise ConfigurationError(
+            f"{name} is a whole program, but Trio runs here already; "
+            "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
+        )
+    if not is_configured():
+        configure_logging()
+    try:
+        trio.run(_serve_as_program, *starts)
+    except BaseExceptionGroup as group:
+        raised = list(flatten(group))
+        if all(isinstance(leaf, SystemExit) for leaf in raised):
+            raise raised[0] from None  # its code is the program's
+        raise
 
 
 async def _serve_as_program(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:

@@ -121,16 +121,34 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
     return tuple(found)
 
 
+def returns_bool(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function
+    """Whether a bool is among what `function` returns by its annotation; False if that is unknown."""
+    try:
+        annotation = _signature(function).return_annotation
+    except ValueError:
+        return False  # a function that is written in C may have no signature
+    for member in _members(_resolve(function, annotation)):
+        known = _resolve(function, member.__forward_arg__) if isinstance(member, typing.ForwardRef) else member
+        literal = typing.get_args(known) if typing.get_origin(known) is typing.Literal else ()
+        if known is bool or any(isinstance(value, bool) for value in literal):
+            return True
+    return False
+
+
 def _resolve(function: Callable[..., object], annotation: object) -> object:  # type: ignore[explicit-any]  # any function
     """Evaluate an annotation that ``from __future__ import annotations`` has left as text; `empty` if that fails."""
     if not isinstance(annotation, str):
         return annotation
     module = sys.modules.get(getattr(_underlying(function), "__module__", ""))
     namespace: dict[str, object] = dict(vars(typing)) | (vars(module) if module is not None else {})
-    try:
-        return eval(annotation, namespace)  # noqa: S307 - the program's own source, as typing.get_type_hints does
-    except Exception:  # noqa: BLE001 - a name that exists only for type checkers: then only they can check it
-        return inspect.Parameter.empty
+    for _ in range(3):  # what was quoted before is quoted twice now
+        if not isinstance(annotation, str):
+            return annotation
+        try:
+            annotation = eval(annotation, namespace)  # noqa: S307 - the program's own source, as get_type_hints does
+        except Exception:  # noqa: BLE001 - a name that exists only for type checkers: then only they can check it
+            return inspect.Parameter.empty
+    return inspect.Parameter.empty
 
 
 def check_path_arguments(

@@ -15,6 +15,7 @@
     │   ├── AuthTimeout             408 · 3008   the guards took longer than ``auth_timeout``
     │   ├── IdleTimeout                   3008   no message for ``idle_timeout``
     │   ├── LifetimeReached               3008   the connection is older than ``lifetime``
+    │   ├── MessageTimeout                1008   a message was begun and not finished for ``message_timeout``
     │   ├── SlowConsumer                  1008   the peer has taken nothing for ``send_timeout`` (1008 is only logged)
     │   └── KeepaliveLost                 1011   the peer has sent nothing for ``ping_timeout`` after a Ping
     ├── LeaseExpired            401 · 3000   what a guard proved was valid until now, and was not renewed
@@ -87,6 +88,23 @@ class Forbidden(Refused):
 
     default = "forbidden"
 
+    scope: str | None = None
+    """The scopes that it would take, separated by spaces."""
+
+    def __init__(
+        self, message: str | None = None, *, retry_after: float | None = None, scope: str | None = None
+    ) -> None:
+        """Describe the refusal.
+
+        Args:
+          message: for the log, as in `Refused`.
+          retry_after: seconds after which trying again makes sense, as in `Refused`.
+          scope: the scopes that it would take, separated by spaces; before the upgrade the client reads them in
+            ``WWW-Authenticate`` (RFC 6750, section 3).
+        """
+        super().__init__(message, retry_after=retry_after)
+        self.scope = scope
+
 
 class TooManyRequests(Refused):
     """The client asks too often: HTTP 429 with ``Retry-After``, or close code 1013."""
@@ -135,6 +153,12 @@ class SlowConsumer(LimitReached):
     """
 
     default = "slow consumer"
+
+
+class MessageTimeout(LimitReached):
+    """The peer has begun a message and not finished it for ``Limits.message_timeout``: close code 1008."""
+
+    default = "message timed out"
 
 
 class KeepaliveLost(LimitReached):

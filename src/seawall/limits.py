@@ -19,6 +19,7 @@ _MAY_BE_NONE = frozenset(
         "lifetime",
         "ping_interval",
         "ping_timeout",
+        "message_timeout",
         "inbound_buffer",
         "max_connections_per_address",
         "max_connections_per_subject",
@@ -38,6 +39,7 @@ class LimitOverrides(TypedDict, total=False):
     lifetime: float | None
     ping_interval: float | None
     ping_timeout: float | None
+    message_timeout: float | None
     send_timeout: float
     close_timeout: float
     wind_down: float
@@ -85,6 +87,11 @@ class Limits:
     """Seconds of silence after that Ping, after which the connection ends. 20, as in websockets; any byte from the peer
     counts, not only a Pong. Close code 1011, if the peer still reads."""
 
+    message_timeout: float | None = 60.0
+    """Seconds from the first byte of a message to its last; times in which we do not read, because the handler is
+    behind, are not counted. 60, as nginx's ``client_body_timeout``, which counts between two reads: 1 MiB then needs
+    140 kbit/s. Close code 1008."""
+
     send_timeout: float = 10.0
     """Seconds without any progress for which a peer may let its data wait. 10, where nginx has 60, because a handler
     waits as well. The peer sees the end of TCP: a Close would wait behind the data. Log and `Outcome` have 1008."""
@@ -120,9 +127,9 @@ class Limits:
     many gets HTTP 429."""
 
     max_connections_per_subject: int | None = 1_000
-    """Connections of one subject in the whole app, as `Gate.identify` has been told, by `bearer` for instance. A tenth
-    of ``max_connections``, so that no subject takes them all; a person needs ten. Others leave it to the application.
-    One too many gets HTTP 429, or close code 1013."""
+    """Connections of one subject of an issuer in the whole app, as `Gate.identify` has been told, by `bearer` for
+    instance. A tenth of ``max_connections``, so that no subject takes them all; a person needs ten. Others leave it to
+    the application. One too many gets HTTP 429, or close code 1013."""
 
     max_message_size: int = 1024 * 1024
     """Bytes of one message's payload. 1 MiB, as in websockets; refused from the frame header. Close code 1009."""

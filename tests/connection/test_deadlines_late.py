@@ -139,6 +139,13 @@ async def quiet(stage: Stage) -> Visit:
     return await stage.open()
 
 
+async def begun(stage: Stage) -> Visit:
+    """Somebody whose message has come in part."""
+    visit = await stage.open()
+    await visit.peer.say(text("whole")[:5])
+    return visit
+
+
 async def full(stage: Stage) -> Visit:
     """Somebody who takes nothing of what it is sent."""
     visit = await stage.open("/pour")
@@ -231,6 +238,13 @@ WAITS: Final = {
         answer=answering(text("let me in")),
         lives=echoes,
         gone=(3008, "authentication timed out"),
+    ),
+    "message": Wait(
+        limits=Limits(ping_interval=None, message_timeout=LIMIT),
+        begin=begun,
+        answer=answering(text("whole")[5:]),
+        lives=echoes,
+        gone=(1008, "message timed out"),
     ),
     "sending": Wait(
         limits=Limits(ping_interval=None, send_timeout=LIMIT),

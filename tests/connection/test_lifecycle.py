@@ -31,7 +31,6 @@ from seawall.errors import (
     Revoked,
     SeawallError,
     SlowConsumer,
-    Unauthorized,
 )
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
@@ -191,10 +190,10 @@ async def test_rearming_earlier(autojump_clock: MockClock) -> None:
     """A life that is due earlier than it was before is looked at then, though the sweeper sleeps, and only then."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-        subject.lifecycle.lease(time.time() + 100, None)
+        subject.lifecycle.lease(time.time() + 100)
         await trio.sleep(1)
         for seconds in (50, 20, 10):
-            subject.lifecycle.lease(time.time() + seconds - 1, None)
+            subject.lifecycle.lease(time.time() + seconds - 1)
         assert len(deadlines.heap) == len(deadlines.wall_heap) == 1
         await trio.sleep(200)
         assert [error for _, error in subject.due] == [LeaseExpired]
@@ -271,7 +270,7 @@ async def test_lives_that_came_and_went_leave_nothing(autojump_clock: MockClock)
         for _ in range(10_000):
             passing = Subject(deadlines, Limits(lifetime=4000, idle_timeout=60))
             passing.lifecycle.begin()
-            passing.lifecycle.lease(time.time() + 3000, None)
+            passing.lifecycle.lease(time.time() + 3000)
             passing.lifecycle.end(DONE)
             for heap in (deadlines.heap, deadlines.wall_heap):
                 largest = max(largest, len(heap._entries))  # pyright: ignore[reportPrivateUsage] # a leak would be here
@@ -355,7 +354,7 @@ async def test_the_earliest_deadline_wins(autojump_clock: MockClock) -> None:
         ]:
             subject, start = Subject(deadlines, limits), trio.current_time()
             subject.lifecycle.begin()
-            subject.lifecycle.lease(time.time() + lease + 0.01, None)
+            subject.lifecycle.lease(time.time() + lease + 0.01)
             await trio.sleep(40)
             assert subject.ran_out == [(start + 10, expected)]
 
@@ -364,102 +363,56 @@ async def test_the_first_of_several_leases_ends(autojump_clock: MockClock) -> No
     """With several leases the one that ends first ends the life."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-        subject.lifecycle.lease(time.time() + 20, None)
-        subject.lifecycle.lease(time.time() + 10, None)
-        subject.lifecycle.lease(math.inf, None)
+        subject.lifecycle.lease(time.time() + 20)
+        subject.lifecycle.lease(time.time() + 10)
+        subject.lifecycle.lease(math.inf)
         await trio.sleep(30)
         assert subject.ran_out == [(10, LeaseExpired)]
 
 
 async def test_renewing(autojump_clock: MockClock) -> None:
-    """A renewed lease ends when the new proof does; only the first lease that can be renewed is."""
+    """New leases count in place of all that there were; the first of them ends the life."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-        tokens: list[str] = []
-
-        async def renew(token: str) -> float:
-            await trio.lowlevel.checkpoint()
-            tokens.append(token)
-            return time.time() + 50
-
-        subject.lifecycle.lease(time.time() + 1000, None)
-        subject.lifecycle.lease(time.time() + 10, renew)
+        subject.lifecycle.lease(time.time() + 1000)
+        subject.lifecycle.lease(time.time() + 10)
         await trio.sleep(9)
-        await subject.lifecycle.renew("new")
-        assert tokens == ["new"]
+        subject.lifecycle.renew([time.time() + 900, time.time() + 50])
         await trio.sleep(100)
         assert subject.ran_out == [(59, LeaseExpired)]
 
 
 async def test_renewing_for_good(autojump_clock: MockClock) -> None:
-    """A new proof that never ends leaves nothing to look at."""
+    """New proofs that never end, or none, leave nothing to look at."""
     async with sweeping() as deadlines:
-        subject = Subject(deadlines)
-
-        async def renew(token: str) -> float:
-            await trio.lowlevel.checkpoint()
-            return math.inf
-
-        subject.lifecycle.lease(time.time() + 10, renew)
-        await subject.lifecycle.renew("eternal")
-        await trio.sleep(20)
-        assert not subject.due
-        assert len(deadlines.heap) == 0
+        for several in ([math.inf], []):
+            subject = Subject(deadlines)
+            subject.lifecycle.lease(time.time() + 10)
+            subject.lifecycle.renew(several)
+            await trio.sleep(20)
+            assert not subject.due
+            assert len(deadlines.heap) == 0
 
 
 async def test_renewing_to_an_earlier_end(autojump_clock: MockClock) -> None:
     """A new proof may also end earlier, even at once."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-
-        async def renew(token: str) -> float:
-            await trio.lowlevel.checkpoint()
-            return time.time() - 1
-
-        subject.lifecycle.lease(time.time() + 1000, renew)
-        await subject.lifecycle.renew("old")
+        subject.lifecycle.lease(time.time() + 1000)
+        subject.lifecycle.renew([time.time() - 1])
         await wait_all_tasks_blocked()
         assert subject.due == [(0, LeaseExpired)]
 
 
-async def test_renewing_too_late(autojump_clock: MockClock) -> None:
-    """A renewal that is decided when the life is already over raises, and revives nothing."""
+async def test_renewing_until_no_time(autojump_clock: MockClock) -> None:
+    """What is no time is refused, and the leases are what they were."""
     async with sweeping() as deadlines:
         subject = Subject(deadlines)
-
-        async def renew(token: str) -> float:
-            await trio.sleep(20)
-            return time.time() + 1000
-
-        subject.lifecycle.lease(time.time() + 10, renew)
-        with pytest.raises(LeaseExpired):
-            await subject.lifecycle.renew("slow")
-        assert [error for _, error in subject.due] == [LeaseExpired]
-        assert len(deadlines) == 0
-
-
-async def test_a_refused_renewal_changes_nothing(autojump_clock: MockClock) -> None:
-    """What the verifier raises comes out, and the lease ends when it would have."""
-    async with sweeping() as deadlines:
-        subject = Subject(deadlines)
-
-        async def renew(token: str) -> float:
-            await trio.lowlevel.checkpoint()
-            raise Unauthorized
-
-        subject.lifecycle.lease(time.time() + 10, renew)
-        with pytest.raises(Unauthorized):
-            await subject.lifecycle.renew("bad")
+        subject.lifecycle.lease(time.time() + 10)
+        with pytest.raises(ConfigurationError):
+            subject.lifecycle.renew([time.time() + 100, math.nan])
         await trio.sleep(20)
         assert subject.ran_out == [(10, LeaseExpired)]
-
-
-async def test_nothing_to_renew() -> None:
-    """Without a lease that can be renewed the call is a mistake of the program's."""
-    subject = Subject(DeadlineQueue())
-    subject.lifecycle.lease(time.time() + 10, None)
-    with pytest.raises(ConfigurationError, match="put bearer"):
-        await subject.lifecycle.renew("token")
 
 
 async def test_unix_time_on_trios_clock(autojump_clock: MockClock) -> None:
@@ -634,7 +587,7 @@ async def test_what_is_over_does_not_run_out(autojump_clock: MockClock) -> None:
         subject = Subject(deadlines, Limits(lifetime=10))
         subject.lifecycle.end(DONE)
         subject.lifecycle.begin()
-        subject.lifecycle.lease(time.time() + 1, None)
+        subject.lifecycle.lease(time.time() + 1)
         subject.on_due(math.inf)
         assert len(deadlines) == 0
         assert not subject.due

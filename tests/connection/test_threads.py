@@ -52,8 +52,13 @@ async def test_mended_19_send_nowait_in_another_thread(over: Transport) -> None:
             "call it with trio.from_thread.run_sync(conn.send_nowait, ...)"
         )
         await client.echo(b"nothing came before")
-        await trio.to_thread.run_sync(partial(trio.from_thread.run_sync, conn.send_nowait, "by the book"))
+
+        def by_the_book() -> None:
+            trio.from_thread.run_sync(conn.send_nowait, "by the book")
+
+        await trio.to_thread.run_sync(by_the_book)
         assert (await client.frame()).payload == b"by the book"
+        client.close()
 
 
 @pytest.mark.parametrize("method", ["send_nowait", "discard_input"])

@@ -196,6 +196,7 @@ def check(answer: Response, expected: Refusal) -> None:
             ("content-type", "text/plain; charset=utf-8"),
             ("content-length", str(len(expected.text) + 1)),
             ("connection", "close, Upgrade" if expected.status == 426 else "close"),
+            ("cache-control", "no-store"),
             ("x-content-type-options", "nosniff"),
             *expected.extra,
         ]

@@ -20,7 +20,7 @@ from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import SendBlocked, WireEvent
+from seawall.wire.events import MessageBegun, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import Agreement
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading
@@ -132,7 +132,7 @@ class Alone:
     raw: bool = False
     budget: Budget = field(factory=Budget)
     ends: list[WireEvent] = field(factory=list[WireEvent])
-    """What was told, but for `SendBlocked`."""
+    """What was told, but for `SendBlocked` and `MessageBegun`."""
     blocked: list[int] = field(factory=list[int])
     """How much waited, each time that `SendBlocked` was told."""
     channel: MessageChannel = field(init=False)
@@ -147,7 +147,7 @@ class Alone:
     def _tell(self, event: WireEvent) -> None:
         if isinstance(event, SendBlocked):
             self.blocked.append(len(self.channel.send_buffer.pending))
-        else:
+        elif not isinstance(event, MessageBegun):
             self.ends.append(event)
 
     def wants(self, read_interest: ReadInterest) -> bool:
@@ -184,7 +184,7 @@ class Bench:
     agreement: Agreement | None = None
     budget: Budget = field(factory=Budget)
     ends: list[WireEvent] = field(factory=list[WireEvent])
-    """What was told, but for `SendBlocked`."""
+    """What was told, but for `SendBlocked` and `MessageBegun`."""
     controls: list[bytes] = field(factory=list[bytes])
     """What `read` got."""
     wire: Wire = field(factory=Wire)
@@ -222,7 +222,7 @@ class Bench:
         self.present(b"")
 
     def _tell(self, event: WireEvent) -> None:
-        if not isinstance(event, SendBlocked):
+        if not isinstance(event, SendBlocked | MessageBegun):
             self.on_end(event)
 
     def present(self, head: bytes) -> None:

@@ -258,7 +258,12 @@ def test_names_of_principals(principal: object, name: str) -> None:
 def test_every_cause_is_on_somebodys_part() -> None:
     """The peer's and the application's are named; all the others are the server's."""
     assert {cause for cause in Cause if cause.by is Party.PEER} == {Cause.PEER_CLOSED, Cause.PEER_VANISHED}
-    assert {cause for cause in Cause if cause.by is Party.APPLICATION} == {Cause.RETURNED, Cause.CLOSED, Cause.FAILED}
+    assert {cause for cause in Cause if cause.by is Party.APPLICATION} == {
+        Cause.RETURNED,
+        Cause.CLOSED,
+        Cause.ENDED,
+        Cause.FAILED,
+    }
 
 
 class Strange(BaseException):

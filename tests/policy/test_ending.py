@@ -37,7 +37,7 @@ def test_before_the_upgrade_it_is_a_response() -> None:
     assert end == End(Cause.REFUSED, 401, "unauthorized", "Unauthorized: no token", "Unauthorized")
     assert response is not None
     assert (response.status, response.text) == (401, "unauthorized")
-    assert b"\r\nWWW-Authenticate: Bearer\r\nRetry-After: 3\r\n" in response.data
+    assert b'\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nRetry-After: 3\r\n' in response.data
     assert len(judgement.leaves) == 1
     assert not judgement.escalated
 

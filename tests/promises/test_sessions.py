@@ -7,10 +7,10 @@ import time
 import pytest
 import trio
 
-from seawall import App, Claims, Connection, bearer
+from seawall import App, Claims, Connection, Unauthorized, bearer, has_scope
 from tests.kit.sockets import EVERYWHERE, Place, Transport, echo_app, everywhere, surviving
 from tests.kit.tokens import token, verifier
-from tests.kit.wire import CLOSE, RawClient, request
+from tests.kit.wire import CLOSE, TEXT, Frame, RawClient, frame, request
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +70,35 @@ async def test_a_token_is_revoked(over: Transport) -> None:
         assert (await client.last_response()).status == 401
         assert app.sessions.revoke(subject="bob") == 1
         assert (await other.dismissal(answer=True)).code == 3003
+
+
+@pytest.mark.parametrize("over", EVERYWHERE)
+async def test_mended_01_a_renewal_proves_again_what_the_door_demanded(over: Transport) -> None:
+    """A wrong token leaves the lease as it is; one that verifies and whose chain says no ends the connection."""
+    app = echo_app()
+
+    @app.route("/members", guard=bearer(verifier) >> has_scope("chat"))
+    async def handler(conn: Connection[Claims]) -> None:
+        async for message in conn:
+            try:
+                await conn.renew(str(message))
+            except Unauthorized:
+                await conn.send("no")
+            else:
+                await conn.send("renewed")
+
+    async with surviving(app, over) as place:
+        asked = request("/members", b"Authorization: Bearer " + token(scope="chat").encode())
+        client = await member(place, asked)
+        for presented, answer in (
+            (token(scope="more chat"), b"renewed"),
+            (token("eve", scope="chat"), b"no"),
+            (token(scope="chat")[:-1], b"no"),
+        ):
+            await client.send(frame(TEXT, presented.encode()))
+            assert await client.but_pings() == Frame(TEXT, answer)
+        await client.send(frame(TEXT, token().encode()))
+        assert (await client.dismissal(answer=True)).code == 3003
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -49,13 +50,11 @@ def mounts(count: int) -> None:
 
 
 def seconds(define: Callable[[int], None], count: int) -> float:
-    """The processor time of defining so many routes: the least of some, which others disturbed least."""
-    taken: list[float] = []
-    for _ in range(3):
-        began = time.process_time()
-        define(count)
-        taken.append(time.process_time() - began)
-    return min(taken)
+    """The processor time of defining so many routes, with nothing left over for the garbage collector."""
+    gc.collect()
+    began = time.process_time()
+    define(count)
+    return time.process_time() - began
 
 
 @pytest.mark.slow
@@ -64,15 +63,17 @@ def seconds(define: Callable[[int], None], count: int) -> float:
 )
 def test_mended_19_defining_routes_is_not_quadratic(define: Callable[[int], None], count: int) -> None:
     """Twice as many routes take about twice as long, however they are defined."""
-    assert seconds(define, 2 * count) <= 2.3 * seconds(define, count)
+    # Other programs disturb some of the measurements; what is quadratic exceeds it in each (3.3 before, of 20,000).
+    assert any(seconds(define, 2 * count) <= 2.3 * seconds(define, count) for _ in range(5))
 
 
 def test_mended_19_nothing_stays_of_what_is_refused() -> None:
     """If one of several routes is refused, the others can be defined all the same, and lead somewhere else."""
     app, router = App(), Router[Anonymous]()
     app.route("/taken", guard=public)(anybody)
-    for path in ("/one", "/{number:int}", "/taken"):
-        router.route(path, guard=public)(numbered if "number" in path else anybody)
+    router.route("/one", guard=public)(anybody)
+    router.route("/{number:int}", guard=public)(numbered)
+    router.route("/taken", guard=public)(anybody)
     with pytest.raises(ConfigurationError, match="it takes the same paths as '/taken'"):
         app.mount("/", router, guard=public)
     app.route("/one", guard=public)(anybody)

@@ -38,6 +38,15 @@ async def computes(conn):
         while time.monotonic() < end: pass  # here
         await conn.send("done")
 
+@app.route("/keep", guard=public)
+async def keeps(conn):
+    async for _ in conn:
+        began = time.process_time()
+        sum(range(10**7))
+        each = time.process_time() - began
+        sum(range(int(10**7 * 2.5 / each)))  # here; it lets no other thread run
+        await conn.send("done")
+
 @app.route("/wait", guard=public)
 async def waits(conn):
     async for _ in conn:
@@ -65,7 +74,7 @@ def test_mended_29_a_handler_that_blocks_is_named(route: str, tmp_path: Path) ->
     line = 1 + next(
         at
         for at, text in enumerate(PROGRAM.splitlines())
-        if "# here" in text and (route == "sleep") == ("helper" in text)
+        if text.endswith("# here") and (route == "sleep") == ("helper" in text)
     )
     with serving(tmp_path) as (program, url), opened(f"{url}/{route}") as client:
         for _ in range(2):
@@ -77,6 +86,15 @@ def test_mended_29_a_handler_that_blocks_is_named(route: str, tmp_path: Path) ->
     )
     assert [name for name, *_ in found] == [f"{route}s() ({tmp_path / 'blocks.py'}:{line})"] * 2
     assert [inner for *_, inner in found] == ["helper" if route == "sleep" else ""] * 2
+
+
+@pytest.mark.slow
+def test_mended_29_a_call_that_keeps_the_interpreter_is_named(tmp_path: Path) -> None:
+    """It is named when it is over, because no thread can look before."""
+    with serving(tmp_path) as (program, url), opened(f"{url}/keep") as client:
+        client.send("x")
+        assert client.recv() == "done"
+        assert f"because of keeps() ({tmp_path / 'blocks.py'}:" in program.stderr.text
 
 
 @pytest.mark.slow
@@ -97,7 +115,7 @@ def test_mended_29_what_is_named() -> None:
     """The outermost function that is not ours, and the innermost one if that is another; without a stack, nothing."""
 
     def inner() -> tuple[str, str]:
-        return culprit_of(sys._getframe())  # documented, whatever its name says
+        return culprit_of(sys._getframe())  # pyright: ignore[reportPrivateUsage]  # documented
 
     culprit, within = inner()
     assert culprit.endswith(")")

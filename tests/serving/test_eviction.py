@@ -14,7 +14,7 @@ import trio
 from attrs import define
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Connection, Gate, Guard, Limits, guard, public
+from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Request, Response, guard, public
 from seawall.serving.capacity import MAX_OVER_CAPACITY, Capacity, Place
 from seawall.serving.eviction import EvictionQueue, Waiting
 from seawall.testing import Serving, serve
@@ -354,6 +354,24 @@ async def test_mended_11_a_peer_that_does_not_answer_its_close(autojump_clock: M
         assert await first.closing() == (1013, "too many connections")
         await first.rest()
         assert trio.current_time() - started <= 2 * LINGER
+
+
+async def test_mended_11_a_body_that_does_not_come_gives_way(autojump_clock: MockClock) -> None:
+    """A request for a page is whole when its body is."""
+    app = app_of(limits=Limits(max_unauthenticated=1))
+
+    @app.page("/form", methods=["POST"])
+    async def form(asked: Request[Anonymous]) -> Response:
+        raise AssertionError
+
+    async with serve(app) as served:
+        first = await silent(served)
+        await first.say(b"POST /form HTTP/1.1\r\nHost: testserver\r\nContent-Length: 5\r\n\r\nname")
+        await wait_all_tasks_blocked()
+        async with served.connect("/") as client:
+            await client.send("x")
+            assert await client.receive() == "x"
+        assert await first.status() == 503
 
 
 async def test_mended_11_a_flood_of_the_silent_is_bounded(autojump_clock: MockClock) -> None:

@@ -8,20 +8,23 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from attrs import define, field, frozen
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import (
     Anonymous,
     Claims,
     ConfigurationError,
+    Connection,
     Disconnected,
     Forbidden,
     Gate,
     Handshake,
+    LeaseExpired,
     NoCredentials,
     Revoked,
     Sessions,
     TokenExpired,
+    Unauthorized,
     bearer,
     check,
     first_message,
@@ -36,7 +39,9 @@ from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
 from seawall.policy.ending import Cause, End, cause_of
 from seawall.policy.verdicts import Phase
+from seawall.routing.route import Route
 from seawall.serving.gate import ConnectionGate
+from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack
 from seawall.wire.lateness import Lateness
 from tests.kit.tokens import by, token, verifier
@@ -247,8 +252,57 @@ async def test_another_wall_clock(autojump_clock: MockClock, monkeypatch: pytest
     """One function is asked for Unix time: replaced, tokens, leases and revocations go by it."""
     monkeypatch.setattr("seawall.clock.source", lambda: 5_000_000_000.0 + trio.current_time())
     async with without_wire() as made:
-        made.lifecycle.lease(5_000_000_000.0 + trio.current_time() + 10, None)
+        made.lifecycle.lease(5_000_000_000.0 + trio.current_time() + 10)
         assert made.lifecycle.timeouts.leases.ends_at == pytest.approx(trio.current_time() + 10)
         made.sessions.revoke(subject="ada")
         assert made.sessions.is_revoked(Pass(4_999_999_999.0))
         assert not made.sessions.is_revoked(Pass(5_100_000_000.0))
+
+
+@define
+class Told:
+    """What the renewal tells of itself."""
+
+    principal: object = None
+    connection: str = "c1"
+
+
+async def test_mended_01_a_renewal_alone() -> None:
+    """It needs no wire: a route, a gate that has let somebody in, and who is told."""
+    entered = list[str]()
+
+    @asynccontextmanager
+    async def lamp() -> AsyncGenerator[None]:
+        entered.append("on")
+        yield
+
+    @guard
+    async def lit(gate: Gate, claims: Claims) -> str:
+        await gate.enter(lamp())
+        if claims.token_id == "3":
+            raise Forbidden("no more")
+        return claims.token_id or ""
+
+    async def never(conn: Connection[str]) -> None:
+        raise AssertionError
+
+    route, told = Route(path="/", guard=bearer(verifier) >> lit, handler=never), Told()
+    async with without_wire() as made:
+        gate = made.gate(by(token(jti="1", sid="s")))
+        assert (await route.admit(gate)).principal == "1"
+        renewal = renewal_of(route, gate, told, made.settle)
+        assert await renewal.renew(token(jti="2", sid="s", seconds=900)) == "2"
+        assert (told.principal, entered) == ("2", ["on"])
+        assert made.lifecycle.timeouts.leases.ends_at == pytest.approx(trio.current_time() + 900, abs=1)
+        with pytest.raises(Unauthorized):
+            await renewal.renew(token(jti="2", sid="t"))
+        with pytest.raises(Disconnected):
+            await renewal.renew(token(jti="3", sid="s"))
+        assert made.settled == [("Forbidden('no more')", Phase.GUARD)]
+        assert told.principal == "2"
+        assert made.sessions.revoke(session_id="s", token_id="2") == 1
+        await wait_all_tasks_blocked()
+        with pytest.raises(LeaseExpired):  # it has ended
+            await renewal.renew(token(jti="4", sid="s"))
+        release = ReleaseLimits(seconds=1, on_late=entered.append, cleanup=1, on_stuck=entered.append)
+        await made.resources.leave(None, release)

@@ -21,6 +21,7 @@ from seawall import (
     Anonymous,
     App,
     AuthTimeout,
+    Claims,
     Close,
     ConfigurationError,
     Connection,
@@ -36,6 +37,7 @@ from seawall import (
     Phase,
     Unauthorized,
     any_origin,
+    bearer,
     guard,
     public,
 )
@@ -43,6 +45,7 @@ from seawall.testing import Closed, Rejected, connect, serve
 from seawall.wire.transport.lingering import LINGER
 from tests.kit.log import Records, recorded
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, living, request, text, wired
+from tests.kit.tokens import by, token, verifier
 from tests.kit.wire import CLOSE, PING, PONG, TEXT, frame, frames
 
 Handler = Callable[[Connection[Anonymous]], Awaitable[None]]
@@ -419,17 +422,12 @@ async def test_a_feed_whose_clients_talk_is_not_idle(autojump_clock: MockClock) 
         assert trio.current_time() == start + 10
 
 
-def leased(seconds: float, renewed: float | None = None) -> Guard[Anonymous, Anonymous]:
-    """A guard that leases, and can be renewed."""
-
-    async def renew(token: str) -> float:
-        if renewed is None:
-            raise Unauthorized("another subject")
-        return time.time() + renewed
+def leased(seconds: float) -> Guard[Anonymous, Anonymous]:
+    """A guard that leases."""
 
     @guard
     async def lease(gate: Gate, proved: Anonymous) -> Anonymous:
-        gate.lease(expires_at=time.time() + seconds, renew=renew)
+        gate.lease(expires_at=time.time() + seconds)
         return proved
 
     return lease
@@ -447,19 +445,19 @@ async def test_a_lease_that_expires(autojump_clock: MockClock, records: Records)
 
 async def test_a_lease_that_is_renewed(autojump_clock: MockClock) -> None:
     """Renewing moves the end; a renewal that is refused raises, and leaves it where it was."""
+    presented = ["nonsense", token(seconds=100)]
 
-    async def renewing(conn: Connection[Anonymous]) -> None:
+    async def renewing(conn: Connection[Claims]) -> None:
         await trio.sleep(59)
-        await conn.renew("token")
+        await conn.renew(presented.pop())
         await trio.sleep_forever()
 
-    quiet = Limits(ping_interval=None)
-    async with serve(app_of(renewing, door=leased(60, renewed=100), limits=quiet)) as served:
-        peer = Peer(served.open_stream())
-        await peer.open()
-        assert await peer.closing() == (3000, "lease expired")
-        assert trio.current_time() == pytest.approx(159, abs=0.2)
-    async with connect(app_of(renewing, door=leased(60)), "/") as client:
+    app = App(limits=Limits(ping_interval=None))
+    app.route("/", guard=bearer(verifier))(renewing)
+    async with connect(app, "/", headers=by(token(seconds=60))) as client:
+        assert await client.wait_closed() == (3000, "lease expired")
+        assert trio.current_time() == pytest.approx(159, abs=0.5)
+    async with connect(app, "/", headers=by(token(seconds=60))) as client:
         assert await client.wait_closed() == (3000, "unauthorized")
 
 
@@ -481,14 +479,18 @@ async def test_renewing_after_the_end(autojump_clock: MockClock) -> None:
     """A handler that renews when its connection is over is told so."""
     raised: list[BaseException] = []
 
-    async def late(conn: Connection[Anonymous]) -> None:
-        await listen(conn)
+    app = App()
+
+    @app.route("/", guard=bearer(verifier))
+    async def late(conn: Connection[Claims]) -> None:
+        async for _ in conn:
+            pass
         try:
-            await conn.renew("token")
+            await conn.renew(token())
         except LeaseExpired as error:
             raised.append(error)
 
-    async with serve(app_of(late, door=leased(60, renewed=100))) as served, served.connect("/"):
+    async with connect(app, "/", headers=by(token())):
         pass
     assert len(raised) == 1
 

@@ -166,7 +166,7 @@ async def test_draining(autojump_clock: MockClock, records: Records) -> None:
         }
         assert listener.closed == 1
     assert {end.partition(",")[0] for end in records.ends} == {"server draining"}
-    assert records.lines("server") == ["listening on memory", "draining 6 connections", "stopped"]
+    assert records.lines("server") == ["listening on memory", "draining 6 connections of memory", "stopped memory"]
 
 
 async def test_a_server_that_will_be_back(autojump_clock: MockClock, records: Records) -> None:

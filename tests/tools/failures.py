@@ -22,6 +22,7 @@ from seawall.errors import (
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
     NoCredentials,
     ProtocolViolation,
     Revoked,
@@ -60,6 +61,7 @@ NEVER = View(text="never begins")
 RAISED = View(text="has raised it", receiving="raised")
 RETURNED = View(text="has returned", receiving="returned")
 AT_ONCE = View(text="is cancelled at once", receiving="cancelled", busy="cancelled")
+REFUSED = View(text="`Disconnected` from `renew`; is cancelled at once", receiving="Disconnected", busy="cancelled")
 ENDED = View(
     text="`Disconnected` where it receives or sends; is cancelled at once", receiving="Disconnected", busy="cancelled"
 )
@@ -211,12 +213,15 @@ def of_limits() -> Iterator[Row]:
     yield failing(Revoked(), Where.WIRE_GUARD, NEVER)
     yield failing(Revoked(), Where.WIRE_TALK, NEVER)
     yield failing(Revoked(), Where.WIRE, ENDED)
+    yield failing(Forbidden("scope chat is missing"), Where.RENEWAL, REFUSED, Phase.GUARD)
+    yield failing(Revoked(), Where.RENEWAL, REFUSED, Phase.GUARD)
     for where in (Where.GUARD, Where.TALK):
         yield one_too_many(where)
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)
     for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, ENDED)):
+        yield failing(MessageTimeout(), where, handler)
         yield evolve(failing(SlowConsumer(), where, handler), peer=Told(1006))  # a Close would be stuck as well
         for violation in (
             ProtocolViolation(1002, "reserved bits set"),
@@ -285,6 +290,16 @@ def of_ends() -> Iterator[Row]:
         "aclose", 'the handler closes: `aclose(4000, "enough")`', Where.HANDLER, End(Cause.CLOSED, 4000, "enough")
     )
     yield evolve(closed, handler=CLOSED)
+    noway = ending(
+        "close_nowait", "another handler closes it: `conn.close_nowait(4000)`", Where.HANDLER, End(Cause.CLOSED, 4000)
+    )
+    yield evolve(noway, handler=CLOSED)
+    banned, what = End(Cause.ENDED, 4003, "banned"), 'the program ends it: `server.end(id, 4003, "banned")`'
+    for where in (Where.REQUEST, Where.GUARD):
+        row = ending(f"ended-{where.name}", what, where, evolve(banned, code=503))
+        yield evolve(row, peer=Answered(503, "banned"))
+    yield ending("ended-TALK", what, Where.TALK, banned)
+    yield evolve(ending("ended-HANDLER", what, Where.HANDLER, banned), handler=CLOSED)
     vanished, bye = End(Cause.PEER_VANISHED, 1006), End(Cause.PEER_CLOSED, 4001, "bye")
     for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, WOUND_DOWN)):
         yield evolve(ending(f"closes-{where.name}", 'the peer closes: 4001 "bye"', where, bye), handler=handler)

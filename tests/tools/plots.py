@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from seawall import (
     Anonymous,
     App,
+    Claims,
     Connection,
     Disconnected,
     Draining,
@@ -23,12 +24,15 @@ from seawall import (
     Guard,
     Limits,
     Outcome,
+    bearer,
     guard,
+    has_scope,
     public,
 )
 from seawall.serving.server import Server
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
 from tests.kit.sockets import undecided
+from tests.kit.tokens import token, verifier
 from tests.kit.wire import TEXT, frame
 from tests.tools.rows import ELSEWHERE, SERVED, Row, Where
 
@@ -94,6 +98,13 @@ class Stage:
     async def revoke(self) -> None:
         """Revoke what Ada was let in by."""
         self.app.sessions.revoke(subject=ADA.subject)
+        await wait_all_tasks_blocked()
+
+    async def end(self) -> None:
+        """End the one connection, as a program does that has had enough of it."""
+        (connection,) = self.server.connections
+        assert self.server.end(connection.id, 4003, "banned")
+        assert not self.server.end(connection.id, 4003, "banned")
         await wait_all_tasks_blocked()
 
     async def stop(self) -> None:
@@ -261,6 +272,12 @@ async def finish(conn: Connection[Anonymous]) -> None:
     await conn.receive()
 
 
+async def finish_soon(conn: Connection[Anonymous]) -> None:
+    """Close without waiting for that, as another handler would, and see what there is."""
+    conn.close_nowait(4000)
+    await conn.receive()
+
+
 async def feed(conn: Connection[Anonymous]) -> None:
     """Send more than anybody takes."""
     await trio.sleep(1)
@@ -297,6 +314,32 @@ async def identified(gate: Gate, proved: Anonymous) -> Anonymous:
     """Let in Ada."""
     gate.identify(ADA)
     return proved
+
+
+@guard
+async def forget(gate: Gate, claims: Claims) -> Anonymous:
+    """Let in whoever has a token."""
+    return Anonymous()
+
+
+#: Who may chat, by a token.
+TOKEN_DOOR: Final = bearer(verifier) >> has_scope("chat") >> forget
+
+
+async def with_token(stage: Stage) -> None:
+    """Ask for an upgrade by a token, when another one has been revoked."""
+    stage.app.sessions.revoke(token_id="revoked")
+    await stage.peer.say(request("/", f"Authorization: Bearer {token(scope='chat')}"))
+
+
+async def renew_with_less(conn: Connection[Anonymous]) -> None:
+    """Renew by a token without the scope."""
+    await conn.renew(token())
+
+
+async def renew_with_revoked(conn: Connection[Anonymous]) -> None:
+    """Renew by a token that has been revoked."""
+    await conn.renew(token(scope="chat", jti="revoked"))
 
 
 @guard
@@ -390,12 +433,17 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "Revoked-WIRE_GUARD", Plot(door=identified >> undecided, act=then(Stage.revoke))
     yield "Revoked-WIRE_TALK", Plot(door=identified >> talking, act=then(Stage.revoke))
     yield "Revoked-WIRE", Plot(door=identified, act=then(Stage.revoke))
+    yield "Forbidden-RENEWAL", Plot(door=TOKEN_DOOR, handler=renew_with_less, act=with_token)
+    yield "Revoked-RENEWAL", Plot(door=TOKEN_DOOR, handler=renew_with_revoked, act=with_token)
     alone = Limits(max_connections_per_subject=1)
     yield "subject-GUARD", Plot(door=identified >> undecided, limits=alone, act=once_more)
     yield "subject-TALK", Plot(door=accepted >> identified >> undecided, limits=alone, act=once_more)
     yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))
     yield "LifetimeReached-WIRE", Plot(limits=evolve(quiet, lifetime=30))
     yield "KeepaliveLost-WIRE", Plot()
+    begun = saying(b"\x81\xfe")
+    yield "MessageTimeout-WIRE_TALK", Plot(door=talking, limits=evolve(quiet, auth_timeout=LONG), act=begun)
+    yield "MessageTimeout-WIRE", Plot(limits=quiet, act=begun)
     yield "SlowConsumer-WIRE_TALK", Plot(door=feeding, limits=evolve(quiet, auth_timeout=LONG), act=open_and_stall)
     yield "SlowConsumer-WIRE", Plot(handler=feed, limits=quiet, act=open_and_stall)
     small = Limits(max_message_size=1000)
@@ -416,6 +464,11 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "RuntimeError-AFTER", Plot(handler=clumsy, busy=False, act=saying(close(4001, "bye")))
     yield "returned", Plot(handler=leave, busy=False)
     yield "aclose", Plot(handler=finish)
+    yield "close_nowait", Plot(handler=finish_soon)
+    yield "ended-REQUEST", Plot(act=Stage.end)
+    yield "ended-GUARD", Plot(door=undecided, act=then(Stage.end))
+    yield "ended-TALK", Plot(door=talking, act=then(Stage.end))
+    yield "ended-HANDLER", Plot(act=then(Stage.end))
     for where, door in (("WIRE_TALK", talking), ("WIRE", public)):
         yield f"closes-{where}", Plot(door=door, act=saying(close(4001, "bye")))
         yield f"vanishes-{where}", Plot(door=door, act=then(vanish))

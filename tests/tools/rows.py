@@ -11,8 +11,10 @@ from attrs import field, frozen
 
 from tests.kit.log import Records
 
-#: Fields that every answer has, whatever it says.
-USUAL: Final = frozenset({"Connection", "Content-Length", "Content-Type", "Date", "X-Content-Type-Options"})
+#: Fields that every refusal has, whatever it says.
+USUAL: Final = frozenset(
+    {"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "X-Content-Type-Options"}
+)
 
 #: Stands for any incident.
 INCIDENT: Final = "4f1c9a"
@@ -40,6 +42,7 @@ class Where(enum.Enum):
     WIRE_GUARD = "transport, during a guard before the upgrade"
     WIRE_TALK = "transport, during a guard after `gate.accept()`"
     WIRE = "transport, while the handler runs"
+    RENEWAL = "a guard, while the handler renews"
     AFTER = "the handler, after the peer has closed"
 
     @property

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from seawall import Anonymous, Check, Claims, Guard, HasScopes, Provided, bearer, first_message, has_scope, public
+from seawall import (
+    Anonymous,
+    Check,
+    Claims,
+    Forbidden,
+    Guard,
+    HasScopes,
+    Provided,
+    bearer,
+    first_message,
+    has_scope,
+    public,
+)
 from tests.typing.house import (
     Admin,
     Looks,
@@ -34,6 +46,9 @@ assert_type(Opens(), Opens)
 assert_type(adult, Check[Person])
 assert_type(anybody, Check[object])
 assert_type(has_scope("chat"), Check[HasScopes])
+assert_type(has_scope("chat").reads_cookie(), bool)
+assert_type(bearer(verifier, cookie="s").reads_cookie(), bool)
+assert_type(Forbidden("no", scope="chat:write").scope, str | None)
 
 # One after the other.
 assert_type(member >> load_person, Guard[Anonymous, Person])

@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import assert_type
 
 import trio
@@ -18,9 +19,11 @@ from seawall import (
     Claims,
     Close,
     Connection,
+    ConnectionSnapshot,
     ErrorPolicy,
     Gate,
     Limits,
+    ListeningApp,
     Outcome,
     Provided,
     Route,
@@ -30,6 +33,7 @@ from seawall import (
     guard,
     has_scope,
     public,
+    run_apps,
     same_origin,
 )
 from seawall.testing import Client, CloseFrame, Serving, connect
@@ -69,7 +73,11 @@ async def chat(conn: Connection[Person]) -> None:
         await conn.send(message)
     conn.send_nowait(b"")
     conn.discard_input()
+    conn.close_nowait()
+    conn.close_nowait(4000, reason="bye")
+    assert_type(conn.report(ValueError()), str)
     await conn.renew("token")
+    assert_type(conn.principal, Person)
     await conn.aclose(4000, "bye")
     wider: Connection[object] = conn
     await for_object(wider)
@@ -229,6 +237,24 @@ async def embedded() -> None:
         assert_type(server, Server)
         again: Server = await nursery.start(partial(app.serve, port=0))
         await again.aclose()
+        await app.start(nursery, unix="/run/chat", unix_mode=0o660)
+        assert_type(server.connections, tuple[ConnectionSnapshot, ...])
+        assert_type(server.end(server.connections[0].id, 4000, "bye"), bool)
+
+
+def opened(connection: ConnectionSnapshot) -> None:
+    """What is known of a connection that has been let in."""
+    assert_type(connection.principal, object)
+    assert_type(connection.lease_ends_at, float | None)
+
+
+App(on_open=opened)
+
+
+def main_program() -> None:
+    """Several apps, each with its own options."""
+    assert_type(app.at(port=0), ListeningApp)
+    run_apps(app.at(host="::", port=8765), App().at(unix=Path("/run/admin"), unix_mode=0o600), App().at())
 
 
 def narrowed(principal: Person | Robot) -> str:

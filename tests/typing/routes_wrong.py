@@ -16,11 +16,13 @@ from seawall import (
     Limits,
     Provided,
     Route,
+    Server,
     TokenVerifier,
     any_audience,
     any_issuer,
     any_origin,
     public,
+    run_apps,
 )
 from seawall.testing import connect
 from tests.typing.house import (
@@ -203,11 +205,13 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
         pass
     await conn.aclose("bye")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the code comes first
     await conn.renew(conn.principal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is text
+    conn.principal = conn.principal  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # renewing sets it
     await for_admin(conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # claims are no admin
     widened: Connection[Person] = conn  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # claims are no person
     await gate.enter(Person())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a person cannot be entered
     await gate.send_text(b"bytes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # text
     gate.lease(60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: from when?
+    gate.lease(expires_at=60, renew=for_admin)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the guards are asked again
     gate.lease(expires_at="tomorrow")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
     gate.identify("ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is no credential
     gate.identify(conn.principal, conn.principal)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: instead of what?
@@ -222,6 +226,28 @@ wrong_app.sessions.revoke("ada")  # type: ignore[call-arg]  # pyright: ignore[re
 wrong_app.sessions.revoke(session_id=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name
 wrong_app.sessions.revoke(issued_before="today")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
 wrong_app.sessions = wrong_app.sessions  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the app's for good
+
+
+# Connections from outside.
+async def at_connections(server: Server, conn: Connection[Person]) -> None:
+    """What is not so."""
+    server.end(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an id is text
+    server.connections = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the server's
+    await conn.close_nowait()  # type: ignore[func-returns-value, misc]  # pyright: ignore[reportGeneralTypeIssues]  # it does not wait
+    conn.report(KeyboardInterrupt())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no Exception
+    conn.report("lost")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+
+
+App(on_open=at_connections)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is called with a snapshot
+
+
+# Several apps in one program.
+run_apps(wrong_app)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # where?
+wrong_app.at(8765)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]  # by name: a port?
+run_apps(wrong_app.at(port="8765"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
+wrong_app.at(prot=8765)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # no option
+run_apps(wrong_app.at(unix="/run/chat", unix_mode="660"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number, in octal
+run_apps([wrong_app.at(port=8765)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # several apps are several arguments
 
 
 # Tokens.

@@ -176,7 +176,7 @@ async def test_the_hard_mark_counts_memory() -> None:
 @pytest.mark.parametrize(
     "message", ["", b"", "x" * 50, "\N{DIGIT ONE}\N{PILE OF POO}" * 25], ids=["", "b", "x", "emoji"]
 )
-def test_what_a_message_costs(message: str | bytes) -> None:
+async def test_what_a_message_costs(message: str | bytes) -> None:
     """An empty message is not free, and an emoji makes each character of its text four bytes."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=10_000, inbound_queue=10_000))
     count = 0
@@ -217,7 +217,7 @@ async def test_a_mark_of_one() -> None:
         assert bench.rooms() == rooms
 
 
-def test_throwing_away() -> None:
+async def test_throwing_away() -> None:
     """`clear` makes room, says so if there was none, and gives the memory back."""
     bench = Bench(Limits(max_message_size=100, inbound_buffer=1000, inbound_queue=10))
     bench.put("x")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from threading import get_ident
-from typing import Generic, TypeVar, final
+from typing import Final, Generic, Protocol, TypeVar, cast, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.task_watch import TaskWatch
-from seawall.errors import ConfigurationError, Disconnected, Draining
+from seawall.errors import ConfigurationError, Disconnected, Draining, SeawallError
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.policy.ending import Cause, End
@@ -20,6 +20,46 @@ from seawall.wire.frames.codes import sendable_code
 
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
+
+
+class Renewer(Protocol):
+    """Renews what the guards of one connection have proved."""
+
+    async def renew(self, token: str, /) -> object:
+        """Run the guards again, with `token`, and return the new principal. Raises as `Connection.renew`.
+
+        There is no checkpoint after everything has changed.
+        """
+        ...
+
+
+@final
+class NothingToRenew:
+    """The `Renewer` of a connection whose guards have taken no token."""
+
+    def __init__(self, kind: type[SeawallError], text: str) -> None:
+        """Raise an exception of `kind` with `text`."""
+        self._kind = kind
+        self._text = text
+
+    async def renew(self, token: str, /) -> object:
+        """Raise."""
+        await trio.lowlevel.checkpoint()
+        raise self._kind(self._text)
+
+
+#: Of most connections.
+NOT_RENEWABLE: Final = NothingToRenew(
+    ConfigurationError, "renew(): no guard of this route takes a token; put bearer(...) into its chain"
+)
+
+
+class Reports(Protocol):
+    """Tells the log and the application of what has failed."""
+
+    def report(self, failure: Exception) -> str:
+        """Report `failure`, and return the id of its incident."""
+        ...
 
 
 @final
@@ -40,10 +80,12 @@ class ConnectionState:
     values: Values = field(repr=False)
     thread: int = field(repr=False)
     """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
+    reports: Reports = field(repr=False)
+    renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
 
 
 @final
-@frozen(eq=False, repr=False)
+@define(eq=False, repr=False)
 class Connection(Generic[P_co]):
     """An open WebSocket connection, whose principal has been proved.
 
@@ -53,13 +95,17 @@ class Connection(Generic[P_co]):
     Any number of tasks may send at the same time; only one may receive.
     """
 
-    principal: P_co
-    """What the route's guards proved."""
+    _principal: P_co
     _state: ConnectionState
 
     def __repr__(self) -> str:
         """Show who it is, without what may carry a credential."""
         return f"Connection(id={self.id!r}, principal={self.principal!r}, handshake={self.handshake!r})"
+
+    @property
+    def principal(self) -> P_co:
+        """What the route's guards proved, at the door or when the connection was last renewed."""
+        return self._principal
 
     @property
     def id(self) -> str:
@@ -190,32 +236,66 @@ class Connection(Generic[P_co]):
         Raises:
           ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
         """
-        if not sendable_code(code):
-            raise ConfigurationError(f"aclose({code!r}): not a code that may be sent; use 1000, or 4000-4999")
-        try:
-            size = len(str.encode(reason))
-        except TypeError:
-            raise ConfigurationError(f"aclose(): the reason {reason!r} is no text; give a str") from None
-        except UnicodeEncodeError:
-            raise ConfigurationError("aclose(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
-        if size > MAX_REASON:
-            raise ConfigurationError(f"aclose(): the reason has more than {MAX_REASON} bytes; shorten it")
-        lifecycle, end = self._state.lifecycle, End(Cause.CLOSED, code, reason)
+        lifecycle, end = self._state.lifecycle, checked_end("aclose", Cause.CLOSED, code, reason)
         limits = lifecycle.timeouts.limits
         lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
         await lifecycle.wait_closed()
         if lifecycle.ended is end:
             lifecycle.set_grace(limits.wind_down)
 
-    async def renew(self, token: str) -> None:
-        """Prolong the lease with a new token of the same subject and at least its scopes; see `Gate.lease`.
+    def close_nowait(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection without waiting for that, from any task: to end another connection, for instance.
+
+        Its handler sees what it sees after `aclose`, and has ``Limits.wind_down`` seconds to return. If the connection
+        is already over, nothing happens.
+
+        Args:
+          code: as for `aclose`.
+          reason: likewise.
 
         Raises:
-          Unauthorized: the token does not prove as much as the first one; the lease stays as it was.
-          LeaseExpired: it is too late.
-          ConfigurationError: no guard of this route gave a lease that can be renewed.
+          ConfigurationError: as `aclose`; or it is another thread than the server's.
         """
-        await self._state.lifecycle.renew(token)
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("close_nowait")
+        end, lifecycle = checked_end("close_nowait", Cause.CLOSED, code, reason), self._state.lifecycle
+        lifecycle.end(end, grace=lifecycle.timeouts.limits.wind_down)
+
+    def report(self, exception: Exception) -> str:
+        """Report an exception as an unexpected failure is reported, for a handler that answers it itself and goes on.
+
+        The error policy is not asked, and the connection does not end. ``App(report=...)`` and the log are told, of
+        each exception in a group.
+
+        Returns:
+          The id of the incident, under which it stands in the log. The peer may read it.
+
+        Raises:
+          ConfigurationError: it is no `Exception`; or it is another thread than the server's.
+        """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("report")
+        _check_exception(exception)
+        return self._state.reports.report(exception)
+
+    async def renew(self, token: str) -> None:
+        """Prove again, with a new token, all that the route demands.
+
+        All guards of the route are asked again, those of the mounts above it included, in a task of their own and
+        within ``Limits.auth_timeout``; the new token stands where `bearer` or `first_message` found the old one. When
+        all have let it through, `principal` is the new one and the leases are the new ones. One renewal runs at a time,
+        others wait. When it raises, or is cancelled, nothing has changed.
+
+        Raises:
+          Unauthorized: the token is wrong, has expired, or is not of the same issuer, subject and session, or a guard
+            says so; the connection goes on until its lease ends. So it does if a guard raises anything else, but for:
+          Disconnected: a guard has said `Forbidden`, or the token has been revoked, and the connection ends with 3003.
+          LeaseExpired: it is too late.
+          AuthTimeout: the guards took longer than ``Limits.auth_timeout``.
+          ConfigurationError: no guard of this route takes a token.
+        """
+        # The guards are those that have proved the first principal, and their type says what they prove.
+        self._principal = cast("P_co", await self._state.renewal.renew(token))
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.
@@ -242,3 +322,27 @@ def _wind_down(lifecycle: Lifecycle, *, is_unread: bool) -> None:
     """Give a handler whose peer has ended the connection ``wind_down`` from now, or time for what it has not read."""
     limits = lifecycle.timeouts.limits
     lifecycle.set_grace(limits.drain_timeout if is_unread else limits.wind_down)
+
+
+def _check_exception(value: object) -> None:
+    if not isinstance(value, Exception):
+        raise ConfigurationError(f"report() was given {value!r}; give the exception, as in `except ... as error`")
+
+
+def checked_end(method: str, cause: Cause, code: int, reason: str) -> End:
+    """The end of a connection that the application closes by `method`, with what the peer reads.
+
+    Raises:
+      ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
+    """
+    if not sendable_code(code):
+        raise ConfigurationError(f"{method}({code!r}): not a code that may be sent; use 1000, or 4000-4999")
+    try:
+        size = len(str.encode(reason))
+    except TypeError:
+        raise ConfigurationError(f"{method}(): the reason {reason!r} is no text; give a str") from None
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{method}(): the reason cannot be encoded as UTF-8; remove the surrogate") from None
+    if size > MAX_REASON:
+        raise ConfigurationError(f"{method}(): the reason has more than {MAX_REASON} bytes; shorten it")
+    return End(cause, code, reason)

@@ -1,4 +1,4 @@
-"""`Lease`: until when a guard's proof holds, and how it is renewed.
+"""`Lease`: until when a guard's proof holds.
 
 A lease ends by the clock that says so first. Trio's alone would prolong it while the machine is suspended, when it
 stands still, and when the wall clock was behind and has been set; the wall clock alone, when it is set back.
@@ -7,18 +7,18 @@ stands still, and when the wall clock was behind and has been set; the wall cloc
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import final
 
 import trio
-from attrs import define, field
+from attrs import frozen
 
 from seawall.clock import unix_time
 from seawall.errors import ConfigurationError
-from seawall.guards.gate import Renew
 
 
 @final
-@define(eq=False)
+@frozen(eq=False)
 class Lease:
     """A proof that holds until a deadline."""
 
@@ -26,8 +26,6 @@ class Lease:
     """When it ends, on Trio's clock."""
     expires_at: float
     """When it ends, in Unix time."""
-    renew: Renew | None = field(default=None, repr=False)
-    """Proves the same from a new token; None if the lease cannot be renewed."""
 
 
 def until(expires_at: float) -> float:
@@ -55,19 +53,13 @@ class Leases:
         self.expires_at = math.inf
         """The same in Unix time."""
 
-    def add(self, expires_at: float, renew: Renew | None) -> None:
+    def add(self, expires_at: float) -> None:
         """Add a lease until `expires_at` in Unix time. Raises as `until`."""
-        self._leases += (Lease(until(expires_at), expires_at, renew),)
-        self._find_first()
+        self._set((*self._leases, Lease(until(expires_at), expires_at)))
 
-    def prolong(self, lease: Lease, expires_at: float) -> None:
-        """Let `lease` end at `expires_at`, in Unix time, instead of when it did. Raises as `until`."""
-        lease.deadline, lease.expires_at = until(expires_at), expires_at
-        self._find_first()
-
-    def renewable(self) -> Lease | None:
-        """The first that can be renewed."""
-        return next((lease for lease in self._leases if lease.renew is not None), None)
+    def replace(self, several: Iterable[float]) -> None:
+        """Hold leases until `several` times, in Unix time, instead of those that there were. Raises as `until`."""
+        self._set(tuple(Lease(until(expires_at), expires_at) for expires_at in several))
 
     def are_over(self, now: float) -> bool:
         """Whether one of them has ended, by either clock; `now` is on Trio's."""
@@ -77,6 +69,7 @@ class Leases:
         """When the first of them ends on Trio's clock, as both clocks say now."""
         return self.ends_at if self.expires_at == math.inf else min(self.ends_at, now + self.expires_at - unix_time())
 
-    def _find_first(self) -> None:
-        self.ends_at = min(lease.deadline for lease in self._leases)
-        self.expires_at = min(lease.expires_at for lease in self._leases)
+    def _set(self, leases: tuple[Lease, ...]) -> None:
+        self._leases = leases
+        self.ends_at = min((lease.deadline for lease in leases), default=math.inf)
+        self.expires_at = min((lease.expires_at for lease in leases), default=math.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, final
 
 import trio
@@ -12,19 +12,17 @@ from attrs import define, field
 from seawall.connection.deadlines import Deadline
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import (
-    ConfigurationError,
     IdleTimeout,
     KeepaliveLost,
-    LeaseExpired,
+    MessageTimeout,
     Revoked,
     SeawallError,
     SlowConsumer,
 )
-from seawall.guards.gate import Renew
 from seawall.policy.ending import End
 
 #: What ends a connection because its peer was silent. Before that its socket has to be read once more.
-_SILENCE: Final = (IdleTimeout, KeepaliveLost, SlowConsumer)
+_SILENCE: Final = (IdleTimeout, KeepaliveLost, MessageTimeout, SlowConsumer)
 
 
 def ignore(_: End) -> None:
@@ -170,28 +168,14 @@ class Lifecycle:
         self.deadline.arm(self._overdue_at)
         return False
 
-    def lease(self, expires_at: float, renew: Renew | None) -> None:
+    def lease(self, expires_at: float) -> None:
         """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
-        self.timeouts.lease(expires_at, renew)
+        self.timeouts.lease(expires_at)
         self.rearm()
 
-    async def renew(self, token: str) -> None:
-        """Renew the lease that can be renewed with `token`.
-
-        Raises:
-          ConfigurationError: no guard of this connection gave a lease that can be renewed.
-          LeaseExpired: the connection has already ended.
-        """
-        await trio.lowlevel.checkpoint()
-        if self.ended is not None:
-            raise LeaseExpired
-        lease = self.timeouts.leases.renewable()
-        if lease is None or lease.renew is None:
-            raise ConfigurationError("renew(): no guard of this route leases; put bearer(...) into its chain")
-        expires_at = await lease.renew(token)
-        if self.ended is not None:
-            raise LeaseExpired
-        self.timeouts.leases.prolong(lease, expires_at)
+    def renew(self, several: Iterable[float]) -> None:
+        """Hold leases until `several` times (Unix time) instead of those that there were."""
+        self.timeouts.leases.replace(several)
         self.rearm()
 
     def drain(self) -> None:

@@ -56,6 +56,26 @@ class CredentialSnapshot(NamedTuple):
             skew,
         )
 
+    def identity(self) -> Identity:
+        """Whom it is about."""
+        is_named = self.subject is not None or self.session_id is not None
+        return Identity(self.issuer, self.subject, self.session_id, None if is_named else self.token_id)
+
+
+class Identity(NamedTuple):
+    """Whom a credential is about."""
+
+    issuer: str
+    subject: str | None
+    session_id: str | None
+    token_id: str | None
+    """Of a credential that says nothing else."""
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether it says nothing at all: two of that kind may be about different people."""
+        return (self.subject, self.session_id, self.token_id) == (None, None, None)
+
 
 class Selection(NamedTuple):
     """Whose credentials a revocation is about: those that match in all that is not None."""
@@ -141,7 +161,7 @@ class Revocations:
 
     def raise_if_revoked(self, held: CredentialSnapshot) -> None:
         """Raise `Unauthorized` if `held` has been revoked, or if that is not known any more."""
-        if held.issued_at < self._all_before or self._is_entered(held):
+        if self.is_revoked(held):
             raise Unauthorized("the credential was revoked")
         if self._may_be_given_up(held):
             raise Unauthorized(
@@ -149,7 +169,10 @@ class Revocations:
                 f"App(revocations_kept={self._kept:g}) is the number of seconds"
             )
 
-    def _is_entered(self, held: CredentialSnapshot) -> bool:
+    def is_revoked(self, held: CredentialSnapshot) -> bool:
+        """Whether `held` has been revoked, for all that is remembered."""
+        if held.issued_at < self._all_before:
+            return True
         for shape in self._shapes:
             selection = _selection(held, shape)
             entry = self._entries.get(selection)

@@ -11,7 +11,7 @@ import trio
 
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, Revocations, Selection
-from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
+from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
 
@@ -152,6 +152,17 @@ class Sessions:
             if registration not in siblings and len(siblings) >= self._at_most:
                 raise TooManyRequests("too many connections of one subject", retry_after=RETRY_AFTER)
 
+    def raise_if_not_renewable(self, renewed: CredentialSnapshot) -> None:
+        """Refuse `renewed`, which is about somebody who is connected, if it has been revoked.
+
+        Raises:
+          Revoked: it has been.
+          Unauthorized: that is not known any more.
+        """
+        if self._revocations.is_revoked(renewed):
+            raise Revoked
+        self._revocations.raise_if_revoked(renewed)
+
     def reindex(
         self,
         registration: Registration,
@@ -204,6 +215,31 @@ class Registration:
             self._sessions.raise_if_refused(self, added)
             gone = None if instead_of is None else CredentialSnapshot.of(instead_of, skew)
             self._set_credentials((*(held for held in self._credentials if held != gone), added))
+
+    def raise_if_not_renewable(self, renewed: CredentialSnapshot) -> None:
+        """Refuse a credential with which the connection cannot be renewed.
+
+        Raises:
+          Unauthorized: it is about nobody, or about somebody else than those of the connection.
+          Revoked: it has been revoked.
+        """
+        identity = renewed.identity()
+        if identity.is_nobody or identity not in {held.identity() for held in self._credentials}:
+            raise Unauthorized("the new token is about another subject")
+        self._sessions.raise_if_not_renewable(renewed)
+
+    def renew(self, renewed: tuple[CredentialSnapshot, ...]) -> None:
+        """Hold `renewed`, which have been checked, instead of those that there were.
+
+        Raises:
+          Unauthorized: somebody whom the connection was let in as is missing among them.
+          Revoked: one has been revoked since it was checked.
+        """
+        if {held.identity() for held in self._credentials} != {held.identity() for held in renewed}:
+            raise Unauthorized("the new token does not prove all that the first one did")
+        for held in renewed:
+            self._sessions.raise_if_not_renewable(held)
+        self._set_credentials(renewed)
 
     def matching(self, selection: Selection, before: float) -> tuple[CredentialSnapshot, ...]:
         """Those of the connection's credentials that match `selection` and were issued before `before`."""

@@ -9,7 +9,6 @@ import trio
 
 from seawall.connection.leases import Leases
 from seawall.errors import IdleTimeout, LeaseExpired, LifetimeReached, SeawallError
-from seawall.guards.gate import Renew
 from seawall.limits import Limits
 from seawall.wire.lateness import Lateness
 
@@ -103,11 +102,11 @@ class Timeouts:
             return self._stage_began_at + self._stage_seconds
         return self._end_of(self._stage_began_at, self._stage_seconds)
 
-    def lease(self, expires_at: float, renew: Renew | None) -> None:
+    def lease(self, expires_at: float) -> None:
         """One more lease. Raises as `Leases.add`."""
         if self.leases is _NO_LEASES:
             self.leases = Leases()
-        self.leases.add(expires_at, renew)
+        self.leases.add(expires_at)
 
     def touch(self) -> None:
         """Start the idle time anew: the handler has sent or taken a message."""
@@ -120,6 +119,11 @@ class Timeouts:
         if is_first:
             self._expired = failure
         return is_first
+
+    @property
+    def expired(self) -> SeawallError | None:
+        """What `expire` was told first: `check` will return it."""
+        return self._expired
 
     def clear(self) -> None:
         """Drop the references to wire and leases, because the socket has been closed."""

@@ -12,6 +12,7 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.jwt.verifier import TokenVerifier
+from seawall.guards.token_source import FromCookie, FromHeader, FromMessage, TokenGate, TokenSource
 from seawall.handshake import Handshake
 from seawall.http.request import TOKEN
 
@@ -29,7 +30,8 @@ _JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*e[wy][A-Za-z0-9_-]
 def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anonymous, Claims]:
     """Take the token from ``Authorization: Bearer`` (RFC 6750, section 2.1), or from a cookie.
 
-    The connection is leased until the token expires, and can be renewed with `Connection.renew`.
+    The connection is leased until the token expires, and can be renewed with `Connection.renew`: then the new token
+    stands where the old one was found.
 
     Args:
       verifier: says which tokens are good.
@@ -63,15 +65,22 @@ class _Bearer(Guard[Anonymous, Claims]):
     cookie: str | None
 
     async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
+        source: TokenSource = FromHeader()
         token = _from_header(gate.handshake)
         if token is None and self.cookie is not None:
-            token = _from_cookie(gate.handshake, self.cookie)
+            source, token = FromCookie(self.cookie), _from_cookie(gate.handshake, self.cookie)
         if not token:
             raise NoCredentials
-        return _lease(gate, self.verifier, self.verifier.verify(token))
+        return _admit(gate, self.verifier, token, source)
 
     def needs_task(self) -> bool:
         return False
+
+    def reads_cookie(self) -> bool:
+        return self.cookie is not None
+
+    def takes_token(self) -> bool:
+        return True
 
 
 @final
@@ -81,11 +90,16 @@ class _FirstMessage(Guard[Anonymous, Claims]):
 
     async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
         await gate.accept()
-        token = (await gate.receive_text()).strip(" \t\r\n")
-        return _lease(gate, self.verifier, self.verifier.verify(token))
+        token = gate.renewed_message() if isinstance(gate, TokenGate) else None
+        if token is None:
+            token = (await gate.receive_text()).strip(" \t\r\n")
+        return _admit(gate, self.verifier, token, FromMessage())
 
     def needs_task(self) -> bool:
         return False
+
+    def takes_token(self) -> bool:
+        return True
 
     def accepts(self) -> bool:
         return True
@@ -125,26 +139,10 @@ def _from_cookie(handshake: Handshake, name: str) -> str | None:
     return values[0] if values else None
 
 
-def _lease(gate: Gate, verifier: TokenVerifier, claims: Claims) -> Claims:
-    held = claims
-
-    async def renew(token: str) -> float:
-        nonlocal held
-        renewed = verifier.verify(token)
-        # Two tokens without a subject may belong to different principals.
-        if renewed.subject is None or (renewed.issuer, renewed.subject) != (claims.issuer, claims.subject):
-            raise Unauthorized("the new token is about another subject")
-        if not renewed.scopes >= claims.scopes:  # what the route's checks have seen must stay true
-            raise Unauthorized("the new token grants less")
-        gate.identify(renewed, instead_of=held, skew=_skew(verifier))
-        held = renewed
-        return renewed.expires_at + verifier.leeway
-
-    gate.identify(claims, skew=_skew(verifier))
-    gate.lease(expires_at=claims.expires_at + verifier.leeway, renew=renew)
+def _admit(gate: Gate, verifier: TokenVerifier, token: str, source: TokenSource) -> Claims:
+    claims, skew = verifier.verify(token), max(verifier.skew, verifier.leeway)
+    if isinstance(gate, TokenGate):
+        gate.verified(source)
+    gate.identify(claims, skew=skew)  # by so much may a date in the token be ahead of our clock, or past
+    gate.lease(expires_at=claims.expires_at + verifier.leeway)
     return claims
-
-
-def _skew(verifier: TokenVerifier) -> float:
-    """By how much a date in a token that `verifier` accepts may be ahead of our clock, or past."""
-    return max(verifier.skew, verifier.leeway)

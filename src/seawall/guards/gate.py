@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from seawall.callables import Parameter
 from seawall.guards.credential import Credential
@@ -14,12 +14,14 @@ from seawall.lifespan import Provided
 
 T = TypeVar("T")
 
-#: Proves the same principal from a new token, and returns when that proof ends, in Unix time.
-Renew: TypeAlias = Callable[[str], Awaitable[float]]
-
 
 class Gate(ABC):
-    """What a guard may see and do while it decides about one connection."""
+    """What a guard may see and do while it decides about one connection.
+
+    When the handler calls `Connection.renew`, the guards are asked again, over a gate in whose handshake the new token
+    stands where the old one was found. It has no messages: `receive_text` and `send_text` raise `ConfigurationError`.
+    What the guards tell it (`lease`, `identify`) replaces what they told the first one, when all have let it through.
+    """
 
     @property
     @abstractmethod
@@ -37,6 +39,12 @@ class Gate(ABC):
 
         It is entered in a task of its own, so that it may open a nursery. Resources are left in reverse order; the
         exception that ended the handler, if any, is raised in the block of each.
+
+        In a renewal nothing is entered: this returns what was, if the same function made the context manager in the
+        same place among all that the guards enter.
+
+        Raises:
+          Unauthorized: in a renewal, if it is another one: such a connection cannot be renewed, only opened anew.
         """
 
     @abstractmethod
@@ -44,12 +52,14 @@ class Gate(ABC):
         """The lifespan value behind `handle`, as in `Connection.provided`."""
 
     @abstractmethod
-    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+    def lease(self, *, expires_at: float) -> None:
         """Limit what the guard proves to a deadline, at which the connection ends with close code 3000.
 
         Args:
           expires_at: when, in Unix time (seconds, as a token's ``exp``).
-          renew: what `Connection.renew` calls: proves the same principal from a new token and returns the new end.
+
+        Raises:
+          ConfigurationError: it is NaN.
         """
 
     @abstractmethod
@@ -61,12 +71,14 @@ class Gate(ABC):
 
         Args:
           credential: its subject, its id and when it was issued, as in `Claims`.
-          instead_of: a credential from an earlier call that counts no more, as when a lease is renewed.
+          instead_of: a credential from an earlier call that counts no more.
           skew: by how many seconds the issuer's clock may differ from ours: revoking the subject refuses what was
             issued up to so much later. `bearer` hands on what its verifier allows.
 
         Raises:
-          Unauthorized: it has been revoked, or that is not known any more; see `App`, ``revocations_kept``.
+          Unauthorized: it has been revoked, or that is not known any more; see `App`, ``revocations_kept``. In a
+            renewal: it is of another issuer, subject or session than all that were named at the door.
+          Revoked: in a renewal, if it has been revoked.
           TooManyRequests: its subject has ``Limits.max_connections_per_subject`` connections.
           ConfigurationError: an attribute of it has another type than `Credential` says, or the skew is no number of
             seconds.

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
 
 from attrs import frozen
 
-from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments
-from seawall.errors import ConfigurationError, NoCredentials
+from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments, returns_bool
+from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
+from seawall.guards.results import inspected, proved
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,6 +43,10 @@ class Anonymous:
     """The principal of a client that has proved nothing: every chain of guards starts from it."""
 
 
+#: What becomes of `NoCredentials` that another than the first guard has raised, where a stranger would come in by it.
+_HALF_PROVED: Final = "a credential is missing, which a check or a later guard of the chain wants"
+
+
 class _Step:
     """What `Guard` and `Check` have in common."""
 
@@ -53,6 +58,14 @@ class _Step:
         """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""
         return True
 
+    def reads_cookie(self) -> bool:
+        """Whether a cookie is a credential here, which a browser sends whatever page asks; override it where one is."""
+        return False
+
+    def takes_token(self) -> bool:
+        """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
+        return False
+
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
         return False
@@ -62,11 +75,23 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     """Takes what is proved, proves more.
 
     Subclass it, or put `guard` over a function. Guards are shared by all connections: keep no state of one in them.
+
+    What `admit` returns is looked at: None, a bool or an exception proves nobody, and ends the connection as any error
+    does. A subclass whose `admit` is annotated with bool raises `ConfigurationError`.
     """
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Refuse a subclass whose `admit` cannot return a principal."""
+        super().__init_subclass__(**options)
+        _check_result("a guard", cls.__dict__.get("admit"))
 
     @abstractmethod
     async def admit(self, gate: Gate, proved: In_contra, /) -> Out_co:
         """Return the principal, or refuse by raising `Unauthorized`, `Forbidden`, or whatever the policy knows."""
+
+    def owner(self) -> str:
+        """Where the function was written that is called, for messages."""
+        return describe(self.admit)
 
     def decides(self) -> bool:
         """Whether it decides who may connect. `public` does: everybody. `inherited` leaves that to other guards."""
@@ -75,6 +100,10 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     def may_find_nothing(self) -> bool:
         """Whether it may raise `NoCredentials`, so that ``|`` asks the next guard. `public` never does."""
         return True
+
+    def before_or(self) -> Guard[In_contra, Out_co]:
+        """This guard as the left side of ``|``: only the first guard of a chain may say that there is no credential."""
+        return self
 
     @overload
     def __rshift__(self, after: Guard[Out_co, C], /) -> Guard[In_contra, C]: ...
@@ -93,6 +122,9 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
     def __or__(self, other: Guard[In_contra, C], /) -> Guard[In_contra, Out_co | C]:
         """This guard, or `other` where this one raises `NoCredentials`; a wrong credential is refused at once.
 
+        If this one is a chain, only its first guard may raise `NoCredentials`. From a later one, or from a check, it
+        becomes `Unauthorized`: whoever has proved something comes in as no stranger.
+
         Resources and leases of this guard stay with the connection even if `other` is asked.
 
         Raises:
@@ -105,18 +137,30 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
                 "the guard before | asks for no credential that could be missing, so that the one behind it would "
                 "never be asked; write the one that does first, as in `bearer(verifier) | public`"
             )
-        return _Either(self, other)
+        return _Either(self.before_or(), other)
 
 
 class Check(_Step, ABC, Generic[Need_contra]):
     """Lets a principal through or refuses; the principal does not change.
 
     It is no guard, because it proves nobody: write ``check >> public`` for a route that needs nothing else.
+
+    What `inspect` returns is looked at: anything but None ends the connection as any error does, because it may be
+    meant as a refusal. A subclass whose `inspect` is annotated with bool raises `ConfigurationError`.
     """
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Refuse a subclass whose `inspect` returns whether it lets through, instead of raising."""
+        super().__init_subclass__(**options)
+        _check_result("a check", cls.__dict__.get("inspect"))
 
     @abstractmethod
     async def inspect(self, gate: Gate, principal: Need_contra, /) -> None:
         """Return, or refuse by raising."""
+
+    def owner(self) -> str:
+        """Where the function was written that is called, for messages."""
+        return describe(self.inspect)
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
@@ -138,21 +182,33 @@ def guard(function: Callable[Concatenate[Gate, A, Q], Awaitable[B]], /) -> Guard
     Further parameters are path parameters, by name; they are checked when a route uses the guard.
 
     Raises:
-      ConfigurationError: the function is not async, or does not begin with two positional parameters.
+      ConfigurationError: the function is not async, does not begin with two positional parameters, or returns a bool.
     """
     _check_async("guard", function)
+    _check_result("a guard", function)
     return _FunctionGuard(function, path_arguments(function, leading=2))
 
 
 def check(function: Callable[Concatenate[Gate, A, Q], Awaitable[None]], /) -> Check[A]:
     """Make a check of an async function ``(gate, principal, ...)`` that returns nothing. See `guard`."""
     _check_async("check", function)
+    _check_result("a check", function)
     return _FunctionCheck(function, path_arguments(function, leading=2))
 
 
 def _check_async(decorator: str, function: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # any function
     if not is_async(function):
         raise ConfigurationError(f"@{decorator}: {describe(function)} is not an async function; write `async def`")
+
+
+def _check_result(kind: str, function: object) -> None:
+    """Refuse a function that says with a bool whether it lets through: True and False would be the same."""
+    if callable(function) and returns_bool(function):
+        returns = "the principal" if kind == "a guard" else "nothing"
+        raise ConfigurationError(
+            f"{describe(function)} returns a bool by its annotation, but {kind} returns {returns} and refuses by "
+            "raising; write `raise Forbidden(...)`, and change the annotation"
+        )
 
 
 #: A function under `guard` or `check`, whose path parameters are known from its signature.
@@ -175,6 +231,9 @@ class _FunctionGuard(Guard[A, B]):
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return (self.wanted,)
 
+    def owner(self) -> str:
+        return describe(self.function)
+
 
 @final
 @frozen
@@ -183,10 +242,13 @@ class _FunctionCheck(Check[A]):
     wanted: tuple[PathArgument, ...]
 
     async def inspect(self, gate: Gate, principal: A, /) -> None:
-        await self.function(gate, principal, **_arguments(gate, self.wanted))
+        return await self.function(gate, principal, **_arguments(gate, self.wanted))
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return (self.wanted,)
+
+    def owner(self) -> str:
+        return describe(self.function)
 
 
 @frozen
@@ -202,6 +264,12 @@ class _Pair(_Step, Generic[First, Second]):
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
 
+    def reads_cookie(self) -> bool:
+        return self.first.reads_cookie() or self.second.reads_cookie()
+
+    def takes_token(self) -> bool:
+        return self.first.takes_token() or self.second.takes_token()
+
     def accepts(self) -> bool:
         return self.first.accepts() or self.second.accepts()
 
@@ -209,48 +277,59 @@ class _Pair(_Step, Generic[First, Second]):
 @final
 @frozen
 class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
-    async def admit(self, gate: Gate, proved: A, /) -> C:
-        return await self.second.admit(gate, await self.first.admit(gate, proved))
+    async def admit(self, gate: Gate, before: A, /) -> C:
+        between = proved(self.first, await self.first.admit(gate, before))
+        return proved(self.second, await self.second.admit(gate, between))
 
     def decides(self) -> bool:
         return self.first.decides() or self.second.decides()
 
     def may_find_nothing(self) -> bool:
-        return self.first.may_find_nothing() or self.second.may_find_nothing()
+        return self.first.may_find_nothing() or (not self.first.decides() and self.second.may_find_nothing())
+
+    def before_or(self) -> Guard[A, C]:
+        second = _Later(self.second) if self.first.decides() else self.second.before_or()
+        return _Then(self.first.before_or(), second)
 
 
 @final
 @frozen
 class _GuardThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
-    async def admit(self, gate: Gate, proved: A, /) -> B:
-        principal = await self.first.admit(gate, proved)
-        await self.second.inspect(gate, principal)
+    async def admit(self, gate: Gate, before: A, /) -> B:
+        principal = proved(self.first, await self.first.admit(gate, before))
+        await inspected(self.second, gate, principal)
         return principal
 
     def decides(self) -> bool:
         return self.first.decides()
 
+    def before_or(self) -> Guard[A, B]:
+        return _GuardThenCheck(self.first.before_or(), _LaterCheck(self.second))
+
 
 @final
 @frozen
 class _CheckThenGuard(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
-    async def admit(self, gate: Gate, proved: A, /) -> B:
-        await self.first.inspect(gate, proved)
-        return await self.second.admit(gate, proved)
+    async def admit(self, gate: Gate, before: A, /) -> B:
+        await inspected(self.first, gate, before)
+        return proved(self.second, await self.second.admit(gate, before))
 
     def decides(self) -> bool:
         return self.second.decides()
+
+    def before_or(self) -> Guard[A, B]:
+        return _CheckThenGuard(_LaterCheck(self.first), self.second.before_or())
 
 
 @final
 @frozen
 class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]):
-    async def admit(self, gate: Gate, proved: A, /) -> B | C:
+    async def admit(self, gate: Gate, before: A, /) -> B | C:
         try:
-            return await self.first.admit(gate, proved)
+            return proved(self.first, await self.first.admit(gate, before))
         except NoCredentials:
             pass
-        return await self.second.admit(gate, proved)
+        return proved(self.second, await self.second.admit(gate, before))
 
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
@@ -258,13 +337,86 @@ class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]
     def may_find_nothing(self) -> bool:
         return self.second.may_find_nothing()
 
+    def before_or(self) -> Guard[A, B | C]:
+        return _Either(self.first, self.second.before_or())
+
+
+@final
+@frozen
+class _Later(Guard[A, B]):
+    """A guard that is not the first one of the left side of ``|``."""
+
+    guard: Guard[A, B]
+
+    async def admit(self, gate: Gate, before: A, /) -> B:
+        try:
+            return proved(self.guard, await self.guard.admit(gate, before))
+        except NoCredentials as missing:
+            raise Unauthorized(_HALF_PROVED) from missing
+
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
+        return self.guard.parameters()
+
+    def needs_task(self) -> bool:
+        return self.guard.needs_task()
+
+    def accepts(self) -> bool:
+        return self.guard.accepts()
+
+    def takes_token(self) -> bool:
+        return self.guard.takes_token()
+
+    def reads_cookie(self) -> bool:
+        return self.guard.reads_cookie()
+
+    def owner(self) -> str:
+        return self.guard.owner()
+
+    def decides(self) -> bool:
+        return self.guard.decides()
+
+    def may_find_nothing(self) -> bool:
+        return False
+
+
+@final
+@frozen
+class _LaterCheck(Check[A]):
+    """A check on the left side of ``|``."""
+
+    check: Check[A]
+
+    async def inspect(self, gate: Gate, principal: A, /) -> None:
+        try:
+            await inspected(self.check, gate, principal)
+        except NoCredentials as missing:
+            raise Unauthorized(_HALF_PROVED) from missing
+
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
+        return self.check.parameters()
+
+    def needs_task(self) -> bool:
+        return self.check.needs_task()
+
+    def accepts(self) -> bool:
+        return self.check.accepts()
+
+    def takes_token(self) -> bool:
+        return self.check.takes_token()
+
+    def reads_cookie(self) -> bool:
+        return self.check.reads_cookie()
+
+    def owner(self) -> str:
+        return self.check.owner()
+
 
 @final
 @frozen
 class _CheckThenCheck(_Pair[Check[A], Check[A]], Check[A]):
     async def inspect(self, gate: Gate, principal: A, /) -> None:
-        await self.first.inspect(gate, principal)
-        await self.second.inspect(gate, principal)
+        await inspected(self.first, gate, principal)
+        await inspected(self.second, gate, principal)
 
 
 @final

@@ -10,6 +10,7 @@ from seawall.callables import PathArgument
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check, Guard
+from seawall.guards.results import inspected
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class _Inherited(Guard[T, T]):
     async def admit(self, gate: Gate, proved: T, /) -> T:
         """Return `proved`, if all checks let it through."""
         for one in self.checks:
-            await one.inspect(gate, proved)
+            await inspected(one, gate, proved)
         return proved
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
@@ -87,6 +88,10 @@ class _Inherited(Guard[T, T]):
     def needs_task(self) -> bool:
         """Whether one of the checks needs one."""
         return any(one.needs_task() for one in self.checks)
+
+    def reads_cookie(self) -> bool:
+        """Whether one of the checks does."""
+        return any(one.reads_cookie() for one in self.checks)
 
     def accepts(self) -> bool:
         """Whether one of the checks does."""

@@ -45,7 +45,7 @@ class _HasScope(Check[HasScopes]):
     async def inspect(self, gate: Gate, principal: HasScopes, /) -> None:
         missing = self.needed - principal.scopes
         if missing:
-            raise Forbidden(f"scope {' '.join(sorted(missing))} is missing")
+            raise Forbidden(f"scope {' '.join(sorted(missing))} is missing", scope=" ".join(sorted(self.needed)))
 
     def needs_task(self) -> bool:
         return False

@@ -69,9 +69,13 @@ class SerializedResponse:
 def refusal(
     status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False
 ) -> SerializedResponse:
-    """A short plain-text response with an error status; `head_only` leaves the body out, to answer a HEAD request."""
+    """A short plain-text response with an error status; `head_only` leaves the body out, to answer a HEAD request.
+
+    No cache may keep it: a 404 or a 410 would be answered to the next client too, who may be let in (RFC 9111, 4.2.2).
+    """
+    fields = (("Cache-Control", "no-store"), *headers)
     return SerializedResponse(
-        status, text, serialize_response(status, f"{text}\n".encode(), headers=headers, head_only=head_only)
+        status, text, serialize_response(status, f"{text}\n".encode(), headers=fields, head_only=head_only)
     )
 
 

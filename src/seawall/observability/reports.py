@@ -14,6 +14,7 @@ from seawall.observability.logs import connection_log, error_log, server_log
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.sampling import WINDOW, LogSampler
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Party
 from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
@@ -29,6 +30,7 @@ _ORDINARY = frozenset(
         Cause.ANSWERED,
         Cause.RETURNED,
         Cause.CLOSED,
+        Cause.ENDED,
         Cause.PEER_CLOSED,
         Cause.PEER_VANISHED,
         Cause.LEASE_EXPIRED,
@@ -222,6 +224,11 @@ def log_end(outcome: Outcome) -> None:
     )
 
 
+def labelled(label: str, line: str) -> str:
+    """A line of the log with the label of its server in front, which the first server of a process does not have."""
+    return f"{label}: {line}" if label else line
+
+
 def _is_folded(outcome: Outcome) -> bool:
     """Whether its line is one of those of which a network has a few in a minute, and the others are counted."""
     has_left = outcome.cause is Cause.PEER_VANISHED and not outcome.route  # in the middle of its request
@@ -244,10 +251,14 @@ class Reporter:
         report: Callable[[ErrorReport], None],
         on_end: Callable[[Outcome], None] | None,
         names: PrincipalNames | None = None,
+        on_open: Callable[[ConnectionSnapshot], None] | None = None,
     ) -> None:
-        """Tell the application by `report` and `on_end`, its own callbacks, and name principals by `names`."""
+        """Tell the application by `report`, `on_open` and `on_end`, its own callbacks; name principals by `names`."""
+        self.server = ""
+        """The label of the server, where a process has several."""
         self._report = report
         self._on_end = on_end
+        self._on_open = on_open
         self.names = names or PrincipalNames()
         self._throttle = LogSampler()
         self._refused = LogSampler()
@@ -260,6 +271,16 @@ class Reporter:
             if failure.expected or self._admits(kind):
                 log_report(failure)
 
+    @property
+    def tells_of_opening(self) -> bool:
+        """Whether the application wants to know of connections whose guards have let them in."""
+        return self._on_open is not None
+
+    def report_opened(self, opened: ConnectionSnapshot) -> None:
+        """Tell the application that the guards have let a connection in."""
+        if self._on_open is not None:
+            self._tell("on_open", self._on_open, opened)
+
     def report_outcome(self, outcome: Outcome) -> None:
         """Log how a connection ended, unless too many of its network have been refused, and tell the application."""
         if not _is_folded(outcome) or self._admits_refused(outcome):
@@ -270,12 +291,13 @@ class Reporter:
     def log_dropped(self) -> None:
         """Log that a connection is closed without a response, because `Capacity.admit` has given it no place."""
         if self._admits(("closed without an answer",)):
-            server_log.warning("too many connections above a limit: one more is closed without an answer")
+            line = "too many connections above a limit: one more is closed without an answer"
+            server_log.warning("%s", labelled(self.server, line))
 
     def log_not_wrapped(self, failure: Exception) -> None:
         """Log that a connection is closed because TLS could not begin on it; ten of a kind in a minute."""
         if self._admits(("TLS", name_of_type(type(failure.__cause__)))):
-            server_log.error("%s; it is closed", safe(str(failure)))
+            server_log.error("%s", labelled(self.server, f"{safe(str(failure))}; it is closed"))
 
     def is_observed(self, end: End, *, dropped: int) -> bool:
         """Whether the log or the application gets the outcome of `end`, with so many messages dropped.

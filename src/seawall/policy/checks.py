@@ -18,6 +18,7 @@ from seawall.errors import (
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
     ProtocolViolation,
     Revoked,
     SlowConsumer,
@@ -25,7 +26,7 @@ from seawall.errors import (
 from seawall.policy.verdicts import AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
 #: Failures that happen only after the upgrade, on the wire or by a deadline.
-_AFTER_UPGRADE = (IdleTimeout, LifetimeReached, SlowConsumer, KeepaliveLost, ProtocolViolation)
+_AFTER_UPGRADE = (IdleTimeout, LifetimeReached, MessageTimeout, SlowConsumer, KeepaliveLost, ProtocolViolation)
 
 #: Failures by a deadline or a revocation, which may come before the upgrade or after it.
 _ENDINGS = (AuthTimeout, LeaseExpired, Revoked)

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from typing import Final, TypeAlias, assert_never, final
 
 from attrs import field, frozen
 
 from seawall.errors import (
     AuthTimeout,
+    Forbidden,
     IdleTimeout,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
+    NoCredentials,
     ProtocolViolation,
     Refused,
     Revoked,
     SlowConsumer,
+    Unauthorized,
 )
 from seawall.exception_groups import partition
 from seawall.http.response import SerializedResponse, refusal
@@ -32,6 +37,9 @@ from seawall.printable import name_of
 
 #: Seconds above which ``Retry-After`` is not worth sending: a year.
 MAX_RETRY_AFTER: Final = 31_536_000
+
+#: The scopes that a challenge can name (RFC 6749, section 3.3); the bound is on what a header may reasonably hold.
+_SCOPES: Final = re.compile(r"(?=.{1,1024}\Z)[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 
 @final
@@ -59,7 +67,9 @@ class Cause(enum.Enum):
     RETURNED = "handler returned"
     """The handler, and all tasks that it started, have finished."""
     CLOSED = "closed by the handler"
-    """`Connection.aclose`."""
+    """`Connection.aclose` or `Connection.close_nowait`."""
+    ENDED = "ended by the program"
+    """`Server.end`."""
     FAILED = "error"
     """A guard, the handler or something below it raised; the policy decided."""
     PEER_CLOSED = "peer closed"
@@ -76,6 +86,8 @@ class Cause(enum.Enum):
     """``Limits.idle_timeout``."""
     LIFETIME = "lifetime"
     """``Limits.lifetime``."""
+    MESSAGE_TIMEOUT = "message timed out"
+    """``Limits.message_timeout``."""
     SLOW_CONSUMER = "slow consumer"
     """``Limits.send_timeout``."""
     KEEPALIVE = "keepalive lost"
@@ -96,6 +108,7 @@ _PARTIES: Final = {
     Cause.PEER_VANISHED: Party.PEER,
     Cause.RETURNED: Party.APPLICATION,
     Cause.CLOSED: Party.APPLICATION,
+    Cause.ENDED: Party.APPLICATION,
     Cause.FAILED: Party.APPLICATION,
 }
 
@@ -134,6 +147,8 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.IDLE
         case LifetimeReached():
             return Cause.LIFETIME
+        case MessageTimeout():
+            return Cause.MESSAGE_TIMEOUT
         case SlowConsumer():
             return Cause.SLOW_CONSUMER
         case KeepaliveLost():
@@ -242,9 +257,22 @@ def internal_error(failure: BaseException, *, accepted: bool) -> Ends:
 def refusal_headers(status: int, failure: Exception) -> tuple[tuple[str, str], ...]:
     """The headers of a refusal: a challenge (RFC 6750, section 3) and when to try again (RFC 9110, 10.2.3)."""
     headers: list[tuple[str, str]] = []
-    if status == 401:
-        headers.append(("WWW-Authenticate", "Bearer"))
+    challenge = _challenge(status, failure)
+    if challenge:
+        headers.append(("WWW-Authenticate", challenge))
     seconds: object = failure.retry_after if isinstance(failure, Refused) else None
     if isinstance(seconds, int | float) and abs(seconds) <= MAX_RETRY_AFTER:  # an application's own may be anything
         headers.append(("Retry-After", str(max(0, math.ceil(seconds)))))
     return tuple(headers)
+
+
+def _challenge(status: int, failure: Exception) -> str:
+    """What a client has to present (RFC 6750, section 3); empty where no other token would help."""
+    if status == 401:
+        wrong = isinstance(failure, Unauthorized | LeaseExpired) and not isinstance(failure, NoCredentials)
+        return 'Bearer error="invalid_token"' if wrong else "Bearer"
+    scope: object = failure.scope if status == 403 and isinstance(failure, Forbidden) else None
+    if not isinstance(scope, str):
+        return ""
+    needed = f', scope="{scope}"' if _SCOPES.fullmatch(scope) else ""  # an application's own may be anything
+    return f'Bearer error="insufficient_scope"{needed}'

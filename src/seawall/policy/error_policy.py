@@ -22,6 +22,7 @@ from seawall.errors import (
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
+    MessageTimeout,
     ProtocolViolation,
     Revoked,
     SlowConsumer,
@@ -257,6 +258,7 @@ DEFAULTS = (
     .on(AuthTimeout, Refuse(408), Close(3008, "authentication timed out"))
     .on(IdleTimeout, Close(3008, "idle too long"))
     .on(LifetimeReached, Close(3008, "lifetime reached"))
+    .on(MessageTimeout, Close(1008, "message timed out"))
     .on(SlowConsumer, Close(1008, "slow consumer"))
     .on(KeepaliveLost, Close(1011, "keepalive lost"))
     .on(LeaseExpired, Refuse(401), Close(3000, "lease expired"))

@@ -12,6 +12,7 @@ from seawall.callables import describe, is_async, path_arguments
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
+from seawall.guards.results import proved
 from seawall.handshake import Handshake
 from seawall.http.exchange import Request, Response
 from seawall.http.pages import check_path
@@ -111,7 +112,7 @@ class PageRoute(AnyPageRoute, Generic[P]):
         request = Request(
             method=posted.method,
             handshake=posted.handshake,
-            principal=await self.guard.admit(gate, _NOBODY),
+            principal=proved(self.guard, await self.guard.admit(gate, _NOBODY)),
             body=posted.body,
             values=values,
         )

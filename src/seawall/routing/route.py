@@ -21,7 +21,8 @@ from seawall.connection.connection import Connection, ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard
-from seawall.guards.origins import OriginCheck, Origins
+from seawall.guards.origins import OriginCheck, Origins, any_origin
+from seawall.guards.results import proved
 from seawall.limits import LimitOverrides
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import MountPath, Settings, join
@@ -119,6 +120,10 @@ class RouteEntry:
     """The handler's name, file and line: the name of its task."""
     needs_task: bool
     """Whether the guards run in a task of their own."""
+    reads_cookie: bool
+    """Whether a cookie is a credential."""
+    takes_token: bool
+    """Whether `Connection.renew` has a guard to give its token to."""
 
 
 def check_guard(value: object) -> None:
@@ -138,6 +143,20 @@ def check_guard(value: object) -> None:
 def check_origins(origins: Origins | None) -> OriginCheck | None:
     """The check for the `origins` of a route or a router; None if they are not set."""
     return None if origins is None else OriginCheck.parse(origins)
+
+
+def check_cookie(path: str, origins: OriginCheck) -> None:
+    """Refuse a cookie as a credential at `path` if `origins` let any page connect.
+
+    Raises:
+      ConfigurationError: it is so.
+    """
+    if origins.rule is any_origin:
+        raise ConfigurationError(
+            f"at {path!r} a cookie is a credential, and any_origin lets every page on the web use its "
+            "visitor's; list your pages, origins=['https://chat.example'], or take the token from a header or from a "
+            "message: bearer(verifier) without cookie=, or first_message(verifier)"
+        )
 
 
 def _tokens(instance: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
@@ -252,6 +271,8 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             compression=self.compression,
             handler_name=owner,
             needs_task=self.guard.needs_task(),
+            reads_cookie=self.guard.reads_cookie(),
+            takes_token=self.guard.takes_token(),
         )
         object.__setattr__(self, "_entry", entry)
 
@@ -263,7 +284,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
     @trio.lowlevel.disable_ki_protection
     async def admit(self, gate: Gate, /) -> Admitted:
         """Run the guards. Raises what they raise: a refusal, for instance."""
-        principal = await self.guard.admit(gate, _NOBODY)
+        principal = proved(self.guard, await self.guard.admit(gate, _NOBODY))
         arguments = _NO_ARGUMENTS
         if self._taken:
             arguments = {wanted.name: gate.params[wanted.name] for wanted in self._taken if wanted.name in gate.params}

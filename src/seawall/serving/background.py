@@ -11,6 +11,7 @@ import trio
 
 from seawall.exception_groups import partition
 from seawall.observability.logs import error_log, server_log
+from seawall.observability.reports import labelled
 from seawall.printable import name_of, safe
 from seawall.serving.resources import task_names
 
@@ -35,22 +36,24 @@ class BackgroundTasks:
         self._nursery.start_soon(self._run, function, name, name=name)
 
     @asynccontextmanager
-    async def running(self, *, close_timeout: float) -> AsyncGenerator[None]:
+    async def running(self, label: str = "", *, close_timeout: float) -> AsyncGenerator[None]:
         """Let tasks run inside of the block, and cancel them at its end.
 
-        Those that still run `close_timeout` seconds later are named in the log, and waited for.
+        Those that still run `close_timeout` seconds later are named in the log, under the `label` of their server, and
+        waited for.
         """
         async with trio.open_nursery(strict_exception_groups=True) as around:
             async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
                 yield
-                around.start_soon(self._name_the_late, self._nursery, close_timeout)
+                around.start_soon(self._name_the_late, self._nursery, label, close_timeout)
                 self._nursery.cancel_scope.cancel()
             self._nursery = None
             around.cancel_scope.cancel()
 
-    async def _name_the_late(self, nursery: trio.Nursery, seconds: float) -> None:
+    async def _name_the_late(self, nursery: trio.Nursery, label: str, seconds: float) -> None:
         await trio.sleep(seconds)
-        server_log.warning("stopping, but still running: %s", safe(task_names(nursery)))
+        line = f"stopping, but still running: {safe(task_names(nursery))}"
+        server_log.warning("%s", labelled(label, line))
 
     @trio.lowlevel.disable_ki_protection
     async def _run(self, function: Callable[[], Awaitable[None]], name: str) -> None:

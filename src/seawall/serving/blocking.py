@@ -54,26 +54,38 @@ class _Watch:
 
     def run(self) -> None:
         """Ask until `stop`."""
-        while not self._stopped.wait(PERIOD):
-            answered, asked_at, used = threading.Event(), time.monotonic(), time.process_time()
+        while not self._wait(self._stopped, PERIOD):
+            answered = threading.Event()
             try:
                 self._loop.run_sync_soon(answered.set)
             except trio.RunFinishedError:
                 return
-            if answered.wait(LIMIT):
+            asked_at = time.monotonic()
+            if self._wait(answered, LIMIT):
                 continue
-            late = time.monotonic() - asked_at > LIMIT + PERIOD
-            if not late or time.process_time() - used > LIMIT / 2:  # else the whole process stood still
+            if time.monotonic() - asked_at <= 2 * LIMIT:  # else `_wait` has said it, or the whole process stood still
                 self._warn()
             while not (answered.wait(PERIOD) or self._stopped.is_set()):
                 pass
+
+    def _wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait for `event`, and return whether it came; warn if this thread could not run much longer than that.
+
+        Something in C has kept the interpreter to itself then, and not let this thread look while it ran. If the
+        process has computed nothing meanwhile, it was stopped, and nobody is to blame.
+        """
+        began, used = time.monotonic(), time.process_time()
+        came = event.wait(seconds)
+        if time.monotonic() - began > seconds + LIMIT and time.process_time() - used > LIMIT / 2:
+            self._warn()
+        return came
 
     def stop(self) -> None:
         """Ask no more."""
         self._stopped.set()
 
     def _warn(self) -> None:
-        frame = sys._current_frames().get(self._thread)  # documented, whatever its name says
+        frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]  # documented
         culprit, inner = culprit_of(frame)
         if self._sampler.admits((culprit,), time.monotonic()):
             log_suppressed((culprit,), self._sampler.take_suppressed((culprit,)))
@@ -99,8 +111,8 @@ def culprit_of(innermost: FrameType | None) -> tuple[str, str]:
         frame = frame.f_back
     if not frames:
         return "nothing that can be named", ""
-    mine = [frame for frame in frames if _package(frame) not in _OURS]
-    culprit = mine[-1] if mine else frames[0]
+    theirs = [frame for frame in frames if _package(frame) not in _OURS]
+    culprit = theirs[-1] if theirs else frames[0]
     return _place(culprit), "" if culprit is frames[0] else _place(frames[0])
 
 

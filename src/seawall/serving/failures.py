@@ -7,9 +7,10 @@ from typing import final
 
 from attrs import define, field
 
-from seawall.policy.ending import Consequence, judge
-from seawall.policy.error_policy import ErrorPolicy
-from seawall.policy.verdicts import Context, Phase
+from seawall.exception_groups import exceptions_in
+from seawall.policy.ending import Consequence, Judgement, Nothing, judge
+from seawall.policy.error_policy import ErrorPolicy, LeafDecision
+from seawall.policy.verdicts import Context, Ignore, Phase
 from seawall.serving.state import AcceptedConnection, ServerState
 
 
@@ -46,6 +47,15 @@ class FailureHandler:
         judgement = judge(failure, context, self.policy)
         self._server.report(judgement, context)
         return judgement.consequence
+
+    def report(self, failure: Exception) -> str:
+        """Report `failure`, about which the application has decided itself, and return the id of its incident."""
+        context = self.context(Phase.HANDLER, accepted=True)
+        leaves = tuple(
+            LeafDecision(exception=leaf, verdict=Ignore(), expected=False) for leaf in exceptions_in(failure)
+        )
+        self._server.report(Judgement(consequence=Nothing(), leaves=leaves), context)
+        return context.incident
 
     def context(self, phase: Phase, *, accepted: bool) -> Context:
         """The context of a failure that happens now, for the rules of the policy and the log."""

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar, final
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from seawall.callables import Parameter
 from seawall.connection.connection import ConnectionState
@@ -15,7 +15,7 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.credential import Credential
-from seawall.guards.gate import Gate, Renew
+from seawall.guards.token_source import TokenGate, TokenSource
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.serving.capacity import Place
@@ -49,7 +49,7 @@ class Upgrade(Protocol):
 
 @final
 @define(kw_only=True, eq=False)  # not frozen, as `ConnectionState` is not
-class ConnectionGate(Gate):
+class ConnectionGate(TokenGate):
     """The `Gate` of one connection. Only `upgrade` needs a socket, so that a test can put something else there."""
 
     asked: Handshake
@@ -59,6 +59,8 @@ class ConnectionGate(Gate):
     registration: Registration
     resources: ResourceStack
     upgrade: Upgrade
+    source: TokenSource | None = field(init=False, default=None)
+    """Where the first token was found that has been verified."""
 
     @property
     def handshake(self) -> Handshake:
@@ -78,13 +80,20 @@ class ConnectionGate(Gate):
         """The lifespan value behind `handle`."""
         return self.values.get(handle)
 
-    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+    def lease(self, *, expires_at: float) -> None:
         """Prove only until `expires_at`, in Unix time."""
-        self.lifecycle.lease(expires_at, renew)
+        self.lifecycle.lease(expires_at)
 
     def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Say by what the connection is let in."""
         self.registration.identify(credential, instead_of, skew)
+
+    def verified(self, source: TokenSource) -> None:
+        """Remember where it was found, for a renewal."""
+        self.source = self.source or source
+
+    def renewed_message(self) -> None:
+        """There is none: the connection is not let in yet."""
 
     async def accept(self) -> None:
         """Accept the upgrade now."""

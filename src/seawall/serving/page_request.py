@@ -15,7 +15,7 @@ from seawall.clock import unix_time
 from seawall.connection.sessions import Sessions
 from seawall.errors import ConfigurationError, LeaseExpired, Unauthorized
 from seawall.guards.credential import Credential
-from seawall.guards.gate import Gate, Renew
+from seawall.guards.gate import Gate
 from seawall.handshake import Handshake
 from seawall.http.request import BadRequest, Head
 from seawall.lifespan import Provided, Values
@@ -133,7 +133,7 @@ class PageGate(Gate):
         """The lifespan value behind `handle`."""
         return self.values.get(handle)
 
-    def lease(self, *, expires_at: float, renew: Renew | None = None) -> None:
+    def lease(self, *, expires_at: float) -> None:
         """Refuse what has run out already."""
         if not expires_at > unix_time():
             raise LeaseExpired

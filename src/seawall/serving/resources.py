@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar, final
+from typing import TypeVar, cast, final
 
 import trio
 from attrs import frozen
 
+from seawall.errors import Unauthorized
 from seawall.exception_groups import replace_stray_cancelled, subtract, wrap_unprintable
 from seawall.policy.verdicts import Phase
 
@@ -50,6 +51,11 @@ def task_names(nursery: trio.Nursery, *, depth: int = 3) -> str:
     return ", ".join(sorted(names))
 
 
+def maker_of(context_manager: AbstractAsyncContextManager[object]) -> object:
+    """The function under ``@asynccontextmanager`` that has made it, or its class."""
+    return getattr(context_manager, "func", type(context_manager))
+
+
 @final
 class HeldResource:
     """One resource, held open in a task of its own, because it may open a nursery; see `in_own_task`."""
@@ -63,9 +69,21 @@ class HeldResource:
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
         self._left = trio.Event()
-        made_by = getattr(context_manager, "func", type(context_manager))  # the function under @asynccontextmanager
-        self.name = str(getattr(made_by, "__qualname__", type(context_manager).__qualname__))
+        self._made_by = maker_of(context_manager)
+        self._value: object = None
+        self.name = str(getattr(self._made_by, "__qualname__", type(context_manager).__qualname__))
         """The name of the function or class behind the resource, for the log."""
+
+    def again(self, context_manager: AbstractAsyncContextManager[T]) -> T:
+        """What was entered, for who asks again with a `context_manager` of the same function, which is not entered.
+
+        Raises:
+          Unauthorized: it is another function's.
+        """
+        made_by = maker_of(context_manager)
+        if getattr(made_by, "__code__", made_by) is not getattr(self._made_by, "__code__", self._made_by):
+            raise Unauthorized(f"the new token leads to another resource than the first one, which entered {self.name}")
+        return cast("T", self._value)  # what the same function yields has the same type
 
     async def hold(
         self,
@@ -78,7 +96,7 @@ class HeldResource:
         try:
             with self._scope:
                 async with context_manager as value:
-                    entered = True
+                    entered, self._value = True, value
                     task_status.started(value)
                     await self._leave.wait()
                     if self._failure is not None:
@@ -137,6 +155,11 @@ class ResourceStack:
         self._nursery = nursery
         self._settle = settle
         self._held: tuple[HeldResource, ...] = ()
+
+    @property
+    def held(self) -> tuple[HeldResource, ...]:
+        """What is held, in the order in which it was entered."""
+        return self._held
 
     @property
     def is_empty(self) -> bool:

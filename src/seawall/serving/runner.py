@@ -20,7 +20,7 @@ from functools import partial
 from typing import assert_never, cast, final
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
@@ -32,25 +32,26 @@ from seawall.http.response import refusal
 from seawall.http.upgrade import canonical_head, select
 from seawall.observability.logs import server_log
 from seawall.observability.reports import outcome_of
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.printable import safe
 from seawall.routing.route import AnyRoute
-from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closer, Closing, turn_away
-from seawall.serving.eviction import Waiting
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
-from seawall.serving.overload import give_way, is_waiting
+from seawall.serving.overload import Candidate
 from seawall.serving.page_request import PageGate, PageRequest, answer
 from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
+from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
 from seawall.serving.settlement import Settlement
+from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, SendBlocked, WireEvent
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.keepalive import WireLiveness
 from seawall.wire.traffic import Traffic
@@ -85,7 +86,7 @@ async def run_connection(server: ServerState, accepted: AcceptedConnection) -> N
             try:
                 async with trio.open_nursery(strict_exception_groups=True) as inner:
                     runner = ConnectionRunner(server, accepted, outer, inner)
-                    server.connections.add(runner)
+                    server.connections.add(accepted.id, runner)
                     await runner.begin()
             except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - raised again if not for the policy
                 runner.settlement.settle_rest(raised)
@@ -118,8 +119,6 @@ class ConnectionRunner:
     _resources: ResourceStack = field(init=False)
     _closing: Closing = field(init=False)
     settlement: Settlement = field(init=False)
-    _route: AnyRoute | None = field(init=False, default=None)
-    """Set once the request has named one; a renewal will run its guards again."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with the app's own settings."""
@@ -147,7 +146,7 @@ class ConnectionRunner:
             self.settlement.end_by(Ends(end, over_capacity))
             return
         self.lifecycle.limit_stage(self._server.limits.handshake_timeout)
-        self._incoming.place.wait(Waiting.REQUEST, self)
+        Candidate(self._incoming, self.lifecycle, self.settlement, self._closing).begin()
         request = await receive_request(self._incoming, self._server)
         self._closing.has_request = True
         if isinstance(request, Ends):
@@ -168,7 +167,6 @@ class ConnectionRunner:
             self.settlement.end_by(refused)
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
-        self._route = request.route
         gate, state = await self._open_wire(request, settings)
         self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
 
@@ -201,6 +199,7 @@ class ConnectionRunner:
             lifecycle=self.lifecycle,
             values=server.values,
             thread=server.thread,
+            reports=self._failures,
         )
         gate = ConnectionGate(
             asked=asked,
@@ -241,8 +240,10 @@ class ConnectionRunner:
         self.lifecycle.begin()
         self._incoming.place.authenticated()
         self._failures.principal = admitted.principal
+        state.renewal = renewal_of(route, gate, self._failures, self.settlement.settle)
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         begin_handling(state.channel)
+        self._server.tell_opened(self)
         try:
             handling = admitted.handle(state)
             del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
@@ -280,6 +281,10 @@ class ConnectionRunner:
             traffic = Traffic() if channel is None else channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))
 
+    def snapshot(self) -> ConnectionSnapshot | None:
+        """The connection as it is now; None if its end has been recorded."""
+        return snapshot_of(self._incoming, self.lifecycle, self._failures, self._closing.channel)
+
     # What can end it.
 
     def drain(self) -> None:
@@ -292,21 +297,15 @@ class ConnectionRunner:
 
     def stop(self) -> None:
         """End now: close code 1001 or 1012, or HTTP 503 before the upgrade."""
-        end = self._server.drain.end_of_stopped
-        if self.lifecycle.ended is not None:
-            self.lifecycle.cancel_now()  # a server that stops waits no longer for a handler's grace period
-        elif self._closing.is_upgraded:
-            self.lifecycle.end(end)
-        else:
-            self.settlement.end_by(Ends(evolve(end, code=503), refusal(503, end.reason, headers=RETRY)))
+        if self.lifecycle.ended is None:
+            self.end(self._server.drain.end_of_stopped)
+        self.lifecycle.cancel_now()  # a server that stops gives handlers no grace period
 
-    def is_waiting(self, seconds: float) -> bool:
-        """Whether it has waited for its peer for `seconds`, before it has been let in."""
-        return is_waiting(self._incoming, self.lifecycle, self._closing, seconds)
-
-    def evict(self) -> None:
-        """End it: its place is somebody else's now."""
-        give_way(self._incoming, self.settlement, self.lifecycle, self._closing)
+    def end(self, end: End) -> bool:
+        """End it, or return False if it has ended before: with `end`, or HTTP 503 and its reason before the upgrade."""
+        return self.settlement.end_from_outside(
+            end, grace=self.lifecycle.timeouts.limits.wind_down if self.is_handled else 0.0
+        )
 
     def on_due(self, now: float) -> None:
         """Act on the first deadline of the connection, which has come."""
@@ -343,7 +342,7 @@ class ConnectionRunner:
 
     def _on_wire_event(self, event: WireEvent) -> None:
         match event:
-            case SendBlocked():
+            case SendBlocked() | MessageBegun():
                 self.lifecycle.rearm()
             case PeerClosed() | PeerVanished() | PeerFinished():
                 if (channel := self._closing.channel) is not None:  # there is one, or nothing could tell
@@ -375,6 +374,6 @@ class ConnectionRunner:
         self._release()
 
     def _release(self) -> None:
-        self._server.connections.discard(self)
+        self._server.connections.discard(self._incoming.id)
         self._incoming.place.leave()
         self._registration.leave()

@@ -15,12 +15,19 @@ import errno
 import itertools
 import math
 from collections.abc import Sequence
+from threading import get_ident
 from typing import final
 
 import trio
 
+from seawall.connection.connection import checked_end
+from seawall.errors import ConfigurationError
 from seawall.http.hosts import HostCheck
 from seawall.observability.logs import server_log
+from seawall.observability.reports import labelled
+from seawall.observability.snapshot import ConnectionSnapshot
+from seawall.policy.ending import Cause
+from seawall.serving.labels import label_of_server
 from seawall.serving.listening import Address, Listener, address_of, host_checks
 from seawall.serving.runner import run_connection
 from seawall.serving.state import AcceptedConnection, ServerState
@@ -64,6 +71,7 @@ class Server:
         self.addresses: tuple[Address, ...] = ()
         """Where it listens."""
         self._state = state
+        self._label = ""
         self._accepting = trio.CancelScope()
         self._accepted = 0
         self._hosting = trio.Event()
@@ -71,6 +79,46 @@ class Server:
         self._stop = trio.Event()
         self._finished = trio.Event()
         self._left = self._finished if left is None else left
+
+    @property
+    def connections(self) -> tuple[ConnectionSnapshot, ...]:
+        """A snapshot of each connection that is open, in the order in which they came.
+
+        Those whose guards have not let them in yet are among them; those whose end has been recorded are not.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's; use ``trio.from_thread.run_sync``.
+        """
+        self._check_thread("connections")
+        found = (connection.snapshot() for connection in self._state.connections)
+        return tuple(snapshot for snapshot in found if snapshot is not None)
+
+    def end(self, connection: str, code: int = 1000, reason: str = "") -> bool:
+        """End the connection of this id, without waiting for that.
+
+        Its handler sees that it is over, and has ``Limits.wind_down`` seconds to return. A client whose guards have not
+        let it in gets HTTP 503 with the reason.
+
+        Args:
+          connection: the id, from `connections`, ``conn.id`` or the log.
+          code: the close code: 1000, or 4000-4999 for the application's own meanings.
+          reason: at most 123 bytes of UTF-8.
+
+        Returns:
+          Whether it ends because of that. False if it is not there, or has ended before.
+
+        Raises:
+          ConfigurationError: as `Connection.close_nowait`.
+        """
+        self._check_thread("end")
+        end, served = checked_end("end", Cause.ENDED, code, reason), self._state.connections.get(connection)
+        return served is not None and served.end(end)
+
+    def _check_thread(self, name: str) -> None:
+        if get_ident() != self._state.thread:
+            raise ConfigurationError(
+                f"server.{name} in another thread than the server's; ask for it with trio.from_thread.run_sync"
+            )
 
     async def drain(self, *, restarting: bool = False) -> None:
         """Let every connection end, and wait until it has, which takes ``Limits.drain_timeout`` at most.
@@ -127,20 +175,37 @@ class Server:
           BaseExceptionGroup: what was escalated, flat.
         """
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                nursery.start_soon(self._host)
+            with label_of_server() as self._label:
+                self._state.reporter.server = self._label
                 try:
-                    await self._accept_all(listeners, task_status)
-                    if not self._state.escalation.is_set():
-                        await self._drain()
+                    await self._serve(listeners, task_status)
                 finally:
-                    self._stop.set()
+                    self._finished.set()
+                    self._state.reporter.flush_suppressed()
+                    server_log.info("%s", self._labelled(f"stopped {self._urls}"))
         finally:
-            self._finished.set()
-            self._state.reporter.flush_suppressed()
-            server_log.info("stopped")
             if self._state.escalated:  # even while `serve` is cancelled, because it may be lost otherwise
                 raise BaseExceptionGroup("escalated by the error policy", self._state.escalated)
+
+    async def _serve(  # noqa: ASYNC128 - `_accept_all` calls started()
+        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]
+    ) -> None:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(self._host)
+            try:
+                await self._accept_all(listeners, task_status)
+                if not self._state.escalation.is_set():
+                    await self._drain()
+            finally:
+                self._stop.set()
+
+    @property
+    def _urls(self) -> str:
+        return ", ".join(address.url for address in self.addresses)
+
+    def _labelled(self, line: str) -> str:
+        """The line with this server's label in front, which the first of a process does not have."""
+        return labelled(self._label, line)
 
     @trio.lowlevel.enable_ki_protection
     async def _host(self) -> None:
@@ -151,7 +216,7 @@ class Server:
                 around.start_soon(self._state.reporter.run)
                 if self._state.poller is not None:
                     await around.start(self._state.poller.run)
-                async with self._state.background.running(close_timeout=self._state.limits.close_timeout):
+                async with self._state.background.running(self._label, close_timeout=self._state.limits.close_timeout):
                     await self._hold_connections()
                 around.cancel_scope.cancel()
 
@@ -164,7 +229,7 @@ class Server:
     async def _drain(self) -> None:
         limits = self._state.limits
         window = limits.drain_timeout - limits.close_timeout
-        server_log.info("draining %d connections", len(self._state.connections))
+        server_log.info("%s", self._labelled(f"draining {len(self._state.connections)} connections of {self._urls}"))
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + window
             nursery.start_soon(self._drain_connections, window / 2)
@@ -194,7 +259,7 @@ class Server:
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     for listener, hosts in zip(listeners, checks, strict=True):
                         nursery.start_soon(self._accept, listener, hosts)
-                    server_log.info("listening on %s", ", ".join(address.url for address in self.addresses))
+                    server_log.info("%s", self._labelled(f"listening on {self._urls}"))
                     task_status.started(self)
                     await self._state.escalation.wait()
                     nursery.cancel_scope.cancel()
@@ -225,7 +290,8 @@ class Server:
                 continue
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
-                    server_log.error("accept: %s; trying again every %s s", passing.strerror, BACK_OFF)
+                    line = f"accept: {passing.strerror}; trying again every {BACK_OFF} s"
+                    server_log.error("%s", self._labelled(line))
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
@@ -238,7 +304,7 @@ class Server:
             self._nursery.start_soon(abandon, stream)
             return
         accepted = AcceptedConnection(
-            id=f"c{next(_numbers)}",
+            id=f"{self._label}-c{next(_numbers)}" if self._label else f"c{next(_numbers)}",
             stream=stream,
             address=address,
             secure=isinstance(stream, trio.SSLStream),

@@ -11,9 +11,11 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.task_watch import known_failures
 from seawall.errors import Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import flatten, partition, replace_stray_cancelled
+from seawall.http.response import refusal
 from seawall.observability.reports import note_of
 from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, internal_error
 from seawall.policy.verdicts import Phase
+from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closing
 from seawall.serving.failures import FailureHandler
 from seawall.serving.state import ServerState
@@ -108,6 +110,21 @@ class Settlement:
         if self._lifecycle.ended is None:
             self._closing.response = ends.response
             self._lifecycle.end(ends.end)
+
+    def end_from_outside(self, end: End, *, grace: float) -> bool:
+        """End the connection with `end`, or return False if it has ended before.
+
+        The handler has `grace` seconds to return. Before the upgrade the client gets HTTP 503 with the reason.
+        """
+        if self._lifecycle.ended is not None:
+            return False
+        if self._closing.is_upgraded:
+            self._lifecycle.end(end, grace=grace)
+        else:
+            retry = () if end.cause is Cause.ENDED else RETRY  # whom the program has ended is not invited
+            response = refusal(503, end.reason or "service unavailable", headers=retry)
+            self.end_by(Ends(evolve(end, code=503), response))
+        return True
 
     def _take_known(self) -> tuple[BaseException, ...]:
         """What the nursery holds and nobody has settled."""

@@ -21,6 +21,7 @@ from seawall.lifespan import Values
 from seawall.limits import Limits
 from seawall.observability.outcome import Outcome
 from seawall.observability.reports import Reporter, note_of, report_of
+from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Judgement
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Context
@@ -45,8 +46,16 @@ class ServedConnection(Protocol):
         """Whether its handler has begun."""
         ...
 
+    def snapshot(self) -> ConnectionSnapshot | None:
+        """The connection as it is now; None if its end has been recorded."""
+        ...
+
     def drain(self) -> None:
         """Tell its handler to finish; if the handler has not begun, end the connection."""
+        ...
+
+    def end(self, end: End) -> bool:
+        """End it, or return False if it has ended before. Its handler has ``wind_down`` seconds to return."""
         ...
 
     def stop(self) -> None:
@@ -60,7 +69,7 @@ class Connections:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._running: dict[ServedConnection, None] = {}  # in the order in which they came
+        self._running: dict[str, ServedConnection] = {}  # by id, in the order in which they came
         self._empty = trio.Event()
         self.stopped = False
         """Whether the server has stopped: a connection that was accepted just before is closed at once."""
@@ -71,15 +80,19 @@ class Connections:
 
     def __iter__(self) -> Iterator[ServedConnection]:
         """A snapshot of them, in the order in which they came."""
-        return iter(tuple(self._running))
+        return iter(tuple(self._running.values()))
 
-    def add(self, connection: ServedConnection) -> None:
-        """Add `connection`."""
-        self._running[connection] = None
+    def get(self, connection: str) -> ServedConnection | None:
+        """The one that is called `connection`, if there is one."""
+        return self._running.get(connection)
 
-    def discard(self, connection: ServedConnection) -> None:
-        """Remove `connection`; does nothing if that has been done before."""
-        if self._running.pop(connection, self) is None and not self._running:
+    def add(self, name: str, connection: ServedConnection) -> None:
+        """Add `connection` under its id, `name`."""
+        self._running[name] = connection
+
+    def discard(self, name: str) -> None:
+        """Remove the connection of this id; does nothing if that has been done before."""
+        if self._running.pop(name, None) is not None and not self._running:
             self._empty.set()
 
     def stop(self) -> None:
@@ -195,6 +208,12 @@ class ServerState:
         for leaf in judgement.leaves:
             with self._escalating("seawall: App(report=...)"):
                 self.reporter.report(report_of(leaf, context))
+
+    def tell_opened(self, connection: ServedConnection) -> None:
+        """Tell the application that the guards have let `connection` in, if it wants to know."""
+        if self.reporter.tells_of_opening and (opened := connection.snapshot()) is not None:
+            with self._escalating("seawall: App(on_open=...)"):
+                self.reporter.report_opened(opened)
 
     def tell(self, outcome: Outcome) -> None:
         """Tell the log and the application how a connection has ended."""

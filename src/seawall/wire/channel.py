@@ -30,12 +30,13 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.control_queue import ControlQueue
-from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, WireEvent, WireEvents
+from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, WireEvent, WireEvents
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import FrameDecoder
 from seawall.wire.frames.deflate import Agreement
 from seawall.wire.frames.encoder import encode_message
+from seawall.wire.message_timer import MessageTimer
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading, ReadingEvent, advance_reading
@@ -82,6 +83,7 @@ class MessageChannel:
         "queue",
         "reading",
         "send_buffer",
+        "timer",
         "transport",
     )
 
@@ -113,6 +115,8 @@ class MessageChannel:
         self.inbound = Inbound()
         """How much has come so far, and when."""
         self._events = WireEvents(on_wire_event)
+        self.timer = MessageTimer()
+        """Since when a message has been incomplete."""
         self.queue = ReceiveQueue(limits, budget, transport)
         """The messages that the handler has not received yet."""
         self._decoder = FrameDecoder(
@@ -249,7 +253,9 @@ class MessageChannel:
     def proceed(self) -> None:
         """Decode what has come, until the end of a turn (`FRAMES_PER_TURN`) or until a mark of the queue is reached."""
         queue, inbound = self.queue, self.inbound
-        decoded, messages, self.backlog = 0, inbound.messages, True
+        decoded, controls, messages, self.backlog = 0, 0, inbound.messages, True
+        if not queue.above_soft:
+            self.timer.go_on()
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event()
@@ -258,6 +264,7 @@ class MessageChannel:
                     break
                 if isinstance(event, Control):
                     self._take_control(event)
+                    controls += 1
                     continue
                 inbound.messages += 1
                 decoded += len(event)
@@ -270,6 +277,14 @@ class MessageChannel:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
             self.controls.changed.wake()
             self._events.tell(violation)
+        if queue.above_soft:
+            self.timer.pause()
+        if self.reading is not _OPEN:
+            self.timer.stop()
+        elif not self.backlog and self.timer.note(
+            self._decoder.position, has_message=inbound.messages > messages, has_control=controls > 0
+        ):
+            self._events.tell(MessageBegun())
         if inbound.messages > messages:
             inbound.message_at = inbound.heard_at
             if not self.controls.defers_messages:

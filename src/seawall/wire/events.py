@@ -41,9 +41,14 @@ class SendBlocked:
     """
 
 
-#: An exception is a `ProtocolViolation`, or a fault of the transport. All but `PeerFinished` and `SendBlocked` end the
-#: conversation.
-WireEvent: TypeAlias = PeerClosed | PeerVanished | PeerFinished | SendBlocked | Exception
+@final
+@frozen
+class MessageBegun:
+    """A message has begun and is not complete: it has ``Limits.message_timeout`` from now on."""
+
+
+#: An exception is a `ProtocolViolation`, or a fault of the transport: both end the conversation, as the first two do.
+WireEvent: TypeAlias = PeerClosed | PeerVanished | PeerFinished | SendBlocked | MessageBegun | Exception
 
 
 @final

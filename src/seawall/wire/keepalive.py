@@ -17,7 +17,7 @@ from typing import Final, final
 import trio
 from attrs import frozen
 
-from seawall.errors import KeepaliveLost, SlowConsumer
+from seawall.errors import KeepaliveLost, MessageTimeout, SlowConsumer
 from seawall.limits import Limits
 from seawall.wire.channel import MessageChannel
 from seawall.wire.frames.codes import Opcode
@@ -187,9 +187,9 @@ class Keepalive:
 
 @final
 class WireLiveness:
-    """`Keepalive`, `StallDetector` and the time of the last message, as a `seawall.connection.timeouts.Liveness`."""
+    """`Keepalive`, `StallDetector` and the times of messages, as a `seawall.connection.timeouts.Liveness`."""
 
-    __slots__ = ("_channel", "_keepalive", "_lateness", "_send_timeout", "_sock", "_stall")
+    __slots__ = ("_channel", "_keepalive", "_lateness", "_message_timeout", "_send_timeout", "_sock", "_stall")
 
     def __init__(
         self, channel: MessageChannel, limits: Limits, sock: trio.socket.SocketType | None, lateness: Lateness
@@ -200,6 +200,7 @@ class WireLiveness:
         self._keepalive = Keepalive(channel, limits, sock, lateness)
         self._sock = sock
         self._send_timeout = limits.send_timeout
+        self._message_timeout = math.inf if limits.message_timeout is None else limits.message_timeout
         self._stall: StallDetector | None = None  # made when something has to wait; in most connections nothing does
 
     def begin(self) -> None:
@@ -213,15 +214,22 @@ class WireLiveness:
         return trio.current_time() if paused else self._channel.inbound.message_at
 
     def due(self) -> float:
-        """When to `check` next, on Trio's clock. Call it again after `SendBlocked`."""
-        buffer = self._channel.send_buffer
+        """When to `check` next, on Trio's clock. Call it again after `SendBlocked` and `MessageBegun`."""
+        buffer, unfinished = self._channel.send_buffer, self._finished_by()
         if self._stall is None:
             if buffer.blocked_since is None:
-                return self._keepalive.due()
+                return min(unfinished, self._keepalive.due())
             self._stall = StallDetector(buffer, self._send_timeout, self._sock, self._lateness)
-        return min(self._stall.due(), self._keepalive.due())
+        return min(unfinished, self._stall.due(), self._keepalive.due())
 
-    def check(self, now: float) -> KeepaliveLost | SlowConsumer | None:
-        """The error if the peer has stalled or is lost, else None. Sends a Ping if one is due."""
+    def check(self, now: float) -> KeepaliveLost | MessageTimeout | SlowConsumer | None:
+        """The error if the peer has stalled, is lost or finishes no message, else None. Sends a Ping if one is due."""
         stalled = None if self._stall is None else self._stall.check(now)
+        if stalled is None and now >= self._finished_by():
+            return MessageTimeout()
         return stalled or self._keepalive.check(now)
+
+    def _finished_by(self) -> float:
+        """When the message has to be complete that is not; ``inf`` if there is none."""
+        begun_at = self._channel.timer.begun_at(is_behind=self._channel.queue.above_soft)
+        return begun_at if begun_at == math.inf else begun_at + self._message_timeout + self._lateness.since(begun_at)

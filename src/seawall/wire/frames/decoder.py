@@ -8,6 +8,7 @@ reported. Both have the code 1007.
 
 from __future__ import annotations
 
+import enum
 from io import BytesIO
 from typing import Final, TypeAlias, final
 
@@ -89,6 +90,18 @@ def _long_length(found: bytes | bytearray, width: int) -> int:
 
 
 @final
+class Position(enum.Enum):
+    """Where a decoder is in what the client sends."""
+
+    BETWEEN = "between"
+    """The next byte begins a frame and a message."""
+    IN_FRAME = "in a frame"
+    """A frame has begun, a control frame or one whose header has not come yet."""
+    IN_MESSAGE = "in a message"
+    """The header of a message has come, and the message is not complete."""
+
+
+@final
 @define(eq=False, kw_only=True)
 class FrameDecoder:
     """Decodes what one client sends after the upgrade: call `receive_data`, then `next_event` until it returns None.
@@ -150,6 +163,13 @@ class FrameDecoder:
     def announced(self) -> int:
         """Bytes of payload that the headers so far announce for a message that is not complete; 0 if there is none."""
         return self._announced
+
+    @property
+    def position(self) -> Position:
+        """Where it has stopped for want of bytes."""
+        if self._kind is not None:
+            return Position.IN_MESSAGE
+        return Position.BETWEEN if self._opcode is None and self._at == len(self._buffer) else Position.IN_FRAME
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes that have come; `next_event` decodes them."""

@@ -1,0 +1,81 @@
+"""What guards and checks return, looked at after each of them: what proves nobody lets nobody in.
+
+A check that returns False, or a guard that returns the exception that it should have raised, is a mistake which would
+open the door to everybody. A type checker finds it; here it is found without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from types import CoroutineType, NotImplementedType
+from typing import Protocol, TypeVar
+
+from seawall.errors import ConfigurationError
+from seawall.guards.gate import Gate
+
+T = TypeVar("T")
+Need_contra = TypeVar("Need_contra", contravariant=True)
+
+#: What is no principal, or may be none.
+_SUSPECT = (bool, BaseException, type, CoroutineType, NotImplementedType)
+
+
+class Written(Protocol):
+    """A guard or a check."""
+
+    def owner(self) -> str:
+        """Where the function was written that is called, for messages."""
+        ...
+
+
+class Inspecting(Written, Protocol[Need_contra]):
+    """A check, which may return anything."""
+
+    def inspect(self, gate: Gate, principal: Need_contra, /) -> Awaitable[object]:
+        """Return, or refuse by raising."""
+        ...
+
+
+def proved(guard: Written, principal: T) -> T:
+    """`principal`, which `guard` has returned.
+
+    Raises:
+      ConfigurationError: it proves nobody: None, a bool, an exception or its class, or a coroutine that nobody awaited.
+    """
+    if principal is None or isinstance(principal, _SUSPECT):
+        _refuse_suspect(guard, principal)
+    return principal
+
+
+def _refuse_suspect(guard: Written, principal: object) -> None:
+    if isinstance(principal, type) and not issubclass(principal, BaseException):
+        return
+    raise ConfigurationError(
+        f"{guard.owner()} returned {_shown(principal)}, which proves nobody; return the principal, or refuse with "
+        "`raise Unauthorized(...)` or `raise Forbidden(...)`"
+    )
+
+
+async def inspected(check: Inspecting[T], gate: Gate, principal: T) -> None:
+    """Ask `check` about `principal`.
+
+    Raises:
+      ConfigurationError: it has returned anything but None, which may be meant as a refusal.
+    """
+    returned = await check.inspect(gate, principal)
+    if returned is not None:
+        raise ConfigurationError(
+            f"{check.owner()} returned {_shown(returned)}, and a check returns nothing; to refuse, "
+            "`raise Forbidden(...)`, and to let through, return None"
+        )
+
+
+def _shown(returned: object) -> str:
+    """What was returned, without what may be secret in it."""
+    if isinstance(returned, CoroutineType):
+        returned.close()  # it will never be awaited, of which Python would warn
+        return "a coroutine, for which an `await` is missing"
+    if returned is None or isinstance(returned, bool):
+        return repr(returned)
+    kind = returned if isinstance(returned, type) else type(returned)
+    return f"{'the class' if isinstance(returned, type) else 'a'} {kind.__name__}"

@@ -1,0 +1,227 @@
+"""`Renewal`: asks the guards of one connection again, with a new token; see `Connection.renew`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Final, Protocol, TypeVar, final
+
+import trio
+from attrs import define, field
+
+from seawall.callables import Parameter
+from seawall.connection.connection import NOT_RENEWABLE, NothingToRenew, Renewer
+from seawall.connection.leases import until
+from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.revocations import CredentialSnapshot
+from seawall.connection.sessions import Registration
+from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
+from seawall.exception_groups import partition
+from seawall.guards.credential import Credential
+from seawall.guards.token_source import FromMessage, TokenGate, TokenSource, is_token, with_token
+from seawall.handshake import Handshake
+from seawall.lifespan import Provided, Values
+from seawall.policy.verdicts import Phase
+from seawall.routing.route import Admitted, AnyRoute
+from seawall.serving.gate import ConnectionGate
+from seawall.serving.resources import HeldResource, in_own_task
+
+T = TypeVar("T")
+
+#: Of who came in as anonymous, where a route has ``bearer(verifier) | public``.
+_WITHOUT_TOKEN: Final = NothingToRenew(Unauthorized, "this connection was let in without a token")
+
+
+class Failures(Protocol):
+    """What a renewal needs of the `FailureHandler`."""
+
+    principal: object
+
+    @property
+    def connection(self) -> str:
+        """The id of the connection."""
+        ...
+
+
+@final
+@define(kw_only=True, eq=False)
+class Renewal:
+    """How one connection was let in, and asking that again. It holds no wire."""
+
+    route: AnyRoute
+    """Its guards are asked, all of them."""
+    source: TokenSource
+    """Where they found the token."""
+    asked: Handshake
+    arguments: Mapping[str, Parameter]
+    values: Values
+    entered: tuple[HeldResource, ...]
+    """What they have entered."""
+    lifecycle: Lifecycle
+    registration: Registration
+    failures: Failures
+    settle: Callable[[BaseException, Phase], None]
+    """Ends the connection because of what a guard has raised, as the policy says."""
+    _lock: trio.Lock | None = field(init=False, default=None)  # made by the first `renew`
+
+    async def renew(self, token: str, /) -> object:
+        """Ask the guards with `token` and return the new principal; see `Connection.renew`."""
+        self._lock = self._lock or trio.Lock()
+        async with self._lock:
+            await trio.lowlevel.checkpoint_if_cancelled()  # the connection may have ended while this waited
+            try:
+                return await self._renew(token)
+            except BaseException as raised:
+                parts = partition(raised)
+                if parts.fatal or parts.cancelled is not None:
+                    raise
+                refusal = self._refusal(parts.failures)
+                del parts
+            try:
+                raise refusal
+            finally:
+                del refusal  # a reference cycle would be left to the garbage collector
+
+    async def _renew(self, token: str) -> object:
+        _raise_if_over(self.lifecycle)
+        if not is_token(token):
+            raise Unauthorized("token refused: it has characters that no token has")
+        gate = RenewalGate(self, token)
+        principal = (await self._ask(gate)).principal
+        await trio.lowlevel.checkpoint_if_cancelled()
+        # From here on nothing waits: all of it changes, or nothing.
+        _raise_if_over(self.lifecycle)
+        gate.raise_if_unfinished()
+        self.registration.renew(gate.credentials)
+        self.lifecycle.renew(gate.leases)
+        self.failures.principal = principal
+        return principal
+
+    async def _ask(self, gate: RenewalGate) -> Admitted:
+        with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout):
+            return await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")
+        raise AuthTimeout
+
+    def _refusal(self, failures: tuple[Exception, ...]) -> Exception:
+        """What to raise because the guards have raised `failures`; ends the connection, if it is to end."""
+        failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
+        if any(isinstance(leaf, Forbidden | Revoked) for leaf in failures) and self.lifecycle.ended is None:
+            self.settle(failure, Phase.GUARD)
+            return Disconnected(self.failures.connection)
+        return failure
+
+
+@final
+class RenewalGate(TokenGate):
+    """The gate of a renewal: what guards tell it is kept until all have let it through."""
+
+    def __init__(self, renewal: Renewal, token: str) -> None:
+        """Let `token` stand where the old one was found."""
+        self._renewal = renewal
+        self._handshake = with_token(renewal.asked, renewal.source, token)
+        self._message = token if isinstance(renewal.source, FromMessage) else None
+        self._asked_for = 0  # so many of what has been entered
+        self._is_verified = False
+        self.leases: tuple[float, ...] = ()
+        self.credentials: tuple[CredentialSnapshot, ...] = ()
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the client asked for, with the new token in place of the old one."""
+        return self._handshake
+
+    @property
+    def params(self) -> Mapping[str, Parameter]:
+        """The path parameters, converted."""
+        return self._renewal.arguments
+
+    async def enter(self, context_manager: AbstractAsyncContextManager[T], /) -> T:
+        """Hand back what was entered in this place."""
+        await trio.lowlevel.checkpoint()
+        entered = self._renewal.entered
+        if self._asked_for == len(entered):
+            raise Unauthorized("the new token leads to more resources than the first one")
+        self._asked_for += 1
+        return entered[self._asked_for - 1].again(context_manager)
+
+    def provided(self, handle: Provided[T], /) -> T:
+        """The lifespan value behind `handle`."""
+        return self._renewal.values.get(handle)
+
+    def lease(self, *, expires_at: float) -> None:
+        """Prove only until `expires_at`, in Unix time."""
+        until(expires_at)  # raises if it is NaN
+        self.leases += (expires_at,)
+
+    def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
+        """Say by what the connection goes on: it has to be about those whom it was let in as."""
+        renewed = CredentialSnapshot.of(credential, skew)
+        self._renewal.registration.raise_if_not_renewable(renewed)
+        gone = None if instead_of is None else CredentialSnapshot.of(instead_of, skew)
+        self.credentials = (*(held for held in self.credentials if held != gone), renewed)
+
+    def verified(self, source: TokenSource) -> None:
+        """Note that a guard has taken the new token."""
+        self._is_verified = self._is_verified or source == self._renewal.source
+
+    def renewed_message(self) -> str | None:
+        """The new token, once, if the old one was the first message."""
+        message, self._message = self._message, None
+        return message
+
+    async def accept(self) -> None:
+        """It has been accepted."""
+        await trio.lowlevel.checkpoint()
+
+    async def receive_text(self) -> str:
+        """There is no conversation."""
+        raise await _no_conversation("receive_text")
+
+    async def send_text(self, text: str, /) -> None:
+        """There is no conversation."""
+        raise await _no_conversation("send_text")
+
+    def raise_if_unfinished(self) -> None:
+        """Raise `Unauthorized` if the guards have not asked for all that they had asked for at the door."""
+        if not self._is_verified:
+            raise Unauthorized("no guard has taken the new token")
+        if self._asked_for < len(self._renewal.entered):
+            raise Unauthorized("the new token leads to fewer resources than the first one")
+
+
+def _raise_if_over(lifecycle: Lifecycle) -> None:
+    """Raise if it is too late to renew: `LeaseExpired`, or `Revoked` if that is about to end the connection."""
+    timeouts = lifecycle.timeouts
+    if lifecycle.ended is not None or timeouts.leases.are_over(trio.current_time()):
+        raise LeaseExpired
+    if isinstance(timeouts.expired, Revoked):
+        raise Revoked
+
+
+async def _no_conversation(what: str) -> ConfigurationError:
+    await trio.lowlevel.checkpoint()
+    return ConfigurationError(
+        f"gate.{what}() in a renewal: the conversation is the handler's now; let the guard take what it needs from "
+        "gate.handshake, or open a new connection instead of renewing this one"
+    )
+
+
+def renewal_of(
+    route: AnyRoute, gate: ConnectionGate, failures: Failures, settle: Callable[[BaseException, Phase], None]
+) -> Renewer:
+    """What renews a connection that has just been let in through `gate`."""
+    if gate.source is None:
+        return _WITHOUT_TOKEN if route.table_entry.takes_token else NOT_RENEWABLE
+    return Renewal(
+        route=route,
+        source=gate.source,
+        asked=gate.asked,
+        arguments=gate.arguments,
+        values=gate.values,
+        entered=gate.resources.held,
+        lifecycle=gate.lifecycle,
+        registration=gate.registration,
+        failures=failures,
+        settle=settle,
+    )
