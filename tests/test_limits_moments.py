@@ -241,11 +241,11 @@ async def crowd(scene: Scene) -> None:
 
 
 async def strangers(scene: Scene) -> None:
-    """The same with those who say nothing and those whom a guard keeps; who has been let in does not count."""
+    """The same with those whom a guard keeps; who has been let in does not count."""
     for _ in range(3):
         await scene.open()
     visitors = [scene.come()[1] for _ in range(int(scene.value))]
-    for peer in visitors[1:]:
+    for peer in visitors:
         await peer.say(request("/undecided"))
     await trio.sleep(1)
     _, surplus = scene.come()

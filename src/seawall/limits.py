@@ -118,7 +118,9 @@ class Limits:
 
     max_unauthenticated: int = 1_000
     """Of these, those that have not passed their guards yet, so that unauthenticated clients cannot use up
-    ``max_connections``. A tenth; OpenSSH's MaxStartups, for the same, is 100. One too many gets HTTP 503."""
+    ``max_connections``. A tenth; OpenSSH's MaxStartups, for the same, is 100. One too many takes the place of the
+    oldest, of the address that has most, whose request is not whole (HTTP 503) or whose guard waits for a message
+    (close code 1013); if there is none, it gets HTTP 503 itself."""
 
     max_connections_per_address: int | None = None
     """Of these, those from one IPv4 address, or from one /64 of IPv6 (RFC 6177: at least what one customer has). Off,

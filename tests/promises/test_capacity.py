@@ -39,10 +39,12 @@ async def test_one_connection_too_many_gets_503(over: Transport) -> None:
 @pytest.mark.parametrize("over", EVERYWHERE)
 async def test_strangers_do_not_take_the_places_of_those_who_were_let_in(over: Transport) -> None:
     """So many may be on their way in at a time; one more gets 503, until one of them is through or has gone."""
-    passing = trio.Event()
+    passing, at_work = trio.Event(), 0
 
     @guard
     async def asks(gate: Gate, proved: Anonymous) -> Anonymous:
+        nonlocal at_work
+        at_work += 1
         await passing.wait()
         return proved
 
@@ -50,12 +52,10 @@ async def test_strangers_do_not_take_the_places_of_those_who_were_let_in(over: T
     app.route("/asks", guard=asks)(echo)
     async with surviving(app, over) as place:
         members = [await place.open() for _ in range(5)]
-        silent, asked = await place.dial(), [await place.dial() for _ in range(2)]
+        asked = [await place.dial() for _ in range(3)]
         for client in asked:
             await client.send(request("/asks"))
-        if place.at.secure:
-            await silent.send(b"G")
-        await until(lambda: place.sessions == 9)
+        await until(lambda: at_work == 3)
         surplus = await place.dial()
         await surplus.send(request())
         answer = await surplus.response()
@@ -66,11 +66,19 @@ async def test_strangers_do_not_take_the_places_of_those_who_were_let_in(over: T
         late = await place.open()
         for client in (*members, *asked, late):
             await client.echo(b"let in")
-        silent.reset()
-        await until(lambda: place.sessions == 9)
-        for _ in range(2):
-            await place.dial()
-        await place.open()
+
+
+@pytest.mark.parametrize("over", EVERYWHERE)
+async def test_strangers_who_say_nothing_keep_nobody_out(over: Transport) -> None:
+    """However many come: the oldest of them is told, and closed within a second, and who asks is let in."""
+    async with surviving(echo_app(limits=Limits(max_unauthenticated=3)), over) as place:
+        strangers = [await place.dial_plain() for _ in range(10)]
+        await until(lambda: place.sessions > 3)
+        for _ in range(10):
+            client = await place.open()
+            await client.echo(b"let in")
+        for stranger in strangers[:6]:
+            assert await stranger.eof() < PROMPT
 
 
 @pytest.mark.parametrize("over", ["plain", "tls", "unix"], indirect=True)

@@ -263,9 +263,10 @@ async def test_mended_26_a_page_counts_as_not_let_in(autojump_clock: MockClock) 
         return Response("done")
 
     async with serve(app) as server:
-        first, second = RawClient(server.open_stream()), RawClient(server.open_stream())
+        first = RawClient(server.open_stream())
         await first.send(ask("GET", path="/slow"))
         await going_on.wait()
+        second = RawClient(server.open_stream())
         await second.send(ask("GET", path="/slow"))
         assert (await second.last_response()).status == 503
         may_end.set()

@@ -169,7 +169,7 @@ HELD_AGAINST: Final = {
 }
 
 #: Where there are too many.
-OVERLOADS: Final = frozenset({"full", "crowd", "neighbour"})
+OVERLOADS: Final = frozenset({"full", "crowd", "evicted", "neighbour"})
 
 #: What is where.
 PAGES: Final = {"/page": Page.parse("/page", "hello", "text/plain")}
@@ -250,7 +250,8 @@ def of_requests() -> Iterator[Row]:
         ("late", "no whole request within `handshake_timeout`", 408, "request timed out"),
         ("silent", "not a byte within `handshake_timeout`", 408, "request timed out"),
         ("full", "one more than `max_connections`", 503, "too many connections"),
-        ("crowd", "one more than `max_unauthenticated`", 503, "too many connections"),
+        ("crowd", "one more than `max_unauthenticated`, where none gives way", 503, "too many connections"),
+        ("evicted", "it gives way to one more than `max_unauthenticated`", 503, "too many connections"),
         ("neighbour", "one more than `max_connections_per_address`", 429, "too many connections from one address"),
         ("host", "a `Host` that is not served", 421, "this host is not served here"),
         ("origin", "a page from another origin", 403, "origin not allowed"),
@@ -261,6 +262,8 @@ def of_requests() -> Iterator[Row]:
         end = End(cause, status, text, detail, silent=name == "silent")
         row = ending(name, what, Where.REQUEST, end)
         yield evolve(row, peer=Answered(status, text, RETRY if status in {429, 503} else ()))
+    end = End(Cause.OVERLOAD, 1013, "too many connections")
+    yield ending("evicted-WIRE_TALK", "it gives way to one more than `max_unauthenticated`", Where.WIRE_TALK, end)
     for name, what in (("gone", "the peer vanishes"), ("probe", "the peer vanishes without having sent a byte")):
         end = End(Cause.PEER_VANISHED, 1006, "before its request", silent=name == "probe")
         yield evolve(ending(name, what, Where.REQUEST, end), peer=Told(1006))

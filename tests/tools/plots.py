@@ -153,7 +153,7 @@ class Plot:
     limits: Limits = field(factory=Limits)
     hosts: Sequence[str] | None = None
     crowd: int = 0
-    """How many others have connected before."""
+    """How many others have connected before, and have asked for an upgrade."""
     act: Act = ask
     """What happens once the connection has been made."""
 
@@ -360,6 +360,12 @@ async def quietly(stage: Stage) -> None:
     await wait_all_tasks_blocked()
 
 
+async def displaced(stage: Stage) -> None:
+    """Let somebody else come."""
+    stage.listener.arrive(Wire())
+    await wait_all_tasks_blocked()
+
+
 async def vanish(stage: Stage) -> None:
     """Go, as a process that dies."""
     await stage.peer.stream.aclose()
@@ -446,8 +452,10 @@ def plots() -> Iterator[tuple[str, Plot]]:
         yield f"ProtocolViolation-WIRE-{code}", Plot(limits=small, act=saying(broken))
     yield "late", Plot(act=saying_first(b"GET / HTTP/1.1\r\n"))
     yield "silent", Plot(act=quietly)
-    yield "full", Plot(limits=Limits(max_connections=1), crowd=1)
-    yield "crowd", Plot(limits=Limits(max_unauthenticated=1), crowd=1)
+    yield "full", Plot(door=undecided, limits=Limits(max_connections=1), crowd=1)
+    yield "crowd", Plot(door=undecided, limits=Limits(max_unauthenticated=1), crowd=1)
+    yield "evicted", Plot(limits=Limits(max_unauthenticated=1), act=displaced)
+    yield "evicted-WIRE_TALK", Plot(door=talking, limits=Limits(max_unauthenticated=1), act=then(displaced))
     yield "host", Plot(hosts=SERVED)
     yield "subprotocol", Plot(act=saying_first(request("/", "Sec-WebSocket-Protocol: chat")))
     yield "origin", Plot(act=saying_first(request("/", f"Origin: {ELSEWHERE}")))
@@ -500,7 +508,10 @@ async def play(plot: Plot, wire: Wire, watch: Watch) -> None:
         app = app_of(plot, watch, end)
         server = await app.start(serving, listeners=[listener])
         for _ in range(plot.crowd):
-            listener.arrive(Wire())
+            other = Wire()
+            listener.arrive(other)
+            await Peer(other.far).say(request())
+            await wait_all_tasks_blocked()
         listener.arrive(wire)
         await wait_all_tasks_blocked()
         await plot.act(

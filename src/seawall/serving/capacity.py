@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from seawall.http.response import SerializedResponse, refusal
 from seawall.limits import Limits
+from seawall.serving.eviction import EvictionQueue, Waiting
 from seawall.wire.transport.sockets import network_of
 
 #: The headers of a refusal for lack of capacity: after how many seconds the client may try again.
@@ -16,22 +17,66 @@ RETRY: Final = (("Retry-After", "5"),)
 MAX_OVER_CAPACITY: Final = 100
 
 
+#: What a connection reads that is one too many of all, or that has given way to another.
+TOO_MANY: Final = refusal(503, "too many connections", headers=RETRY)
+
+#: Seconds that a connection has to have waited to give way where all ``max_connections`` are taken. There may then be
+#: one place for all who want to be let in, and who has just got it must be able to come through.
+SETTLED: Final = 1.0
+
+
+class Occupant(Protocol):
+    """The connection in a place."""
+
+    def is_waiting(self, seconds: float, /) -> bool:
+        """Whether it has been there for `seconds`, and still waits for what it said that it waits for."""
+        ...
+
+    def evict(self) -> None:
+        """End it: its place is somebody else's now."""
+        ...
+
+
 @final
 class Place:
     """The place of one connection among those of its server."""
 
-    __slots__ = ("_capacity", "_is_unauthenticated", "_network", "refusal")
+    __slots__ = ("_address", "_capacity", "_is_unauthenticated", "_network", "_occupant", "is_dropped", "refusal")
 
-    def __init__(self, capacity: Capacity, network: str, refusal: SerializedResponse | None) -> None:
+    def __init__(self, capacity: Capacity, address: str, refusal: SerializedResponse | None) -> None:
         """`Capacity.admit` makes one."""
         self._capacity: Capacity | None = capacity
-        self._network = network
+        self._address = address
+        self._network: str | None = None
         self._is_unauthenticated = refusal is None
+        self._occupant: Occupant | None = None
         self.refusal = refusal
         """The response for a connection above a limit, which is sent at once; None if the connection is served."""
+        self.is_dropped = False
+        """Whether it is closed without that response, because `MAX_OVER_CAPACITY` others are sent theirs."""
+
+    @property
+    def network(self) -> str:
+        """What is counted as one address."""
+        if self._network is None:
+            self._network = network_of(self._address)
+        return self._network
+
+    def wait(self, what: Waiting, occupant: Occupant | None = None) -> None:
+        """Let the connection give way to others from now on; `occupant` is told, and is given the first time."""
+        self._occupant = occupant or self._occupant
+        if self._capacity is not None and self._is_unauthenticated:
+            self._capacity.waiting.add(self, what)
+
+    def work(self) -> None:
+        """Do not let it give way, because it does not wait for its peer any more. May be called more than once."""
+        if self._capacity is not None and self._is_unauthenticated:
+            self._capacity.waiting.discard(self)
 
     def authenticated(self) -> None:
         """Count the connection as authenticated: its guards have let it in."""
+        self.work()
+        self._occupant = None  # a reference cycle would be left to the garbage collector
         if self._capacity is not None and self._is_unauthenticated:
             self._is_unauthenticated = False
             self._capacity.unauthenticated -= 1
@@ -40,8 +85,23 @@ class Place:
         """Count the connection no more. May be called more than once."""
         if self._capacity is not None:
             self.authenticated()
-            self._capacity.release(self._network, is_refused=self.refusal is not None)
+            self._capacity.release(self, is_refused=self.refusal is not None)
             self._capacity = None
+
+    def give_way(self, seconds: float) -> bool:
+        """End the connection, if it has waited for `seconds` and still waits. False if it does not give way."""
+        capacity, occupant = self._capacity, self._occupant
+        if capacity is None or occupant is None or not occupant.is_waiting(seconds):
+            return False
+        self.authenticated()
+        capacity.release(self, is_refused=False)
+        self.refusal = TOO_MANY
+        if capacity.over_capacity >= MAX_OVER_CAPACITY:
+            self._capacity, self.is_dropped = None, True
+        else:
+            capacity.over_capacity += 1
+        occupant.evict()
+        return True
 
 
 @final
@@ -57,6 +117,8 @@ class Capacity:
         """Of these, those whose guards have not let them in yet."""
         self.over_capacity = 0
         """Connections above a limit that are being sent the response that says so."""
+        self.waiting = EvictionQueue(few=limits.max_unauthenticated // 2)
+        """Of the unauthenticated, those that wait for their peers."""
         self.per_network: Counter[str] = Counter()
         """Connections by `network_of` their addresses, if ``max_connections_per_address`` is set."""
 
@@ -73,19 +135,20 @@ class Capacity:
             if self.over_capacity >= MAX_OVER_CAPACITY:
                 return None
             self.over_capacity += 1
-            return Place(self, "", refused)
+            return Place(self, address, refused)
         self.admitted += 1
         self.unauthenticated += 1
         if network:
             self.per_network[network] += 1
-        return Place(self, network, None)
+        return Place(self, address, None)
 
-    def release(self, network: str, *, is_refused: bool) -> None:
-        """Count one connection less; `Place.leave` calls it."""
+    def release(self, place: Place, *, is_refused: bool) -> None:
+        """Count one connection less; `place` calls it."""
         if is_refused:
             self.over_capacity -= 1
             return
         self.admitted -= 1
+        network = "" if self._limits.max_connections_per_address is None else place.network
         if network:
             self.per_network[network] -= 1
             if not self.per_network[network]:
@@ -97,6 +160,18 @@ class Capacity:
         at_most = limits.max_connections_per_address
         if network and at_most is not None and self.per_network[network] >= at_most:
             return refusal(429, "too many connections from one address", headers=RETRY)
-        if self.admitted >= limits.max_connections or self.unauthenticated >= limits.max_unauthenticated:
-            return refusal(503, "too many connections", headers=RETRY)
+        if self.admitted >= limits.max_connections and not self._make_room(SETTLED):
+            return TOO_MANY
+        if self.unauthenticated >= limits.max_unauthenticated and not self._make_room(0):
+            return TOO_MANY
         return None
+
+    def _make_room(self, seconds: float) -> bool:
+        """Have one connection give way that has waited for so long; False if none does."""
+        while isinstance(place := self.waiting.first(), Place):
+            if place.give_way(seconds):
+                return True
+            if seconds:
+                return False
+            place.work()  # what it waited for has come, though its guard has not seen that yet
+        return False

@@ -142,7 +142,9 @@ class Closing:
         Takes ``close_timeout`` at most, or `LINGER` for a connection over capacity: it has to free its slot soon.
         """
         try:
-            if self.channel is not None and self._adapter is not None and self.channel.accepted:
+            if self._incoming.place.is_dropped:
+                pass
+            elif self.channel is not None and self._adapter is not None and self.channel.accepted:
                 await close_websocket(self.channel, self._adapter, self._lifecycle)
             elif self.has_request or not self._incoming.secure:
                 # Before the request, TLS may not be established: a TLS handshake only to refuse costs too much.

@@ -18,6 +18,8 @@ from seawall.guards.credential import Credential
 from seawall.guards.token_source import TokenGate, TokenSource
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
+from seawall.serving.capacity import Place
+from seawall.serving.eviction import Waiting
 from seawall.serving.resources import ResourceStack
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
@@ -124,6 +126,7 @@ class WebSocketUpgrade:
 
     state: ConnectionState
     adapter: TrioWebSocketAdapter
+    place: Place
 
     @property
     def accepted(self) -> bool:
@@ -144,10 +147,13 @@ class WebSocketUpgrade:
 
     async def receive(self) -> str | bytes:
         """The next message."""
+        self.place.wait(Waiting.MESSAGE)
         try:
             return await self.state.channel.receive_for_guard()
         except trio.EndOfChannel:
             raise Disconnected(self.state.id) from None
+        finally:
+            self.place.work()
 
     async def send(self, text: str, /) -> None:
         """Send a message."""

@@ -23,6 +23,7 @@ from seawall.policy.ending import Cause, End, Ends
 from seawall.printable import safe
 from seawall.routing.page_route import AnyPageRoute, Posted
 from seawall.serving.resources import ResourceStack, in_own_task
+from seawall.serving.state import AcceptedConnection
 
 T = TypeVar("T")
 
@@ -61,15 +62,16 @@ def check_body(head: Head, page: object) -> None:
         raise BadRequest(413, "body too large")
 
 
-async def answer(request: PageRequest, stream: trio.abc.Stream, gate: PageGate) -> Ends:
+async def answer(request: PageRequest, incoming: AcceptedConnection, gate: PageGate) -> Ends:
     """Read the body, ask guard and function, and say how the connection ends: with their answer. It bounds no time.
 
     Raises what guard and function raise, in a group.
     """
     try:
-        body = await _read_body(request, stream)
+        body = await _read_body(request, incoming.stream)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         body = None
+    incoming.place.work()
     if body is None:
         return Ends(End(Cause.PEER_VANISHED, 1006, "before its request was whole"))
     head = request.head

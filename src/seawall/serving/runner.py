@@ -40,6 +40,7 @@ from seawall.routing.route import AnyRoute
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
+from seawall.serving.overload import Candidate
 from seawall.serving.page_request import PageGate, PageRequest, answer
 from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
@@ -145,17 +146,20 @@ class ConnectionRunner:
             self.settlement.end_by(Ends(end, over_capacity))
             return
         self.lifecycle.limit_stage(self._server.limits.handshake_timeout)
+        Candidate(self._incoming, self.lifecycle, self.settlement, self._closing).begin()
         request = await receive_request(self._incoming, self._server)
         self._closing.has_request = True
         if isinstance(request, Ends):
+            self._incoming.place.work()
             self.settlement.end_by(request)
             return
         self.stage = Stage.GUARDS
-        if isinstance(request, PageRequest):
+        if isinstance(request, PageRequest):  # which is not whole before its body is
             self._failures.route = request.page.path
             self.lifecycle.limit_stage(self._server.limits.auth_timeout)
             self._inner_nursery.start_soon(self._answer, request, name=f"page {request.page.path}")
             return
+        self._incoming.place.work()
         entry, settings = request.route.table_entry, self._server.settings(request.route)
         self._failures.route, self._failures.policy = entry.name, settings.errors
         self.lifecycle.timeouts.limits = settings.limits
@@ -204,7 +208,7 @@ class ConnectionRunner:
             lifecycle=self.lifecycle,
             registration=self._registration,
             resources=self._resources,
-            upgrade=WebSocketUpgrade(state, adapter),
+            upgrade=WebSocketUpgrade(state, adapter, self._incoming.place),
         )
         await adapter.start(self._outer_nursery, on_exited=self._on_reader_exited)
         return gate, state
@@ -214,7 +218,7 @@ class ConnectionRunner:
         """Answer a request for a page that is made on request."""
         gate = PageGate(request.handshake, self._server.values, self._server.sessions, self._resources)
         try:
-            self.settlement.end_by(await answer(request, self._incoming.stream, gate))
+            self.settlement.end_by(await answer(request, self._incoming, gate))
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
 
