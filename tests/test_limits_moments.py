@@ -204,6 +204,24 @@ async def talkative(gate: Gate, proved: Anonymous) -> Anonymous:
         await gate.receive_text()
 
 
+@guard
+async def asks_twice(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Accept, and let in who says two things."""
+    await gate.accept()
+    await gate.receive_text()
+    await gate.receive_text()
+    return proved
+
+
+async def largest_first(scene: Scene) -> None:
+    """Say as much as may be said to a guard, and a second later one byte more."""
+    _, peer = await scene.open()
+    await peer.say(text("x" * int(scene.value)))
+    await trio.sleep(1)
+    await peer.say(text("x" * (int(scene.value) + 1)))
+    await scene.note_close(peer)
+
+
 async def ask(scene: Scene) -> None:
     """Ask for an upgrade, and read the answer."""
     _, peer = scene.come()
@@ -631,6 +649,14 @@ CASES: Final = (
         handler=echo,
         act=largest_in_pieces,
         story=lambda _: [Note(BINARY, 0), Note(TOO_BIG, 1)],
+        low=1000,
+        high=2000,
+    ),
+    Case(
+        field="max_first_message",
+        door=asks_twice,
+        act=largest_first,
+        story=lambda _: [Note(TOO_BIG, 1)],
         low=1000,
         high=2000,
     ),
