@@ -207,6 +207,7 @@ class MessageChannel:
         self.queue.end()
         self.controls.close()
         self._events.close()
+        self.queue.budget.inbound.forget(self, self.queue)
 
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
@@ -328,9 +329,11 @@ class MessageChannel:
         ):
             self._events.tell(MessageBegun())
         if inbound.messages > messages:
+            queue.budget.inbound.hold_unfinished(self, 0)  # what is held now was begun later
             inbound.message_at = inbound.heard_at
             if not self.controls.defers_messages:
                 queue.announce()
+        queue.budget.inbound.hold_unfinished(self, self._decoder.pending)
 
     def lose(self, how: ReadingEvent = ReadingEvent.VANISHED) -> None:
         """Tell the listener that the peer has gone. Bytes that are not decoded yet never will be.
