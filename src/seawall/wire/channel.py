@@ -295,8 +295,7 @@ class MessageChannel:
         """Decode what has come, until the end of a turn (`FRAMES_PER_TURN`) or until a mark of the queue is reached."""
         queue, inbound = self.queue, self.inbound
         decoded, controls, messages, self.backlog = 0, 0, inbound.messages, True
-        if not queue.above_soft:
-            self.timer.go_on()
+        self.timer.follow(is_behind=queue.above_soft)
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event(without_messages=self.guards is _DECIDE)
@@ -320,8 +319,7 @@ class MessageChannel:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
             self.controls.changed.wake()
             self._events.tell(violation)
-        if queue.above_soft:
-            self.timer.pause()
+        self.timer.follow(is_behind=queue.above_soft)
         if self.reading is not _OPEN and self.guards is not Guards.ASK:
             self.timer.stop()
         elif not self.backlog and self.timer.note(
