@@ -148,7 +148,9 @@ def _refuse_page(page: AnyPageRoute, asked: Handshake, method: str, server: Serv
     if method == "OPTIONS":
         return http_end(SerializedResponse(200, "options", serialize_response(200, b"", headers=allow)))
     if not page.takes(method):
-        return http_end(refusal(405, f"only {page.allowed}", headers=allow), safe(ascii(page.path)))
+        return http_end(
+            refusal(405, f"only {page.allowed}", headers=allow, head_only=method == "HEAD"), safe(ascii(page.path))
+        )
     if method == "POST":
         if not server.origins.admits(asked):
             return http_end(refusal(403, "origin not allowed"), server.origins.explain(asked))
