@@ -192,12 +192,16 @@ class MessageChannel:
         """Refuse messages and answer no more Pings, because the connection is about to be closed."""
         self.send_buffer.begin_closing()
         self.controls.changed.wake()
+        if self.guards is not _OVER:
+            self.inbound.refuse()
+        if self.reading is Reading.GUARDED:
+            self.admit(self._decoder.max_message_size)  # the peer's Close may stand behind messages for the guards
 
     async def linger(self) -> None:
         """Half-close, and discard what the peer sends until the peer has closed too. The caller bounds the time."""
         if self.reading is not Reading.FINISHED:
             self.reading = advance_reading(self.reading, ReadingEvent.LINGER)
-            await self.transport.linger()
+            await self.transport.linger(self.inbound.allowed - self.inbound.bytes)
 
     def abort(self) -> None:
         """Send and read nothing more, and drop the stream. Whoever waits for room or for a message is woken."""
@@ -288,6 +292,8 @@ class MessageChannel:
             if self.reading is Reading.GUARDED:
                 inbound.heard_at = now
                 self.proceed()
+        if inbound.bytes > inbound.allowed:
+            self.lose(ReadingEvent.END_OF_STREAM)
         return True
 
     def proceed(self) -> None:
