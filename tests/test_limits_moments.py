@@ -222,6 +222,17 @@ async def largest_first(scene: Scene) -> None:
     await scene.note_close(peer)
 
 
+async def begin_many(scene: Scene) -> None:
+    """Begin a message in each of several connections, as many as are too much; a second later the first is over."""
+    _, first = await scene.open()
+    await first.say(text("x" * 9000)[:8500])
+    await trio.sleep(1)
+    for _ in range(int(scene.value) // 8500):
+        _, peer = await scene.open()
+        await peer.say(text("x" * 9000)[:8500])
+    await scene.note_close(first)
+
+
 async def ask(scene: Scene) -> None:
     """Ask for an upgrade, and read the answer."""
     _, peer = scene.come()
@@ -651,6 +662,14 @@ CASES: Final = (
         story=lambda _: [Note(BINARY, 0), Note(TOO_BIG, 1)],
         low=1000,
         high=2000,
+    ),
+    Case(
+        field="total_inbound_buffer",
+        base=Limits(max_message_size=9000),
+        act=begin_many,
+        story=lambda _: [Note((1013, "too much is unfinished"), 1)],
+        low=10_000,
+        high=20_000,
     ),
     Case(
         field="max_first_message",

@@ -154,6 +154,12 @@ class Limits:
     ``max_message_size``, where websockets holds 16 frames of any size. The peer has to wait, and so have its control
     frames."""
 
+    total_inbound_buffer: int = 256 * 1024 * 1024
+    """Bytes that all connections of a server together hold and no handler has taken; what a connection holds below
+    4 KiB is not counted. 256 MiB, 64 times what one may hold. Above it, whoever holds most complete messages is paused
+    first, and nobody who holds less than 64 KiB; if unfinished messages alone exceed it, the one that was begun first
+    ends with close code 1013."""
+
     outbound_buffer: int = 1024 * 1024
     """Bytes sent and not yet taken by the transport (kernel, TLS), from which on `send` waits. 1 MiB, the size of one
     message, where asyncio has 64 KiB; an empty buffer takes one message of any size. See ``send_timeout``."""
@@ -171,6 +177,11 @@ class Limits:
             raise ConfigurationError(
                 f"Limits.inbound_buffer ({self.inbound_buffer}) is smaller than one message "
                 f"(max_message_size {self.max_message_size}); raise the one or lower the other"
+            )
+        if self.total_inbound_buffer < self.max_message_size:
+            raise ConfigurationError(
+                f"Limits.total_inbound_buffer ({self.total_inbound_buffer}), which is for all connections together, is "
+                f"smaller than one message (max_message_size {self.max_message_size}); raise the one or lower the other"
             )
         if self.close_timeout >= self.drain_timeout:
             raise ConfigurationError(

@@ -155,7 +155,9 @@ class ServerState:
     deadlines: DeadlineQueue = field(
         init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)
     )
-    budget: Budget = field(factory=Budget, init=False)
+    budget: Budget = field(
+        init=False, default=Factory(lambda self: Budget(self.limits.total_inbound_buffer), takes_self=True)
+    )
     task_watch: TaskWatch = field(factory=TaskWatch, init=False)
     thread: int = field(factory=get_ident, init=False)
     """The thread in which the server runs."""

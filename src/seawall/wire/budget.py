@@ -1,8 +1,11 @@
-"""`Budget`: how much tasks may send and receive without blocking before the other tasks get a turn."""
+"""`Budget`: what the connections of a server have to share: turns, and memory for what nobody has received."""
 
 from __future__ import annotations
 
 from typing import Final, final
+
+from seawall.limits import Limits
+from seawall.wire.inbound_budget import InboundBudget
 
 #: Operations, and bytes, after which a task that never has to wait lets the other tasks run.
 OPERATIONS: Final = 16
@@ -13,10 +16,12 @@ BYTES: Final = 256 * 1024
 class Budget:
     """Counts operations that did not block. All connections of a server share it: a broadcast uses many in one task."""
 
-    __slots__ = ("_bytes", "_operations")
+    __slots__ = ("_bytes", "_operations", "inbound")
 
-    def __init__(self) -> None:
+    def __init__(self, total_inbound_buffer: int = Limits().total_inbound_buffer) -> None:
         """Begin with nothing spent."""
+        self.inbound = InboundBudget(total_inbound_buffer)
+        """Memory for what nobody has received."""
         self._operations = 0
         self._bytes = 0
 

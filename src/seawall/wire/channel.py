@@ -211,6 +211,7 @@ class MessageChannel:
         self.queue.end()
         self.controls.close()
         self._events.close()
+        self.queue.budget.inbound.forget(self, self.queue)
 
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
@@ -300,8 +301,7 @@ class MessageChannel:
         """Decode what has come, until the end of a turn (`FRAMES_PER_TURN`) or until a mark of the queue is reached."""
         queue, inbound = self.queue, self.inbound
         decoded, controls, messages, self.backlog = 0, 0, inbound.messages, True
-        if not queue.above_soft:
-            self.timer.go_on()
+        self.timer.follow(is_behind=queue.above_soft)
         try:
             for _ in range(FRAMES_PER_TURN):
                 event = self._decoder.next_event(without_messages=self.guards is _DECIDE)
@@ -325,8 +325,7 @@ class MessageChannel:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)
             self.controls.changed.wake()
             self._events.tell(violation)
-        if queue.above_soft:
-            self.timer.pause()
+        self.timer.follow(is_behind=queue.above_soft)
         if self.reading is not _OPEN and self.guards is not Guards.ASK:
             self.timer.stop()
         elif not self.backlog and self.timer.note(
@@ -334,9 +333,11 @@ class MessageChannel:
         ):
             self._events.tell(MessageBegun())
         if inbound.messages > messages:
+            queue.budget.inbound.hold_unfinished(self, 0)  # what is held now was begun later
             inbound.message_at = inbound.heard_at
             if not self.controls.defers_messages:
                 queue.announce()
+        queue.budget.inbound.hold_unfinished(self, self._decoder.pending)
 
     def lose(self, how: ReadingEvent = ReadingEvent.VANISHED) -> None:
         """Tell the listener that the peer has gone. Bytes that are not decoded yet never will be.

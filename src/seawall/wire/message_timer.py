@@ -23,6 +23,13 @@ class MessageTimer:
         self._unread = 0.0  # seconds of all pauses that are over
         self._unread_before = 0.0  # seconds of pauses before the message began
 
+    def follow(self, *, is_behind: bool) -> None:
+        """Pause while the handler is behind."""
+        if is_behind:
+            self.pause()
+        else:
+            self.go_on()
+
     def pause(self) -> None:
         """The peer is not read from now on, or rarely, because the handler is behind."""
         if self._paused_at == math.inf:

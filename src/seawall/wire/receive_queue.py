@@ -10,6 +10,7 @@ import trio
 
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
+from seawall.wire.inbound_budget import COUNTED_FROM
 from seawall.wire.transport.base import Transport
 from seawall.wire.waiter import Waiter
 
@@ -54,7 +55,6 @@ class ReceiveQueue:
 
     __slots__ = (
         "_arrival",
-        "_budget",
         "_hard",
         "_intake",
         "_messages",
@@ -64,6 +64,7 @@ class ReceiveQueue:
         "_transport",
         "above_hard",
         "above_soft",
+        "budget",
         "dropped",
     )
 
@@ -71,7 +72,8 @@ class ReceiveQueue:
         """Begin empty; `Transport.update` is called when the queue falls below a mark."""
         self._soft = limits.inbound_queue
         self._hard = limits.inbound_bytes
-        self._budget = budget
+        self.budget = budget
+        """Of the server."""
         self._transport = transport
         self._messages: deque[str | bytes] = _EMPTY
         self._size = 0
@@ -103,6 +105,8 @@ class ReceiveQueue:
             self.above_hard = self.above_soft = True
         elif len(self._messages) >= self._soft:
             self.above_soft = True
+        if self._size > COUNTED_FROM:
+            self.budget.inbound.put(self, self._size)
 
     @property
     def is_empty(self) -> bool:
@@ -133,6 +137,7 @@ class ReceiveQueue:
         self.dropped += len(self._messages)
         self._messages = _EMPTY
         self._size = 0
+        self.budget.inbound.take(self, 0)
         self._make_room()
 
     def end(self) -> None:
@@ -160,7 +165,7 @@ class ReceiveQueue:
         try:
             if not self._messages and self._intake in _ENDLESS:
                 await self._arrival.wait()
-            elif self._budget.is_spent(len(self._messages[0]) if self._messages else 0):
+            elif self.budget.is_spent(len(self._messages[0]) if self._messages else 0):
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -174,10 +179,22 @@ class ReceiveQueue:
         message = self._messages.popleft()
         if not self._messages:
             self._messages = _EMPTY
+        if self._size > COUNTED_FROM:
+            self.budget.inbound.take(self, self._size - message.__sizeof__())
         self._size -= message.__sizeof__()
         if self.above_soft:
             self._make_room()
         return message
+
+    def set_hard_mark(self, hard: int, /) -> int:
+        """Put the hard mark at so many bytes, as when all connections together hold too much; where it was before."""
+        before, self._hard = self._hard, hard
+        if self._intake is _OPEN and self._size >= hard:
+            self.above_hard = self.above_soft = True
+            self._transport.update()
+        elif self.above_soft:
+            self._make_room()
+        return before
 
     def _stop(self, intake: Intake) -> None:
         """Throw away what is put from now on, and clear the marks."""
