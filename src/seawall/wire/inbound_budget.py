@@ -99,9 +99,11 @@ class InboundBudget:
 
     def forget(self, channel: Unfinished, holder: Holder) -> None:
         """Count a connection no more, because its socket is closed."""
-        self.unfinished -= self._unfinished.pop(channel, 0)
-        self._paused.pop(holder, None)
-        self.take(holder, 0)
+        if self._unfinished:
+            self.unfinished -= self._unfinished.pop(channel, 0)
+        if self._queued:
+            self._paused.pop(holder, None)
+            self.take(holder, 0)
 
     def _go_on(self) -> None:
         """Have those that are paused be read again, if there is room."""
