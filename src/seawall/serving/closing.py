@@ -15,7 +15,8 @@ from seawall.policy.verdicts import Phase
 from seawall.serving.failures import FailureHandler
 from seawall.serving.state import AcceptedConnection
 from seawall.wire.channel import MessageChannel
-from seawall.wire.transport.lingering import LINGER, MOST_OF_STRANGERS, abandon, linger
+from seawall.wire.traffic import MOST_OF_STRANGERS
+from seawall.wire.transport.lingering import LINGER, abandon, linger
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
