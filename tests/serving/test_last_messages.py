@@ -385,7 +385,7 @@ async def test_mended_12_who_does_not_come_to_the_end(receives: bool, over: Tran
 
     async with serving(story.app(stuck, limits), over) as place:
         client = await place.open("/")
-        await client.send(frame(TEXT, b"x" * size) * 6)
+        await client.send(frame(TEXT, b"x" * size) * 3)  # the end is only seen if all before it fits into the kernel
         started = trio.current_time()
         client.finish()
         await until(lambda: bool(story.outcomes))
