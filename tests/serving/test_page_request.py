@@ -35,6 +35,7 @@ from seawall import (
     redirect,
 )
 from seawall.testing import serve
+from seawall.testing.client import HOST
 from tests.kit.log import recorded
 from tests.kit.memory import Peer, request
 from tests.kit.sockets import Transport, echo, serving
@@ -131,7 +132,7 @@ async def test_mended_26_head_has_no_body(autojump_clock: MockClock) -> None:
         (ask("GET", "Content-Length: 4", body=b"name"), 400),
         (ask("POST", "Content-Length: 4", path="/nowhere", body=b"name"), 400),
         (ask("PUT", "Content-Length: 4", body=b"name"), 400),
-        (request("/form", "Content-Length: 4").replace(b"Host: test", b"Host: chat.example"), 400),
+        (request("/form", "Content-Length: 4").replace(HOST.encode(), b"chat.example"), 400),
         (ask("POST", FORM, body=b"name=late"), 200),
     ],
     ids=[

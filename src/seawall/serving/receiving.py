@@ -128,11 +128,11 @@ def _find(
     # Where there is only a page, an upgrade is 404; in HTTP/1.0 the field means nothing (RFC 9110, section 7.8).
     wants_upgrade = head.wants_upgrade
     page = None if wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
-    if head.has_body:
-        check_body(head, page)
     if not accepted.hosts.admits(head.host, secure=accepted.secure):
         answer = refusal(421, "this host is not served here", head_only=head.method == "HEAD")
         return http_end(answer, accepted.hosts.explain(head.host))
+    if head.has_body:
+        check_body(head, page)
     found = server.routes.find(head.path)
     if found is None or not wants_upgrade:
         if isinstance(page, AnyPageRoute):
