@@ -309,7 +309,7 @@ async def test_mended_31_tls_in_two_lines(load: Loader, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     program = vars(load("load_cert_chain"))
     trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]  # pyOpenSSL's
     async with trio.open_nursery() as nursery:
         server = await program["app"].start(nursery, port=0, ssl_context=program["context"])
         async with trio_websocket.open_websocket_url(server.addresses[0].url, ssl_context=trusting) as client:
@@ -349,11 +349,16 @@ async def test_mended_26_beside_an_http_framework(load: Loader) -> None:
         http = f"127.0.0.1:{probe.getsockname()[1]}"
     program = vars(load("hypercorn"))
     told: list[str] = []
-    program["print"] = lambda *words: told.append(words[-1])
+
+    def tell(_: str, url: str) -> None:
+        told.append(url)
+
+    program["print"] = tell
     async with trio.open_nursery() as nursery:
         nursery.start_soon(program["main"], http)
         with trio.fail_after(20):
-            while not told or not await trio.to_thread.run_sync(answers, f"http://{http}/", b"from Starlette"):
+            page = f"http://{http}/"
+            while not told or not await trio.to_thread.run_sync(answers, page, b"from Starlette"):  # noqa: ASYNC110 - a server
                 await trio.sleep(0.05)
             assert await trio.to_thread.run_sync(first_message_of, f"{told[0]}/ws") == "from Seawall"
         nursery.cancel_scope.cancel()

@@ -81,7 +81,7 @@ def answers(port: int) -> bool:
 @asynccontextmanager
 async def running(proxy: Proxy, *command: str) -> AsyncGenerator[Proxy]:
     """Run a proxy until the block is left; it stays in the foreground, and is ended by its process."""
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - it is followed by threads, as `Program` does
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     )
     program = Program(process)

@@ -286,7 +286,7 @@ async def test_mended_26_a_failure_is_told_by_the_policy(autojump_clock: MockClo
 
     @app.page("/wrong")
     async def wrong(asked: Request[Anonymous]) -> Response:
-        return "text"  # type: ignore[return-value]  # what is tested
+        return "text"  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # what is tested
 
     with recorded() as log:
         got = await answer(app, ask("GET", path="/fails?key"))
@@ -356,9 +356,9 @@ MISTAKES: list[tuple[Callable[[App], object], str]] = [
     (lambda app: app.page("nowhere")(nothing), "exact path"),
     (lambda app: app.page("/a/{b}")(nothing), "exact path"),
     (lambda app: app.page("/", methods=[])(nothing), r"give \['GET'\]"),
-    (lambda app: app.page("/", methods="GET")(nothing), r"give \['GET'\]"),  # type: ignore[arg-type]  # what is tested
-    (lambda app: app.page("/", methods=["PUT"])(nothing), r"give \['GET'\]"),  # type: ignore[list-item]  # as above
-    (lambda app: app.page("/")(lambda asked: Response()), "async def"),  # type: ignore[arg-type, return-value]  # as above
+    (lambda app: app.page("/", methods="GET")(nothing), r"give \['GET'\]"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
+    (lambda app: app.page("/", methods=["PUT"])(nothing), r"give \['GET'\]"),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda app: app.page("/")(lambda asked: Response()), "async def"),  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]  # as above
     (lambda app: app.page("/", guard=first_message(verifier))(nothing), "bearer"),
     (lambda app: app.page("/", guard=bearer(verifier) | first_message(verifier))(nothing), "bearer"),
     (lambda app: app.page("/", guard=of_a_room >> public)(nothing), "has no parameters"),
@@ -383,7 +383,7 @@ DROPPED: list[tuple[Callable[[], object], str]] = [
     (lambda: Response(status=100), "100"),
     (lambda: Response(headers=[("A", "b\r\nC: d")]), "cannot be sent"),
     (lambda: Response(headers=[("Content-Length", "3")]), "cannot be sent"),
-    (lambda: Response(None), "cannot be sent"),  # type: ignore[arg-type]  # what is tested
+    (lambda: Response(None), "cannot be sent"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
     (lambda: redirect("/\r\nSet-Cookie: a=b"), "cannot be sent"),
     (lambda: Cookie(name="a b", value=""), "token"),
     (lambda: Cookie(name="a", value="b; HttpOnly"), "base64url"),
@@ -396,7 +396,7 @@ DROPPED: list[tuple[Callable[[], object], str]] = [
     (lambda: Cookie(name="__host-a", value="b", domain="chat.example"), "domain"),
     (lambda: Cookie(name="__Secure-a", value="b", secure=False), "secure=True"),
     (lambda: Cookie(name="a", value="b", same_site="None", secure=False), "secure=True"),
-    (lambda: Cookie(name="a", value="b", same_site="none"), "choose"),  # type: ignore[arg-type]  # what is tested
+    (lambda: Cookie(name="a", value="b", same_site="none"), "choose"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
 ]
 
 
@@ -463,7 +463,7 @@ async def test_mended_26_a_real_client() -> None:
         async def talk() -> list[str]:
             jar = aiohttp.CookieJar(unsafe=True)
             async with aiohttp.ClientSession(cookie_jar=jar, headers={"Origin": url}) as session:
-                said = []
+                said: list[str] = []
                 async with session.get(f"{url}/") as got:
                     said.append(await got.text())
                 async with session.post(f"{url}/", data={"name": "ada"}) as got:

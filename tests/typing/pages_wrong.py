@@ -34,7 +34,7 @@ app.page("/c")(says_text)  # type: ignore[arg-type]  # pyright: ignore[reportArg
 app.page("/d")(is_not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it has to be async
 app.page("/e", methods=["PUT"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # GET and POST
 app.page("/f", "fixed", guard=bearer(verifier))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # a fixed page is everybody's
-app.page("/g", {"a": 1})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]  # text or bytes
+app.page("/g", {"a": 1})  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # text or bytes
 Response({"a": 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # text or bytes
 Response("text", 404)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: a status?
 Cookie(name="a", value="b", same_site="lax")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as browsers spell it

@@ -172,7 +172,7 @@ Limits(auth_timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArg
 Limits(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: ten of what?
 Limits(idle=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # there is no such limit
 Limits(max_message_size="1 MiB")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number of bytes
-app.page("/", None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]  # a page has a body
+app.page("/", None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # a page has a body
 app.page("/", "", "text/plain")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # by name: what is this?
 
 

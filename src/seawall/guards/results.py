@@ -42,7 +42,8 @@ def proved(guard: Written, principal: T) -> T:
     Raises:
       ConfigurationError: it proves nobody: None, a bool, an exception or its class, or a coroutine that nobody awaited.
     """
-    if principal is None or isinstance(principal, _SUSPECT):
+    result: object = principal  # a T would be narrowed, and what is refused is no T
+    if result is None or isinstance(result, _SUSPECT):
         _refuse_suspect(guard, principal)
     return principal
 

@@ -51,7 +51,7 @@ class HostCheck:
     """As they were written; None if every host is served."""
     _ports: Mapping[str, frozenset[int]] = field(factory=dict[str, frozenset[int]], repr=False)
     """The ports of each name; that of ``*.name`` is ``.name`` here."""
-    _is_loopback: bool = False
+    _is_loopback: bool = field(default=False, alias="is_loopback")
     """Whether 127.0.0.0/8 is served as well."""
 
     @classmethod

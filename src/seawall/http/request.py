@@ -176,7 +176,7 @@ class HeadReader:
             fields, 505 for a version other than HTTP/1.x.
         """
         self._buffer += data
-        if not self._scanned and not self._empty_line and self._buffer[:1] == b"\r":
+        if not self._scanned and not self._empty_line and self._buffer.startswith(b"\r"):
             if len(self._buffer) == 1:
                 return None
             if self._buffer[1] == 0x0A:  # one is allowed (RFC 9112, section 2.2)

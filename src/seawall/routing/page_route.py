@@ -116,9 +116,12 @@ class PageRoute(AnyPageRoute, Generic[P]):
             body=posted.body,
             values=values,
         )
-        response: object = await self.handler(request)
-        if not isinstance(response, Response):
-            raise ConfigurationError(
-                f"{describe(self.handler)} returned a {type(response).__name__}; return a seawall.Response"
-            )
+        response = await self.handler(request)
+        _check_response(self.handler, response)
         return response
+
+
+def _check_response(handler: PageHandler[P], response: object) -> None:
+    """Refuse what a type checker would, for programs that none has seen."""
+    if not isinstance(response, Response):
+        raise ConfigurationError(f"{describe(handler)} returned a {type(response).__name__}; return a seawall.Response")

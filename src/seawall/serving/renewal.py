@@ -72,7 +72,7 @@ class Renewal:
             await trio.lowlevel.checkpoint_if_cancelled()  # the connection may have ended while this waited
             try:
                 return await self._renew(token)
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: ASYNC103 - what is not for the policy is raised again
                 parts = partition(raised)
                 if parts.fatal or parts.cancelled is not None:
                     raise
