@@ -110,7 +110,7 @@ class Hand:
         self.updates += 1
         self.on_update()
 
-    async def linger(self) -> None:
+    async def linger(self, most: float, /) -> None:
         """Count."""
         self.lingers += 1
 

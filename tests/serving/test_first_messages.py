@@ -7,7 +7,7 @@ import trio
 from attrs import evolve, field, frozen
 from trio.testing import MockClock
 
-from seawall import Anonymous, App, Connection, Gate, Limits, guard
+from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
 from seawall.testing import serve
 from tests.kit.memory import Peer, close, text
 from tests.kit.sockets import Transport, everywhere, serving
@@ -212,3 +212,47 @@ async def test_mended_13_who_goes_on_after_a_refusal_is_reset(over: Transport) -
         await client.send(request("/nowhere"))
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
             await client.stream.send_all(bytes(64 * 1024 * 1024))
+
+
+@guard
+async def refusing(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Accept, and refuse what comes first after a second, because it is binary."""
+    await gate.accept()
+    await trio.sleep(1)
+    await gate.receive_text()
+    return proved
+
+
+def refusing_app() -> App:
+    """An app that lets nobody in who sends bytes."""
+    app = App()
+
+    @app.route("/", guard=public >> refusing)
+    async def nobody(conn: Connection[Anonymous]) -> None:
+        """Never begin."""
+
+    return app
+
+
+async def test_mended_13_a_refused_client_is_let_go(autojump_clock: MockClock) -> None:
+    """The Close that answers a refusal is found behind messages that no guard has asked for."""
+    async with serve(refusing_app()) as server:
+        peer = Peer(server.open_stream())
+        await peer.open()
+        await peer.say(frame(BINARY, b"x"), *[text("x")] * 200)
+        assert await peer.closing() == (3000, "unauthorized")
+        refused_at = trio.current_time()
+        await peer.say(close(3000))
+        await peer.rest()
+        assert trio.current_time() - refused_at < 0.1
+
+
+@everywhere("plain", "tls", "reader", "unix")
+async def test_mended_13_who_goes_on_after_a_guard_has_refused_is_reset(over: Transport) -> None:
+    """Of a client that a guard has refused after the upgrade a megabyte is discarded too, and no more."""
+    async with serving(refusing_app(), over) as place:
+        client = await place.open("/")
+        await client.send(frame(BINARY, b"x"))
+        assert (await client.frame()).closing == (3000, "unauthorized")
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await client.stream.send_all(frame(BINARY, bytes(64 * 1024)) * 1000)

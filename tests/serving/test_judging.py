@@ -10,7 +10,7 @@ import trio
 from attrs import frozen
 from trio.testing import MockClock
 
-from seawall import App, Forbidden, Gate, Limits, any_host, guard, public
+from seawall import App, Forbidden, Gate, Limits, Request, Response, any_host, guard, public
 from seawall.guards.guard import Anonymous
 from seawall.http.hosts import LOOPBACK, UNRESTRICTED, HostCheck
 from seawall.serving.listening import Address, Listen, host_checks
@@ -87,6 +87,26 @@ async def test_mended_00_the_order_of_judging(first: int, autojump_clock: MockCl
         head = await peer.head()
     expected = FAULTS[first][2] if first < len(FAULTS) else 403
     assert head.startswith(f"HTTP/1.1 {expected} "), head
+
+
+@pytest.mark.parametrize(
+    "fields", ["Content-Length: 5", "Content-Length: 99999", "Transfer-Encoding: chunked", f"Origin: x\r\n{UPGRADE[0]}"]
+)
+@pytest.mark.parametrize("path", ["/form", "/page", "/echo", "/nowhere"])
+async def test_mended_00_a_stranger_of_a_host_learns_no_paths(
+    autojump_clock: MockClock, path: str, fields: str
+) -> None:
+    """With a body too, a request for a host that is not served is 421, wherever it goes."""
+    app = judging_app()
+
+    @app.page("/form", methods=["POST"])
+    async def form(asked: Request[Anonymous]) -> Response:
+        return Response("taken")
+
+    async with serve(app) as served:
+        peer = Peer(served.open_stream())
+        await peer.say(f"POST {path} HTTP/1.1\r\nHost: evil.example\r\n{fields}\r\n\r\n".encode())
+        assert (await peer.head()).startswith("HTTP/1.1 421 ")
 
 
 async def test_mended_00_too_many_comes_before_all(autojump_clock: MockClock) -> None:

@@ -298,7 +298,7 @@ async def test_mended_17_an_abstract_unix_socket_talks() -> None:
         ({"unix_mode": 0o660}, "unix_mode= is for the file of a Unix socket; give unix="),
         ({"unix": "\0seawall", "unix_mode": 0o660}, "unix_mode= is for the file of a Unix socket; give unix="),
         ({"unix": "/nowhere/socket", "unix_mode": 660}, "unix_mode=660 is no mode of a file; write it in octal"),
-        ({"unix": "/nowhere/socket", "unix_mode": "660"}, "unix_mode='660' says nothing"),
+        ({"unix": "/nowhere/socket", "unix_mode": "660"}, "unix_mode='660' is no int; give one"),
     ],
     ids=ascii,
 )

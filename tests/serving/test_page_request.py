@@ -19,6 +19,7 @@ from seawall import (
     Connection,
     Cookie,
     ErrorPolicy,
+    Forbidden,
     Gate,
     Limits,
     Outcome,
@@ -34,6 +35,7 @@ from seawall import (
     redirect,
 )
 from seawall.testing import serve
+from seawall.testing.client import HOST
 from tests.kit.log import recorded
 from tests.kit.memory import Peer, request
 from tests.kit.sockets import Transport, echo, serving
@@ -130,7 +132,7 @@ async def test_mended_26_head_has_no_body(autojump_clock: MockClock) -> None:
         (ask("GET", "Content-Length: 4", body=b"name"), 400),
         (ask("POST", "Content-Length: 4", path="/nowhere", body=b"name"), 400),
         (ask("PUT", "Content-Length: 4", body=b"name"), 400),
-        (request("/form", "Content-Length: 4").replace(b"Host: test", b"Host: chat.example"), 400),
+        (request("/form", "Content-Length: 4").replace(HOST.encode(), b"chat.example"), 400),
         (ask("POST", FORM, body=b"name=late"), 200),
     ],
     ids=[
@@ -517,3 +519,57 @@ async def test_mended_26_a_guard_of_a_page_that_leases(autojump_clock: MockClock
 
     assert (await answer(app, ask("GET", path="/?1"))).status == 401
     assert (await answer(app, ask("GET", path="/?4e9"))).body == b"ahoyahoy"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/post", 405), ("/forbidden", 403), ("/bug", 500), ("/late", 408)])
+async def test_mended_26_no_answer_to_head_has_a_body(autojump_clock: MockClock, path: str, status: int) -> None:
+    """A refusal, a failure and a time-out have no body either where the method was HEAD, but say its length."""
+    app = App(limits=Limits(auth_timeout=2))
+
+    @app.page("/post", methods=["POST"])
+    @app.page("/forbidden")
+    @app.page("/bug")
+    @app.page("/late")
+    async def page(asked: Request[Anonymous]) -> Response:
+        if asked.handshake.path == "/forbidden":
+            raise Forbidden
+        if asked.handshake.path == "/bug":
+            raise ValueError("no")
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async with serve(app) as server:
+        stream, received = server.open_stream(), bytearray()
+        await stream.send_all(ask("HEAD", path=path))
+        async for data in stream:
+            received += data
+    assert received.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nContent-Length: " in received
+    assert received.partition(b"\r\n\r\n")[2] == b""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_mended_12_a_late_page_is_told_at_once(autojump_clock: MockClock, method: str) -> None:
+    """A page in a long shielded cleanup keeps neither its client nor its place: the answer comes at the time-out."""
+    limits = Limits(auth_timeout=2, wind_down=1, max_unauthenticated=1)
+    app = App(limits=limits)
+
+    @app.page("/", methods=["GET", "POST"])
+    async def page(asked: Request[Anonymous]) -> Response:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(30)
+        raise AssertionError("unreachable")
+
+    async with serve(app) as server:
+        started = trio.current_time()
+        client = RawClient(server.open_stream())
+        await client.send(ask(method, path="/"))
+        assert (await client.last_response()).status == 408
+        assert trio.current_time() - started == pytest.approx(2, abs=0.1)
+        await trio.sleep(limits.wind_down + 0.1)
+        other = RawClient(server.open_stream())  # it gets the only place, and not a 503
+        await other.send(ask("OPTIONS", path="/"))
+        assert (await other.last_response()).status == 200

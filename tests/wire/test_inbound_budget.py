@@ -8,13 +8,16 @@ import trio
 from attrs import define, evolve, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from seawall import Anonymous, App, Connection, Limits, public
+from seawall import Anonymous, App, Connection, Gate, Limits, Outcome, guard, public
 from seawall.errors import ProtocolViolation
+from seawall.testing import serve
 from seawall.wire.inbound_budget import COUNTED_FROM, UNTOUCHED, InboundBudget
-from tests.kit.memory import text
+from tests.kit.channels import alone
+from tests.kit.memory import Peer, request, text
 from tests.kit.sockets import Transport, everywhere, serving, until
-from tests.kit.wire import RawClient, frame
+from tests.kit.wire import BINARY, RawClient, frame
 
 KIB: Final = 1024
 
@@ -59,7 +62,7 @@ class One:
     def hold(self, size: int) -> None:
         """So much is no complete message."""
         self.unfinished = size
-        self.budget.hold_unfinished(self, size)
+        self.budget.hold_unfinished(self, size, is_begun=True)
 
     def leave(self) -> None:
         """Its socket is closed."""
@@ -141,6 +144,87 @@ def test_mended_13_the_counter_is_the_sum(steps: Steps) -> None:
     assert (budget.queued, budget.unfinished) == (0, 0)
 
 
+def test_mended_13_what_waits_to_be_decoded_ends_nobody() -> None:
+    """Undecoded bytes count, and pause who holds most, but only messages that have begun can be ended."""
+    budget = InboundBudget(500 * KIB)
+    waiting, begun, large = One(budget), One(budget), One(budget)
+    large.put(300 * KIB)
+    budget.hold_unfinished(waiting, 400 * KIB, is_begun=False)
+    assert (budget.undecoded, budget.held) == (400 * KIB, 700 * KIB)
+    large.put(10 * KIB)
+    assert large.is_paused
+    begun.hold(450 * KIB)
+    budget.hold_unfinished(waiting, 100 * KIB, is_begun=True)
+    assert (len(begun.faults), len(waiting.faults)) == (1, 0)
+    assert (budget.undecoded, budget.unfinished) == (0, 100 * KIB)
+    budget.forget(waiting, waiting)
+    large.take(310 * KIB)
+    assert budget.held == 0
+
+
+async def test_mended_13_handlers_that_are_behind(autojump_clock: MockClock) -> None:
+    """What was read of peers whose handlers are behind, and is not decoded, ends none of them."""
+    outcomes = list[Outcome]()
+    small = Limits(max_message_size=2 * KIB, inbound_queue=4, total_inbound_buffer=64 * KIB, ping_interval=None)
+    app = App(limits=small, on_end=outcomes.append)
+
+    @app.route("/", guard=public)
+    async def behind(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    async with serve(app) as server, trio.open_nursery() as nursery:
+        for _ in range(10):
+            peer = Peer(server.open_stream())
+            await peer.open()
+            nursery.start_soon(peer.say, text("x" * KIB) * 60)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+        assert outcomes == []
+
+
+async def test_mended_13_strangers_are_counted_and_not_ended(autojump_clock: MockClock) -> None:
+    """What strangers have sent counts while it waits, before the upgrade and after it, and ends none of them."""
+    outcomes, entered = list[Outcome](), trio.Event()
+
+    @guard
+    async def pondering(gate: Gate, proved: Anonymous) -> Anonymous:
+        await entered.wait()
+        await gate.accept()
+        await trio.sleep(5)
+        return proved
+
+    app = App(limits=Limits(total_inbound_buffer=1024 * KIB), on_end=outcomes.append)
+
+    @app.route("/", guard=public >> pondering)
+    async def listen(conn: Connection[Anonymous]) -> None:
+        async for _ in conn:
+            pass
+
+    async with serve(app) as server:
+        held = server.server._state.budget.inbound  # pyright: ignore[reportPrivateUsage] # as below
+        peers = [Peer(server.open_stream()) for _ in range(30)]
+        for peer in peers:
+            await peer.say(request("/"), text("x" * 1000) * 50)
+        await trio.sleep(1)
+        assert held.undecoded > 1024 * KIB
+        entered.set()
+        await trio.sleep(1)
+        assert held.undecoded > 1024 * KIB
+        await trio.sleep(5)
+        assert (held.held, outcomes) == (0, [])
+
+
+async def test_mended_13_what_was_begun_is_dropped() -> None:
+    """A connection that is ended for what it has begun holds nothing of it any more, nor does the counter."""
+    made = [await alone(Limits(total_inbound_buffer=1024 * KIB)) for _ in range(2)]
+    budget = made[0].budget.inbound
+    made[0].feed(frame(BINARY, bytes(900 * KIB))[: 800 * KIB])
+    assert budget.unfinished > 700 * KIB
+    made[0].channel.fail(ProtocolViolation(1013, "too much is unfinished"))
+    made[0].channel.proceed()
+    assert budget.held == 0
+
+
 VIOLATION: Final = b"\xff\xff"
 
 SMALL = Limits(total_inbound_buffer=1024 * KIB, inbound_queue=10_000, ping_interval=None, drain_timeout=60)
@@ -181,7 +265,7 @@ async def test_mended_13_all_together(over: Transport) -> None:
             may_receive.set()
             for client in clients:
                 assert (await client.frame()).payload == b"400000"
-        assert (held.queued, held.unfinished) == (0, 0)
+        assert held.held == 0
         place.hang_up()
 
 
@@ -207,4 +291,4 @@ async def test_mended_13_nothing_stays_counted(over: Transport) -> None:
                 leave(client)
                 place.hang_up()
         await place.idle(0)
-        assert (held.queued, held.unfinished) == (0, 0)
+        assert held.held == 0

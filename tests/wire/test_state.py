@@ -38,7 +38,7 @@ READING_GUARDS: Final = """
           ACCEPTED_BY_GUARD ADMITTED
 HEAD      GUARDED           HEAD
 GUARDED   -                 OPEN
-OPEN      -                 -
+OPEN      -                 OPEN
 ENDED     -                 ENDED
 LOST      LOST              LOST
 LINGERING -                 LINGERING

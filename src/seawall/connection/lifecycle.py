@@ -124,7 +124,8 @@ class Lifecycle:
         """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
             self.deadline.arm(self.timeouts.due())
-            self.deadline.arm_by_wall(self.timeouts.leases.expires_at)
+            if (expires_at := self.timeouts.leases.expires_at) != math.inf:
+                self.deadline.arm_by_wall(expires_at)
         elif not self.is_closed:
             self.deadline.arm(self.timeouts.stage_ends_at)
 
@@ -133,8 +134,7 @@ class Lifecycle:
 
         It uses the connection's deadline, because a `trio.CancelScope` for each closing connection costs twice as much.
         """
-        left = self.timeouts.stage_ends_at - trio.current_time()
-        self.timeouts.limit_stage(min(seconds, left))
+        self.timeouts.limit_stage(min(seconds, self.timeouts.stage_ends_at - trio.current_time()))
         self.deadline.arm(self.timeouts.stage_ends_at)
 
     def watch_cleanup(self) -> None:

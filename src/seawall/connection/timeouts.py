@@ -98,9 +98,10 @@ class Timeouts:
     @property
     def stage_ends_at(self) -> float:
         """When the stage that the connection is in has to be over."""
-        if not self._stage_of_peer:
-            return self._stage_began_at + self._stage_seconds
-        return self._end_of(self._stage_began_at, self._stage_seconds)
+        ends_at = self._stage_began_at + self._stage_seconds
+        if self._lateness.total and self._stage_of_peer:  # else there is nothing to add, which is cheaper to see here
+            ends_at += self._lateness.since(self._stage_began_at)
+        return ends_at
 
     def lease(self, expires_at: float) -> None:
         """One more lease. Raises as `Leases.add`."""

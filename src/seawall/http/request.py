@@ -256,7 +256,7 @@ def _parse(head: bytes, fields_at: int) -> Head:
     if not isinstance(request, h11.Request) or (is_chunked and b"content-length" in found):
         raise BadRequest(400, "request with a body")
     content_length = _length(head) if b"content-length" in found else 0
-    headers = [_COMMON_FIELDS.get(field) or _decode(*field) for field in fields]
+    headers = _decoded(fields)
     host, version = found.get(b"host", b"").decode("latin-1"), request.http_version.decode("ascii")
     if b"host" in found:  # once, or h11 raises
         _check_host(host)
@@ -280,8 +280,12 @@ def _parse(head: bytes, fields_at: int) -> Head:
     )
 
 
-def _decode(name: bytes, value: bytes) -> tuple[str, str]:
-    return _COMMON.get(name) or name.decode("ascii"), _COMMON.get(value) or value.decode("latin-1")
+def _decoded(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [
+        _COMMON_FIELDS.get(field)
+        or (_COMMON.get(field[0]) or field[0].decode("ascii"), _COMMON.get(field[1]) or field[1].decode("latin-1"))
+        for field in fields
+    ]
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final, final
 
 import h11
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 # The fields that `serialize_response` writes itself; a second one could contradict it.
@@ -64,6 +64,11 @@ class SerializedResponse:
     text: str
     """The text of a refusal, or ``page``; for the log."""
     data: bytes = field(repr=False)
+
+    def without_body(self) -> SerializedResponse:
+        """The same as the answer to a HEAD request: it says the length of a body and has none."""
+        head, end, _ = self.data.partition(b"\r\n\r\n")
+        return evolve(self, data=head + end)
 
 
 def refusal(

@@ -84,7 +84,8 @@ class Place:
     def leave(self) -> None:
         """Count the connection no more. May be called more than once."""
         if self._capacity is not None:
-            self.authenticated()
+            if self._is_unauthenticated:
+                self.authenticated()
             self._capacity.release(self, is_refused=self.refusal is not None)
             self._capacity = None
 

@@ -15,7 +15,8 @@ from seawall.policy.verdicts import Phase
 from seawall.serving.failures import FailureHandler
 from seawall.serving.state import AcceptedConnection
 from seawall.wire.channel import MessageChannel
-from seawall.wire.transport.lingering import LINGER, MOST_OF_STRANGERS, abandon, linger
+from seawall.wire.traffic import MOST_OF_STRANGERS
+from seawall.wire.transport.lingering import LINGER, abandon, linger
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 
@@ -98,6 +99,8 @@ class Closing:
     """Runs guards, handler and what the handler has started. Closing does not wait for these."""
     has_request: bool = field(init=False, default=False)
     """Whether the request has been received, or the client is answered without one."""
+    head_only: bool = field(init=False, default=False)
+    """Whether the response has no body, because the method was HEAD."""
     response: SerializedResponse | None = field(init=False, default=None)
     """The HTTP response that the client reads instead of an upgrade."""
     channel: MessageChannel | None = field(init=False, default=None)
@@ -122,16 +125,16 @@ class Closing:
     def on_recorded(self, end: End) -> None:
         """Start closing, because the end has just been recorded. Of what comes now, only the peer's Close counts."""
         channel, adapter = self.channel, self._adapter
-        if channel is None or adapter is None:
-            return
-        channel.begin_closing()
-        if not end.by_peer:
-            channel.queue.clear()
-        channel.queue.end()
-        if not channel.accepted:
-            channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response
+        if channel is not None:
+            channel.begin_closing()
+            if not end.by_peer:
+                channel.queue.clear()
+            channel.queue.end()
+            if not channel.accepted:
+                channel.abort()  # else a task that is accepting the upgrade could write its 101 after our response
         if self._inner_nursery.child_tasks:
-            self.closed_by = Closer.READER if end.by_peer and adapter.stream.reader_running else Closer.TASK
+            is_reading = adapter is not None and adapter.stream.reader_running
+            self.closed_by = Closer.READER if end.by_peer and is_reading else Closer.TASK
             if self.closed_by is Closer.TASK:
                 self._outer_nursery.start_soon(self.close)
 
@@ -172,4 +175,7 @@ class Closing:
     async def _respond(self) -> None:
         close_timeout = self._lifecycle.timeouts.limits.close_timeout
         with trio.move_on_after(close_timeout if self._incoming.place.refusal is None else LINGER):
-            await send_response(self._incoming.stream, self._adapter, self.response)
+            response = self.response
+            if response is not None and self.head_only:
+                response = response.without_body()
+            await send_response(self._incoming.stream, self._adapter, response)

@@ -112,7 +112,10 @@ def _check(where: Listen) -> None:
             raise ConfigurationError(f"listening: there is no option {name!r}; the options are {', '.join(kinds)}")
         if name == "ssl_context":
             check_context(value)
-        elif not isinstance(value, kinds[name]) or value in ("", ()) or value == []:
+        elif not isinstance(value, kinds[name]):
+            wanted = getattr(kinds[name], "__name__", "path")
+            raise ConfigurationError(f"listening: {name}={value!r} is no {wanted}; give one, or leave it out")
+        elif value in ("", ()) or value == []:
             raise ConfigurationError(f"listening: {name}={value!r} says nothing; leave it out, or give a value")
     _check_unix(where)
 

@@ -46,13 +46,13 @@ class PageRequest:
 
 
 def check_body(head: Head, page: object) -> None:
-    """Refuse a body that is not read: only a page that is posted to has one, and its length has to be known.
+    """Refuse the body that `head` announces if it is not read.
+
+    Only a page that is posted to has one, and its length has to be known.
 
     Raises:
       BadRequest: 400, 411 or 413.
     """
-    if not head.has_body:
-        return
     head_only = head.method == "HEAD"
     if not (head.method == "POST" and isinstance(page, AnyPageRoute) and page.takes("POST")):
         raise BadRequest(400, "request with a body", head_only=head_only)

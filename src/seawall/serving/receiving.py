@@ -126,13 +126,15 @@ def _find(
 ) -> UpgradeRequest | PageRequest | Ends:
     """The page or the route of a request. Raises `BadRequest` if it is no opening handshake."""
     # Where there is only a page, an upgrade is 404; in HTTP/1.0 the field means nothing (RFC 9110, section 7.8).
-    page = None if head.wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
-    check_body(head, page)
+    wants_upgrade = head.wants_upgrade
+    page = None if wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
     if not accepted.hosts.admits(head.host, secure=accepted.secure):
         answer = refusal(421, "this host is not served here", head_only=head.method == "HEAD")
         return http_end(answer, accepted.hosts.explain(head.host))
+    if head.has_body:
+        check_body(head, page)
     found = server.routes.find(head.path)
-    if found is None or not head.wants_upgrade:
+    if found is None or not wants_upgrade:
         if isinstance(page, AnyPageRoute):
             plain = plain_handshake(head, peer=accepted.address, secure=accepted.secure)
             return _refuse_page(page, plain, head.method, server) or PageRequest(page, head, plain, early)
@@ -148,7 +150,9 @@ def _refuse_page(page: AnyPageRoute, asked: Handshake, method: str, server: Serv
     if method == "OPTIONS":
         return http_end(SerializedResponse(200, "options", serialize_response(200, b"", headers=allow)))
     if not page.takes(method):
-        return http_end(refusal(405, f"only {page.allowed}", headers=allow), safe(ascii(page.path)))
+        return http_end(
+            refusal(405, f"only {page.allowed}", headers=allow, head_only=method == "HEAD"), safe(ascii(page.path))
+        )
     if method == "POST":
         if not server.origins.admits(asked):
             return http_end(refusal(403, "origin not allowed"), server.origins.explain(asked))

@@ -155,7 +155,7 @@ class ConnectionRunner:
             return
         self.stage = Stage.GUARDS
         if isinstance(request, PageRequest):  # which is not whole before its body is
-            self._failures.route = request.page.path
+            self._failures.route, self._closing.head_only = request.page.path, request.head.method == "HEAD"
             self.lifecycle.limit_stage(self._server.limits.auth_timeout)
             self._inner_nursery.start_soon(self._answer, request, name=f"page {request.page.path}")
             return

@@ -34,7 +34,7 @@ from seawall.wire.control_queue import ControlQueue
 from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, WireEvent, WireEvents
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
-from seawall.wire.frames.decoder import FrameDecoder
+from seawall.wire.frames.decoder import FrameDecoder, Position
 from seawall.wire.frames.deflate import Agreement
 from seawall.wire.frames.encoder import encode_message
 from seawall.wire.message_timer import MessageTimer
@@ -192,12 +192,16 @@ class MessageChannel:
         """Refuse messages and answer no more Pings, because the connection is about to be closed."""
         self.send_buffer.begin_closing()
         self.controls.changed.wake()
+        if self.guards is not _OVER:
+            self.inbound.refuse()
+        if self.reading is Reading.GUARDED:
+            self.admit(self._decoder.max_message_size)  # the peer's Close may stand behind messages for the guards
 
     async def linger(self) -> None:
         """Half-close, and discard what the peer sends until the peer has closed too. The caller bounds the time."""
         if self.reading is not Reading.FINISHED:
             self.reading = advance_reading(self.reading, ReadingEvent.LINGER)
-            await self.transport.linger()
+            await self.transport.linger(self.inbound.allowed - self.inbound.bytes)
 
     def abort(self) -> None:
         """Send and read nothing more, and drop the stream. Whoever waits for room or for a message is woken."""
@@ -289,6 +293,10 @@ class MessageChannel:
             if self.reading is Reading.GUARDED:
                 inbound.heard_at = now
                 self.proceed()
+            else:
+                self.queue.budget.inbound.hold_unfinished(self, self._decoder.pending, is_begun=False)
+        if inbound.bytes > inbound.allowed:
+            self.lose(ReadingEvent.END_OF_STREAM)
         return True
 
     def proceed(self) -> None:
@@ -327,11 +335,12 @@ class MessageChannel:
         ):
             self._events.tell(MessageBegun())
         if inbound.messages > messages:
-            queue.budget.inbound.hold_unfinished(self, 0)  # what is held now was begun later
+            queue.budget.inbound.hold_unfinished(self, 0, is_begun=True)  # what is held now was begun later
             inbound.message_at = inbound.heard_at
             if not self.controls.defers_messages:
                 queue.announce()
-        queue.budget.inbound.hold_unfinished(self, self._decoder.pending)
+        is_begun = self._decoder.position is Position.IN_MESSAGE or not (self.backlog or self.guards is _DECIDE)
+        queue.budget.inbound.hold_unfinished(self, self._decoder.pending, is_begun=is_begun)
 
     def lose(self, how: ReadingEvent = ReadingEvent.VANISHED) -> None:
         """Tell the listener that the peer has gone. Bytes that are not decoded yet never will be.
@@ -353,7 +362,8 @@ class MessageChannel:
             self._events.tell(PeerFinished())
 
     def fail(self, fault: Exception) -> None:
-        """Tell the listener of `fault`, an unforeseen exception in the transport: it ends this connection alone."""
+        """Tell the listener of `fault`, which ends this connection alone; what is not decoded yet is dropped."""
+        self._decoder.stop()
         self.reading = advance_reading(self.reading, ReadingEvent.FAULT)
         self.queue.end()
         self.controls.changed.wake()

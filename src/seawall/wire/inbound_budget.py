@@ -46,10 +46,18 @@ class InboundBudget:
         self._large: dict[Holder, int] = {}  # of these, those above `UNTOUCHED` that are not paused
         self._paused: dict[Holder, int] = {}  # and the hard marks that they had
         self._unfinished: dict[Unfinished, int] = {}  # in the order in which they were begun
+        self._undecoded: dict[Unfinished, int] = {}
         self.queued = 0
         """Bytes of complete messages."""
         self.unfinished = 0
-        """Bytes that are not decoded yet, or belong to a message that is not complete."""
+        """Bytes of messages that are not complete."""
+        self.undecoded = 0
+        """Bytes that are not decoded yet, though whole messages may be among them."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that are counted in all."""
+        return self.queued + self.unfinished + self.undecoded
 
     def put(self, holder: Holder, size: int) -> None:
         """Note that `holder`, to which a message has been added, now holds `size` bytes."""
@@ -59,7 +67,7 @@ class InboundBudget:
         self._queued[holder] = size
         if size > UNTOUCHED and holder not in self._paused:
             self._large[holder] = size
-        if self.queued + self.unfinished > self._limit and self._large:
+        if self.held > self._limit and self._large:
             most = max(self._large, key=self._large.__getitem__)
             del self._large[most]
             self._paused[most] = most.set_hard_mark(UNTOUCHED)
@@ -80,32 +88,46 @@ class InboundBudget:
                 self._large[holder] = size
         self._go_on()
 
-    def hold_unfinished(self, channel: Unfinished, size: int) -> None:
-        """Note that `channel` holds `size` bytes which are no complete message."""
-        before = self._unfinished.get(channel)
-        if before is None and size < COUNTED_FROM:
+    def hold_unfinished(self, channel: Unfinished, size: int, *, is_begun: bool) -> None:
+        """Note that `channel` holds `size` bytes that are not queued.
+
+        Args:
+          channel: what holds them.
+          size: how many they are.
+          is_begun: whether they belong to a message of which more has to come. If not, whole messages may be among
+            them, which are decoded when the handler has caught up, or the guards have let the peer in.
+        """
+        counted = size if size >= COUNTED_FROM else 0
+        if not counted and channel not in self._unfinished and channel not in self._undecoded:
             return
-        self.unfinished += size - (before or 0)
-        if size < COUNTED_FROM:
-            self.unfinished -= size
-            del self._unfinished[channel]
-            self._go_on()
-            return
-        self._unfinished[channel] = size
+        self._uncount(channel, keep=is_begun and counted > 0)
+        if is_begun and counted:
+            self.unfinished += counted - self._unfinished.get(channel, 0)
+            self._unfinished[channel] = counted  # one that is there already keeps its place in the order
+        elif counted:
+            self.undecoded += counted
+            self._undecoded[channel] = counted
         while self.unfinished > self._limit:
             first = next(iter(self._unfinished))
-            self.unfinished -= self._unfinished.pop(first)
+            self._uncount(first)
             first.fail(ProtocolViolation(1013, "too much is unfinished"))
+        self._go_on()
 
     def forget(self, channel: Unfinished, holder: Holder) -> None:
         """Count a connection no more, because its socket is closed."""
-        self.unfinished -= self._unfinished.pop(channel, 0)
+        self._uncount(channel)
         self._paused.pop(holder, None)
         self.take(holder, 0)
 
+    def _uncount(self, channel: Unfinished, *, keep: bool = False) -> None:
+        """Count nothing for `channel`, or, to `keep` it, only what it has of a message that is not complete."""
+        self.undecoded -= self._undecoded.pop(channel, 0)
+        if not keep:
+            self.unfinished -= self._unfinished.pop(channel, 0)
+
     def _go_on(self) -> None:
         """Have those that are paused be read again, if there is room."""
-        if self._paused and (self.queued + self.unfinished) * 4 <= self._limit * 3:
+        if self._paused and self.held * 4 <= self._limit * 3:
             paused, self._paused = self._paused, {}
             for holder, hard in paused.items():
                 holder.set_hard_mark(hard)

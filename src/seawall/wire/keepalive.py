@@ -215,7 +215,8 @@ class WireLiveness:
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock. Call it again after `SendBlocked` and `MessageBegun`."""
-        buffer, unfinished = self._channel.send_buffer, self._finished_by()
+        buffer = self._channel.send_buffer
+        unfinished = math.inf if self._channel.timer.noted_at == math.inf else self._finished_by()
         if self._stall is None:
             if buffer.blocked_since is None:
                 return min(unfinished, self._keepalive.due())

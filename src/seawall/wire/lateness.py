@@ -32,12 +32,13 @@ class _Late(NamedTuple):
 class Lateness:
     """The times in which a server minded its deadlines late; they never overlap."""
 
-    __slots__ = ("_times", "_total")
+    __slots__ = ("_times", "total")
 
     def __init__(self) -> None:
         """Begin with none."""
         self._times: list[_Late] = []
-        self._total = 0.0
+        self.total = 0.0
+        """Seconds of all of them."""
 
     def record(self, due: float, woken: float) -> bool:
         """Count the time between two moments on Trio's clock, if it is longer than `TOLERANCE`; whether it is."""
@@ -45,8 +46,8 @@ class Lateness:
             return False
         if len(self._times) >= MAX_REMEMBERED:
             del self._times[: MAX_REMEMBERED // 2]
-        self._times.append(_Late(due, woken, self._total))
-        self._total += woken - due
+        self._times.append(_Late(due, woken, self.total))
+        self.total += woken - due
         return True
 
     def since(self, moment: float) -> float:
@@ -54,4 +55,4 @@ class Lateness:
         if not self._times or moment >= self._times[-1].woken:
             return 0.0  # as nearly always
         first = self._times[bisect_right(self._times, moment, key=attrgetter("woken"))]
-        return self._total - first.total_before - max(0.0, moment - first.due)
+        return self.total - first.total_before - max(0.0, moment - first.due)

@@ -14,11 +14,12 @@ from seawall.wire.frames.decoder import Position
 class MessageTimer:
     """Since when a message has been incomplete. One that comes whole in one read is never noted here."""
 
-    __slots__ = ("_begun_at", "_paused_at", "_unread", "_unread_before")
+    __slots__ = ("_paused_at", "_unread", "_unread_before", "noted_at")
 
     def __init__(self) -> None:
         """Begin between two messages, and reading."""
-        self._begun_at = math.inf
+        self.noted_at = math.inf
+        """When the message began, whatever came since; ``inf`` if there is none."""
         self._paused_at = math.inf
         self._unread = 0.0  # seconds of all pauses that are over
         self._unread_before = 0.0  # seconds of pauses before the message began
@@ -27,7 +28,7 @@ class MessageTimer:
         """Pause while the handler is behind."""
         if is_behind:
             self.pause()
-        else:
+        elif self._paused_at != math.inf:
             self.go_on()
 
     def pause(self) -> None:
@@ -46,11 +47,11 @@ class MessageTimer:
         Args:
           is_behind: whether the handler still is, so that a pause goes on.
         """
-        if self._begun_at == math.inf:
+        if self.noted_at == math.inf:
             return math.inf
         if not is_behind:
             self.go_on()
-        return self._begun_at + self._unread_seconds() - self._unread_before
+        return self.noted_at + self._unread_seconds() - self._unread_before
 
     def note(self, position: Position, *, has_message: bool, has_control: bool) -> bool:
         """Note where the decoder has stopped because it needs more bytes.
@@ -64,16 +65,16 @@ class MessageTimer:
           Whether a message has begun.
         """
         if position is Position.BETWEEN or has_message or (has_control and position is not Position.IN_MESSAGE):
-            self._begun_at = math.inf
-        if position is Position.BETWEEN or self._begun_at != math.inf:
+            self.noted_at = math.inf
+        if position is Position.BETWEEN or self.noted_at != math.inf:
             return False
         # Now, not when the bytes came: they may have waited for the handler.
-        self._begun_at, self._unread_before = trio.current_time(), self._unread_seconds()
+        self.noted_at, self._unread_before = trio.current_time(), self._unread_seconds()
         return True
 
     def stop(self) -> None:
         """No message counts any more."""
-        self._begun_at = math.inf
+        self.noted_at = math.inf
 
     def _unread_seconds(self) -> float:
         return self._unread if self._paused_at == math.inf else self._unread + trio.current_time() - self._paused_at

@@ -116,6 +116,7 @@ _READING: Final[Mapping[tuple[Reading, ReadingEvent], Reading]] = {
     (Reading.GUARDED, ReadingEvent.ABORTED): Reading.FINISHED,
     (Reading.GUARDED, ReadingEvent.RESET): Reading.FINISHED,
     (Reading.GUARDED, ReadingEvent.ADMITTED): Reading.OPEN,
+    (Reading.OPEN, ReadingEvent.ADMITTED): Reading.OPEN,  # guards have finished after their connection was refused
     (Reading.OPEN, ReadingEvent.CLOSE): Reading.ENDED,
     (Reading.OPEN, ReadingEvent.VIOLATION): Reading.ENDED,
     (Reading.OPEN, ReadingEvent.VANISHED): Reading.LOST,

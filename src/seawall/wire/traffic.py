@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 from attrs import frozen
+
+#: Bytes that are discarded of a stranger after a refusal; who sends more is reset.
+MOST_OF_STRANGERS: Final = 1024 * 1024
 
 
 @final
@@ -29,7 +32,7 @@ class Traffic:
 class Inbound:
     """How much has come from the peer so far, and when something last came, on Trio's clock."""
 
-    __slots__ = ("bytes", "finished_at", "heard_at", "message_at", "messages", "messages_of_guards")
+    __slots__ = ("allowed", "bytes", "finished_at", "heard_at", "message_at", "messages", "messages_of_guards")
 
     def __init__(self) -> None:
         """Begin with nothing received."""
@@ -39,9 +42,15 @@ class Inbound:
         """Of these, those that guards have taken."""
         self.bytes = 0
         """Bytes received."""
+        self.allowed = math.inf
+        """The number of `bytes` above which nothing more is read; see `refuse`."""
         self.finished_at = math.inf
         """When the peer was found to have closed its side while reading was paused."""
         self.heard_at = -math.inf
         """When bytes last came after the upgrade, even one; ``-inf`` if none has."""
         self.message_at = -math.inf
         """When a message last came; ``-inf`` if none has."""
+
+    def refuse(self) -> None:
+        """Let at most `MOST_OF_STRANGERS` bytes more come, because the guards have refused the peer."""
+        self.allowed = min(self.allowed, self.bytes + MOST_OF_STRANGERS)

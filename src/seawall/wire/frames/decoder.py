@@ -225,7 +225,7 @@ class FrameDecoder:
                     return message
             return self._next()
         except ProtocolViolation:
-            self._stop()
+            self.stop()
             raise
 
     def _read_whole(self) -> str | bytes | None:
@@ -400,14 +400,15 @@ class FrameDecoder:
         self._opcode = None
         if opcode is _CLOSE:
             check_close(payload)
-            self._stop()
+            self.stop()
         return Control(opcode, payload)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Decode nothing more, and drop all that is held."""
         self._stopped = True
         self._buffer, self._at = b"", 0
         self._message, self._held = None, 0
+        self._kind = self._opcode = None
         self._inflater = self._inflating = None
 
     def _compact(self) -> None:

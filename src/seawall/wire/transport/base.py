@@ -151,8 +151,8 @@ class Transport(Protocol):
         """
         ...
 
-    async def linger(self) -> None:
-        """Half-close the stream, and discard what the peer sends until the peer has closed too.
+    async def linger(self, most: float, /) -> None:
+        """Half-close the stream, and discard what the peer sends until the peer has closed too, or `most` bytes.
 
         The caller bounds the time by calling `close`, and closes the stream afterwards. `lingering.linger` says why.
         """

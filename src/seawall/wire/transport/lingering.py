@@ -11,9 +11,6 @@ import trio
 #: Seconds for which we read at most after our last write, so that a connection ends within a second after it.
 LINGER = 0.9
 
-#: Bytes that are discarded of a stranger, after a request that was refused; who sends more is reset.
-MOST_OF_STRANGERS = 1024 * 1024
-
 #: Bytes discarded in one read: a peer in the middle of a large message should be able to send all of it in `LINGER`.
 READ_SIZE = 256 * 1024
 

@@ -159,10 +159,10 @@ class SocketTransport:
         except Exception as fault:  # noqa: BLE001 - as above
             self._fail(self._channel, fault)
 
-    async def linger(self) -> None:
+    async def linger(self, most: float, /) -> None:
         """Half-close the socket, and wait until the peer has closed too; the poller discards what comes."""
-        if not self._open:
-            return
+        if not self._open or most < 0:
+            return  # else the channel counts what comes, and ends reading when it is more than `most`
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:

@@ -106,13 +106,13 @@ class StreamTransport:
             self._catching_up = True
             self._nursery.start_soon(self._catch_up)
 
-    async def linger(self) -> None:
+    async def linger(self, most: float, /) -> None:
         """Half-close the stream, and discard what comes until the peer has closed too, or until `close`."""
         working, self._scope = self._scope, trio.CancelScope()
         working.cancel()
         await self.wait_released()
         with self._scope:  # which `close` cancels
-            await linger(self._stream)
+            await linger(self._stream, most=most)
 
     async def wait_released(self) -> None:
         """Wait until no task reads or writes the stream."""
