@@ -37,7 +37,7 @@ class TaskWatch(trio.abc.Instrument):
 
     def discard(self, nursery: trio.Nursery) -> None:
         """Watch `nursery` no longer. May be called more than once, and for one that is not watched."""
-        if self._watched.pop(nursery, None) is not None and not self._watched:
+        if self._watched and self._watched.pop(nursery, None) is not None and not self._watched:
             trio.lowlevel.remove_instrument(self)
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:

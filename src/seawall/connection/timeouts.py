@@ -49,8 +49,8 @@ class Timeouts:
         "_lifetime_ends_at",
         "_liveness",
         "_stage_began_at",
+        "_stage_ends_at",
         "_stage_of_peer",
-        "_stage_seconds",
         "leases",
         "limits",
     )
@@ -62,7 +62,7 @@ class Timeouts:
         self.leases = _NO_LEASES
         self._lateness = lateness
         self._stage_began_at = math.inf
-        self._stage_seconds = 0.0
+        self._stage_ends_at = math.inf  # if the program is never late
         self._stage_of_peer = True
         self._expired: SeawallError | None = None
         self._liveness: Liveness | None = None
@@ -88,20 +88,19 @@ class Timeouts:
 
         Unless it is one `of_peer`, it ends in time even if the program was late.
         """
-        self._stage_began_at, self._stage_seconds = trio.current_time(), seconds
-        self._stage_of_peer = of_peer
+        now = trio.current_time()
+        self._stage_began_at, self._stage_ends_at, self._stage_of_peer = now, now + seconds, of_peer
 
     def end_stage(self) -> None:
         """Limit the stage no longer."""
-        self._stage_began_at = math.inf
+        self._stage_began_at = self._stage_ends_at = math.inf
 
     @property
     def stage_ends_at(self) -> float:
         """When the stage that the connection is in has to be over."""
-        ends_at = self._stage_began_at + self._stage_seconds
         if self._lateness.total and self._stage_of_peer:  # else there is nothing to add, which is cheaper to see here
-            ends_at += self._lateness.since(self._stage_began_at)
-        return ends_at
+            return self._stage_ends_at + self._lateness.since(self._stage_began_at)
+        return self._stage_ends_at
 
     def lease(self, expires_at: float) -> None:
         """One more lease. Raises as `Leases.add`."""
@@ -136,7 +135,8 @@ class Timeouts:
         if self._expired is not None:
             return -math.inf
         wire = math.inf if self._liveness is None else self._liveness.due()
-        return min(wire, self.stage_ends_at, self.leases.ends_at, self._lifetime_ends_at, self._idle_ends_at())
+        stage = self.stage_ends_at if self._lateness.total else self._stage_ends_at
+        return min(wire, stage, self.leases.ends_at, self._lifetime_ends_at, self._idle_ends_at())
 
     def check(self, now: float, *, with_peer: bool = True) -> SeawallError | None:
         """The failure that ends the connection; None if no moment has come. Does not check `stage_ends_at`.

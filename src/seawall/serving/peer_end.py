@@ -66,7 +66,8 @@ def await_end(lifecycle: Lifecycle, channel: MessageChannel) -> None:
 
 def begin_handling(channel: MessageChannel) -> None:
     """Note that the handler begins: what was received before, guards have."""
-    channel.inbound.messages_of_guards = channel.inbound.messages - channel.queue.unreceived
+    if channel.inbound.messages:
+        channel.inbound.messages_of_guards = channel.inbound.messages - channel.queue.unreceived
 
 
 def receives(channel: MessageChannel) -> bool:

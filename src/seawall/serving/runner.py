@@ -185,7 +185,7 @@ class ConnectionRunner:
             channel.feed(request.early, trio.current_time())
         lateness = server.deadlines.lateness
         self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
-        selected = select(asked.subprotocols, settings.subprotocols)
+        selected = select(asked.subprotocols, settings.subprotocols) if asked.subprotocols else None
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.attach(channel, adapter)

@@ -115,9 +115,10 @@ class InboundBudget:
 
     def forget(self, channel: Unfinished, holder: Holder) -> None:
         """Count a connection no more, because its socket is closed."""
-        self._uncount(channel)
-        self._paused.pop(holder, None)
-        self.take(holder, 0)
+        if self.held:  # as rarely
+            self._uncount(channel)
+            self._paused.pop(holder, None)
+            self.take(holder, 0)
 
     def _uncount(self, channel: Unfinished, *, keep: bool = False) -> None:
         """Count nothing for `channel`, or, to `keep` it, only what it has of a message that is not complete."""

@@ -142,7 +142,8 @@ class ReceiveQueue:
 
     def end(self) -> None:
         """Queue no more messages: `receive` returns those that are queued and then raises `trio.EndOfChannel`."""
-        self._stop(Intake.DISCARDED_AND_ENDED if self.discards else Intake.ENDED)
+        if self._intake in _ENDLESS:
+            self._stop(Intake.DISCARDED_AND_ENDED if self.discards else Intake.ENDED)
         self._arrival.wake()
 
     def discard(self) -> None:
