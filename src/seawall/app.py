@@ -200,15 +200,13 @@ class App(Router[Anonymous]):
             self._pages[path] = Page.parse(path, body, media_type)
             return None
 
-        # Without one P is Anonymous, as the overloads say.
-        chain: Guard[Anonymous, P] = cast("Guard[Anonymous, P]", public) if guard is None else guard
+        chain = cast("Guard[Anonymous, P]", public) if guard is None else guard  # without one, P is Anonymous
 
         def register(handler: PageHandler[P]) -> PageHandler[P]:
-            page = PageRoute[P].parse(path, chain, handler, methods)
             if "POST" in methods and chain.reads_cookie():  # what is got, no page of another origin can read
                 with naming(describe(handler)):
                     check_cookie(path, self._origins)
-            self._pages[path] = page
+            self._pages[path] = PageRoute[P].parse(path, chain, handler, methods)
             return handler
 
         return register

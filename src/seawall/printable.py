@@ -13,9 +13,11 @@ REDACTED: Final = "[redacted]"
 #: follows with dots. It needs neither the dots nor a word's beginning, and reads each character once.
 _TOKEN: Final = re.compile(r"(?:eyJ|eyAi|ewo[gIiJ]|ewki|ew0K)[A-Za-z0-9_-]{9,}+(?:\.[A-Za-z0-9_=-]*+)*+")
 
-#: A credential that is named: ``access_token=...`` in a query, ``token='...'`` in a repr, ``"ticket": "..."`` in JSON.
+#: A credential that is named: ``access_token=...`` in a query, ``token='...'`` in a repr, ``"ticket": "..."`` in JSON
+#: (which may be quoted once more), ``'token': ['...']`` of `urllib.parse.parse_qs`.
 _NAMED: Final = re.compile(
-    r"""((?:token|ticket)(?:=|%3D|["']\s*[:,=]\s*))(?:\[redacted]|b?"[^"]*+"?|b?'[^']*+'?|[^\s&#"']++)""",
+    r"""((?:token|ticket)(?:=|%3D|\\*+["']\s*[:,=]\s*))"""
+    r"""(?:\[redacted]|[\[(]*+\\*+(?:b?"(?:[^"\\]|\\.)*+"?|b?'(?:[^'\\]|\\.)*+'?|[^\s&#"']++))""",
     re.IGNORECASE,
 )
 

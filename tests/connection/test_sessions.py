@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import cast
+from uuid import uuid4
 
 import pytest
 import trio
@@ -403,9 +405,9 @@ def test_mended_07_folding_again_and_again_takes_no_room(wall: list[float]) -> N
 class Odd:
     """A credential of a program that no type checker has seen."""
 
-    subject: str | None = "ada"
-    token_id: str | None = None
-    issued_at: float | None = None
+    subject: object = "ada"
+    token_id: object = None
+    issued_at: object = None
     issuer: object = None
     session_id: object = None
     expires_at: object = None
@@ -413,13 +415,47 @@ class Odd:
 
 @pytest.mark.parametrize(
     ("odd", "named"),
-    [(Odd(issuer=3), "Odd.issuer"), (Odd(session_id=b"1"), "Odd.session_id"), (Odd(expires_at="soon"), "expires_at")],
+    [
+        *(
+            (Odd(issuer=3), "Odd.issuer"),
+            (Odd(session_id=b"1"), "Odd.session_id"),
+            (Odd(expires_at="soon"), "expires_at"),
+        ),
+        *(
+            (Odd(subject=42), "Odd.subject"),
+            (Odd(token_id=uuid4()), "Odd.token_id"),
+            (Odd(issued_at=True), "issued_at"),
+        ),
+    ],
 )
 def test_mended_07_a_credential_of_other_types(odd: Odd, named: str) -> None:
     """It is refused by the name of what is wrong, not taken for one that cannot be revoked."""
     with pytest.raises(ConfigurationError, match=named):
-        Sessions(at_most=None).is_revoked(odd)
-    assert not Sessions(at_most=None).is_revoked(Odd(expires_at=math.nan))
+        Sessions(at_most=None).is_revoked(cast("Credential", odd))
+    assert not Sessions(at_most=None).is_revoked(cast("Credential", Odd(expires_at=math.nan)))
+
+
+@pytest.mark.parametrize("skew", [0.0, 60.0, 5.0])
+async def test_mended_07_instead_of_one_with_another_skew(skew: float) -> None:
+    """What `bearer` has named with its skew counts no more when a guard names its own credential in its place."""
+    app = App(limits=Limits(max_connections_per_subject=1))
+
+    @guard
+    async def by_row(gate: Gate, claims: Claims) -> Claims:
+        gate.identify(Pass("row of ada", "row", time.time()), instead_of=claims, skew=skew)
+        return claims
+
+    @app.route("/", guard=bearer(verifier) >> by_row)
+    async def handler(conn: Connection[Claims]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    async with connect(app, "/", headers=by(token("ada", jti="1"))) as client:
+        assert app.sessions.revoke(token_id="1") == app.sessions.revoke(subject="ada") == 0
+        assert await is_served(client)
+        assert app.sessions.revoke(token_id="row") == 1
+        assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    assert len(app.sessions) == 0
 
 
 @pytest.mark.parametrize("skew", [-1.0, math.nan, math.inf])

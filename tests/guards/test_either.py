@@ -215,6 +215,16 @@ def test_mended_09_what_would_never_be_asked() -> None:
             _ = never | public
 
 
+async def test_mended_09_a_guard_that_need_not_prove() -> None:
+    """Who has a token and no code is no stranger, where `inherited` lets pass who has none either."""
+    door = ((member | started) >> second_factor) | public
+    assert await outcome(door, TOKEN) == 401
+    assert await outcome(door, NOTHING) == 401
+    assert await outcome(door, TOKEN | CODE) == "str"
+    with pytest.raises(ConfigurationError, match="would never be asked"):
+        _ = ((member | inherited()) >> second_factor) | public
+
+
 async def test_mended_09_without_an_alternative() -> None:
     """A chain alone says what its guards say."""
     reports: list[ErrorReport] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Literal, Optional, Protocol, cast  # pyright: ignore[reportDeprecated]  # as below
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, cast
 
 import pytest
 from attrs import frozen
@@ -283,8 +283,8 @@ async def in_a_union(gate: Gate, proved: Anonymous) -> bool | None:
     return True
 
 
-async def optionally(gate: Gate, proved: Anonymous) -> Optional["bool"]:  # pyright: ignore[reportDeprecated]  # noqa: UP037, UP045 - as others write it
-    """The same, as it was written before."""
+async def quoted_within(gate: Gate, proved: Anonymous) -> Annotated["bool", "whether"] | None:  # noqa: UP037 - it may be
+    """Quoted inside of something else."""
     return True
 
 
@@ -316,7 +316,7 @@ class Callee:
 
 
 BOOLS: list[Step] = [
-    *(plainly, quoted, in_a_union, optionally, by_an_alias, annotated, literally),
+    *(plainly, quoted, in_a_union, quoted_within, by_an_alias, annotated, literally),
     *(Callee(), Callee().method),
 ]
 
@@ -333,7 +333,8 @@ def test_mended_03_a_bool_is_refused_in_a_class() -> None:
     """Where the class is defined, below other classes too."""
     with pytest.raises(ConfigurationError, match=r"Wrong.admit\(\) \(.*\) returns a bool .*a guard returns the princ"):
 
-        class Wrong(Guard[Anonymous, bool]):  # pyright: ignore[reportUnusedClass]  # to define it is the mistake
+        @frozen
+        class Wrong(Guard[Anonymous, bool]):
             async def admit(self, gate: Gate, proved: Anonymous, /) -> bool:
                 return True
 

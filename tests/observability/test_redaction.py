@@ -46,6 +46,9 @@ SHOWN = {
     "Session(token=b'bytes', id=7)": f"Session(token={REDACTED}, id=7)",
     '{"ticket": "opaque", "id": 7}': f'{{"ticket": {REDACTED}, "id": 7}}',
     "[('token', 'opaque')]": f"[('token', {REDACTED})]",
+    "{'token': ['opaque'], 'id': ['7']}": f"{{'token': {REDACTED}], 'id': ['7']}}",  # of `urllib.parse.parse_qs`
+    '{"ticket": "opa\\"que", "id": 7}': f'{{"ticket": {REDACTED}, "id": 7}}',
+    '{"line": "{\\"ticket\\": \\"opaque\\"}"}': f'{{"line": "{{\\"ticket\\": {REDACTED}}}',  # JSON in JSON
     "b'Authorization: Bearer 2YotnFZFEjr1zCsicMWpAA=='": f"b'Authorization: Bearer {REDACTED}'",
     "basic YWRhOmEgcGFzc3dvcmQ=": f"basic {REDACTED}",
 }
@@ -94,7 +97,22 @@ def test_mended_20_a_token_that_would_be_cut(at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["eyJ", "eyJab.", "token=", "token'", "token' ", "bearer ", "token='", "ey", "basic", "."]
+    "unit",
+    [
+        "eyJ",
+        "eyJab.",
+        "token=",
+        "token'",
+        "token' ",
+        "bearer ",
+        "token='",
+        "ey",
+        "basic",
+        ".",
+        "token=[",
+        "token\\",
+        "token':\\",
+    ],
 )
 def test_mended_20_hostile_text_takes_no_longer(unit: str) -> None:
     """A megabyte of what begins like a credential is read once: twenty times as much takes no 400 times as long."""

@@ -1,4 +1,4 @@
-"""A cookie as a credential, and `any_origin`: refused where it is defined, however the two come together."""
+"""A cookie as a credential, and origins that are anybody's: refused at definition, however the two come together."""
 
 from __future__ import annotations
 
@@ -78,6 +78,9 @@ READERS: dict[str, Guard[Anonymous, object]] = {
 #: How the origins of the app, of a router, of a router in it and of the route come together, and whether any page may.
 TOGETHER: list[tuple[Origins, Origins | None, Origins | None, Origins | None, bool]] = [
     (any_origin, None, None, None, True),
+    (["null"], None, None, None, True),  # any page may put a sandboxed frame into itself
+    (same_origin, None, None, [*LISTED, "null"], True),
+    (["null"], None, None, LISTED, False),
     (same_origin, any_origin, None, None, True),
     (same_origin, None, any_origin, None, True),
     (same_origin, None, None, any_origin, True),
@@ -140,7 +143,7 @@ def test_mended_08_origins_are_inherited(
     below.route("/", guard=inherited(), origins=own)(handler)
     above.mount("/b", below, guard=by_cookie)
     if refused:
-        with pytest.raises(ConfigurationError, match="any_origin lets every page"):
+        with pytest.raises(ConfigurationError, match="lets every page"):
             app.mount("/a", above, guard=public)
     else:
         app.mount("/a", above, guard=public)

@@ -717,3 +717,58 @@ async def test_mended_01_an_expired_token(autojump_clock: MockClock) -> None:
         assert str(await client.receive()).startswith("Unauthorized: token refused")
         assert await client.wait_closed() == EXPIRED
     assert trio.current_time() == pytest.approx(30, abs=0.5)
+
+
+@frozen
+class Row:
+    """A credential of an application's own, which counts in place of the token."""
+
+    subject: str | None
+    token_id: str | None = None
+    issued_at: float | None = None
+
+
+@guard
+async def by_row(gate: Gate, claims: Claims) -> Claims:
+    """Look up who it is."""
+    gate.identify(Row(f"row of {claims.subject}", issued_at=time.time()), instead_of=claims)
+    return claims
+
+
+async def test_mended_01_a_credential_that_counts_no_more(autojump_clock: MockClock) -> None:
+    """Compared is whom the door had named, the token among them although another credential counts in its place."""
+    app = renewing(bearer(verifier) >> by_row)
+    async with connect(app, "/", headers=by(token("ada", jti="1"))) as client:
+        for jti in "23":
+            await client.send(token("ada", jti=jti))
+            assert str(await client.receive()).startswith("renewed")
+        await client.send(token("eve"))
+        assert await client.receive() == "Unauthorized: the new token is about another subject"
+        assert app.sessions.revoke(token_id="3") == 0
+        assert app.sessions.revoke(subject="row of ada") == 1
+        assert await client.wait_closed() == REVOKED
+
+
+@pytest.mark.parametrize("late", ["Trio's", "the wall"])
+async def test_mended_01_a_token_that_expires_while_guards_run(
+    late: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as one that has expired before, by whichever clock: the old lease stays, and the next token renews."""
+    began, now, ahead = trio.current_time(), time.time(), 0.0
+    monkeypatch.setattr("seawall.clock.source", lambda: now + ahead + trio.current_time() - began)
+
+    @check
+    async def slow(gate: Gate, claims: Claims) -> None:
+        nonlocal ahead
+        if claims.token_id == "slow" and late == "the wall":
+            ahead = 4.0
+        elif claims.token_id == "slow":
+            await trio.sleep(4.0)
+
+    app = renewing(bearer(verifier) >> slow)
+    async with connect(app, "/", headers=by(token(seconds=60))) as client:
+        await client.send(token(seconds=3, jti="slow"))
+        assert await client.receive() == "Unauthorized: what the new token proves has ended while the guards were asked"
+        await client.send(token(seconds=30))
+        assert str(await client.receive()).startswith("renewed")
+        assert await client.wait_closed() == EXPIRED

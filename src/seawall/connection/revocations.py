@@ -48,10 +48,10 @@ class CredentialSnapshot(NamedTuple):
             raise ConfigurationError(f"gate.identify(skew={skew}); give a number of seconds, such as 60")
         return cls(
             _text(credential, "issuer") or "",
-            credential.subject,
+            _text(credential, "subject"),
             _text(credential, "session_id"),
-            credential.token_id,
-            _date(credential.issued_at, -math.inf),
+            _text(credential, "token_id"),
+            _date(_number(credential, "issued_at"), -math.inf),
             _date(_number(credential, "expires_at"), math.inf),
             skew,
         )
@@ -75,6 +75,28 @@ class Identity(NamedTuple):
     def is_nobody(self) -> bool:
         """Whether it says nothing at all: two of that kind may be about different people."""
         return (self.subject, self.session_id, self.token_id) == (None, None, None)
+
+
+class NamedCredentials(NamedTuple):
+    """The credentials that the guards of one connection have named; see `Gate.identify`."""
+
+    held: tuple[CredentialSnapshot, ...] = ()
+    """Those that count."""
+    replaced: frozenset[Identity] = frozenset()
+    """Whom those were about that count no more."""
+
+    def adding(self, added: CredentialSnapshot, instead_of: Credential | None) -> NamedCredentials:
+        """These and `added`, which counts in place of `instead_of` if that is given."""
+        if instead_of is None:
+            return NamedCredentials((*self.held, added), self.replaced)
+        gone = CredentialSnapshot.of(instead_of, added.skew)  # it may have been named with another skew
+        kept = tuple(held for held in self.held if held._replace(skew=added.skew) != gone)
+        replaced = self.replaced.union(held.identity() for held in self.held if held not in kept)
+        return NamedCredentials((*kept, added), replaced)
+
+    def identities(self) -> frozenset[Identity]:
+        """Whom all are about that have been named, those that count no more included."""
+        return self.replaced.union(held.identity() for held in self.held)
 
 
 class Selection(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, final
 import trio
 
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.revocations import CredentialSnapshot, Revocations, Selection
+from seawall.connection.revocations import CredentialSnapshot, NamedCredentials, Revocations, Selection
 from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
@@ -25,6 +25,9 @@ REVOCATIONS_KEPT: Final = 86_460.0
 _Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
 
 _EVERYBODY: Final = Selection(None, None, None, None)
+
+#: What a connection begins with.
+_NONE_NAMED: Final = NamedCredentials()
 
 
 @final
@@ -200,21 +203,20 @@ def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
 class Registration:
     """One connection among the `Sessions`."""
 
-    __slots__ = ("_credentials", "_lifecycle", "_sessions")
+    __slots__ = ("_lifecycle", "_named", "_sessions")
 
     def __init__(self, sessions: Sessions, lifecycle: Lifecycle) -> None:
         """Begin without a credential: the connection is not among `sessions` until `identify`."""
         self._sessions = sessions
         self._lifecycle = lifecycle
-        self._credentials: tuple[CredentialSnapshot, ...] = ()
+        self._named = _NONE_NAMED
 
     def identify(self, credential: Credential, instead_of: Credential | None, skew: float = 0.0) -> None:
         """Add `credential`, in place of `instead_of` if that is given. Raises as `Gate.identify`."""
         if self._lifecycle.ended is None:
             added = CredentialSnapshot.of(credential, skew)
             self._sessions.raise_if_refused(self, added)
-            gone = None if instead_of is None else CredentialSnapshot.of(instead_of, skew)
-            self._set_credentials((*(held for held in self._credentials if held != gone), added))
+            self._set_named(self._named.adding(added, instead_of))
 
     def raise_if_not_renewable(self, renewed: CredentialSnapshot) -> None:
         """Refuse a credential with which the connection cannot be renewed.
@@ -224,26 +226,26 @@ class Registration:
           Revoked: it has been revoked.
         """
         identity = renewed.identity()
-        if identity.is_nobody or identity not in {held.identity() for held in self._credentials}:
+        if identity.is_nobody or identity not in self._named.identities():
             raise Unauthorized("the new token is about another subject")
         self._sessions.raise_if_not_renewable(renewed)
 
-    def renew(self, renewed: tuple[CredentialSnapshot, ...]) -> None:
+    def renew(self, renewed: NamedCredentials) -> None:
         """Hold `renewed`, which have been checked, instead of those that there were.
 
         Raises:
           Unauthorized: somebody whom the connection was let in as is missing among them.
           Revoked: one has been revoked since it was checked.
         """
-        if {held.identity() for held in self._credentials} != {held.identity() for held in renewed}:
+        if self._named.identities() != renewed.identities():
             raise Unauthorized("the new token does not prove all that the first one did")
-        for held in renewed:
+        for held in renewed.held:
             self._sessions.raise_if_not_renewable(held)
-        self._set_credentials(renewed)
+        self._set_named(renewed)
 
     def matching(self, selection: Selection, before: float) -> tuple[CredentialSnapshot, ...]:
         """Those of the connection's credentials that match `selection` and were issued before `before`."""
-        return tuple(held for held in self._credentials if held.issued_at < before and selection.matches(held))
+        return tuple(held for held in self._named.held if held.issued_at < before and selection.matches(held))
 
     def end(self) -> bool:
         """End the connection. Returns as `Lifecycle.revoke`."""
@@ -251,9 +253,9 @@ class Registration:
 
     def leave(self) -> None:
         """Remove the connection from the sessions, because it is over."""
-        if self._credentials:
-            self._set_credentials(())
+        if self._named.held:
+            self._set_named(_NONE_NAMED)
 
-    def _set_credentials(self, held: tuple[CredentialSnapshot, ...]) -> None:
-        before, self._credentials = self._credentials, held
-        self._sessions.reindex(self, held, instead_of=before)
+    def _set_named(self, named: NamedCredentials) -> None:
+        before, self._named = self._named, named
+        self._sessions.reindex(self, named.held, instead_of=before.held)

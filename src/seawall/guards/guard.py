@@ -97,6 +97,10 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
         """Whether it decides who may connect. `public` does: everybody. `inherited` leaves that to other guards."""
         return True
 
+    def may_prove(self) -> bool:
+        """Whether it may prove more than was proved before it, on one way at least. `inherited` never does."""
+        return self.decides()
+
     def may_find_nothing(self) -> bool:
         """Whether it may raise `NoCredentials`, so that ``|`` asks the next guard. `public` never does."""
         return True
@@ -284,11 +288,14 @@ class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
     def decides(self) -> bool:
         return self.first.decides() or self.second.decides()
 
+    def may_prove(self) -> bool:
+        return self.first.may_prove() or self.second.may_prove()
+
     def may_find_nothing(self) -> bool:
-        return self.first.may_find_nothing() or (not self.first.decides() and self.second.may_find_nothing())
+        return self.first.may_find_nothing() or (not self.first.may_prove() and self.second.may_find_nothing())
 
     def before_or(self) -> Guard[A, C]:
-        second = _Later(self.second) if self.first.decides() else self.second.before_or()
+        second = _Later(self.second) if self.first.may_prove() else self.second.before_or()
         return _Then(self.first.before_or(), second)
 
 
@@ -303,6 +310,9 @@ class _GuardThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
     def decides(self) -> bool:
         return self.first.decides()
 
+    def may_prove(self) -> bool:
+        return self.first.may_prove()
+
     def before_or(self) -> Guard[A, B]:
         return _GuardThenCheck(self.first.before_or(), _LaterCheck(self.second))
 
@@ -316,6 +326,9 @@ class _CheckThenGuard(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
 
     def decides(self) -> bool:
         return self.second.decides()
+
+    def may_prove(self) -> bool:
+        return self.second.may_prove()
 
     def before_or(self) -> Guard[A, B]:
         return _CheckThenGuard(_LaterCheck(self.first), self.second.before_or())
@@ -333,6 +346,9 @@ class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]
 
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
+
+    def may_prove(self) -> bool:
+        return self.first.may_prove() or self.second.may_prove()
 
     def may_find_nothing(self) -> bool:
         return self.second.may_find_nothing()
@@ -374,6 +390,9 @@ class _Later(Guard[A, B]):
 
     def decides(self) -> bool:
         return self.guard.decides()
+
+    def may_prove(self) -> bool:
+        return self.guard.may_prove()
 
     def may_find_nothing(self) -> bool:
         return False

@@ -66,6 +66,11 @@ class OriginCheck:
             _check(origin)
         return cls(frozenset(origins))
 
+    @property
+    def is_anybodys(self) -> bool:
+        """Whether every site has a page that is admitted; of a page in a sandboxed frame the origin is ``null``."""
+        return self.rule is any_origin or (isinstance(self.rule, frozenset) and "null" in self.rule)
+
     def admits(self, handshake: Handshake) -> bool:
         """Whether the rule allows the request's origin; a request without one is always allowed."""
         origin = handshake.origin

@@ -42,10 +42,13 @@ def proved(guard: Written, principal: T) -> T:
     Raises:
       ConfigurationError: it proves nobody: None, a bool, an exception or its class, or a coroutine that nobody awaited.
     """
-    result: object = principal  # a T would be narrowed, and what is refused is no T
-    if result is None or isinstance(result, _SUSPECT):
+    if _is_suspect(principal):
         _refuse_suspect(guard, principal)
     return principal
+
+
+def _is_suspect(principal: object) -> bool:
+    return principal is None or isinstance(principal, _SUSPECT)
 
 
 def _refuse_suspect(guard: Written, principal: object) -> None:

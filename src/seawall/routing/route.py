@@ -151,9 +151,10 @@ def check_cookie(path: str, origins: OriginCheck) -> None:
     Raises:
       ConfigurationError: it is so.
     """
-    if origins.rule is any_origin:
+    if origins.is_anybodys:
+        rule = "any_origin" if origins.rule is any_origin else "origins=['null'], a page in a sandboxed frame,"
         raise ConfigurationError(
-            f"at {path!r} a cookie is a credential, and any_origin lets every page on the web use its "
+            f"at {path!r} a cookie is a credential, and {rule} lets every page on the web use its "
             "visitor's; list your pages, origins=['https://chat.example'], or take the token from a header or from a "
             "message: bearer(verifier) without cookie=, or first_message(verifier)"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -11,10 +12,11 @@ import trio
 from attrs import define, field
 
 from seawall.callables import Parameter
+from seawall.clock import unix_time
 from seawall.connection.connection import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.connection.leases import until
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.revocations import CredentialSnapshot
+from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
 from seawall.connection.sessions import Registration
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
@@ -93,7 +95,7 @@ class Renewal:
         # From here on nothing waits: all of it changes, or nothing.
         _raise_if_over(self.lifecycle)
         gate.raise_if_unfinished()
-        self.registration.renew(gate.credentials)
+        self.registration.renew(gate.named)
         self.lifecycle.renew(gate.leases)
         self.failures.principal = principal
         return principal
@@ -124,7 +126,7 @@ class RenewalGate(TokenGate):
         self._asked_for = 0  # so many of what has been entered
         self._is_verified = False
         self.leases: tuple[float, ...] = ()
-        self.credentials: tuple[CredentialSnapshot, ...] = ()
+        self.named = NamedCredentials()
 
     @property
     def handshake(self) -> Handshake:
@@ -158,8 +160,7 @@ class RenewalGate(TokenGate):
         """Say by what the connection goes on: it has to be about those whom it was let in as."""
         renewed = CredentialSnapshot.of(credential, skew)
         self._renewal.registration.raise_if_not_renewable(renewed)
-        gone = None if instead_of is None else CredentialSnapshot.of(instead_of, skew)
-        self.credentials = (*(held for held in self.credentials if held != gone), renewed)
+        self.named = self.named.adding(renewed, instead_of)
 
     def verified(self, source: TokenSource) -> None:
         """Note that a guard has taken the new token."""
@@ -183,11 +184,13 @@ class RenewalGate(TokenGate):
         raise await _no_conversation("send_text")
 
     def raise_if_unfinished(self) -> None:
-        """Raise `Unauthorized` if the guards have not asked for all that they had asked for at the door."""
+        """Raise `Unauthorized` if the guards have left out something that they did at the door, or were too slow."""
         if not self._is_verified:
             raise Unauthorized("no guard has taken the new token")
         if self._asked_for < len(self._renewal.entered):
             raise Unauthorized("the new token leads to fewer resources than the first one")
+        if min(self.leases, default=math.inf) <= unix_time():
+            raise Unauthorized("what the new token proves has ended while the guards were asked")
 
 
 def _raise_if_over(lifecycle: Lifecycle) -> None:
