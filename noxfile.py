@@ -30,6 +30,7 @@ PURE = [
     "exception_groups.py",
     "guards/jwt/claims.py",
     "handshake.py",
+    "http/cookies.py",
     "http/pages.py",
     "http/request.py",
     "http/response.py",
@@ -52,6 +53,8 @@ PURE = [
     "wire/frames/encoder.py",
     "wire/frames/masking.py",
     "wire/frames/text.py",
+    "wire/lateness.py",
+    "wire/message_timer.py",
     "wire/state.py",
     "wire/traffic.py",
 ]

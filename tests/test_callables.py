@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from seawall import callables
-from seawall.callables import PathArgument, check_sync_callback, describe, path_arguments
+from seawall.callables import PathArgument, check_sync_callback, describe, path_arguments, returns_bool
 from seawall.errors import ConfigurationError
 
 Room: TypeAlias = str
@@ -299,3 +299,18 @@ def test_two_may_take_one_placeholder() -> None:
 def test_a_callback_that_is_written_in_c(function: AnyFunction) -> None:
     """It need not say what it takes."""
     check_sync_callback("App(on_end=...)", function, takes="outcome")
+
+
+def test_what_is_not_known_to_return_a_bool() -> None:
+    """A function that is written in C may say nothing, and an annotation may be quoted beyond reason."""
+
+    def quoted() -> None:
+        """Its annotation is set below."""
+
+    assert not returns_bool(max)
+    for quotes, known in ((1, True), (2, True), (4, False)):
+        annotation = "bool"
+        for _ in range(quotes - 1):
+            annotation = repr(annotation)
+        quoted.__annotations__["return"] = annotation
+        assert returns_bool(quoted) is known

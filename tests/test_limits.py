@@ -87,6 +87,8 @@ def test_the_inbound_buffer() -> None:
     assert Limits(max_message_size=10, inbound_buffer=10).inbound_bytes == 10
     with pytest.raises(ConfigurationError, match=r"inbound_buffer \(9\).*max_message_size 10.*raise the one or lower"):
         Limits(max_message_size=10, inbound_buffer=9)
+    with pytest.raises(ConfigurationError, match=r"total_inbound_buffer \(9\).*max_message_size 10.*raise the one or"):
+        Limits(max_message_size=10, inbound_buffer=10, total_inbound_buffer=9)
 
 
 @pytest.mark.parametrize("close_timeout", [10.0, 11.0])
