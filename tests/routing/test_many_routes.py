@@ -52,9 +52,13 @@ def mounts(count: int) -> None:
 def seconds(define: Callable[[int], None], count: int) -> float:
     """The processor time of defining so many routes, with nothing left over for the garbage collector."""
     gc.collect()
-    began = time.process_time()
-    define(count)
-    return time.process_time() - began
+    gc.disable()  # how often it looks depends on what else is alive
+    try:
+        began = time.process_time()
+        define(count)
+        return time.process_time() - began
+    finally:
+        gc.enable()
 
 
 @pytest.mark.slow
@@ -63,8 +67,9 @@ def seconds(define: Callable[[int], None], count: int) -> float:
 )
 def test_mended_19_defining_routes_is_not_quadratic(define: Callable[[int], None], count: int) -> None:
     """Twice as many routes take about twice as long, however they are defined."""
-    # Other programs disturb some of the measurements; what is quadratic exceeds it in each (3.3 before, of 20,000).
-    assert any(seconds(define, 2 * count) <= 2.3 * seconds(define, count) for _ in range(5))
+    # Other programs disturb some of the measurements, hardly all: the shortest are compared (3.3 before, of 20,000).
+    rounds = [(seconds(define, count), seconds(define, 2 * count)) for _ in range(5)]
+    assert min(twice for _, twice in rounds) <= 2.3 * min(once for once, _ in rounds)
 
 
 def test_mended_19_nothing_stays_of_what_is_refused() -> None:
