@@ -256,7 +256,7 @@ async def test_mended_04_the_log_says_what_to_do() -> None:
     with recorded() as records:
         async with serving(echo_app()) as place:
             await status_of(place, plain("evil.example", None))
-    (line,) = [one for one in records.lines("connection") if "421" in one]
+    (line,) = [one for one in records.lines("connection") if "refused, 421" in one]
     assert "(Host 'evil.example' is none of hosts=['localhost', '*.localhost', '127.0.0.0/8', '[::1]']" in line
     assert "App(hosts=[...])" in line
     said = "hosts is not set"
