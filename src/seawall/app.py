@@ -19,7 +19,7 @@ from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.http.hosts import HostCheck, Hosts
-from seawall.http.pages import Page
+from seawall.http.pages import Page, check_path
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.observability.logs import configure_logging, is_configured
@@ -31,7 +31,7 @@ from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import AT_THE_ROOT
 from seawall.routing.page_route import AnyPageRoute, Method, PageEndpoint, PageHandler, PageRoute
 from seawall.routing.paths import PathTable
-from seawall.routing.route import AnyRoute, AnyRouteTemplate, check_cookie, naming
+from seawall.routing.route import AnyRoute, AnyRouteTemplate, check_cookie, check_guard, naming
 from seawall.routing.router import Router
 from seawall.serving.asgi import Event, refuse_asgi
 from seawall.serving.blocking import named_when_blocking
@@ -166,7 +166,7 @@ class App(Router[Anonymous]):
         body: str | bytes | NothingType = NOTHING,
         *,
         media_type: str = HTML,
-        guard: Guard[Anonymous, P] | None = None,
+        guard: Guard[Anonymous, P] | NothingType = NOTHING,
         methods: Sequence[Method] = ("GET",),
     ) -> PageEndpoint[P] | PageEndpoint[Anonymous] | None:
         """Serve a small document at `path` to plain HTTP requests, on the port of the WebSockets.
@@ -194,15 +194,22 @@ class App(Router[Anonymous]):
           ConfigurationError: the path has a page already, or is not a path; body or type cannot be sent; guard,
             function or methods do not fit.
         """
-        if path in self._pages:
-            raise ConfigurationError(f"page({path!r}): there is a page at this path already; remove one of them")
+        check_path(path)
+        self._check_no_page(path)
         if body is not NOTHING:
+            if guard is not NOTHING or tuple(methods) != ("GET",):
+                raise ConfigurationError(
+                    f"page({path!r}): a fixed body is for everybody, and for GET; for guard= or methods= leave it out "
+                    "and decorate a function, which returns a Response"
+                )
             self._pages[path] = Page.parse(path, body, media_type)
             return None
 
-        chain = cast("Guard[Anonymous, P]", public) if guard is None else guard  # without one, P is Anonymous
+        chain = cast("Guard[Anonymous, P]", public) if guard is NOTHING else guard  # without one, P is Anonymous
 
         def register(handler: PageHandler[P]) -> PageHandler[P]:
+            self._check_no_page(path)  # there may be one since
+            check_guard(chain)
             if "POST" in methods and chain.reads_cookie():  # what is got, no page of another origin can read
                 with naming(describe(handler)):
                     check_cookie(path, self._origins)
@@ -210,6 +217,10 @@ class App(Router[Anonymous]):
             return handler
 
         return register
+
+    def _check_no_page(self, path: str) -> None:
+        if path in self._pages:
+            raise ConfigurationError(f"page({path!r}): there is a page at this path already; remove one of them")
 
     def lifespan(self, function: Callable[[], AbstractAsyncContextManager[T]], /) -> Provided[T]:
         """Provide a value while the app is served: a decorator over an ``@asynccontextmanager`` function.

@@ -364,6 +364,14 @@ MISTAKES: list[tuple[Callable[[App], object], str]] = [
     (lambda app: app.page("/", guard=of_a_room >> public)(nothing), "has no parameters"),
     (lambda app: (app.page("/")(nothing), app.page("/")(nothing)), "already"),
     (lambda app: (app.page("/", "fixed"), app.page("/")(nothing)), "already"),
+    (lambda app: app.page("/")(app.page("/")(nothing)), "already"),
+    (lambda app: [register(nothing) for register in (app.page("/"), app.page("/"))], "already"),
+    (lambda app: app.page(nothing), "exact path"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # what is tested
+    (lambda app: app.page("/", "secret", guard=bearer(verifier)), "for everybody"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
+    (lambda app: app.page("/", "secret", methods=["POST"]), "for everybody"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
+    (lambda app: app.page("/", guard=None)(nothing), "give a Guard"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
+    (lambda app: app.page("/", guard="public")(nothing), "give a Guard"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
+    (lambda app: app.page("/", guard=of_a_room)(nothing), "proves nobody"),  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
 ]
 
 
@@ -385,6 +393,14 @@ DROPPED: list[tuple[Callable[[], object], str]] = [
     (lambda: Response(headers=[("Content-Length", "3")]), "cannot be sent"),
     (lambda: Response(None), "cannot be sent"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
     (lambda: redirect("/\r\nSet-Cookie: a=b"), "cannot be sent"),
+    (lambda: Response(5), "cannot be sent"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
+    (lambda: Response([104, 105]), "cannot be sent"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda: Response({"a": 1}), "json.dumps"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda: Response(headers={"Allow": "GET"}), "cannot be sent"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda: Response(headers=[("A", 5)]), "cannot be sent"),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda: Response(cookies=["a=b"]), "cannot be sent"),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda: Cookie(name="a", value="b", max_age="60; Domain=example"), "whole seconds"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
+    (lambda: Cookie(name="a", value="b", max_age=1.5), "whole seconds"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
     (lambda: Cookie(name="a b", value=""), "token"),
     (lambda: Cookie(name="a", value="b; HttpOnly"), "base64url"),
     (lambda: Cookie(name="a", value="\r\n"), "base64url"),
@@ -573,3 +589,10 @@ async def test_mended_12_a_late_page_is_told_at_once(autojump_clock: MockClock, 
         other = RawClient(server.open_stream())  # it gets the only place, and not a 503
         await other.send(ask("OPTIONS", path="/"))
         assert (await other.last_response()).status == 200
+
+
+def test_mended_20_the_value_of_a_field_is_not_in_the_error() -> None:
+    """A field that cannot be sent is named; its value, which may be a credential, is not."""
+    with pytest.raises(ConfigurationError, match="X-Token") as caught:
+        Response(headers=[("X-Token", "topsecret\n")])
+    assert "topsecret" not in str(caught.value)

@@ -85,15 +85,24 @@ class Response:
 
     def serialize(self, *, head_only: bool) -> SerializedResponse:
         """The bytes to send; `head_only` leaves the body out. Raises as the class."""
-        fields = [*self.headers, *(("Set-Cookie", cookie.field_value) for cookie in self.cookies)]
-        if not any(name.lower() == "cache-control" for name, _ in self.headers):
-            fields.append(("Cache-Control", "no-store"))
-        try:
-            body = self.body.encode() if isinstance(self.body, str) else bytes(self.body)
-            data = serialize_response(
-                self.status, body, headers=fields, media_type=self.media_type, head_only=head_only
+        body: object = self.body
+        if not isinstance(body, str | bytes):
+            raise ConfigurationError(
+                f"Response(): the body cannot be sent: it is str or bytes, not {type(body).__name__}; for JSON give "
+                "json.dumps(...), with media_type='application/json'"
             )
-        except (ValueError, TypeError) as error:
+        try:
+            fields = [*self.headers, *(("Set-Cookie", cookie.field_value) for cookie in self.cookies)]
+            if not any(name.lower() == "cache-control" for name, _ in self.headers):
+                fields.append(("Cache-Control", "no-store"))
+            data = serialize_response(
+                self.status,
+                body.encode() if isinstance(body, str) else body,
+                headers=fields,
+                media_type=self.media_type,
+                head_only=head_only,
+            )
+        except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"Response(status={self.status!r}) cannot be sent: {error}") from None
         return SerializedResponse(self.status, "page", data)
 

@@ -48,13 +48,13 @@ class Page:
             raise ConfigurationError(f"page({path!r}): the body cannot be encoded; give it as bytes") from error
 
 
-def check_path(path: str) -> None:
+def check_path(path: object) -> None:
     """Refuse what is not the path of a page.
 
     Raises:
       ConfigurationError: no client would send it so.
     """
-    if not _PATH.fullmatch(path):
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigurationError(f"page({path!r}): give the exact path as it is sent, such as '/about'")
 
 

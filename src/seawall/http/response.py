@@ -94,6 +94,10 @@ def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes,
         answer = h11.Response(status_code=status, headers=raw, reason=_PHRASES.get(status, ""))
         head = connection.send(answer)
     except h11.LocalProtocolError as error:
-        raise ValueError(f"cannot answer {status}: {error}") from error
+        # h11 shows the value, which may be a credential.
+        names = ", ".join(name for name, _ in fields)
+        raise ValueError(
+            f"cannot answer {status!r}: it is none from 200 to 999, or a name or a value is not allowed in {names!r}"
+        ) from error
     sent = b"" if head_only else connection.send(h11.Data(data=body))
     return b"".join(part for part in (head, sent, connection.send(h11.EndOfMessage())) if part)
