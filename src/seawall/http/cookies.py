@@ -69,9 +69,9 @@ class Cookie:
             return "browsers drop it without secure=True, because of its name"
         if prefix.startswith("__host-") and (self.path != "/" or self.domain is not None):
             return "browsers drop it with another path than '/', or with a domain, because of its name"
-        age: object = self.max_age  # a text would be written as it is, with the attributes that it holds
-        if age is not None and (not isinstance(age, int) or isinstance(age, bool)):
-            return f"max_age={age!r} is no int; give whole seconds"
+        # A text would be written as it is, with the attributes that it holds.
+        if type(self.max_age) not in (int, type(None)):
+            return f"max_age={self.max_age!r} is no int; give whole seconds"
         if self.same_site not in {"Strict", "Lax", "None"}:
             return f"same_site={self.same_site!r}; choose 'Strict', 'Lax' or 'None'"
         if self.same_site == "None" and not self.secure:

@@ -85,12 +85,7 @@ class Response:
 
     def serialize(self, *, head_only: bool) -> SerializedResponse:
         """The bytes to send; `head_only` leaves the body out. Raises as the class."""
-        body: object = self.body
-        if not isinstance(body, str | bytes):
-            raise ConfigurationError(
-                f"Response(): the body cannot be sent: it is str or bytes, not {type(body).__name__}; for JSON give "
-                "json.dumps(...), with media_type='application/json'"
-            )
+        body = _body(self.body)
         try:
             fields = [*self.headers, *(("Set-Cookie", cookie.field_value) for cookie in self.cookies)]
             if not any(name.lower() == "cache-control" for name, _ in self.headers):
@@ -105,6 +100,16 @@ class Response:
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"Response(status={self.status!r}) cannot be sent: {error}") from None
         return SerializedResponse(self.status, "page", data)
+
+
+def _body(value: object) -> str | bytes:
+    """The body, after a check that is for programs which no type checker has seen."""
+    if not isinstance(value, str | bytes):
+        raise ConfigurationError(
+            f"Response(): the body cannot be sent: it is str or bytes, not {type(value).__name__}; for JSON give "
+            "json.dumps(...), with media_type='application/json'"
+        )
+    return value
 
 
 def redirect(location: str, *, cookies: Sequence[Cookie] = ()) -> Response:
