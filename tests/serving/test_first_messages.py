@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 import trio
 from attrs import evolve, field, frozen
 from trio.testing import MockClock
 
-from seawall import Anonymous, App, Connection, Gate, Limits, guard, public
+from seawall import Anonymous, App, Connection, Deflate, Gate, Limits, guard, public
 from seawall.testing import serve
 from tests.kit.memory import Peer, close, text
 from tests.kit.sockets import Transport, everywhere, serving
@@ -256,3 +258,76 @@ async def test_mended_13_who_goes_on_after_a_guard_has_refused_is_reset(over: Tr
         assert (await client.frame()).closing == (3000, "unauthorized")
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
             await client.stream.send_all(frame(BINARY, bytes(64 * 1024)) * 1000)
+
+
+def bomb(size: int) -> bytes:
+    """A compressed text message that inflates to `size` bytes."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflated = deflater.compress(b"x" * size) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    whole = bytearray(frame(TEXT, deflated.removesuffix(b"\x00\x00\xff\xff")))
+    whole[0] |= 0x40
+    return bytes(whole)
+
+
+@guard
+async def unhurried(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Accept, and ask half a second later."""
+    await gate.accept()
+    await trio.sleep(0.5)
+    await gate.receive_text()
+    return proved
+
+
+def unhurried_app(limits: Limits, received: list[int], *, compression: Deflate | None = None) -> App:
+    """An app whose handler notes how large the messages are that it receives."""
+    app = App(limits=limits, compression=compression)
+
+    @app.route("/", guard=public >> unhurried)
+    async def receive(conn: Connection[Anonymous]) -> None:
+        received.extend([len(message) async for message in conn])
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes", "found"),
+    [
+        (Limits(), [10, 20_000, 30_000], [20_000, 30_000]),
+        (Limits(max_message_size=1000), [10, 1000, 1001, 10], [1000]),
+        (Limits(max_message_size=1000), [10, 50_000], []),
+        (Limits(max_first_message=100), [100, 2000], [2000]),
+        (Limits(max_first_message=100), [101, 2000], []),
+        (Limits(), [16_385, 10], []),
+    ],
+)
+async def test_mended_13_half_closed_before_the_guards_have_decided(
+    autojump_clock: MockClock, limits: Limits, sizes: list[int], found: list[int]
+) -> None:
+    """What a client sent before it closed its side meets the same limits: the first one's, then everybody's."""
+    received = list[int]()
+    async with serve(unhurried_app(limits, received)) as server:
+        peer = Peer(server.open_stream())
+        await peer.open()
+        await peer.say(*[text("x" * size) for size in sizes])
+        await peer.stream.send_eof()
+        await peer.rest()
+        await trio.sleep(5)
+    assert received == found
+
+
+async def test_mended_13_half_closed_and_compressed(autojump_clock: MockClock) -> None:
+    """Of what a stranger sent before it closed its side, compression makes no more than two times 64 KiB, counted."""
+    received = list[int]()
+    app = unhurried_app(Limits(), received, compression=Deflate())
+    async with serve(app) as server:
+        held = server.server._state.budget.inbound  # pyright: ignore[reportPrivateUsage] # what is counted is the point
+        for _ in range(20):
+            peer = Peer(server.open_stream())
+            await peer.open("/", "Sec-WebSocket-Extensions: permessage-deflate")
+            await peer.say(bomb(10), bomb(60_000) * 400)
+            await peer.stream.send_eof()
+        await trio.sleep(0.3)
+        assert 20 * 60_000 < held.held < 20 * 2 * 64 * 1024
+        await trio.sleep(5)
+        assert held.held == 0
+    assert received == [60_000] * 40

@@ -67,7 +67,8 @@ class One:
     def leave(self) -> None:
         """Its socket is closed."""
         self.queued = self.unfinished = 0
-        self.budget.forget(self, self)
+        self.budget.hold_unfinished(self, 0, is_begun=False)
+        self.budget.forget(self)
 
 
 def test_mended_13_who_holds_most_is_paused_first() -> None:
@@ -157,7 +158,7 @@ def test_mended_13_what_waits_to_be_decoded_ends_nobody() -> None:
     budget.hold_unfinished(waiting, 100 * KIB, is_begun=True)
     assert (len(begun.faults), len(waiting.faults)) == (1, 0)
     assert (budget.undecoded, budget.unfinished) == (0, 100 * KIB)
-    budget.forget(waiting, waiting)
+    budget.hold_unfinished(waiting, 0, is_begun=False)
     large.take(310 * KIB)
     assert budget.held == 0
 
@@ -292,3 +293,44 @@ async def test_mended_13_nothing_stays_counted(over: Transport) -> None:
                 place.hang_up()
         await place.idle(0)
         assert held.held == 0
+
+
+@everywhere("plain", "tls", "reader", "unix")
+async def test_mended_13_messages_outlive_their_socket(over: Transport) -> None:
+    """What a handler may still receive counts after the socket is closed, until it is received or the handler ends."""
+    may_receive, received = trio.Event(), list[int]()
+    app = App(limits=SMALL)
+
+    @app.route("/", guard=public)
+    async def late(conn: Connection[Anonymous]) -> None:
+        received.append(len(await conn.receive()))
+        await may_receive.wait()
+        received.append(len(await conn.receive()))
+
+    async with serving(app, over) as place:
+        held = place.server._state.budget.inbound  # pyright: ignore[reportPrivateUsage] # as above
+        client = await place.open("/")
+        await client.send(*[text("x" * 20_000)] * 4)
+        await until(lambda: len(received) == 1 and held.queued > 60_000)
+        await client.send(frame(8, b"\x03\xe8"))
+        assert (await client.frame()).code == 1000
+        client.close()
+        await until(lambda: place.polled == 0 or over in ("tls", "reader"))
+        await trio.sleep(0.1)
+        assert held.queued > 60_000
+        may_receive.set()
+        await place.idle(0)
+        assert (held.held, received) == (0, [20_000] * 2)
+        place.hang_up()
+
+
+def test_mended_13_room_that_the_unfinished_leave() -> None:
+    """Who is paused goes on when somebody leaves, or is ended, who held nothing complete."""
+    budget = InboundBudget(500 * KIB)
+    large, begun = One(budget), One(budget)
+    large.put(200 * KIB)
+    begun.hold(310 * KIB)
+    large.put(10 * KIB)
+    assert large.is_paused
+    begun.leave()
+    assert not large.is_paused

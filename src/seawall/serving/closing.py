@@ -167,6 +167,13 @@ class Closing:
         if self._inner_nursery.child_tasks:
             self._lifecycle.watch_cleanup()
 
+    def on_over(self) -> int:
+        """Count what is queued no more, because nobody receives it any more; how many messages nobody has received."""
+        if self.channel is None:
+            return 0
+        self.channel.queue.forget()
+        return self.channel.queue.unreceived
+
     def abort_channel(self) -> None:
         """Send nothing more and wake the tasks that wait for the peer, because it has taken too long."""
         if self.channel is not None:

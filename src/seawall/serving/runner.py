@@ -277,7 +277,7 @@ class ConnectionRunner:
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
         channel = self._closing.channel
-        if self._server.reporter.is_observed(end, dropped=0 if channel is None else channel.queue.unreceived):
+        if self._server.reporter.is_observed(end, dropped=self._closing.on_over()):
             about = self._failures.context(Phase.TRANSPORT, accepted=self._closing.is_upgraded)
             traffic = Traffic() if channel is None else channel.traffic()
             self._server.tell(outcome_of(end, about, trio.current_time() - self._incoming.at, traffic))

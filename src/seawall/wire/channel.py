@@ -38,7 +38,7 @@ from seawall.wire.frames.decoder import FrameDecoder, Position
 from seawall.wire.frames.deflate import Agreement
 from seawall.wire.frames.encoder import encode_message
 from seawall.wire.message_timer import MessageTimer
-from seawall.wire.receive_queue import ReceiveQueue
+from seawall.wire.receive_queue import ReceiveQueue, size_of
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading, ReadingEvent, advance_reading
 from seawall.wire.traffic import Inbound, Traffic
@@ -166,6 +166,8 @@ class MessageChannel:
     def admit(self, max_message_size: int) -> None:
         """Decode all messages, of up to `max_message_size` bytes, from now on: the guards have let the peer in."""
         self.guards = Guards.OVER
+        if self.reading is Reading.FINISHED:
+            self.queue.cut(max_message_size)
         self._decoder.max_message_size = max_message_size
         self.reading = advance_reading(self.reading, ReadingEvent.ADMITTED)
         if self.accepted:
@@ -177,10 +179,13 @@ class MessageChannel:
             self.guards = Guards.ASK
             self._decode_pending()
         try:
-            return await self.queue.receive()
+            message = await self.queue.receive()
         finally:
             if self.guards is Guards.ASK:
                 self.guards = _DECIDE
+        if self.reading is Reading.FINISHED and size_of(message) > self._decoder.max_message_size:
+            raise trio.EndOfChannel  # `_decode_rest` could not know for whom it was
+        return message
 
     def _decode_pending(self) -> None:
         if self.reading in _DECODING and self._decoder.pending:
@@ -211,7 +216,8 @@ class MessageChannel:
         self.queue.end()
         self.controls.close()
         self._events.close()
-        self.queue.budget.inbound.forget(self, self.queue)
+        self._decoder.stop()
+        self.queue.budget.inbound.hold_unfinished(self, 0, is_begun=False)
 
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
@@ -270,10 +276,8 @@ class MessageChannel:
         inbound = self.inbound
         inbound.bytes += len(data)
         if not data:
-            if self.reading is Reading.GUARDED:  # what is held is all that comes: a guard may still let the peer in
-                self.guards, self._decoder.max_message_size, self.backlog = _OVER, EARLY_SIZE, True
-                while self.backlog and not self.queue.above_soft:
-                    self.proceed()
+            if self.reading is Reading.GUARDED:
+                _decode_rest(self, self._decoder)
             self.lose(ReadingEvent.END_OF_STREAM)
         elif self.reading is _OPEN:
             inbound.heard_at = now
@@ -377,3 +381,20 @@ class MessageChannel:
             self.reading = advance_reading(self.reading, ReadingEvent.CLOSE)
             self.queue.end()
             self._events.tell(PeerClosed(control.code, control.reason))
+
+
+def _decode_rest(channel: MessageChannel, decoder: FrameDecoder) -> None:
+    """Decode what is held, because it is all that comes, and a guard may still let the peer in.
+
+    Compressed messages may be many times as large: `EARLY_SIZE` bytes of them are decoded, and the rest of the last.
+    `MessageChannel.receive_for_guard` and `MessageChannel.admit` judge how large each is.
+    """
+    queue, room, channel.backlog = channel.queue, EARLY_SIZE, True
+    most, decoder.max_message_size = decoder.max_message_size, EARLY_SIZE
+    while channel.backlog and room > 0 and not queue.above_soft:
+        before, channel.guards = channel.inbound.messages, Guards.ASK
+        channel.proceed()
+        if channel.inbound.messages > before and not queue.is_empty:
+            room -= size_of(queue.newest)
+            channel.backlog = True
+    channel.guards, decoder.max_message_size = _DECIDE, most

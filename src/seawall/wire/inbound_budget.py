@@ -113,10 +113,9 @@ class InboundBudget:
             first.fail(ProtocolViolation(1013, "too much is unfinished"))
         self._go_on()
 
-    def forget(self, channel: Unfinished, holder: Holder) -> None:
-        """Count a connection no more, because its socket is closed."""
-        if self.held:  # as rarely
-            self._uncount(channel)
+    def forget(self, holder: Holder) -> None:
+        """Count a queue no more, because nobody receives from it any more."""
+        if self.queued or self._paused:  # as rarely
             self._paused.pop(holder, None)
             self.take(holder, 0)
 

@@ -38,6 +38,11 @@ _ENDLESS: Final = (Intake.OPEN, Intake.DISCARDED)
 _DISCARDING: Final = (Intake.DISCARDED, Intake.DISCARDED_AND_ENDED)
 
 
+def size_of(message: str | bytes) -> int:
+    """Bytes of its payload."""
+    return len(message if isinstance(message, bytes) else message.encode())
+
+
 @final
 class ReceiveQueue:
     """A queue with two marks, a soft and a hard one, which limit how much is read from the peer.
@@ -107,6 +112,26 @@ class ReceiveQueue:
             self.above_soft = True
         if self._size > COUNTED_FROM:
             self.budget.inbound.put(self, self._size)
+
+    def cut(self, most: int) -> None:
+        """Throw away the first message of more than `most` bytes, and all that came behind it."""
+        sizes = [size_of(message) for message in self._messages]
+        for kept, size in enumerate(sizes):
+            if size > most:
+                while len(self._messages) > kept:
+                    self._size -= self._messages.pop().__sizeof__()
+                    self.dropped += 1
+                self.budget.inbound.take(self, self._size)
+                return
+
+    def forget(self) -> None:
+        """Nobody receives any more: what is queued no longer counts for all connections together."""
+        self.budget.inbound.forget(self)
+
+    @property
+    def newest(self) -> str | bytes:
+        """The message that came last, of those that are queued."""
+        return self._messages[-1]
 
     @property
     def is_empty(self) -> bool:
