@@ -306,10 +306,11 @@ async def test_mended_13_half_closed_before_the_guards_have_decided(
     """What a client sent before it closed its side meets the same limits: the first one's, then everybody's."""
     received = list[int]()
     async with serve(unhurried_app(limits, received)) as server:
-        peer = Peer(server.open_stream())
+        stream = server.open_stream()
+        peer = Peer(stream)
         await peer.open()
         await peer.say(*[text("x" * size) for size in sizes])
-        await peer.stream.send_eof()
+        await stream.send_eof()
         await peer.rest()
         await trio.sleep(5)
     assert received == found
@@ -322,10 +323,11 @@ async def test_mended_13_half_closed_and_compressed(autojump_clock: MockClock) -
     async with serve(app) as server:
         held = server.server._state.budget.inbound  # pyright: ignore[reportPrivateUsage] # what is counted is the point
         for _ in range(20):
-            peer = Peer(server.open_stream())
+            stream = server.open_stream()
+            peer = Peer(stream)
             await peer.open("/", "Sec-WebSocket-Extensions: permessage-deflate")
             await peer.say(bomb(10), bomb(60_000) * 400)
-            await peer.stream.send_eof()
+            await stream.send_eof()
         await trio.sleep(0.3)
         assert 20 * 60_000 < held.held < 20 * 2 * 64 * 1024
         await trio.sleep(5)
