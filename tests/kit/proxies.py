@@ -54,6 +54,11 @@ class Proxy:
     """Where it ends TLS."""
     directory: Path
 
+    @property
+    def stats(self) -> Path:
+        """The socket where HAProxy tells what it has found out."""
+        return self.directory / "stats"
+
     async def dial(self, *, tls: bool) -> RawClient:
         """A connection to it on which nothing has been said."""
         plain = await trio.open_tcp_stream("127.0.0.1", self.tls_port if tls else self.port)
@@ -71,22 +76,26 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def answers(port: int) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as probe:
+def answers(at: int | Path) -> bool:
+    """Whether somebody listens there: at a port, or at the path of a Unix socket."""
+    with socket.socket(socket.AF_INET if isinstance(at, int) else socket.AF_UNIX) as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex(("127.0.0.1", at) if isinstance(at, int) else str(at)) == 0
 
 
 @asynccontextmanager
-async def running(proxy: Proxy, *command: str) -> AsyncGenerator[Proxy]:
-    """Run a proxy until the block is left; it stays in the foreground, and is ended by its process."""
+async def running(proxy: Proxy, *command: str, opens: Path | None = None) -> AsyncGenerator[Proxy]:
+    """Run a proxy until the block is left; it stays in the foreground, and is ended by its process.
+
+    It opens one place after another, so the block begins when all answer: both ports, and the socket that it `opens`.
+    """
+    places: list[int | Path] = [proxy.port, proxy.tls_port, *([opens] if opens is not None else [])]
     process = subprocess.Popen(  # noqa: ASYNC220 - it is followed by threads, as `Program` does
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     )
     program = Program(process)
     try:
-        await until(lambda: answers(proxy.port) or process.poll() is not None)
+        await until(lambda: all(map(answers, places)) or process.poll() is not None)
         assert process.poll() is None, program.stderr.text
         yield proxy
     finally:
@@ -131,9 +140,9 @@ async def haproxy(directory: Path, at: int, check: str | None = None) -> AsyncGe
     text, checks = re.subn(r"option httpchk.*", check or r"\g<0>", text)
     assert (binds, checks) == (1, 1)
     configuration = directory / "haproxy.cfg"
-    configuration.write_text(f"global\n    stats socket {directory}/stats\n    maxconn 100\n\n{text}")
     proxy = Proxy(port=port, tls_port=tls_port, directory=directory)
-    async with running(proxy, program, "-db", "-f", str(configuration)):
+    configuration.write_text(f"global\n    stats socket {proxy.stats}\n    maxconn 100\n\n{text}")
+    async with running(proxy, program, "-db", "-f", str(configuration), opens=proxy.stats):
         yield proxy
 
 
@@ -141,7 +150,7 @@ async def health(proxy: Proxy) -> str:
     """What HAProxy has found out about its server in a health check: ``L7OK``; or ``L7STS 405`` for a bad status."""
     found = ""
     while not re.match("L7(OK|STS)", found):  # before that INI; or L4TOUT, when the machine is busy
-        async with await trio.open_unix_socket(proxy.directory / "stats") as stream:
+        async with await trio.open_unix_socket(proxy.stats) as stream:
             await stream.send_all(b"show stat\n")
             answer = b""
             while data := await stream.receive_some():
