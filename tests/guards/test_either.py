@@ -252,3 +252,55 @@ def test_mended_09_the_chain_is_what_it_was() -> None:
     assert not (member >> has_scope("chat") | public).needs_task()
     assert (bearer(verifier, cookie="s") >> has_scope("chat") | public).reads_cookie()
     assert not (member >> has_scope("chat") | public).reads_cookie()
+
+
+class Saying:
+    """Says of itself all that a step can say."""
+
+    def takes_token(self) -> bool:
+        """Say so."""
+        return True
+
+    def accepts(self) -> bool:
+        """Say so."""
+        return True
+
+    def reads_cookie(self) -> bool:
+        """Say so."""
+        return True
+
+
+@frozen
+class SayingCheck(Saying, Check[object]):
+    """As a check."""
+
+    async def inspect(self, gate: Gate, principal: object, /) -> None:
+        """Let everybody through."""
+
+
+@frozen
+class SayingGuard(Saying, Guard[object, str]):
+    """As a guard."""
+
+    async def admit(self, gate: Gate, proved: object, /) -> str:
+        """Let everybody in."""
+        return "somebody"
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        keyed >> SayingCheck(),
+        (keyed >> SayingCheck()) | public,
+        keyed >> inherited(SayingCheck()),
+        (keyed >> inherited(SayingCheck())) | public,
+        (keyed >> SayingGuard()) | public,
+        (SayingCheck() >> keyed) | public,
+    ],
+    ids=["a chain", "on the left", "inherited", "inherited, on the left", "a guard", "before the first"],
+)
+def test_what_a_step_says_of_itself_the_chain_says(chain: Guard[Anonymous, object]) -> None:
+    """Wherever it stands in the chain."""
+    assert chain.takes_token()
+    assert chain.accepts()
+    assert chain.reads_cookie()

@@ -93,6 +93,10 @@ class _Inherited(Guard[T, T]):
         """Whether one of the checks does."""
         return any(one.reads_cookie() for one in self.checks)
 
+    def takes_token(self) -> bool:
+        """Whether one of the checks does."""
+        return any(one.takes_token() for one in self.checks)
+
     def accepts(self) -> bool:
         """Whether one of the checks does."""
         return any(one.accepts() for one in self.checks)
