@@ -288,6 +288,41 @@ def test_mended_07_what_has_had_its_time_goes_first(wall: list[float]) -> None:
     assert sessions.is_revoked(Ticket("dan", issued_at=1_000_059.0, expires_at=1_000_160.0), skew=60.0)
 
 
+def test_what_is_revoked_again_is_remembered_for_longer(wall: list[float]) -> None:
+    """From the last time on: what was revoked once, and later, makes room before it."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    sessions.revoke(subject="ada")
+    wall[0] = 1_000_001.0
+    sessions.revoke(subject="bob")
+    wall[0] = 1_000_050.0
+    sessions.revoke(subject="ada")
+    sessions.revoke(subject="carol")
+    wall[0] = 1_000_102.0
+    sessions.revoke(subject="dan")
+    for subject in ("ada", "carol", "dan"):
+        assert sessions.is_revoked(Ticket(subject, issued_at=1_000_049.0, expires_at=1_000_200.0))
+    assert not sessions.is_revoked(Ticket("bob", issued_at=1_000_049.0, expires_at=1_000_200.0))
+    assert sessions.is_revoked(Ticket("bob", issued_at=1_000_000.0, expires_at=1_000_200.0))
+
+
+def test_what_was_folded_makes_no_room(wall: list[float]) -> None:
+    """The ends of the tokens that all that their owner had stands for now are passed over, and another's time comes."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    sessions.revoke(issuer="us", subject="ada", token_id="1")
+    sessions.revoke(issuer="us", subject="ada", token_id="2")
+    wall[0] = 1_000_040.0
+    sessions.revoke(issuer="us", subject="bob")
+    wall[0] = 1_000_050.0
+    sessions.revoke(issuer="us", subject="ada", token_id="3")  # one too many
+    wall[0] = 1_000_060.0
+    sessions.revoke(issuer="us", subject="carol")
+    wall[0] = 1_000_141.0
+    sessions.revoke(issuer="us", subject="dan")
+    for subject in ("ada", "carol", "dan"):
+        assert sessions.is_revoked(Ticket(subject, issued_at=1_000_045.0, expires_at=1_000_200.0, issuer="us"))
+    assert not sessions.is_revoked(Ticket("bob", issued_at=1_000_045.0, expires_at=1_000_200.0, issuer="us"))
+
+
 def test_mended_07_until_the_table_is_full_nothing_is_given_up(wall: list[float]) -> None:
     """What has had its time is remembered while there is room, and harms nobody."""
     sessions = Sessions(at_most=None, kept=100.0)

@@ -41,6 +41,7 @@ def test_mended_04_what_this_machine_calls_itself(host: str) -> None:
         *(".localhost", "..localhost", "localhost..", ".", "..", "a.localhost..", "127.0.0.1.."),
         *("128.0.0.1", "127.0.0", "127.1", "127.0.0.01", "127.0.0.256", "127.0.0.1.1", "127.0.0.x", "127.example"),
         *("10.0.0.1", "0.0.0.0", "2130706433", "0x7f.0.0.1", "[::]", "[::2]", "[::ffff:127.0.0.1]", "[::1", "[]"),
+        *("[::1::]", "[.]", "[127.0.0.1]"),
         *("localhost:x", "localhost:80:80", "::1", "local host", "localhost,evil.example", "localhost~", " localhost"),
     ],
 )
