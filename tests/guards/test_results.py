@@ -105,7 +105,7 @@ NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "an object to await": (Promise, "a Promise, for which an `await` is missing"),
     "a resource that was not entered": (opened, "a _AsyncGeneratorContextManager"),
     "a context that was not entered": (suspended, "a _GeneratorContextManager"),
-    "another guard": (lambda: a_guard_without_credentials, "a _FunctionGuard"),
+    "another guard": (lambda: public, "a _Public"),
     "another check": (lambda: has_scope("chat"), "a _HasScope"),
 }
 
