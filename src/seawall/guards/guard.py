@@ -9,6 +9,7 @@ credential; a type checker follows the principal through the chain to the handle
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
@@ -154,7 +155,18 @@ class Check(Step, ABC, Generic[Need_contra]):
 
 
 def _is(operand: object, kind: type) -> bool:
-    """Whether `operand` is a `kind`. A type checker is sure; without one, a wrong operand has to raise TypeError."""
+    """Whether `operand` is a `kind`. A type checker is sure; without one, a wrong operand has to raise TypeError.
+
+    Raises:
+      ConfigurationError: it is a function that nobody has decorated, or a class that nobody has called.
+    """
+    if isinstance(operand, type):
+        raise ConfigurationError(f"{operand.__name__} is a class, and no guard or check; write `{operand.__name__}()`")
+    if inspect.isroutine(operand):
+        raise ConfigurationError(
+            f"{describe(operand)} is a function, and no guard or check yet; put @guard over it, or @check, or call it "
+            "if it makes one"
+        )
     return isinstance(operand, kind)
 
 

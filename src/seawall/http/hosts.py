@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, final
 from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
+from seawall.mistakes import several
 from seawall.printable import safe
 
 
@@ -59,21 +60,20 @@ class HostCheck:
         """Check that `hosts` are what a request can name, and store them.
 
         Raises:
-          ConfigurationError: it is one string, it is empty, or an entry is no host.
+          ConfigurationError: it is no list, it is empty, or an entry is no host.
         """
         if isinstance(hosts, HostCheck):
             return hosts
         if isinstance(hosts, HostRule):
             return UNRESTRICTED
-        if isinstance(hosts, str):
-            raise ConfigurationError(f"hosts={hosts!r}: give a list, [{hosts!r}]")
-        if not hosts:
+        listed = several("hosts", hosts, such_as="['chat.example'], or say any_host")
+        if not listed:
             raise ConfigurationError(f"hosts={hosts!r}: no request could be answered; list the hosts, or say any_host")
         ports: dict[str, frozenset[int]] = {}
-        for entry in hosts:
+        for entry in listed:
             name, port = _parse(entry)
             ports[name] = ports.get(name, frozenset()) | {port}
-        return cls(tuple(hosts), ports)
+        return cls(listed, ports)
 
     @classmethod
     def by_address(cls, *names: str) -> HostCheck:

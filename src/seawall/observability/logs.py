@@ -254,7 +254,8 @@ def _open_private(path: str, flags: int) -> int:
 def _level(level: str | int) -> int:
     """The number of a level; at least 1, because 0 would ask the root logger."""
     names = logging.getLevelNamesMapping()
-    number = names.get(level.upper()) if isinstance(level, str) else level
+    given: object = level
+    number = names.get(given.upper()) if isinstance(given, str) else given if isinstance(given, int) else None
     if number is None:
         raise ConfigurationError(f"there is no log level {level!r}; known are {', '.join(names)}")
     return max(number, 1)
@@ -263,9 +264,9 @@ def _level(level: str | int) -> int:
 def _open_file(file: str | os.PathLike[str]) -> logging.Handler:
     try:
         return _PrivateFile(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"cannot write the log file {os.fspath(file)!r} ({error}); "
+            f"cannot write the log file {file!r} ({error}); "
             "name a file in a directory that exists and that this user may write to"
         ) from error
 
