@@ -389,10 +389,10 @@ def _in_asyncio_loop() -> bool:
     if "asyncio" not in sys.modules:  # importing it takes longer than all of Seawall
         return False
 
-    from asyncio import get_running_loop  # noqa: PLC0415 - it is there already
+    import asyncio  # noqa: PLC0415 - it is there already
 
     try:
-        get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True
