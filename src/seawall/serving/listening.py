@@ -18,6 +18,7 @@ from attrs import frozen
 from seawall.errors import ConfigurationError
 from seawall.http.hosts import LOOPBACK, UNRESTRICTED, HostCheck
 from seawall.observability.logs import server_log
+from seawall.serving.accepting import BatchListener
 from seawall.serving.tls import TlsListener, check_context
 from seawall.wire.transport.sockets import MEMORY, socket_of
 
@@ -142,7 +143,9 @@ def _check_unix(where: Listen) -> None:
 
 
 def _checked(listener: Listener) -> Listener:
-    """The listener itself, or what serves TLS in place of Trio's own."""
+    """The listener itself, or what serves sockets or TLS in place of Trio's own."""
+    if isinstance(listener, trio.SocketListener):
+        return BatchListener(listener)
     if isinstance(listener, trio.SSLListener):
         return TlsListener.replacing(cast("trio.SSLListener[trio.abc.Stream]", listener))
     return listener
@@ -159,8 +162,8 @@ async def _open_tcp(where: Listen) -> list[Listener]:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {why}; choose another") from error
     context = where.get("ssl_context")
     if context is None:
-        return [*listeners]
-    return [TlsListener(listener, context) for listener in listeners]
+        return [BatchListener(listener) for listener in listeners]
+    return [TlsListener(BatchListener(listener), context) for listener in listeners]
 
 
 def _why(error: OSError) -> str:
@@ -181,7 +184,7 @@ def _open_unix(path: str, mode: int | None) -> Listener:
         if mode is not None:
             Path(path).chmod(mode)  # before anybody can connect, which begins with `listen`
         listener.listen(512)
-        opened = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        opened = BatchListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)))
         return opened if is_abstract else UnixListener(opened, path)
     except OSError as error:
         listener.close()
@@ -195,7 +198,7 @@ def _open_unix(path: str, mode: int | None) -> Listener:
 class UnixListener(trio.abc.Listener[trio.SocketStream]):
     """A listener on a Unix socket. Closing it removes the file, unless another server has put its own there."""
 
-    def __init__(self, listener: trio.SocketListener, path: str) -> None:
+    def __init__(self, listener: BatchListener, path: str) -> None:
         """Remember which file it is."""
         self.socket = listener.socket
         self._listener = listener
@@ -230,7 +233,7 @@ def _remove_abandoned(path: str) -> None:
 def address_of(listener: Listener) -> Address:
     """Where `listener` can be reached."""
     below = listener.transport_listener if isinstance(listener, TlsListener) else listener
-    bound = below.socket if isinstance(below, UnixListener) else socket_of(below)
+    bound = below.socket if isinstance(below, UnixListener | BatchListener) else socket_of(below)
     if bound is None:
         return Address(host=MEMORY)
     name: tuple[str, int] | str | bytes = bound.getsockname()
