@@ -207,6 +207,7 @@ MISTAKES: list[tuple[Loose, str, tuple[object, ...], str]] = [
     (App, "log_key", (-1, 32, [1] * 32, 5.0), r"^App\(log_key=\.\.\.\): not text .*, and no bytes"),
     (of_route, "origins", (5, b"x", [5]), r"origins?[= ]"),
     (of_route, "path", (5, b"/x", ["/"], Path("/x")), r"path pattern .*: it is no text; write one such as '/chat'"),
+    (Router, "limits", (5, 0, [], "60"), r"^limits=.* are not those of one route; give a dictionary, as in limits="),
     (of_mount, "prefix", (5, b"/x", None), r"path pattern .*: it is no text; write one such as '/chat'"),
     (of_route, "subprotocols", (None, 5, b"x"), r"subprotocols=.*: give a list, such as \['chat.v1'\]"),
     (of_route, "subprotocols", ([5], [None]), r"subprotocol .* is not a token"),
