@@ -105,6 +105,8 @@ COMPANIONS = [
     "Codec",
     "Fields",
     "Sendable",
+    "email",
+    "normalised_email",
     "tag",
 ]
 
