@@ -18,6 +18,7 @@
     │   ├── MessageTimeout                1008   a message was begun and not finished for ``message_timeout``
     │   ├── SlowConsumer                  1008   the peer has taken nothing for ``send_timeout`` (1008 is only logged)
     │   └── KeepaliveLost                 1011   the peer has sent nothing for ``ping_timeout`` after a Ping
+    ├── TooManyInvalidMessages       1008   ``max_message_errors`` messages in a row were invalid
     ├── LeaseExpired            401 · 3000   what a guard proved was valid until now, and was not renewed
     ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
@@ -165,6 +166,14 @@ class KeepaliveLost(LimitReached):
     """The peer has sent nothing for ``Limits.ping_timeout`` after a Ping: close code 1011, if the peer still reads."""
 
     default = "keepalive lost"
+
+
+class TooManyInvalidMessages(SeawallError):
+    """The last messages of the peer, ``Limits.max_message_errors`` of them, were invalid: close code 1008."""
+
+    def __str__(self) -> str:
+        """A fixed text."""
+        return "too many invalid messages"
 
 
 class LeaseExpired(SeawallError):

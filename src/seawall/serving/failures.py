@@ -8,7 +8,7 @@ from typing import final
 from attrs import define, field
 
 from seawall.exception_groups import exceptions_in
-from seawall.policy.ending import Consequence, Judgement, Nothing, judge
+from seawall.policy.ending import Consequence, Ends, Judgement, Nothing, internal_error, judge
 from seawall.policy.error_policy import ErrorPolicy, LeafDecision
 from seawall.policy.verdicts import Context, Ignore, Phase
 from seawall.serving.state import AcceptedConnection, ServerState
@@ -48,6 +48,18 @@ class FailureHandler:
         self._server.report(judgement, context)
         return judgement.consequence
 
+    def judge_message(self, failure: Exception, message: str) -> Consequence:
+        """As `handle`, for a message of the type `message` that has failed after the upgrade."""
+        context = self.context(Phase.MESSAGE, accepted=True, message=message)
+        judgement = judge(failure, context, self.policy)
+        self._server.report(judgement, context)
+        return judgement.consequence
+
+    def judge_answer(self, failure: Exception) -> Ends:
+        """The same about `failure`, because of which a message that has failed cannot be answered either."""
+        consequence = self.handle(failure, Phase.HANDLER, accepted=True)
+        return consequence if isinstance(consequence, Ends) else internal_error(failure, accepted=True)
+
     def report(self, failure: Exception) -> str:
         """Report `failure`, about which the application has decided itself, and return the id of its incident."""
         context = self.context(Phase.HANDLER, accepted=True)
@@ -57,7 +69,7 @@ class FailureHandler:
         self._server.report(Judgement(consequence=Nothing(), leaves=leaves), context)
         return context.incident
 
-    def context(self, phase: Phase, *, accepted: bool) -> Context:
+    def context(self, phase: Phase, *, accepted: bool, message: str = "") -> Context:
         """The context of a failure that happens now, for the rules of the policy and the log."""
         return Context(
             phase=phase,
@@ -67,4 +79,5 @@ class FailureHandler:
             connection=self._incoming.id,
             peer=self._incoming.address,
             principal=self._server.reporter.names.name_of(self.principal),
+            message=message,
         )

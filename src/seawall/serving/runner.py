@@ -22,10 +22,10 @@ from typing import assert_never, cast, final
 import trio
 from attrs import define, field
 
-from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
+from seawall.connection.state import ConnectionState
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
@@ -200,6 +200,7 @@ class ConnectionRunner:
             values=server.values,
             thread=server.thread,
             reports=self._failures,
+            format=settings.format,
         )
         gate = ConnectionGate(
             asked=asked,
