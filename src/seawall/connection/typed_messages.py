@@ -21,7 +21,7 @@ _GIVEN_UP: Final = ErrorFrame(code="cancelled")
 
 @final
 class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
-    """The messages of a connection, decoded. With one that is invalid, what the policy says is done; it is passed over."""
+    """The messages of a connection, decoded. Those that are invalid are passed over, and done to as the policy says."""
 
     def __init__(
         self, receive: Callable[[], Awaitable[str | bytes]], decoder: MessageDecoder[T_co], state: ConnectionState
