@@ -87,5 +87,3 @@ class ConnectionState:
     format: MessageFormat = field(repr=False)
     """Of the route: how typed messages are written."""
     renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
-    invalid_in_a_row: int = field(repr=False, default=0)
-    """How many invalid messages have come since the last valid one."""

@@ -12,6 +12,7 @@ from seawall.errors import Disconnected, InvalidMessage, TooManyInvalidMessages
 from seawall.messages.decoder import MessageDecoder, Ref
 from seawall.messages.encoder import ErrorFrame
 from seawall.policy.ending import Ends, Nothing, Replies
+from seawall.wire.frames.encoder import encode_payload
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -44,7 +45,7 @@ class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
             except InvalidMessage as invalid:
                 failure = invalid
             else:
-                self._state.invalid_in_a_row = 0
+                self._state.channel.inbound.invalid = 0
                 return value
             del message  # or it would be in the traceback of what is raised
             await fail_message(self._state, failure, ref=failure.ref)
@@ -75,7 +76,7 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
 async def send_payload(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
     """Send a message that is encoded; as `Connection.send`."""
     try:
-        await state.channel.send_payload(payload, is_text=is_text)
+        await state.channel.send_buffer.put_message(encode_payload(payload, is_text=is_text))
     except (trio.ClosedResourceError, trio.BrokenResourceError):
         raise Disconnected(state.id) from None
     state.lifecycle.timeouts.touch()
@@ -84,7 +85,7 @@ async def send_payload(state: ConnectionState, payload: bytes, *, is_text: bool)
 def send_payload_nowait(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
     """Send a message that is encoded; as `Connection.send_nowait`."""
     try:
-        state.channel.send_payload_nowait(payload, is_text=is_text)
+        state.channel.send_buffer.put_message_nowait(encode_payload(payload, is_text=is_text))
     except (trio.ClosedResourceError, trio.BrokenResourceError):
         raise Disconnected(state.id) from None
     state.lifecycle.timeouts.touch()
@@ -92,9 +93,9 @@ def send_payload_nowait(state: ConnectionState, payload: bytes, *, is_text: bool
 
 def _is_one_too_many(state: ConnectionState) -> bool:
     """Count an invalid message."""
-    state.invalid_in_a_row += 1
-    most = state.lifecycle.timeouts.limits.max_message_errors
-    return most is not None and state.invalid_in_a_row >= most
+    inbound, most = state.channel.inbound, state.lifecycle.timeouts.limits.max_message_errors
+    inbound.invalid += 1
+    return most is not None and inbound.invalid >= most
 
 
 def _answer(state: ConnectionState, failure: Exception, ref: Ref | None, message: str) -> tuple[bytes, bool] | None:

@@ -236,7 +236,7 @@ class HeadReader:
                 return False
             raise BadRequest(400, "malformed request line")
         if not line[2].startswith(b"HTTP/1."):
-            raise BadRequest(505, "only HTTP/1.1 is spoken here")
+            raise BadRequest(505, "only HTTP/1.x is spoken here")
         if not _TARGET.match(line[1]) or b"#" in line[1]:
             raise BadRequest(400, "request target neither a path nor a URL")
         self._fields_at = end

@@ -76,7 +76,9 @@ class Cause(enum.Enum):
     PEER_VANISHED = "peer vanished"
     """The peer is gone without a Close."""
     VIOLATION = "protocol violation"
-    """The peer broke the protocol, or a limit of it: 1002, 1007 or 1009; or 1008, because it sent invalid messages."""
+    """The peer broke the protocol, or a limit of it: 1002, 1007 or 1009."""
+    INVALID_MESSAGES = "invalid messages"
+    """``Limits.max_message_errors``."""
     LEASE_EXPIRED = "lease expired"
     """A lease has ended: what a guard proved is no longer valid, such as a token."""
     REVOKED = "revoked"
@@ -152,8 +154,10 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.SLOW_CONSUMER
         case KeepaliveLost():
             return Cause.KEEPALIVE
-        case ProtocolViolation() | TooManyInvalidMessages():
+        case ProtocolViolation():
             return Cause.VIOLATION
+        case TooManyInvalidMessages():
+            return Cause.INVALID_MESSAGES
         case Refused() | AuthTimeout():
             return Cause.REFUSED
         case _:

@@ -18,7 +18,7 @@ from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError
 from seawall.guards.guard import Guard
 from seawall.guards.origins import Origins
-from seawall.limits import LimitOverrides
+from seawall.limits import LimitOverrides, check_overrides
 from seawall.messages.codec import Codec, check_codec
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import Mount, MountPath, Settings, join
@@ -96,10 +96,12 @@ class Router(Generic[Start]):
           codec: how typed messages are written, likewise.
 
         Raises:
-          ConfigurationError: an origin is not one that a browser sends, or compression is none.
+          ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
         """
         check_policy(errors, where="Router")
         check_compression(compression, where="Router")
+        if limits is not None:
+            check_overrides(limits)
         check_origins(origins)
         check_codec(codec, where="Router")
         self._settings = Settings(

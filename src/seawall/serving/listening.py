@@ -113,12 +113,19 @@ def _check(where: Listen) -> None:
             raise ConfigurationError(f"listening: there is no option {name!r}; the options are {', '.join(kinds)}")
         if name == "ssl_context":
             check_context(value)
-        elif not isinstance(value, kinds[name]):
+        elif not isinstance(value, kinds[name]) or isinstance(value, bool):
             wanted = getattr(kinds[name], "__name__", "path")
             raise ConfigurationError(f"listening: {name}={value!r} is no {wanted}; give one, or leave it out")
         elif value in ("", ()) or value == []:
             raise ConfigurationError(f"listening: {name}={value!r} says nothing; leave it out, or give a value")
+    for listener in where.get("listeners", ()):
+        _check_listener(listener)
     _check_unix(where)
+
+
+def _check_listener(value: object) -> None:
+    if not isinstance(value, trio.abc.Listener):
+        raise ConfigurationError(f"listening: listeners: {value!r} is no Trio listener; open_tcp_listeners gives some")
 
 
 def _check_unix(where: Listen) -> None:
@@ -150,8 +157,9 @@ async def _open_tcp(where: Listen) -> list[Listener]:
         raise ConfigurationError(f"cannot listen on {host} port {port}: ports end at 65535; choose another")
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {_why(error)}; choose another") from error
+    except (OSError, UnicodeError) as error:  # which a host that IDNA cannot encode raises
+        why = _why(error) if isinstance(error, OSError) else error
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {why}; choose another") from error
     context = where.get("ssl_context")
     if context is None:
         return [BatchListener(listener) for listener in listeners]

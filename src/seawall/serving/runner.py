@@ -178,13 +178,12 @@ class ConnectionRunner:
         server, stream, asked = self._server, self._incoming.stream, request.handshake
         compression = settings.compression
         agreement = None if compression is None else negotiate(asked.values("sec-websocket-extensions"), compression)
-        transport = server.transport(stream, self._outer_nursery)
-        channel_settings = ChannelSettings(settings.limits, agreement)
-        channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
+        transport, wanted = server.transport(stream, self._outer_nursery), ChannelSettings(settings.limits, agreement)
+        channel = MessageChannel(transport, wanted, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
-        lateness = server.deadlines.lateness
-        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
+        liveness = WireLiveness(channel, settings.limits, socket_of(stream), server.deadlines.lateness)
+        self.lifecycle.timeouts.watch(liveness)
         selected = select(asked.subprotocols, settings.subprotocols) if asked.subprotocols else None
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")

@@ -36,7 +36,7 @@ from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import FrameDecoder, Position
 from seawall.wire.frames.deflate import Agreement
-from seawall.wire.frames.encoder import encode_message, encode_payload
+from seawall.wire.frames.encoder import encode_message
 from seawall.wire.message_timer import MessageTimer
 from seawall.wire.receive_queue import ReceiveQueue, size_of
 from seawall.wire.send_buffer import SendBuffer
@@ -226,14 +226,6 @@ class MessageChannel:
     def send_nowait(self, message: str | bytes) -> None:
         """Send a message now. Raises as `SendBuffer.put_message_nowait`."""
         self.send_buffer.put_message_nowait(encode_message(message))
-
-    def send_payload(self, payload: bytes, *, is_text: bool) -> Awaitable[None]:
-        """As `send`, for a message that is encoded: UTF-8 if it `is_text`, binary else."""
-        return self.send_buffer.put_message(encode_payload(payload, is_text=is_text))
-
-    def send_payload_nowait(self, payload: bytes, *, is_text: bool) -> None:
-        """As `send_nowait`, likewise."""
-        self.send_buffer.put_message_nowait(encode_payload(payload, is_text=is_text))
 
     def send_frame_nowait(self, frame: bytes) -> None:
         """Send a frame of `encode_message` now, without compressing it. Raises as `SendBuffer.put_frame_nowait`.
