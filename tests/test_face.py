@@ -106,6 +106,8 @@ COMPANIONS = [
     "Codec",
     "Fields",
     "Sendable",
+    "email",
+    "normalised_email",
     "tag",
 ]
 
