@@ -102,6 +102,7 @@ COMPANIONS = [
     "ProtocolViolation",
     "SlowConsumer",
     "MessageTimeout",
+    "TooManyInvalidMessages",
     "Codec",
     "Fields",
     "Sendable",

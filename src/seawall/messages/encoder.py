@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, final
 
 import msgspec
 
-from seawall.errors import ConfigurationError, InvalidMessage
+from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
@@ -132,30 +132,14 @@ class MessageEncoder:
         """``{"type": "end", "re": ...}``: there are no more answers."""
         return self._encode(_End(re))
 
-    def error(self, code: ErrorCode, *, re: Ref | None = None, retry_after: float | None = None) -> bytes:
-        """``{"type": "error", ...}``."""
-        return self._encode(ErrorFrame(code=code, re=re, retry_after=retry_after))
-
-    def invalid(self, invalid: InvalidMessage, *, re: Ref | None = None) -> bytes:
-        """The error that says why a message is refused, in at most `MAX_ERROR` bytes.
-
-        Args:
-          invalid: why.
-          re: the ref of the message; its own, if it has one, when left out.
-        """
-        frame = ErrorFrame(
-            code=invalid.code,
-            re=invalid.ref if re is None else re,
-            path=invalid.path,
-            detail=invalid.detail or None,
-        )
-        encoded = self._encode(frame)
+    def error(self, frame: ErrorFrame, /, *, re: Ref | None = None) -> bytes:
+        """``{"type": "error", ...}`` in at most `MAX_ERROR` bytes; with `re` as the answer to what was asked by it."""
+        encoded = self._encode(msgspec.structs.replace(frame, re=re))
         room = MAX_ERROR
         while len(encoded) > MAX_ERROR and room > 4:
             room //= 2  # control characters take six bytes each in JSON
-            frame.detail = shortened(invalid.detail, room)
-            frame.path = shortened(invalid.path, room)
-            encoded = self._encode(frame)
+            path, detail = shortened(frame.path or "", room), shortened(frame.detail or "", room)
+            encoded = self._encode(msgspec.structs.replace(frame, re=re, path=path or None, detail=detail or None))
         return encoded
 
 
