@@ -42,7 +42,7 @@ def is_enum(kind: object) -> bool:
 
 def is_named_tuple(kind: object) -> bool:
     """Whether it is a NamedTuple."""
-    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+    return isinstance(kind, type) and issubclass(cast("type[object]", kind), tuple) and hasattr(kind, "_fields")
 
 
 def named_fields(kind: object) -> tuple[str, ...]:
