@@ -60,7 +60,7 @@ DEFINED = defined()
 #: Packages, and what is not in a module's namespace.
 ELSEWHERE = {
     *("cli", "demo", "testing", "app", "serving", "routing", "connection", "guards", "observability", "policy"),
-    *("http", "wire", "errors"),
+    *("http", "wire", "messages", "errors"),
     *("serve", "Origin"),  # a method of an app, and a header
 }
 

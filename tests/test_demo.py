@@ -20,6 +20,7 @@ from attrs import frozen
 from websockets.exceptions import InvalidStatus
 
 from seawall.demo.apps import Surroundings, echo_app, secure_app
+from seawall.demo.origins import own_hosts
 from seawall.demo.page import document
 from seawall.demo.scenes import sources
 from seawall.demo.serving import Settings, origin_of
@@ -266,6 +267,36 @@ def test_mended_30_the_machines_own_address(own_address: str) -> None:
                 with pytest.raises(InvalidStatus) as refused, opened(f"{url}{port}/{path}", origin=other):
                     pass
                 assert refused.value.response.status_code == 403
+
+
+def test_mended_30_a_name_that_is_resolved_to_the_machine(own_address: str) -> None:
+    """On all addresses no page of another name gets in, nothing is said of hosts, and our own names are served."""
+    with demo("--host", "0.0.0.0") as running:
+        ports = running.echo_port, running.secure_port, scenes_port(running)
+        names = "evil.example", f"{own_address}.nip.example", "localhost.evil.example", "2130706433"
+        for port, path in zip(ports, ("tokens", "", "divide"), strict=True):
+            for name in names:
+                page = f"http://{name}:{running.echo_port}"
+                with (
+                    pytest.raises(InvalidStatus) as refused,
+                    opened(f"ws://{name}:{port}/{path}", origin=page, at=port),
+                ):
+                    pass
+                assert refused.value.response.status_code == 421
+            for name in (own_address, "192.0.2.7", "[2001:db8::1]", "localhost", socket.gethostname()):
+                with opened(f"ws://{name}:{port}/{path}", origin=f"http://{name}:{running.echo_port}", at=port):
+                    pass
+        assert "hosts is not set" not in running.program.stderr.text
+        running.program.tell(signal.SIGINT)
+        assert running.program.wait() == 0
+        assert "hosts is not set" not in running.program.stderr.text
+
+
+def test_mended_30_the_name_to_listen_on() -> None:
+    """A demo is asked for by the name that it was told to listen on."""
+    assert own_hosts("Box.lan").admits("box.lan:8765", secure=False)
+    assert not own_hosts("box.lan").admits("other.lan:8765", secure=False)
+    assert own_hosts("::").admits("[::1]:8765", secure=False)
 
 
 @pytest.fixture

@@ -44,8 +44,10 @@ def described() -> dict[str, tuple[str, str]]:
         if drawn is None:
             continue
         indent, name, text = drawn.groups()
-        depth = 0 if name == "SeawallError" else len(indent) // 4 + 1
+        depth = 0 if name in {"SeawallError", "ValueError"} else len(indent) // 4 + 1
         above[depth:] = [name]
+        if name == "ValueError":
+            continue  # Python's own, of which one of ours is a kind
         found[name] = (above[depth - 1] if depth else "Exception", text or "")
     return found
 

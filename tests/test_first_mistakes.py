@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -17,17 +18,24 @@ from seawall import (
     ConfigurationError,
     Connection,
     Context,
+    Cookie,
     ErrorPolicy,
     Outcome,
     Phase,
     Reply,
+    Request,
+    Response,
     Router,
     TokenVerifier,
     bearer,
+    configure_logging,
     first_message,
+    has_scope,
     public,
+    run_apps,
 )
 from seawall.guards.origins import Origins
+from seawall.serving.listening import Listen, open_listeners
 from seawall.testing import connect
 from tests.kit.processes import running
 
@@ -60,6 +68,23 @@ async def test_mended_29_run_inside_trio() -> None:
     """A whole program cannot run inside of another one."""
     with pytest.raises(ConfigurationError, match=r"write `await app\.serve\(\.\.\.\)`, or `await app\.start\(nursery"):
         App().run(port=0)
+
+
+@pytest.mark.parametrize("run", [App().run, lambda: run_apps(App().at(port=0))], ids=["app.run", "run_apps"])
+def test_mended_29_run_inside_asyncio(run: Callable[[], None]) -> None:
+    """Nor inside of a loop of asyncio's, which it would block; beside one, in a thread, it may."""
+
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match=r"^(app\.run|run_apps)\(\) is .* asyncio .*thread of its own"):
+            run()
+
+        def fails_there() -> None:
+            App().run(port=-1)
+
+        with pytest.raises(ConfigurationError, match="cannot listen"):
+            await asyncio.to_thread(fails_there)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("method", ["serve", "start"])
@@ -115,6 +140,138 @@ def test_mended_29_a_secret_for_a_verifier(proves: Loose, given: object) -> None
     ) as caught:
         proves(given)
     assert "5ecret" not in str(caught.value)
+
+
+def of_route(**options: object) -> object:
+    """Define a route with these options."""
+    decorate = cast("Loose", App().route)(options.pop("path", "/"), guard=public, **options)
+    return cast("Loose", decorate)(anybody)
+
+
+def of_verifier(**options: object) -> object:
+    """Define a verifier with these options."""
+    usual = {"algorithms": ["HS256"], "audience": "chat", "issuer": "id"}
+    return cast("Loose", TokenVerifier)(options.pop("keys", SECRET), **{**usual, **options})
+
+
+def of_cookie(**options: object) -> object:
+    """Define a cookie with these options."""
+    return cast("Loose", Cookie)(**{"name": "session", "value": "s3cret", **options})
+
+
+async def for_page(request: Request[Anonymous]) -> Response:
+    """Answer."""
+    raise NotImplementedError
+
+
+def of_page(**options: object) -> object:
+    """Define a page on request with these options."""
+    return cast("Loose", cast("Loose", App().page)("/", **options))(for_page)
+
+
+def of_fixed_page(media_type: object) -> object:
+    """Define a fixed page of this type."""
+    return App().page("/", "hello", media_type=cast("str", media_type))
+
+
+def of_mount(prefix: object) -> object:
+    """Mount a router at this path."""
+    return App().mount(cast("str", prefix), Router[Anonymous](), guard=public)
+
+
+def of_listening(**where: object) -> object:
+    """Listen there."""
+
+    async def main() -> None:
+        await open_listeners(cast("Listen", where))
+
+    return trio.run(main)
+
+
+def of_bearer(cookie: object) -> object:
+    """Take a token from this cookie."""
+    return bearer(TokenVerifier(SECRET, algorithms=["HS256"], audience="chat", issuer="id"), cookie=cast("str", cookie))
+
+
+#: What is defined, with which option, what that is by mistake, and what the error says.
+MISTAKES: list[tuple[Loose, str, tuple[object, ...], str]] = [
+    (
+        App,
+        "origins",
+        (None, 5, b"x", object()),
+        r"^origins=.*: give a list, such as \['https://chat.example'\], or say",
+    ),
+    (App, "origins", ([5], [None], {b"x"}), r"^origin .* is not one that a browser sends: write scheme://host"),
+    (App, "hosts", (5, True, b"x", object()), r"^hosts=.*: give a list, such as \['chat.example'\], or say any_host"),
+    (App, "revocations_kept", (None, "60", True, []), r"^App\(revocations_kept=.*\); give a number of seconds"),
+    (App, "log_key", (-1, 32, [1] * 32, 5.0), r"^App\(log_key=\.\.\.\): not text .*, and no bytes"),
+    (of_route, "origins", (5, b"x", [5]), r"origins?[= ]"),
+    (of_route, "path", (5, b"/x", ["/"], Path("/x")), r"path pattern .*: it is no text; write one such as '/chat'"),
+    (Router, "limits", (5, 0, [], "60"), r"^limits=.* are not those of one route; give a dictionary, as in limits="),
+    (of_mount, "prefix", (5, b"/x", None), r"path pattern .*: it is no text; write one such as '/chat'"),
+    (of_route, "subprotocols", (None, 5, b"x"), r"subprotocols=.*: give a list, such as \['chat.v1'\]"),
+    (of_route, "subprotocols", ([5], [None]), r"subprotocol .* is not a token"),
+    (of_route, "name", (None, 5, b"x"), r"name=.* is no text; give a str"),
+    (
+        of_fixed_page,
+        "media_type",
+        (None, 5, b"text/html"),
+        r"^page\('/'\): media_type .* cannot be sent; use text/html",
+    ),
+    (of_page, "methods", (None, 5, "GET", [["GET"]], [None], ["PUT"]), r"^page\('/'\): methods=.*; give \['GET'\], "),
+    (of_bearer, "cookie", (5, b"x", True), r"^bearer\(cookie=.*\): no cookie can have this name; give one such as"),
+    (of_verifier, "keys", (None,), r"^TokenVerifier: keys is None; is the environment variable set"),
+    (of_verifier, "keys", (5, [SECRET], Path(SECRET)), r"^TokenVerifier: keys is no str or bytes; give the secret"),
+    (of_verifier, "algorithms", (None, 5), r"^TokenVerifier: algorithms=.*: give a list, such as \['HS256'\]"),
+    (of_verifier, "algorithms", ([["HS256"]], [None]), r"^TokenVerifier: algorithms .*; name some of \['HS256'"),
+    (of_verifier, "leeway", (None, "30", True), r"^TokenVerifier: leeway=.*; give a number of seconds"),
+    (of_verifier, "skew", (None, "30", True), r"^TokenVerifier: skew=.*; give a number of seconds"),
+    (of_verifier, "max_lifetime", (None, "30", True), r"^TokenVerifier: max_lifetime=.*; give a number of seconds"),
+    (of_verifier, "type", (5, b"JWT", ""), r"^TokenVerifier: type=.*; give a text, such as 'at\+jwt', or None"),
+    (of_cookie, "name", (None, 5, b"x"), r"name is no text; give a str"),
+    (of_cookie, "value", (None, 5, b"x"), r"value is no text; give a str"),
+    (of_cookie, "path", (None, 5, b"/"), r"path is no text; give a str"),
+    (of_cookie, "domain", (5, b"chat.example"), r"domain is no text; give a str"),
+    (of_cookie, "same_site", (None, 5, ["Lax"]), r"same_site=.*; choose 'Strict', 'Lax' or 'None'"),
+    (configure_logging, "level", (None, 1.5, b"INFO", ["INFO"]), r"^there is no log level .*; known are "),
+    (configure_logging, "file", (5.0, ["x"], object()), r"^cannot write the log file .*; name a file in a directory"),
+    (
+        of_listening,
+        "host",
+        ("a" * 70, "\N{LATIN SMALL LETTER E WITH ACUTE}" * 70),
+        r"^cannot listen on .*; choose another",
+    ),
+    (of_listening, "port", (True, "80", None), r"^listening: port=.* is no int; give one, or leave it out"),
+    (
+        of_listening,
+        "listeners",
+        ("x", [5], [socket.socket]),
+        r"^listening: listeners: .* is no Trio listener; open_tcp",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("define", "option", "mistakes", "said"),
+    MISTAKES,
+    ids=[f"{row[1]} {number}" for number, row in enumerate(MISTAKES)],
+)
+def test_mended_29_a_value_of_a_wrong_type(define: Loose, option: str, mistakes: tuple[object, ...], said: str) -> None:
+    """It is refused where it is written; the error names the option and the remedy, and shows no secret."""
+    for mistake in mistakes:
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            define(**{option: mistake})
+        assert "5ecret" not in str(caught.value)
+        assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scope", [None, 5, b"chat", ["chat"]], ids=repr)
+def test_mended_29_a_scope_that_is_no_text(scope: object) -> None:
+    """The error shows how scopes are named."""
+    with pytest.raises(
+        ConfigurationError, match=r"^has_scope.*: name one scope or several, each a word: has_scope\('ch"
+    ):
+        has_scope(cast("str", scope))
 
 
 @pytest.mark.parametrize("body", [{"status": "ok"}, None, 5, bytearray(b"x")], ids=repr)

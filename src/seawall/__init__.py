@@ -11,6 +11,8 @@ from seawall.errors import (
     Draining,
     Forbidden,
     IdleTimeout,
+    Invalid,
+    InvalidMessage,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
@@ -42,6 +44,8 @@ from seawall.http.exchange import Request, Response, redirect
 from seawall.http.hosts import any_host
 from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
+from seawall.messages.codec import JSON, Codec, Fields, MessagePack, Sendable
+from seawall.messages.tags import tag
 from seawall.observability.logs import configure_logging
 from seawall.observability.outcome import Outcome
 from seawall.observability.reports import ErrorReport
@@ -54,6 +58,7 @@ from seawall.routing.router import Router
 from seawall.serving.server import Server
 
 __all__ = [
+    "JSON",
     "Anonymous",
     "AnyRoute",
     "App",
@@ -62,6 +67,7 @@ __all__ = [
     "Check",
     "Claims",
     "Close",
+    "Codec",
     "ConfigurationError",
     "Connection",
     "ConnectionSnapshot",
@@ -75,6 +81,7 @@ __all__ = [
     "ErrorPolicy",
     "ErrorReport",
     "Escalate",
+    "Fields",
     "Forbidden",
     "Gate",
     "Guard",
@@ -82,6 +89,8 @@ __all__ = [
     "HasScopes",
     "IdleTimeout",
     "Ignore",
+    "Invalid",
+    "InvalidMessage",
     "KeepaliveLost",
     "LeaseExpired",
     "LifetimeReached",
@@ -89,6 +98,7 @@ __all__ = [
     "LimitReached",
     "Limits",
     "ListeningApp",
+    "MessagePack",
     "MessageTimeout",
     "NoCredentials",
     "Outcome",
@@ -105,6 +115,7 @@ __all__ = [
     "Route",
     "Router",
     "SeawallError",
+    "Sendable",
     "Server",
     "Sessions",
     "SlowConsumer",
@@ -129,4 +140,5 @@ __all__ = [
     "redirect",
     "run_apps",
     "same_origin",
+    "tag",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -22,6 +23,7 @@ from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page, check_path
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
+from seawall.mistakes import is_number
 from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
@@ -114,7 +116,7 @@ class App(Router[Anonymous]):
         check_limits(limits)
         check_compression(compression, where="App")
         check_sync_callback("App(report=...)", report, takes="report")
-        if not revocations_kept > 0:
+        if not (is_number(revocations_kept) and revocations_kept > 0):
             raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
         if on_open is not None:
             check_sync_callback("App(on_open=...)", on_open, takes="connection")
@@ -197,7 +199,7 @@ class App(Router[Anonymous]):
         check_path(path)
         self._check_no_page(path)
         if body is not NOTHING:
-            if guard is not NOTHING or tuple(methods) != ("GET",):
+            if guard is not NOTHING or methods not in (("GET",), ["GET"]):
                 raise ConfigurationError(
                     f"page({path!r}): a fixed body is for everybody, and for GET; for guard= or methods= leave it out "
                     "and decorate a function, which returns a Response"
@@ -210,10 +212,11 @@ class App(Router[Anonymous]):
         def register(handler: PageHandler[P]) -> PageHandler[P]:
             self._check_no_page(path)  # there may be one since
             check_guard(chain)
-            if "POST" in methods and chain.reads_cookie():  # what is got, no page of another origin can read
+            page = PageRoute[P].parse(path, chain, handler, methods)
+            if "POST" in page.methods and chain.reads_cookie():  # what is got, no page of another origin can read
                 with naming(describe(handler)):
                     check_cookie(path, self._origins)
-            self._pages[path] = PageRoute[P].parse(path, chain, handler, methods)
+            self._pages[path] = page
             return handler
 
         return register
@@ -364,6 +367,12 @@ def _run(name: str, *starts: Callable[[trio.Nursery], Awaitable[Server]]) -> Non
             f"{name} is a whole program, but Trio runs here already; "
             "write `await app.serve(...)`, or `await app.start(nursery, ...)`"
         )
+    if _in_asyncio_loop():
+        raise ConfigurationError(
+            f"{name} is a whole program on Trio, and the asyncio loop that runs here already would stand still; call "
+            "it without asyncio.run(...), in a process or a thread of its own, or in trio.run(...) with "
+            "`await app.serve(...)`"
+        )
     if not is_configured():
         configure_logging()
     try:
@@ -373,6 +382,20 @@ def _run(name: str, *starts: Callable[[trio.Nursery], Awaitable[Server]]) -> Non
         if all(isinstance(leaf, SystemExit) for leaf in raised):
             raise raised[0] from None  # its code is the program's
         raise
+
+
+def _in_asyncio_loop() -> bool:
+    """Whether this thread runs a loop of asyncio, or one that stands for it, such as uvloop."""
+    if "asyncio" not in sys.modules:  # importing it takes longer than all of Seawall
+        return False
+
+    import asyncio  # noqa: PLC0415 - it is there already
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _serve_as_program(*starts: Callable[[trio.Nursery], Awaitable[Server]]) -> None:

@@ -59,6 +59,12 @@ def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-
     return inspect.iscoroutinefunction(_underlying(function))
 
 
+def yields(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
+    """Whether `function` is a generator, async or not, so that calling it runs nothing."""
+    target = _underlying(function)
+    return inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target)
+
+
 def check_sync_callback(where: str, function: object, *, takes: str) -> None:
     """Refuse a callback that is async, or cannot be called with the positional arguments `takes`: ``"error, context"``.
 

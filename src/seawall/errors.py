@@ -22,7 +22,11 @@
     ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
     ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
+    ├── InvalidMessage          a message of the peer is not what was asked for; says where, and never what it was
     └── Disconnected            this connection is over; raised by what a handler receives and sends with
+
+    ValueError
+    └── Invalid                 raised by an application's validator, with the text that the peer may read
 
 The numbers are the HTTP status before the upgrade and the close code after it, as the built-in error policy
 gives them; an application's own `ErrorPolicy` may decide otherwise.
@@ -30,7 +34,7 @@ gives them; an application's own `ErrorPolicy` may decide otherwise.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 import trio
 
@@ -221,6 +225,69 @@ class Draining(SeawallError, trio.EndOfChannel):
     def __str__(self) -> str:
         """Say so."""
         return f"connection {self.connection} receives nothing more, because the server is stopping"
+
+
+#: Why a message is refused, in one word that the peer reads.
+InvalidMessageCode: TypeAlias = Literal["invalid_message", "unknown_type"]
+
+
+class InvalidMessage(SeawallError):
+    """A message is not what was asked for: malformed, of an unknown type, or refused by a validator.
+
+    It tells where, and never what: no value, key, tag or ref of the peer is in its text, arguments or traceback.
+
+    Attributes:
+      path: where, from ``$``, the message: ``$.text``, ``$.items[3]``; a key of a mapping is ``[...]``.
+      detail: what was expected there; one text of ours per kind of mistake, or that of an `Invalid`.
+      code: ``"invalid_message"``, or ``"unknown_type"`` for a ``type`` that is not among those expected.
+      ref: the ``ref`` of the message, by which its sender knows the answer; None if it had none that is allowed.
+    """
+
+    path: str = "$"
+    detail: str = ""
+    code: InvalidMessageCode = "invalid_message"
+    ref: int | str | None = None
+
+    def __init__(
+        self,
+        path: str,
+        detail: str,
+        *,
+        code: InvalidMessageCode = "invalid_message",
+        ref: int | str | None = None,
+    ) -> None:
+        """Say where and what was expected; `ref` is kept for the answer and shown nowhere."""
+        super().__init__(path, detail)
+        self.path = path
+        self.detail = detail
+        self.code = code
+        self.ref = ref
+
+    def __str__(self) -> str:
+        """Where, and what was expected."""
+        return f"{self.path}: {self.detail}"
+
+
+class Invalid(ValueError):
+    """Raise it in a validator or a converter, or in ``__attrs_post_init__``, with a text that the peer may read.
+
+    The text of any other exception stays inside; the peer reads "refused by its validator".
+
+    Attributes:
+      field: the attribute at fault, where several have been compared; None for the one that is validated.
+    """
+
+    field: str | None = None
+
+    def __init__(self, text: str, *, field: str | None = None) -> None:
+        """Say what is wrong.
+
+        Args:
+          text: for the peer, who reads at most 200 bytes of it; repeat no value.
+          field: the name of the attribute at fault, as the class spells it, where several have been compared.
+        """
+        super().__init__(text)
+        self.field = field
 
 
 class Disconnected(SeawallError):

@@ -207,7 +207,7 @@ class Limits:
         Raises:
           ConfigurationError: a name is not one that a route may set, or a value cannot work.
         """
-        _check_overrides(overrides)
+        check_overrides(overrides)
         unknown = sorted(set(overrides) - set(LimitOverrides.__annotations__))
         if unknown:
             known = ", ".join(LimitOverrides.__annotations__)
@@ -232,7 +232,12 @@ def check_limits(value: object) -> None:
         raise ConfigurationError(f"App: limits={value!r} are no limits; give Limits(idle_timeout=60), for instance")
 
 
-def _check_overrides(value: object) -> None:
+def check_overrides(value: object) -> None:
+    """Refuse what is no dictionary, for programs that no type checker has seen.
+
+    Raises:
+      ConfigurationError: it is none.
+    """
     if not isinstance(value, dict):
         raise ConfigurationError(
             f"limits={value!r} are not those of one route; give a dictionary, as in limits={{'idle_timeout': 60}}"

@@ -336,13 +336,43 @@ Operator = Callable[[object, object], object]
 
 @pytest.mark.parametrize("operate", [shift, either])
 @pytest.mark.parametrize("operand", [Look("x", []), public], ids=["check", "guard"])
-@pytest.mark.parametrize("wrong", [None, "x", load_user.admit, object()], ids=["None", "str", "method", "object"])
+@pytest.mark.parametrize("wrong", [None, "x", object()], ids=["None", "str", "object"])
 def test_operands_that_are_none(operate: Callable[[object, object], object], operand: object, wrong: object) -> None:
     """What a type checker refuses is a TypeError where it is written, not a surprise when a client arrives."""
     with pytest.raises(TypeError, match="unsupported operand"):
         operate(operand, wrong)
     with pytest.raises(TypeError, match="unsupported operand"):
         operate(wrong, operand)
+
+
+async def undecorated(gate: Gate, proved: Anonymous) -> Anonymous:
+    """What a guard calls."""
+    return proved
+
+
+@pytest.mark.parametrize("operand", [Look("x", []), public], ids=["check", "guard"])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            undecorated,
+            r"^undecorated\(\) \(.*\) is a function, and no guard or check yet; put @guard over it, or @check",
+        ),
+        (load_user.admit, r"admit\(\) \(.*\) is a function"),
+        (has_scope, r"^has_scope\(\) \(.*\) is a function, .* or call it if it makes one$"),
+        (Look, r"^Look is a class, and no guard or check; write `Look\(\)`$"),
+    ],
+    ids=["function", "method", "maker", "class"],
+)
+def test_mended_29_a_step_that_is_none_yet(operand: object, wrong: object, said: str) -> None:
+    """A function without its decorator and a class without its parentheses are named, with what is missing."""
+    with pytest.raises(ConfigurationError, match=said):
+        shift(operand, wrong)
+    with pytest.raises(ConfigurationError, match=said):
+        shift(wrong, operand)
+    if operand is public:
+        with pytest.raises(ConfigurationError, match=said):
+            either(bearer(verifier), wrong)
 
 
 def test_a_check_is_no_alternative() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, cast, get_args, get_origin
 
 import pytest
 from attrs import frozen
@@ -16,8 +18,10 @@ from seawall.errors import ConfigurationError, Forbidden, NoCredentials, Unautho
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
+from seawall.guards.scopes import has_scope
 from seawall.http.exchange import Request, Response
 from seawall.observability.reports import ErrorReport
+from seawall.policy.verdicts import VERDICTS, AnyVerdict, Close, Escalate, Ignore, Refuse, Reply
 from seawall.routing.router import Router
 from seawall.testing import Rejected, connect
 from tests.kit.sockets import EVERYWHERE, SHORT, Transport, serving
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 Step = Callable[..., Awaitable[object]]  # type: ignore[explicit-any]  # what a program without a type checker may write
+
+Loose = Callable[..., object]  # type: ignore[explicit-any]  # a function, for who has no type checker
 
 
 class Making(Protocol):
@@ -49,6 +55,32 @@ async def later() -> Anonymous:
     return Anonymous()
 
 
+async def later_and_later() -> AsyncGenerator[Anonymous]:
+    """A principal, for those who ask for the next one."""
+    yield Anonymous()
+
+
+class Promise:
+    """What can be awaited and is no coroutine."""
+
+    def __await__(self) -> Generator[None, None, Anonymous]:
+        """Give a principal at once."""
+        yield from ()
+        return Anonymous()
+
+
+@asynccontextmanager
+async def opened() -> AsyncGenerator[Anonymous]:
+    """A principal, for those who enter."""
+    yield Anonymous()
+
+
+@contextmanager
+def suspended() -> Generator[Anonymous]:
+    """The same, without waiting."""
+    yield Anonymous()
+
+
 #: What is no principal: how to make it, and how the log calls it.
 NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "None": (lambda: None, "None"),
@@ -60,6 +92,21 @@ NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "an exit": (SystemExit, "a SystemExit"),
     "a coroutine": (later, "a coroutine, for which an `await` is missing"),
     "NotImplemented": (lambda: NotImplemented, "a NotImplementedType"),
+    "a refusal": (lambda: Refuse(403, "s3cret"), "a Refuse"),
+    "a close": (lambda: Close(4003, "s3cret"), "a Close"),
+    "a reply": (lambda: Reply[Exception](str), "a Reply"),
+    "what would be ignored": (Ignore, "a Ignore"),
+    "what would end the server": (Escalate, "a Escalate"),
+    "a class of verdicts": (lambda: Refuse, "the class Refuse"),
+    "a page's answer": (lambda: Response("s3cret", status=403), "a Response"),
+    "a status": (lambda: HTTPStatus.FORBIDDEN, "a HTTPStatus"),
+    "a generator": (lambda: (who for who in [Anonymous()]), "a generator"),
+    "an async generator": (later_and_later, "a async_generator"),
+    "an object to await": (Promise, "a Promise, for which an `await` is missing"),
+    "a resource that was not entered": (opened, "a _AsyncGeneratorContextManager"),
+    "a context that was not entered": (suspended, "a _GeneratorContextManager"),
+    "another guard": (lambda: public, "a _Public"),
+    "another check": (lambda: has_scope("chat"), "a _HasScope"),
 }
 
 #: What a check returns that may be meant as a refusal.
@@ -237,6 +284,26 @@ async def test_mended_03_a_page(step: Guard[Anonymous, Anonymous] | Check[object
 
     async with serving(app) as place:
         assert await place.rejected(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n") == 500
+
+
+def test_mended_03_every_verdict_is_known() -> None:
+    """What a policy may say is no principal, whichever verdicts there will be."""
+    assert set(VERDICTS) == {get_origin(verdict) or verdict for verdict in get_args(AnyVerdict)}
+
+
+@pytest.mark.parametrize("decorate", [guard, check])
+def test_mended_03_a_function_that_yields(decorate: Loose) -> None:
+    """It is refused where it is decorated; the error says what to do with what has to be left again."""
+
+    async def endless(gate: Gate, proved: Anonymous) -> AsyncGenerator[Anonymous]:
+        yield proved
+
+    def plain(gate: Gate, proved: Anonymous) -> Generator[Anonymous]:
+        yield proved
+
+    for function in (endless, plain):
+        with pytest.raises(ConfigurationError, match=r"^@(guard|check): .*\(\) \(.*\) yields, .*`return`.*gate\.enter"):
+            decorate(function)
 
 
 async def test_mended_03_a_coroutine_is_closed() -> None:

@@ -554,7 +554,7 @@ def test_algorithms_that_there_are_not(algorithms: list[Algorithm]) -> None:
 
 def test_algorithms_are_a_list() -> None:
     """Text is a sequence too, of letters."""
-    with pytest.raises(ConfigurationError, match=r"algorithms='HS256'; give a list, \['HS256'\]"):
+    with pytest.raises(ConfigurationError, match=r"algorithms='HS256': give a list, \['HS256'\]"):
         TokenVerifier(keys=SECRET, algorithms=cast("list[Algorithm]", "HS256"), audience="a", issuer="b")
 
 

@@ -169,7 +169,7 @@ REFUSED: Final = {
     ),
     "431": Refusal(request("/echo", b"Cookie: " + b"x" * MAX_HEAD), 431, "request head too large"),
     "431 for fields": Refusal(request("/echo", *[b"X: y"] * 100), 431, "too many header fields"),
-    "505": Refusal(request().replace(b"HTTP/1.1", b"HTTP/2.0"), 505, "only HTTP/1.1 is spoken here"),
+    "505": Refusal(request().replace(b"HTTP/1.1", b"HTTP/2.0"), 505, "only HTTP/1.x is spoken here"),
 }
 
 

@@ -104,6 +104,27 @@ def test_mended_04_no_host_at_all() -> None:
     assert served(["chat.example"], "")
 
 
+def test_mended_30_by_address() -> None:
+    """Any address is served, and of all names those of this machine and those that are given."""
+    check = HostCheck.by_address("Box.lan.", "0.0.0.0", "no name", "*.lan")
+    assert HostCheck.parse(check) is check
+    for host in ("10.0.0.1", "10.0.0.1:80", "[2001:DB8::1]:9", "localhost", "a.localhost", "box.lan:1", "BOX.lan."):
+        assert check.admits(host, secure=False), host
+    for host in (
+        "evil.example",
+        "10.0.0.1.evil.example",
+        "lan",
+        "no name",
+        "[::g]",
+        "1.2.3.256",
+        "0x7f.0.0.1",
+        "1",
+        ".",
+    ):
+        assert not check.admits(host, secure=False), host
+    assert "hosts=['any address', " in check.explain("evil.example")
+
+
 @pytest.mark.parametrize(
     "entry",
     [

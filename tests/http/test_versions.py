@@ -49,9 +49,9 @@ async def answer(served: Serving, text: str) -> tuple[str, bytes]:
         ("GET /healthz HTTP/1.0|Host:||", 400, b"bad Host\n"),
         ("GET /healthz HTTP/1.0|Content-Length: 1||x", 400, b"request with a body\n"),
         ("GET /healthz HTTP/1.0|Transfer-Encoding: chunked||", 400, b"request with a body\n"),
-        ("GET /healthz HTTP/2.0|Host: x||", 505, b"only HTTP/1.1 is spoken here\n"),
-        ("GET /healthz HTTP/0.9||", 505, b"only HTTP/1.1 is spoken here\n"),
-        ("GET /healthz HTTP/3.0||", 505, b"only HTTP/1.1 is spoken here\n"),
+        ("GET /healthz HTTP/2.0|Host: x||", 505, b"only HTTP/1.x is spoken here\n"),
+        ("GET /healthz HTTP/0.9||", 505, b"only HTTP/1.x is spoken here\n"),
+        ("GET /healthz HTTP/3.0||", 505, b"only HTTP/1.x is spoken here\n"),
     ],
 )
 async def test_mended_14_versions_and_options(text: str, status: int, body: bytes, autojump_clock: MockClock) -> None:

@@ -20,6 +20,7 @@ from seawall.errors import ConfigurationError
 from seawall.observability.logs import (
     MAX_TRACEBACK,
     JsonFormatter,
+    Log,
     TextFormatter,
     configure_logging,
     connection_log,
@@ -373,6 +374,13 @@ def test_importing_configures_nothing() -> None:
     assert in_a_new_process(program) == ("0 True [] False\n", "")
 
 
+#: A configuration that takes what is logged, and shows nothing.
+INTO_NOTHING = {
+    "version": 1,
+    "handlers": {"null": {"class": "logging.NullHandler"}},
+    "root": {"handlers": ["null"]},
+}
+
 #: What a program does about logging, and how often an error is then printed by us.
 CONFIGURED = {
     "nothing": ("", 1),
@@ -385,6 +393,8 @@ CONFIGURED = {
     "silence": ("logging.getLogger('seawall').addHandler(logging.NullHandler())", 0),
     "a level above": ("logging.getLogger('seawall').setLevel(logging.CRITICAL)", 0),
     "configure_logging": ("logs.configure_logging(level='WARNING')", 1),
+    "dictConfig that may disable": ("logging.config.dictConfig({'version': 1})", 1),
+    "dictConfig with a handler": (f"logging.config.dictConfig({INTO_NOTHING})", 0),
     "dictConfig": ("logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False})", 1),
     "no stderr": ("sys.stderr = None", 0),
     "a stderr that is closed": ("sys.stderr.close()", 0),
@@ -409,6 +419,63 @@ def test_mended_24_an_error_is_seen_unless_the_program_has_configured_logging(ho
     for line in ("ERROR seawall.error incident c0ffee", "    ZeroDivisionError: division by zero"):
         assert sum(shown.endswith(line) for shown in lines) == times, printed
     assert sum(line.endswith("WARNING seawall.error careful") for line in lines) == times, printed
+
+
+#: A program that configures logging before or after its app has been served, and whose handler then fails.
+LATE = """
+import logging.config, sys, trio
+from seawall import App, public
+from seawall.testing import connect, serve
+
+app = App()
+
+@app.route("/", guard=public)
+async def divide(conn):
+    1 / 0
+
+async def main():
+    async with serve(app) as serving, serving.connect("/") as client:
+        await client.wait_closed()
+
+def configure(**more):
+    handler = {"class": "logging.StreamHandler", "stream": sys.stdout}
+    logging.config.dictConfig({"version": 1, "handlers": {"out": handler}, "root": {"handlers": ["out"]}, **more})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("then", "seen", "warned"),
+    [
+        ("configure(); trio.run(main)", 1, 0),
+        ("trio.run(main); configure(disable_existing_loggers=False); trio.run(main)", 1, 0),
+        ("trio.run(main); configure(loggers={'seawall': {}}); trio.run(main)", 1, 0),
+        ("trio.run(main); configure(); trio.run(main); trio.run(main)", 0, 1),
+        ("import warnings; warnings.simplefilter('error'); trio.run(main); configure(); trio.run(main)", 0, 0),
+    ],
+    ids=["before", "not disabling", "naming", "disabling", "disabling, and warnings are errors"],
+)
+def test_mended_24_a_program_that_configures_logging_late(then: str, seen: int, warned: int) -> None:
+    """Before an app is served it may; afterwards a warning says so, if it has disabled our loggers."""
+    printed, complained = in_a_new_process(f"{LATE}\n{then}\n")
+    assert printed.count("Traceback") == seen
+    for name in ("seawall.server", "seawall.error", "seawall.connection"):
+        told = f"RuntimeWarning: the logger {name} is disabled, and failures are lost; give dictConfig or fileConfig"
+        assert complained.count(told) == warned, complained
+
+
+def test_mended_24_a_logger_that_is_disabled() -> None:
+    """A warning says so once, and nothing is logged; one with a level above is not."""
+    log, logger = Log("seawall.disabled"), logging.getLogger("seawall.disabled")
+    logger.setLevel(logging.CRITICAL)
+    log.error("nothing")
+    logger.disabled = True
+    with pytest.warns(
+        RuntimeWarning, match="the logger seawall.disabled is disabled, .* disable_existing_loggers=False"
+    ):
+        log.error("lost")
+    log.error("lost")
+    assert not log.shows(logging.CRITICAL)
 
 
 def test_mended_24_an_error_of_an_app_that_is_embedded_is_seen(

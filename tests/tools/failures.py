@@ -17,6 +17,7 @@ from attrs import evolve
 
 from seawall.errors import (
     AuthTimeout,
+    ConfigurationError,
     Forbidden,
     IdleTimeout,
     KeepaliveLost,
@@ -183,6 +184,8 @@ def of_applications() -> Iterator[Row]:
             yield evolve(failing(make(), where, handler, phase), make=make)
         for fatal in (SystemExit, KeyboardInterrupt):
             yield exiting(fatal, where, handler)
+    for where in (Where.GUARD, Where.TALK):
+        yield returned_nobody(where)
     yield in_cleanup()
 
 
@@ -192,6 +195,16 @@ def in_cleanup() -> Row:
     failed = failing(RuntimeError("out of paper"), Where.AFTER, handler, Phase.HANDLER)
     closed = ending("", "", Where.AFTER, End(Cause.PEER_CLOSED, 4001, "bye"))
     return evolve(failed, peer=closed.peer, log=closed.log._replace(reports=failed.log.reports))
+
+
+def returned_nobody(where: Where) -> Row:
+    """What a guard returns instead of a principal, and a check instead of nothing, is a mistake of the program."""
+    mistake = ConfigurationError(
+        "member() (chat.py:7) returned a Refuse, which proves nobody; return the principal, or refuse with "
+        "`raise Unauthorized(...)` or `raise Forbidden(...)`"
+    )
+    what = "a guard returns None, a bool, a verdict or what has not run; a check anything but None"
+    return evolve(failing(mistake, where, NEVER, Phase.GUARD), what=what)
 
 
 def exiting(make: type[BaseException], where: Where, handler: View) -> Row:

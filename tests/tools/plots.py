@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, cast, final
 
 import trio
 from attrs import define, evolve, field, frozen
@@ -24,6 +24,7 @@ from seawall import (
     Guard,
     Limits,
     Outcome,
+    Refuse,
     bearer,
     guard,
     has_scope,
@@ -212,6 +213,24 @@ def refusing(make: Callable[[], BaseException], *, accepting: bool) -> Guard[Ano
         return proved
 
     return refuse
+
+
+@final
+@frozen
+class Vague(Guard[Anonymous, Anonymous]):
+    """A guard that returns a verdict."""
+
+    accepting: bool
+
+    def owner(self) -> str:
+        """As a row says where it was written."""
+        return "member() (chat.py:7)"
+
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> Anonymous:
+        """Return what is for a policy to say."""
+        if self.accepting:
+            await gate.accept()
+        return cast("Anonymous", Refuse(403))
 
 
 def holding(resource: AbstractAsyncContextManager[None]) -> Guard[Anonymous, Anonymous]:
@@ -427,6 +446,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
     quiet = Limits(ping_interval=None)
     yield "AuthTimeout-GUARD", Plot(door=undecided)
     yield "AuthTimeout-TALK", Plot(door=talking)
+    yield "ConfigurationError-GUARD", Plot(door=Vague(accepting=False))
+    yield "ConfigurationError-TALK", Plot(door=Vague(accepting=True))
     yield "LeaseExpired-WIRE_GUARD", Plot(door=leasing >> undecided)
     yield "LeaseExpired-WIRE_TALK", Plot(door=leasing >> talking)
     yield "LeaseExpired-WIRE", Plot(door=leasing)

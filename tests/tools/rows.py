@@ -89,7 +89,8 @@ class Line(NamedTuple):
 
     def __str__(self) -> str:
         """Show it in a cell."""
-        return f"{self.level} `{self.text}`{', with traceback' if self.traceback else ''}"
+        shown = f"`` {self.text} ``" if "`" in self.text else f"`{self.text}`"
+        return f"{self.level} {shown}{', with traceback' if self.traceback else ''}"
 
 
 class Logged(NamedTuple):

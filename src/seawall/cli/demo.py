@@ -28,7 +28,7 @@ class DemoOptions(argparse.Namespace):
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     """Add what `DemoOptions` holds to the parser of the command."""
     defaults = Settings()
-    parser.add_argument("--host", default=defaults.host, help="the address to listen on")
+    parser.add_argument("--host", default=defaults.host, help="the address or name to listen on")
     parser.add_argument(
         "--echo-port", type=_port, default=defaults.echo_port, metavar="PORT", help="page and echo; 0 is any free port"
     )

@@ -9,7 +9,6 @@ and calls the connection again. How late the queue itself has been, `seawall.wir
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 from collections.abc import Sized
 from typing import Final, Protocol, final
@@ -51,26 +50,23 @@ class Entry:
     """One entry of the queue."""
 
     due: float
-    number: int
-    """Orders entries of the same moment."""
     deadline: Deadline | None
     """None once it has been disarmed: the entry stays in the heap for a while, and must keep no connection alive."""
 
     def __lt__(self, other: Entry) -> bool:
         """Whether it is the earlier one."""
-        return self.due < other.due or (self.due == other.due and self.number < other.number)
+        return self.due < other.due
 
 
 @final
 class Heap:
     """Entries on one clock, the earliest first."""
 
-    __slots__ = ("_entries", "_order", "_stale")
+    __slots__ = ("_entries", "_stale")
 
     def __init__(self) -> None:
         """Begin empty."""
         self._entries: list[Entry] = []
-        self._order = itertools.count()
         self._stale = 0
 
     def __len__(self) -> int:
@@ -84,7 +80,7 @@ class Heap:
 
     def add(self, deadline: Deadline, due: float) -> Entry:
         """A new entry for `deadline`."""
-        entry = Entry(due, next(self._order), deadline)
+        entry = Entry(due, deadline)
         heapq.heappush(self._entries, entry)
         return entry
 

@@ -20,6 +20,7 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.origins import any_origin
+from seawall.http.hosts import Hosts
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Close
 
@@ -43,11 +44,13 @@ class Surroundings:
     scenes_port: int
     session_seconds: float
     """How long the page's tokens are good for."""
+    hosts: Hosts | None = None
+    """Which hosts are served; see `seawall.demo.origins.own_hosts`."""
 
 
 def echo_app(around: Surroundings) -> App:
     """The page, the echo, and tokens for the page."""
-    app = App()
+    app = App(hosts=around.hosts)
     app.page("/", document(ports=(around.echo_port, around.secure_port, around.scenes_port), code=sources()))
 
     @app.route("/", guard=public)
@@ -90,6 +93,7 @@ def add_scenes(app: App, scenes: Scenes, feed: Feed) -> None:
 def secure_app(around: Surroundings) -> App:
     """The session: a token as the first message, then an echo until the token expires."""
     app = App(
+        hosts=around.hosts,
         origins=any_origin,  # the page has another port, and any address of this machine
         errors=ErrorPolicy()
         .on(Unauthorized, Close(3000, INVALID))

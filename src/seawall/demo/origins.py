@@ -1,7 +1,8 @@
-"""A check that the demo's page, and no other, has opened a connection."""
+"""That the demo's page, and no other, has opened a connection; and by which names the demo may be asked for."""
 
 from __future__ import annotations
 
+import socket
 from typing import final
 from urllib.parse import urlsplit
 
@@ -10,6 +11,16 @@ from attrs import frozen
 from seawall.errors import Forbidden
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check
+from seawall.http.hosts import HostCheck
+
+
+def own_hosts(host: str) -> HostCheck:
+    """What a demo that listens on `host` may be asked for.
+
+    That is any address, because those of this machine cannot all be known, ``localhost``, `host` itself and the name of
+    the machine. No other name: a stranger could have had it resolved to this machine, and send a page under it.
+    """
+    return HostCheck.by_address(host, socket.gethostname())
 
 
 def from_the_page(port: int) -> Check[object]:

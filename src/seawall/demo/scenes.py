@@ -22,6 +22,7 @@ from seawall.guards.bearer import first_message
 from seawall.guards.guard import Anonymous, public
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.origins import any_origin
+from seawall.http.hosts import Hosts
 from seawall.limits import Limits
 from seawall.observability.outcome import Outcome
 from seawall.serving.listening import Address, Listener, address_of
@@ -72,9 +73,10 @@ class Feed:
             self._following.discard(page)
 
 
-def scenes_app(issuer: Issuer, feed: Feed, page_port: int) -> App:
+def scenes_app(issuer: Issuer, feed: Feed, page_port: int, hosts: Hosts | None = None) -> App:
     """The app of the scenes. The page shows the functions in it, as they stand here."""
-    app = App(limits=Limits(send_timeout=PATIENCE, drain_timeout=6), origins=any_origin, on_end=feed.tell)
+    limits = Limits(send_timeout=PATIENCE, drain_timeout=6)
+    app = App(limits=limits, hosts=hosts, origins=any_origin, on_end=feed.tell)
     anybody = from_the_page(page_port) >> public
     member = from_the_page(page_port) >> first_message(issuer.verifier)
 

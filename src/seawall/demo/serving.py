@@ -11,6 +11,7 @@ import trio
 from attrs import field, frozen
 
 from seawall.demo.apps import LONG_AGO, Surroundings, add_scenes, echo_app, secure_app
+from seawall.demo.origins import own_hosts
 from seawall.demo.scenes import Feed, Scenes, scenes_app
 from seawall.demo.tokens import Issuer
 from seawall.serving.listening import Listener, address_of, open_listeners
@@ -66,13 +67,14 @@ async def serve(settings: Settings, announce: Callable[[Announcement], None]) ->
         secure_listeners = await _open(stack, settings.host, settings.secure_port)
         scenes_listeners = await _open(stack, settings.host, settings.scenes_port)
         host, echo_port, secure_port = _url_host(echo_listeners), _port(echo_listeners), _port(secure_listeners)
-        issuer = Issuer()
+        issuer, hosts = Issuer(), own_hosts(settings.host)
         around = Surroundings(
             issuer=issuer,
             echo_port=echo_port,
             secure_port=secure_port,
             scenes_port=_port(scenes_listeners),
             session_seconds=settings.session_seconds,
+            hosts=hosts,
         )
         announcement = Announcement(
             page=f"{origin_of(host, echo_port)}/",
@@ -83,7 +85,7 @@ async def serve(settings: Settings, announce: Callable[[Announcement], None]) ->
         )
 
         feed = Feed()
-        scenes = Scenes(app=scenes_app(issuer, feed, echo_port), host=settings.host, listeners=scenes_listeners)
+        scenes = Scenes(app=scenes_app(issuer, feed, echo_port, hosts), host=settings.host, listeners=scenes_listeners)
         echo = echo_app(around)
         add_scenes(echo, scenes, feed)
 

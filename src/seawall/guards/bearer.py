@@ -15,6 +15,7 @@ from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.token_source import FromCookie, FromHeader, FromMessage, TokenGate, TokenSource
 from seawall.handshake import Handshake
 from seawall.http.request import TOKEN
+from seawall.mistakes import is_text
 
 #: A cookie's name (RFC 6265, section 4.1.1).
 _NAME: Final = re.compile(TOKEN)
@@ -43,7 +44,7 @@ def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anony
       ConfigurationError: `cookie` is not a name that a cookie can have.
     """
     _check_verifier("bearer", verifier)
-    if cookie is not None and not _NAME.fullmatch(cookie):
+    if cookie is not None and not (is_text(cookie) and _NAME.fullmatch(cookie)):
         raise ConfigurationError(f"bearer(cookie={cookie!r}): no cookie can have this name; give one such as 'session'")
     return _Bearer(verifier, cookie)
 

@@ -9,22 +9,24 @@ credential; a type checker follows the principal through the chain to the handle
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
 
 from attrs import frozen
 
-from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments, returns_bool
+from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments, returns_bool, yields
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
 from seawall.guards.results import inspected, proved
+from seawall.guards.step import Step
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-First = TypeVar("First", bound="_Step")
-Second = TypeVar("Second", bound="_Step")
+First = TypeVar("First", bound="Step")
+Second = TypeVar("Second", bound="Step")
 Q = ParamSpec("Q")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -47,37 +49,14 @@ class Anonymous:
 _HALF_PROVED: Final = "a credential is missing, which a check or a later guard of the chain wants"
 
 
-class _Step:
-    """What `Guard` and `Check` have in common."""
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        """The path parameters that the functions in this chain take; see `guard` and `check`."""
-        return ()
-
-    def needs_task(self) -> bool:
-        """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""
-        return True
-
-    def reads_cookie(self) -> bool:
-        """Whether a cookie is a credential here, which a browser sends whatever page asks; override it where one is."""
-        return False
-
-    def takes_token(self) -> bool:
-        """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
-        return False
-
-    def accepts(self) -> bool:
-        """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
-        return False
-
-
-class Guard(_Step, ABC, Generic[In_contra, Out_co]):
+class Guard(Step, ABC, Generic[In_contra, Out_co]):
     """Takes what is proved, proves more.
 
     Subclass it, or put `guard` over a function. Guards are shared by all connections: keep no state of one in them.
 
-    What `admit` returns is looked at: None, a bool or an exception proves nobody, and ends the connection as any error
-    does. A subclass whose `admit` is annotated with bool raises `ConfigurationError`.
+    What `admit` returns is looked at: None, a bool, an exception, a verdict or what nobody has awaited proves nobody,
+    and ends the connection as any error does. A subclass whose `admit` is annotated with bool raises
+    `ConfigurationError`.
     """
 
     def __init_subclass__(cls, **options: object) -> None:
@@ -144,7 +123,7 @@ class Guard(_Step, ABC, Generic[In_contra, Out_co]):
         return _Either(self.before_or(), other)
 
 
-class Check(_Step, ABC, Generic[Need_contra]):
+class Check(Step, ABC, Generic[Need_contra]):
     """Lets a principal through or refuses; the principal does not change.
 
     It is no guard, because it proves nobody: write ``check >> public`` for a route that needs nothing else.
@@ -176,7 +155,18 @@ class Check(_Step, ABC, Generic[Need_contra]):
 
 
 def _is(operand: object, kind: type) -> bool:
-    """Whether `operand` is a `kind`. A type checker is sure; without one, a wrong operand has to raise TypeError."""
+    """Whether `operand` is a `kind`. A type checker is sure; without one, a wrong operand has to raise TypeError.
+
+    Raises:
+      ConfigurationError: it is a function that nobody has decorated, or a class that nobody has called.
+    """
+    if isinstance(operand, type):
+        raise ConfigurationError(f"{operand.__name__} is a class, and no guard or check; write `{operand.__name__}()`")
+    if inspect.isroutine(operand):
+        raise ConfigurationError(
+            f"{describe(operand)} is a function, and no guard or check yet; put @guard over it, or @check, or call it "
+            "if it makes one"
+        )
     return isinstance(operand, kind)
 
 
@@ -186,7 +176,8 @@ def guard(function: Callable[Concatenate[Gate, A, Q], Awaitable[B]], /) -> Guard
     Further parameters are path parameters, by name; they are checked when a route uses the guard.
 
     Raises:
-      ConfigurationError: the function is not async, does not begin with two positional parameters, or returns a bool.
+      ConfigurationError: the function is not async, or yields; does not begin with two positional parameters; returns
+        a bool.
     """
     _check_async("guard", function)
     _check_result("a guard", function)
@@ -201,6 +192,11 @@ def check(function: Callable[Concatenate[Gate, A, Q], Awaitable[None]], /) -> Ch
 
 
 def _check_async(decorator: str, function: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # any function
+    if yields(function):
+        raise ConfigurationError(
+            f"@{decorator}: {describe(function)} yields, and nobody would go on with it; write `return`, and "
+            "`await gate.enter(...)` for what has to be left again"
+        )
     if not is_async(function):
         raise ConfigurationError(f"@{decorator}: {describe(function)} is not an async function; write `async def`")
 
@@ -256,7 +252,7 @@ class _FunctionCheck(Check[A]):
 
 
 @frozen
-class _Pair(_Step, Generic[First, Second]):
+class _Pair(Step, Generic[First, Second]):
     """Two steps, one of which is asked before the other."""
 
     first: First

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from seawall.errors import ConfigurationError
 from seawall.handshake import Handshake
+from seawall.mistakes import several
 from seawall.printable import safe
 
 
@@ -55,16 +56,17 @@ class OriginCheck:
         """Check that `origins` are what browsers send, and store them.
 
         Raises:
-          ConfigurationError: it is one string, or an entry is not an origin as browsers send it.
+          ConfigurationError: it is no list, or an entry is not an origin as browsers send it.
         """
         if isinstance(origins, OriginRule):
             return cls(origins)
         if isinstance(origins, str):
             remedy = "say origins=any_origin" if origins == "*" else f"give a list, [{origins!r}]"
             raise ConfigurationError(f"origins={origins!r}: {remedy}")
-        for origin in origins:
+        listed = several("origins", origins, such_as="['https://chat.example'], or say same_origin or any_origin")
+        for origin in listed:
             _check(origin)
-        return cls(frozenset(origins))
+        return cls(frozenset(listed))
 
     @property
     def is_anybodys(self) -> bool:
@@ -91,11 +93,11 @@ class OriginCheck:
         return f"{origin} is not that of {host}; behind a proxy pass Host with its port"
 
 
-def _check(origin: str) -> None:
+def _check(origin: object) -> None:
     if origin in _HOSTLESS:
         return
-    parsed = _ORIGIN.fullmatch(origin)
-    if "*" in origin:
+    parsed = _ORIGIN.fullmatch(origin) if isinstance(origin, str) else None
+    if isinstance(origin, str) and "*" in origin:
         remedy = "for all of them say origins=any_origin" if origin == "*" else "name each of them"
         raise ConfigurationError(f"origin {origin!r}: an origin is compared whole, and * stands for nothing; {remedy}")
     if parsed is None:

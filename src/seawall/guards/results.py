@@ -1,23 +1,35 @@
 """What guards and checks return, looked at after each of them: what proves nobody lets nobody in.
 
-A check that returns False, or a guard that returns the exception that it should have raised, is a mistake which would
-open the door to everybody. A type checker finds it; here it is found without one.
+A check that returns False, or a guard that returns the exception that it should have raised, or the verdict that is for
+the policy to give, is a mistake which would open the door to everybody; so is what would have decided, but has not run.
+A type checker finds it; here it is found without one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from types import CoroutineType, NotImplementedType
+from contextlib import AsyncContextDecorator, ContextDecorator
+from http import HTTPStatus
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, NotImplementedType
 from typing import Protocol, TypeVar
 
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
+from seawall.guards.step import Step
+from seawall.http.exchange import Response
+from seawall.policy.verdicts import VERDICTS
 
 T = TypeVar("T")
 Need_contra = TypeVar("Need_contra", contravariant=True)
 
-#: What is no principal, or may be none.
-_SUSPECT = (bool, BaseException, type, CoroutineType, NotImplementedType)
+#: What says no, or is no answer; the classes of it too.
+_REFUSALS = (BaseException, *VERDICTS, Response, HTTPStatus)
+
+#: What has not run: generators, what ``@contextmanager`` makes, and another guard or check, which nobody has asked.
+_NOT_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, Step)
+
+#: What is no principal, or, as a class, may be none.
+_SUSPECT = (bool, type, NotImplementedType, *_REFUSALS, *_NOT_RUN)
 
 
 class Written(Protocol):
@@ -40,7 +52,8 @@ def proved(guard: Written, principal: T) -> T:
     """`principal`, which `guard` has returned.
 
     Raises:
-      ConfigurationError: it proves nobody: None, a bool, an exception or its class, or a coroutine that nobody awaited.
+      ConfigurationError: it proves nobody: None, a bool, an exception, a verdict or another answer, a class of these,
+        an awaitable that nobody has awaited, or something else that has not run.
     """
     if _is_suspect(principal):
         _refuse_suspect(guard, principal)
@@ -48,11 +61,16 @@ def proved(guard: Written, principal: T) -> T:
 
 
 def _is_suspect(principal: object) -> bool:
-    return principal is None or isinstance(principal, _SUSPECT)
+    return principal is None or hasattr(type(principal), "__await__") or isinstance(principal, _SUSPECT)
+
+
+def _is_other_class(principal: object) -> bool:
+    """Whether it is a class of something that may be a principal, and so may be one itself."""
+    return isinstance(principal, type) and not issubclass(principal, _REFUSALS)
 
 
 def _refuse_suspect(guard: Written, principal: object) -> None:
-    if isinstance(principal, type) and not issubclass(principal, BaseException):
+    if _is_other_class(principal):
         return
     raise ConfigurationError(
         f"{guard.owner()} returned {_shown(principal)}, which proves nobody; return the principal, or refuse with "
@@ -81,5 +99,7 @@ def _shown(returned: object) -> str:
         return "a coroutine, for which an `await` is missing"
     if returned is None or isinstance(returned, bool):
         return repr(returned)
-    kind = returned if isinstance(returned, type) else type(returned)
-    return f"{'the class' if isinstance(returned, type) else 'a'} {kind.__name__}"
+    if isinstance(returned, type):
+        return f"the class {returned.__name__}"
+    kind = type(returned)
+    return f"a {kind.__name__}, for which an `await` is missing" if hasattr(kind, "__await__") else f"a {kind.__name__}"

@@ -10,6 +10,7 @@ from attrs import frozen
 from seawall.errors import ConfigurationError, Forbidden
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check
+from seawall.mistakes import is_text
 
 #: One scope.
 _SCOPE: Final = re.compile(r"\S+")
@@ -30,7 +31,7 @@ def has_scope(*scopes: str) -> Check[HasScopes]:
     Raises:
       ConfigurationError: no scope is named, or one has white space in it and could never match.
     """
-    if not scopes or not all(_SCOPE.fullmatch(scope) for scope in scopes):
+    if not scopes or not all(is_text(scope) and _SCOPE.fullmatch(scope) for scope in scopes):
         raise ConfigurationError(
             f"has_scope{scopes!r}: name one scope or several, each a word: has_scope('chat:write')"
         )

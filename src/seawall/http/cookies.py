@@ -54,6 +54,10 @@ class Cookie:
 
     def _wrong(self) -> str:
         """What is wrong with it, and the remedy; empty if nothing is."""
+        for attribute in ("name", "value", "path", "domain"):
+            given: object = getattr(self, attribute)
+            if not isinstance(given, str) and (attribute, given) != ("domain", None):
+                return f"{attribute} is no text; give a str"
         prefix = self.name.lower()
         if not _NAME.fullmatch(self.name):
             return "the name is no token (RFC 6265, section 4.1.1); use letters, digits, - and _"
@@ -72,7 +76,7 @@ class Cookie:
         # A text would be written as it is, with the attributes that it holds.
         if type(self.max_age) not in (int, type(None)):
             return f"max_age={self.max_age!r} is no int; give whole seconds"
-        if self.same_site not in {"Strict", "Lax", "None"}:
+        if self.same_site not in ("Strict", "Lax", "None"):
             return f"same_site={self.same_site!r}; choose 'Strict', 'Lax' or 'None'"
         if self.same_site == "None" and not self.secure:
             return "browsers drop same_site='None' without secure=True"

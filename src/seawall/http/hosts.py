@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, final
 from attrs import field, frozen
 
 from seawall.errors import ConfigurationError
+from seawall.mistakes import several
 from seawall.printable import safe
 
 
@@ -28,8 +29,6 @@ class HostRule(enum.Enum):
 
 any_host: Final = HostRule.ANY
 """Any ``Host`` is answered: what compares ``Origin`` with it then protects from no DNS rebinding."""
-
-Hosts: TypeAlias = HostRule | Sequence[str]
 
 #: The longest name of DNS in text. The parents of a longer one would take long to compare.
 _MAX_NAME: Final = 253
@@ -53,25 +52,41 @@ class HostCheck:
     """The ports of each name; that of ``*.name`` is ``.name`` here."""
     _is_loopback: bool = field(default=False, alias="is_loopback")
     """Whether 127.0.0.0/8 is served as well."""
+    _any_address: bool = field(default=False, alias="any_address")
+    """Whether every address is, as no page of a site with a name can be made to ask for one."""
 
     @classmethod
     def parse(cls, hosts: Hosts) -> HostCheck:
         """Check that `hosts` are what a request can name, and store them.
 
         Raises:
-          ConfigurationError: it is one string, it is empty, or an entry is no host.
+          ConfigurationError: it is no list, it is empty, or an entry is no host.
         """
+        if isinstance(hosts, HostCheck):
+            return hosts
         if isinstance(hosts, HostRule):
             return UNRESTRICTED
-        if isinstance(hosts, str):
-            raise ConfigurationError(f"hosts={hosts!r}: give a list, [{hosts!r}]")
-        if not hosts:
+        listed = several("hosts", hosts, such_as="['chat.example'], or say any_host")
+        if not listed:
             raise ConfigurationError(f"hosts={hosts!r}: no request could be answered; list the hosts, or say any_host")
         ports: dict[str, frozenset[int]] = {}
-        for entry in hosts:
+        for entry in listed:
             name, port = _parse(entry)
             ports[name] = ports.get(name, frozenset()) | {port}
-        return cls(tuple(hosts), ports)
+        return cls(listed, ports)
+
+    @classmethod
+    def by_address(cls, *names: str) -> HostCheck:
+        """Serve whoever asks for an address, and of all names ``localhost``, those below it, and `names`.
+
+        It is for who listens on all addresses of a machine and cannot know them, or those of a router before it. A name
+        that nobody can ask for is left out.
+        """
+        found = dict(_ON_LOOPBACK)
+        for name in map(str.lower, names):
+            if _PARTS.fullmatch(name) and _is_name(name):
+                found[_canonical(name)] = frozenset({_ANY_PORT})
+        return cls(("any address", *found), found, any_address=True)
 
     def admits(self, host: str, *, secure: bool) -> bool:
         """Whether `host` is served.
@@ -98,6 +113,8 @@ class HostCheck:
             return False
         if not ports.isdisjoint(self._ports.get(name, ())) or (self._is_loopback and _is_loopback(name)):
             return True
+        if self._any_address and _is_address(name):
+            return True
         dot = name.find(".")
         while dot > 0:
             if not ports.isdisjoint(self._ports.get(name[dot:], ())):
@@ -112,6 +129,10 @@ class HostCheck:
             ", the default on loopback" if self._is_loopback else "",
         )
         return f"Host {safe(ascii(host), 100)} is none of hosts={served}{default}; if it is yours, App(hosts=[...])"
+
+
+#: Which hosts are served: `any_host`, a list, or a check that has been made already.
+Hosts: TypeAlias = HostRule | HostCheck | Sequence[str]
 
 
 def _parse(entry: object) -> tuple[str, int]:
@@ -154,6 +175,14 @@ def _canonical(name: str) -> str:
 def _is_loopback(name: str) -> bool:
     try:
         return name.startswith("127.") and IPv4Address(name).is_loopback
+    except AddressValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    """Whether a `_canonical` name is an address."""
+    try:
+        return name.startswith("[") or bool(IPv4Address(name))
     except AddressValueError:
         return False
 

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from seawall.errors import ConfigurationError
 from seawall.http.request import Head
 from seawall.http.response import SerializedResponse, refusal, serialize_response
+from seawall.mistakes import is_text
 
 #: Visible ASCII without ``?`` and ``#``, and without braces: they look like a placeholder, and browsers escape them.
 _PATH = re.compile(r"/[!-\"$->@-z|~]*")
@@ -38,7 +39,7 @@ class Page:
         """
         check_path(path)
         _check_body(path, body)
-        if not _MEDIA_TYPE.fullmatch(media_type):
+        if not (is_text(media_type) and _MEDIA_TYPE.fullmatch(media_type)):
             raise ConfigurationError(
                 f"page({path!r}): media_type {media_type!r} cannot be sent; use text/html or alike"
             )

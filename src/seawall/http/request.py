@@ -8,7 +8,7 @@ is a `Head`, or a `BadRequest` that says how to answer. Whether a body is welcom
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, final
 
@@ -110,6 +110,21 @@ class Head:
     is_chunked: bool = False
     """Whether a body of unknown length is announced."""
 
+    _found: Mapping[str, str] = field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Look through the fields once."""
+        self._found = dict(self.headers)
+
+    def values(self, name: str) -> Sequence[str]:
+        """The values of every field called `name`, which is in lower case, in order."""
+        value = self._found.get(name)
+        if value is None:
+            return ()
+        if len(self._found) == len(self.headers):  # no field comes twice
+            return (value,)
+        return [value for field_name, value in self.headers if field_name == name]
+
     @property
     def has_body(self) -> bool:
         """Whether a body is announced that is not empty."""
@@ -118,7 +133,7 @@ class Head:
     @property
     def wants_upgrade(self) -> bool:
         """Whether ``Upgrade`` lists ``websocket``; if it does not, this is an ordinary request for a page."""
-        return lists([value for name, value in self.headers if name == "upgrade"], "websocket")
+        return lists(self.values("upgrade"), "websocket")
 
 
 #: Names and values of fields that most clients send: all connections share these strings, which saves memory.
@@ -137,13 +152,14 @@ _COMMON: Final = {
 
 #: Whole fields that nearly every client sends: a tuple takes 56 bytes, for as long as the connection lives.
 _COMMON_FIELDS: Final = {
-    (name.encode(), value.encode()): (name, _COMMON[value.encode()])
+    (spelled.encode(), value.encode()): (name, _COMMON[value.encode()])
     for name, value in (
         *(("upgrade", "websocket"), ("connection", "Upgrade"), ("connection", "keep-alive, Upgrade")),
         *(("sec-websocket-version", "13"), ("cache-control", "no-cache"), ("pragma", "no-cache")),
         *(("accept-encoding", "gzip, deflate, br"), ("accept", "*/*")),
         ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
     )
+    for spelled in (name, name.title(), name.title().replace("websocket".title(), "WebSocket"))
 }
 
 
@@ -220,7 +236,7 @@ class HeadReader:
                 return False
             raise BadRequest(400, "malformed request line")
         if not line[2].startswith(b"HTTP/1."):
-            raise BadRequest(505, "only HTTP/1.1 is spoken here")
+            raise BadRequest(505, "only HTTP/1.x is spoken here")
         if not _TARGET.match(line[1]) or b"#" in line[1]:
             raise BadRequest(400, "request target neither a path nor a URL")
         self._fields_at = end
@@ -250,29 +266,31 @@ def _parse(head: bytes, fields_at: int) -> Head:
         raise BadRequest(400, "malformed request head") from None
     # A head that is complete is a request or an error, so only the second half ever refuses.
     raw = request.headers.raw_items() if isinstance(request, h11.Request) else []  # `items` costs a call for each
-    fields = [(name.lower(), value) for name, value in raw]
-    found = dict(fields)
-    is_chunked = b"transfer-encoding" in found
-    if not isinstance(request, h11.Request) or (is_chunked and b"content-length" in found):
+    headers = _decoded(raw)
+    found = dict(headers)
+    is_chunked = "transfer-encoding" in found
+    if not isinstance(request, h11.Request) or (is_chunked and "content-length" in found):
         raise BadRequest(400, "request with a body")
-    content_length = _length(head) if b"content-length" in found else 0
-    headers = _decoded(fields)
-    host, version = found.get(b"host", b"").decode("latin-1"), request.http_version.decode("ascii")
-    if b"host" in found:  # once, or h11 raises
+    content_length = _length(head) if "content-length" in found else 0
+    version = request.http_version.decode("ascii")
+    if "host" in found:
+        host = found["host"]  # the only one, or h11 raises
         _check_host(host)
-    elif version != "1.0":  # h11 demands it in HTTP/1.1 only
+    elif version == "1.0":
+        host = ""
+    else:  # h11 demands it in HTTP/1.1 only
         raise BadRequest(400, "malformed request head")
     target = request.target.decode("ascii")
     if not target.startswith("/"):
         host, target = _split(target)
-        headers = [("host", host), *(field for field in headers if field[0] != "host")]
+        headers = (("host", host), *(field for field in headers if field[0] != "host"))
     path, _, query = target.partition("?")
     return Head(
         method=request.method.decode("ascii"),
         target=target,
         path=path,
         query=query,
-        headers=tuple(headers),
+        headers=headers,
         host=host,
         version=version,
         content_length=content_length,
@@ -280,12 +298,17 @@ def _parse(head: bytes, fields_at: int) -> Head:
     )
 
 
-def _decoded(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [
-        _COMMON_FIELDS.get(field)
-        or (_COMMON.get(field[0]) or field[0].decode("ascii"), _COMMON.get(field[1]) or field[1].decode("latin-1"))
-        for field in fields
-    ]
+def _decoded(raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        [
+            _COMMON_FIELDS.get(field)
+            or (
+                _COMMON.get(name := field[0].lower()) or name.decode("ascii"),
+                _COMMON.get(field[1]) or field[1].decode("latin-1"),
+            )
+            for field in raw
+        ]
+    )
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -43,21 +43,18 @@ def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
         raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
     if head.version == "1.0":
         raise BadRequest(426, "a WebSocket needs HTTP/1.1", UPGRADE_FIELDS)
-    found: dict[str, list[str]] = {}
-    for name, value in head.headers:
-        found.setdefault(name, []).append(value)
-    if not lists(found.get("upgrade", ()), "websocket"):
+    if not head.wants_upgrade:
         raise BadRequest(426, "this is a WebSocket endpoint", UPGRADE_FIELDS)
-    if not lists(found.get("connection", ()), "upgrade"):
+    if not lists(head.values("connection"), "upgrade"):
         raise BadRequest(400, "Connection does not list upgrade")
-    if found.get("sec-websocket-version") != [VERSION]:
+    if tuple(head.values("sec-websocket-version")) != (VERSION,):
         raise BadRequest(426, "only WebSocket version 13 is spoken here", UPGRADE_FIELDS)
-    hosts, keys = found.get("host", ()), found.get("sec-websocket-key", ())
+    hosts, keys = head.values("host"), head.values("sec-websocket-key")
     if len(hosts) != 1:
         raise BadRequest(400, "not exactly one Host")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise BadRequest(400, "not exactly one valid Sec-WebSocket-Key")
-    if len(found.get("origin", ())) > 1:
+    if len(head.values("origin")) > 1:
         raise BadRequest(400, "more than one Origin")
     return Handshake(
         path=head.path,
@@ -65,7 +62,7 @@ def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
         host=hosts[0],
         key=keys[0],
         headers=head.headers,
-        subprotocols=_subprotocols(found.get("sec-websocket-protocol", ())),
+        subprotocols=_subprotocols(head.values("sec-websocket-protocol")),
         peer=peer,
         secure=secure,
     )
@@ -77,7 +74,7 @@ def plain_handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
     Raises:
       BadRequest: 400 for more than one ``Origin``.
     """
-    if sum(name == "origin" for name, _ in head.headers) > 1:
+    if len(head.values("origin")) > 1:
         raise BadRequest(400, "more than one Origin")
     return Handshake(
         path=head.path, query=head.query, host=head.host, key="", headers=head.headers, peer=peer, secure=secure

@@ -9,7 +9,8 @@ Seawall writes to three loggers of the standard library:
 
 A library leaves logging to its program; `configure_logging` is for the program to call. As long as it has configured
 nothing, what is WARNING or graver is printed on standard error, and the rest nowhere: a failure that nobody is told of
-would be worse than a line that nobody asked for.
+would be worse than a line that nobody asked for. The three loggers are made when an app is served first: what calls
+`logging.config.dictConfig` before, after an import of Seawall, does not disable them.
 
 Credentials are `redacted` in all of it, tracebacks included. A record therefore has its text and its traceback as text
 (``msg`` without ``args``, ``exc_text`` without ``exc_info``), so that no handler makes them anew from the exception.
@@ -21,9 +22,11 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from io import TextIOWrapper
 from json import dumps
 from math import isfinite
@@ -41,11 +44,28 @@ class Log:
 
     def __init__(self, name: str) -> None:
         """Log to the logger `name`."""
-        self._logger = logging.getLogger(name)
+        self._name = name
+        self._told = False
+
+    @cached_property
+    def _logger(self) -> logging.Logger:
+        """The logger; not made before it is used, because ``dictConfig`` disables, by default, what exists."""
+        return logging.getLogger(self._name)
 
     def shows(self, level: int) -> bool:
         """Whether a record of `level` would be logged."""
-        return self._logger.isEnabledFor(level)
+        if self._logger.isEnabledFor(level):
+            return True
+        if self._logger.disabled and not self._told:
+            self._told = True
+            with suppress(RuntimeWarning):  # a program that makes errors of warnings would have it raised here
+                warnings.warn(
+                    f"the logger {self._name} is disabled, and failures are lost; give dictConfig or fileConfig "
+                    f"disable_existing_loggers=False, or call it before the app is served",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return False
 
     def info(self, message: str, *args: object) -> None:
         """Log what happens."""
@@ -251,10 +271,14 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
 def _level(level: str | int) -> int:
     """The number of a level; at least 1, because 0 would ask the root logger."""
     names = logging.getLevelNamesMapping()
-    number = names.get(level.upper()) if isinstance(level, str) else level
+    number = names.get(level.upper()) if isinstance(level, str) else _int(level)
     if number is None:
         raise ConfigurationError(f"there is no log level {level!r}; known are {', '.join(names)}")
     return max(number, 1)
@@ -263,9 +287,9 @@ def _level(level: str | int) -> int:
 def _open_file(file: str | os.PathLike[str]) -> logging.Handler:
     try:
         return _PrivateFile(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"cannot write the log file {os.fspath(file)!r} ({error}); "
+            f"cannot write the log file {file!r} ({error}); "
             "name a file in a directory that exists and that this user may write to"
         ) from error
 

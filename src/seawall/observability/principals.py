@@ -26,7 +26,7 @@ def _bytes(key: str | bytes | None) -> bytes:
     if key is None:
         return _PROCESS_KEY
     try:
-        return key.encode() if isinstance(key, str) else bytes(key)
+        return key.encode() if isinstance(key, str) else bytes(memoryview(key))  # of an int, bytes() makes zeros
     except (UnicodeEncodeError, TypeError):  # not chained: it holds the key
         raise ConfigurationError("App(log_key=...): not text that UTF-8 can encode, and no bytes") from None
 

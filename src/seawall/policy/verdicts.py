@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Generic, TypeAlias, TypeVar, assert_never, final
+from typing import Final, Generic, TypeAlias, TypeVar, assert_never, final
 
 from attrs import Attribute, field, frozen
 
@@ -161,6 +161,9 @@ class Escalate:
 
 Verdict: TypeAlias = Refuse | Close | Reply[E] | Ignore | Escalate
 AnyVerdict: TypeAlias = Refuse | Close | Reply[Exception] | Ignore | Escalate
+
+#: The same, to ask an object of any kind whether it is one.
+VERDICTS: Final = (Refuse, Close, Reply, Ignore, Escalate)
 
 
 def applies(verdict: AnyVerdict, context: Context) -> bool:

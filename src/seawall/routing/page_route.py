@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, final
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
 from attrs import field, frozen
 
@@ -89,7 +89,7 @@ class PageRoute(AnyPageRoute, Generic[P]):
         """
         check_path(path)
         where = f"page({path!r})"
-        if isinstance(methods, str) or not methods or not set(methods) <= {"GET", "POST"}:
+        if not _are_known(methods):
             raise ConfigurationError(f"{where}: methods={methods!r}; give ['GET'], ['POST'] or both")
         if not is_async(handler):
             raise ConfigurationError(f"{where}: {describe(handler)} is not an async function; write `async def`")
@@ -119,6 +119,13 @@ class PageRoute(AnyPageRoute, Generic[P]):
         response = await self.handler(request)
         _check_response(self.handler, response)
         return response
+
+
+def _are_known(methods: object) -> bool:
+    if not isinstance(methods, Collection) or isinstance(methods, str):
+        return False
+    listed = list(cast("Collection[object]", methods))
+    return bool(listed) and all(method in ("GET", "POST") for method in listed)
 
 
 def _check_response(handler: PageHandler[P], response: object) -> None:

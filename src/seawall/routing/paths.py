@@ -106,6 +106,7 @@ class PathPattern:
         Raises:
           ConfigurationError: the pattern can never work; the text says what is wrong and what to write.
         """
+        check_pattern(text)
         if not text.startswith("/"):
             _refuse(text, "it does not start with '/'; put one in front")
         if "?" in text or "#" in text:
@@ -116,6 +117,12 @@ class PathPattern:
         segments = tuple(_segment(text, segment) for segment in (*inner, last))
         _check_placeholders(text, segments)
         return cls(text=text, segments=segments)
+
+
+def check_pattern(value: object) -> None:
+    """Refuse what is no text, for programs that no type checker has seen."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"path pattern {value!r}: it is no text; write one such as '/chat'")
 
 
 def _refuse(pattern: str, problem: str) -> NoReturn:

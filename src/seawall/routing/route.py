@@ -24,6 +24,7 @@ from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.origins import OriginCheck, Origins, any_origin
 from seawall.guards.results import proved
 from seawall.limits import LimitOverrides
+from seawall.mistakes import check_text, is_text, several
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import MountPath, Settings, join
 from seawall.routing.paths import PathPattern
@@ -162,14 +163,12 @@ def check_cookie(path: str, origins: OriginCheck) -> None:
 
 def _tokens(instance: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     for entry in value:
-        if not _TOKEN.fullmatch(entry):
+        if not (is_text(entry) and _TOKEN.fullmatch(entry)):
             raise ConfigurationError(f"subprotocol {entry!r} is not a token (RFC 6455, section 4.1); remove separators")
 
 
 def _a_tuple(value: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ConfigurationError(f"subprotocols={value!r}: give a list, [{value!r}]")
-    return tuple(value)
+    return several("subprotocols", value, such_as="['chat.v1']")
 
 
 @frozen(kw_only=True)
@@ -192,7 +191,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
     """Which web pages may connect; None leaves it to router and app."""
     compression: RouteCompression = None
     """How messages are compressed; None leaves it to router and app, False switches it off."""
-    name: str = ""
+    name: str = field(default="", validator=check_text)
     """For log and reports; the path, if left out."""
     _pattern: PathPattern = field(init=False, repr=False)
     _taken: tuple[PathArgument, ...] = field(init=False, repr=False)

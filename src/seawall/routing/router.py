@@ -18,7 +18,7 @@ from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError
 from seawall.guards.guard import Guard
 from seawall.guards.origins import Origins
-from seawall.limits import LimitOverrides
+from seawall.limits import LimitOverrides, check_overrides
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import Mount, MountPath, Settings, join
 from seawall.routing.paths import PathPattern, PathTable, Placeholder
@@ -93,10 +93,12 @@ class Router(Generic[Start]):
           compression: how messages are compressed, likewise; False switches it off.
 
         Raises:
-          ConfigurationError: an origin is not one that a browser sends, or compression is none.
+          ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
         """
         check_policy(errors, where="Router")
         check_compression(compression, where="Router")
+        if limits is not None:
+            check_overrides(limits)
         check_origins(origins)
         self._settings = Settings(
             errors=errors or ErrorPolicy(), limits=limits or {}, origins=origins, compression=compression

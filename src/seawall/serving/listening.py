@@ -18,6 +18,7 @@ from attrs import frozen
 from seawall.errors import ConfigurationError
 from seawall.http.hosts import LOOPBACK, UNRESTRICTED, HostCheck
 from seawall.observability.logs import server_log
+from seawall.serving.accepting import BatchListener
 from seawall.serving.tls import TlsListener, check_context
 from seawall.wire.transport.sockets import MEMORY, socket_of
 
@@ -112,12 +113,19 @@ def _check(where: Listen) -> None:
             raise ConfigurationError(f"listening: there is no option {name!r}; the options are {', '.join(kinds)}")
         if name == "ssl_context":
             check_context(value)
-        elif not isinstance(value, kinds[name]):
+        elif not isinstance(value, kinds[name]) or isinstance(value, bool):
             wanted = getattr(kinds[name], "__name__", "path")
             raise ConfigurationError(f"listening: {name}={value!r} is no {wanted}; give one, or leave it out")
         elif value in ("", ()) or value == []:
             raise ConfigurationError(f"listening: {name}={value!r} says nothing; leave it out, or give a value")
+    for listener in where.get("listeners", ()):
+        _check_listener(listener)
     _check_unix(where)
+
+
+def _check_listener(value: object) -> None:
+    if not isinstance(value, trio.abc.Listener):
+        raise ConfigurationError(f"listening: listeners: {value!r} is no Trio listener; open_tcp_listeners gives some")
 
 
 def _check_unix(where: Listen) -> None:
@@ -135,7 +143,9 @@ def _check_unix(where: Listen) -> None:
 
 
 def _checked(listener: Listener) -> Listener:
-    """The listener itself, or what serves TLS in place of Trio's own."""
+    """The listener itself, or what serves sockets or TLS in place of Trio's own."""
+    if isinstance(listener, trio.SocketListener):
+        return BatchListener(listener)
     if isinstance(listener, trio.SSLListener):
         return TlsListener.replacing(cast("trio.SSLListener[trio.abc.Stream]", listener))
     return listener
@@ -147,12 +157,13 @@ async def _open_tcp(where: Listen) -> list[Listener]:
         raise ConfigurationError(f"cannot listen on {host} port {port}: ports end at 65535; choose another")
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {_why(error)}; choose another") from error
+    except (OSError, UnicodeError) as error:  # which a host that IDNA cannot encode raises
+        why = _why(error) if isinstance(error, OSError) else error
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {why}; choose another") from error
     context = where.get("ssl_context")
     if context is None:
-        return [*listeners]
-    return [TlsListener(listener, context) for listener in listeners]
+        return [BatchListener(listener) for listener in listeners]
+    return [TlsListener(BatchListener(listener), context) for listener in listeners]
 
 
 def _why(error: OSError) -> str:
@@ -173,7 +184,7 @@ def _open_unix(path: str, mode: int | None) -> Listener:
         if mode is not None:
             Path(path).chmod(mode)  # before anybody can connect, which begins with `listen`
         listener.listen(512)
-        opened = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        opened = BatchListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)))
         return opened if is_abstract else UnixListener(opened, path)
     except OSError as error:
         listener.close()
@@ -187,7 +198,7 @@ def _open_unix(path: str, mode: int | None) -> Listener:
 class UnixListener(trio.abc.Listener[trio.SocketStream]):
     """A listener on a Unix socket. Closing it removes the file, unless another server has put its own there."""
 
-    def __init__(self, listener: trio.SocketListener, path: str) -> None:
+    def __init__(self, listener: BatchListener, path: str) -> None:
         """Remember which file it is."""
         self.socket = listener.socket
         self._listener = listener
@@ -222,7 +233,7 @@ def _remove_abandoned(path: str) -> None:
 def address_of(listener: Listener) -> Address:
     """Where `listener` can be reached."""
     below = listener.transport_listener if isinstance(listener, TlsListener) else listener
-    bound = below.socket if isinstance(below, UnixListener) else socket_of(below)
+    bound = below.socket if isinstance(below, UnixListener | BatchListener) else socket_of(below)
     if bound is None:
         return Address(host=MEMORY)
     name: tuple[str, int] | str | bytes = bound.getsockname()

@@ -34,9 +34,10 @@ def end_by_peer(
     what was sent; and a guard gets nothing, unless it may let in somebody who has said something.
     """
     is_reset = isinstance(event, PeerVanished) and event.reset
-    end = End(Cause.PEER_VANISHED, 1006)
     if isinstance(event, PeerClosed):
         end = End(Cause.PEER_CLOSED, event.code, event.reason)
+    else:
+        end = End(Cause.PEER_VANISHED, 1006)
     limits, is_unread = lifecycle.timeouts.limits, len(channel.queue) > 0
     if is_handled and not is_reset and is_unread and receives(channel):
         left = channel.inbound.finished_at - trio.current_time() + limits.drain_timeout

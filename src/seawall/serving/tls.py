@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, final
 import trio
 
 from seawall.errors import ConfigurationError
+from seawall.serving.accepting import BatchListener
 from seawall.wire.transport.lingering import abandon
 
 _StreamListener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
@@ -107,8 +108,9 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.abc.Stream]]):
     @classmethod
     def replacing(cls, listener: trio.SSLListener[trio.abc.Stream]) -> TlsListener:
         """The same as one of Trio's, which would leave a connection open that it cannot wrap. Raises as the class."""
+        below = listener.transport_listener
         return cls(
-            listener.transport_listener,
+            BatchListener(below) if isinstance(below, trio.SocketListener) else below,
             listener._ssl_context,  # pyright: ignore[reportPrivateUsage]  # Trio has no other way
             https_compatible=listener._https_compatible,  # pyright: ignore[reportPrivateUsage]  # likewise
         )

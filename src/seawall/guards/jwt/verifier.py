@@ -20,6 +20,7 @@ from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.claims import Claims, MalformedClaim, claims_from
 from seawall.guards.jwt.secret import weakness_of
+from seawall.mistakes import is_number, several
 
 #: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
 Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
@@ -46,9 +47,7 @@ any_issuer: Final = Waiver.ISSUER
 
 
 def _several(algorithms: Iterable[Algorithm]) -> tuple[Algorithm, ...]:
-    if isinstance(algorithms, str):
-        raise ConfigurationError(f"TokenVerifier: algorithms={algorithms!r}; give a list, [{algorithms!r}]")
-    return tuple(algorithms)
+    return several("TokenVerifier: algorithms", algorithms, such_as="['HS256']")
 
 
 @final
@@ -87,7 +86,7 @@ class TokenVerifier:
     def __attrs_post_init__(self) -> None:
         """Refuse settings with which verifying would mean nothing."""
         known = get_args(Algorithm)
-        if not self.algorithms or not set(self.algorithms) <= set(known):
+        if not self.algorithms or not all(algorithm in known for algorithm in self.algorithms):
             raise ConfigurationError(f"TokenVerifier: algorithms {list(self.algorithms)}; name some of {list(known)}")
         self._check_secret(_secret(self.keys))
         for name, value, waiver in (
@@ -97,11 +96,13 @@ class TokenVerifier:
             if value is not waiver and not _is_word(value):
                 raise ConfigurationError(f"TokenVerifier: {name}={value!r}; give its name, or waive it: {waiver.value}")
         for name, seconds in (("leeway", self.leeway), ("skew", self.skew)):
-            if not 0 <= seconds < math.inf:
-                raise ConfigurationError(f"TokenVerifier: {name}={seconds}; give a number of seconds, such as 30")
-        if not self.max_lifetime > 0:
+            if not (is_number(seconds) and 0 <= seconds < math.inf):
+                raise ConfigurationError(f"TokenVerifier: {name}={seconds!r}; give a number of seconds, such as 30")
+        if not (self.type is None or _is_word(self.type)):
+            raise ConfigurationError(f"TokenVerifier: type={self.type!r}; give a text, such as 'at+jwt', or None")
+        if not (is_number(self.max_lifetime) and self.max_lifetime > 0):
             raise ConfigurationError(
-                f"TokenVerifier: max_lifetime={self.max_lifetime}; give a number of seconds above 0"
+                f"TokenVerifier: max_lifetime={self.max_lifetime!r}; give a number of seconds above 0"
             )
 
     def _check_secret(self, secret: bytes) -> None:
@@ -168,7 +169,14 @@ class TokenVerifier:
         return decoded["payload"]
 
 
+def _check_keys(keys: object) -> None:
+    if not isinstance(keys, str | bytes):  # what it is instead may be secret
+        kind = "None; is the environment variable set that it was to come from?" if keys is None else "no str or bytes"
+        raise ConfigurationError(f"TokenVerifier: keys is {kind}; give the secret, as str or bytes")
+
+
 def _secret(keys: str | bytes) -> bytes:
+    _check_keys(keys)
     try:
         return keys.encode() if isinstance(keys, str) else keys
     except UnicodeEncodeError:  # not chained: it holds the secret

@@ -15,6 +15,7 @@ from seawall.wire.frames.text import decode
 MAX_CONTROL: Final = 125
 
 _CODE: Final = struct.Struct("!H")
+_BAD_GATEWAY: Final = _CODE.pack(1014)
 
 
 @final
@@ -41,7 +42,7 @@ class Control:
     @property
     def is_unknown_below(self) -> bool:
         """Whether it is a Close with 1014 (bad gateway), which IANA has registered, but wsproto does not know."""
-        return self.opcode is Opcode.CLOSE and self.code == 1014
+        return self.payload.startswith(_BAD_GATEWAY) and self.opcode is Opcode.CLOSE
 
     def masked(self) -> bytes:
         """The frame as a client would send it, with a mask of zeros, for wsproto to read.
@@ -54,7 +55,7 @@ class Control:
 
 def restored(answer: bytes) -> bytes:
     """The answer to a Close with 1014, of which wsproto believes that it had 1011."""
-    return answer[:2] + _CODE.pack(1014) + answer[4:] if answer[2:4] == _CODE.pack(1011) else answer
+    return answer[:2] + _BAD_GATEWAY + answer[4:] if answer[2:4] == _CODE.pack(1011) else answer
 
 
 def check_close(payload: bytes) -> None:

@@ -1,0 +1,29 @@
+"""`Step`: what `Guard` and `Check` have in common."""
+
+from __future__ import annotations
+
+from seawall.callables import PathArgument
+
+
+class Step:
+    """What `Guard` and `Check` have in common."""
+
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
+        """The path parameters that the functions in this chain take; see `guard` and `check`."""
+        return ()
+
+    def needs_task(self) -> bool:
+        """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""
+        return True
+
+    def reads_cookie(self) -> bool:
+        """Whether a cookie is a credential here, which a browser sends whatever page asks; override it where one is."""
+        return False
+
+    def takes_token(self) -> bool:
+        """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
+        return False
+
+    def accepts(self) -> bool:
+        """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
+        return False

@@ -1,0 +1,1 @@
+"""Messages as values: decoded, validated and encoded. Pure."""

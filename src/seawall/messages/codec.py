@@ -1,0 +1,133 @@
+"""`Codec`: between the bytes of a message and a value; `JSON` and `MessagePack`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias, final, runtime_checkable
+
+import msgspec
+from attrs import frozen
+
+#: How the names of fields are spelled on the wire: ``room_id`` is ``roomId``, ``RoomId`` or ``room-id``.
+Rename: TypeAlias = Literal["camel", "pascal", "kebab"]
+
+#: What becomes of a field that the class does not have.
+UnknownFields: TypeAlias = Literal["refuse", "ignore"]
+
+
+@runtime_checkable
+class Fields(Protocol):
+    """What can be sent as a message: an instance of an attrs class, a dataclass or a `msgspec.Struct`."""
+
+    @property
+    def __match_args__(self) -> tuple[str, ...]:
+        """The names of its fields; `attrs`, `dataclasses` and `msgspec` define it."""
+        ...
+
+
+#: What a connection sends.
+Sendable: TypeAlias = "str | bytes | Fields"
+
+
+class Codec(Protocol):
+    """Turns bytes into values and back; write one for another format.
+
+    Tags, classes, validators, the envelope and the texts of errors are not its concern: it is given types that msgspec
+    knows (`msgspec.Struct` classes that Seawall has made, with tags, names and limits, and unions of them). A format
+    that msgspec does not speak goes through `msgspec.convert` and `msgspec.to_builtins`. It has to be hashable, and
+    decoders are shared by those that are equal: make it a frozen value.
+    """
+
+    @property
+    def binary(self) -> bool:
+        """Whether its messages are binary; otherwise they are text, in UTF-8."""
+        ...
+
+    @property
+    def rename(self) -> Rename | None:
+        """How the names of fields are spelled; None: as in the class."""
+        ...
+
+    @property
+    def unknown_fields(self) -> UnknownFields:
+        """What becomes of a field that the class does not have."""
+        ...
+
+    def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
+        """A function that decodes messages of one type; called once per type.
+
+        The function raises `msgspec.ValidationError` for what does not fit `kind`, and any exception for what is no
+        message of the format. Nothing of either reaches the peer or the log.
+        """
+        ...
+
+    def encoder(self) -> Callable[[object], bytes]:
+        """A function that encodes values that consist of Structs and the types that msgspec knows."""
+        ...
+
+
+@final
+@frozen(kw_only=True)
+class JSON:
+    """JSON in text messages (RFC 8259).
+
+    Of duplicate keys the last one counts. NaN and infinity are refused in both directions.
+    """
+
+    rename: Rename | None = None
+    """``"camel"``: ``room_id`` is ``roomId`` on the wire; ``"pascal"``: ``RoomId``; ``"kebab"``: ``room-id``."""
+    unknown_fields: UnknownFields = "refuse"
+    """``"ignore"`` for clients that are newer than the server."""
+
+    @property
+    def binary(self) -> bool:
+        """False: the messages are text."""
+        return False
+
+    def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
+        """A decoder of msgspec."""
+        decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(kind)
+        return decoder.decode
+
+    def encoder(self) -> Callable[[object], bytes]:
+        """An encoder of msgspec."""
+        return msgspec.json.Encoder().encode
+
+
+@final
+@frozen(kw_only=True)
+class MessagePack:
+    """MessagePack in binary messages. NaN and infinity are refused in both directions."""
+
+    rename: Rename | None = None
+    """As in `JSON`."""
+    unknown_fields: UnknownFields = "refuse"
+    """As in `JSON`."""
+
+    @property
+    def binary(self) -> bool:
+        """True: the messages are binary."""
+        return True
+
+    def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
+        """A decoder of msgspec."""
+        decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(kind)
+        return decoder.decode  # type: ignore[return-value]  # is given bytes, because it is binary
+
+    def encoder(self) -> Callable[[object], bytes]:
+        """An encoder of msgspec."""
+        return msgspec.msgpack.Encoder().encode
+
+
+def spelled(name: str, rename: Rename | None) -> str:
+    """How the name of a field is spelled on the wire."""
+    first, *others = [word for word in name.split("_") if word] or [name]
+    match rename:
+        case None:
+            return name
+        case "camel":
+            return first + "".join(word[:1].upper() + word[1:] for word in others)
+        case "pascal":
+            return "".join(word[:1].upper() + word[1:] for word in (first, *others))
+        case "kebab":
+            return "-".join((first, *others))

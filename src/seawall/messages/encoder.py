@@ -1,0 +1,151 @@
+"""From values to the bytes of a message."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias, final
+
+import msgspec
+
+from seawall.errors import ConfigurationError, InvalidMessage
+from seawall.messages.codec import Codec, Fields
+from seawall.messages.decoder import Ref
+from seawall.messages.fields import is_class_of_fields
+from seawall.messages.problems import shortened
+from seawall.messages.records import Record
+from seawall.messages.shapes import Convert
+from seawall.messages.shaping import Shaper
+from seawall.messages.tags import TAG_FIELD
+
+#: Bytes that an error has at most, whatever has been refused.
+MAX_ERROR: Final = 512
+
+#: Why a message is answered with an error, in one word. An application has codes of its own in values of its own.
+ErrorCode: TypeAlias = Literal[
+    "invalid_message",
+    "unknown_type",
+    "duplicate_ref",
+    "cancelled",
+    "timeout",
+    "unauthorized",
+    "forbidden",
+    "too_many_requests",
+    "unavailable",
+]
+
+
+class ErrorFrame(msgspec.Struct, tag="error", tag_field=TAG_FIELD, omit_defaults=True, kw_only=True):
+    """``{"type": "error", ...}``: what became of a message that failed."""
+
+    re: Ref | None = None
+    code: ErrorCode
+    path: str | None = None
+    detail: str | None = None
+    retry_after: float | None = None
+
+
+class _Done(msgspec.Struct, tag="done", tag_field=TAG_FIELD):
+    re: Ref
+
+
+class _End(msgspec.Struct, tag="end", tag_field=TAG_FIELD):
+    re: Ref
+
+
+@final
+class MessageEncoder:
+    """Encodes values of any class; looks at each class once."""
+
+    def __init__(self, codec: Codec) -> None:
+        """For one codec; share it among all who speak it."""
+        self.binary = codec.binary
+        self._codec = codec
+        self._encode = codec.encoder()
+        self._shaper = Shaper(codec, sends=True)
+        self._dumpers: dict[type, Convert] = {}
+        self._replies: dict[type, Callable[[object, object], object]] = {}
+
+    def check(self, kind: object, /, *, where: str) -> None:
+        """Look at a class that will be sent, when the program is put together.
+
+        Raises:
+          ConfigurationError: no message can carry it; the text names the field, and the remedy.
+        """
+        try:
+            record = self._shaper.message(kind)
+            record.dumper()
+        except ConfigurationError as error:
+            raise type(error)(f"{where}: {error}") from None
+
+    def encode(self, value: Fields, /, *, re: Ref | None = None) -> bytes:
+        """The message of a value; with `re` as the answer to what was asked with that ``ref``.
+
+        Raises:
+          TypeError: it is no instance of a class of fields: a coroutine that nobody awaits, a class, a NamedTuple.
+          ValueError: a number in it is NaN or infinite, or a text cannot be encoded.
+          ConfigurationError: no message can carry a field of its class.
+        """
+        kind = type(value)
+        if re is None:
+            dump = self._dumpers.get(kind)
+            if dump is None:
+                dump = self._dumpers[kind] = self._record(value).dumper()
+            return self._encode(dump(value))
+        reply = self._replies.get(kind)
+        if reply is None:
+            reply = self._replies[kind] = self._record(value).dumper_with("re")
+        return self._encode(reply(value, re))
+
+    def _record(self, value: object) -> Record:
+        kind = type(value)
+        if not is_class_of_fields(kind):
+            raise TypeError(_unsendable(value))
+        return self._shaper.message(kind)
+
+    def done(self, re: Ref) -> bytes:
+        """``{"type": "done", "re": ...}``: what was asked is done, and there is nothing to say."""
+        return self._encode(_Done(re))
+
+    def end(self, re: Ref) -> bytes:
+        """``{"type": "end", "re": ...}``: there are no more answers."""
+        return self._encode(_End(re))
+
+    def error(self, code: ErrorCode, *, re: Ref | None = None, retry_after: float | None = None) -> bytes:
+        """``{"type": "error", ...}``."""
+        return self._encode(ErrorFrame(code=code, re=re, retry_after=retry_after))
+
+    def invalid(self, invalid: InvalidMessage, *, re: Ref | None = None) -> bytes:
+        """The error that says why a message is refused, in at most `MAX_ERROR` bytes.
+
+        Args:
+          invalid: why.
+          re: the ref of the message; its own, if it has one, when left out.
+        """
+        frame = ErrorFrame(
+            code=invalid.code,
+            re=invalid.ref if re is None else re,
+            path=invalid.path,
+            detail=invalid.detail or None,
+        )
+        encoded = self._encode(frame)
+        room = MAX_ERROR
+        while len(encoded) > MAX_ERROR and room > 16:
+            room //= 2  # control characters take six bytes each in JSON
+            frame.detail = shortened(invalid.detail, room)
+            frame.path = shortened(invalid.path, room)
+            encoded = self._encode(frame)
+        return encoded
+
+
+def _unsendable(value: object) -> str:
+    if inspect.isawaitable(value):
+        return "a coroutine was to be sent, which nobody has awaited; write `await`"
+    if isinstance(value, type):
+        return f"the class {value.__qualname__} was to be sent; make an instance of it"
+    if isinstance(value, tuple):
+        return f"a {type(value).__qualname__} is a tuple: a message has names; make it an attrs class"
+    return (
+        f"a {type(value).__qualname__} was to be sent; send text, bytes, or an instance of an attrs class, a dataclass "
+        "or a msgspec.Struct"
+    )

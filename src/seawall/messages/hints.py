@@ -1,0 +1,94 @@
+"""The annotations of a class: resolved, and with its type parameters filled in."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+from seawall.errors import ConfigurationError
+
+
+class UnresolvedName(ConfigurationError):
+    """An annotation names what does not exist yet; it may later, when the program is complete."""
+
+
+def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, object]:
+    """The annotations of a class, or of a generic one with its parameters: ``Page[Item]``.
+
+    Args:
+      kind: the class.
+      known: classes by name that its annotations may name although its module does not: those of a function.
+
+    Raises:
+      UnresolvedName: an annotation names what cannot be found.
+    """
+    origin = cast("type", typing.get_origin(kind) or kind)
+    found: dict[str, object] = {}
+    owners = _owners(kind)
+    for owner in reversed(origin.__mro__):
+        if owner is not object:
+            found |= {name: substituted(hint, owners.get(owner, {})) for name, hint in _own(owner, known).items()}
+    return found
+
+
+def _own(owner: type, known: Mapping[str, object]) -> dict[str, object]:
+    """The annotations that stand in one class; `typing.get_type_hints` would mix the parameters of its bases up."""
+    module = sys.modules.get(owner.__module__)
+    namespace = {**known, owner.__name__: owner}
+    alone = types.SimpleNamespace(__annotations__=_annotations(owner), __module__=owner.__module__)
+    try:
+        return typing.get_type_hints(alone, {} if module is None else vars(module), namespace, include_extras=True)
+    except NameError as error:
+        raise UnresolvedName(
+            f"{owner.__qualname__} has an annotation that names {error.name!r}, which does not exist; define it before "
+            "the route is added, in the module of the class if `from __future__ import annotations` is in force"
+        ) from None
+
+
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    def _annotations(owner: type) -> dict[str, object]:
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
+else:
+
+    def _annotations(owner: type) -> dict[str, object]:
+        return dict(vars(owner).get("__annotations__", {}))
+
+
+def _owners(kind: object) -> dict[type, dict[TypeVar, object]]:
+    """By class, what the type parameters of `kind` and of its generic bases stand for."""
+    found: dict[type, dict[TypeVar, object]] = {}
+
+    def visit(form: object, outer: Mapping[TypeVar, object]) -> None:
+        origin = typing.get_origin(form) or form
+        if not isinstance(origin, type):
+            return
+        parameters: tuple[TypeVar, ...] = getattr(origin, "__parameters__", ())
+        arguments = (substituted(argument, outer) for argument in typing.get_args(form))
+        mapping = dict(zip(parameters, arguments, strict=False))
+        found[origin] = mapping
+        for base in getattr(origin, "__orig_bases__", origin.__bases__):
+            if typing.get_origin(base) not in {typing.Generic, typing.Protocol}:
+                visit(base, mapping)
+
+    visit(kind, {})
+    return found
+
+
+def substituted(hint: object, mapping: Mapping[TypeVar, object]) -> object:
+    """A type with its type parameters filled in; those that are unknown stay."""
+    if isinstance(hint, TypeVar):
+        return mapping.get(hint, hint)
+    parameters: tuple[TypeVar, ...] = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
+    if not parameters or not any(parameter in mapping for parameter in parameters):
+        return hint
+    subscribed = cast("_Generic", hint)
+    return subscribed[tuple(mapping.get(parameter, parameter) for parameter in parameters)]
+
+
+class _Generic(typing.Protocol):
+    def __getitem__(self, arguments: tuple[object, ...], /) -> object: ...

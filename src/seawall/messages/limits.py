@@ -1,0 +1,94 @@
+"""The limits of attrs' stock validators, said to msgspec: an exact path, and a line in the schema."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Final, cast
+
+import attrs
+import msgspec
+from attrs import validators
+
+#: attrs keeps the classes to itself; what they make is public.
+_NUMBER: Final[type] = type(validators.ge(0))
+_MAX_LENGTH: Final[type] = type(validators.max_len(0))
+_MIN_LENGTH: Final[type] = type(validators.min_len(0))
+_AND: Final[type] = type(validators.and_())
+_OPTIONAL: Final[type] = type(validators.optional(validators.ge(0)))
+
+
+def limited(wire: object, base: object, validator: object) -> object:
+    """`wire` with the limits of a validator of its field, as far as msgspec can hold them.
+
+    Whatever this does not know stays with the class, which is called in any case.
+
+    Args:
+      wire: the type of the field in the message.
+      base: what it is without None: only numbers, text, bytes, lists and mappings have limits.
+      validator: of the field.
+    """
+    if base in {int, float}:
+        limits = _number_limits(validator)
+    elif base in {str, bytes, list, dict}:
+        limits = _length_limits(validator)
+    else:
+        return wire
+    if not limits:
+        return wire
+    try:
+        narrowed = Annotated[wire, msgspec.Meta(**limits)]  # type: ignore[valid-type]  # a form of type
+        msgspec.json.Decoder(narrowed if base in {int, float, str, bytes} else base)
+    except (TypeError, ValueError):
+        return wire  # a number that msgspec cannot hold
+    return cast("object", narrowed)
+
+
+def _parts(validator: object) -> list[object]:
+    """A validator taken apart: what it demands of every value but None."""
+    if isinstance(validator, _AND):
+        inner = getattr(validator, "_validators", ())
+        return [part for one in inner for part in _parts(one)]
+    if isinstance(validator, _OPTIONAL):
+        return _parts(getattr(validator, "validator", None))
+    if isinstance(validator, list | tuple):
+        return [part for one in cast("list[object]", validator) for part in _parts(one)]
+    return [validator]
+
+
+def _number_limits(validator: object) -> dict[str, float]:
+    """The narrowest of the limits, because msgspec takes one a side."""
+    low: tuple[float, bool] | None = None
+    high: tuple[float, bool] | None = None
+    for part in _parts(validator):
+        bound: object = getattr(part, "bound", None)
+        if not isinstance(part, _NUMBER) or type(bound) not in {int, float} or not math.isfinite(cast("float", bound)):
+            continue
+        number = cast("float", bound)
+        match getattr(part, "compare_op", None):
+            case ">=" | ">" as operator:
+                low = max(low or (-math.inf, False), (number, operator == ">"))
+            case "<=" | "<" as operator:
+                high = min(high or (math.inf, True), (number, operator == "<="))
+            case _:
+                pass
+    limits: dict[str, float] = {}
+    if low is not None:
+        limits["gt" if low[1] else "ge"] = low[0]
+    if high is not None:
+        limits["le" if high[1] else "lt"] = high[0]
+    return limits
+
+
+def _length_limits(validator: object) -> dict[str, float]:
+    limits: dict[str, float] = {}
+    for part in _parts(validator):
+        if isinstance(part, _MIN_LENGTH) and isinstance(shortest := getattr(part, "min_length", None), int):
+            limits["min_length"] = max(shortest, limits.get("min_length", 0))
+        if isinstance(part, _MAX_LENGTH) and isinstance(longest := getattr(part, "max_length", None), int):
+            limits["max_length"] = min(longest, limits.get("max_length", longest))
+    return limits
+
+
+def validator_of(attribute: attrs.Attribute[object] | None) -> object:
+    """The validator of a field without converter; with one, the value in the message is not the one validated."""
+    return None if attribute is None or attribute.converter is not None else attribute.validator

@@ -1,0 +1,328 @@
+"""Shapes: how a value looks in a message, and the ways between the two.
+
+A shape has the type that msgspec decodes (`wire`), a function from what msgspec has decoded to the value (`builder`),
+one back (`dumper`), and the way of the builder once more, step by step, to find where it fails (`rebuild`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, cast, final
+
+from attrs import define, field
+
+from seawall.messages.problems import REFUSED, Problem
+
+#: From one to the other. None, where a shape has none, leaves the value as it is.
+Convert: TypeAlias = Callable[[object], object]
+
+
+class Shape(ABC):
+    """How values of one type look in a message."""
+
+    wire: object
+    """The type that msgspec decodes."""
+
+    @abstractmethod
+    def builder(self) -> Convert | None:
+        """From what msgspec has decoded to the value; None if that is the value."""
+
+    @abstractmethod
+    def dumper(self) -> Convert | None:
+        """From the value to what msgspec encodes; None if that is the value."""
+
+    @abstractmethod
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As the builder does; a `Problem` where it fails."""
+
+    @abstractmethod
+    def wire_kinds(self) -> tuple[type, ...]:
+        """The classes of what msgspec decodes, as far as the builder matters."""
+
+    @abstractmethod
+    def value_kinds(self) -> tuple[type, ...]:
+        """The classes of the values."""
+
+
+@final
+@define(eq=False)
+class Plain(Shape):
+    """What msgspec decodes and encodes by itself; `check` returns the value or raises ValueError."""
+
+    wire: object
+    kinds: tuple[type, ...]
+    check: Convert | None = None
+    check_sent: Convert | None = None
+
+    def builder(self) -> Convert | None:
+        """As `Shape.builder` says."""
+        return self.check
+
+    def dumper(self) -> Convert | None:
+        """As `Shape.dumper` says."""
+        return self.check_sent
+
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As `Shape.rebuild` says."""
+        try:
+            return decoded if self.check is None else self.check(decoded)
+        except ValueError:
+            pass
+        return Problem(path, "expected a finite number")
+
+    def wire_kinds(self) -> tuple[type, ...]:
+        """As `Shape.wire_kinds` says."""
+        return self.kinds
+
+    def value_kinds(self) -> tuple[type, ...]:
+        """As `Shape.value_kinds` says."""
+        return self.kinds
+
+
+@final
+@define(eq=False)
+class Limited(Shape):
+    """A shape with limits that msgspec holds."""
+
+    inner: Shape
+    wire: object
+
+    def builder(self) -> Convert | None:
+        """As `Shape.builder` says."""
+        return self.inner.builder()
+
+    def dumper(self) -> Convert | None:
+        """As `Shape.dumper` says."""
+        return self.inner.dumper()
+
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As `Shape.rebuild` says."""
+        return self.inner.rebuild(decoded, path)
+
+    def wire_kinds(self) -> tuple[type, ...]:
+        """As `Shape.wire_kinds` says."""
+        return self.inner.wire_kinds()
+
+    def value_kinds(self) -> tuple[type, ...]:
+        """As `Shape.value_kinds` says."""
+        return self.inner.value_kinds()
+
+
+@final
+@define(eq=False)
+class Many(Shape):
+    """A list, a set, a frozenset, or a tuple of any length."""
+
+    item: Shape
+    collection: type
+    """What msgspec decodes: list, set, frozenset or tuple."""
+    wire: object = field(init=False)
+    accepted: tuple[type, ...] = ()
+    """What else can be sent: any sequence, where the annotation says so."""
+
+    def __attrs_post_init__(self) -> None:
+        generic = cast("Mapping[object, object]", self.collection)
+        self.wire = generic[(self.item.wire, ...) if self.collection is tuple else self.item.wire]
+
+    def builder(self) -> Convert | None:
+        """As `Shape.builder` says."""
+        convert = self.item.builder()
+        if convert is None:
+            return None
+        collection = self.collection
+        if collection is list:
+            return lambda decoded: [convert(item) for item in cast("Iterable[object]", decoded)]
+        return lambda decoded: collection([convert(item) for item in cast("Iterable[object]", decoded)])
+
+    def dumper(self) -> Convert | None:
+        """As `Shape.dumper` says."""
+        convert = self.item.dumper()
+        return None if convert is None else lambda value: [convert(item) for item in cast("Iterable[object]", value)]
+
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As `Shape.rebuild` says."""
+        built: list[object] = []
+        for index, item in enumerate(cast("Iterable[object]", decoded)):
+            one = self.item.rebuild(item, f"{path}[{index}]" if self.collection in {list, tuple} else f"{path}[...]")
+            if isinstance(one, Problem):
+                return one
+            built.append(one)
+        try:
+            return self.collection(built)
+        except TypeError:
+            return Problem(path, REFUSED)  # not hashable
+
+    def wire_kinds(self) -> tuple[type, ...]:
+        """As `Shape.wire_kinds` says."""
+        return (self.collection,)
+
+    def value_kinds(self) -> tuple[type, ...]:
+        """As `Shape.value_kinds` says."""
+        return (self.collection, *self.accepted)
+
+
+@final
+@define(eq=False)
+class Row(Shape):
+    """A tuple of a fixed length."""
+
+    items: tuple[Shape, ...]
+    wire: object = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        generic = cast("Mapping[object, object]", tuple)
+        self.wire = generic[tuple(item.wire for item in self.items)]
+
+    def builder(self) -> Convert | None:
+        """As `Shape.builder` says."""
+        return self._each([item.builder() for item in self.items])
+
+    def dumper(self) -> Convert | None:
+        """As `Shape.dumper` says."""
+        return self._each([item.dumper() for item in self.items])
+
+    @staticmethod
+    def _each(converts: list[Convert | None]) -> Convert | None:
+        if not any(converts):
+            return None
+
+        def convert(values: object) -> object:
+            pairs = zip(cast("tuple[object, ...]", values), converts, strict=True)
+            return tuple(value if one is None else one(value) for value, one in pairs)
+
+        return convert
+
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As `Shape.rebuild` says."""
+        built: list[object] = []
+        for index, (value, item) in enumerate(zip(cast("tuple[object, ...]", decoded), self.items, strict=True)):
+            one = item.rebuild(value, f"{path}[{index}]")
+            if isinstance(one, Problem):
+                return one
+            built.append(one)
+        return tuple(built)
+
+    def wire_kinds(self) -> tuple[type, ...]:
+        """As `Shape.wire_kinds` says."""
+        return (tuple,)
+
+    def value_kinds(self) -> tuple[type, ...]:
+        """As `Shape.value_kinds` says."""
+        return (tuple,)
+
+
+@final
+@define(eq=False)
+class Table(Shape):
+    """A mapping."""
+
+    key: Shape
+    value: Shape
+    accepted: tuple[type, ...] = ()
+    wire: object = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        generic = cast("Mapping[object, object]", dict)
+        self.wire = generic[self.key.wire, self.value.wire]
+
+    def builder(self) -> Convert | None:
+        """As `Shape.builder` says."""
+        return self._each(self.key.builder(), self.value.builder())
+
+    def dumper(self) -> Convert | None:
+        """As `Shape.dumper` says."""
+        return self._each(self.key.dumper(), self.value.dumper())
+
+    @staticmethod
+    def _each(key: Convert | None, value: Convert | None) -> Convert | None:
+        if key is None and value is None:
+            return None
+        make_key, make_value = key or _same, value or _same
+        return lambda items: {
+            make_key(name): make_value(item) for name, item in cast("Mapping[object, object]", items).items()
+        }
+
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As `Shape.rebuild` says."""
+        built: dict[object, object] = {}
+        for name, item in cast("Mapping[object, object]", decoded).items():
+            key, value = self.key.rebuild(name, f"{path}[...]"), self.value.rebuild(item, f"{path}[...]")
+            for one in (key, value):
+                if isinstance(one, Problem):
+                    return one
+            built[key] = value
+        return built
+
+    def wire_kinds(self) -> tuple[type, ...]:
+        """As `Shape.wire_kinds` says."""
+        return (dict,)
+
+    def value_kinds(self) -> tuple[type, ...]:
+        """As `Shape.value_kinds` says."""
+        return (dict, *self.accepted)
+
+
+def _same(value: object) -> object:
+    return value
+
+
+@final
+@define(eq=False)
+class Choice(Shape):
+    """One of several."""
+
+    members: tuple[Shape, ...]
+    wire: object
+
+    def builder(self) -> Convert | None:
+        """As `Shape.builder` says."""
+        table: dict[type, Convert] = {}
+        for member in self.members:
+            if (convert := member.builder()) is not None:
+                table |= dict.fromkeys(member.wire_kinds(), convert)
+        if not table:
+            return None
+        find = table.get
+
+        def build(decoded: object) -> object:
+            convert = find(type(decoded))
+            return decoded if convert is None else convert(decoded)
+
+        return build
+
+    def dumper(self) -> Convert | None:
+        """As `Shape.dumper` says."""
+        table: dict[type, Convert] = {}
+        for member in self.members:
+            convert = member.dumper()
+            table |= dict.fromkeys(member.value_kinds(), convert or _same)
+        if all(convert is _same for convert in table.values()):
+            return None
+        find = table.get
+
+        def dump(value: object) -> object:
+            convert = find(type(value))
+            if convert is None:
+                convert = next((one for kind, one in table.items() if isinstance(value, kind)), None)
+                if convert is None:
+                    expected = " or ".join(kind.__name__ for kind in table)
+                    raise TypeError(f"a {type(value).__name__} is sent where {expected} is declared")
+            return convert(value)
+
+        return dump
+
+    def rebuild(self, decoded: object, path: str) -> object:
+        """As `Shape.rebuild` says."""
+        for member in self.members:
+            if type(decoded) in member.wire_kinds():
+                return member.rebuild(decoded, path)
+        return decoded
+
+    def wire_kinds(self) -> tuple[type, ...]:
+        """As `Shape.wire_kinds` says."""
+        return tuple(kind for member in self.members for kind in member.wire_kinds())
+
+    def value_kinds(self) -> tuple[type, ...]:
+        """As `Shape.value_kinds` says."""
+        return tuple(kind for member in self.members for kind in member.value_kinds())

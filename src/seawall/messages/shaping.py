@@ -1,0 +1,374 @@
+"""From annotations to shapes: which types a message may consist of, checked when it is defined."""
+
+from __future__ import annotations
+
+import collections.abc
+import datetime as dt
+import decimal
+import enum
+import types
+import typing
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal, NoReturn, cast, final
+
+import msgspec
+from attrs import define, field, frozen
+
+from seawall.errors import ConfigurationError
+from seawall.messages.codec import JSON, Codec, spelled
+from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields
+from seawall.messages.limits import limited, validator_of
+from seawall.messages.records import Member, Record, struct_default
+from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
+from seawall.messages.tags import TAG_FIELD, tag_of
+from seawall.messages.values import finite, finite_decimal, plain
+
+_UNIONS = (types.UnionType, typing.Union)  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
+
+#: What msgspec decodes and encodes, and nothing has to be checked.
+_LEAVES: Final = (
+    type(None), bool, int, str, bytes, bytearray, uuid.UUID, dt.datetime, dt.date, dt.time,
+    dt.timedelta, msgspec.UnsetType,
+)  # fmt: skip
+
+#: What an annotation names, what msgspec decodes for it, and what else may be sent.
+_COLLECTIONS: Final[Mapping[object, tuple[type, tuple[type, ...]]]] = {
+    list: (list, ()),
+    set: (set, ()),
+    frozenset: (frozenset, ()),
+    collections.abc.Sequence: (list, (tuple, collections.abc.Sequence)),
+    collections.abc.MutableSequence: (list, (collections.abc.MutableSequence,)),
+    collections.abc.Collection: (list, (tuple, set, frozenset)),
+    collections.abc.Set: (frozenset, (set, collections.abc.Set)),
+    collections.abc.MutableSet: (set, (collections.abc.MutableSet,)),
+}
+_MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+
+#: The fields of the envelope, which no message may have itself.
+RESERVED: Final = (TAG_FIELD, "ref", "re")
+
+#: How many annotations may stand in each other. A recursive alias would have no end.
+_DEPTH: Final = 40
+
+
+@final
+@frozen(kw_only=True)
+class Envelope:
+    """The fields of a message beside those of its class, and the types that msgspec decodes for them."""
+
+    name: str
+    wire: object
+    required: bool = False
+
+
+class Role(enum.Enum):
+    """What a class is in a message."""
+
+    NESTED = "nested"
+    """A value that is in no union: no tag."""
+    MEMBER = "member"
+    """A member of a union, which its tag tells from the others."""
+    MESSAGE = "message"
+    """The whole message: its tag, and the fields of the envelope."""
+
+
+@final
+@define(eq=False)
+class Shaper:
+    """Makes the shapes of all types that one decoder or encoder meets."""
+
+    codec: Codec
+    sends: bool = False
+    """Whether the values are sent; their fields then look as they are typed, not as their converters take them."""
+    describes: bool = False
+    """Whether the types are for a schema, where no default of ours may be seen."""
+    envelope: tuple[Envelope, ...] = ()
+    _records: dict[tuple[object, Role], Record] = field(init=False, factory=dict)
+    _known: dict[str, object] = field(init=False, factory=dict)
+    """Classes by name: what stands beside them may name them, although they are local to a function."""
+
+    def shape(self, kind: object, path: str) -> Shape:
+        """The shape of a value somewhere in a message.
+
+        Raises:
+          ConfigurationError: it, or something in it, cannot be part of a message; the text says where, and what to do.
+        """
+        return self._shape(kind, path, 0)
+
+    def message(self, kind: object) -> Record:
+        """The shape of a whole message of one class.
+
+        Raises:
+          ConfigurationError: as `shape`; or a field of it has the name of one of the envelope.
+        """
+        record = self._record(kind, _origin(kind).__name__, Role.MESSAGE if self.envelope else Role.MEMBER)
+        for member in record.members:
+            if member.wire in RESERVED:
+                raise ConfigurationError(
+                    f"{record.name}.{member.spec.name} is {member.wire!r} in the message, which the envelope needs; "
+                    "rename the field"
+                )
+        return record
+
+    def know(self, kinds: Iterable[object]) -> None:
+        """Let annotations name these classes."""
+        self._known |= {_origin(kind).__name__: _origin(kind) for kind in kinds if is_class_of_fields(_origin(kind))}
+
+    def finish(self) -> None:
+        """Let msgspec look at all that has been shaped.
+
+        Raises:
+          ConfigurationError: two classes have one name, or a union cannot be told apart.
+        """
+        by_name: dict[str, object] = {}
+        for (kind, role), record in self._records.items():
+            other = by_name.setdefault(record.name, kind)
+            if other != kind:
+                raise ConfigurationError(
+                    f"{_shown(other)} and {_shown(kind)} have one name, {record.name}; rename one of them"
+                )
+            if role is Role.NESTED and (kind, Role.MEMBER) in self._records and isinstance(record.wire, type):
+                record.wire.__name__ = f"{record.name}Untagged"
+        for record in self._records.values():
+            for member in record.members:
+                check_decodable(member.shape.wire, f"{record.name}.{member.spec.name}")
+
+    def _shape(self, kind: object, path: str, depth: int) -> Shape:
+        if depth > _DEPTH:
+            raise ConfigurationError(f"{path}: an alias that contains itself; make it a class")
+        kind = _without_alias(kind)
+        origin = typing.get_origin(kind)
+        if origin is Annotated:
+            return self._annotated(kind, path, depth)
+        if origin in _UNIONS:
+            return self.choice(kind, path, depth)
+        if origin is Literal:
+            values = typing.get_args(kind)
+            return Plain(kind, tuple({type(value) for value in values}))
+        if is_class_of_fields(origin or kind):
+            return self._record(kind, path, Role.NESTED)
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            return Plain(kind, (kind,))
+        return self._leaf(kind, path) or self._collection(kind, path, depth) or _refuse(kind, path)
+
+    def _annotated(self, kind: object, path: str, depth: int) -> Shape:
+        inner, *metadata = typing.get_args(kind)
+        shape = self._shape(inner, path, depth + 1)
+        limits = [one for one in metadata if isinstance(one, msgspec.Meta)]
+        return Limited(shape, _annotate(shape.wire, limits)) if limits else shape
+
+    def _leaf(self, kind: object, path: str) -> Shape | None:
+        if kind is None:
+            kind = type(None)
+        if kind is float:
+            return Plain(float, (float, int), None if isinstance(self.codec, JSON) else finite, finite)
+        if kind is decimal.Decimal:
+            return Plain(kind, (decimal.Decimal,), finite_decimal, finite_decimal)
+        if kind is object:
+            return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain)
+        if kind in _LEAVES:
+            return Plain(kind, (cast("type", kind),))
+        return None
+
+    def _collection(self, kind: object, path: str, depth: int) -> Shape | None:
+        origin = typing.get_origin(kind)
+        arguments: tuple[object, ...] = typing.get_args(kind)
+        if origin is tuple:
+            if len(arguments) == 2 and arguments[1] is Ellipsis:
+                return Many(self._shape(arguments[0], f"{path}[]", depth + 1), tuple)
+            return Row(tuple(self._shape(one, f"{path}[{at}]", depth + 1) for at, one in enumerate(arguments)))
+        if origin in _COLLECTIONS:
+            collection, accepted = _COLLECTIONS[origin]
+            return Many(self._shape(arguments[0], f"{path}[]", depth + 1), collection, accepted)
+        if origin in _MAPPINGS:
+            key, value = (self._shape(one, f"{path}[...]", depth + 1) for one in arguments)
+            return Table(key, value, () if origin is dict else (collections.abc.Mapping,))
+        return None
+
+    def choice(self, kind: object, path: str, depth: int = 0) -> Shape:
+        """The shape of a union: where it has two classes or more, each carries its tag."""
+        kinds = members_of(kind)
+        classes = [one for one in kinds if is_class_of_fields(_origin(one))]
+        self.know(classes)
+        check_tags(classes, path)
+        role = Role.MEMBER if len(classes) > 1 else Role.NESTED
+        members = tuple(
+            self._record(one, path, role) if one in classes else self._shape(one, path, depth + 1) for one in kinds
+        )
+        return Choice(members, union(member.wire for member in members))
+
+    def _record(self, kind: object, path: str, role: Role) -> Record:
+        if (known := self._records.get((kind, role))) is not None:
+            return known
+        origin = _origin(kind)
+        if getattr(origin, "__parameters__", ()) and origin is kind:
+            raise ConfigurationError(f"{path}: {origin.__name__} is generic; say of what, {origin.__name__}[...]")
+        tag = None if role is Role.NESTED else tag_of(origin)
+        record = Record(origin, tag, _name(kind))
+        self._records[kind, role] = record
+        try:
+            self._fill(record, kind, path, self.envelope if role is Role.MESSAGE else ())
+        except ConfigurationError:
+            del self._records[kind, role]
+            raise
+        return record
+
+    def _fill(self, record: Record, kind: object, path: str, envelope: tuple[Envelope, ...]) -> None:
+        """Make its Struct first, because its fields may be of the same class, and give them their types then."""
+        specs = fields_of(kind, self._known, path)
+        wires = [spelled(spec.wire, self.codec.rename) if spec.renamed else spec.wire for spec in specs]
+        taken = {*(() if record.tag is None else (TAG_FIELD,)), *(one.name for one in envelope)}
+        for spec, wire in zip(specs, wires, strict=True):
+            if wire in taken:
+                raise ConfigurationError(f"{path}.{spec.name} is {wire!r} in the message, which is taken; rename it")
+            taken.add(wire)
+        record.wire = self._struct(record, specs, wires, envelope)
+        members: list[Member] = []
+        for spec, wire in zip(specs, wires, strict=True):
+            place = f"{path}.{spec.name}"
+            shape = self._shape(spec.type if self.sends else spec.accepts, place, 0)
+            if not self.sends and (validator := validator_of(spec.attribute)) is not None:
+                narrowed = limited(shape.wire, _base(spec.accepts), validator)
+                shape = shape if narrowed is shape.wire else Limited(shape, narrowed)
+            members.append(Member(spec, wire, shape))
+        record.members = tuple(members)
+        types_of_fields = {f"f{index}": member.shape.wire for index, member in enumerate(members)}
+        record.wire.__annotations__ = types_of_fields | {one.name: one.wire for one in envelope}
+
+    def _struct(
+        self, record: Record, specs: tuple[FieldSpec, ...], wires: list[str], envelope: tuple[Envelope, ...]
+    ) -> type[msgspec.Struct]:
+        fields: list[tuple[str, type] | tuple[str, type, object]] = []
+        for index, spec in enumerate(specs):
+            fields.append((f"f{index}", object, self._default(spec)) if spec.default else (f"f{index}", object))
+        fields += [(one.name, object) if one.required else (one.name, object, None) for one in envelope]
+        made = msgspec.defstruct(
+            record.name,
+            fields,
+            tag=record.tag,
+            tag_field=None if record.tag is None else TAG_FIELD,
+            rename={f"f{index}": wire for index, wire in enumerate(wires)},
+            forbid_unknown_fields=self.codec.unknown_fields == "refuse",
+            kw_only=True,
+            gc=False,
+        )
+        made.__doc__ = _documentation(record.kind)
+        return made
+
+    def _default(self, spec: FieldSpec) -> object:
+        default = struct_default(spec)
+        return msgspec.field(default_factory=dict) if self.describes and default is NOTHING else default
+
+
+def _origin(kind: object) -> type:
+    return cast("type", typing.get_origin(kind) or kind)
+
+
+def _shown(kind: object) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)
+
+
+def _name(kind: object) -> str:
+    """``Say``; ``Page_Item`` for ``Page[Item]``."""
+    parts = (
+        [_origin(kind).__name__, *(_name(one) for one in typing.get_args(kind))]
+        if isinstance(kind, type) or (typing.get_origin(kind) is not None)
+        else [str(kind)]
+    )
+    return "_".join(parts)
+
+
+def _documentation(kind: type) -> str | None:
+    """What the class says about itself; a dataclass without docstring says its signature."""
+    text = kind.__doc__
+    return None if text is None or text.startswith(f"{kind.__name__}(") else text
+
+
+def _without_alias(kind: object) -> object:
+    """What is behind ``NewType`` and ``type X = ...``."""
+    while True:
+        if isinstance(kind, typing.NewType):
+            kind = kind.__supertype__
+        elif type(kind).__name__ == "TypeAliasType":
+            kind = getattr(kind, "__value__", None)
+        else:
+            return kind
+
+
+def members_of(kind: object) -> tuple[object, ...]:
+    """The members of a union, those of the unions in it included; a type that is none is its own."""
+    kind = _without_alias(kind)
+    if typing.get_origin(kind) in _UNIONS:
+        inner = (one for member in typing.get_args(kind) for one in members_of(member))
+        return tuple(dict.fromkeys(inner))
+    return (kind,)
+
+
+def union(wires: Iterable[object]) -> object:
+    """The union of types that msgspec decodes."""
+    made: object = typing.Union[tuple(wires)]  # noqa: UP007 - of as many as there are
+    return made
+
+
+def check_tags(classes: Iterable[object], path: str) -> None:
+    """Refuse two classes of one tag.
+
+    Raises:
+      ConfigurationError: there are two.
+    """
+    by_tag: dict[str, object] = {}
+    for kind in classes:
+        other = by_tag.setdefault(tag_of(_origin(kind)), kind)
+        if other is not kind:
+            raise ConfigurationError(
+                f"{path}: {_shown(other)} and {_shown(kind)} have one type, {tag_of(_origin(kind))!r}; give one "
+                'of them another: @tag("...")'
+            )
+
+
+def check_decodable(wire: object, path: str) -> None:
+    """Let msgspec look at a type.
+
+    Raises:
+      ConfigurationError: it cannot decode it.
+    """
+    try:
+        msgspec.json.Decoder(wire)
+    except (TypeError, ValueError, RecursionError) as error:
+        said = str(error).partition(" - ")[0]
+        raise ConfigurationError(f"{path} cannot be decoded: {said}; give it a type whose members differ") from None
+
+
+def _annotate(wire: object, limits: Iterable[msgspec.Meta]) -> object:
+    for one in limits:
+        wire = Annotated[wire, one]
+    return wire
+
+
+def _base(kind: object) -> object:
+    """The type that limits are about: `kind` without None, ``list`` for a list of something."""
+    others = [one for one in members_of(kind) if one is not type(None)]
+    if len(others) != 1:
+        return None
+    origin = typing.get_origin(others[0])
+    if origin in _COLLECTIONS:
+        return _COLLECTIONS[origin][0]
+    return dict if origin in _MAPPINGS else origin or others[0]
+
+
+def _refuse(kind: object, path: str) -> NoReturn:
+    """Say what is wrong with a type that no message can have."""
+    if kind is typing.Any:
+        raise ConfigurationError(f"{path} is Any, which is no type; write `object` for any value")
+    if isinstance(kind, typing.TypeVar):
+        raise ConfigurationError(f"{path} is the type parameter {kind}, which nothing fills in; write Class[type]")
+    origin = typing.get_origin(kind) or kind
+    if origin is collections.abc.Callable:
+        raise ConfigurationError(f"{path} is a callable, which no message can carry; remove it, or give it init=False")
+    if origin in {list, set, frozenset, tuple, dict} or origin in _COLLECTIONS or origin in _MAPPINGS:
+        raise ConfigurationError(f"{path}: say of what, {_shown(kind)}[...]")
+    raise ConfigurationError(
+        f"{path} is a {_shown(kind)}, which no message can carry; make it an attrs class, or give its field a "
+        "converter from a type that messages have"
+    )

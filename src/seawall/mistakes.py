@@ -1,0 +1,49 @@
+"""Values of another type than a type checker would let through, refused where something is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from attrs import Attribute
+
+from seawall.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+def several(where: str, value: Iterable[T], *, such_as: str) -> tuple[T, ...]:
+    """The entries of `value`, which has to be a list or something else to go through.
+
+    Raises:
+      ConfigurationError: it is none, or is a single text; the text of the error begins with `where`.
+    """
+    _check_several(where, value, such_as)
+    return tuple(value)
+
+
+def _check_several(where: str, value: object, such_as: str) -> None:
+    if isinstance(value, str):
+        raise ConfigurationError(f"{where}={value!r}: give a list, [{value!r}]")
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{where}={value!r}: give a list, such as {such_as}")
+
+
+def is_text(value: object) -> bool:
+    """Whether `value` is a str."""
+    return isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a number; a bool is one to Python only."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_text(instance: object, attribute: Attribute[str], value: object) -> None:
+    """Validate an attribute that is text.
+
+    Raises:
+      ConfigurationError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{type(instance).__name__}: {attribute.name}={value!r} is no text; give a str")
