@@ -66,7 +66,7 @@ async def banning(gate: Gate, proved: Anonymous) -> Anonymous:
 @guard
 async def undecided(gate: Gate, proved: Anonymous) -> Anonymous:
     """Never decide."""
-    await trio.sleep_forever()
+    await trio.Event().wait()
     return proved
 
 
