@@ -8,6 +8,8 @@ from typing import Literal, Protocol, TypeAlias, final, runtime_checkable
 import msgspec
 from attrs import frozen
 
+from seawall.errors import ConfigurationError
+
 #: How the names of fields are spelled on the wire: ``room_id`` is ``roomId``, ``RoomId`` or ``room-id``.
 Rename: TypeAlias = Literal["camel", "pascal", "kebab"]
 
@@ -131,3 +133,15 @@ def spelled(name: str, rename: Rename | None) -> str:
             return "".join(word[:1].upper() + word[1:] for word in (first, *others))
         case "kebab":
             return "-".join((first, *others))
+
+
+def check_codec(value: object, *, where: str) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is neither None nor a `Codec`.
+    """
+    parts = ("binary", "rename", "unknown_fields", "decoder", "encoder")
+    if value is None or (not isinstance(value, type) and all(hasattr(value, part) for part in parts)):
+        return
+    raise ConfigurationError(f"{where}: codec={value!r} is no codec; give JSON(), MessagePack(), or one of your own")

@@ -10,9 +10,9 @@ import trio
 from attrs import define, field
 
 from seawall.callables import Parameter
-from seawall.connection.connection import ConnectionState
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
+from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.guards.token_source import TokenGate, TokenSource

@@ -13,11 +13,11 @@ from attrs import define, field
 
 from seawall.callables import Parameter
 from seawall.clock import unix_time
-from seawall.connection.connection import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.connection.leases import until
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
 from seawall.connection.sessions import Registration
+from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential

@@ -22,10 +22,10 @@ from typing import assert_never, cast, final
 import trio
 from attrs import define, field
 
-from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
+from seawall.connection.state import ConnectionState
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
@@ -176,13 +176,12 @@ class ConnectionRunner:
         server, stream, asked = self._server, self._incoming.stream, request.handshake
         compression = settings.compression
         agreement = None if compression is None else negotiate(asked.values("sec-websocket-extensions"), compression)
-        transport = server.transport(stream, self._outer_nursery)
-        channel_settings = ChannelSettings(settings.limits, agreement)
-        channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
+        transport, wanted = server.transport(stream, self._outer_nursery), ChannelSettings(settings.limits, agreement)
+        channel = MessageChannel(transport, wanted, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
-        lateness = server.deadlines.lateness
-        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
+        liveness = WireLiveness(channel, settings.limits, socket_of(stream), server.deadlines.lateness)
+        self.lifecycle.timeouts.watch(liveness)
         selected = select(asked.subprotocols, settings.subprotocols) if asked.subprotocols else None
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
@@ -198,6 +197,7 @@ class ConnectionRunner:
             values=server.values,
             thread=server.thread,
             reports=self._failures,
+            format=settings.format,
         )
         gate = ConnectionGate(
             asked=asked,
