@@ -22,7 +22,7 @@ from seawall import (
     Router,
     public,
 )
-from tests.typing.messages import Leave, NoSuchRoom, Pong, Say
+from tests.typing.handlers import Leave, NoSuchRoom, Pong, Say
 
 
 class Plain:
