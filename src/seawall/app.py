@@ -23,6 +23,7 @@ from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page, check_path
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
+from seawall.messages.codec import JSON, Codec, check_codec
 from seawall.mistakes import is_number
 from seawall.observability.logs import configure_logging, is_configured
 from seawall.observability.outcome import Outcome
@@ -78,6 +79,7 @@ class App(Router[Anonymous]):
         on_open: Callable[[ConnectionSnapshot], None] | None = None,
         on_end: Callable[[Outcome], None] | None = None,
         compression: Deflate | None = None,
+        codec: Codec | None = None,
         log_key: str | bytes | None = None,
         revocations_kept: float = REVOCATIONS_KEPT,
     ) -> None:
@@ -101,6 +103,8 @@ class App(Router[Anonymous]):
             it was logged. What it raises is treated likewise. It is not called for connections so far above a limit
             that they are closed without a response; these are only logged.
           compression: compresses messages for clients that offer it (permessage-deflate). A route may say otherwise.
+          codec: how typed messages are written: `JSON`, the default, `MessagePack`, or one of your own. A route may say
+            otherwise.
           log_key: 16 to 64 bytes, for the digests of subjects in the log: with the same key in several processes, or
             after a restart, a subject has the same digest. The default is drawn by chance, once for each process.
           revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
@@ -115,6 +119,7 @@ class App(Router[Anonymous]):
         check_policy(errors, where="App")
         check_limits(limits)
         check_compression(compression, where="App")
+        check_codec(codec, where="App")
         check_sync_callback("App(report=...)", report, takes="report")
         if not (is_number(revocations_kept) and revocations_kept > 0):
             raise ConfigurationError(f"App(revocations_kept={revocations_kept!r}); give a number of seconds above 0")
@@ -130,6 +135,7 @@ class App(Router[Anonymous]):
         self._on_open = on_open
         self._on_end = on_end
         self._compression = compression
+        self._codec = codec or JSON()
         self._names = PrincipalNames(log_key)
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
@@ -273,6 +279,7 @@ class App(Router[Anonymous]):
                 origins=self._origins,
                 hosts=self._hosts,
                 compression=self._compression,
+                codec=self._codec,
                 reporter=Reporter(self._report, self._on_end, self._names, self._on_open),
                 values=Values(values),
                 sessions=self.sessions,

@@ -20,6 +20,7 @@ _MAY_BE_NONE = frozenset(
         "ping_interval",
         "ping_timeout",
         "message_timeout",
+        "max_message_errors",
         "inbound_buffer",
         "max_connections_per_address",
         "max_connections_per_subject",
@@ -46,6 +47,7 @@ class LimitOverrides(TypedDict, total=False):
     max_message_size: int
     max_first_message: int
     max_fragments: int
+    max_message_errors: int | None
     inbound_queue: int
     inbound_buffer: int | None
     outbound_buffer: int
@@ -143,6 +145,10 @@ class Limits:
     max_fragments: int = 131_072
     """Frames of one message, empty ones included. 131,072: 1 MiB in fragments of 8 bytes, twice what the Autobahn
     suite sends. Close code 1009."""
+
+    max_message_errors: int | None = 10
+    """Messages in a row that fail validation, or are of an unknown type. 10: enough for a client of another version to
+    find out, while each costs us an answer. A valid one starts anew. Close code 1008."""
 
     inbound_queue: int = 64
     """Messages that the handler has not yet taken, from which on the peer is read only twice a second, to find control

@@ -129,6 +129,8 @@ def app_for(outcomes: list[Outcome]) -> App:
                         await conn.send(bytes(64 * 1024))
                 case "sleep":
                     await trio.sleep_forever()
+                case "numbers":
+                    await conn.receive_as(int)
                 case "shield":
                     with trio.CancelScope(shield=True):
                         await trio.sleep(30)
@@ -238,6 +240,7 @@ KINDS: dict[str, Storm] = {
     "a resource that is slow to leave": says("leave", "/holding"),
     "a resource that cannot be cancelled": says("leave", "/clinging"),
     "a request that is late": raw(b"GET"),
+    "messages that are invalid": says("numbers", "/", *["no number"] * 10),
     "a broken frame": raw(request() + b"\xff" * 20),
 }
 

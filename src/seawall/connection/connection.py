@@ -3,85 +3,27 @@
 from __future__ import annotations
 
 from threading import get_ident
-from typing import Final, Generic, Protocol, TypeVar, cast, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 import trio
-from attrs import define, field
+from attrs import define
 
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.task_watch import TaskWatch
-from seawall.errors import ConfigurationError, Disconnected, Draining, SeawallError
+from seawall.connection.state import ConnectionState
+from seawall.connection.typed_messages import TypedMessages, send_payload, send_payload_nowait
+from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
-from seawall.lifespan import Provided, Values
+from seawall.lifespan import Provided
+from seawall.messages.codec import Sendable
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import MAX_REASON
-from seawall.wire.channel import MessageChannel
 from seawall.wire.frames.codes import sendable_code
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
-
-
-class Renewer(Protocol):
-    """Renews what the guards of one connection have proved."""
-
-    async def renew(self, token: str, /) -> object:
-        """Run the guards again, with `token`, and return the new principal. Raises as `Connection.renew`.
-
-        There is no checkpoint after everything has changed.
-        """
-        ...
-
-
-@final
-class NothingToRenew:
-    """The `Renewer` of a connection whose guards have taken no token."""
-
-    def __init__(self, kind: type[SeawallError], text: str) -> None:
-        """Raise an exception of `kind` with `text`."""
-        self._kind = kind
-        self._text = text
-
-    async def renew(self, token: str, /) -> object:
-        """Raise."""
-        await trio.lowlevel.checkpoint()
-        raise self._kind(self._text)
-
-
-#: Of most connections.
-NOT_RENEWABLE: Final = NothingToRenew(
-    ConfigurationError, "renew(): no guard of this route takes a token; put bearer(...) into its chain"
-)
-
-
-class Reports(Protocol):
-    """Tells the log and the application of what has failed."""
-
-    def report(self, failure: Exception) -> str:
-        """Report `failure`, and return the id of its incident."""
-        ...
-
-
-@final
-@define(kw_only=True, eq=False)  # not frozen: only Seawall sees it, and each field of a frozen one costs a call
-class ConnectionState:
-    """What the gate and the handler of one connection share. It does not depend on the type of the principal."""
-
-    id: str
-    handshake: Handshake
-    subprotocol: str | None
-    """The one that was selected, if any."""
-    nursery: trio.Nursery = field(repr=False)
-    """For the guards, the handler, and what the handler starts."""
-    task_watch: TaskWatch = field(repr=False)
-    """Of the server; it watches `nursery` from when the handler asks for that."""
-    channel: MessageChannel = field(repr=False)
-    lifecycle: Lifecycle = field(repr=False)
-    values: Values = field(repr=False)
-    thread: int = field(repr=False)
-    """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
-    reports: Reports = field(repr=False)
-    renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
 
 
 @final
@@ -175,8 +117,45 @@ class Connection(Generic[P_co]):
         self._received()
         return message
 
-    async def send(self, message: str | bytes) -> None:
-        """Send a message: `str` as text, `bytes` as binary.
+    def messages(self, kind: TypeForm[T], /) -> TypedMessages[T]:
+        """The messages as values of one type, until the conversation is over.
+
+        ::
+
+            async for message in conn.messages(Say | Leave):
+                match message:
+                    case Say(text):
+                        await conn.send(Said(text))
+                    case Leave():
+                        return
+                    case _:
+                        assert_never(message)
+
+        A message that is invalid is answered as the error policy says, which is by default an error with its path, and
+        the iteration goes on. After ``Limits.max_message_errors`` of them in a row the connection ends, with 1008.
+
+        Args:
+          kind: an attrs class, a dataclass or a `msgspec.Struct`; a union of such, whose messages are told apart by
+            their ``type``; or a plain type such as ``list[int]``.
+
+        Raises:
+          ConfigurationError: no message can be of this type; the text names the field, and the remedy.
+        """
+        return TypedMessages(self.__anext__, self._state.format.decoder(kind), self._state)
+
+    async def receive_as(self, kind: TypeForm[T], /) -> T:
+        """The next message that is a valid value of a type; see `messages` for the type, and for the others.
+
+        Raises:
+          Disconnected, Draining, trio.BusyResourceError: as `receive`.
+          ConfigurationError: as `messages`.
+        """
+        return await TypedMessages(self.receive, self._state.format.decoder(kind), self._state).receive()
+
+    async def send(self, message: Sendable, /) -> None:
+        """Send a message: `str` as text, `bytes` as binary, and a value as the codec of the route writes it.
+
+        A value is an instance of an attrs class, a dataclass or a `msgspec.Struct`.
 
         Waits while more than ``Limits.outbound_buffer`` bytes are waiting to be written; when a peer takes nothing for
         ``Limits.send_timeout`` seconds, the connection ends. That this returns means that the message will be written
@@ -184,30 +163,39 @@ class Connection(Generic[P_co]):
 
         Raises:
           Disconnected: the connection is over.
-          TypeError: the message is neither `str` nor `bytes`.
-          UnicodeEncodeError: the text has a lone surrogate, which UTF-8 cannot carry.
+          TypeError: it is none of these: a coroutine that nobody has awaited, for instance, or a class.
+          ValueError: the text has a lone surrogate, which UTF-8 cannot carry; or a number is NaN or infinite.
+          ConfigurationError: no message can carry a field of its class.
         """
-        try:
-            await self._state.channel.send(message)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise Disconnected(self.id) from None
-        self._state.lifecycle.timeouts.touch()
+        state = self._state
+        if isinstance(message, str | bytes):
+            try:
+                await state.channel.send(message)
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                raise Disconnected(state.id) from None
+            state.lifecycle.timeouts.touch()
+        else:
+            await send_payload(state, state.format.encoder.encode(message), is_text=state.format.is_text)
 
-    def send_nowait(self, message: str | bytes) -> None:
+    def send_nowait(self, message: Sendable, /) -> None:
         """Send a message now, for a broadcaster that must not wait for its slowest reader.
 
         Raises:
           trio.WouldBlock: `send` would have to wait.
-          Disconnected, TypeError, UnicodeEncodeError: as `send`.
+          Disconnected, TypeError, ValueError: as `send`.
           ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run_sync``.
         """
         if get_ident() != self._state.thread:
             raise _wrong_thread("send_nowait")
-        try:
-            self._state.channel.send_nowait(message)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise Disconnected(self.id) from None
-        self._state.lifecycle.timeouts.touch()
+        state = self._state
+        if isinstance(message, str | bytes):
+            try:
+                state.channel.send_nowait(message)
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                raise Disconnected(state.id) from None
+            state.lifecycle.timeouts.touch()
+        else:
+            send_payload_nowait(state, state.format.encoder.encode(message), is_text=state.format.is_text)
 
     def discard_input(self) -> None:
         """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send.

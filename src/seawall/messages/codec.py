@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, final, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, cast, final, runtime_checkable
 
 import msgspec
 from attrs import frozen
+
+from seawall.errors import ConfigurationError
 
 #: How the names of fields are spelled on the wire: ``room_id`` is ``roomId``, ``RoomId`` or ``room-id``.
 Rename: TypeAlias = Literal["camel", "pascal", "kebab"]
@@ -112,7 +114,7 @@ class MessagePack:
     def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
         """A decoder of msgspec."""
         decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(kind)
-        return decoder.decode  # type: ignore[return-value]  # is given bytes, because it is binary
+        return cast("Callable[[str | bytes], object]", decoder.decode)  # is given bytes, because it is binary
 
     def encoder(self) -> Callable[[object], bytes]:
         """An encoder of msgspec."""
@@ -131,3 +133,15 @@ def spelled(name: str, rename: Rename | None) -> str:
             return "".join(word[:1].upper() + word[1:] for word in (first, *others))
         case "kebab":
             return "-".join((first, *others))
+
+
+def check_codec(value: object, *, where: str) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: it is neither None nor a `Codec`.
+    """
+    parts = ("binary", "rename", "unknown_fields", "decoder", "encoder")
+    if value is None or (not isinstance(value, type) and all(hasattr(value, part) for part in parts)):
+        return
+    raise ConfigurationError(f"{where}: codec={value!r} is no codec; give JSON(), MessagePack(), or one of your own")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import typing
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeAlias, TypeVar, cast, final
@@ -14,10 +13,10 @@ from seawall.errors import ConfigurationError, InvalidMessage
 from seawall.messages import problems
 from seawall.messages.codec import Codec
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.hints import UnresolvedName
+from seawall.messages.hints import UnresolvedName, class_of
 from seawall.messages.problems import REF_EXPECTED, REFUSED, Problem
 from seawall.messages.records import Behind
-from seawall.messages.shapes import Choice, Convert, Shape
+from seawall.messages.shapes import Choice, Shape
 from seawall.messages.shaping import Envelope, Shaper, check_decodable, check_tags, members_of, union
 from seawall.messages.tags import TAG_FIELD
 
@@ -162,7 +161,7 @@ class MessageDecoder(Generic[T_co]):
         self._shape = shape
         self._wire = _Wire(codec, wire)
         self._decode = self._wire.decode
-        self._build = shape.builder() or _same
+        self._build = cast("Callable[[object], T_co]", shape.builder() or _same)
 
     def decode(self, message: str | bytes, /) -> T_co:
         """The value of a message; text as str, and a binary message as bytes.
@@ -170,9 +169,16 @@ class MessageDecoder(Generic[T_co]):
         Raises:
           InvalidMessage: it is not what was asked for; nothing else is raised, whatever `message` is.
         """
-        if (type(message) is bytes) is self._binary:
-            return self.decode_payload(message)
-        raise self._wire.wrong_kind()
+        if (type(message) is bytes) is not self._binary:
+            del message
+            raise self._wire.wrong_kind()
+        try:
+            return self._build(self._decode(message))
+        except Exception:  # noqa: BLE001, S110 - looked into below, outside: an error in flight would carry the message
+            pass
+        invalid = self._wire.invalid(message, self._shape)
+        del message
+        raise invalid
 
     def decode_payload(self, payload: str | bytes, /) -> T_co:
         """The same, of a message that is known to be of the codec's kind: text may be given as UTF-8.
@@ -181,8 +187,8 @@ class MessageDecoder(Generic[T_co]):
           InvalidMessage: as `decode`.
         """
         try:
-            return cast("T_co", self._build(self._decode(payload)))
-        except Exception:  # noqa: BLE001, S110 - looked into below, outside: an error in flight would carry the message
+            return self._build(self._decode(payload))
+        except Exception:  # noqa: BLE001, S110 - as above
             pass
         invalid = self._wire.invalid(payload, self._shape)
         del payload
@@ -205,7 +211,7 @@ def decoder_for(codec: Codec, kind: TypeForm[T], /, *, where: str) -> MessageDec
     Raises:
       ConfigurationError: no message can be of this type; the text names the field, and the remedy.
     """
-    made = _located(where, lambda: _decoder(codec, kind, ()))
+    made = located(where, lambda: _decoder(codec, kind, ()))
     return cast("MessageDecoder[T]", made)
 
 
@@ -215,11 +221,12 @@ def answer_decoder_for(codec: Codec, kind: TypeForm[T], /, *, where: str) -> Mes
     Raises:
       ConfigurationError: as `decoder_for`.
     """
-    made = _located(where, lambda: _decoder(codec, kind, _ANSWER))
+    made = located(where, lambda: _decoder(codec, kind, _ANSWER))
     return cast("MessageDecoder[T]", made)
 
 
-def _located(where: str, make: Callable[[], object]) -> object:
+def located(where: str, make: Callable[[], object]) -> object:
+    """What `make` returns; a `ConfigurationError` of it begins with `where`."""
     try:
         return make()
     except UnresolvedName as error:
@@ -259,7 +266,7 @@ def _make(codec: Codec, kind: object, envelope: tuple[Envelope, ...]) -> Message
 
 def is_message_class(kind: object) -> bool:
     """Whether a member of a union is a class, whose messages bring a ``type``."""
-    return is_class_of_fields(typing.get_origin(kind) or kind)
+    return is_class_of_fields(class_of(kind))
 
 
 def message_shape(shaper: Shaper, kind: object) -> Shape:
@@ -288,6 +295,10 @@ class Control(enum.Enum):
     """``{"type": ..., "re": ...}``: answers what was asked with this ref. Whoever waits decodes it."""
 
 
+#: Builds the value of an event, and has its ref.
+_Received: TypeAlias = Callable[[object], tuple[object, Ref | None]]
+
+
 @final
 class EventDecoder:
     """Decodes the messages of a closed set of classes, with their ``ref``."""
@@ -308,7 +319,7 @@ class EventDecoder:
         self._takes_raw = raw in kinds
         classes = [one for kind in kinds if kind is not raw for one in members_of(kind)]
         self._binary = codec.binary
-        _located(where, lambda: self._make(codec, classes))
+        located(where, lambda: self._make(codec, classes))
 
     def _make(self, codec: Codec, classes: list[object]) -> None:
         for kind in classes:
@@ -330,8 +341,10 @@ class EventDecoder:
         self._wire = _Wire(codec, union([record.wire for record in records] + [cancel, _NOBODY]))
         self._decode = self._wire.decode
         self._shape = Choice(tuple(records), object)
-        self._build: dict[type, Convert] = {
-            kind: record.compiled_builder(_WITH_REF) for record in records for kind in record.wire_kinds()
+        self._build = {
+            kind: cast("_Received", record.compiled_builder(_WITH_REF))
+            for record in records
+            for kind in record.wire_kinds()
         }
         self._build[cancel] = _cancelling
 
@@ -344,11 +357,22 @@ class EventDecoder:
         Raises:
           InvalidMessage: it is none of these; nothing else is raised, whatever `message` is.
         """
-        if (type(message) is bytes) is self._binary:
-            return self.decode_payload(message)
-        if self._takes_raw:
-            return message, None
-        raise self._wire.wrong_kind()
+        if (type(message) is bytes) is not self._binary:
+            if self._takes_raw:
+                return message, None
+            del message
+            raise self._wire.wrong_kind()
+        try:
+            decoded = self._decode(message)
+            return self._build[type(decoded)](decoded)
+        except Exception:  # noqa: BLE001, S110 - as in MessageDecoder
+            pass
+        decoded = None
+        found = self._answered_or_invalid(message)
+        del message
+        if isinstance(found, InvalidMessage):
+            raise found
+        return Control.ANSWER, found
 
     def decode_payload(self, payload: str | bytes, /) -> tuple[object, Ref | None]:
         """The same, of a message that is known to be of the codec's kind: text may be given as UTF-8.
@@ -358,7 +382,7 @@ class EventDecoder:
         """
         try:
             decoded = self._decode(payload)
-            return cast("tuple[object, Ref | None]", self._build[type(decoded)](decoded))
+            return self._build[type(decoded)](decoded)
         except Exception:  # noqa: BLE001, S110 - as in MessageDecoder
             pass
         decoded = None

@@ -8,14 +8,15 @@ from typing import Final, Literal, TypeAlias, final
 
 import msgspec
 
-from seawall.errors import ConfigurationError, InvalidMessage
+from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
-from seawall.messages.decoder import Ref
+from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
+from seawall.messages.hints import class_of
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
-from seawall.messages.shaping import Shaper
+from seawall.messages.shaping import Shaper, is_generic
 from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.
@@ -63,20 +64,32 @@ class MessageEncoder:
         self._codec = codec
         self._encode = codec.encoder()
         self._shaper = Shaper(codec, sends=True)
+        self._records: dict[type, Record] = {}
         self._dumpers: dict[type, Convert] = {}
         self._replies: dict[type, Callable[[object, object], object]] = {}
 
     def check(self, kind: object, /, *, where: str) -> None:
-        """Look at a class that will be sent, when the program is put together.
+        """Look at a class that will be sent, when the program is put together: ``Said``, ``Page[Said]``.
+
+        A generic class can be sent only after it has been looked at, because a value does not say of what it is.
 
         Raises:
           ConfigurationError: no message can carry it; the text names the field, and the remedy.
         """
-        try:
-            record = self._shaper.message(kind)
-            record.dumper()
-        except ConfigurationError as error:
-            raise type(error)(f"{where}: {error}") from None
+        located(where, lambda: self._look_at(kind))
+
+    def _look_at(self, kind: object) -> None:
+        if not is_message_class(kind):
+            raise ConfigurationError(f"{kind!r} is no class of messages; write an attrs class for it")
+        origin = class_of(kind)
+        record = self._shaper.message(kind)
+        known = self._records.setdefault(origin, record)
+        if known is not record:
+            raise ConfigurationError(
+                f"{known.name} and {record.name} cannot both be sent, because a value does not say which it is; make "
+                f"a class of each, `class Other({record.name})`"
+            )
+        self._dumpers[origin] = record.dumper()
 
     def encode(self, value: Fields, /, *, re: Ref | None = None) -> bytes:
         """The message of a value; with `re` as the answer to what was asked with that ``ref``.
@@ -101,7 +114,15 @@ class MessageEncoder:
         kind = type(value)
         if not is_class_of_fields(kind):
             raise TypeError(_unsendable(value))
-        return self._shaper.message(kind)
+        if kind not in self._records and is_generic(kind):
+            raise ConfigurationError(
+                f"{kind.__qualname__} is generic, and a value does not say of what; send a class of its own, "
+                f"`class Other({kind.__qualname__}[...])`, or say beforehand that it is sent"
+            )
+        record = self._records.get(kind)
+        if record is None:
+            record = self._records[kind] = self._shaper.message(kind)
+        return record
 
     def done(self, re: Ref) -> bytes:
         """``{"type": "done", "re": ...}``: what was asked is done, and there is nothing to say."""
@@ -111,30 +132,14 @@ class MessageEncoder:
         """``{"type": "end", "re": ...}``: there are no more answers."""
         return self._encode(_End(re))
 
-    def error(self, code: ErrorCode, *, re: Ref | None = None, retry_after: float | None = None) -> bytes:
-        """``{"type": "error", ...}``."""
-        return self._encode(ErrorFrame(code=code, re=re, retry_after=retry_after))
-
-    def invalid(self, invalid: InvalidMessage, *, re: Ref | None = None) -> bytes:
-        """The error that says why a message is refused, in at most `MAX_ERROR` bytes.
-
-        Args:
-          invalid: why.
-          re: the ref of the message; its own, if it has one, when left out.
-        """
-        frame = ErrorFrame(
-            code=invalid.code,
-            re=invalid.ref if re is None else re,
-            path=invalid.path,
-            detail=invalid.detail or None,
-        )
-        encoded = self._encode(frame)
+    def error(self, frame: ErrorFrame, /, *, re: Ref | None = None) -> bytes:
+        """``{"type": "error", ...}`` in at most `MAX_ERROR` bytes; with `re` as the answer to what was asked by it."""
+        encoded = self._encode(msgspec.structs.replace(frame, re=re))
         room = MAX_ERROR
-        while len(encoded) > MAX_ERROR and room > 16:
+        while len(encoded) > MAX_ERROR and room > 4:
             room //= 2  # control characters take six bytes each in JSON
-            frame.detail = shortened(invalid.detail, room)
-            frame.path = shortened(invalid.path, room)
-            encoded = self._encode(frame)
+            path, detail = shortened(frame.path or "", room), shortened(frame.detail or "", room)
+            encoded = self._encode(msgspec.structs.replace(frame, re=re, path=path or None, detail=detail or None))
         return encoded
 
 
@@ -143,7 +148,7 @@ def _unsendable(value: object) -> str:
         return "a coroutine was to be sent, which nobody has awaited; write `await`"
     if isinstance(value, type):
         return f"the class {value.__qualname__} was to be sent; make an instance of it"
-    if isinstance(value, tuple):
+    if issubclass(type(value), tuple):
         return f"a {type(value).__qualname__} is a tuple: a message has names; make it an attrs class"
     return (
         f"a {type(value).__qualname__} was to be sent; send text, bytes, or an instance of an attrs class, a dataclass "

@@ -46,6 +46,7 @@ FOLDED: Final = {
     Cause.REFUSED: _REFUSED,
     Cause.OVERLOAD: _REFUSED,
     Cause.VIOLATION: _REFUSED,
+    Cause.INVALID_MESSAGES: _REFUSED,
     Cause.FAILED: "failed",
     Cause.MESSAGE_TIMEOUT: "were too slow",
     Cause.SLOW_CONSUMER: "were too slow",

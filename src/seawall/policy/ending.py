@@ -27,16 +27,15 @@ from seawall.errors import (
     Refused,
     Revoked,
     SlowConsumer,
+    TooManyInvalidMessages,
     Unauthorized,
 )
 from seawall.exception_groups import partition
 from seawall.http.response import SerializedResponse, refusal
+from seawall.policy.answers import MAX_RETRY_AFTER
 from seawall.policy.error_policy import DEFAULTS, ErrorPolicy, LeafDecision
 from seawall.policy.verdicts import Close, Context, Escalate, Ignore, Refuse, Reply
 from seawall.printable import name_of
-
-#: Seconds above which ``Retry-After`` is not worth sending: a year.
-MAX_RETRY_AFTER: Final = 31_536_000
 
 #: The scopes that a challenge can name (RFC 6749, section 3.3); the bound is on what a header may reasonably hold.
 _SCOPES: Final = re.compile(r"(?=.{1,1024}\Z)[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
@@ -78,6 +77,8 @@ class Cause(enum.Enum):
     """The peer is gone without a Close."""
     VIOLATION = "protocol violation"
     """The peer broke the protocol, or a limit of it: 1002, 1007 or 1009."""
+    INVALID_MESSAGES = "invalid messages"
+    """``Limits.max_message_errors``."""
     LEASE_EXPIRED = "lease expired"
     """A lease has ended: what a guard proved is no longer valid, such as a token."""
     REVOKED = "revoked"
@@ -155,6 +156,8 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.KEEPALIVE
         case ProtocolViolation():
             return Cause.VIOLATION
+        case TooManyInvalidMessages():
+            return Cause.INVALID_MESSAGES
         case Refused() | AuthTimeout():
             return Cause.REFUSED
         case _:

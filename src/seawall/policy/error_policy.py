@@ -19,6 +19,7 @@ from seawall.errors import (
     ConfigurationError,
     Forbidden,
     IdleTimeout,
+    InvalidMessage,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
@@ -26,11 +27,13 @@ from seawall.errors import (
     ProtocolViolation,
     Revoked,
     SlowConsumer,
+    TooManyInvalidMessages,
     TooManyRequests,
     Unauthorized,
     Unavailable,
 )
 from seawall.exception_groups import exceptions_in, partition
+from seawall.policy.answers import answer_invalid, answer_refused
 from seawall.policy.checks import check_rule
 from seawall.policy.verdicts import (
     AnyVerdict,
@@ -39,6 +42,7 @@ from seawall.policy.verdicts import (
     Ignore,
     Phase,
     Refuse,
+    Reply,
     Verdict,
     applies,
     severity,
@@ -251,10 +255,12 @@ def _broken_protocol(violation: ProtocolViolation, context: Context) -> Close:
 #: The built-in rules, asked after all policies of the application.
 DEFAULTS = (
     ErrorPolicy()
-    .on(Unauthorized, Refuse(401), Close(3000, "unauthorized"))
-    .on(Forbidden, Refuse(403), Close(3003, "forbidden"))
-    .on(TooManyRequests, Refuse(429), Close(1013, "too many requests"))
-    .on(Unavailable, Refuse(503), Close(1013, "unavailable"))
+    .on(Unauthorized, Refuse(401), Reply(answer_refused), Close(3000, "unauthorized"))
+    .on(Forbidden, Refuse(403), Reply(answer_refused), Close(3003, "forbidden"))
+    .on(TooManyRequests, Refuse(429), Reply(answer_refused), Close(1013, "too many requests"))
+    .on(Unavailable, Refuse(503), Reply(answer_refused), Close(1013, "unavailable"))
+    .on(InvalidMessage, Reply(answer_invalid), Close(1008, "invalid message"))
+    .on(TooManyInvalidMessages, Close(1008, "too many invalid messages"))
     .on(AuthTimeout, Refuse(408), Close(3008, "authentication timed out"))
     .on(IdleTimeout, Close(3008, "idle too long"))
     .on(LifetimeReached, Close(3008, "lifetime reached"))

@@ -11,6 +11,7 @@ from attrs import Attribute, field, frozen
 
 from seawall.callables import check_sync_callback
 from seawall.errors import ConfigurationError
+from seawall.messages.codec import Sendable
 
 E = TypeVar("E", bound=Exception)
 E_contra = TypeVar("E_contra", bound=Exception, contravariant=True)
@@ -25,7 +26,7 @@ class Phase(enum.Enum):
     GUARD = "guard"
     """Running a guard: before the upgrade is accepted `Refuse` can act, after it `Close`."""
     MESSAGE = "message"
-    """Validating one message; the connection can go on."""
+    """Validating one message, or handling one event; the connection can go on."""
     HANDLER = "handler"
     """Running the handler, or tasks of it that fail together with it."""
     BACKGROUND = "background"
@@ -55,6 +56,8 @@ class Context:
     """The other end of the socket."""
     principal: str = ""
     """The principal that the guards proved, redacted; empty until they have."""
+    message: str = ""
+    """The ``type`` of the message that failed, if it is one that the program knows."""
 
 
 def _is_int(value: object) -> bool:
@@ -132,11 +135,15 @@ class Close:
 class Reply(Generic[E_contra]):
     """Answer the one message that failed, and go on. Acts in `Phase.MESSAGE` only.
 
-    This version does not validate messages, so that no failure has that phase yet.
+    ::
+
+        errors = ErrorPolicy().on(NoSuchRoom, Reply(lambda error: RoomError(room=error.room)))
+
+    If the message brought a ``ref``, the answer has it as its ``re``.
     """
 
-    make: Callable[[E_contra], str | bytes]
-    """Makes the answer from the exception."""
+    make: Callable[[E_contra], Sendable]
+    """Makes the answer from the exception: a value, as `Connection.send` takes it. It must not wait."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse a `make` that cannot be called with an exception."""

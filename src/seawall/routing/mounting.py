@@ -15,6 +15,7 @@ from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.inherited import inherited
 from seawall.guards.origins import Origins
 from seawall.limits import LimitOverrides
+from seawall.messages.codec import Codec
 from seawall.policy.error_policy import ErrorPolicy
 
 Start_co = TypeVar("Start_co", covariant=True)
@@ -31,6 +32,7 @@ class Settings:
     limits: LimitOverrides = field(factory=LimitOverrides)
     origins: Origins | None = None
     compression: RouteCompression = None
+    codec: Codec | None = None
 
     def with_fallback(self, outer: Settings | None) -> Settings:
         """These settings, with those of `outer` where these set nothing."""
@@ -41,6 +43,7 @@ class Settings:
             limits=outer.limits | self.limits,
             origins=outer.origins if self.origins is None else self.origins,
             compression=outer.compression if self.compression is None else self.compression,
+            codec=outer.codec if self.codec is None else self.codec,
         )
 
 

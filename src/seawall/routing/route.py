@@ -17,13 +17,15 @@ from attrs import Attribute, define, field, frozen
 
 from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async, path_arguments
 from seawall.compression import RouteCompression, check_compression
-from seawall.connection.connection import Connection, ConnectionState
+from seawall.connection.connection import Connection
+from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.origins import OriginCheck, Origins, any_origin
 from seawall.guards.results import proved
 from seawall.limits import LimitOverrides
+from seawall.messages.codec import Codec, check_codec
 from seawall.mistakes import check_text, is_text, several
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import MountPath, Settings, join
@@ -117,6 +119,7 @@ class RouteEntry:
     subprotocols: tuple[str, ...]
     origins: OriginCheck | None
     compression: RouteCompression
+    codec: Codec | None
     handler_name: str
     """The handler's name, file and line: the name of its task."""
     needs_task: bool
@@ -191,6 +194,8 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
     """Which web pages may connect; None leaves it to router and app."""
     compression: RouteCompression = None
     """How messages are compressed; None leaves it to router and app, False switches it off."""
+    codec: Codec | None = None
+    """How typed messages are written; None leaves it to router and app."""
     name: str = field(default="", validator=check_text)
     """For log and reports; the path, if left out."""
     _pattern: PathPattern = field(init=False, repr=False)
@@ -205,6 +210,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
             check_policy(self.errors, where=f"route {self.path}")
             check_compression(self.compression, where=f"route {self.path}")
             check_origins(self.origins)
+            check_codec(self.codec, where=f"route {self.path}")
             pattern = PathPattern.parse(self.path)
         object.__setattr__(self, "_pattern", pattern)
         object.__setattr__(self, "_taken", path_arguments(self.handler, leading=1))
@@ -227,7 +233,11 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
                 "comes before it; a door that is open to all says so with `public`"
             )
         settings = Settings(
-            errors=self.errors, limits=self.limits, origins=self.origins, compression=self.compression
+            errors=self.errors,
+            limits=self.limits,
+            origins=self.origins,
+            compression=self.compression,
+            codec=self.codec,
         ).with_fallback(at.settings)
         return Route(
             path=join(at.prefix, self.path),
@@ -238,6 +248,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
             subprotocols=self.subprotocols,
             origins=settings.origins,
             compression=settings.compression,
+            codec=settings.codec,
             name=self.name,
         )
 
@@ -269,6 +280,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             subprotocols=self.subprotocols,
             origins=check_origins(self.origins),
             compression=self.compression,
+            codec=self.codec,
             handler_name=owner,
             needs_task=self.guard.needs_task(),
             reads_cookie=self.guard.reads_cookie(),

@@ -19,6 +19,7 @@ from seawall.errors import ConfigurationError
 from seawall.guards.guard import Guard
 from seawall.guards.origins import Origins
 from seawall.limits import LimitOverrides, check_overrides
+from seawall.messages.codec import Codec, check_codec
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import Mount, MountPath, Settings, join
 from seawall.routing.paths import PathPattern, PathTable, Placeholder
@@ -81,6 +82,7 @@ class Router(Generic[Start]):
         limits: LimitOverrides | None = None,
         origins: Origins | None = None,
         compression: RouteCompression = None,
+        codec: Codec | None = None,
     ) -> None:
         """Begin with no routes.
 
@@ -91,6 +93,7 @@ class Router(Generic[Start]):
           origins: which web pages may connect, instead of what the routers around and the app say. A route may say
             otherwise.
           compression: how messages are compressed, likewise; False switches it off.
+          codec: how typed messages are written, likewise.
 
         Raises:
           ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
@@ -100,8 +103,9 @@ class Router(Generic[Start]):
         if limits is not None:
             check_overrides(limits)
         check_origins(origins)
+        check_codec(codec, where="Router")
         self._settings = Settings(
-            errors=errors or ErrorPolicy(), limits=limits or {}, origins=origins, compression=compression
+            errors=errors or ErrorPolicy(), limits=limits or {}, origins=origins, compression=compression, codec=codec
         )
         self._templates: list[AnyRouteTemplate[Start]] = []
         self._table: PathTable[AnyRouteTemplate[Start]] = PathTable()
@@ -118,6 +122,7 @@ class Router(Generic[Start]):
         subprotocols: Sequence[str] = (),
         origins: Origins | None = None,
         compression: RouteCompression = None,
+        codec: Codec | None = None,
         name: str = "",
     ) -> Endpoint[P]:
         """Register the async function below as the handler of `path`; see `Route` for the arguments.
@@ -142,6 +147,7 @@ class Router(Generic[Start]):
                     subprotocols=subprotocols,
                     origins=origins,
                     compression=compression,
+                    codec=codec,
                     name=name,
                 )
             )

@@ -8,7 +8,7 @@ from typing import final
 from attrs import define, field
 
 from seawall.exception_groups import exceptions_in
-from seawall.policy.ending import Consequence, Judgement, Nothing, judge
+from seawall.policy.ending import Consequence, Ends, Judgement, Nothing, internal_error, judge
 from seawall.policy.error_policy import ErrorPolicy, LeafDecision
 from seawall.policy.verdicts import Context, Ignore, Phase
 from seawall.printable import safe
@@ -44,10 +44,16 @@ class FailureHandler:
         Returns:
           What the caller has to do to the connection.
         """
-        context = self.context(phase, accepted=accepted)
-        judgement = judge(failure, context, self.policy)
-        self._server.report(judgement, context)
-        return judgement.consequence
+        return self._decide(failure, self.context(phase, accepted=accepted))
+
+    def judge_message(self, failure: Exception, message: str) -> Consequence:
+        """As `handle`, for a message of the type `message` that has failed after the upgrade."""
+        return self._decide(failure, self.context(Phase.MESSAGE, accepted=True, message=message))
+
+    def judge_end(self, failure: Exception, phase: Phase) -> Ends:
+        """As `handle`, after the upgrade, for what ends the connection whatever is decided."""
+        consequence = self.handle(failure, phase, accepted=True)
+        return consequence if isinstance(consequence, Ends) else internal_error(failure, accepted=True)
 
     def report(self, failure: Exception) -> str:
         """Report `failure`, about which the application has decided itself, and return the id of its incident."""
@@ -68,7 +74,12 @@ class FailureHandler:
         line = f"{self.connection}: over, but still running: {safe(names)}"
         self._server.reporter.log_late("still running", self.route, line)
 
-    def context(self, phase: Phase, *, accepted: bool) -> Context:
+    def _decide(self, failure: Exception, context: Context) -> Consequence:
+        judgement = judge(failure, context, self.policy)
+        self._server.report(judgement, context)
+        return judgement.consequence
+
+    def context(self, phase: Phase, *, accepted: bool, message: str = "") -> Context:
         """The context of a failure that happens now, for the rules of the policy and the log."""
         return Context(
             phase=phase,
@@ -78,4 +89,5 @@ class FailureHandler:
             connection=self._incoming.id,
             peer=self._incoming.address,
             principal=self._server.reporter.names.name_of(self.principal),
+            message=message,
         )

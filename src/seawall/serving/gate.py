@@ -10,9 +10,9 @@ import trio
 from attrs import define, field
 
 from seawall.callables import Parameter
-from seawall.connection.connection import ConnectionState
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
+from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.guards.token_source import TokenGate, TokenSource
@@ -157,7 +157,11 @@ class WebSocketUpgrade:
 
     async def send(self, text: str, /) -> None:
         """Send a message."""
+        if self.state.channel.send_buffer.pending:  # there may be no room before the peer has read some of that
+            self.place.wait(Waiting.ROOM)
         try:
             await self.state.channel.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.state.id) from None
+        finally:
+            self.place.work()

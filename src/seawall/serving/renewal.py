@@ -13,11 +13,11 @@ from attrs import define, field
 
 from seawall.callables import Parameter
 from seawall.clock import unix_time
-from seawall.connection.connection import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.connection.leases import until
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
 from seawall.connection.sessions import Registration
+from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential
@@ -101,8 +101,10 @@ class Renewal:
         return principal
 
     async def _ask(self, gate: RenewalGate) -> Admitted:
-        with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout):
-            return await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")
+        with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout) as scope:
+            admitted = await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")
+            if not scope.cancel_called:  # else what they have proved has come too late
+                return admitted
         raise AuthTimeout
 
     def _refusal(self, failures: tuple[Exception, ...]) -> Exception:

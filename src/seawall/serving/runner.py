@@ -22,10 +22,10 @@ from typing import assert_never, cast, final
 import trio
 from attrs import define, field
 
-from seawall.connection.connection import ConnectionState
 from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
+from seawall.connection.state import ConnectionState
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
@@ -177,13 +177,12 @@ class ConnectionRunner:
         server, stream, asked = self._server, self._incoming.stream, request.handshake
         compression = settings.compression
         agreement = None if compression is None else negotiate(asked.values("sec-websocket-extensions"), compression)
-        transport = server.transport(stream, self._outer_nursery)
-        channel_settings = ChannelSettings(settings.limits, agreement)
-        channel = MessageChannel(transport, channel_settings, server.budget, self._on_wire_event)
+        transport, wanted = server.transport(stream, self._outer_nursery), ChannelSettings(settings.limits, agreement)
+        channel = MessageChannel(transport, wanted, server.budget, self._on_wire_event)
         if request.early:
             channel.feed(request.early, trio.current_time())
-        lateness = server.deadlines.lateness
-        self.lifecycle.timeouts.watch(WireLiveness(channel, settings.limits, socket_of(stream), lateness))
+        liveness = WireLiveness(channel, settings.limits, socket_of(stream), server.deadlines.lateness)
+        self.lifecycle.timeouts.watch(liveness)
         selected = select(asked.subprotocols, settings.subprotocols) if asked.subprotocols else None
         control_stream = ControlStream(channel, canonical_head(asked, selected))
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
@@ -199,6 +198,7 @@ class ConnectionRunner:
             values=server.values,
             thread=server.thread,
             reports=self._failures,
+            format=settings.format,
         )
         gate = ConnectionGate(
             asked=asked,
@@ -254,8 +254,7 @@ class ConnectionRunner:
 
     async def finish(self) -> None:
         """Close, unless another task does so already, and leave the resources. Guards and handler have ended."""
-        if self._closing.closed_by is Closer.RUNNER:
-            await self._closing.close()
+        await self._closing.finish()
         if not self._resources.is_empty:  # without resources the outer nursery waits for a closing task all the same
             await self.lifecycle.wait_closed()
             limits = self.lifecycle.timeouts.limits

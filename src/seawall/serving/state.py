@@ -12,6 +12,7 @@ from attrs import Factory, define, field, frozen
 
 from seawall.compression import Deflate
 from seawall.connection.deadlines import DeadlineQueue
+from seawall.connection.message_format import MessageFormat
 from seawall.connection.sessions import Sessions
 from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
@@ -19,6 +20,7 @@ from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
 from seawall.lifespan import Values
 from seawall.limits import Limits
+from seawall.messages.codec import Codec
 from seawall.observability.outcome import Outcome
 from seawall.observability.reports import Reporter, note_of, report_of
 from seawall.observability.snapshot import ConnectionSnapshot
@@ -148,6 +150,7 @@ class ServerState:
     hosts: HostCheck | None
     """Those of ``App(hosts=...)``; None if they are not set."""
     compression: Deflate | None
+    codec: Codec
     reporter: Reporter
     values: Values
     sessions: Sessions
@@ -184,6 +187,7 @@ class ServerState:
                 origins=entry.origins or self.origins,
                 compression=(self.compression if entry.compression is None else entry.compression) or None,
                 subprotocols=entry.subprotocols,
+                format=MessageFormat(entry.codec or self.codec, entry.name),
             )
             self._settings[id(route)] = found
         return found
@@ -241,6 +245,7 @@ class ResolvedSettings:
     origins: OriginCheck
     compression: Deflate | None
     subprotocols: tuple[str, ...]
+    format: MessageFormat
 
 
 @final

@@ -32,12 +32,23 @@ class Traffic:
 class Inbound:
     """How much has come from the peer so far, and when something last came, on Trio's clock."""
 
-    __slots__ = ("allowed", "bytes", "finished_at", "heard_at", "message_at", "messages", "messages_of_guards")
+    __slots__ = (
+        "allowed",
+        "bytes",
+        "finished_at",
+        "heard_at",
+        "invalid",
+        "message_at",
+        "messages",
+        "messages_of_guards",
+    )
 
     def __init__(self) -> None:
         """Begin with nothing received."""
         self.messages = 0
         """Messages received."""
+        self.invalid = 0
+        """Of the messages, the last ones that were invalid in a row, as who decodes them has found."""
         self.messages_of_guards = 0
         """Of these, those that guards have taken."""
         self.bytes = 0

@@ -67,6 +67,11 @@ def encode_message(message: str | bytes, deflater: Deflater | None = None) -> by
     return frame if deflater is None else compress_frame(frame, deflater)
 
 
+def encode_payload(payload: bytes, *, is_text: bool) -> bytes:
+    """One message as one frame, whose text is encoded already: `payload` is UTF-8 if it `is_text`."""
+    return _frame(_TEXT if is_text else _BINARY, payload)
+
+
 def _is_bytes(message: object) -> bool:
     """Check what type checkers promise: the length of another buffer may count items, and give a wrong header."""
     return isinstance(message, bytes)

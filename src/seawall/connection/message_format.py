@@ -1,0 +1,56 @@
+"""`MessageFormat`: how the typed messages of one route are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar, cast, final
+
+from seawall.messages.codec import Codec, Sendable
+from seawall.messages.decoder import MessageDecoder, Ref, decoder_for
+from seawall.messages.encoder import ErrorFrame, MessageEncoder
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+T = TypeVar("T")
+
+#: Types whose decoder is kept; a program that makes types without end has to wait for theirs.
+_MOST: Final = 256
+
+
+@final
+class MessageFormat:
+    """The codec of one route, and what has been made for it."""
+
+    def __init__(self, codec: Codec, route: str) -> None:
+        """Begin with nothing made. `route` is for the texts of errors."""
+        self.codec = codec
+        """Of the route, or of the app."""
+        self.is_text = not codec.binary
+        """Whether a message is text."""
+        self.encoder = MessageEncoder(codec)
+        """For all that is sent."""
+        self._where = f"route {route}"
+        self._decoders: dict[object, MessageDecoder[object]] = {}
+
+    def decoder(self, kind: TypeForm[T]) -> MessageDecoder[T]:
+        """What decodes messages of a type. Raises `ConfigurationError` if there can be none of it."""
+        found = self._decoders.get(kind)
+        if found is None:
+            found = decoder_for(self.codec, kind, where=self._where)
+            if len(self._decoders) < _MOST:
+                self._decoders[kind] = found
+        return cast("MessageDecoder[T]", found)
+
+    def encode(self, value: Sendable, *, re: Ref | None = None) -> tuple[bytes, bool]:
+        """The payload of a message, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.
+
+        Raises:
+          TypeError, ValueError, ConfigurationError: as `MessageEncoder.encode`.
+        """
+        if isinstance(value, str):
+            return value.encode(), True
+        if isinstance(value, bytes):
+            return value, False
+        if isinstance(value, ErrorFrame):
+            return self.encoder.error(value, re=re), self.is_text
+        return self.encoder.encode(value, re=re), self.is_text

@@ -1,0 +1,90 @@
+"""`ConnectionState`: what the gate and the handler of one connection share."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, final
+
+import trio
+from attrs import define, field
+
+from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.message_format import MessageFormat
+from seawall.connection.task_watch import TaskWatch
+from seawall.errors import ConfigurationError, SeawallError
+from seawall.handshake import Handshake
+from seawall.lifespan import Values
+from seawall.policy.ending import Consequence, Ends
+from seawall.policy.verdicts import Phase
+from seawall.wire.channel import MessageChannel
+
+
+class Renewer(Protocol):
+    """Renews what the guards of one connection have proved."""
+
+    async def renew(self, token: str, /) -> object:
+        """Run the guards again, with `token`, and return the new principal. Raises as `Connection.renew`.
+
+        There is no checkpoint after everything has changed.
+        """
+        ...
+
+
+@final
+class NothingToRenew:
+    """The `Renewer` of a connection whose guards have taken no token."""
+
+    def __init__(self, kind: type[SeawallError], text: str) -> None:
+        """Raise an exception of `kind` with `text`."""
+        self._kind = kind
+        self._text = text
+
+    async def renew(self, token: str, /) -> object:
+        """Raise."""
+        await trio.lowlevel.checkpoint()
+        raise self._kind(self._text)
+
+
+#: Of most connections.
+NOT_RENEWABLE: Final = NothingToRenew(
+    ConfigurationError, "renew(): no guard of this route takes a token; put bearer(...) into its chain"
+)
+
+
+class Reports(Protocol):
+    """Tells the log and the application of what has failed."""
+
+    def report(self, failure: Exception) -> str:
+        """Report `failure`, and return the id of its incident."""
+        ...
+
+    def judge_message(self, failure: Exception, message: str) -> Consequence:
+        """Have the policy decide about a message of the type `message` that has failed, and report the failure."""
+        ...
+
+    def judge_end(self, failure: Exception, phase: Phase) -> Ends:
+        """The same about `failure`, which happened in `phase`, and which ends the connection whatever is decided."""
+        ...
+
+
+@final
+@define(kw_only=True, eq=False)  # not frozen: only Seawall sees it, and each field of a frozen one costs a call
+class ConnectionState:
+    """What the gate and the handler of one connection share. It does not depend on the type of the principal."""
+
+    id: str
+    handshake: Handshake
+    subprotocol: str | None
+    """The one that was selected, if any."""
+    nursery: trio.Nursery = field(repr=False)
+    """For the guards, the handler, and what the handler starts."""
+    task_watch: TaskWatch = field(repr=False)
+    """Of the server; it watches `nursery` from when the handler asks for that."""
+    channel: MessageChannel = field(repr=False)
+    lifecycle: Lifecycle = field(repr=False)
+    values: Values = field(repr=False)
+    thread: int = field(repr=False)
+    """The thread in which the server runs. In any other one, a method could interrupt what runs in this one."""
+    reports: Reports = field(repr=False)
+    format: MessageFormat = field(repr=False)
+    """Of the route: how typed messages are written."""
+    renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)

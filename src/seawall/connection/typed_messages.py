@@ -1,0 +1,155 @@
+"""The messages of a connection as values, and what follows when one of them fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Generic, TypeVar, assert_never, final
+
+import trio
+from attrs import frozen
+
+from seawall.connection.message_format import MessageFormat
+from seawall.connection.state import ConnectionState
+from seawall.errors import Disconnected, InvalidMessage, TooManyInvalidMessages
+from seawall.messages.codec import Sendable
+from seawall.messages.decoder import MessageDecoder, Ref
+from seawall.messages.encoder import ErrorFrame
+from seawall.policy.ending import Ends, Nothing, Replies
+from seawall.policy.verdicts import Phase
+from seawall.wire.frames.encoder import encode_payload
+
+T_co = TypeVar("T_co", covariant=True)
+
+#: For who has asked, if the policy ignores what the question has failed with: else it would wait for ever.
+_GIVEN_UP: Final = ErrorFrame(code="cancelled")
+
+
+@final
+class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
+    """The messages of a connection, decoded. Those that are invalid are passed over, and done to as the policy says."""
+
+    def __init__(
+        self, receive: Callable[[], Awaitable[str | bytes]], decoder: MessageDecoder[T_co], state: ConnectionState
+    ) -> None:
+        """Decode what `receive` returns, which receives from the connection of `state`."""
+        self._receive = receive
+        self._decode = decoder.decode
+        self._state = state
+
+    def __aiter__(self) -> TypedMessages[T_co]:
+        """Iterate over them."""
+        return self
+
+    async def __anext__(self) -> T_co:
+        """The next one that is valid. Raises as `receive`, and StopAsyncIteration if the policy ends the connection."""
+        while True:
+            message = await self._receive()
+            try:
+                value = self._decode(message)
+            except InvalidMessage as invalid:
+                failure = invalid.with_traceback(None)  # whose frames would hold the message
+            else:
+                self._state.channel.inbound.invalid = 0
+                return value
+            del message  # likewise
+            if not await fail_message(self._state, failure, ref=failure.ref):
+                raise StopAsyncIteration
+
+    async def receive(self) -> T_co:
+        """The same; `Disconnected` if the policy ends the connection."""
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:
+            raise Disconnected(self._state.id) from None
+
+
+async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref | None, message: str = "") -> bool:
+    """Do what the policy decides about a message that has failed: answer it, end the connection, or nothing.
+
+    Args:
+      state: of the connection.
+      failure: what the message has failed with.
+      ref: with which it has asked for an answer; None if it has not.
+      message: its type, if that is known.
+
+    Returns:
+      Whether the connection goes on; if not, it has ended because of this message.
+    """
+    answer: tuple[bytes, bool] | Ends | None
+    if isinstance(failure, InvalidMessage) and _is_one_too_many(state):
+        answer = state.reports.judge_end(TooManyInvalidMessages(), Phase.TRANSPORT)
+    else:
+        answer = _answer(state, failure, ref, message)
+    if isinstance(answer, Ends):
+        state.lifecycle.end(answer.end)
+        return False
+    if answer is None:
+        await trio.lowlevel.checkpoint()
+    else:
+        payload, is_text = answer
+        with suppress(Disconnected):  # what came before the peer's Close is received all the same
+            await send_payload(state, payload, is_text=is_text)
+    return True
+
+
+async def send_payload(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
+    """Send a message that is encoded; as `Connection.send`."""
+    try:
+        await state.channel.send_buffer.put_message(encode_payload(payload, is_text=is_text))
+    except (trio.ClosedResourceError, trio.BrokenResourceError):
+        raise Disconnected(state.id) from None
+    state.lifecycle.timeouts.touch()
+
+
+def send_payload_nowait(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
+    """Send a message that is encoded; as `Connection.send_nowait`."""
+    try:
+        state.channel.send_buffer.put_message_nowait(encode_payload(payload, is_text=is_text))
+    except (trio.ClosedResourceError, trio.BrokenResourceError):
+        raise Disconnected(state.id) from None
+    state.lifecycle.timeouts.touch()
+
+
+def _is_one_too_many(state: ConnectionState) -> bool:
+    """Count an invalid message."""
+    inbound, most = state.channel.inbound, state.lifecycle.timeouts.limits.max_message_errors
+    inbound.invalid += 1
+    return most is not None and inbound.invalid >= most
+
+
+def _answer(
+    state: ConnectionState, failure: Exception, ref: Ref | None, message: str
+) -> tuple[bytes, bool] | Ends | None:
+    """What the policy answers to `failure`, and whether that is text; None for nothing."""
+    consequence = state.reports.judge_message(failure, message)
+    match consequence:
+        case Ends():
+            return consequence
+        case Nothing():
+            return None if ref is None else state.format.encode(_GIVEN_UP, re=ref)
+        case Replies():
+            made = _made(state.format, consequence)
+            if isinstance(made, _Failed):
+                return state.reports.judge_end(made.failure, Phase.HANDLER)
+            return state.format.encode(made, re=ref)
+        case _:
+            assert_never(consequence)
+
+
+@final
+@frozen
+class _Failed:
+    """There is no answer."""
+
+    failure: Exception
+
+
+def _made(form: MessageFormat, replies: Replies) -> Sendable | _Failed:
+    """The answer of the policy, which can be encoded. No ref is in the frames of the traceback if it fails."""
+    try:
+        made = replies.make.make(replies.exception)
+        form.encode(made)
+    except Exception as failure:  # noqa: BLE001 - the application's, or it cannot be encoded
+        return _Failed(failure)
+    return made
