@@ -87,6 +87,19 @@ async def test_mended_26_a_reset_cancels_a_page(over: Transport, request_: bytes
         await slow.is_cancelled(place)
 
 
+@pytest.mark.parametrize("over", ["plain", "tls"])
+async def test_mended_26_a_reset_without_a_poller(over: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no epoll, the connection is read for that."""
+    monkeypatch.setattr("seawall.wire.transport.poller.sys.platform", "darwin")
+    slow = Slow()
+    async with serving(slow.app(), over) as place:
+        assert place.server._state.poller is None  # pyright: ignore[reportPrivateUsage] # else this shows nothing
+        client = await place.dial()
+        await slow.begun(client, POST)
+        client.reset()
+        await slow.is_cancelled(place)
+
+
 async def test_mended_26_a_unix_socket_that_is_closed() -> None:
     """A Unix socket says whether its peer has closed it or only sends no more."""
     slow = Slow()
