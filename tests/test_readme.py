@@ -106,6 +106,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "__Host-session",
         "test_everybody_hears",
         "OrderTaken",
+        "Spoilt",
         "after_start",
         "Pretty",
     ]
@@ -386,7 +387,7 @@ def answers(url: str, body: bytes) -> bool:
 
 async def test_the_messages_of_the_shop(load: Loader, autojump_clock: object) -> None:
     """Each line of the page is answered as it says."""
-    lines = re.findall(r"^-> (\{.*?\}) +<- (\{.*\})$", PAGES[ROOT / "docs" / "messages.md"], re.MULTILINE)
+    lines = wire_lines("OrderTaken")
     assert len(lines) == 4
     async with connect(load.app("OrderTaken"), "/shop") as client:
         for sent, answered in lines:
@@ -433,3 +434,23 @@ async def test_a_codec_of_ones_own(load: Loader, autojump_clock: object) -> None
     async with connect(load.app("Pretty"), "/pings") as client:
         await client.send('{"type": "ping", "n": 1}')
         assert await client.receive() == '{\n  "type": "ping",\n  "n": 1\n}'
+
+
+async def test_what_a_policy_answers(load: Loader, autojump_clock: object) -> None:
+    """The votes of the page on messages, line by line, up to the Close."""
+    *lines, last = wire_lines("Spoilt")
+    assert len(lines) == 3
+    async with connect(load.app("Spoilt"), "/votes") as client:
+        for sent, answered in lines:
+            await client.send(sent)
+            assert await client.receive() == answered
+        await client.send(last[0])
+        code, reason = await client.wait_closed()
+    assert last[1] == f'Close {code} "{reason}"'
+
+
+def wire_lines(name: str) -> list[tuple[str, str]]:
+    """What is sent and answered, in the block behind the program of the page on messages that has `name` in it."""
+    _, _, behind = PAGES[ROOT / "docs" / "messages.md"].partition(f"class {name}")
+    block = behind.partition("\n```\n")[2].partition("\n```\n")[2].partition("\n```\n")[0]
+    return re.findall(r"^-> (\{.*?\}) +<- (.*)$", block, re.MULTILINE)

@@ -30,14 +30,13 @@ from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
 from seawall.http.upgrade import canonical_head, select
-from seawall.observability.logs import server_log
 from seawall.observability.reports import outcome_of
 from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
-from seawall.printable import safe
 from seawall.routing.route import AnyRoute
 from seawall.serving.closing import Closer, Closing, turn_away
+from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.overload import Candidate
@@ -155,7 +154,7 @@ class ConnectionRunner:
             return
         self.stage = Stage.GUARDS
         if isinstance(request, PageRequest):  # which is not whole before its body is
-            self._failures.route, self._closing.head_only = request.page.path, request.head.method == "HEAD"
+            self._failures.route = request.page.path
             self.lifecycle.limit_stage(self._server.limits.auth_timeout)
             self._inner_nursery.start_soon(self._answer, request, name=f"page {request.page.path}")
             return
@@ -217,8 +216,9 @@ class ConnectionRunner:
     async def _answer(self, request: PageRequest) -> None:
         """Answer a request for a page that is made on request."""
         gate = PageGate(request.handshake, self._server.values, self._server.sessions, self._resources)
+        watch = DisconnectWatch(self._incoming.stream, self._server.poller, self.settlement.end_by)
         try:
-            self.settlement.end_by(await answer(request, self._incoming, gate))
+            self.settlement.end_by(await answer(request, self._incoming, gate, watch))
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
 
@@ -254,14 +254,13 @@ class ConnectionRunner:
 
     async def finish(self) -> None:
         """Close, unless another task does so already, and leave the resources. Guards and handler have ended."""
-        if self._closing.closed_by is Closer.RUNNER:
-            await self._closing.close()
+        await self._closing.finish()
         if not self._resources.is_empty:  # without resources the outer nursery waits for a closing task all the same
             await self.lifecycle.wait_closed()
             limits = self.lifecycle.timeouts.limits
-            on_late = partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._incoming.id)
+            late, stuck = self._failures.log_release_late, self._release_early
             release = ReleaseLimits(
-                seconds=limits.close_timeout, on_late=on_late, cleanup=limits.wind_down, on_stuck=self._release_early
+                seconds=limits.close_timeout, on_late=late, cleanup=limits.wind_down, on_stuck=stuck
             )
             await self._resources.leave(self._failures.first, release)
         self._resources.close()
@@ -371,7 +370,7 @@ class ConnectionRunner:
 
         They are shielded from cancellation. The connection's task goes on waiting for them.
         """
-        server_log.warning("%s: over, but still running: %s", self._incoming.id, safe(names))
+        self._failures.log_still_running(names)
         self._release()
 
     def _release(self) -> None:

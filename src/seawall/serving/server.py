@@ -286,12 +286,13 @@ class Server:
             else:
                 exhausted = False
                 self._accepted += 1
+                await self._state.capacity.settle()
                 self._begin_connection(stream, hosts)
                 continue
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
                     line = f"accept: {passing.strerror}; trying again every {BACK_OFF} s"
-                    server_log.error("%s", self._labelled(line))
+                    self._state.reporter.log_exhausted(line)
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
