@@ -29,14 +29,20 @@ class MessageFormat:
         """Whether a message is text."""
         self.encoder = MessageEncoder(codec)
         """For all that is sent."""
-        self._where = f"route {route}"
+        self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
+
+    def sending(self, kinds: frozenset[type]) -> MessageFormat:
+        """The same format for who sends values of these classes and of no others."""
+        limited = MessageFormat(self.codec, self._route)
+        limited.encoder = MessageEncoder(self.codec, only=kinds)
+        return limited
 
     def decoder(self, kind: TypeForm[T]) -> MessageDecoder[T]:
         """What decodes messages of a type. Raises `ConfigurationError` if there can be none of it."""
         found = self._decoders.get(kind)
         if found is None:
-            found = decoder_for(self.codec, kind, where=self._where)
+            found = decoder_for(self.codec, kind, where=f"route {self._route}")
             if len(self._decoders) < _MOST:
                 self._decoders[kind] = found
         return cast("MessageDecoder[T]", found)

@@ -1,0 +1,259 @@
+"""`Events`: the messages of a connection, each handled by the function for its type."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, cast, final, overload
+
+from seawall.callables import Parameter, PathArgument
+from seawall.connection.connection import Connection, state_of
+from seawall.connection.message_format import MessageFormat
+from seawall.connection.state import ConnectionState
+from seawall.errors import ConfigurationError
+from seawall.events import conversation
+from seawall.events.conversation import Conversation
+from seawall.events.event import AnyEvent, Event, classes_of
+from seawall.guards.guard import Check, Guard
+from seawall.messages.codec import JSON, Fields
+from seawall.messages.decoder import EventDecoder, answer_decoder_for
+from seawall.messages.encoder import MessageEncoder
+from seawall.mistakes import is_number
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+P = TypeVar("P")
+N = TypeVar("N")
+M = TypeVar("M")
+T = TypeVar("T")
+Q = ParamSpec("Q")
+R = TypeVar("R", bound="Fields | None")
+
+
+class EventDecorator(Protocol[P, M]):
+    """What ``events.on(...)`` returns: a decorator for handlers of messages of one type."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[Connection[P], M, Q], AsyncIterator[R]], /
+    ) -> Callable[Concatenate[Connection[P], M, Q], AsyncIterator[R]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[Connection[P], M, Q], Awaitable[R]], /
+    ) -> Callable[Concatenate[Connection[P], M, Q], Awaitable[R]]: ...
+    def __call__(self, handler: Callable[..., object], /) -> Callable[..., object]:  # type: ignore[explicit-any]  # any path
+        """Register `handler` and return it unchanged."""
+        ...
+
+
+@final
+class Events(Generic[P]):
+    """Handles each message of a connection by the function for its type; `P` is the principal of the route.
+
+    ::
+
+        events = Events[User](sends=Said | Left)
+
+
+        @events.on(Say)
+        async def say(conn: Connection[User], message: Say, room: str) -> Said:
+            return Said(conn.principal.name, message.text)
+
+
+        app.route("/rooms/{room}", guard=member)(events)
+
+    It is a handler, as it is. A handler around it awaits it between entering and leaving::
+
+        @app.route("/rooms/{room}", guard=member)
+        async def chat(conn: Connection[User], room: str) -> None:
+            async with people.joined(conn):
+                await events(conn, room=room)
+
+    A message that brings a ``ref``, which is an integer below 2**53 or a text of at most 64 bytes, asks for an answer,
+    which has that as its ``re``: what the handler returns; ``{"type": "done"}`` if that is None; or all that it yields,
+    and then ``{"type": "end"}``. ``{"type": "cancel", "ref": ...}`` cancels it. Without a ``ref``, what is returned or
+    yielded is sent as a message, and None is not.
+
+    What a handler raises goes to the error policy, in the phase `Phase.MESSAGE`.
+    """
+
+    def __init__(self, *, sends: TypeForm[object] | None = None, concurrent: int = 1) -> None:
+        """Begin with no types of messages.
+
+        Args:
+          sends: the classes of what is sent without being asked for, by `Connection.send`; sending another value is
+            then a `TypeError`. None allows all.
+          concurrent: how many events of a connection are handled at a time. With 1 they are handled in order. Handlers
+            that yield are not counted: 16 of them run at a time.
+
+        Raises:
+          ConfigurationError: no message can carry one of `sends`, or `concurrent` is no number of events.
+        """
+        if not (is_number(concurrent) and concurrent >= 1 and concurrent == int(concurrent)):
+            raise ConfigurationError(f"Events(concurrent={concurrent!r}); give a whole number of events, 1 or more")
+        self._sends = None if sends is None else frozenset(classes_of(sends))
+        if self._sends is not None:
+            for kind in self._sends:
+                MessageEncoder(JSON()).check(kind, where="Events(sends=...)")
+        self._concurrent: Final = concurrent
+        self._events: dict[type, AnyEvent[P]] = {}
+        self._registered: list[AnyEvent[P]] = []
+        self._made: dict[MessageFormat, conversation.Protocol[P]] = {}
+        self._formats: dict[MessageFormat, MessageFormat] = {}
+        self._running: dict[ConnectionState, Conversation[P]] = {}
+        self._is_used = False
+
+    @overload
+    def on(self, kind: TypeForm[M], /, *, timeout: float | None = None) -> EventDecorator[P, M]: ...
+    @overload
+    def on(self, kind: TypeForm[M], /, *, guard: Guard[P, N], timeout: float | None = None) -> EventDecorator[N, M]: ...
+    @overload
+    def on(self, kind: TypeForm[M], /, *, guard: Check[P], timeout: float | None = None) -> EventDecorator[P, M]: ...
+    def on(
+        self, kind: TypeForm[M], /, *, guard: Guard[P, N] | Check[P] | None = None, timeout: float | None = None
+    ) -> EventDecorator[P, M] | EventDecorator[N, M]:
+        """Register the async function below as the handler of messages of one type.
+
+        Args:
+          kind: a class, or a union of classes; ``bytes`` takes binary messages as they come where the codec's are text,
+            and ``str`` text where they are binary.
+          guard: asked for each message; the handler's connection has the principal that it proves. Or a check.
+          timeout: seconds for guard and handler together; what takes longer is cancelled, and `EventTimeout`.
+
+        Raises:
+          ConfigurationError: no message can be of this type, another handler has it, the function is no handler, the
+            guard is one that only a route can have, or the events have been given to a route already.
+        """
+
+        def register(handler: Callable[..., object], /) -> Callable[..., object]:  # type: ignore[explicit-any]  # any path
+            self._add(Event[P, N](kind=kind, handler=handler, guard=guard, timeout=timeout))  # type: ignore[arg-type]  # says M of it
+            return handler
+
+        return cast("EventDecorator[P, M]", register)
+
+    def _add(self, event: AnyEvent[P]) -> None:
+        if self._is_used:
+            raise ConfigurationError(f"{event.owner}: the events are in use already; register it before the route")
+        for kind in classes_of(event.kind):
+            if (other := self._events.get(kind)) is not None:
+                raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
+        kinds = tuple(registered.kind for registered in (*self._registered, event))
+        if event.kind is not str:  # which is for codecs whose messages are binary
+            EventDecoder(JSON(), tuple(kind for kind in kinds if kind is not str), where=event.owner)
+        self._arguments((*self._registered, event))
+        self._registered.append(event)
+        self._events |= dict.fromkeys(classes_of(event.kind), event)
+
+    async def request(self, conn: Connection[object], ask: Fields, answer: TypeForm[T], /, *, timeout: float) -> T:
+        """Ask the peer and wait for its answer: a message that has as its ``re`` the ``ref`` which this one brings.
+
+        It may be called wherever the connection is at hand, in a handler of events too: it reads while it waits, so
+        that answers and cancels act at once. Events wait meanwhile, in their order.
+
+        Args:
+          conn: the connection; its `Events` have to be running.
+          ask: the question.
+          answer: the type of the answer.
+          timeout: seconds to wait for it.
+
+        Raises:
+          EventTimeout: there was no answer in time; one that comes later is dropped.
+          InvalidMessage: the answer is not of the type.
+          Disconnected, Draining: there will be none.
+          ConfigurationError: the events do not run on this connection, or no answer can be of the type.
+        """
+        running = self._running.get(state_of(conn))
+        if running is None:
+            raise ConfigurationError(
+                "events.request(): the events do not run on this connection; ask while `await events(conn)` runs"
+            )
+        decoder = answer_decoder_for(state_of(conn).format.codec, answer, where="events.request()")
+        return await running.request(ask, decoder, timeout)
+
+    async def __call__(self, conn: Connection[P], /, **path: Parameter) -> None:
+        """Handle the events of a connection until its conversation is over. It is what a route's handler awaits, or is.
+
+        Args:
+          conn: the connection.
+          path: the path parameters that handlers and guards take.
+
+        Raises:
+          Disconnected: the connection is over.
+          ConfigurationError: a path parameter is missing, or no event is registered.
+        """
+        state = state_of(conn)
+        for argument in self._arguments(self._registered).values():
+            if argument.required and argument.name not in path:
+                raise ConfigurationError(
+                    f"{argument.owner} takes {argument.name!r}; hand it on: await events(conn, {argument.name}=...)"
+                )
+        before = state.format
+        running = self._running[state] = Conversation(self._protocol(before), conn, path)
+        state.format = self._format(before)
+        try:
+            await running.run()
+        finally:
+            state.format = before
+            del self._running[state]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What it takes from the path as a handler, all its events together."""
+        self._is_used = True
+        keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+        taken = [
+            inspect.Parameter(
+                argument.name,
+                keyword,
+                annotation=argument.annotation,
+                default=empty if argument.required else None,
+            )
+            for argument in self._arguments(self._registered).values()
+        ]
+        return inspect.Signature([inspect.Parameter("conn", inspect.Parameter.POSITIONAL_ONLY), *taken])
+
+    @staticmethod
+    def _arguments(events: Sequence[AnyEvent[P]]) -> dict[str, PathArgument]:
+        """What the events take from the path, by name.
+
+        Raises:
+          ConfigurationError: two of them annotate a parameter differently.
+        """
+        found: dict[str, PathArgument] = {}
+        for argument in (argument for event in events for taken in event.parameters() for argument in taken):
+            known = found.setdefault(argument.name, argument)
+            if argument.annotation != known.annotation:
+                raise ConfigurationError(
+                    f"{argument.owner} and {known.owner} annotate the path parameter {argument.name!r} differently; "
+                    "a path has one type for it"
+                )
+            if argument.required and not known.required:
+                found[argument.name] = argument
+        return found
+
+    def _protocol(self, format_: MessageFormat) -> conversation.Protocol[P]:
+        self._is_used = True
+        made = self._made.get(format_)
+        if made is None:
+            if not self._registered:
+                raise ConfigurationError("the Events have no event; register one with `@events.on(...)`")
+            made = self._made[format_] = conversation.Protocol(
+                events=self._events,
+                decoder=EventDecoder(
+                    format_.codec, tuple(event.kind for event in self._registered), where="the events"
+                ),
+                encoder=format_.encoder,
+                is_text=format_.is_text,
+                concurrent=self._concurrent,
+            )
+        return made
+
+    def _format(self, format_: MessageFormat) -> MessageFormat:
+        """The format of the route, which sends no value but of `sends`."""
+        if self._sends is None:
+            return format_
+        made = self._formats.get(format_)
+        if made is None:
+            made = self._formats[format_] = format_.sending(self._sends)
+        return made
