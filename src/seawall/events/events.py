@@ -13,7 +13,7 @@ from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.events import conversation
 from seawall.events.conversation import Conversation
-from seawall.events.event import AnyEvent, Event, classes_of
+from seawall.events.event import AnyEvent, Event, EventHandler, classes_of
 from seawall.guards.guard import Check, Guard
 from seawall.messages.codec import JSON, Fields
 from seawall.messages.decoder import EventDecoder, answer_decoder_for
@@ -127,7 +127,7 @@ class Events(Generic[P]):
         """
 
         def register(handler: Callable[..., object], /) -> Callable[..., object]:  # type: ignore[explicit-any]  # any path
-            self._add(Event[P, N](kind=kind, handler=handler, guard=guard, timeout=timeout))  # type: ignore[arg-type]  # says M of it
+            self._add(Event(kind=kind, handler=cast("EventHandler", handler), guard=guard, timeout=timeout))
             return handler
 
         return cast("EventDecorator[P, M]", register)
