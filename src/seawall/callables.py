@@ -6,6 +6,7 @@ import inspect
 import sys
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeAlias, cast, final
@@ -33,6 +34,14 @@ class PathArgument:
     """The function, for messages: ``chat() (app.py:12)``."""
 
 
+class PathReader(ABC):
+    """A handler that says itself what it takes from the path, in place of its signature."""
+
+    @abstractmethod
+    def path_arguments(self) -> tuple[PathArgument, ...]:
+        """What it takes, when a route is defined with it."""
+
+
 #: What ``X | Y`` and ``Union[X, Y]`` are made of.
 _UNIONS = (types.UnionType, typing.Union)  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
 
@@ -57,6 +66,11 @@ def describe(function: Callable[..., object]) -> str:  # type: ignore[explicit-a
 def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
     """Whether `function` was written as ``async def``: itself, or what is behind a method, an instance or a partial."""
     return inspect.iscoroutinefunction(_underlying(function))
+
+
+def is_async_generator(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
+    """The same of ``async def`` with a ``yield`` in it."""
+    return inspect.isasyncgenfunction(_underlying(function))
 
 
 def yields(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
@@ -100,6 +114,9 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
     Raises:
       ConfigurationError: it takes fewer than `leading` positional parameters, or has positional-only ones after them.
     """
+    handler: object = function
+    if isinstance(handler, PathReader):
+        return handler.path_arguments()
     where = describe(function)
     parameters = list(_signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -191,16 +208,25 @@ def check_path_arguments(
 
 
 def _agree(path: str, offered: type, parameter: PathArgument) -> None:
-    annotation = parameter.annotation
+    if not agrees(parameter.annotation, offered):
+        raise ConfigurationError(
+            f"{parameter.owner}: parameter {parameter.name!r} is annotated {shown(parameter.annotation)}, but the path "
+            f"{path!r} gives {offered.__name__}; change the annotation, or the converter in the path"
+        )
+
+
+def agrees(annotation: object, offered: type) -> bool:
+    """Whether a parameter of this annotation takes a value of the type `offered`, or may take it."""
     open_ended: tuple[object, ...] = (inspect.Parameter.empty, typing.Any, object, offered)
-    for member in _members(annotation):
-        if isinstance(member, typing.ForwardRef) or any(member is kind for kind in open_ended):
-            return
-    shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    raise ConfigurationError(
-        f"{parameter.owner}: parameter {parameter.name!r} is annotated {shown}, but the path {path!r} gives "
-        f"{offered.__name__}; change the annotation, or the converter in the path"
+    return any(
+        isinstance(member, typing.ForwardRef) or any(member is kind for kind in open_ended)
+        for member in _members(annotation)
     )
+
+
+def shown(annotation: object) -> str:
+    """An annotation, for messages."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _members(annotation: object) -> Iterator[object]:

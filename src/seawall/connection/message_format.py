@@ -28,14 +28,15 @@ class MessageFormat:
         self.is_text = not codec.binary
         """Whether a message is text."""
         self.encoder = MessageEncoder(codec)
-        """For all that is sent."""
+        """For what is sent."""
+        self._answers = self.encoder
         self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
 
     def sending(self, kinds: frozenset[type]) -> MessageFormat:
-        """The same format for who sends values of these classes and of no others."""
+        """The same format for who sends values of these classes and of no others; answers may be any."""
         limited = MessageFormat(self.codec, self._route)
-        limited.encoder = MessageEncoder(self.codec, only=kinds)
+        limited.encoder, limited._answers = MessageEncoder(self.codec, only=kinds), self.encoder
         return limited
 
     def decoder(self, kind: TypeForm[T]) -> MessageDecoder[T]:
@@ -48,7 +49,7 @@ class MessageFormat:
         return cast("MessageDecoder[T]", found)
 
     def encode(self, value: Sendable, *, re: Ref | None = None) -> tuple[bytes, bool]:
-        """The payload of a message, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.
+        """The payload of an answer, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.
 
         Raises:
           TypeError, ValueError, ConfigurationError: as `MessageEncoder.encode`.
@@ -58,5 +59,5 @@ class MessageFormat:
         if isinstance(value, bytes):
             return value, False
         if isinstance(value, ErrorFrame):
-            return self.encoder.error(value, re=re), self.is_text
-        return self.encoder.encode(value, re=re), self.is_text
+            return self._answers.error(value, re=re), self.is_text
+        return self._answers.encode(value, re=re), self.is_text

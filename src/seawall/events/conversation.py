@@ -16,22 +16,22 @@ from attrs import define, frozen
 
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
+from seawall.connection.message_format import MessageFormat
+from seawall.connection.state import ConnectionState
 from seawall.connection.typed_messages import fail_message, send_payload
 from seawall.errors import Disconnected, Draining, EventTimeout, InvalidMessage
 from seawall.events.event import AnyEvent, arguments_of
 from seawall.events.reading import Reading
-from seawall.exception_groups import partition
+from seawall.events.running import RunningEvents
+from seawall.exception_groups import partition, replace_stray_cancelled, wrap_unprintable
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import Control, EventDecoder, MessageDecoder, Ref
-from seawall.messages.encoder import ErrorFrame, MessageEncoder
+from seawall.messages.encoder import ErrorCode, ErrorFrame, MessageEncoder
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 Decode: TypeAlias = Callable[[str | bytes], tuple[object, Ref | None]]
-
-#: Streams of one connection at a time; the next one waits, and what came after it.
-MAX_STREAMS: Final = 16
 
 #: Globals, because every message looks: a member of an enum costs as much to find as a call.
 _CANCEL: Final = Control.CANCEL
@@ -50,6 +50,8 @@ class Protocol(Generic[P]):
     is_text: bool
     concurrent: int
     """How many events are handled at a time; streams are not counted."""
+    pushes: MessageFormat | None
+    """For what is sent without being asked for, if not all may be."""
 
 
 @define(eq=False)
@@ -70,8 +72,7 @@ class Conversation(Generic[P]):
         self._state = state_of(conn)
         self._path = path
         self._reading = Reading(self._state)
-        self._scopes: dict[Ref, trio.CancelScope] = {}  # of events that have asked with a ref
-        self._tasks: dict[trio.CancelScope, AnyEvent[P]] = {}  # all events that have a task
+        self._running = RunningEvents[P](protocol.concurrent)
         self._held = False  # whether an event waits for room that has been received already
         self._questions: dict[Ref, _Question] = {}
         self._last_question = 0
@@ -84,14 +85,11 @@ class Conversation(Generic[P]):
         """
         try:
             await self._handle_all()
-            for scope, event in tuple(self._tasks.items()):
-                if event.is_stream:  # some never end by themselves, and nobody can cancel them any more
-                    scope.cancel()
-            while self._tasks:
+            self._running.cancel_all(only_streams=True)  # some never end, and nobody can cancel them any more
+            while self._running:
                 await self._reading.wait_changed()
         finally:
-            for scope in self._tasks:
-                scope.cancel()
+            self._running.cancel_all(only_streams=False)
 
     async def request(self, ask: Fields, decoder: MessageDecoder[T], timeout: float) -> T:
         """Ask the peer; see `Events.request`."""
@@ -105,24 +103,24 @@ class Conversation(Generic[P]):
                 await self._read_while(lambda: question.answer is None and not self._reading.ended)
         finally:
             del self._questions[ref]
-        if question.answer is not None:
-            return decoder.decode(question.answer)
-        if not self._reading.ended:
-            raise EventTimeout
-        raise self._over()
-
-    def _over(self) -> Disconnected | Draining:
-        kind = Draining if self._state.lifecycle.ended is None else Disconnected
-        return kind(self._conn.id)
+        answer, question.answer = question.answer, None
+        if answer is None:
+            raise ending_of(self._state) if self._reading.ended else EventTimeout
+        try:
+            return decoder.decode(answer)
+        except InvalidMessage as invalid:
+            failure = invalid.with_traceback(None)  # whose frames hold the answer, and so does this one
+        del answer
+        raise failure
 
     # Reading.
 
     async def _handle_all(self) -> None:
         decode, events, inbound = self._protocol.decoder.decode, self._protocol.events, self._state.channel.inbound
-        is_inline = self._protocol.concurrent == 1
+        running, is_inline = self._running, self._protocol.concurrent == 1
         while True:
-            if self._tasks and self._is_full():
-                await self._read_while(self._is_full)
+            if running and running.is_full:
+                await self._read_while(lambda: running.is_full)
             try:
                 received = await self._reading.receive()
             except trio.EndOfChannel:
@@ -159,30 +157,25 @@ class Conversation(Generic[P]):
             elif message.__class__ is Control:
                 reading.take_looked_at()
                 await self._act(message, cast("Ref", ref), found)
-            elif ref is not None and (ref in self._scopes or ref in reading.ahead):
+            elif ref is not None and (ref in self._running or ref in reading.ahead):
                 reading.take_looked_at()
-                await self._send_error(ErrorFrame(code="duplicate_ref"), ref)
+                await self._refuse("duplicate_ref", ref)
             else:
                 reading.ahead.append(ref)
 
     async def _act(self, what: Control, ref: Ref, received: str | bytes) -> None:
         """Do what a message says about an event. One that comes too late is about nothing."""
         if what is _CANCEL:
-            if (scope := self._scopes.get(ref)) is not None:
-                scope.cancel()
-            elif self._reading.take_back(ref):
-                await self._send_error(ErrorFrame(code="cancelled"), ref)
+            if not self._running.cancel(ref) and self._reading.take_back(ref):
+                await self._refuse("cancelled", ref)
         elif (question := self._questions.get(ref)) is not None and question.answer is None:
             question.answer = received
             self._reading.changed()
 
-    def _is_full(self) -> bool:
-        """Whether the next event has to wait for one that is being handled."""
-        running = sum(not event.is_stream for event in self._tasks.values())
-        return running >= self._protocol.concurrent
-
-    def _is_full_of_streams(self) -> bool:
-        return sum(event.is_stream for event in self._tasks.values()) >= MAX_STREAMS
+    async def _refuse(self, code: ErrorCode, ref: Ref) -> None:
+        """Answer an event that has been taken out of the queue, whoever has read it, and had to wait no longer."""
+        with trio.CancelScope(shield=True):  # bounded by Limits.send_timeout
+            await self._send_error(code, ref)
 
     # Handling.
 
@@ -199,34 +192,40 @@ class Conversation(Generic[P]):
 
     async def _begin(self, event: AnyEvent[P], message: object, ref: Ref | None) -> None:
         """Handle an event in a task of its own; or in this one, if it has neither a ref nor others beside it."""
-        if ref is not None and ref in self._scopes:
-            await self._send_error(ErrorFrame(code="duplicate_ref"), ref)
+        if ref is not None and ref in self._running:
+            await self._send_error("duplicate_ref", ref)
             return
         if not event.is_stream and ref is None and self._protocol.concurrent == 1:
             await self._handle(event, message, None)
             return
-        scope = trio.CancelScope()
-        if ref is not None:
-            self._scopes[ref] = scope
-        if event.is_stream and self._is_full_of_streams():
-            self._held = True
-            try:
-                await self._read_while(self._is_full_of_streams)
-            finally:
-                self._held = False
-        self._tasks[scope] = event
+        scope = self._running.reserve(ref)
+        if event.is_stream and self._running.is_full_of_streams:
+            await self._wait_for_room(scope, ref)
+        self._running.begin(scope, event)
         self._conn.nursery.start_soon(self._run_task, event, message, ref, scope, name=f"event {event.name}")
+
+    async def _wait_for_room(self, scope: trio.CancelScope, ref: Ref | None) -> None:
+        """Wait until one stream more may run, or the one of `scope` is cancelled."""
+        self._held = True
+        try:
+            await self._read_while(lambda: self._running.is_full_of_streams and not scope.cancel_called)
+        except BaseException:
+            self._running.end(scope, ref)
+            raise
+        finally:
+            self._held = False
 
     async def _run_task(self, event: AnyEvent[P], message: object, ref: Ref | None, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 await self._handle(event, message, ref)
             if scope.cancelled_caught and ref is not None:
-                await self._send_error(ErrorFrame(code="cancelled"), ref)
+                await self._send_error("cancelled", ref)
+        except Disconnected as over:
+            if not self._is_end(over):  # which the task that reads will see, when it has handled all that came before
+                raise
         finally:
-            del self._tasks[scope]
-            if ref is not None:
-                del self._scopes[ref]
+            self._running.end(scope, ref)
             self._reading.changed()
             if self._held or self._reading.ahead:
                 self._reading.nudge()
@@ -245,16 +244,23 @@ class Conversation(Generic[P]):
             await self._fail(event, raised, ref)
 
     async def _answer(self, event: AnyEvent[P], message: object, ref: Ref | None) -> None:
+        encoder, last = self._protocol.encoder, None
         async with AsyncExitStack() as resources:
             outcome = await event.call_guarded(self._conn, message, self._path, resources)
             if event.is_stream:
                 await self._send_stream(cast("AsyncGenerator[Fields]", outcome), ref)
-                return
-            answer = await cast("Awaitable[Fields | None]", outcome)
-            if answer is not None:
-                await self._send(self._protocol.encoder.encode(answer, re=ref))
-            elif ref is not None:
-                await self._send(self._protocol.encoder.done(ref))
+                last = None if ref is None else encoder.end(ref)
+            else:
+                answer = await cast("Awaitable[Fields | None]", outcome)
+                if answer is not None:
+                    last = encoder.encode(answer, re=ref)
+                elif ref is not None:
+                    last = encoder.done(ref)
+        # What the guard has entered has been left: a transaction that fails at its end has not been answered.
+        if last is not None:
+            await self._send(last)
+        elif ref is not None:  # a resource has swallowed what was raised
+            await self._send_error("cancelled", ref)
 
     async def _send_stream(self, values: AsyncGenerator[Fields], ref: Ref | None) -> None:
         try:
@@ -264,19 +270,29 @@ class Conversation(Generic[P]):
             seconds = self._state.lifecycle.timeouts.limits.wind_down
             with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
                 await values.aclose()
-        if ref is not None:
-            await self._send(self._protocol.encoder.end(ref))
 
     async def _fail(self, event: AnyEvent[P], raised: BaseException, ref: Ref | None) -> None:
-        parts = partition(raised)
+        """Do what the policy decides about what a handler has raised; the rest is raised again.
+
+        Raises:
+          BaseException: a part of `raised`: a `Disconnected` or `Draining` of this connection, which is no failure of
+            the event; what cancels it; or what stops the program.
+        """
+        parts = partition(replace_stray_cancelled(raised))
         failures = [failure for failure in parts.failures if not self._is_end(failure)]
-        if parts.fatal or parts.cancelled is not None or not failures:
-            try:
+        try:
+            if parts.fatal:
+                wrap_unprintable(raised)
                 raise raised
-            finally:
-                del raised, parts, failures  # a reference cycle would be left to the garbage collector
-        failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
-        await fail_message(self._state, failure, ref=ref, message=event.name)
+            if failures:
+                failure = failures[0] if len(failures) == 1 else ExceptionGroup("several failures", failures)
+                await fail_message(self._state, failure, ref=ref, message=event.name)
+            if parts.cancelled is not None:
+                raise parts.cancelled
+            if not failures:
+                raise raised
+        finally:
+            del raised, parts, failures  # a reference cycle would be left to the garbage collector
 
     def _is_end(self, failure: Exception) -> bool:
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._conn.id
@@ -284,8 +300,13 @@ class Conversation(Generic[P]):
     async def _send(self, payload: bytes) -> None:
         await send_payload(self._state, payload, is_text=self._protocol.is_text)
 
-    async def _send_error(self, frame: ErrorFrame, ref: Ref) -> None:
-        await self._send(self._protocol.encoder.error(frame, re=ref))
+    async def _send_error(self, code: ErrorCode, ref: Ref) -> None:
+        await self._send(self._protocol.encoder.error(ErrorFrame(code=code), re=ref))
+
+
+def ending_of(state: ConnectionState) -> Disconnected | Draining:
+    """Why no more messages come from a connection, as `Connection.receive` says it."""
+    return Draining(state.id) if state.lifecycle.ended is None else Disconnected(state.id)
 
 
 def _decoded(

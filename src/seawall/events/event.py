@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -10,7 +9,7 @@ from typing import Generic, TypeAlias, TypeVar, cast, final, get_origin
 
 from attrs import field, frozen
 
-from seawall.callables import Parameter, PathArgument, describe, path_arguments
+from seawall.callables import Parameter, PathArgument, describe, is_async, is_async_generator, path_arguments
 from seawall.connection.connection import Connection, state_of
 from seawall.errors import ConfigurationError
 from seawall.events.gate import EventGate
@@ -19,6 +18,7 @@ from seawall.guards.results import inspected, proved
 from seawall.messages.codec import Fields
 from seawall.messages.shaping import members_of
 from seawall.messages.tags import tag_of
+from seawall.mistakes import is_number
 
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -80,20 +80,23 @@ class Event(AnyEvent[P], Generic[P, N]):
     handler: EventHandler
     guard: Guard[P, N] | Check[P] | None
     timeout: float | None
-    name: str = field(init=False)
+    name: str = field(init=False, default="")
     is_stream: bool = field(init=False)
     is_plain: bool = field(init=False)
     taken: tuple[PathArgument, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Check that the parts fit together."""
-        is_stream = inspect.isasyncgenfunction(inspect.unwrap(self.handler))
-        if not (is_stream or inspect.iscoroutinefunction(inspect.unwrap(self.handler))):
+        object.__setattr__(self, "name", "|".join(map(_name, members_of(self.kind))))
+        handler: object = self.handler
+        if not callable(handler):
+            raise ConfigurationError(f"@events.on({self.name}) was given {handler!r}; give an async function")
+        is_stream = is_async_generator(self.handler)
+        if not (is_stream or is_async(self.handler)):
             raise ConfigurationError(f"{self.owner} is not an async function; a handler of events is `async def`")
-        if self.timeout is not None and not self.timeout > 0:
+        if self.timeout is not None and not (is_number(self.timeout) and self.timeout > 0):
             raise ConfigurationError(f"{self.owner}: timeout={self.timeout!r}; give a number of seconds above 0")
         _check_guard(self.owner, self.guard)
-        object.__setattr__(self, "name", "|".join(map(_name, members_of(self.kind))))
         object.__setattr__(self, "is_stream", is_stream)
         object.__setattr__(self, "is_plain", self.guard is None and self.timeout is None and not is_stream)
         object.__setattr__(self, "taken", path_arguments(self.handler, leading=2))

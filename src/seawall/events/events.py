@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, cast, final, overload
+from weakref import WeakKeyDictionary
 
-from seawall.callables import Parameter, PathArgument
+from seawall.callables import Parameter, PathArgument, PathReader, agrees, shown
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.message_format import MessageFormat
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.events import conversation
-from seawall.events.conversation import Conversation
+from seawall.events.conversation import Conversation, ending_of
 from seawall.events.event import AnyEvent, Event, EventHandler, classes_of
 from seawall.guards.guard import Check, Guard
 from seawall.messages.codec import JSON, Fields
-from seawall.messages.decoder import EventDecoder, answer_decoder_for
+from seawall.messages.decoder import EventDecoder, answer_decoder_for, is_message_class
 from seawall.messages.encoder import MessageEncoder
+from seawall.messages.hints import UnresolvedName
+from seawall.messages.shaping import check_tags, members_of
 from seawall.mistakes import is_number
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class EventDecorator(Protocol[P, M]):
 
 
 @final
-class Events(Generic[P]):
+class Events(PathReader, Generic[P]):
     """Handles each message of a connection by the function for its type; `P` is the principal of the route.
 
     ::
@@ -90,17 +93,13 @@ class Events(Generic[P]):
         Raises:
           ConfigurationError: no message can carry one of `sends`, or `concurrent` is no number of events.
         """
-        if not (is_number(concurrent) and concurrent >= 1 and concurrent == int(concurrent)):
+        if not (is_number(concurrent) and concurrent >= 1 and concurrent % 1 == 0):
             raise ConfigurationError(f"Events(concurrent={concurrent!r}); give a whole number of events, 1 or more")
-        self._sends = None if sends is None else frozenset(classes_of(sends))
-        if self._sends is not None:
-            for kind in self._sends:
-                MessageEncoder(JSON()).check(kind, where="Events(sends=...)")
+        self._sends = None if sends is None else frozenset(_checked_sends(sends))
         self._concurrent: Final = concurrent
         self._events: dict[type, AnyEvent[P]] = {}
-        self._registered: list[AnyEvent[P]] = []
-        self._made: dict[MessageFormat, conversation.Protocol[P]] = {}
-        self._formats: dict[MessageFormat, MessageFormat] = {}
+        self._registered: tuple[AnyEvent[P], ...] = ()
+        self._protocols: WeakKeyDictionary[MessageFormat, conversation.Protocol[P]] = WeakKeyDictionary()
         self._running: dict[ConnectionState, Conversation[P]] = {}
         self._is_used = False
 
@@ -138,11 +137,16 @@ class Events(Generic[P]):
         for kind in classes_of(event.kind):
             if (other := self._events.get(kind)) is not None:
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
-        kinds = tuple(registered.kind for registered in (*self._registered, event))
-        if event.kind is not str:  # which is for codecs whose messages are binary
-            EventDecoder(JSON(), tuple(kind for kind in kinds if kind is not str), where=event.owner)
-        self._arguments((*self._registered, event))
-        self._registered.append(event)
+        if event.kind not in (str, bytes):
+            _check_decodable(event.kind, event.owner)
+        registered = (*self._registered, event)
+        classes = [one for known in registered for one in members_of(known.kind) if is_message_class(one)]
+        try:
+            check_tags(classes, "the events")
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{event.owner}: {error}") from None
+        _taken_from_path(registered)
+        self._registered = registered
         self._events |= dict.fromkeys(classes_of(event.kind), event)
 
     async def request(self, conn: Connection[object], ask: Fields, answer: TypeForm[T], /, *, timeout: float) -> T:
@@ -163,12 +167,17 @@ class Events(Generic[P]):
           Disconnected, Draining: there will be none.
           ConfigurationError: the events do not run on this connection, or no answer can be of the type.
         """
-        running = self._running.get(state_of(conn))
+        if not (is_number(timeout) and timeout > 0):
+            raise ConfigurationError(f"events.request(timeout={timeout!r}); give a number of seconds above 0")
+        state = state_of(conn)
+        running = self._running.get(state)
         if running is None:
+            if state.lifecycle.ended is not None or state.lifecycle.draining.is_set():
+                raise ending_of(state)
             raise ConfigurationError(
                 "events.request(): the events do not run on this connection; ask while `await events(conn)` runs"
             )
-        decoder = answer_decoder_for(state_of(conn).format.codec, answer, where="events.request()")
+        decoder = answer_decoder_for(state.format.codec, answer, where="events.request()")
         return await running.request(ask, decoder, timeout)
 
     async def __call__(self, conn: Connection[P], /, **path: Parameter) -> None:
@@ -180,80 +189,120 @@ class Events(Generic[P]):
 
         Raises:
           Disconnected: the connection is over.
-          ConfigurationError: a path parameter is missing, or no event is registered.
+          ConfigurationError: a path parameter is missing or of another type than annotated, or nobody takes it; no
+            event is registered; or they run on this connection already.
         """
         state = state_of(conn)
-        for argument in self._arguments(self._registered).values():
-            if argument.required and argument.name not in path:
-                raise ConfigurationError(
-                    f"{argument.owner} takes {argument.name!r}; hand it on: await events(conn, {argument.name}=...)"
-                )
+        protocol = self._protocol_of(state.format)
+        _check_handed(self._taken, path)
+        if state in self._running:
+            raise ConfigurationError("events(conn): they run on this connection already; await it once")
         before = state.format
-        running = self._running[state] = Conversation(self._protocol(before), conn, path)
-        state.format = self._format(before)
+        running = self._running[state] = Conversation(protocol, conn, path)
+        state.format = protocol.pushes or before
         try:
             await running.run()
         finally:
             state.format = before
             del self._running[state]
 
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """What it takes from the path as a handler, all its events together."""
-        self._is_used = True
-        keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-        taken = [
-            inspect.Parameter(
-                argument.name,
-                keyword,
-                annotation=argument.annotation,
-                default=empty if argument.required else None,
-            )
-            for argument in self._arguments(self._registered).values()
-        ]
-        return inspect.Signature([inspect.Parameter("conn", inspect.Parameter.POSITIONAL_ONLY), *taken])
-
-    @staticmethod
-    def _arguments(events: Sequence[AnyEvent[P]]) -> dict[str, PathArgument]:
-        """What the events take from the path, by name.
+    def path_arguments(self) -> tuple[PathArgument, ...]:
+        """What the events take from the path, all together: a route asks for it when they are given to it.
 
         Raises:
-          ConfigurationError: two of them annotate a parameter differently.
+          ConfigurationError: there is no event, or an annotation names what does not exist.
         """
-        found: dict[str, PathArgument] = {}
-        for argument in (argument for event in events for taken in event.parameters() for argument in taken):
-            known = found.setdefault(argument.name, argument)
-            if argument.annotation != known.annotation:
-                raise ConfigurationError(
-                    f"{argument.owner} and {known.owner} annotate the path parameter {argument.name!r} differently; "
-                    "a path has one type for it"
-                )
-            if argument.required and not known.required:
-                found[argument.name] = argument
-        return found
+        taken = self._taken
+        for event in self._registered:
+            if event.kind not in (str, bytes):
+                EventDecoder(JSON(), (event.kind,), where=event.owner)
+        return tuple(taken.values())
 
-    def _protocol(self, format_: MessageFormat) -> conversation.Protocol[P]:
+    @cached_property
+    def _taken(self) -> Mapping[str, PathArgument]:
+        """What the events take from the path, by name. From now on, there are no more events."""
+        if not self._registered:
+            raise ConfigurationError("the Events have no event; register one with `@events.on(...)` before the route")
         self._is_used = True
-        made = self._made.get(format_)
+        return _taken_from_path(self._registered)
+
+    def _protocol_of(self, format_: MessageFormat) -> conversation.Protocol[P]:
+        """What is made once for each route that has the events."""
+        made = self._protocols.get(format_)
         if made is None:
-            if not self._registered:
-                raise ConfigurationError("the Events have no event; register one with `@events.on(...)`")
-            made = self._made[format_] = conversation.Protocol(
+            _ = self._taken
+            kinds = tuple(event.kind for event in self._registered)
+            made = self._protocols[format_] = conversation.Protocol(
                 events=self._events,
-                decoder=EventDecoder(
-                    format_.codec, tuple(event.kind for event in self._registered), where="the events"
-                ),
+                decoder=EventDecoder(format_.codec, kinds, where="the events"),
                 encoder=format_.encoder,
                 is_text=format_.is_text,
                 concurrent=self._concurrent,
+                pushes=None if self._sends is None else format_.sending(self._sends),
             )
         return made
 
-    def _format(self, format_: MessageFormat) -> MessageFormat:
-        """The format of the route, which sends no value but of `sends`."""
-        if self._sends is None:
-            return format_
-        made = self._formats.get(format_)
-        if made is None:
-            made = self._formats[format_] = format_.sending(self._sends)
-        return made
+
+def _checked_sends(sends: object) -> Iterable[type]:
+    """The classes of ``Events(sends=...)``.
+
+    Raises:
+      ConfigurationError: one of them is none whose instances can be sent as a message.
+    """
+    for kind in members_of(sends):
+        if not is_message_class(kind):
+            raise ConfigurationError(
+                f"Events(sends=...): {kind!r} is no class of messages; write an attrs class for it"
+            )
+        try:
+            MessageEncoder(JSON()).check(kind, where="Events(sends=...)")
+        except UnresolvedName:
+            pass  # it may exist when the first one is sent
+    return classes_of(sends)
+
+
+def _check_decodable(kind: object, owner: str) -> None:
+    try:
+        EventDecoder(JSON(), (kind,), where=owner)
+    except UnresolvedName:
+        pass  # it may exist when a route is given the events, which looks again
+
+
+def _taken_from_path(events: Iterable[AnyEvent[P]]) -> dict[str, PathArgument]:
+    """What the events take from the path, by name.
+
+    Raises:
+      ConfigurationError: two of them annotate a parameter differently.
+    """
+    found: dict[str, PathArgument] = {}
+    for argument in (argument for event in events for taken in event.parameters() for argument in taken):
+        known = found.setdefault(argument.name, argument)
+        if argument.annotation != known.annotation:
+            raise ConfigurationError(
+                f"{argument.owner} and {known.owner} annotate the path parameter {argument.name!r} differently; "
+                "a path has one type for it"
+            )
+        if argument.required and not known.required:
+            found[argument.name] = argument
+    return found
+
+
+def _check_handed(taken: Mapping[str, PathArgument], path: Mapping[str, Parameter]) -> None:
+    """Compare what a handler hands on with what the events take, as a route does for handlers.
+
+    Raises:
+      ConfigurationError: they do not fit.
+    """
+    for name, argument in taken.items():
+        if name not in path:
+            if argument.required:
+                raise ConfigurationError(f"{argument.owner} takes {name!r}; hand it on: await events(conn, {name}=...)")
+        elif not any(agrees(argument.annotation, kind) for kind in type(path[name]).__mro__):
+            raise ConfigurationError(
+                f"{argument.owner}: parameter {name!r} is annotated {shown(argument.annotation)}, but "
+                f"events(conn, {name}=...) was given a {type(path[name]).__name__}; change one of them"
+            )
+    if unclaimed := path.keys() - taken.keys():
+        raise ConfigurationError(
+            f"events(conn, {min(unclaimed)}=...): no handler and no guard of the events takes it; leave it out"
+        )

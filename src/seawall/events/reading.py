@@ -39,13 +39,14 @@ class Reading:
           trio.EndOfChannel: there are no more.
         """
         while self.ahead or self._is_read:
-            if self.ahead:
-                await trio.lowlevel.checkpoint()
-                if self.ahead:
-                    self.ahead.popleft()
-                    return self._take(0)
-            else:
+            if not self.ahead:
                 await self.wait_changed()
+                continue
+            await trio.lowlevel.checkpoint()
+            self._forget_lost()
+            if self.ahead:
+                self.ahead.popleft()
+                return self._take(0)
         self._is_read = True
         try:
             message = await self._queue.receive()
@@ -61,18 +62,25 @@ class Reading:
         Returns:
           None if something else may have changed: another task is reading, or the one that reads was woken.
         """
+        queue = self._queue
+        self._forget_lost()
         if self._is_read or self.ended or len(self.ahead) >= self._most:
             await self.wait_changed()
             return None
-        self._is_read = True
+        self._is_read = more = True
         try:
-            await self._queue.wait_for(len(self.ahead) + 1)
-        except trio.EndOfChannel:
-            self.ended = True
+            if len(queue) > len(self.ahead):
+                await trio.lowlevel.checkpoint()
+            else:
+                more = await queue.wait_arrival()
         finally:
             self._is_read = False
             self.changed()
-        return self._queue.peek(len(self.ahead)) if len(self._queue) > len(self.ahead) else None
+        self._forget_lost()
+        if len(queue) > len(self.ahead):
+            return queue.peek(len(self.ahead))
+        self.ended = not more
+        return None
 
     def take_looked_at(self) -> None:
         """Take the message of `look_ahead` out of the queue."""
@@ -80,6 +88,7 @@ class Reading:
 
     def take_back(self, ref: Ref) -> bool:
         """Take an event out of the queue that waits, by its ref; False if there is none."""
+        self._forget_lost()
         if ref not in self.ahead:
             return False
         position = self.ahead.index(ref)
@@ -107,6 +116,11 @@ class Reading:
         if self._changed is None:
             self._changed = trio.Event()
         await self._changed.wait()
+
+    def _forget_lost(self) -> None:
+        """Forget what waits if it has been thrown away: the application has closed, or takes no more input."""
+        if len(self.ahead) > len(self._queue):
+            self.ahead.clear()
 
     def _take(self, position: int) -> str | bytes:
         message = self._queue.take(position)

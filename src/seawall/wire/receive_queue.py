@@ -207,23 +207,26 @@ class ReceiveQueue:
         self._forget_one(message)
         return message
 
-    async def wait_for(self, count: int, /) -> None:
-        """Wait until so many messages are queued, or until `nudge` is called. Raises as `receive`."""
+    async def wait_arrival(self) -> bool:
+        """Wait until a message comes, the queue ends, or `nudge` is called; False if it has ended.
+
+        Raises:
+          trio.BusyResourceError: as `receive`.
+        """
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self._receiving = True
         try:
-            if len(self._messages) < count and self._intake in _ENDLESS:
+            if self._intake in _ENDLESS:
                 await self._arrival.wait()
             else:
                 await trio.lowlevel.checkpoint()
         finally:
             self._receiving = False
-        if len(self._messages) < count and self._intake not in _ENDLESS:
-            raise trio.EndOfChannel
+        return self._intake in _ENDLESS
 
     def nudge(self) -> None:
-        """Let the task in `wait_for` return."""
+        """Let the task in `wait_arrival` return."""
         self._arrival.wake()
 
     def set_hard_mark(self, hard: int, /) -> int:
