@@ -14,6 +14,7 @@ from seawall.errors import (
     Draining,
     Forbidden,
     IdleTimeout,
+    InvalidMessage,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
@@ -25,6 +26,7 @@ from seawall.errors import (
     SeawallError,
     SlowConsumer,
     TokenExpired,
+    TooManyInvalidMessages,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -72,7 +74,8 @@ def test_the_numbers_in_the_docstring() -> None:
             continue
         given.add(name)
         status, code = numbers.groups()
-        failure = classes()[name]()
+        kind = classes()[name]
+        failure = InvalidMessage("$", "malformed") if kind is InvalidMessage else kind()
         before = DEFAULTS.decide(failure, Context(phase=Phase.GUARD, accepted=False)).verdict
         after = DEFAULTS.decide(failure, Context(phase=Phase.TRANSPORT)).verdict
         assert isinstance(after, Close)
@@ -126,6 +129,7 @@ def test_what_the_others_carry() -> None:
     assert (Disconnected("c7").connection, str(Disconnected("c7"))) == ("c7", "connection c7 is closed")
     assert str(LeaseExpired()) == "lease expired"
     assert str(Revoked()) == "revoked"
+    assert str(TooManyInvalidMessages()) == "too many invalid messages"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,7 @@ def test_what_the_others_carry() -> None:
         KeepaliveLost(),
         LeaseExpired(),
         Revoked(),
+        TooManyInvalidMessages(),
         ProtocolViolation(1002, "x"),
         Disconnected("c7"),
         Draining("c7"),

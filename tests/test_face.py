@@ -102,9 +102,12 @@ COMPANIONS = [
     "ProtocolViolation",
     "SlowConsumer",
     "MessageTimeout",
+    "TooManyInvalidMessages",
     "Codec",
     "Fields",
     "Sendable",
+    "email",
+    "normalised_email",
     "tag",
 ]
 

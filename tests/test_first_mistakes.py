@@ -314,7 +314,13 @@ async def test_mended_29_a_message_that_is_no_text() -> None:
 
     async with connect(app, "/") as client:
         await client.wait_closed()
-    assert said == ["a message is str or bytes, not dict; convert it, as with json.dumps or bytes"] * 2
+    assert (
+        said
+        == [
+            "a dict was to be sent; send text, bytes, or an instance of an attrs class, a dataclass or a msgspec.Struct"
+        ]
+        * 2
+    )
 
 
 async def test_mended_29_an_app_for_an_asgi_server() -> None:

@@ -20,6 +20,7 @@ OPTIONAL = [
     "ping_interval",
     "ping_timeout",
     "message_timeout",
+    "max_message_errors",
     "max_connections_per_address",
     "max_connections_per_subject",
 ]
@@ -47,6 +48,7 @@ def test_the_defaults() -> None:
         max_connections=10_000,
         max_message_size=1024 * 1024,
         max_fragments=131_072,
+        max_message_errors=10,
         inbound_queue=64,
         inbound_buffer=None,
         outbound_buffer=1024 * 1024,

@@ -26,7 +26,7 @@ from seawall.wire.transport.base import PACE
 from seawall.wire.transport.lingering import LINGER
 from tests.kit.log import attached
 from tests.kit.memory import Doorstep, Peer, Wire, close, living, request, telling, text
-from tests.kit.wire import BINARY, PING, PONG, frame
+from tests.kit.wire import BINARY, PING, PONG, TEXT, frame
 
 #: What is set for all connections of a server, and what a route may set for its own.
 FIELDS: Final = tuple(limit.name for limit in fields(Limits))
@@ -442,6 +442,30 @@ def drained(code: int, reason: str, value: float) -> list[Note]:
     return [Note("busy: cancelled", cut), Note((code, reason), cut), Note("drained", value), Note("closed", value)]
 
 
+async def speak_wrongly(scene: Scene) -> None:
+    """Say one wrong thing a second, until the server closes, after one that is right."""
+    _, peer = await scene.open()
+    await peer.say(text("x"), text("1"))
+    await scene.note_frames(peer, 1)
+    async with trio.open_nursery() as nursery:
+
+        async def say() -> None:
+            while True:
+                await trio.sleep(1)
+                await peer.say(text("x"))
+
+        nursery.start_soon(say)
+        await scene.note_frames(peer, int(scene.value) - 1)
+        await scene.note_close(peer)
+        nursery.cancel_scope.cancel()
+
+
+async def count(scene: Scene, conn: Connection[Anonymous]) -> None:
+    """Take numbers."""
+    async for _ in conn.messages(int):
+        pass
+
+
 # Sizes and counts. Each is reached at the first second, and the answer is there in the same moment.
 
 
@@ -686,6 +710,17 @@ CASES: Final = (
         story=lambda _: [Note(BINARY, 0), Note(PONG, 1), Note((1009, "too many fragments"), 2)],
         low=10,
         high=20,
+    ),
+    Case(
+        field="max_message_errors",
+        handler=count,
+        act=speak_wrongly,
+        story=lambda value: [
+            *(Note(TEXT, second) for second in range(int(value))),
+            Note((1008, "too many invalid messages"), value),
+        ],
+        low=3,
+        high=5,
     ),
     Case(
         field="inbound_queue",

@@ -26,6 +26,7 @@ from seawall.errors import (
     SeawallError,
     SlowConsumer,
     TokenExpired,
+    TooManyInvalidMessages,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -48,6 +49,7 @@ from seawall.lifespan import Provided
 from seawall.limits import LimitOverrides, Limits
 from seawall.messages.codec import JSON, Codec, Fields, MessagePack, Sendable
 from seawall.messages.tags import tag
+from seawall.messages.validators import email, normalised_email
 from seawall.observability.logs import configure_logging
 from seawall.observability.outcome import Outcome
 from seawall.observability.reports import ErrorReport
@@ -125,6 +127,7 @@ __all__ = [
     "SlowConsumer",
     "TokenExpired",
     "TokenVerifier",
+    "TooManyInvalidMessages",
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
@@ -136,10 +139,12 @@ __all__ = [
     "bearer",
     "check",
     "configure_logging",
+    "email",
     "first_message",
     "guard",
     "has_scope",
     "inherited",
+    "normalised_email",
     "public",
     "redirect",
     "run_apps",

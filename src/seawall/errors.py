@@ -18,13 +18,14 @@
     │   ├── MessageTimeout                1008   a message was begun and not finished for ``message_timeout``
     │   ├── SlowConsumer                  1008   the peer has taken nothing for ``send_timeout`` (1008 is only logged)
     │   └── KeepaliveLost                 1011   the peer has sent nothing for ``ping_timeout`` after a Ping
-    ├── TooManyInvalidMessages       1008   ``max_message_errors`` messages in a row were invalid
-    ├── EventTimeout                 3008   a handler of events, or the peer that was asked, took too long
+    ├── TooManyInvalidMessages        1008   ``max_message_errors`` messages in a row were invalid
+    ├── EventTimeout                  3008   a handler of events, or the peer that was asked, took too long
     ├── LeaseExpired            401 · 3000   what a guard proved was valid until now, and was not renewed
     ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
     ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
-    ├── InvalidMessage          a message of the peer is not what was asked for; says where, and never what it was
+    ├── InvalidMessage                1008   a message is not what was asked for; answered where it is received (1008
+    │                                        is for one that is raised elsewhere); says where, and never what it was
     └── Disconnected            this connection is over; raised by what a handler receives and sends with
 
     ValueError

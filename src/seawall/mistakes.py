@@ -18,12 +18,15 @@ def several(where: str, value: Iterable[T], *, such_as: str) -> tuple[T, ...]:
     Raises:
       ConfigurationError: it is none, or is a single text; the text of the error begins with `where`.
     """
-    given: object = value
-    if isinstance(given, str):
-        raise ConfigurationError(f"{where}={given!r}: give a list, [{given!r}]")
-    if isinstance(given, bytes | bytearray) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"{where}={given!r}: give a list, such as {such_as}")
+    _check_several(where, value, such_as)
     return tuple(value)
+
+
+def _check_several(where: str, value: object, such_as: str) -> None:
+    if isinstance(value, str):
+        raise ConfigurationError(f"{where}={value!r}: give a list, [{value!r}]")
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{where}={value!r}: give a list, such as {such_as}")
 
 
 def is_text(value: object) -> bool:

@@ -17,6 +17,7 @@ from seawall.errors import (
     Disconnected,
     Forbidden,
     IdleTimeout,
+    InvalidMessage,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
@@ -28,6 +29,7 @@ from seawall.errors import (
     SeawallError,
     SlowConsumer,
     TokenExpired,
+    TooManyInvalidMessages,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -95,6 +97,8 @@ def verdict_of(policy: ErrorPolicy, exception: Exception, context: Context = HAN
         (Forbidden(), Refuse(403), Close(3003, "forbidden")),
         (TooManyRequests(retry_after=5), Refuse(429), Close(1013, "too many requests")),
         (Unavailable(), Refuse(503), Close(1013, "unavailable")),
+        (InvalidMessage("$", "malformed"), None, Close(1008, "invalid message")),
+        (TooManyInvalidMessages(), None, Close(1008, "too many invalid messages")),
         (AuthTimeout(), Refuse(408), Close(3008, "authentication timed out")),
         (IdleTimeout(), None, Close(3008, "idle too long")),
         (LifetimeReached(), None, Close(3008, "lifetime reached")),
@@ -116,11 +120,18 @@ def verdict_of(policy: ErrorPolicy, exception: Exception, context: Context = HAN
     ids=repr,
 )
 def test_the_defaults(exception: Exception, before: AnyVerdict | None, after: AnyVerdict | None) -> None:
-    """Every exception has its status before the upgrade and its code after it; what nobody knows is 500 or 1011."""
+    """Every exception has its status before the upgrade and its code after it; what nobody knows is 500 or 1011.
+
+    What a message fails with is answered instead, if it is one of those that a peer can do something about.
+    """
     decision = ErrorPolicy().decide(exception, BEFORE)
     expected = LeafDecision(exception=exception, verdict=before or Refuse(500, UNKNOWN), expected=before is not None)
     assert decision == Decision((expected,))
+    answered = isinstance(exception, InvalidMessage | Unauthorized | Forbidden | TooManyRequests | Unavailable)
     for context in AFTER:
+        if answered and context is MESSAGE:
+            assert isinstance(ErrorPolicy().decide(exception, context).verdict, Reply)
+            continue
         expected = LeafDecision(exception=exception, verdict=after or Close(1011, UNKNOWN), expected=after is not None)
         assert ErrorPolicy().decide(exception, context) == Decision((expected,))
 
@@ -774,6 +785,7 @@ def test_what_decided_is_known() -> None:
         (KeepaliveLost, Ignore()),
         (ProtocolViolation, Reply(answer)),
         (SlowConsumer, Refuse(400)),
+        (TooManyInvalidMessages, Ignore()),
     ],
 )
 def test_a_verdict_that_could_never_act(kind: type[Exception], verdict: AnyVerdict) -> None:

@@ -15,11 +15,13 @@ from typing import Final
 
 from attrs import evolve
 
+from seawall.connection.message_format import MessageFormat
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
     Forbidden,
     IdleTimeout,
+    InvalidMessage,
     KeepaliveLost,
     LeaseExpired,
     LifetimeReached,
@@ -29,6 +31,7 @@ from seawall.errors import (
     Revoked,
     SlowConsumer,
     TokenExpired,
+    TooManyInvalidMessages,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -39,8 +42,9 @@ from seawall.http.request import MAX_FIELDS, MAX_HEAD, BadRequest, HeadReader
 from seawall.http.response import SerializedResponse, refusal
 from seawall.http.upgrade import check_upgrade
 from seawall.limits import Limits
+from seawall.messages.codec import JSON
 from seawall.observability.reports import log_end, log_report, outcome_of, report_of
-from seawall.policy.ending import Cause, End, Ends, judge, refusal_headers
+from seawall.policy.ending import Cause, End, Ends, Replies, judge, refusal_headers
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Context, Phase
 from seawall.printable import name_of
@@ -50,7 +54,7 @@ from seawall.testing.client import HOST
 from seawall.wire.traffic import Traffic
 from tests.kit.log import recorded
 from tests.kit.memory import request
-from tests.tools.rows import ELSEWHERE, INCIDENT, SERVED, Answered, Row, Told, View, Where, answered, logged
+from tests.tools.rows import ELSEWHERE, INCIDENT, SERVED, Answered, Replied, Row, Told, View, Where, answered, logged
 
 DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "failures.md"
 COMMAND: Final = "python -m tests.tools.failures --write"
@@ -83,6 +87,7 @@ DRAINING = View(
     busy="cancelled",
     seconds=Limits().drain_timeout - Limits().close_timeout,
 )
+NEXT = View(text="receives the next one", receiving="returned")
 LEFT = View(text="`draining` is set, `Draining` where it receives; it returns", receiving="Draining")
 
 
@@ -91,12 +96,15 @@ def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phas
     context = Context(phase=phase, accepted=where.accepted, incident=INCIDENT, route="/", connection="c1", peer="-")
     judgement = judge(failure, context, ErrorPolicy())
     (leaf,) = judgement.leaves
-    peer: Answered | Told
+    peer: Answered | Told | Replied
     match judgement.consequence:
         case Ends(end, None):
             peer = Told(end.code, end.reason)
         case Ends(end):
             peer = Answered(end.code, end.reason, refusal_headers(end.code, failure))
+        case Replies(reply, exception):
+            payload, _ = MessageFormat(JSON(), "/").encode(reply.make(exception))
+            end, peer = End(Cause.RETURNED, 1000), Replied(payload.decode())
         case _:
             end, peer = End(Cause.RETURNED, 1000), Told(1000)
     with recorded() as records:
@@ -230,6 +238,9 @@ def of_limits() -> Iterator[Row]:
     yield failing(Revoked(), Where.RENEWAL, REFUSED, Phase.GUARD)
     for where in (Where.GUARD, Where.TALK):
         yield one_too_many(where)
+    yield invalid()
+    yield failing(TooManyInvalidMessages(), Where.MESSAGE, ENDED)
+    yield unanswerable()
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)
@@ -243,6 +254,19 @@ def of_limits() -> Iterator[Row]:
         ):
             row = failing(violation, where, handler)
             yield evolve(row, name=f"{row.name}-{violation.code}", what=f"{row.what} ({violation.code})")
+
+
+def invalid() -> Row:
+    """Text, where a number is expected."""
+    return failing(InvalidMessage("$", "expected an integer, got text"), Where.MESSAGE, NEXT, Phase.MESSAGE)
+
+
+def unanswerable() -> Row:
+    """What the `make` of a `Reply` raises is a failure of the handler."""
+    row = failing(RuntimeError("out of paper"), Where.MESSAGE, ENDED, Phase.HANDLER)
+    reports = (*invalid().log.reports, *row.log.reports)
+    what = "a `Reply` to an `InvalidMessage` raises, or its answer cannot be encoded"
+    return evolve(row, what=what, log=row.log._replace(reports=reports))
 
 
 def one_too_many(where: Where) -> Row:

@@ -20,18 +20,21 @@ from seawall import (
     Connection,
     Disconnected,
     Draining,
+    ErrorPolicy,
     Gate,
     Guard,
+    InvalidMessage,
     Limits,
     Outcome,
     Refuse,
+    Reply,
     bearer,
     guard,
     has_scope,
     public,
 )
 from seawall.serving.server import Server
-from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request
+from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request, text
 from tests.kit.sockets import undecided
 from tests.kit.tokens import token, verifier
 from tests.kit.wire import TEXT, frame
@@ -152,6 +155,7 @@ class Plot:
     beside: Callable[[], Awaitable[object]] | None = None
     """A task for ``conn.nursery``."""
     limits: Limits = field(factory=Limits)
+    errors: ErrorPolicy = field(factory=ErrorPolicy)
     hosts: Sequence[str] | None = None
     crowd: int = 0
     """How many others have connected before, and have asked for an upgrade."""
@@ -161,7 +165,7 @@ class Plot:
 
 def app_of(plot: Plot, watch: Watch, over: Callable[[Outcome], None]) -> App:
     """An app with the one route that `plot` needs."""
-    app = App(limits=plot.limits, hosts=plot.hosts, on_end=over)
+    app = App(limits=plot.limits, errors=plot.errors, hosts=plot.hosts, on_end=over)
 
     async def handle(conn: Connection[Anonymous]) -> None:
         async def talk() -> None:
@@ -302,6 +306,16 @@ async def feed(conn: Connection[Anonymous]) -> None:
     await trio.sleep(1)
     while True:
         await conn.send("x" * 100_000)
+
+
+async def count(conn: Connection[Anonymous]) -> None:
+    """Take one number."""
+    await conn.receive_as(int)
+
+
+def unprepared(failure: InvalidMessage) -> str:
+    """Fail to answer."""
+    raise RuntimeError("out of paper")
 
 
 async def clumsy(conn: Connection[Anonymous]) -> None:
@@ -459,6 +473,13 @@ def plots() -> Iterator[tuple[str, Plot]]:
     alone = Limits(max_connections_per_subject=1)
     yield "subject-GUARD", Plot(door=identified >> undecided, limits=alone, act=once_more)
     yield "subject-TALK", Plot(door=accepted >> identified >> undecided, limits=alone, act=once_more)
+    yield "InvalidMessage-MESSAGE", Plot(handler=count, busy=False, act=saying(text('"x"'), text("7")))
+    yield (
+        "TooManyInvalidMessages-MESSAGE",
+        Plot(handler=count, limits=Limits(max_message_errors=1), act=saying(text("x"))),
+    )
+    silly = ErrorPolicy().on(InvalidMessage, Reply(unprepared))
+    yield "RuntimeError-MESSAGE", Plot(handler=count, errors=silly, act=saying(text('"x"')))
     yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))
     yield "LifetimeReached-WIRE", Plot(limits=evolve(quiet, lifetime=30))
     yield "KeepaliveLost-WIRE", Plot()

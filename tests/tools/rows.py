@@ -42,6 +42,7 @@ class Where(enum.Enum):
     WIRE_GUARD = "transport, during a guard before the upgrade"
     WIRE_TALK = "transport, during a guard after `gate.accept()`"
     WIRE = "transport, while the handler runs"
+    MESSAGE = "a message, where the handler receives values"
     RENEWAL = "a guard, while the handler renews"
     AFTER = "the handler, after the peer has closed"
 
@@ -78,6 +79,18 @@ class Told:
         if self.code == 1006:
             return "1006: no Close"
         return f"{self.code} `{self.reason}`" if self.reason else str(self.code)
+
+
+@final
+@frozen
+class Replied:
+    """The peer reads a message, and the connection goes on."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """Show it in a cell."""
+        return f"`{self.text}`; the connection goes on"
 
 
 class Line(NamedTuple):
@@ -144,7 +157,7 @@ class Row:
     """Names it in the tests."""
     what: str
     where: Where
-    peer: Answered | Told
+    peer: Answered | Told | Replied
     log: Logged
     handler: View
     make: Callable[[], BaseException] | None = field(default=None, eq=False)
@@ -155,7 +168,7 @@ class Row:
     def __str__(self) -> str:
         """Show it in a line."""
         reports = "; ".join(map(str, self.log.reports)) or "—"
-        ends = "; ".join(map(str, self.log.end))
+        ends = "—" if isinstance(self.peer, Replied) else "; ".join(map(str, self.log.end))
         return f"| {self.what} | {self.where.value} | {self.peer} | {ends} | {reports} | {self.handler} |"
 
 

@@ -151,7 +151,7 @@ class Connection(Generic[P_co]):
           Disconnected, Draining, trio.BusyResourceError: as `receive`.
           ConfigurationError: as `messages`.
         """
-        return await TypedMessages(self.receive, self._state.format.decoder(kind), self._state).__anext__()
+        return await TypedMessages(self.receive, self._state.format.decoder(kind), self._state).receive()
 
     async def send(self, message: Sendable, /) -> None:
         """Send a message: `str` as text, `bytes` as binary, and a value as the codec of the route writes it.

@@ -14,6 +14,7 @@ from seawall.errors import ConfigurationError, SeawallError
 from seawall.handshake import Handshake
 from seawall.lifespan import Values
 from seawall.policy.ending import Consequence, Ends
+from seawall.policy.verdicts import Phase
 from seawall.wire.channel import MessageChannel
 
 
@@ -60,8 +61,8 @@ class Reports(Protocol):
         """Have the policy decide about a message of the type `message` that has failed, and report the failure."""
         ...
 
-    def judge_answer(self, failure: Exception) -> Ends:
-        """The same about `failure`, because of which a message that has failed cannot be answered either."""
+    def judge_end(self, failure: Exception, phase: Phase) -> Ends:
+        """The same about `failure`, which happened in `phase`, and which ends the connection whatever is decided."""
         ...
 
 

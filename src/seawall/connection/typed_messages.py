@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Generic, TypeVar, assert_never, final
 
 import trio
+from attrs import frozen
 
+from seawall.connection.message_format import MessageFormat
 from seawall.connection.state import ConnectionState
 from seawall.errors import Disconnected, InvalidMessage, TooManyInvalidMessages
+from seawall.messages.codec import Sendable
 from seawall.messages.decoder import MessageDecoder, Ref
 from seawall.messages.encoder import ErrorFrame
 from seawall.policy.ending import Ends, Nothing, Replies
+from seawall.policy.verdicts import Phase
 from seawall.wire.frames.encoder import encode_payload
 
 T_co = TypeVar("T_co", covariant=True)
@@ -37,21 +42,29 @@ class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        """The next one that is valid. Raises as `receive`, and `Disconnected` if the policy ends the connection."""
+        """The next one that is valid. Raises as `receive`, and StopAsyncIteration if the policy ends the connection."""
         while True:
             message = await self._receive()
             try:
                 value = self._decode(message)
             except InvalidMessage as invalid:
-                failure = invalid
+                failure = invalid.with_traceback(None)  # whose frames would hold the message
             else:
                 self._state.channel.inbound.invalid = 0
                 return value
-            del message  # or it would be in the traceback of what is raised
-            await fail_message(self._state, failure, ref=failure.ref)
+            del message  # likewise
+            if not await fail_message(self._state, failure, ref=failure.ref):
+                raise StopAsyncIteration
+
+    async def receive(self) -> T_co:
+        """The same; `Disconnected` if the policy ends the connection."""
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:
+            raise Disconnected(self._state.id) from None
 
 
-async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref | None, message: str = "") -> None:
+async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref | None, message: str = "") -> bool:
     """Do what the policy decides about a message that has failed: answer it, end the connection, or nothing.
 
     Args:
@@ -60,17 +73,24 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
       ref: with which it has asked for an answer; None if it has not.
       message: its type, if that is known.
 
-    Raises:
-      Disconnected: the connection has ended, because of this message or before.
+    Returns:
+      Whether the connection goes on; if not, it has ended because of this message.
     """
+    answer: tuple[bytes, bool] | Ends | None
     if isinstance(failure, InvalidMessage) and _is_one_too_many(state):
-        failure = TooManyInvalidMessages()
-    answer = _answer(state, failure, ref, message)
+        answer = state.reports.judge_end(TooManyInvalidMessages(), Phase.TRANSPORT)
+    else:
+        answer = _answer(state, failure, ref, message)
+    if isinstance(answer, Ends):
+        state.lifecycle.end(answer.end)
+        return False
     if answer is None:
         await trio.lowlevel.checkpoint()
     else:
         payload, is_text = answer
-        await send_payload(state, payload, is_text=is_text)
+        with suppress(Disconnected):  # what came before the peer's Close is received all the same
+            await send_payload(state, payload, is_text=is_text)
+    return True
 
 
 async def send_payload(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
@@ -98,24 +118,38 @@ def _is_one_too_many(state: ConnectionState) -> bool:
     return most is not None and inbound.invalid >= most
 
 
-def _answer(state: ConnectionState, failure: Exception, ref: Ref | None, message: str) -> tuple[bytes, bool] | None:
-    """What the policy has answered to `failure`, and whether that is text; None for nothing."""
+def _answer(
+    state: ConnectionState, failure: Exception, ref: Ref | None, message: str
+) -> tuple[bytes, bool] | Ends | None:
+    """What the policy answers to `failure`, and whether that is text; None for nothing."""
     consequence = state.reports.judge_message(failure, message)
     match consequence:
         case Ends():
-            raise _ended(state, consequence)
+            return consequence
         case Nothing():
             return None if ref is None else state.format.encode(_GIVEN_UP, re=ref)
-        case Replies(reply, exception):
-            try:
-                return state.format.encode(reply.make(exception), re=ref)
-            except Exception as raised:  # noqa: BLE001 - the application's, or it cannot be encoded
-                fault = raised
-            raise _ended(state, state.reports.judge_answer(fault))
+        case Replies():
+            made = _made(state.format, consequence)
+            if isinstance(made, _Failed):
+                return state.reports.judge_end(made.failure, Phase.HANDLER)
+            return state.format.encode(made, re=ref)
         case _:
             assert_never(consequence)
 
 
-def _ended(state: ConnectionState, ends: Ends) -> Disconnected:
-    state.lifecycle.end(ends.end)
-    return Disconnected(state.id)
+@final
+@frozen
+class _Failed:
+    """There is no answer."""
+
+    failure: Exception
+
+
+def _made(form: MessageFormat, replies: Replies) -> Sendable | _Failed:
+    """The answer of the policy, which can be encoded. No ref is in the frames of the traceback if it fails."""
+    try:
+        made = replies.make.make(replies.exception)
+        form.encode(made)
+    except Exception as failure:  # noqa: BLE001 - the application's, or it cannot be encoded
+        return _Failed(failure)
+    return made

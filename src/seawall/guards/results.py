@@ -64,8 +64,13 @@ def _is_suspect(principal: object) -> bool:
     return principal is None or hasattr(type(principal), "__await__") or isinstance(principal, _SUSPECT)
 
 
+def _is_other_class(principal: object) -> bool:
+    """Whether it is a class of something that may be a principal, and so may be one itself."""
+    return isinstance(principal, type) and not issubclass(principal, _REFUSALS)
+
+
 def _refuse_suspect(guard: Written, principal: object) -> None:
-    if isinstance(principal, type) and not issubclass(principal, _REFUSALS):
+    if _is_other_class(principal):
         return
     raise ConfigurationError(
         f"{guard.owner()} returned {_shown(principal)}, which proves nobody; return the principal, or refuse with "

@@ -170,9 +170,16 @@ class MessageDecoder(Generic[T_co]):
         Raises:
           InvalidMessage: it is not what was asked for; nothing else is raised, whatever `message` is.
         """
-        if (type(message) is bytes) is self._binary:
-            return self.decode_payload(message)
-        raise self._wire.wrong_kind()
+        if (type(message) is bytes) is not self._binary:
+            del message
+            raise self._wire.wrong_kind()
+        try:
+            return cast("T_co", self._build(self._decode(message)))
+        except Exception:  # noqa: BLE001, S110 - looked into below, outside: an error in flight would carry the message
+            pass
+        invalid = self._wire.invalid(message, self._shape)
+        del message
+        raise invalid
 
     def decode_payload(self, payload: str | bytes, /) -> T_co:
         """The same, of a message that is known to be of the codec's kind: text may be given as UTF-8.
@@ -182,7 +189,7 @@ class MessageDecoder(Generic[T_co]):
         """
         try:
             return cast("T_co", self._build(self._decode(payload)))
-        except Exception:  # noqa: BLE001, S110 - looked into below, outside: an error in flight would carry the message
+        except Exception:  # noqa: BLE001, S110 - as above
             pass
         invalid = self._wire.invalid(payload, self._shape)
         del payload
@@ -205,7 +212,7 @@ def decoder_for(codec: Codec, kind: TypeForm[T], /, *, where: str) -> MessageDec
     Raises:
       ConfigurationError: no message can be of this type; the text names the field, and the remedy.
     """
-    made = _located(where, lambda: _decoder(codec, kind, ()))
+    made = located(where, lambda: _decoder(codec, kind, ()))
     return cast("MessageDecoder[T]", made)
 
 
@@ -215,11 +222,12 @@ def answer_decoder_for(codec: Codec, kind: TypeForm[T], /, *, where: str) -> Mes
     Raises:
       ConfigurationError: as `decoder_for`.
     """
-    made = _located(where, lambda: _decoder(codec, kind, _ANSWER))
+    made = located(where, lambda: _decoder(codec, kind, _ANSWER))
     return cast("MessageDecoder[T]", made)
 
 
-def _located(where: str, make: Callable[[], object]) -> object:
+def located(where: str, make: Callable[[], object]) -> object:
+    """What `make` returns; a `ConfigurationError` of it begins with `where`."""
     try:
         return make()
     except UnresolvedName as error:
@@ -308,7 +316,7 @@ class EventDecoder:
         self._takes_raw = raw in kinds
         classes = [one for kind in kinds if kind is not raw for one in members_of(kind)]
         self._binary = codec.binary
-        _located(where, lambda: self._make(codec, classes))
+        located(where, lambda: self._make(codec, classes))
 
     def _make(self, codec: Codec, classes: list[object]) -> None:
         for kind in classes:
@@ -344,11 +352,22 @@ class EventDecoder:
         Raises:
           InvalidMessage: it is none of these; nothing else is raised, whatever `message` is.
         """
-        if (type(message) is bytes) is self._binary:
-            return self.decode_payload(message)
-        if self._takes_raw:
-            return message, None
-        raise self._wire.wrong_kind()
+        if (type(message) is bytes) is not self._binary:
+            if self._takes_raw:
+                return message, None
+            del message
+            raise self._wire.wrong_kind()
+        try:
+            decoded = self._decode(message)
+            return cast("tuple[object, Ref | None]", self._build[type(decoded)](decoded))
+        except Exception:  # noqa: BLE001, S110 - as in MessageDecoder
+            pass
+        decoded = None
+        found = self._answered_or_invalid(message)
+        del message
+        if isinstance(found, InvalidMessage):
+            raise found
+        return Control.ANSWER, found
 
     def decode_payload(self, payload: str | bytes, /) -> tuple[object, Ref | None]:
         """The same, of a message that is known to be of the codec's kind: text may be given as UTF-8.

@@ -10,12 +10,12 @@ import msgspec
 
 from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
-from seawall.messages.decoder import Ref
+from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
-from seawall.messages.shaping import Shaper
+from seawall.messages.shaping import Shaper, class_of, is_generic
 from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.
@@ -64,21 +64,33 @@ class MessageEncoder:
         self._codec = codec
         self._encode = codec.encoder()
         self._shaper = Shaper(codec, sends=True)
+        self._records: dict[type, Record] = {}
         self._dumpers: dict[type, Convert] = {}
         self._replies: dict[type, Callable[[object, object], object]] = {}
         self._questions: dict[type, Callable[[object, object], object]] = {}
 
     def check(self, kind: object, /, *, where: str) -> None:
-        """Look at a class that will be sent, when the program is put together.
+        """Look at a class that will be sent, when the program is put together: ``Said``, ``Page[Said]``.
+
+        A generic class can be sent only after it has been looked at, because a value does not say of what it is.
 
         Raises:
           ConfigurationError: no message can carry it; the text names the field, and the remedy.
         """
-        try:
-            record = self._shaper.message(kind)
-            record.dumper()
-        except ConfigurationError as error:
-            raise type(error)(f"{where}: {error}") from None
+        located(where, lambda: self._look_at(kind))
+
+    def _look_at(self, kind: object) -> None:
+        if not is_message_class(kind):
+            raise ConfigurationError(f"{kind!r} is no class of messages; write an attrs class for it")
+        origin = class_of(kind)
+        record = self._shaper.message(kind)
+        known = self._records.setdefault(origin, record)
+        if known is not record:
+            raise ConfigurationError(
+                f"{known.name} and {record.name} cannot both be sent, because a value does not say which it is; make "
+                f"a class of each, `class Other({record.name})`"
+            )
+        self._dumpers[origin] = record.dumper()
 
     def encode(self, value: Fields, /, *, re: Ref | None = None) -> bytes:
         """The message of a value; with `re` as the answer to what was asked with that ``ref``.
@@ -113,7 +125,15 @@ class MessageEncoder:
             raise TypeError(_unsendable(value))
         if self._only is not None and kind not in self._only:
             raise TypeError(f"a {kind.__qualname__} is none of what is sent here; add it to Events(sends=...)")
-        return self._shaper.message(kind)
+        if kind not in self._records and is_generic(kind):
+            raise ConfigurationError(
+                f"{kind.__qualname__} is generic, and a value does not say of what; send a class of its own, "
+                f"`class Other({kind.__qualname__}[...])`, or say beforehand that it is sent"
+            )
+        record = self._records.get(kind)
+        if record is None:
+            record = self._records[kind] = self._shaper.message(kind)
+        return record
 
     def done(self, re: Ref) -> bytes:
         """``{"type": "done", "re": ...}``: what was asked is done, and there is nothing to say."""
@@ -127,7 +147,7 @@ class MessageEncoder:
         """``{"type": "error", ...}`` in at most `MAX_ERROR` bytes; with `re` as the answer to what was asked by it."""
         encoded = self._encode(msgspec.structs.replace(frame, re=re))
         room = MAX_ERROR
-        while len(encoded) > MAX_ERROR and room > 16:
+        while len(encoded) > MAX_ERROR and room > 4:
             room //= 2  # control characters take six bytes each in JSON
             path, detail = shortened(frame.path or "", room), shortened(frame.detail or "", room)
             encoded = self._encode(msgspec.structs.replace(frame, re=re, path=path or None, detail=detail or None))

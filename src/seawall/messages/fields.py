@@ -15,7 +15,8 @@ import msgspec
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
-from seawall.messages.hints import UnresolvedName, resolved_hints
+from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints
+from seawall.messages.validators import email, normalised_email
 
 #: In place of what the message did not bring. attrs takes it for "use the factory".
 NOTHING: Final = attrs.NOTHING
@@ -123,7 +124,10 @@ def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldS
         hint = hints.get(attribute.name, attribute.type)
         if hint is None:
             raise ConfigurationError(f"{place} has no type; annotate it")
-        accepts = hint if attribute.converter is None else accepted_by(attribute.converter, place)
+        convert: object = attribute.converter
+        if convert is normalised_email:
+            email()  # while the program is put together, and not at a message
+        accepts = hint if attribute.converter is None else accepted_by(attribute.converter, kind, place)
         argument = attribute.alias or attribute.name
         specs.append(
             FieldSpec(
@@ -158,8 +162,13 @@ def _attrs_default(default: object, *, generated: bool, place: str) -> Default:
     return Made(cast("Callable[[], object]", getattr(default, "factory", None)))
 
 
-def accepted_by(converter: object, place: str) -> object:
+def accepted_by(converter: object, owner: type, place: str) -> object:
     """The type of the values that a converter takes: the annotation of its first parameter.
+
+    Args:
+      converter: a function, a class, or a `attrs.Converter`.
+      owner: the class whose field it converts; what its annotation names is looked up there too.
+      place: the field, for messages.
 
     Raises:
       ConfigurationError: it has none.
@@ -172,6 +181,8 @@ def accepted_by(converter: object, place: str) -> object:
         if isinstance(hint, str):
             source = getattr(target, "__init__", None) if isinstance(target, type) else inspect.unwrap(target)
             hint = typing.get_type_hints(source, include_extras=True).get(parameters[0].name)
+        elif hint is not inspect.Parameter.empty:  # attrs' own converters hold that of the function in them, unresolved
+            hint = evaluated({"value": hint}, owner, {})["value"]
     except (ValueError, TypeError, IndexError, NameError):
         hint = None  # written in C, or the annotation names nothing
     if hint is None or hint is inspect.Parameter.empty or isinstance(hint, str | typing.TypeVar):

@@ -36,16 +36,25 @@ def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, objec
 
 def _own(owner: type, known: Mapping[str, object]) -> dict[str, object]:
     """The annotations that stand in one class; `typing.get_type_hints` would mix the parameters of its bases up."""
-    module = sys.modules.get(owner.__module__)
-    namespace = {**known, owner.__name__: owner}
-    alone = types.SimpleNamespace(__annotations__=_annotations(owner), __module__=owner.__module__)
     try:
-        return typing.get_type_hints(alone, {} if module is None else vars(module), namespace, include_extras=True)
+        return evaluated(_annotations(owner), owner, known)
     except NameError as error:
         raise UnresolvedName(
             f"{owner.__qualname__} has an annotation that names {error.name!r}, which does not exist; define it before "
             "the route is added, in the module of the class if `from __future__ import annotations` is in force"
         ) from None
+
+
+def evaluated(annotations: dict[str, object], owner: type, known: Mapping[str, object]) -> dict[str, object]:
+    """Annotations, with the names in them looked up where a class stands.
+
+    Raises:
+      NameError: one is not there.
+    """
+    module = sys.modules.get(owner.__module__)
+    alone = types.SimpleNamespace(__annotations__=annotations)
+    namespace = {**known, owner.__name__: owner}
+    return typing.get_type_hints(alone, {} if module is None else vars(module), namespace, include_extras=True)
 
 
 if sys.version_info >= (3, 14):

@@ -9,6 +9,8 @@ import attrs
 import msgspec
 from attrs import validators
 
+from seawall.messages.validators import MAX_ADDRESS, Email
+
 #: attrs keeps the classes to itself; what they make is public.
 _NUMBER: Final[type] = type(validators.ge(0))
 _MAX_LENGTH: Final[type] = type(validators.max_len(0))
@@ -23,10 +25,13 @@ def limited(wire: object, base: object, validator: object) -> object:
     Whatever this does not know stays with the class, which is called in any case.
 
     Args:
-      wire: the type of the field in the message.
-      base: what it is without None: only numbers, text, bytes, lists and mappings have limits.
+      wire: the type of the field in the message, without None.
+      base: what it is: only numbers, text, bytes, lists and mappings have limits.
       validator: of the field.
     """
+    if base is str and any(isinstance(part, Email) for part in _parts(validator)):
+        meta = msgspec.Meta(max_length=MAX_ADDRESS, extra_json_schema={"format": "email"})
+        return Annotated[wire, meta]
     if base in {int, float}:
         limits = _number_limits(validator)
     elif base in {str, bytes, list, dict}:

@@ -30,7 +30,7 @@ _MISSING = re.compile(r"Object missing required field `([^`]*)`\Z")
 _TYPES = {
     "int": "an integer", "float": "a number", "str": "text", "bool": "true or false", "null": "null",
     "array": "an array", "object": "an object", "bytes": "text in base64", "datetime": "a date and time",
-    "date": "a date", "time": "a time", "timedelta": "a duration", "uuid": "a UUID", "decimal": "a decimal number",
+    "date": "a date", "time": "a time", "duration": "a duration", "uuid": "a UUID", "decimal": "a decimal number",
 }  # fmt: skip
 _UNITS = {"str": "characters", "bytes": "bytes", "array": "items", "object": "entries"}
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}

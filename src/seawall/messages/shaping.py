@@ -43,10 +43,14 @@ _COLLECTIONS: Final[Mapping[object, tuple[type, tuple[type, ...]]]] = {
     collections.abc.Set: (frozenset, (set, collections.abc.Set)),
     collections.abc.MutableSet: (set, (collections.abc.MutableSet,)),
 }
+_KEYS: Final = {str, int, uuid.UUID, dt.datetime, dt.date}
 _MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 #: The fields of the envelope, which no message may have itself.
 RESERVED: Final = (TAG_FIELD, "ref", "re")
+
+#: How JSON Schema calls what is text in a message, and msgspec says nothing about unless it has a time zone.
+_FORMATS: Final[Mapping[object, str]] = {dt.datetime: "date-time", dt.time: "time"}
 
 #: How many annotations may stand in each other. A recursive alias would have no end.
 _DEPTH: Final = 40
@@ -102,7 +106,7 @@ class Shaper:
         Raises:
           ConfigurationError: as `shape`; or a field of it has the name of one of the envelope.
         """
-        record = self._record(kind, _origin(kind).__name__, Role.MESSAGE if self.envelope else Role.MEMBER)
+        record = self._record(kind, class_of(kind).__name__, Role.MESSAGE if self.envelope else Role.MEMBER)
         for member in record.members:
             if member.wire in RESERVED:
                 raise ConfigurationError(
@@ -113,7 +117,7 @@ class Shaper:
 
     def know(self, kinds: Iterable[object]) -> None:
         """Let annotations name these classes."""
-        self._known |= {_origin(kind).__name__: _origin(kind) for kind in kinds if is_class_of_fields(_origin(kind))}
+        self._known |= {class_of(kind).__name__: class_of(kind) for kind in kinds if is_class_of_fields(class_of(kind))}
 
     def finish(self) -> None:
         """Let msgspec look at all that has been shaped.
@@ -168,7 +172,9 @@ class Shaper:
         if kind is object:
             return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain)
         if kind in _LEAVES:
-            return Plain(kind, (cast("type", kind),))
+            form = kind if self.describes and kind in _FORMATS else None
+            wire = kind if form is None else _annotate(kind, [described(format=_FORMATS[form])])
+            return Plain(wire, (cast("type", kind),))
         return None
 
     def _collection(self, kind: object, path: str, depth: int) -> Shape | None:
@@ -183,13 +189,17 @@ class Shaper:
             return Many(self._shape(arguments[0], f"{path}[]", depth + 1), collection, accepted)
         if origin in _MAPPINGS:
             key, value = (self._shape(one, f"{path}[...]", depth + 1) for one in arguments)
-            return Table(key, value, () if origin is dict else (collections.abc.Mapping,))
+            if not set(key.value_kinds()) <= _KEYS and not issubclass(key.value_kinds()[0], enum.Enum):
+                raise ConfigurationError(f"{path}: a key in a message is text; use str, int, an enum, UUID or a date")
+            table = Table(key, value, () if origin is dict else (collections.abc.Mapping,))
+            names = described_names(key.value_kinds()[0]) if self.describes else None
+            return table if names is None else Limited(table, _annotate(table.wire, [names]))
         return None
 
     def choice(self, kind: object, path: str, depth: int = 0) -> Shape:
         """The shape of a union: where it has two classes or more, each carries its tag."""
         kinds = members_of(kind)
-        classes = [one for one in kinds if is_class_of_fields(_origin(one))]
+        classes = [one for one in kinds if is_class_of_fields(class_of(one))]
         self.know(classes)
         check_tags(classes, path)
         role = Role.MEMBER if len(classes) > 1 else Role.NESTED
@@ -201,8 +211,8 @@ class Shaper:
     def _record(self, kind: object, path: str, role: Role) -> Record:
         if (known := self._records.get((kind, role))) is not None:
             return known
-        origin = _origin(kind)
-        if getattr(origin, "__parameters__", ()) and origin is kind:
+        origin = class_of(kind)
+        if origin is kind and is_generic(origin):
             raise ConfigurationError(f"{path}: {origin.__name__} is generic; say of what, {origin.__name__}[...]")
         tag = None if role is Role.NESTED else tag_of(origin)
         record = Record(origin, tag, _name(kind))
@@ -228,9 +238,8 @@ class Shaper:
         for spec, wire in zip(specs, wires, strict=True):
             place = f"{path}.{spec.name}"
             shape = self._shape(spec.type if self.sends else spec.accepts, place, 0)
-            if not self.sends and (validator := validator_of(spec.attribute)) is not None:
-                narrowed = limited(shape.wire, _base(spec.accepts), validator)
-                shape = shape if narrowed is shape.wire else Limited(shape, narrowed)
+            if (validator := validator_of(spec.attribute)) is not None:
+                shape = _limited(shape, spec.accepts, validator)
             members.append(Member(spec, wire, shape))
         record.members = tuple(members)
         types_of_fields = {f"f{index}": member.shape.wire for index, member in enumerate(members)}
@@ -258,10 +267,22 @@ class Shaper:
 
     def _default(self, spec: FieldSpec) -> object:
         default = struct_default(spec)
-        return msgspec.field(default_factory=dict) if self.describes and default is NOTHING else default
+        return msgspec.field(default_factory=_nothing) if self.describes and default is NOTHING else default
 
 
-def _origin(kind: object) -> type:
+def is_generic(kind: type) -> bool:
+    """Whether a class has type parameters that nothing has filled in."""
+    parameters: object = getattr(kind, "__parameters__", ())
+    return parameters != ()
+
+
+def _nothing() -> object:
+    """Is no default that a schema would show."""
+    return NOTHING
+
+
+def class_of(kind: object) -> type:
+    """The class; of a generic one with its parameters, the class alone."""
     return cast("type", typing.get_origin(kind) or kind)
 
 
@@ -272,7 +293,7 @@ def _shown(kind: object) -> str:
 def _name(kind: object) -> str:
     """``Say``; ``Page_Item`` for ``Page[Item]``."""
     parts = (
-        [_origin(kind).__name__, *(_name(one) for one in typing.get_args(kind))]
+        [class_of(kind).__name__, *(_name(one) for one in typing.get_args(kind))]
         if isinstance(kind, type) or (typing.get_origin(kind) is not None)
         else [str(kind)]
     )
@@ -319,10 +340,10 @@ def check_tags(classes: Iterable[object], path: str) -> None:
     """
     by_tag: dict[str, object] = {}
     for kind in classes:
-        other = by_tag.setdefault(tag_of(_origin(kind)), kind)
+        other = by_tag.setdefault(tag_of(class_of(kind)), kind)
         if other is not kind:
             raise ConfigurationError(
-                f"{path}: {_shown(other)} and {_shown(kind)} have one type, {tag_of(_origin(kind))!r}; give one "
+                f"{path}: {_shown(other)} and {_shown(kind)} have one type, {tag_of(class_of(kind))!r}; give one "
                 'of them another: @tag("...")'
             )
 
@@ -340,21 +361,43 @@ def check_decodable(wire: object, path: str) -> None:
         raise ConfigurationError(f"{path} cannot be decoded: {said}; give it a type whose members differ") from None
 
 
+def described(**words: object) -> msgspec.Meta:
+    """Words of JSON Schema that msgspec would not say."""
+    return msgspec.Meta(extra_json_schema=words)
+
+
+def described_names(kind: type) -> msgspec.Meta | None:
+    """What the keys of a mapping look like, which are text in JSON."""
+    if issubclass(kind, enum.Enum):
+        return described(propertyNames={"enum": [str(member.value) for member in kind]})
+    if kind is int:
+        return described(propertyNames={"pattern": "^(0|-?[1-9][0-9]*)$"})
+    form = "uuid" if kind is uuid.UUID else "date" if kind is dt.date else _FORMATS.get(kind)
+    return None if form is None else described(propertyNames={"format": form})
+
+
 def _annotate(wire: object, limits: Iterable[msgspec.Meta]) -> object:
     for one in limits:
         wire = Annotated[wire, one]
     return wire
 
 
-def _base(kind: object) -> object:
-    """The type that limits are about: `kind` without None, ``list`` for a list of something."""
-    others = [one for one in members_of(kind) if one is not type(None)]
+def _limited(shape: Shape, kind: object, validator: object) -> Shape:
+    """A shape with the limits of a stock validator; of a union only that with None has any."""
+    kinds = members_of(kind)
+    others = [one for one in kinds if one is not type(None)]
     if len(others) != 1:
-        return None
+        return shape
+    if isinstance(shape, Choice):
+        members = tuple(
+            _limited(member, one, validator) if one is others[0] else member
+            for one, member in zip(kinds, shape.members, strict=True)
+        )
+        return Choice(members, union(member.wire for member in members))
     origin = typing.get_origin(others[0])
-    if origin in _COLLECTIONS:
-        return _COLLECTIONS[origin][0]
-    return dict if origin in _MAPPINGS else origin or others[0]
+    base = dict if origin in _MAPPINGS else _COLLECTIONS[origin][0] if origin in _COLLECTIONS else others[0]
+    narrowed = limited(shape.wire, base, validator)
+    return shape if narrowed is shape.wire else Limited(shape, narrowed)
 
 
 def _refuse(kind: object, path: str) -> NoReturn:

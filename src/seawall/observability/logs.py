@@ -271,11 +271,14 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
 def _level(level: str | int) -> int:
     """The number of a level; at least 1, because 0 would ask the root logger."""
     names = logging.getLevelNamesMapping()
-    given: object = level
-    number = names.get(given.upper()) if isinstance(given, str) else given if isinstance(given, int) else None
+    number = names.get(level.upper()) if isinstance(level, str) else _int(level)
     if number is None:
         raise ConfigurationError(f"there is no log level {level!r}; known are {', '.join(names)}")
     return max(number, 1)

@@ -22,11 +22,20 @@ from seawall.errors import (
     ProtocolViolation,
     Revoked,
     SlowConsumer,
+    TooManyInvalidMessages,
 )
 from seawall.policy.verdicts import AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
 
 #: Failures that happen only after the upgrade, on the wire or by a deadline.
-_AFTER_UPGRADE = (IdleTimeout, LifetimeReached, MessageTimeout, SlowConsumer, KeepaliveLost, ProtocolViolation)
+_AFTER_UPGRADE = (
+    IdleTimeout,
+    LifetimeReached,
+    MessageTimeout,
+    SlowConsumer,
+    KeepaliveLost,
+    ProtocolViolation,
+    TooManyInvalidMessages,
+)
 
 #: Failures by a deadline or a revocation, which may come before the upgrade or after it.
 _ENDINGS = (AuthTimeout, LeaseExpired, Revoked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, final
+from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
 from attrs import field, frozen
 
@@ -124,7 +124,8 @@ class PageRoute(AnyPageRoute, Generic[P]):
 def _are_known(methods: object) -> bool:
     if not isinstance(methods, Collection) or isinstance(methods, str):
         return False
-    return bool(methods) and all(method in ("GET", "POST") for method in methods)
+    listed = list(cast("Collection[object]", methods))
+    return bool(listed) and all(method in ("GET", "POST") for method in listed)
 
 
 def _check_response(handler: PageHandler[P], response: object) -> None:

@@ -43,21 +43,15 @@ class FailureHandler:
         Returns:
           What the caller has to do to the connection.
         """
-        context = self.context(phase, accepted=accepted)
-        judgement = judge(failure, context, self.policy)
-        self._server.report(judgement, context)
-        return judgement.consequence
+        return self._decide(failure, self.context(phase, accepted=accepted))
 
     def judge_message(self, failure: Exception, message: str) -> Consequence:
         """As `handle`, for a message of the type `message` that has failed after the upgrade."""
-        context = self.context(Phase.MESSAGE, accepted=True, message=message)
-        judgement = judge(failure, context, self.policy)
-        self._server.report(judgement, context)
-        return judgement.consequence
+        return self._decide(failure, self.context(Phase.MESSAGE, accepted=True, message=message))
 
-    def judge_answer(self, failure: Exception) -> Ends:
-        """The same about `failure`, because of which a message that has failed cannot be answered either."""
-        consequence = self.handle(failure, Phase.HANDLER, accepted=True)
+    def judge_end(self, failure: Exception, phase: Phase) -> Ends:
+        """As `handle`, after the upgrade, for what ends the connection whatever is decided."""
+        consequence = self.handle(failure, phase, accepted=True)
         return consequence if isinstance(consequence, Ends) else internal_error(failure, accepted=True)
 
     def report(self, failure: Exception) -> str:
@@ -68,6 +62,11 @@ class FailureHandler:
         )
         self._server.report(Judgement(consequence=Nothing(), leaves=leaves), context)
         return context.incident
+
+    def _decide(self, failure: Exception, context: Context) -> Consequence:
+        judgement = judge(failure, context, self.policy)
+        self._server.report(judgement, context)
+        return judgement.consequence
 
     def context(self, phase: Phase, *, accepted: bool, message: str = "") -> Context:
         """The context of a failure that happens now, for the rules of the policy and the log."""

@@ -169,11 +169,14 @@ class TokenVerifier:
         return decoded["payload"]
 
 
-def _secret(keys: str | bytes) -> bytes:
-    given: object = keys
-    if not isinstance(given, str | bytes):  # what it is instead may be secret
-        kind = "None; is the environment variable set that it was to come from?" if given is None else "no str or bytes"
+def _check_keys(keys: object) -> None:
+    if not isinstance(keys, str | bytes):  # what it is instead may be secret
+        kind = "None; is the environment variable set that it was to come from?" if keys is None else "no str or bytes"
         raise ConfigurationError(f"TokenVerifier: keys is {kind}; give the secret, as str or bytes")
+
+
+def _secret(keys: str | bytes) -> bytes:
+    _check_keys(keys)
     try:
         return keys.encode() if isinstance(keys, str) else keys
     except UnicodeEncodeError:  # not chained: it holds the secret
