@@ -7,7 +7,7 @@ import sys
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeAlias, cast, final
 from uuid import UUID
@@ -146,16 +146,25 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
 
 def returns_bool(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function
     """Whether a bool is among what `function` returns by its annotation; False if that is unknown."""
-    try:
-        annotation = _signature(function).return_annotation
-    except ValueError:
-        return False  # a function that is written in C may have no signature
-    for member in _members(_resolve(function, annotation)):
-        known = _resolve(function, member.__forward_arg__) if isinstance(member, typing.ForwardRef) else member
+    for known in return_types(function):
         literal = typing.get_args(known) if typing.get_origin(known) is typing.Literal else ()
         if known is bool or any(isinstance(value, bool) for value in literal):
             return True
     return False
+
+
+def return_types(function: Callable[..., object]) -> tuple[object, ...]:  # type: ignore[explicit-any]  # any function
+    """What `function` returns or yields by its annotation: each member of a union; those that are unknown are empty."""
+    try:
+        annotation = _resolve(function, _signature(function).return_annotation)
+    except ValueError:
+        return ()  # a function that is written in C may have no signature
+    if typing.get_origin(annotation) in (AsyncIterator, AsyncGenerator):
+        annotation = typing.get_args(annotation)[0]
+    return tuple(
+        _resolve(function, member.__forward_arg__) if isinstance(member, typing.ForwardRef) else member
+        for member in _members(annotation)
+    )
 
 
 def _resolve(function: Callable[..., object], annotation: object) -> object:  # type: ignore[explicit-any]  # any function

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 
 from seawall.messages.codec import Codec, Sendable
 from seawall.messages.decoder import MessageDecoder, Ref, decoder_for
 from seawall.messages.encoder import ErrorFrame, MessageEncoder
+from seawall.messages.shaping import class_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -33,10 +35,17 @@ class MessageFormat:
         self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
 
-    def sending(self, kinds: frozenset[type]) -> MessageFormat:
-        """The same format for who sends values of these classes and of no others; answers may be any."""
+    def sending(self, kinds: Collection[object], *, where: str) -> MessageFormat:
+        """The same format for who sends values of these classes and of no others; answers may be any.
+
+        Raises:
+          ConfigurationError: as `MessageEncoder.check`, for `where`.
+        """
         limited = MessageFormat(self.codec, self._route)
-        limited.encoder, limited._answers = MessageEncoder(self.codec, only=kinds), self.encoder
+        limited.encoder = MessageEncoder(self.codec, only=frozenset(map(class_of, kinds)))
+        limited._answers = self.encoder
+        for kind in kinds:
+            limited.encoder.check(kind, where=where)
         return limited
 
     def decoder(self, kind: TypeForm[T]) -> MessageDecoder[T]:

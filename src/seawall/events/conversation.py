@@ -199,36 +199,50 @@ class Conversation(Generic[P]):
             await self._handle(event, message, None)
             return
         scope = self._running.reserve(ref)
-        if event.is_stream and self._running.is_full_of_streams:
-            await self._wait_for_room(scope, ref)
+        if event.is_stream and self._running.is_full_of_streams and not await self._has_room(scope, ref):
+            return
         self._running.begin(scope, event)
         self._conn.nursery.start_soon(self._run_task, event, message, ref, scope, name=f"event {event.name}")
 
-    async def _wait_for_room(self, scope: trio.CancelScope, ref: Ref | None) -> None:
-        """Wait until one stream more may run, or the one of `scope` is cancelled."""
-        self._held = True
+    async def _has_room(self, scope: trio.CancelScope, ref: Ref | None) -> bool:
+        """Wait until one stream more may run; False if it has been cancelled meanwhile."""
+        self._held, has_room = True, False
         try:
             await self._read_while(lambda: self._running.is_full_of_streams and not scope.cancel_called)
-        except BaseException:
-            self._running.end(scope, ref)
-            raise
+            has_room = not scope.cancel_called
         finally:
             self._held = False
+            if not has_room:
+                self._running.end(scope, ref)
+        if not has_room and ref is not None:
+            await self._send_error("cancelled", ref)
+        return has_room
 
     async def _run_task(self, event: AnyEvent[P], message: object, ref: Ref | None, scope: trio.CancelScope) -> None:
         try:
+            is_over = False
             with scope:
-                await self._handle(event, message, ref)
-            if scope.cancelled_caught and ref is not None:
-                await self._send_error("cancelled", ref)
-        except Disconnected as over:
-            if not self._is_end(over):  # which the task that reads will see, when it has handled all that came before
-                raise
+                is_over = not await self._goes_on(self._handle(event, message, ref))
+            if ref is not None and (is_over or scope.cancelled_caught):
+                await self._goes_on(self._send_error("cancelled", ref))
         finally:
             self._running.end(scope, ref)
             self._reading.changed()
             if self._held or self._reading.ahead:
                 self._reading.nudge()
+
+    async def _goes_on(self, step: Awaitable[None]) -> bool:
+        """Await `step`, and tell whether the connection is over for it.
+
+        If it is, the task that reads will see that, when it has handled all that came before.
+        """
+        try:
+            await step
+        except (Disconnected, Draining) as end:
+            if not self._is_end(end):
+                raise
+            return False
+        return True
 
     async def _handle(self, event: AnyEvent[P], message: object, ref: Ref | None) -> None:
         """Ask the guard, call the handler and send what it answers; a failure goes to the policy."""

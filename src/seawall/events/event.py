@@ -5,17 +5,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from inspect import Parameter as Signed
+from types import NoneType
 from typing import Generic, TypeAlias, TypeVar, cast, final, get_origin
 
 from attrs import field, frozen
 
-from seawall.callables import Parameter, PathArgument, describe, is_async, is_async_generator, path_arguments
+from seawall.callables import (
+    Parameter,
+    PathArgument,
+    describe,
+    is_async,
+    is_async_generator,
+    path_arguments,
+    return_types,
+)
 from seawall.connection.connection import Connection, state_of
 from seawall.errors import ConfigurationError
 from seawall.events.gate import EventGate
 from seawall.guards.guard import Check, Guard
 from seawall.guards.results import inspected, proved
 from seawall.messages.codec import Fields
+from seawall.messages.decoder import is_message_class
 from seawall.messages.shaping import members_of
 from seawall.messages.tags import tag_of
 from seawall.mistakes import is_number
@@ -46,6 +57,8 @@ class AnyEvent(ABC, Generic[P_contra]):
     """Whether there is neither a guard nor a timeout, so that the handler can be called as it is."""
     taken: tuple[PathArgument, ...]
     """What the handler takes from the path."""
+    replies: tuple[object, ...]
+    """The classes of what the handler returns or yields, by its annotation, as far as they are known."""
 
     @property
     @abstractmethod
@@ -84,6 +97,7 @@ class Event(AnyEvent[P], Generic[P, N]):
     is_stream: bool = field(init=False)
     is_plain: bool = field(init=False)
     taken: tuple[PathArgument, ...] = field(init=False)
+    replies: tuple[object, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -99,6 +113,7 @@ class Event(AnyEvent[P], Generic[P, N]):
         _check_guard(self.owner, self.guard)
         object.__setattr__(self, "is_stream", is_stream)
         object.__setattr__(self, "is_plain", self.guard is None and self.timeout is None and not is_stream)
+        object.__setattr__(self, "replies", tuple(filter(_may_be_checked, return_types(self.handler))))
         object.__setattr__(self, "taken", path_arguments(self.handler, leading=2))
 
     @property
@@ -132,6 +147,14 @@ class Event(AnyEvent[P], Generic[P, N]):
 def classes_of(kind: object) -> tuple[type, ...]:
     """The classes of the messages that a type of event stands for."""
     return tuple(cast("type", get_origin(member) or member) for member in members_of(kind))
+
+
+def _may_be_checked(kind: object) -> bool:
+    """Whether it is a class of messages, or something that surely is none: ``int``, ``list[Said]``."""
+    origin = get_origin(kind) or kind
+    if not isinstance(origin, type) or origin in (object, NoneType, Signed.empty):
+        return False
+    return is_message_class(origin) or origin.__module__ == "builtins"
 
 
 def _name(member: object) -> str:

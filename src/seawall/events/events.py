@@ -95,12 +95,15 @@ class Events(PathReader, Generic[P]):
         """
         if not (is_number(concurrent) and concurrent >= 1 and concurrent % 1 == 0):
             raise ConfigurationError(f"Events(concurrent={concurrent!r}); give a whole number of events, 1 or more")
-        self._sends = None if sends is None else frozenset(_checked_sends(sends))
+        self._sends = None if sends is None else members_of(sends)
+        for kind in self._sends or ():
+            _check_sendable(MessageEncoder(JSON()), kind, "Events(sends=...)")
         self._concurrent: Final = concurrent
         self._events: dict[type, AnyEvent[P]] = {}
         self._registered: tuple[AnyEvent[P], ...] = ()
         self._protocols: WeakKeyDictionary[MessageFormat, conversation.Protocol[P]] = WeakKeyDictionary()
         self._running: dict[ConnectionState, Conversation[P]] = {}
+        self._replies = MessageEncoder(JSON())  # looks at what handlers return
         self._is_used = False
 
     @overload
@@ -139,6 +142,8 @@ class Events(PathReader, Generic[P]):
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
         if event.kind not in (str, bytes):
             _check_decodable(event.kind, event.owner)
+        for reply in event.replies:
+            _check_sendable(self._replies, reply, event.owner)
         registered = (*self._registered, event)
         classes = [one for known in registered for one in members_of(known.kind) if is_message_class(one)]
         try:
@@ -216,6 +221,8 @@ class Events(PathReader, Generic[P]):
         for event in self._registered:
             if event.kind not in (str, bytes):
                 EventDecoder(JSON(), (event.kind,), where=event.owner)
+            for kind in event.replies:
+                self._replies.check(kind, where=event.owner)
         return tuple(taken.values())
 
     @cached_property
@@ -232,33 +239,25 @@ class Events(PathReader, Generic[P]):
         if made is None:
             _ = self._taken
             kinds = tuple(event.kind for event in self._registered)
+            for event in self._registered:
+                for kind in event.replies:
+                    format_.encoder.check(kind, where=event.owner)
             made = self._protocols[format_] = conversation.Protocol(
                 events=self._events,
                 decoder=EventDecoder(format_.codec, kinds, where="the events"),
                 encoder=format_.encoder,
                 is_text=format_.is_text,
                 concurrent=self._concurrent,
-                pushes=None if self._sends is None else format_.sending(self._sends),
+                pushes=None if self._sends is None else format_.sending(self._sends, where="Events(sends=...)"),
             )
         return made
 
 
-def _checked_sends(sends: object) -> Iterable[type]:
-    """The classes of ``Events(sends=...)``.
-
-    Raises:
-      ConfigurationError: one of them is none whose instances can be sent as a message.
-    """
-    for kind in members_of(sends):
-        if not is_message_class(kind):
-            raise ConfigurationError(
-                f"Events(sends=...): {kind!r} is no class of messages; write an attrs class for it"
-            )
-        try:
-            MessageEncoder(JSON()).check(kind, where="Events(sends=...)")
-        except UnresolvedName:
-            pass  # it may exist when the first one is sent
-    return classes_of(sends)
+def _check_sendable(encoder: MessageEncoder, kind: object, owner: str) -> None:
+    try:
+        encoder.check(kind, where=owner)
+    except UnresolvedName:
+        pass  # it may exist when a route is given the events
 
 
 def _check_decodable(kind: object, owner: str) -> None:
