@@ -13,7 +13,8 @@ from attrs import define, field, frozen
 
 from seawall import JSON, InvalidMessage, MessagePack
 from seawall.messages.codec import Fields
-from seawall.messages.encoder import MAX_ERROR, MessageEncoder
+from seawall.messages.encoder import MAX_ERROR, ErrorFrame, MessageEncoder
+from seawall.policy.answers import answer_invalid
 from tests.kit.messages import Circle, Move, Moved, Page, Point, RoomLeft, Say, Shapes, Square, Tree
 
 
@@ -83,8 +84,8 @@ def test_what_ends_an_answer() -> None:
     encoder = MessageEncoder(JSON())
     assert encoder.done(7) == b'{"type":"done","re":7}'
     assert encoder.end("a") == b'{"type":"end","re":"a"}'
-    assert encoder.error("cancelled", re=2) == b'{"type":"error","re":2,"code":"cancelled"}'
-    assert encoder.error("too_many_requests", retry_after=2) == (
+    assert encoder.error(ErrorFrame(code="cancelled"), re=2) == b'{"type":"error","re":2,"code":"cancelled"}'
+    assert encoder.error(ErrorFrame(code="too_many_requests", retry_after=2)) == (
         b'{"type":"error","code":"too_many_requests","retry_after":2}'
     )
 
@@ -93,14 +94,14 @@ def test_an_error_says_where() -> None:
     """With the ref of the message that failed."""
     encoder = MessageEncoder(JSON())
     invalid = InvalidMessage("$.text", "expected at most 10 characters", ref=5)
-    assert json.loads(encoder.invalid(invalid)) == {
+    assert json.loads(encoder.error(answer_invalid(invalid), re=invalid.ref)) == {
         "type": "error",
         "re": 5,
         "code": "invalid_message",
         "path": "$.text",
         "detail": "expected at most 10 characters",
     }
-    assert json.loads(encoder.invalid(invalid, re=6))["re"] == 6
+    assert "re" not in json.loads(encoder.error(answer_invalid(invalid)))
 
 
 @pytest.mark.parametrize("character", ["x", "\x00", "é", "\U0001f600", '"'])
@@ -108,7 +109,7 @@ def test_an_error_is_short(character: str) -> None:
     """512 bytes, whatever the ref, the path and the validator's text are made of."""
     ref = character * (64 // len(character.encode()))
     invalid = InvalidMessage("$" + character * 1000, character * 1000, ref=ref)
-    frame = MessageEncoder(JSON()).invalid(invalid)
+    frame = MessageEncoder(JSON()).error(answer_invalid(invalid), re=ref)
     assert len(frame) <= MAX_ERROR
     assert json.loads(frame)["re"] == ref
 

@@ -14,6 +14,7 @@ from seawall import JSON, InvalidMessage, MessagePack
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Control, EventDecoder, MessageDecoder, decoder_for
 from seawall.messages.encoder import MessageEncoder
+from seawall.policy.answers import answer_invalid
 from tests.kit.messages import (
     MESSAGES,
     Bounded,
@@ -184,7 +185,7 @@ def refused_or_valid(codec: Codec, kind: object, payload: bytes) -> None:
     if isinstance(value, InvalidMessage):
         assert value.path.startswith("$")
         assert value.detail
-        assert len(ENCODERS[codec].invalid(value)) <= 512
+        assert len(ENCODERS[codec].error(answer_invalid(value), re=value.ref)) <= 512
         assert value.__context__ is None
     else:
         again = ENCODERS[codec].encode(value)  # type: ignore[arg-type]  # of a class  # pyright: ignore[reportArgumentType]

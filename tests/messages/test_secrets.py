@@ -19,6 +19,7 @@ from seawall import JSON, InvalidMessage, MessagePack, email, normalised_email
 from seawall.messages.codec import Codec
 from seawall.messages.decoder import EventDecoder, decoder_for
 from seawall.messages.encoder import MAX_ERROR, MessageEncoder
+from seawall.policy.answers import answer_invalid
 from tests.kit.messages import Circle, Colour, Level, Square
 
 SECRET = "hunter2-4111111111111111"
@@ -134,9 +135,9 @@ def test_a_planted_secret_is_found_nowhere(size: int, codec: Codec, caplog: pyte
                     assert "4111" not in text
                     assert "hunter2" not in text
                     assert len(text) < 20_000
-                frame = encoder.invalid(InvalidMessage(error.path, error.detail, code=error.code)).decode()
+                frame = encoder.error(answer_invalid(error)).decode()
                 assert "4111" not in frame
-                assert len(encoder.invalid(error)) <= MAX_ERROR
+                assert len(encoder.error(answer_invalid(error), re=error.ref)) <= MAX_ERROR
     assert refusals > 100 // size
     assert not caplog.records
 
