@@ -12,11 +12,11 @@ from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.hints import class_of
+from seawall.messages.forms import class_of, is_generic
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
-from seawall.messages.shaping import Shaper, is_generic
+from seawall.messages.shaping import Shaper
 from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.
@@ -144,6 +144,8 @@ class MessageEncoder:
 
 
 def _unsendable(value: object) -> str:
+    if inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+        value.close()  # the error says that it was not awaited; Python's warning would say it again
     if inspect.isawaitable(value):
         return "a coroutine was to be sent, which nobody has awaited; write `await`"
     if isinstance(value, type):

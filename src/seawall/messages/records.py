@@ -18,6 +18,7 @@ from seawall.messages.fields import (
     CONVERTER,
     FACTORY,
     NOTHING,
+    Absent,
     AttrsField,
     ByClass,
     FieldSpec,
@@ -25,6 +26,7 @@ from seawall.messages.fields import (
     Value,
     attrs_fields,
     is_attrs,
+    is_dictionary,
 )
 from seawall.messages.problems import Problem, of_validator
 from seawall.messages.shapes import Convert, Shape
@@ -97,12 +99,16 @@ class Record(Shape):
         names: dict[str, object] = {"kind": self.kind, "NOTHING": NOTHING}
         arguments = [_argument(index, member, names) for index, member in enumerate(self.members)]
         setters = setters_of(self.kind, [member.spec for member in self.members])
-        made = self._called(arguments) if setters is None else _set(arguments, setters, names)
+        made = self._called(arguments, names) if setters is None else _set(arguments, setters, names)
         if behind is None:
             return _function(f"lambda decoded: {made}", names)
         return _function(f"lambda decoded: ({made}, {behind.source})", names | dict(behind.names))
 
-    def _called(self, arguments: list[str]) -> str:
+    def _called(self, arguments: list[str], names: dict[str, object]) -> str:
+        """The expression of a call of the class."""
+        if is_dictionary(self.kind):
+            names["kind"] = _present
+            arguments = [f"({member.spec.name!r}, {one})" for member, one in zip(self.members, arguments, strict=True)]
         pairs = zip(self.members, arguments, strict=True)
         given = [f"{member.spec.argument}={one}" if member.spec.keyword_only else one for member, one in pairs]
         return f"kind({', '.join(given)})"
@@ -129,12 +135,12 @@ class Record(Shape):
     def _sent(self, names: dict[str, object]) -> str:
         arguments: list[str] = []
         for index, member in enumerate(self.members):
-            read = f"value.{member.spec.name}"
+            read = f"value[{member.spec.name!r}]" if is_dictionary(self.kind) else f"value.{member.spec.name}"
             convert = member.shape.dumper()
-            if convert is not None:
-                names[f"dump{index}"] = convert
-                read = f"dump{index}({read})"
-            arguments.append(read)
+            sent = read if convert is None else f"dump{index}({read})"
+            names |= {f"dump{index}": convert, "UNSET": msgspec.UNSET}
+            absent = isinstance(member.spec.default, Absent)
+            arguments.append(f"({sent} if {member.spec.name!r} in value else UNSET)" if absent else sent)
         return ", ".join(arguments)
 
     def struct_to_send(self, envelope: tuple[str, ...]) -> object:
@@ -181,7 +187,12 @@ class Record(Shape):
 
     def value_kinds(self) -> tuple[type, ...]:
         """The class."""
-        return (self.kind,)
+        return (dict,) if is_dictionary(self.kind) else (self.kind,)
+
+
+def _present(*pairs: tuple[str, object]) -> dict[str, object]:
+    """What of a TypedDict has been in the message."""
+    return {name: value for name, value in pairs if value is not NOTHING}
 
 
 def struct_default(spec: FieldSpec) -> object:
@@ -208,7 +219,7 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
     match member.spec.default:
         case None:
             return built
-        case ByClass():
+        case ByClass() | Absent():
             return read if convert is None else f"(NOTHING if {read} is NOTHING else {built})"
         case Made(make):
             names[f"make{index}"] = make
