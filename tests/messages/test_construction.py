@@ -222,7 +222,7 @@ def test_bounds_that_are_held_are_those_of_the_validator(bounds: tuple[int, int]
         expected = None
     message = msgspec.json.encode({"type": "made", "value": value})
     try:
-        made = decoder_for(JSON(), kind, where="here").decode_payload(message)
+        made: object = decoder_for(JSON(), kind, where="here").decode_payload(message)
     except InvalidMessage:
         made = None
     assert made == expected
