@@ -9,7 +9,7 @@ Which functions are called, in order:
 
 - a message in: `Transport` reads, `MessageChannel.feed`, `FrameDecoder.receive_message`, `ReceiveQueue.put`,
   `ReceiveQueue.announce`; the handler waits in `ReceiveQueue.receive`.
-- a message out: `MessageChannel.send`, `SendBuffer.put_message`, `Transport.write`.
+- a message out: `SendBuffer.put_message`, `Transport.write`.
 - a Ping in: `feed`, `proceed`, `ControlQueue.put`; trio-websocket reads it from `ControlStream.receive_some` and writes
   its answer to `ControlStream.send_all`.
 - an end: `feed`, `proceed`, `lose` or `fail`, `advance_reading`, `WireEvents.tell`.
@@ -175,7 +175,7 @@ class MessageChannel:
 
     async def receive_for_guard(self) -> str | bytes:
         """The next message, while guards decide; one is decoded. Raises as `ReceiveQueue.receive`."""
-        if self.reading is Reading.GUARDED and self.queue.is_empty:
+        if self.reading is Reading.GUARDED and not self.queue:
             self.guards = Guards.ASK
             self._decode_pending()
         try:
@@ -394,7 +394,7 @@ def _decode_rest(channel: MessageChannel, decoder: FrameDecoder) -> None:
     while channel.backlog and room > 0 and not queue.above_soft:
         before, channel.guards = channel.inbound.messages, Guards.ASK
         channel.proceed()
-        if channel.inbound.messages > before and not queue.is_empty:
-            room -= size_of(queue.newest)
+        if channel.inbound.messages > before and len(queue):
+            room -= size_of(queue.peek(-1))
             channel.backlog = True
     channel.guards, decoder.max_message_size = _DECIDE, most
