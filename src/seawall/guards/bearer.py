@@ -12,6 +12,7 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.jwt.verifier import TokenVerifier
+from seawall.guards.requirements import CookieKey, FirstMessage, HttpBearer, Requirement, Requirements
 from seawall.guards.token_source import FromCookie, FromHeader, FromMessage, TokenGate, TokenSource
 from seawall.handshake import Handshake
 from seawall.http.request import TOKEN
@@ -74,6 +75,12 @@ class _Bearer(Guard[Anonymous, Claims]):
             raise NoCredentials
         return _admit(gate, self.verifier, token, source)
 
+    def describe(self) -> Requirements:
+        header = (Requirement(text="a token in Authorization: Bearer", scheme=HttpBearer()),)
+        if self.cookie is None:
+            return (header,)
+        return (header, (Requirement(text=f"a token in the cookie {self.cookie}", scheme=CookieKey(self.cookie)),))
+
     def needs_task(self) -> bool:
         return False
 
@@ -95,6 +102,9 @@ class _FirstMessage(Guard[Anonymous, Claims]):
         if token is None:
             token = (await gate.receive_text()).strip(" \t\r\n")
         return _admit(gate, self.verifier, token, FromMessage())
+
+    def describe(self) -> Requirements:
+        return ((Requirement(text="a token as the first message", scheme=FirstMessage()),),)
 
     def needs_task(self) -> bool:
         return False

@@ -19,6 +19,7 @@ from attrs import frozen
 from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments, returns_bool, yields
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
+from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
 from seawall.guards.results import inspected, proved
 from seawall.guards.step import Step
 
@@ -234,6 +235,9 @@ class _FunctionGuard(Guard[A, B]):
     def owner(self) -> str:
         return describe(self.function)
 
+    def describe(self) -> Requirements:
+        return requirement_of(self.function, getattr(self.function, "__name__", type(self.function).__name__))
+
 
 @final
 @frozen
@@ -250,6 +254,9 @@ class _FunctionCheck(Check[A]):
     def owner(self) -> str:
         return describe(self.function)
 
+    def describe(self) -> Requirements:
+        return requirement_of(self.function, getattr(self.function, "__name__", type(self.function).__name__))
+
 
 @frozen
 class _Pair(Step, Generic[First, Second]):
@@ -260,6 +267,9 @@ class _Pair(Step, Generic[First, Second]):
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.first.parameters() + self.second.parameters()
+
+    def describe(self) -> Requirements:
+        return both(self.first.describe(), self.second.describe())
 
     def needs_task(self) -> bool:
         return self.first.needs_task() or self.second.needs_task()
@@ -340,6 +350,9 @@ class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]
             pass
         return proved(self.second, await self.second.admit(gate, before))
 
+    def describe(self) -> Requirements:
+        return self.first.describe() + self.second.describe()
+
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
 
@@ -368,6 +381,9 @@ class _Later(Guard[A, B]):
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.guard.parameters()
+
+    def describe(self) -> Requirements:
+        return self.guard.describe()
 
     def needs_task(self) -> bool:
         return self.guard.needs_task()
@@ -410,6 +426,9 @@ class _LaterCheck(Check[A]):
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         return self.check.parameters()
 
+    def describe(self) -> Requirements:
+        return self.check.describe()
+
     def needs_task(self) -> bool:
         return self.check.needs_task()
 
@@ -439,6 +458,9 @@ class _CheckThenCheck(_Pair[Check[A], Check[A]], Check[A]):
 class _Public(Guard[Anonymous, Anonymous]):
     async def admit(self, gate: Gate, proved: Anonymous, /) -> Anonymous:
         return proved
+
+    def describe(self) -> Requirements:
+        return NOTHING
 
     def needs_task(self) -> bool:
         return False

@@ -10,6 +10,7 @@ from seawall.callables import PathArgument
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check, Guard
+from seawall.guards.requirements import NOTHING, Requirements, both
 from seawall.guards.results import inspected
 
 C = TypeVar("C")
@@ -84,6 +85,13 @@ class _Inherited(Guard[T, T]):
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the checks take."""
         return tuple(wanted for one in self.checks for wanted in one.parameters())
+
+    def describe(self) -> Requirements:
+        """What the checks ask for."""
+        found = NOTHING
+        for one in self.checks:
+            found = both(found, one.describe())
+        return found
 
     def needs_task(self) -> bool:
         """Whether one of the checks needs one."""

@@ -10,6 +10,7 @@ from attrs import frozen
 from seawall.errors import ConfigurationError, Forbidden
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check
+from seawall.guards.requirements import Requirement, Requirements
 from seawall.mistakes import is_text
 
 #: One scope.
@@ -47,6 +48,11 @@ class _HasScope(Check[HasScopes]):
         missing = self.needed - principal.scopes
         if missing:
             raise Forbidden(f"scope {' '.join(sorted(missing))} is missing", scope=" ".join(sorted(self.needed)))
+
+    def describe(self) -> Requirements:
+        scopes = tuple(sorted(self.needed))
+        text = f"the scope{'s' if len(scopes) > 1 else ''} {', '.join(scopes)}"
+        return ((Requirement(text=text, scopes=scopes),),)
 
     def needs_task(self) -> bool:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seawall.callables import PathArgument
+from seawall.guards.requirements import Requirements, requirement_of
 
 
 class Step:
@@ -11,6 +12,14 @@ class Step:
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the functions in this chain take; see `guard` and `check`."""
         return ()
+
+    def describe(self) -> Requirements:
+        """What it asks for, in words and as a security scheme: alternatives, one of which has to be satisfied.
+
+        The words are the first line of the docstring, of the function or of the class; without one, its name.
+        """
+        kind = type(self)
+        return requirement_of(kind.__dict__.get("__doc__") and kind, kind.__name__)
 
     def needs_task(self) -> bool:
         """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""

@@ -1,0 +1,65 @@
+"""`Requirement`: what a guard or a check asks for, in words and as a security scheme, for documents about an app."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Final, TypeAlias, final
+
+from attrs import frozen
+
+
+@final
+@frozen
+class HttpBearer:
+    """A token in ``Authorization: Bearer`` (RFC 6750): the scheme ``http`` and ``bearer`` of AsyncAPI and OpenAPI."""
+
+
+@final
+@frozen
+class CookieKey:
+    """A credential in a cookie: ``httpApiKey`` of AsyncAPI, ``apiKey`` of OpenAPI."""
+
+    name: str
+    """Of the cookie."""
+
+
+@final
+@frozen
+class FirstMessage:
+    """A token as the first message, for which neither AsyncAPI nor OpenAPI has a scheme."""
+
+
+SecurityScheme: TypeAlias = HttpBearer | CookieKey | FirstMessage
+
+
+@final
+@frozen(kw_only=True)
+class Requirement:
+    """One thing that a client has to present, or to be."""
+
+    text: str
+    """In words: the first line of a docstring, where an application has written the guard."""
+    scheme: SecurityScheme | None = None
+    """How a credential is presented, if one is."""
+    scopes: tuple[str, ...] = ()
+    """The scopes that it takes, sorted."""
+
+
+#: Alternatives, one of which has to be satisfied. Each says all that it takes, in the order in which it is asked for;
+#: an empty one lets everybody through.
+Requirements: TypeAlias = tuple[tuple[Requirement, ...], ...]
+
+#: What asks for nothing.
+NOTHING: Final[Requirements] = ((),)
+
+
+def requirement_of(written: object, name: str) -> Requirements:
+    """What an application's own guard or check asks for: the first line of its docstring, or else its name."""
+    text = (inspect.getdoc(written) or "").partition("\n")[0].strip(" ")
+    return ((Requirement(text=text or re.sub(r"[\W_]+", " ", name).strip(" ")),),)
+
+
+def both(first: Requirements, second: Requirements) -> Requirements:
+    """What it takes to satisfy one alternative of each."""
+    return tuple(one + other for one in first for other in second)
