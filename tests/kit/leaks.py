@@ -68,6 +68,7 @@ def entries(server: Server) -> dict[str, int]:
         "places": state.capacity.admitted,
         "places of those who are not authenticated": state.capacity.unauthenticated,
         "places of those who are too many": state.capacity.over_capacity,
+        "places of those who have given way": state.capacity.dropped,
         "networks": len(state.capacity.per_network),
         "sessions of the app": len(state.sessions),
         "names of sessions": len(state.sessions._index),  # pyright: ignore[reportPrivateUsage] # as above

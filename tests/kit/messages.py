@@ -67,7 +67,7 @@ class Tree:
     """One that contains itself."""
 
     name: str = field(validator=max_len(8))
-    children: list[Tree] = field(factory=list)
+    children: list[Tree] = field(factory=list["Tree"])
     parent: Tree | None = None
 
 
@@ -93,8 +93,8 @@ class Shapes:
     """Unions, one by one and in collections."""
 
     one: Circle | Square
-    several: list[Circle | Square] = field(factory=list)
-    by_name: dict[str, Circle | Square | None] = field(factory=dict)
+    several: list[Circle | Square] = field(factory=list[Circle | Square])
+    by_name: dict[str, Circle | Square | None] = field(factory=dict[str, Circle | Square | None])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Move:
 
     to: Point
     speed: float = 1.0
-    via: list[Point] = dataclasses.field(default_factory=list)
+    via: list[Point] = dataclasses.field(default_factory=list[Point])
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -153,7 +153,7 @@ class Bounded:
     low: int = field(validator=[ge(-5), le(5)])
     share: float = field(validator=[ge(0), lt(1)])
     maybe: int | None = field(default=None, validator=[])
-    names: list[str] = field(factory=list, validator=[min_len(0), max_len(3)])
+    names: list[str] = field(factory=list[str], validator=[min_len(0), max_len(3)])
     word: str = field(default="abc", validator=[min_len(2), max_len(4)])
 
 

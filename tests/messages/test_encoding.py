@@ -24,44 +24,44 @@ def encoded(value: Fields, codec: JSON | None = None, re: int | str | None = Non
     return made
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (Say("a", "hi"), {"type": "say", "room": "a", "text": "hi", "n": 1}),
-        (RoomLeft("a"), {"type": "room_left", "room_id": "a", "last_message": None}),
-        (
-            Shapes(Circle(1), [Square(2.0)], {"a": None}),
-            {
-                "type": "shapes",
-                "one": {"type": "circle", "radius": 1},
-                "several": [{"type": "square", "side": 2.0, "kind": "filled"}],
-                "by_name": {"a": None},
-            },
-        ),
-        (
-            Move(to=Point(1, 2), via=[Point(3, 4, "polar")]),
-            {
-                "type": "move",
-                "to": {"x": 1, "y": 2, "type": "cartesian"},
-                "speed": 1.0,
-                "via": [{"x": 3, "y": 4, "type": "polar"}],
-            },
-        ),
-        (
-            Moved(Point(1, 2)),
-            {"type": "moved", "at": {"x": 1, "y": 2, "type": "cartesian"}, "by": "nobody", "tags": []},
-        ),
-        (
-            Tree("a", [Tree("b")]),
-            {
-                "type": "tree",
-                "name": "a",
-                "children": [{"name": "b", "children": [], "parent": None}],
-                "parent": None,
-            },
-        ),
-    ],
-)
+EXPECTED: list[tuple[Fields, object]] = [
+    (Say("a", "hi"), {"type": "say", "room": "a", "text": "hi", "n": 1}),
+    (RoomLeft("a"), {"type": "room_left", "room_id": "a", "last_message": None}),
+    (
+        Shapes(Circle(1), [Square(2.0)], {"a": None}),
+        {
+            "type": "shapes",
+            "one": {"type": "circle", "radius": 1},
+            "several": [{"type": "square", "side": 2.0, "kind": "filled"}],
+            "by_name": {"a": None},
+        },
+    ),
+    (
+        Move(to=Point(1, 2), via=[Point(3, 4, "polar")]),
+        {
+            "type": "move",
+            "to": {"x": 1, "y": 2, "type": "cartesian"},
+            "speed": 1.0,
+            "via": [{"x": 3, "y": 4, "type": "polar"}],
+        },
+    ),
+    (
+        Moved(Point(1, 2)),
+        {"type": "moved", "at": {"x": 1, "y": 2, "type": "cartesian"}, "by": "nobody", "tags": []},
+    ),
+    (
+        Tree("a", [Tree("b")]),
+        {
+            "type": "tree",
+            "name": "a",
+            "children": [{"name": "b", "children": [], "parent": None}],
+            "parent": None,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), EXPECTED)
 def test_the_message_of_a_value(value: Fields, message: object) -> None:
     """A tag for the message and the members of unions, all fields, and the names of the parameters."""
     assert encoded(value) == message
@@ -121,8 +121,8 @@ class Numbers:
     number: float = 0.0
     price: decimal.Decimal = decimal.Decimal(0)
     maybe: float | None = None
-    many: list[float] = field(factory=list)
-    table: dict[str, decimal.Decimal] = field(factory=dict)
+    many: list[float] = field(factory=list[float])
+    table: dict[str, decimal.Decimal] = field(factory=dict[str, decimal.Decimal])
     row: tuple[float, int] = (0.0, 0)
     anything: object = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import pytest
@@ -107,7 +108,7 @@ def kind_of(value: Fields) -> object:
 
 def decoder(codec: Codec, kind: object) -> MessageDecoder[object]:
     """A decoder, as a route makes it."""
-    made: MessageDecoder[object] = decoder_for(codec, kind, where="here")  # type: ignore[arg-type]  # any form of type  # pyright: ignore[reportArgumentType]
+    made: MessageDecoder[object] = decoder_for(codec, cast("type[object]", kind), where="here")
     return made
 
 
@@ -116,11 +117,11 @@ def message(codec: Codec, payload: bytes) -> str | bytes:
     return payload if codec.binary else payload.decode()
 
 
-ENCODERS = {codec: MessageEncoder(codec) for codec in CODECS}
+ENCODERS: dict[Codec, MessageEncoder] = {codec: MessageEncoder(codec) for codec in CODECS}
 for one in ENCODERS.values():
     one.check(Page[Point], where="here")
 ALL = tuple(kind for kind in MESSAGES if kind != Page[Circle])
-EVENTS = {codec: EventDecoder(codec, ALL, where="here") for codec in CODECS}
+EVENTS: dict[Codec, EventDecoder] = {codec: EventDecoder(codec, ALL, where="here") for codec in CODECS}
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -188,7 +189,7 @@ def refused_or_valid(codec: Codec, kind: object, payload: bytes) -> None:
         assert len(ENCODERS[codec].error(answer_invalid(value), re=value.ref)) <= 512
         assert value.__context__ is None
     else:
-        again = ENCODERS[codec].encode(value)  # type: ignore[arg-type]  # of a class  # pyright: ignore[reportArgumentType]
+        again = ENCODERS[codec].encode(cast("Fields", value))
         assert decoder(codec, kind).decode_payload(again) == value
     received(EVENTS[codec].decode_payload, payload)
 

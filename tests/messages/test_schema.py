@@ -35,8 +35,8 @@ CODECS = (JSON(), JSON(rename="camel", unknown_fields="ignore"))
 
 def both(kind: object, codec: JSON) -> tuple[JSONSchema, MessageDecoder[object]]:
     """The schema and the decoder of a type."""
-    schema = schema_of(codec, kind, where="here")  # type: ignore[arg-type]  # any form of type  # pyright: ignore[reportArgumentType]
-    decoder: MessageDecoder[object] = decoder_for(codec, kind, where="here")  # type: ignore[arg-type]  # as above  # pyright: ignore[reportArgumentType]
+    schema = schema_of(codec, cast("type[object]", kind), where="here")
+    decoder: MessageDecoder[object] = decoder_for(codec, cast("type[object]", kind), where="here")
     return schema, decoder
 
 

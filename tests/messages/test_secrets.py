@@ -13,7 +13,7 @@ import attrs
 import msgspec
 import pytest
 from attrs import field, frozen
-from attrs.validators import deep_iterable, in_, instance_of, matches_re, max_len, not_
+from attrs.validators import deep_iterable, in_, matches_re, max_len, not_
 
 from seawall import JSON, InvalidMessage, MessagePack, email, normalised_email
 from seawall.messages.codec import Codec
@@ -44,7 +44,7 @@ class Careless:
     matched: str = field(default="a", validator=matches_re("[a-z]"))
     long: str = field(default="a", validator=max_len(5))
     negated: str = field(default="b", validator=not_(in_([SECRET, SECRET * 50_000])))
-    each: list[str] = field(factory=list, validator=deep_iterable(max_len(3), instance_of(list)))
+    each: list[str] = field(factory=list[str], validator=deep_iterable(max_len(3)))
     converted: str = field(default="a", converter=lowered)
     address: str = field(default="a@example.com", validator=email())
     address2: str = field(default="a@example.com", converter=normalised_email)
@@ -64,8 +64,8 @@ class Careless:
     shape: Circle | Square = DOT
     nothing: None = None
     row: tuple[int, int] = (0, 0)
-    table: dict[Annotated[str, msgspec.Meta(max_length=5)], int] = field(factory=dict)
-    ids: dict[int, int] = field(factory=dict)
+    table: dict[Annotated[str, msgspec.Meta(max_length=5)], int] = field(factory=dict[str, int])
+    ids: dict[int, int] = field(factory=dict[int, int])
     pattern: Annotated[str, msgspec.Meta(pattern="^a*$")] = ""
 
 

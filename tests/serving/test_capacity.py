@@ -7,10 +7,11 @@ from seawall.serving.capacity import MAX_OVER_CAPACITY, Capacity, Place
 
 
 def admitted(capacity: Capacity, address: str = "192.0.2.1:5000") -> Place:
-    """A place that is not refused."""
+    """The place of a connection whose guards are at work."""
     place = capacity.admit(address)
     assert place is not None
     assert place.refusal is None
+    place.work()
     return place
 
 

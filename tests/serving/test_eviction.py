@@ -12,15 +12,28 @@ from typing import final
 import pytest
 import trio
 from attrs import define
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Request, Response, guard, public
+from seawall import (
+    Anonymous,
+    App,
+    Connection,
+    Forbidden,
+    Gate,
+    Guard,
+    Limits,
+    Request,
+    Response,
+    Unauthorized,
+    guard,
+    public,
+)
 from seawall.serving.capacity import MAX_OVER_CAPACITY, Capacity, Place
 from seawall.serving.eviction import EvictionQueue, Waiting
 from seawall.testing import Serving, serve
 from seawall.wire.transport.lingering import LINGER
 from tests.kit.log import Records, recorded
-from tests.kit.memory import Peer, request, text
+from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, request, text
 from tests.kit.sockets import Place as Running
 from tests.kit.sockets import Transport, client_context, echo_app, serving, until
 from tests.kit.wire import SOON
@@ -58,8 +71,9 @@ def drained(queue: EvictionQueue) -> list[str]:
 def test_mended_11_of_the_address_that_has_most_the_oldest() -> None:
     """Whoever came before it: one of many is the first to go, until its address has no more than others."""
     queue = EvictionQueue(few=0)
+    assert queue.first() is None
     for network in "abbcbbcb":
-        queue.add(Item(network), Waiting.REQUEST)
+        queue.put(Item(network), Waiting.REQUEST)
     assert drained(queue) == drained_by_hand("abbcbbcb")
 
 
@@ -89,7 +103,7 @@ def test_mended_11_a_request_that_is_not_whole_comes_first() -> None:
     queue = EvictionQueue(few=0)
     items = [Item("a", number) for number in range(4)]
     for item, waiting in zip(items, (Waiting.MESSAGE, Waiting.REQUEST) * 2, strict=True):
-        queue.add(item, waiting)
+        queue.put(item, waiting)
     found: list[int] = []
     for _ in items:
         first = queue.first()
@@ -98,7 +112,7 @@ def test_mended_11_a_request_that_is_not_whole_comes_first() -> None:
         queue.discard(first)
     assert found == [1, 3, 0, 2]
     for network, waiting in (("a", Waiting.MESSAGE), ("b", Waiting.REQUEST), ("c", Waiting.MESSAGE)):
-        queue.add(Item(network), waiting)
+        queue.put(Item(network), waiting)
     assert drained(queue) == ["b", "a", "c"]
 
 
@@ -113,25 +127,31 @@ def test_mended_11_the_queue_is_right_about_any_history() -> None:
                 del there[gone]
                 queue.discard(gone)
                 queue.discard(gone)
+            elif there and chance.random() < 0.3:
+                item, waiting = chance.choice(list(there)), chance.choice(list(Waiting))
+                queue.put(item, waiting)
+                if there[item] is not waiting:
+                    del there[item]
+                    there[item] = waiting
             else:
                 item, waiting = Item(chance.choice("abcde"), step), chance.choice(list(Waiting))
                 there[item] = waiting
-                queue.add(item, waiting)
+                queue.put(item, waiting)
             assert len(queue) == len(there)
             if chance.random() < 0.5:
                 first = queue.first()
-                if not there:
+                counts = Counter(item.network for item in there)
+                assert all(queue.count(network) == counts[network] for network in "abcde")
+                rivals = [item for item in there if there[item] is not Waiting.NOTHING]
+                if not rivals:
                     assert first is None
                     continue
                 assert isinstance(first, Item)
-                counts = Counter(item.network for item in there)
-                assert counts[first.network] == max(counts.values())
-                same = [item for item in there if item.network == first.network]
-                best = min(there[item] for item in same)
-                assert first is next(item for item in same if there[item] is best)
-                if best is Waiting.MESSAGE:
-                    rivals = {item.network for item in there if there[item] is Waiting.REQUEST}
-                    assert all(counts[network] < counts[first.network] for network in rivals)
+                assert counts[first.network] == max(counts[item.network] for item in rivals)
+                equals = [item for item in rivals if counts[item.network] == counts[first.network]]
+                assert there[first] == min(there[item] for item in equals)
+                same = [item for item in equals if item.network == first.network and there[item] is there[first]]
+                assert first is same[0]
 
 
 def test_mended_11_finding_the_next_takes_no_walk() -> None:
@@ -140,7 +160,7 @@ def test_mended_11_finding_the_next_takes_no_walk() -> None:
     def seconds(size: int, networks: int) -> float:
         queue = EvictionQueue(few=0)
         for number in range(size):
-            queue.add(Item(str(number % networks)), Waiting.REQUEST)
+            queue.put(Item(str(number % networks)), Waiting.REQUEST)
         queue.first()
         best = float("inf")
         for _ in range(5):
@@ -149,12 +169,33 @@ def test_mended_11_finding_the_next_takes_no_walk() -> None:
                 first = queue.first()
                 assert first is not None
                 queue.discard(first)
-                queue.add(Item(str(number % networks)), Waiting.REQUEST)
+                queue.put(Item(str(number % networks)), Waiting.REQUEST)
             best = min(best, time.perf_counter() - started)
         return best
 
     for few, many in ((1, 1), (2_000, 200_000)):
         assert seconds(200_000, many) < 20 * seconds(2_000, few)
+
+
+def test_mended_11_few_among_many_are_not_counted_each_time() -> None:
+    """Where most of the unauthenticated do not wait, replacing the others takes no walk over these either."""
+
+    def seconds(size: int) -> float:
+        queue = EvictionQueue(few=2 * size)
+        for number in range(size):
+            queue.put(Item("a", number), Waiting.REQUEST)
+        best = float("inf")
+        for _ in range(5):
+            started = time.perf_counter()
+            for number in range(100):
+                first = queue.first()
+                assert first is not None
+                queue.discard(first)
+                queue.put(Item("a", number), Waiting.REQUEST)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert seconds(50_000) < 20 * seconds(500)
 
 
 # Who has a place.
@@ -167,12 +208,12 @@ class Guest:
 
     place: Place
     waits: bool = True
-    for_seconds: float = 0
+    seconds: float = 0
     evicted: int = 0
 
-    def is_waiting(self, seconds: float, /) -> bool:
+    def is_waiting(self, what: Waiting, /) -> bool:
         """As it was told."""
-        return self.waits and self.for_seconds >= seconds
+        return self.waits
 
     def evict(self) -> None:
         """Count."""
@@ -255,9 +296,83 @@ def test_mended_11_the_last_place_of_all() -> None:
     member.place.authenticated()
     assert capacity.admit("192.0.2.2:1") is not None
     assert not silent.evicted
-    silent.for_seconds = 1
+    silent.seconds = 1
     newcomer = guest(capacity, "192.0.2.2:1")
     assert (silent.evicted, newcomer.evicted, member.evicted) == (1, 0, 0)
+
+
+def test_mended_11_the_last_places_of_an_address_that_has_more() -> None:
+    """It gives them up at once to one that has fewer, not to its own: who comes back fast enough keeps nobody out."""
+    capacity = Capacity(Limits(max_connections=3))
+    silent = [guest(capacity) for _ in range(3)]
+    own = capacity.admit("192.0.2.1:1")
+    assert own is not None
+    assert own.refusal is not None
+    first = guest(capacity, "192.0.2.2:1")
+    refused = capacity.admit("192.0.2.3:1")
+    assert refused is not None
+    assert (refused.refusal is None, [one.evicted for one in (*silent, first)]) == (True, [1, 1, 0, 0])
+    last = capacity.admit("192.0.2.4:1")
+    assert last is not None
+    assert last.refusal is not None
+
+
+def test_mended_11_who_has_just_come_gives_way_to_no_address_that_has_more() -> None:
+    """One whose guards are all at work, say: it would take the places of others. After a second anybody gives way."""
+    capacity = Capacity(Limits(max_unauthenticated=3))
+    working = [guest(capacity) for _ in range(2)]
+    for one in working:
+        one.place.work()
+    alone = guest(capacity, "192.0.2.2:1")
+    refused = capacity.admit("192.0.2.1:1")
+    assert refused is not None
+    assert refused.refusal is not None
+    alone.seconds = 1
+    guest(capacity)
+    assert [one.evicted for one in (*working, alone)] == [0, 0, 1]
+
+
+def test_mended_11_who_has_not_begun_gives_way() -> None:
+    """Many may be accepted in one moment, before any of them is asked for a request; it finds its refusal then."""
+    capacity = Capacity(Limits(max_unauthenticated=2))
+    first, second, third = (capacity.admit("192.0.2.1:1") for _ in range(3))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert first.refusal is not None
+    assert second.refusal is third.refusal is None
+    for place in (first, second, third):
+        place.leave()
+    assert (capacity.admitted, capacity.unauthenticated, capacity.over_capacity) == (0, 0, 0)
+    assert not capacity.waiting
+
+
+def test_mended_11_who_has_been_answered_gives_way_first() -> None:
+    """At once, however new, before those of its address that say nothing; it is not told anything else."""
+    for limits in (Limits(max_unauthenticated=2), Limits(max_connections=2)):
+        capacity = Capacity(limits)
+        silent, answered = guest(capacity), guest(capacity)
+        answered.place.work()
+        answered.place.wait(Waiting.CLOSING)
+        assert not guest(capacity).evicted
+        assert (silent.evicted, answered.evicted, answered.place.is_dropped) == (0, 1, True)
+        assert (capacity.admitted, capacity.over_capacity, capacity.dropped) == (2, 0, 1)
+        answered.place.leave()
+        answered.place.leave()
+        assert (capacity.admitted, capacity.over_capacity, capacity.dropped) == (2, 0, 0)
+
+
+def test_mended_11_so_many_may_be_slow_to_leave() -> None:
+    """Who has given way and is not over yet is counted, and when there are too many of these nobody gives way."""
+    capacity = Capacity(Limits(max_unauthenticated=2))
+    guests = [guest(capacity) for _ in range(2 + 2 * MAX_OVER_CAPACITY)]
+    assert (capacity.over_capacity, capacity.dropped) == (MAX_OVER_CAPACITY, MAX_OVER_CAPACITY)
+    assert capacity.admit("192.0.2.2:1") is None
+    for one in guests[: 2 * MAX_OVER_CAPACITY]:
+        assert one.evicted
+        one.place.leave()
+    guest(capacity)
+    assert (guests[-2].evicted, capacity.over_capacity, capacity.dropped) == (1, 1, 0)
 
 
 # Connections in memory.
@@ -387,6 +502,148 @@ async def test_mended_11_a_flood_of_the_silent_is_bounded(autojump_clock: MockCl
             assert await client.receive() == "x"
 
 
+@guard
+async def distrusting(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Wait for a message, and let nobody in."""
+    await gate.accept()
+    await gate.receive_text()
+    raise Unauthorized("wrong token")
+
+
+@guard
+async def closed(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Let nobody in."""
+    raise Forbidden("closed")
+
+
+#: What is answered, by a client that neither reads the answer nor closes its side.
+ANSWERED = {
+    "nothing there": request("/nothing"),
+    "no request": b"\r\n\r\nno request\r\n\r\n",
+    "a page": b"GET /page HTTP/1.1\r\nHost: testserver\r\n\r\n",
+    "forbidden": request("/closed"),
+    "wrong token": request("/distrusting") + text("wrong"),
+    "violation": request("/asking") + BROKEN,
+}
+
+
+@pytest.mark.parametrize("saying", ANSWERED.values(), ids=ANSWERED.keys())
+async def test_mended_11_who_has_been_answered_keeps_nobody_out(saying: bytes, autojump_clock: MockClock) -> None:
+    """It keeps the server waiting for a second, or five after the upgrade, but has no place if another needs one."""
+    app = app_of(limits=Limits(max_unauthenticated=2))
+    for name, door in (("closed", closed), ("distrusting", distrusting), ("asking", asking)):
+        app.route(f"/{name}", guard=public >> door)(work)
+    app.page("/page", "hello")
+    async with serve(app) as served:
+        state = served.server._state  # pyright: ignore[reportPrivateUsage] # what a leak would fill
+        peers = [await silent(served) for _ in range(2)]
+        started = trio.current_time()
+        for peer in peers:
+            await peer.say(saying)
+        await wait_all_tasks_blocked()
+        assert state.capacity.unauthenticated == 2
+        async with served.connect("/") as first, served.connect("/") as second:
+            for client in (first, second):
+                await client.send("x")
+                assert await client.receive() == "x"
+            late = await silent(served)
+            await late.say(request())
+            assert (await late.head()).startswith("HTTP/1.1 101 ")
+            assert trio.current_time() == started
+        for peer in peers:
+            assert await peer.rest()  # it has its answer all the same
+        await late.stream.aclose()
+        await trio.sleep(10)
+        capacity = state.capacity
+        assert (capacity.admitted, capacity.unauthenticated, capacity.over_capacity, capacity.dropped) == (0, 0, 0, 0)
+        assert not capacity.waiting
+        assert not len(state.connections)
+
+
+async def test_mended_11_who_does_not_read_gives_way(autojump_clock: MockClock) -> None:
+    """A guard that waits for room to send waits for its peer, whatever that has said."""
+
+    @guard
+    async def talkative(gate: Gate, proved: Anonymous) -> Anonymous:
+        await gate.accept()
+        while True:
+            await gate.send_text("x" * 100_000)
+
+    app, wire = app_of(limits=Limits(max_unauthenticated=1)), Wire()
+    app.route("/talkative", guard=public >> talkative)(work)
+    listener = Doorstep()
+    async with trio.open_nursery() as nursery:
+        await app.start(nursery, listeners=[listener])
+        listener.arrive(wire)
+        peer = Peer(wire.far)
+        await peer.say(request("/talkative"), text("token"))
+        await peer.head()
+        wire.stall()
+        await wait_all_tasks_blocked()
+        near, far = memory_stream_pair()
+        listener.arrive(near)
+        client = Peer(far)
+        await client.open()
+        await trio.sleep(2 * LINGER)
+        assert wire.closed_at <= LINGER
+        nursery.cancel_scope.cancel()
+
+
+async def test_mended_11_a_guard_that_cleans_up_keeps_its_place(autojump_clock: MockClock) -> None:
+    """It is at work, though its connection has ended; when it is done the connection gives way."""
+
+    @guard
+    async def careful(gate: Gate, proved: Anonymous) -> Anonymous:
+        await gate.accept()
+        try:
+            await gate.receive_text()
+            raise Unauthorized("wrong token")
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.5)
+
+    async with serve(app_of(public >> careful, Limits(max_unauthenticated=1))) as served:
+        first = Peer(served.open_stream())
+        await first.open()
+        await first.say(BROKEN)
+        assert (await first.closing() or (0, ""))[0] == 1002
+        assert await (await silent(served)).status() == 503
+        await trio.sleep(0.6)
+        second = Peer(served.open_stream())
+        await second.open()
+        assert await first.rest() == b""
+
+
+async def test_mended_11_slow_cleanups_are_bounded(autojump_clock: MockClock) -> None:
+    """Guards that have given way and are slow to clean up are not more than so many, however many strangers come."""
+    running = 0
+
+    @guard
+    async def careful(gate: Gate, proved: Anonymous) -> Anonymous:
+        nonlocal running
+        await gate.accept()
+        running += 1
+        try:
+            await gate.receive_text()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(100)
+            running -= 1
+        return proved
+
+    async with serve(app_of(public >> careful, Limits(max_unauthenticated=10))) as served:
+        for _ in range(400):
+            stranger = Peer(served.open_stream())
+            with suppress(trio.BrokenResourceError):
+                await stranger.say(request())
+            await wait_all_tasks_blocked()
+        assert 10 + MAX_OVER_CAPACITY <= running <= 10 + 2 * MAX_OVER_CAPACITY
+        await trio.sleep(200)
+        assert not running
+        peer = Peer(served.open_stream())
+        await peer.open()
+
+
 # Over sockets.
 
 
@@ -409,16 +666,21 @@ async def attack(place: Running, saying: bytes) -> None:
 #: A request that is not whole.
 TORN = b"GET / HTTP/1.1\r\nHost: a\r\n"
 
+#: A request with a token that is wrong; the Close that answers it is not answered.
+WRONG = raw_request("/distrusting") + text("wrong")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("over", "saying"),
-    [(over, saying) for over in ("plain", "tls") for saying in (b"", TORN, raw_request("/asks"))] + [("tls", b"\x16")],
-    ids=["silent", "torn", "asked", "tls-silent", "tls-torn", "tls-asked", "tls-begun"],
+    [(over, saying) for over in ("plain", "tls") for saying in (b"", TORN, raw_request("/asks"), WRONG)]
+    + [("tls", b"\x16")],
+    ids=["silent", "torn", "asked", "wrong", "tls-silent", "tls-torn", "tls-asked", "tls-wrong", "tls-begun"],
 )
-async def test_mended_11_good_clients_under_attack(saying: bytes, over: Transport) -> None:
+@pytest.mark.parametrize("limits", [Limits(max_unauthenticated=20), Limits(max_connections=20)], ids=["door", "house"])
+async def test_mended_11_good_clients_under_attack(saying: bytes, over: Transport, limits: Limits) -> None:
     """Forty clients that come one after another are all let in, each soon, while one address keeps all places taken."""
-    app = echo_app(limits=Limits(max_unauthenticated=20))
+    app = echo_app(limits=limits)
 
     @guard
     async def asks(gate: Gate, proved: Anonymous) -> Anonymous:
@@ -427,6 +689,7 @@ async def test_mended_11_good_clients_under_attack(saying: bytes, over: Transpor
         return proved
 
     app.route("/asks", guard=asks)(work)
+    app.route("/distrusting", guard=public >> distrusting)(work)
     async with serving(app, over) as place, trio.open_nursery() as nursery:
         for _ in range(40):
             nursery.start_soon(attack, place, saying)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, final, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, cast, final, runtime_checkable
 
 import msgspec
 from attrs import frozen
@@ -114,7 +114,7 @@ class MessagePack:
     def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
         """A decoder of msgspec."""
         decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(kind)
-        return decoder.decode  # type: ignore[return-value]  # is given bytes, because it is binary
+        return cast("Callable[[str | bytes], object]", decoder.decode)  # is given bytes, because it is binary
 
     def encoder(self) -> Callable[[object], bytes]:
         """An encoder of msgspec."""

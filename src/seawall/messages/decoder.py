@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import typing
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeAlias, TypeVar, cast, final
@@ -14,10 +13,10 @@ from seawall.errors import ConfigurationError, InvalidMessage
 from seawall.messages import problems
 from seawall.messages.codec import Codec
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.hints import UnresolvedName
+from seawall.messages.hints import UnresolvedName, class_of
 from seawall.messages.problems import REF_EXPECTED, REFUSED, Problem
 from seawall.messages.records import Behind
-from seawall.messages.shapes import Choice, Convert, Shape
+from seawall.messages.shapes import Choice, Shape
 from seawall.messages.shaping import Envelope, Shaper, check_decodable, check_tags, members_of, union
 from seawall.messages.tags import TAG_FIELD
 
@@ -162,7 +161,7 @@ class MessageDecoder(Generic[T_co]):
         self._shape = shape
         self._wire = _Wire(codec, wire)
         self._decode = self._wire.decode
-        self._build = shape.builder() or _same
+        self._build = cast("Callable[[object], T_co]", shape.builder() or _same)
 
     def decode(self, message: str | bytes, /) -> T_co:
         """The value of a message; text as str, and a binary message as bytes.
@@ -174,7 +173,7 @@ class MessageDecoder(Generic[T_co]):
             del message
             raise self._wire.wrong_kind()
         try:
-            return cast("T_co", self._build(self._decode(message)))
+            return self._build(self._decode(message))
         except Exception:  # noqa: BLE001, S110 - looked into below, outside: an error in flight would carry the message
             pass
         invalid = self._wire.invalid(message, self._shape)
@@ -188,7 +187,7 @@ class MessageDecoder(Generic[T_co]):
           InvalidMessage: as `decode`.
         """
         try:
-            return cast("T_co", self._build(self._decode(payload)))
+            return self._build(self._decode(payload))
         except Exception:  # noqa: BLE001, S110 - as above
             pass
         invalid = self._wire.invalid(payload, self._shape)
@@ -267,7 +266,7 @@ def _make(codec: Codec, kind: object, envelope: tuple[Envelope, ...]) -> Message
 
 def is_message_class(kind: object) -> bool:
     """Whether a member of a union is a class, whose messages bring a ``type``."""
-    return is_class_of_fields(typing.get_origin(kind) or kind)
+    return is_class_of_fields(class_of(kind))
 
 
 def message_shape(shaper: Shaper, kind: object) -> Shape:
@@ -294,6 +293,10 @@ class Control(enum.Enum):
     """``{"type": "cancel", "ref": ...}``: the event that asked with this ref is to be cancelled."""
     ANSWER = "answer"
     """``{"type": ..., "re": ...}``: answers what was asked with this ref. Whoever waits decodes it."""
+
+
+#: Builds the value of an event, and has its ref.
+_Received: TypeAlias = Callable[[object], tuple[object, Ref | None]]
 
 
 @final
@@ -338,8 +341,10 @@ class EventDecoder:
         self._wire = _Wire(codec, union([record.wire for record in records] + [cancel, _NOBODY]))
         self._decode = self._wire.decode
         self._shape = Choice(tuple(records), object)
-        self._build: dict[type, Convert] = {
-            kind: record.compiled_builder(_WITH_REF) for record in records for kind in record.wire_kinds()
+        self._build = {
+            kind: cast("_Received", record.compiled_builder(_WITH_REF))
+            for record in records
+            for kind in record.wire_kinds()
         }
         self._build[cancel] = _cancelling
 
@@ -359,7 +364,7 @@ class EventDecoder:
             raise self._wire.wrong_kind()
         try:
             decoded = self._decode(message)
-            return cast("tuple[object, Ref | None]", self._build[type(decoded)](decoded))
+            return self._build[type(decoded)](decoded)
         except Exception:  # noqa: BLE001, S110 - as in MessageDecoder
             pass
         decoded = None
@@ -377,7 +382,7 @@ class EventDecoder:
         """
         try:
             decoded = self._decode(payload)
-            return cast("tuple[object, Ref | None]", self._build[type(decoded)](decoded))
+            return self._build[type(decoded)](decoded)
         except Exception:  # noqa: BLE001, S110 - as in MessageDecoder
             pass
         decoded = None

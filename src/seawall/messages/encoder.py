@@ -12,10 +12,11 @@ from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
+from seawall.messages.hints import class_of
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
-from seawall.messages.shaping import Shaper, class_of, is_generic
+from seawall.messages.shaping import Shaper, is_generic
 from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.
@@ -159,7 +160,7 @@ def _unsendable(value: object) -> str:
         return "a coroutine was to be sent, which nobody has awaited; write `await`"
     if isinstance(value, type):
         return f"the class {value.__qualname__} was to be sent; make an instance of it"
-    if isinstance(value, tuple):
+    if issubclass(type(value), tuple):
         return f"a {type(value).__qualname__} is a tuple: a message has names; make it an attrs class"
     return (
         f"a {type(value).__qualname__} was to be sent; send text, bytes, or an instance of an attrs class, a dataclass "

@@ -8,14 +8,14 @@ import keyword
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, cast, final
+from typing import Final, Protocol, TypeAlias, cast, final
 
 import attrs
 import msgspec
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
-from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints
+from seawall.messages.hints import UnresolvedName, class_of, evaluated, resolved_hints
 from seawall.messages.validators import email, normalised_email
 
 #: In place of what the message did not bring. attrs takes it for "use the factory".
@@ -24,6 +24,23 @@ NOTHING: Final = attrs.NOTHING
 #: Classes of attrs, one of which its stubs call a function.
 FACTORY: Final = cast("type", attrs.Factory)
 CONVERTER: Final = cast("type", attrs.Converter)
+
+
+class AttrsField(Protocol):
+    """What is read of a field of an attrs class, with nothing said about its type."""
+
+    name: str
+    alias: str | None
+    type: object
+    default: object
+    converter: object
+    validator: object
+    init: bool
+
+
+def attrs_fields(kind: type) -> tuple[AttrsField, ...]:
+    """The fields of an attrs class."""
+    return cast("tuple[AttrsField, ...]", attrs.fields(kind))
 
 
 @final
@@ -70,17 +87,25 @@ class FieldSpec:
     """The type of the attribute."""
     default: Default = None
     keyword_only: bool = False
-    attribute: attrs.Attribute[object] | None = None
+    attribute: AttrsField | None = None
     """Of an attrs class: its converter and its validators."""
 
 
 def is_class_of_fields(kind: object) -> bool:
     """Whether `kind` is an attrs class, a dataclass or a Struct."""
-    return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind) or _is_struct(kind))
+    if not isinstance(kind, type):
+        return False
+    known = cast("type[object]", kind)
+    return is_attrs(known) or dataclasses.is_dataclass(known) or _is_struct(known)
 
 
 def _is_struct(kind: type) -> bool:
     return issubclass(kind, msgspec.Struct)
+
+
+def is_attrs(kind: type) -> bool:
+    """Whether attrs has made the class, or one that it is derived from."""
+    return attrs.has(kind)
 
 
 def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[FieldSpec, ...]:
@@ -94,15 +119,15 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
     Raises:
       ConfigurationError: a field cannot be filled from a message; the text says which one, and what to do.
     """
-    origin = cast("type", typing.get_origin(kind) or kind)
+    origin = class_of(kind)
     try:
         hints = resolved_hints(kind, known)
     except UnresolvedName as error:
         raise UnresolvedName(f"{path}: {error}") from None
-    if attrs.has(origin):
+    if is_attrs(origin):
         specs = _of_attrs(origin, hints, path)
     elif _is_struct(origin):
-        return tuple(_of_struct(cast("type[msgspec.Struct]", origin), hints))
+        specs = _of_struct(cast("type[msgspec.Struct]", origin), hints)
     else:
         specs = _of_dataclass(origin, hints, path)
     return _in_order(origin, specs, path)
@@ -116,16 +141,14 @@ def wire_name(name: str) -> str:
 def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldSpec]:
     generated = _is_generated(kind)
     specs: list[FieldSpec] = []
-    for one in attrs.fields(kind):
-        attribute = cast("attrs.Attribute[object]", one)
+    for attribute in attrs_fields(kind):
         if not attribute.init:
             continue
         place = f"{path}.{attribute.name}"
         hint = hints.get(attribute.name, attribute.type)
         if hint is None:
             raise ConfigurationError(f"{place} has no type; annotate it")
-        convert: object = attribute.converter
-        if convert is normalised_email:
+        if attribute.converter is normalised_email:
             email()  # while the program is put together, and not at a message
         accepts = hint if attribute.converter is None else accepted_by(attribute.converter, kind, place)
         argument = attribute.alias or attribute.name
@@ -137,7 +160,6 @@ def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldS
                 accepts=accepts,
                 type=hint,
                 default=_attrs_default(attribute.default, generated=generated, place=place),
-                keyword_only=attribute.kw_only,
                 attribute=attribute,
             )
         )
@@ -215,18 +237,12 @@ def _of_dataclass(kind: type, hints: Mapping[str, object], path: str) -> list[Fi
                     accepts=hint,
                     type=hint,
                     default=default,
-                    keyword_only=field.kw_only is True,
                 )
             )
     return specs
 
 
 def _of_struct(kind: type[msgspec.Struct], hints: Mapping[str, object]) -> list[FieldSpec]:
-    keyword_only = {
-        name
-        for name, parameter in inspect.signature(kind).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
     specs: list[FieldSpec] = []
     for field in msgspec.structs.fields(kind):
         default: Default = None
@@ -245,7 +261,6 @@ def _of_struct(kind: type[msgspec.Struct], hints: Mapping[str, object]) -> list[
                 accepts=hint,
                 type=hint,
                 default=default,
-                keyword_only=field.name in keyword_only,
             )
         )
     return specs

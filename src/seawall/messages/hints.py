@@ -6,13 +6,33 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from seawall.errors import ConfigurationError
+
+#: What says only that a class has parameters.
+_GENERIC: Final = frozenset[object]((typing.Generic, typing.Protocol))
 
 
 class UnresolvedName(ConfigurationError):
     """An annotation names what does not exist yet; it may later, when the program is complete."""
+
+
+def origin_of(kind: object) -> object:
+    """``list`` of ``list[int]``; None of what has no parameters."""
+    found: object = typing.get_origin(kind)
+    return found
+
+
+def arguments_of(kind: object) -> tuple[object, ...]:
+    """``int`` of ``list[int]``."""
+    found: tuple[object, ...] = typing.get_args(kind)
+    return found
+
+
+def class_of(kind: object) -> type:
+    """The class; of a generic one with its parameters, the class alone."""
+    return cast("type", origin_of(kind) or kind)
 
 
 def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, object]:
@@ -25,7 +45,7 @@ def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, objec
     Raises:
       UnresolvedName: an annotation names what cannot be found.
     """
-    origin = cast("type", typing.get_origin(kind) or kind)
+    origin = class_of(kind)
     found: dict[str, object] = {}
     owners = _owners(kind)
     for owner in reversed(origin.__mro__):
@@ -73,15 +93,15 @@ def _owners(kind: object) -> dict[type, dict[TypeVar, object]]:
     found: dict[type, dict[TypeVar, object]] = {}
 
     def visit(form: object, outer: Mapping[TypeVar, object]) -> None:
-        origin = typing.get_origin(form) or form
+        origin = origin_of(form) or form
         if not isinstance(origin, type):
             return
         parameters: tuple[TypeVar, ...] = getattr(origin, "__parameters__", ())
-        arguments = (substituted(argument, outer) for argument in typing.get_args(form))
+        arguments = (substituted(argument, outer) for argument in arguments_of(form))
         mapping = dict(zip(parameters, arguments, strict=False))
         found[origin] = mapping
         for base in getattr(origin, "__orig_bases__", origin.__bases__):
-            if typing.get_origin(base) not in {typing.Generic, typing.Protocol}:
+            if origin_of(base) not in _GENERIC:
                 visit(base, mapping)
 
     visit(kind, {})

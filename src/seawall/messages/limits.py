@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Protocol, cast
 
-import attrs
 import msgspec
 from attrs import validators
 
+from seawall.messages.fields import AttrsField
 from seawall.messages.validators import MAX_ADDRESS, Email
 
 #: attrs keeps the classes to itself; what they make is public.
 _NUMBER: Final[type] = type(validators.ge(0))
 _MAX_LENGTH: Final[type] = type(validators.max_len(0))
 _MIN_LENGTH: Final[type] = type(validators.min_len(0))
-_AND: Final[type] = type(validators.and_())
+_AND: Final[type] = type(validators.and_(validators.ge(0)))
 _OPTIONAL: Final[type] = type(validators.optional(validators.ge(0)))
 
 
@@ -31,21 +31,22 @@ def limited(wire: object, base: object, validator: object) -> object:
     """
     if base is str and any(isinstance(part, Email) for part in _parts(validator)):
         meta = msgspec.Meta(max_length=MAX_ADDRESS, extra_json_schema={"format": "email"})
-        return Annotated[wire, meta]
-    if base in {int, float}:
+        return annotated(wire, meta)
+    numeric, sized = base is int or base is float, base is str or base is bytes or base is list or base is dict
+    if numeric:
         limits = _number_limits(validator)
-    elif base in {str, bytes, list, dict}:
+    elif sized:
         limits = _length_limits(validator)
     else:
         return wire
     if not limits:
         return wire
     try:
-        narrowed = Annotated[wire, msgspec.Meta(**limits)]  # type: ignore[valid-type]  # a form of type
-        msgspec.json.Decoder(narrowed if base in {int, float, str, bytes} else base)
+        narrowed = annotated(wire, cast("_MakeMeta", msgspec.Meta)(**limits))
+        msgspec.json.Decoder(narrowed if numeric else object)
     except (TypeError, ValueError):
         return wire  # a number that msgspec cannot hold
-    return cast("object", narrowed)
+    return narrowed
 
 
 def _parts(validator: object) -> list[object]:
@@ -94,6 +95,17 @@ def _length_limits(validator: object) -> dict[str, float]:
     return limits
 
 
-def validator_of(attribute: attrs.Attribute[object] | None) -> object:
+def annotated(wire: object, *limits: msgspec.Meta) -> object:
+    """A type with what msgspec is to know about it."""
+    for one in limits:
+        wire = Annotated[wire, one]
+    return wire
+
+
+class _MakeMeta(Protocol):
+    def __call__(self, **limits: float) -> msgspec.Meta: ...
+
+
+def validator_of(attribute: AttrsField | None) -> object:
     """The validator of a field without converter; with one, the value in the message is not the one validated."""
     return None if attribute is None or attribute.converter is not None else attribute.validator

@@ -6,15 +6,25 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, cast, final
 
-import attrs
 import msgspec
 from attrs import define, field, frozen
 
 from seawall.errors import Invalid
-from seawall.messages.fields import CONVERTER, FACTORY, NOTHING, ByClass, FieldSpec, Made, Value
+from seawall.messages.fields import (
+    CONVERTER,
+    FACTORY,
+    NOTHING,
+    AttrsField,
+    ByClass,
+    FieldSpec,
+    Made,
+    Value,
+    attrs_fields,
+    is_attrs,
+)
 from seawall.messages.problems import Problem, of_validator
 from seawall.messages.shapes import Convert, Shape
 from seawall.messages.tags import TAG_FIELD
@@ -152,7 +162,7 @@ class Record(Shape):
             for member in self.members:
                 if member.spec.name == error.field:
                     return of_validator(error, f"{path}.{member.wire}")
-        if not attrs.has(self.kind):
+        if not is_attrs(self.kind):
             return of_validator(error, path)
         wires = {member.spec.name: f"{path}.{member.wire}" for member in self.members}
         found = _first_refusal(self.kind, given)
@@ -215,8 +225,8 @@ def _function(source: str, names: dict[str, object]) -> Function:
 
 def _first_refusal(kind: type, given: Mapping[str, object]) -> tuple[str, Exception] | None:
     """The first field of an attrs class whose converter or validator raises, on an instance like the one refused."""
-    fields: Iterable[attrs.Attribute[object]] = attrs.fields(kind)
-    instance: object = object.__new__(kind)
+    fields = attrs_fields(kind)
+    instance = object.__new__(cast("type[object]", kind))
     for attribute in fields:
         value = given.get(attribute.alias or attribute.name, NOTHING) if attribute.init else NOTHING
         try:
@@ -230,21 +240,21 @@ def _first_refusal(kind: type, given: Mapping[str, object]) -> tuple[str, Except
     for attribute in fields:
         if attribute.validator is not None and hasattr(instance, attribute.name):
             try:
-                attribute.validator(instance, attribute, getattr(instance, attribute.name))
+                cast("Function", attribute.validator)(instance, attribute, getattr(instance, attribute.name))
             except Exception as error:  # noqa: BLE001 - whatever a validator raises
                 return attribute.name, error
     return None
 
 
-def _default_value(attribute: attrs.Attribute[object], instance: object) -> object:
+def _default_value(attribute: AttrsField, instance: object) -> object:
     default: object = attribute.default
     if isinstance(default, FACTORY):
-        make: Function = getattr(default, "factory", tuple)
+        make = cast("Function", getattr(default, "factory", None))
         return make(instance) if getattr(default, "takes_self", False) else make()
     return default
 
 
-def _converted(attribute: attrs.Attribute[object], instance: object, value: object) -> object:
+def _converted(attribute: AttrsField, instance: object, value: object) -> object:
     if attribute.converter is None:
         return value
     convert = cast("Function", attribute.converter)

@@ -12,7 +12,7 @@ from typing import TypeAlias, cast, final
 
 from attrs import define, field
 
-from seawall.messages.problems import REFUSED, Problem
+from seawall.messages.problems import Problem
 
 #: From one to the other. None, where a shape has none, leaves the value as it is.
 Convert: TypeAlias = Callable[[object], object]
@@ -133,7 +133,7 @@ class Many(Shape):
         collection = self.collection
         if collection is list:
             return lambda decoded: [convert(item) for item in cast("Iterable[object]", decoded)]
-        return lambda decoded: collection([convert(item) for item in cast("Iterable[object]", decoded)])
+        return lambda decoded: _collected(collection, [convert(item) for item in cast("Iterable[object]", decoded)])
 
     def dumper(self) -> Convert | None:
         """As `Shape.dumper` says."""
@@ -148,10 +148,7 @@ class Many(Shape):
             if isinstance(one, Problem):
                 return one
             built.append(one)
-        try:
-            return self.collection(built)
-        except TypeError:
-            return Problem(path, REFUSED)  # not hashable
+        return _collected(self.collection, built)
 
     def wire_kinds(self) -> tuple[type, ...]:
         """As `Shape.wire_kinds` says."""
@@ -160,6 +157,11 @@ class Many(Shape):
     def value_kinds(self) -> tuple[type, ...]:
         """As `Shape.value_kinds` says."""
         return (self.collection, *self.accepted)
+
+
+def _collected(collection: type, items: list[object]) -> object:
+    """A list, or what else is to be made of it."""
+    return items if collection is list else cast("Convert", collection)(items)
 
 
 @final

@@ -18,13 +18,14 @@ from attrs import define, field, frozen
 from seawall.errors import ConfigurationError
 from seawall.messages.codec import JSON, Codec, spelled
 from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields
-from seawall.messages.limits import limited, validator_of
+from seawall.messages.hints import arguments_of, class_of, origin_of
+from seawall.messages.limits import annotated, limited, validator_of
 from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
 from seawall.messages.values import finite, finite_decimal, plain
 
-_UNIONS = (types.UnionType, typing.Union)  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
+_UNIONS: Final = frozenset[object]((types.UnionType, typing.Union))  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
 
 #: What msgspec decodes and encodes, and nothing has to be checked.
 _LEAVES: Final = (
@@ -44,7 +45,8 @@ _COLLECTIONS: Final[Mapping[object, tuple[type, tuple[type, ...]]]] = {
     collections.abc.MutableSet: (set, (collections.abc.MutableSet,)),
 }
 _KEYS: Final = {str, int, uuid.UUID, dt.datetime, dt.date}
-_MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_CALLABLE: Final[object] = collections.abc.Callable
+_MAPPINGS: Final = frozenset[object]((dict, collections.abc.Mapping, collections.abc.MutableMapping))
 
 #: The fields of the envelope, which no message may have itself.
 RESERVED: Final = (TAG_FIELD, "ref", "re")
@@ -88,8 +90,8 @@ class Shaper:
     describes: bool = False
     """Whether the types are for a schema, where no default of ours may be seen."""
     envelope: tuple[Envelope, ...] = ()
-    _records: dict[tuple[object, Role], Record] = field(init=False, factory=dict)
-    _known: dict[str, object] = field(init=False, factory=dict)
+    _records: dict[tuple[object, Role], Record] = field(init=False, factory=dict[tuple[object, Role], Record])
+    _known: dict[str, object] = field(init=False, factory=dict[str, object])
     """Classes by name: what stands beside them may name them, although they are local to a function."""
 
     def shape(self, kind: object, path: str) -> Shape:
@@ -142,25 +144,25 @@ class Shaper:
         if depth > _DEPTH:
             raise ConfigurationError(f"{path}: an alias that contains itself; make it a class")
         kind = _without_alias(kind)
-        origin = typing.get_origin(kind)
+        origin = origin_of(kind)
         if origin is Annotated:
             return self._annotated(kind, path, depth)
         if origin in _UNIONS:
             return self.choice(kind, path, depth)
         if origin is Literal:
-            values = typing.get_args(kind)
+            values = arguments_of(kind)
             return Plain(kind, tuple({type(value) for value in values}))
         if is_class_of_fields(origin or kind):
             return self._record(kind, path, Role.NESTED)
-        if isinstance(kind, type) and issubclass(kind, enum.Enum):
-            return Plain(kind, (kind,))
+        if _is_enum(kind):
+            return Plain(kind, (class_of(kind),))
         return self._leaf(kind, path) or self._collection(kind, path, depth) or _refuse(kind, path)
 
     def _annotated(self, kind: object, path: str, depth: int) -> Shape:
-        inner, *metadata = typing.get_args(kind)
+        inner, *metadata = arguments_of(kind)
         shape = self._shape(inner, path, depth + 1)
         limits = [one for one in metadata if isinstance(one, msgspec.Meta)]
-        return Limited(shape, _annotate(shape.wire, limits)) if limits else shape
+        return Limited(shape, annotated(shape.wire, *limits)) if limits else shape
 
     def _leaf(self, kind: object, path: str) -> Shape | None:
         if kind is None:
@@ -173,13 +175,13 @@ class Shaper:
             return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain)
         if kind in _LEAVES:
             form = kind if self.describes and kind in _FORMATS else None
-            wire = kind if form is None else _annotate(kind, [described(format=_FORMATS[form])])
+            wire = kind if form is None else annotated(kind, described(format=_FORMATS[form]))
             return Plain(wire, (cast("type", kind),))
         return None
 
     def _collection(self, kind: object, path: str, depth: int) -> Shape | None:
-        origin = typing.get_origin(kind)
-        arguments: tuple[object, ...] = typing.get_args(kind)
+        origin = origin_of(kind)
+        arguments: tuple[object, ...] = arguments_of(kind)
         if origin is tuple:
             if len(arguments) == 2 and arguments[1] is Ellipsis:
                 return Many(self._shape(arguments[0], f"{path}[]", depth + 1), tuple)
@@ -189,11 +191,11 @@ class Shaper:
             return Many(self._shape(arguments[0], f"{path}[]", depth + 1), collection, accepted)
         if origin in _MAPPINGS:
             key, value = (self._shape(one, f"{path}[...]", depth + 1) for one in arguments)
-            if not set(key.value_kinds()) <= _KEYS and not issubclass(key.value_kinds()[0], enum.Enum):
+            if not set(key.value_kinds()) <= _KEYS and not _is_enum(key.value_kinds()[0]):
                 raise ConfigurationError(f"{path}: a key in a message is text; use str, int, an enum, UUID or a date")
             table = Table(key, value, () if origin is dict else (collections.abc.Mapping,))
             names = described_names(key.value_kinds()[0]) if self.describes else None
-            return table if names is None else Limited(table, _annotate(table.wire, [names]))
+            return table if names is None else Limited(table, annotated(table.wire, names))
         return None
 
     def choice(self, kind: object, path: str, depth: int = 0) -> Shape:
@@ -212,7 +214,7 @@ class Shaper:
         if (known := self._records.get((kind, role))) is not None:
             return known
         origin = class_of(kind)
-        if origin is kind and is_generic(origin):
+        if origin_of(kind) is None and is_generic(origin):
             raise ConfigurationError(f"{path}: {origin.__name__} is generic; say of what, {origin.__name__}[...]")
         tag = None if role is Role.NESTED else tag_of(origin)
         record = Record(origin, tag, _name(kind))
@@ -276,14 +278,13 @@ def is_generic(kind: type) -> bool:
     return parameters != ()
 
 
+def _is_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+
+
 def _nothing() -> object:
     """Is no default that a schema would show."""
     return NOTHING
-
-
-def class_of(kind: object) -> type:
-    """The class; of a generic one with its parameters, the class alone."""
-    return cast("type", typing.get_origin(kind) or kind)
 
 
 def _shown(kind: object) -> str:
@@ -293,8 +294,8 @@ def _shown(kind: object) -> str:
 def _name(kind: object) -> str:
     """``Say``; ``Page_Item`` for ``Page[Item]``."""
     parts = (
-        [class_of(kind).__name__, *(_name(one) for one in typing.get_args(kind))]
-        if isinstance(kind, type) or (typing.get_origin(kind) is not None)
+        [class_of(kind).__name__, *(_name(one) for one in arguments_of(kind))]
+        if isinstance(kind, type) or (origin_of(kind) is not None)
         else [str(kind)]
     )
     return "_".join(parts)
@@ -320,15 +321,15 @@ def _without_alias(kind: object) -> object:
 def members_of(kind: object) -> tuple[object, ...]:
     """The members of a union, those of the unions in it included; a type that is none is its own."""
     kind = _without_alias(kind)
-    if typing.get_origin(kind) in _UNIONS:
-        inner = (one for member in typing.get_args(kind) for one in members_of(member))
+    if origin_of(kind) in _UNIONS:
+        inner = (one for member in arguments_of(kind) for one in members_of(member))
         return tuple(dict.fromkeys(inner))
     return (kind,)
 
 
 def union(wires: Iterable[object]) -> object:
     """The union of types that msgspec decodes."""
-    made: object = typing.Union[tuple(wires)]  # noqa: UP007 - of as many as there are
+    made: object = typing.Union[tuple(wires)]  # noqa: UP007 - of as many as there are  # pyright: ignore[reportDeprecated]  # as above
     return made
 
 
@@ -368,18 +369,13 @@ def described(**words: object) -> msgspec.Meta:
 
 def described_names(kind: type) -> msgspec.Meta | None:
     """What the keys of a mapping look like, which are text in JSON."""
-    if issubclass(kind, enum.Enum):
-        return described(propertyNames={"enum": [str(member.value) for member in kind]})
+    if _is_enum(kind):
+        members = cast("Iterable[enum.Enum]", kind)
+        return described(propertyNames={"enum": [str(member.value) for member in members]})
     if kind is int:
         return described(propertyNames={"pattern": "^(0|-?[1-9][0-9]*)$"})
     form = "uuid" if kind is uuid.UUID else "date" if kind is dt.date else _FORMATS.get(kind)
     return None if form is None else described(propertyNames={"format": form})
-
-
-def _annotate(wire: object, limits: Iterable[msgspec.Meta]) -> object:
-    for one in limits:
-        wire = Annotated[wire, one]
-    return wire
 
 
 def _limited(shape: Shape, kind: object, validator: object) -> Shape:
@@ -394,7 +390,7 @@ def _limited(shape: Shape, kind: object, validator: object) -> Shape:
             for one, member in zip(kinds, shape.members, strict=True)
         )
         return Choice(members, union(member.wire for member in members))
-    origin = typing.get_origin(others[0])
+    origin = origin_of(others[0])
     base = dict if origin in _MAPPINGS else _COLLECTIONS[origin][0] if origin in _COLLECTIONS else others[0]
     narrowed = limited(shape.wire, base, validator)
     return shape if narrowed is shape.wire else Limited(shape, narrowed)
@@ -406,10 +402,10 @@ def _refuse(kind: object, path: str) -> NoReturn:
         raise ConfigurationError(f"{path} is Any, which is no type; write `object` for any value")
     if isinstance(kind, typing.TypeVar):
         raise ConfigurationError(f"{path} is the type parameter {kind}, which nothing fills in; write Class[type]")
-    origin = typing.get_origin(kind) or kind
-    if origin is collections.abc.Callable:
+    origin = origin_of(kind) or kind
+    if origin is _CALLABLE:
         raise ConfigurationError(f"{path} is a callable, which no message can carry; remove it, or give it init=False")
-    if origin in {list, set, frozenset, tuple, dict} or origin in _COLLECTIONS or origin in _MAPPINGS:
+    if origin is tuple or origin in _COLLECTIONS or origin in _MAPPINGS:
         raise ConfigurationError(f"{path}: say of what, {_shown(kind)}[...]")
     raise ConfigurationError(
         f"{path} is a {_shown(kind)}, which no message can carry; make it an attrs class, or give its field a "

@@ -36,7 +36,7 @@ def email() -> Email:
       ConfigurationError: email-validator is not installed.
     """
     try:
-        import email_validator  # noqa: F401, PLC0415 - of an optional extra; only whether it is there
+        import email_validator  # noqa: F401, PLC0415 - of an optional extra; only whether it is there  # pyright: ignore[reportUnusedImport]  # as said
     except ImportError:
         raise ConfigurationError(
             "e-mail addresses are checked by email-validator, which is not installed: pip install seawall[email]"

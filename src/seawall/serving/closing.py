@@ -12,6 +12,7 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.http.response import SerializedResponse
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import Phase
+from seawall.serving.eviction import Waiting
 from seawall.serving.failures import FailureHandler
 from seawall.serving.state import AcceptedConnection
 from seawall.wire.channel import MessageChannel
@@ -106,6 +107,7 @@ class Closing:
     channel: MessageChannel | None = field(init=False, default=None)
     """Set by `attach`, once the request has named a route."""
     _adapter: TrioWebSocketAdapter | None = field(init=False, default=None)
+    _responding: trio.CancelScope | None = field(init=False, default=None)
     closed_by: Closer = field(init=False, default=Closer.RUNNER)
 
     def attach(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
@@ -138,6 +140,13 @@ class Closing:
             if self.closed_by is Closer.TASK:
                 self._outer_nursery.start_soon(self.close)
 
+    async def finish(self) -> None:
+        """Close, unless another task does so already. Guards and handler have ended: only the peer is waited for."""
+        if not self._lifecycle.is_closed:
+            self._incoming.place.wait(Waiting.CLOSING)
+        if self.closed_by is Closer.RUNNER:
+            await self.close()
+
     @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
         """Tell the peer why, and close the socket.
@@ -163,6 +172,7 @@ class Closing:
         if self.channel is not None:
             self.channel.abort()
         await abandon(self._incoming.stream)
+        self._incoming.place.work()
         self._lifecycle.on_closed()
         if self._inner_nursery.child_tasks:
             self._lifecycle.watch_cleanup()
@@ -179,9 +189,16 @@ class Closing:
         if self.channel is not None:
             self.channel.abort()
 
+    def cut_short(self) -> None:
+        """Wait for the peer no longer, because its place has been given to another."""
+        if self._responding is not None:
+            self._responding.cancel()
+        elif self.is_upgraded:
+            self.abort_channel()
+
     async def _respond(self) -> None:
         close_timeout = self._lifecycle.timeouts.limits.close_timeout
-        with trio.move_on_after(close_timeout if self._incoming.place.refusal is None else LINGER):
+        with trio.move_on_after(close_timeout if self._incoming.place.refusal is None else LINGER) as self._responding:
             response = self.response
             if response is not None and self.head_only:
                 response = response.without_body()

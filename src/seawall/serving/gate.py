@@ -157,7 +157,11 @@ class WebSocketUpgrade:
 
     async def send(self, text: str, /) -> None:
         """Send a message."""
+        if self.state.channel.send_buffer.pending:  # there may be no room before the peer has read some of that
+            self.place.wait(Waiting.ROOM)
         try:
             await self.state.channel.send(text)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(self.state.id) from None
+        finally:
+            self.place.work()

@@ -254,8 +254,7 @@ class ConnectionRunner:
 
     async def finish(self) -> None:
         """Close, unless another task does so already, and leave the resources. Guards and handler have ended."""
-        if self._closing.closed_by is Closer.RUNNER:
-            await self._closing.close()
+        await self._closing.finish()
         if not self._resources.is_empty:  # without resources the outer nursery waits for a closing task all the same
             await self.lifecycle.wait_closed()
             limits = self.lifecycle.timeouts.limits

@@ -286,6 +286,7 @@ class Server:
             else:
                 exhausted = False
                 self._accepted += 1
+                await self._state.capacity.settle()
                 self._begin_connection(stream, hosts)
                 continue
             if passing.errno in _EXHAUSTED:
