@@ -25,7 +25,7 @@ from pathlib import Path
 import jwt
 import trio
 from attrs import Attribute, define, field, frozen
-from attrs.validators import ge, le, max_len, min_len
+from attrs.validators import and_, ge, le, max_len, min_len
 
 from seawall import (
     Anonymous,
@@ -73,21 +73,21 @@ def not_blank(_: object, attribute: Attribute[str], text: str) -> None:
 class Say:
     """Says something to all who are in the room. The answer is what they hear."""
 
-    text: str = field(validator=[max_len(500), not_blank])
+    text: str = field(validator=and_(max_len(500), not_blank))
 
 
 @frozen
 class SetTopic:
     """Changes what the room is about, which only its host may."""
 
-    topic: str = field(validator=[min_len(3), max_len(60)])
+    topic: str = field(validator=and_(min_len(3), max_len(60)))
 
 
 @frozen
 class History:
     """Asks for what was said last, from the oldest on; the answers come one by one."""
 
-    last: int = field(default=50, validator=[ge(1), le(200)])
+    last: int = field(default=50, validator=and_(ge(1), le(200)))
 
 
 # What the server sends.
