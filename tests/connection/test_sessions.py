@@ -354,7 +354,7 @@ def test_mended_07_tokens_of_one_subject_are_folded(wall: list[float]) -> None:
     """Those of whoever has most; what this subject gets later is good, and so is what others have."""
     sessions = Sessions(at_most=None, kept=100.0)
     sessions.revoke(issuer="us", subject="bob", token_id="1")
-    sessions.revoke(issuer="us", subject="ada", session_id="2")
+    sessions.revoke(issuer="us", subject="ada", session_id="2", issued_before=wall[0] - 5)
     sessions.revoke(issuer="us", subject="ada", token_id="3")
     sessions.revoke(issuer="us", subject="carol", token_id="4")
     now = wall[0]
@@ -367,6 +367,58 @@ def test_mended_07_tokens_of_one_subject_are_folded(wall: list[float]) -> None:
     with pytest.raises(Unavailable):
         sessions.revoke(subject="dan")
     assert sessions.is_revoked(Ticket("ada", "5", now, issuer="us"))
+
+
+@pytest.mark.parametrize("named", ["token_id", "session_id"])
+async def test_mended_07_a_name_that_several_share(named: str, wall: list[float]) -> None:
+    """A token id or a session that was found with one subject may be another's too, who is not connected."""
+    app, at_the_door = App(), list[Ticket]()
+
+    @guard
+    async def by_ticket(gate: Gate, proved: Anonymous) -> Anonymous:
+        gate.identify(at_the_door[-1])
+        return proved
+
+    @app.route("/", guard=by_ticket)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    def ticket(issuer: str, subject: str, name: str) -> Ticket:
+        both = {"token_id": None, "session_id": None, named: name}
+        return Ticket(subject, both["token_id"], wall[0], issuer, both["session_id"])
+
+    async with serve(app) as served:
+        for name in ("1", "2", "3"):
+            at_the_door.append(ticket("us", "ada", name))
+            async with served.connect("/") as client:
+                assert app.sessions.revoke(token_id=at_the_door[-1].token_id, session_id=at_the_door[-1].session_id)
+                assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    with pytest.raises(Unavailable, match="name the subject"):
+        app.sessions.revoke(token_id="4")
+    for name in ("1", "2", "3"):
+        for issuer, subject in (("us", "ada"), ("us", "bob"), ("them", "ada"), ("them", "bob")):
+            assert app.sessions.is_revoked(ticket(issuer, subject, name))
+
+
+def test_mended_07_a_session_gets_further_tokens(wall: list[float]) -> None:
+    """And all are refused: a session that was revoked is not made one of what its subject had then."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    for number in range(3):
+        sessions.revoke(issuer="us", subject="ada", session_id=str(number))
+    with pytest.raises(Unavailable):
+        sessions.revoke(subject="bob")
+    assert all(
+        sessions.is_revoked(Ticket("ada", None, wall[0] + 90, "us", session_id=str(number))) for number in range(3)
+    )
+
+
+def test_mended_07_a_token_that_is_revoked_twice(wall: list[float]) -> None:
+    """A time that was named once is kept when the same token is revoked again, without one, and folded after that."""
+    sessions = Sessions(at_most=None, kept=100.0)
+    sessions.revoke(subject="ada", token_id="1", issued_before=wall[0] + 50)
+    for token_id in ("1", "2", "3", "4"):
+        sessions.revoke(subject="ada", token_id=token_id)
+    assert sessions.is_revoked(Ticket("ada", "1", wall[0] + 40))
 
 
 async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump_clock: trio.abc.Clock) -> None:

@@ -14,7 +14,7 @@ from seawall import Anonymous, App, Cause, Connection, Forbidden, Gate, Limits, 
 from seawall.observability.logs import connection_log
 from seawall.observability.reports import Reporter, log_report
 from seawall.observability.sampling import BURST, FORGET_AGAIN, MAX_KINDS, WINDOW, LogSampler
-from seawall.testing import Client, Rejected, Serving, serve
+from seawall.testing import Rejected, Serving, serve
 from tests.kit.log import Records, recorded
 from tests.kit.memory import request
 from tests.kit.sockets import EVERYWHERE, Transport, serving, until
@@ -103,23 +103,28 @@ async def test_mended_23_a_storm_of_refusals_is_folded(kind: str, autojump_clock
     assert {(record.levelno, record.name) for record in folded} == {(logging.WARNING, "seawall.connection")}
 
 
-async def test_mended_23_what_is_no_refusal_is_not_folded(autojump_clock: MockClock, records: Records) -> None:
-    """Each connection that was let in has its line, and so has each page, during a storm too."""
-
-    async def says(client: Client, word: str) -> None:
-        await client.send(word)
-        await client.wait_closed()
-
+async def test_mended_23_what_is_no_warning_is_not_folded(autojump_clock: MockClock, records: Records) -> None:
+    """Each connection that was let in and ended well has its line, and so has each page, during a storm too."""
     async with serve(app_for([])) as serving:
         await storm(serving, "no route", 2 * BURST)
         before = len(records.lines("connection"))
         for _ in range(2 * BURST):
-            for word in ("leave", "fail"):
-                async with serving.connect("/") as client:
-                    await says(client, word)
+            async with serving.connect("/") as client:
+                await client.send("leave")
+                await client.wait_closed()
             await raw(serving, b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
         await wait_all_tasks_blocked()
-        assert len(records.lines("connection")) == before + 6 * BURST
+        assert len(records.lines("connection")) == before + 4 * BURST
+
+
+async def test_mended_23_refusals_hide_no_failure(autojump_clock: MockClock, records: Records) -> None:
+    """They are counted apart: who is refused a thousand times has a line about the first failure all the same."""
+    async with serve(app_for([])) as serving:
+        await storm(serving, "no route", 2 * BURST)
+        async with serving.connect("/") as client:
+            await client.send("fail")
+            await client.wait_closed()
+    assert any(end.startswith("error, 1011 'internal error") for end in records.ends)
 
 
 def ended(peer: str, cause: Cause = Cause.REFUSED) -> Outcome:

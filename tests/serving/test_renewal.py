@@ -487,6 +487,25 @@ async def test_mended_01_guards_that_take_too_long(autojump_clock: MockClock) ->
         assert str(await client.receive()).startswith("renewed")
 
 
+async def test_mended_01_guards_that_answer_too_late(autojump_clock: MockClock) -> None:
+    """What a guard says that cannot be cancelled in time counts no more, as it does not at the door."""
+    slow = [0.0]
+
+    @guard
+    async def stubborn(gate: Gate, claims: Claims) -> Claims:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(slow[0])
+        return claims
+
+    app = renewing(bearer(verifier) >> stubborn, Limits(auth_timeout=3))
+    async with connect(app, "/", headers=by(token(seconds=20))) as client:
+        slow[0] = 10
+        await client.send(token(seconds=60))
+        assert await client.receive() == "AuthTimeout: authentication timed out"
+        assert await client.wait_closed() == EXPIRED
+        assert trio.current_time() < 25
+
+
 async def test_mended_01_one_at_a_time(autojump_clock: MockClock) -> None:
     """The second waits for the first, and the last one counts; one that is cancelled changes nothing."""
     app, running, most = App(), [0], [0]

@@ -130,35 +130,31 @@ class Revocation(NamedTuple):
     before: float
     """Revoked is what was issued before this, in Unix time, ..."""
     at: float
-    """... and what was issued up to this, by a clock that may be ahead by the credential's skew."""
-    known_before: float
-    """Later than any credential that was found when it was called was issued."""
+    """... and what was issued up to this, by a clock that may be ahead by the credential's skew, ..."""
+    is_for_good: bool
+    """... or, if this is True, whatever matches, also what will be issued later."""
     until: float
     """When all that it is about has ended, if credentials live no longer than revocations are kept."""
     is_exact: bool
     """Whether it is about one credential whose end is known."""
-    owner: _Owner | None
-    """Whose the tokens or sessions are that it names, if that is known."""
 
     def merged(self, other: Revocation) -> Revocation:
         """Both."""
         return Revocation(
             max(self.before, other.before),
             max(self.at, other.at),
-            max(self.known_before, other.known_before),
+            self.is_for_good or other.is_for_good,
             max(self.until, other.until),
             self.is_exact and other.is_exact,
-            self.owner or other.owner,
         )
 
     def covers(self, held: CredentialSnapshot) -> bool:
         """Whether `held`, which matches the selection, was issued in time for it."""
-        return held.issued_at < self.before or held.issued_at <= self.at + held.skew
+        return self.is_for_good or held.issued_at < self.before or held.issued_at <= self.at + held.skew
 
-    def of_everything(self) -> Revocation:
-        """The same for all that its owner had then: not for what has been, or will be, issued later."""
-        before = self.before if self.before < math.inf else self.known_before
-        return self._replace(before=before, is_exact=False, owner=None)
+    def of_what_there_was(self) -> Revocation:
+        """The same for what there was then, not for what has been, or will be, issued later."""
+        return self._replace(is_for_good=False, is_exact=False)
 
 
 @final
@@ -228,7 +224,7 @@ class Revocations:
             raise Unavailable(
                 f"{MAX_REVOCATIONS} revocations are remembered and none has had its time: this one ended its "
                 "connections, but its credentials are not refused; set App(revocations_kept=...) to the seconds that a "
-                "credential lives, revoke by subject, or ask a database in a guard"
+                "credential lives, name the subject whose token it is, or ask a database in a guard"
             )
 
     def _revocation(
@@ -236,39 +232,43 @@ class Revocations:
     ) -> Revocation:
         now = unix_time()
         newest = max((held.issued_at for held in found), default=-math.inf)
-        known_before = math.nextafter(newest, math.inf) if found else -math.inf
         names_one = selection.session_id is not None or selection.token_id is not None
         if issued_before is not None:
             before, at, since = issued_before, -math.inf, max(now, issued_before)
-        else:
-            before, at, since = math.inf if names_one else known_before, now, now
+        else:  # later than any that was found
+            before, at, since = math.nextafter(newest, math.inf) if found else -math.inf, now, now
         ends = [held.expires_at + held.skew for held in found]
         is_exact = selection.token_id is not None and bool(ends) and max(ends) < math.inf
         known_ends = [end for end in ends if end < math.inf]
         until = max(known_ends) if is_exact else max([since + self._kept, *known_ends])
-        owner = _owner(selection, found) if names_one else None
-        return Revocation(before, at, known_before, until, is_exact, owner)
+        return Revocation(before, at, names_one and issued_before is None, until, is_exact)
 
     def _put(self, selection: Selection, entry: Revocation) -> None:
-        if selection not in self._entries:
+        known = self._entries.get(selection)
+        if known is None:
             self._push_end(entry.until, selection)
             shape = _shape(selection)
             self._shapes[shape] = self._shapes.get(shape, 0) + 1
+        else:
+            self._disown(selection, known)
         self._entries[selection] = entry
-        if entry.owner is not None:
-            self._owned.setdefault(entry.owner, set()).add(selection)
+        if (owner := _owner(selection, entry)) is not None:
+            self._owned.setdefault(owner, set()).add(selection)
 
     def _pop(self, selection: Selection) -> Revocation:
         entry, shape = self._entries.pop(selection), _shape(selection)
         self._shapes[shape] -= 1
         if not self._shapes[shape]:
             del self._shapes[shape]
-        if entry.owner is not None:
-            owned = self._owned[entry.owner]
+        self._disown(selection, entry)
+        return entry
+
+    def _disown(self, selection: Selection, entry: Revocation) -> None:
+        if (owner := _owner(selection, entry)) is not None:
+            owned = self._owned[owner]
             owned.discard(selection)
             if not owned:
-                del self._owned[entry.owner]
-        return entry
+                del self._owned[owner]
 
     def _make_room(self) -> bool:
         """Give one entry up, or fold those of the owner who has most. False if neither is possible."""
@@ -297,14 +297,14 @@ class Revocations:
                 continue
             self._pop(selection)
             if not entry.is_exact:
-                left = entry.of_everything()
+                left = entry.of_what_there_was()
                 self._given_up = left if self._given_up is None else self._given_up.merged(left)
             return True
         return False
 
     def _fold(self, owner: _Owner) -> None:
         """Replace what was revoked of one owner, token by token, by all that the owner had then."""
-        folded = [self._pop(selection).of_everything() for selection in tuple(self._owned[owner])]
+        folded = [self._pop(selection).of_what_there_was() for selection in tuple(self._owned[owner])]
         selection = _everything_of(owner)
         if selection in self._entries:
             folded.append(self._entries[selection])
@@ -326,12 +326,17 @@ class Revocations:
         heapq.heappush(self._ends, (until, next(self._counter), selection))
 
 
-def _owner(selection: Selection, found: tuple[CredentialSnapshot, ...]) -> _Owner | None:
-    """Whose all the credentials are that match."""
-    owners = {None if held.subject is None else _Owner(held.issuer, held.subject) for held in found}
-    if not owners and selection.subject is not None:
-        owners.add(_Owner(selection.issuer, selection.subject))
-    return owners.pop() if len(owners) == 1 else None
+def _owner(selection: Selection, entry: Revocation) -> _Owner | None:
+    """Whose all the credentials are that match, if a revocation of all that the owner had then would cover them.
+
+    Only what was named counts. Connections that were found show whose some of them are, but others, which are not
+    connected, may have the same token id or session: of another issuer, or subject. A session gets further tokens, and
+    so a revocation of it is about more than what there was.
+    """
+    names_one = selection.token_id is not None or (selection.session_id is not None and not entry.is_for_good)
+    if selection.subject is None or not names_one or entry.before == math.inf:
+        return None
+    return _Owner(selection.issuer, selection.subject)
 
 
 def _everything_of(owner: _Owner) -> Selection:

@@ -43,9 +43,11 @@ class Sessions:
 
     It covers the connections of one process, and revocations are lost when that process ends: a revocation that has to
     last longer, or to reach several processes, belongs in a database that a guard asks. What is remembered is bounded:
-    100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token that it names has
-    expired. When there are more, those whose time has come are given up first, and then what was revoked token by
-    token of one subject becomes one revocation of all that this subject had.
+    100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token that it names has been
+    found, and has expired. When there are more, those whose time has come are given up first, and then what was revoked
+    by subject and token id becomes one revocation of all that this subject had. Name the subject with a token id: an id
+    alone may be that of several, and never becomes a revocation of one subject; nor does a session, which gets further
+    tokens.
     """
 
     def __init__(self, *, at_most: int | None, kept: float = REVOCATIONS_KEPT) -> None:

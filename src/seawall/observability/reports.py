@@ -10,42 +10,19 @@ import trio
 from attrs import frozen
 
 from seawall.clock import unix_time
+from seawall.observability.folding import EndFolder, level_of
 from seawall.observability.logs import connection_log, error_log, server_log
 from seawall.observability.outcome import Outcome
 from seawall.observability.principals import PrincipalNames
 from seawall.observability.sampling import WINDOW, LogSampler
 from seawall.observability.snapshot import ConnectionSnapshot
-from seawall.policy.ending import Cause, End, Party
+from seawall.policy.ending import End
 from seawall.policy.error_policy import LeafDecision
 from seawall.policy.verdicts import MAX_REASON, AnyVerdict, Context, Phase
 from seawall.printable import name_of, name_of_type, redacted, safe
 from seawall.wire.traffic import Traffic
-from seawall.wire.transport.sockets import network_of
 
 T = TypeVar("T")
-
-#: The causes that are not logged as warnings, because nothing has failed.
-_ORDINARY = frozenset(
-    {
-        Cause.ANSWERED,
-        Cause.RETURNED,
-        Cause.CLOSED,
-        Cause.ENDED,
-        Cause.PEER_CLOSED,
-        Cause.PEER_VANISHED,
-        Cause.LEASE_EXPIRED,
-        Cause.REVOKED,
-        Cause.IDLE,
-        Cause.LIFETIME,
-        Cause.KEEPALIVE,
-        Cause.DRAINED,
-        Cause.STOPPED,
-    }
-)
-
-
-#: The causes of which a stranger can make as many as it likes, without any failure of ours.
-_REFUSALS = frozenset({Cause.REFUSED, Cause.OVERLOAD, Cause.VIOLATION})
 
 
 @final
@@ -129,19 +106,6 @@ def log_suppressed(kind: tuple[str, ...], suppressed: int) -> None:
         )
 
 
-def log_folded(network: tuple[str, ...], folded: int) -> None:
-    """Log how many connections of a network were refused and have no line of their own; nothing if that is 0."""
-    if folded:
-        (name,) = network
-        connection_log.log(
-            logging.WARNING,
-            "%d more connections from %s were refused and are not in the log",
-            folded,
-            safe(name),
-            fields={"folded": folded, "network": name},
-        )
-
-
 def note_of(context: Context) -> str:
     """The note for an exception that comes out of ``serve``: in which phase, route and connection it was raised."""
     place = f"{context.phase.value} of {safe(context.route)}" if context.route else context.phase.value
@@ -169,14 +133,6 @@ def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Ou
         bytes_out=traffic.bytes_out,
         silent=end.silent,
     )
-
-
-def _level(ended: End | Outcome, dropped: int) -> int:
-    if ended.silent:
-        return logging.DEBUG
-    # A peer that ends the connection believes that what it has sent before has been received.
-    is_lossy = dropped > 0 and ended.cause.by is Party.PEER
-    return logging.INFO if ended.cause in _ORDINARY and not is_lossy else logging.WARNING
 
 
 def log_end(outcome: Outcome) -> None:
@@ -208,7 +164,7 @@ def log_end(outcome: Outcome) -> None:
         "bytes_out": outcome.bytes_out,
     }
     connection_log.log(
-        _level(outcome, outcome.messages_dropped),
+        level_of(outcome, outcome.messages_dropped),
         "%s %s %s: %s, %d %r after %.3f s, %d in, %d out%s",
         outcome.connection,
         f"{outcome.peer} {outcome.principal}".rstrip(" "),
@@ -229,18 +185,13 @@ def labelled(label: str, line: str) -> str:
     return f"{label}: {line}" if label else line
 
 
-def _is_folded(outcome: Outcome) -> bool:
-    """Whether its line is one of those of which a network has a few in a minute, and the others are counted."""
-    has_left = outcome.cause is Cause.PEER_VANISHED and not outcome.route  # in the middle of its request
-    return not outcome.silent and (outcome.cause in _REFUSALS or has_left)
-
-
 @final
 class Reporter:
     """Tells the application and the log of failures and of connections that have ended.
 
-    Of the connections of one network that are refused, or break the protocol, ten lines are logged in a minute, and the
-    others counted; of 1,000 networks each, and of all others together. The application is told of each.
+    Of the connections of one network that end in one of the ways that are a WARNING, ten lines are logged in a minute,
+    and the others counted; of 1,000 networks each, and of all others together (`EndFolder`). What a connection can make
+    us log besides is ten lines a minute, too. The application is told of each.
 
     What a callback of the application raises is logged, ten of a kind in a minute, and not raised again; except
     SystemExit and KeyboardInterrupt, which are.
@@ -261,8 +212,8 @@ class Reporter:
         self._on_open = on_open
         self.names = names or PrincipalNames()
         self._throttle = LogSampler()
-        self._refused = LogSampler()
         self._has_suppressed = trio.Event()
+        self._ends = EndFolder(self._note_suppressed)
 
     def report(self, failure: ErrorReport) -> None:
         """Tell of a failure. An application's own ``report`` gets each; the default logs ten of a kind in a minute."""
@@ -282,8 +233,8 @@ class Reporter:
             self._tell("on_open", self._on_open, opened)
 
     def report_outcome(self, outcome: Outcome) -> None:
-        """Log how a connection ended, unless too many of its network have been refused, and tell the application."""
-        if not _is_folded(outcome) or self._admits_refused(outcome):
+        """Log how a connection ended, unless too many of its network have ended so, and tell the application."""
+        if self._ends.admits(outcome, trio.current_time()):
             log_end(outcome)
         if self._on_end is not None:
             self._tell("on_end", self._on_end, outcome)
@@ -299,12 +250,22 @@ class Reporter:
         if self._admits(("TLS", name_of_type(type(failure.__cause__)))):
             server_log.error("%s", labelled(self.server, f"{safe(str(failure))}; it is closed"))
 
+    def log_late(self, what: str, route: str, line: str) -> None:
+        """Log a `line` about a connection that is not over when it should be: `what` of a route, ten in a minute."""
+        if self._admits((what, route)):
+            server_log.warning("%s", line)
+
+    def log_exhausted(self, line: str) -> None:
+        """Log that nothing can be accepted: whoever opens and closes enough connections makes that come and go."""
+        if self._admits(("accept",)):
+            server_log.error("%s", labelled(self.server, line))
+
     def is_observed(self, end: End, *, dropped: int) -> bool:
         """Whether the log or the application gets the outcome of `end`, with so many messages dropped.
 
         If not, no `Outcome` need be made.
         """
-        return self._on_end is not None or connection_log.shows(_level(end, dropped))
+        return self._on_end is not None or connection_log.shows(level_of(end, dropped))
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -319,8 +280,7 @@ class Reporter:
         """Log how many lines have been suppressed since that was logged last."""
         for kind in self._throttle.kinds():
             log_suppressed(kind, self._throttle.take_suppressed(kind))
-        for kind in self._refused.kinds():
-            log_folded(kind, self._refused.take_suppressed(kind))
+        self._ends.flush()
 
     def _tell(self, name: str, callback: Callable[[T], None], told: T) -> bool:
         """Call `callback`, and log what it raises. True if it returned."""
@@ -335,20 +295,12 @@ class Reporter:
             return True
         return False
 
-    def _admits_refused(self, outcome: Outcome) -> bool:
-        """Whether the line of a refused connection is logged; if not, it is counted, by the peer's network."""
-        if not connection_log.shows(_level(outcome, outcome.messages_dropped)):
-            return False
-        kind = (network_of(outcome.peer) or outcome.peer,)
-        if not self._refused.admits(kind, trio.current_time()):
-            self._has_suppressed.set()
-            return False
-        log_folded(self._refused.counted_as(kind), self._refused.take_suppressed(kind))
-        return True
+    def _note_suppressed(self) -> None:
+        self._has_suppressed.set()
 
     def _admits(self, kind: tuple[str, ...]) -> bool:
         if not self._throttle.admits(kind, trio.current_time()):
-            self._has_suppressed.set()
+            self._note_suppressed()
             return False
         log_suppressed(self._throttle.counted_as(kind), self._throttle.take_suppressed(kind))
         return True

@@ -11,6 +11,7 @@ from seawall.exception_groups import exceptions_in
 from seawall.policy.ending import Consequence, Ends, Judgement, Nothing, internal_error, judge
 from seawall.policy.error_policy import ErrorPolicy, LeafDecision
 from seawall.policy.verdicts import Context, Ignore, Phase
+from seawall.printable import safe
 from seawall.serving.state import AcceptedConnection, ServerState
 
 
@@ -62,6 +63,16 @@ class FailureHandler:
         )
         self._server.report(Judgement(consequence=Nothing(), leaves=leaves), context)
         return context.incident
+
+    def log_release_late(self, name: str) -> None:
+        """Log that leaving the resource called `name` took too long."""
+        line = f"{self.connection}: leaving {safe(name)} took too long and is cancelled"
+        self._server.reporter.log_late("leaving a resource late", self.route, line)
+
+    def log_still_running(self, names: str) -> None:
+        """Log that the connection is over, and tasks called `names` are not."""
+        line = f"{self.connection}: over, but still running: {safe(names)}"
+        self._server.reporter.log_late("still running", self.route, line)
 
     def _decide(self, failure: Exception, context: Context) -> Consequence:
         judgement = judge(failure, context, self.policy)

@@ -101,8 +101,10 @@ class Renewal:
         return principal
 
     async def _ask(self, gate: RenewalGate) -> Admitted:
-        with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout):
-            return await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")
+        with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout) as scope:
+            admitted = await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")
+            if not scope.cancel_called:  # else what they have proved has come too late
+                return admitted
         raise AuthTimeout
 
     def _refusal(self, failures: tuple[Exception, ...]) -> Exception:

@@ -30,12 +30,10 @@ from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
 from seawall.http.upgrade import canonical_head, select
-from seawall.observability.logs import server_log
 from seawall.observability.reports import outcome_of
 from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
-from seawall.printable import safe
 from seawall.routing.route import AnyRoute
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.failures import FailureHandler
@@ -258,9 +256,11 @@ class ConnectionRunner:
         if not self._resources.is_empty:  # without resources the outer nursery waits for a closing task all the same
             await self.lifecycle.wait_closed()
             limits = self.lifecycle.timeouts.limits
-            on_late = partial(server_log.warning, "%s: leaving %s took too long and is cancelled", self._incoming.id)
             release = ReleaseLimits(
-                seconds=limits.close_timeout, on_late=on_late, cleanup=limits.wind_down, on_stuck=self._release_early
+                seconds=limits.close_timeout,
+                on_late=self._failures.log_release_late,
+                cleanup=limits.wind_down,
+                on_stuck=self._release_early,
             )
             await self._resources.leave(self._failures.first, release)
         self._resources.close()
@@ -370,7 +370,7 @@ class ConnectionRunner:
 
         They are shielded from cancellation. The connection's task goes on waiting for them.
         """
-        server_log.warning("%s: over, but still running: %s", self._incoming.id, safe(names))
+        self._failures.log_still_running(names)
         self._release()
 
     def _release(self) -> None:

@@ -292,7 +292,7 @@ class Server:
             if passing.errno in _EXHAUSTED:
                 if not exhausted:  # once, not ten times a second
                     line = f"accept: {passing.strerror}; trying again every {BACK_OFF} s"
-                    server_log.error("%s", self._labelled(line))
+                    self._state.reporter.log_exhausted(line)
                 exhausted = True
                 await trio.sleep(BACK_OFF)
 
