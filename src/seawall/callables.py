@@ -108,8 +108,8 @@ def _underlying(function: object) -> object:
     return inspect.unwrap(function) if callable(function) else function
 
 
-def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[PathArgument, ...]:  # type: ignore[explicit-any]  # any function
-    """What `function` takes besides its first `leading` positional parameters.
+def path_arguments(function: Callable[..., object], *, leading: int, first: str = "") -> tuple[PathArgument, ...]:  # type: ignore[explicit-any]  # any function
+    """What `function` takes besides its first `leading` positional parameters, which are called `first` in messages.
 
     Raises:
       ConfigurationError: it takes fewer than `leading` positional parameters, or has positional-only ones after them.
@@ -123,7 +123,7 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters[:leading]):
         return ()
     if len(parameters) < leading or any(parameter.kind not in positional for parameter in parameters[:leading]):
-        first = "the connection" if leading == 1 else "the gate and what is proved"
+        first = first or ("the connection" if leading == 1 else "the gate and what is proved")
         raise ConfigurationError(f"{where} must take {first} as positional parameters, before those of the path")
     found: list[PathArgument] = []
     for parameter in parameters[leading:]:

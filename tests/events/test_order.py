@@ -12,7 +12,7 @@ from seawall import Anonymous, App, Connection, Events, Limits, public
 from seawall.events.running import MAX_STREAMS
 from seawall.testing import connect, serve
 from tests.kit.memory import living
-from tests.kit.talk import Count, Item, Message, Said, Say, Talker, Tick, Wait, app_of, error, talking
+from tests.kit.talk import Count, Item, Message, Said, Say, Talker, Tick, Wait, app_of, error, talking, with_ref
 
 
 class Journal:
@@ -62,11 +62,9 @@ async def test_in_order(refs: tuple[int | None, ...], autojump_clock: MockClock)
             {"type": "say", "text": "a"},
             {"type": "wait", "seconds": 1},
         ]
-        await talker.say(
-            *({**one} | ({} if ref is None else {"ref": ref}) for one, ref in zip(messages, refs, strict=True))
-        )
+        await talker.say(*(with_ref(one, ref) for one, ref in zip(messages, refs, strict=True)))
         await trio.sleep(10)
-    assert journal.lines == [f"{name} {what}" for name in ("wait 3", "a", "wait 1") for what in ("begins", "ends")]  # fmt: skip
+    assert journal.lines == [f"{name} {how}" for name in ("wait 3", "a", "wait 1") for how in ("begins", "ends")]
 
 
 async def test_a_stream_holds_nothing_up(autojump_clock: MockClock) -> None:
@@ -109,7 +107,7 @@ async def test_several_at_once(ref: int | None, autojump_clock: MockClock) -> No
     journal = Journal(concurrent=2)
     async with talking(journal.events) as talker:
         for n, seconds in enumerate((3, 1, 5)):
-            await talker.say({"type": "wait", "seconds": seconds} | ({} if ref is None else {"ref": n}))
+            await talker.say(with_ref({"type": "wait", "seconds": seconds}, None if ref is None else n))
         await trio.sleep(0.5)
         assert journal.lines == ["wait 3 begins", "wait 1 begins"]
         await trio.sleep(1)
@@ -210,7 +208,7 @@ async def test_cancel_of_a_stream(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("where", ["waits", "sends"])
 async def test_the_cleanup_of_a_stream_is_bounded(where: str, autojump_clock: MockClock) -> None:
-    """A `finally` may wait, for ``wind_down`` seconds at most, if the generator was not running when it was cancelled."""
+    """A `finally` may wait, for ``wind_down`` seconds at most, if it was not running when it was cancelled."""
     began, ended = list[float](), list[float]()
     events = Events[Anonymous]()
 
@@ -289,7 +287,7 @@ async def test_draining(autojump_clock: MockClock) -> None:
         assert (await talker.hear())["type"] == "tick"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serving.server.aclose)
-            heard = []
+            heard: list[dict[str, object]] = []
             while (one := await talker.hear())["type"] != "said":
                 heard.append(one)
             assert heard[-1] == {"type": "done", "re": 1}
@@ -342,7 +340,7 @@ async def test_discarding_input_while_events_wait(autojump_clock: MockClock) -> 
 
 
 async def test_who_awaits_the_events_may_stop(autojump_clock: MockClock) -> None:
-    """When ``await events(conn)`` is cancelled, so is all that it has begun; the connection goes on, and may begin anew."""
+    """When ``await events(conn)`` is cancelled, so is all that it has begun; it may be awaited anew."""
     journal = Journal()
     app = App()
 
@@ -360,9 +358,10 @@ async def test_who_awaits_the_events_may_stop(autojump_clock: MockClock) -> None
     async with talking(app) as talker:
         for _ in range(2):
             await talker.say({"type": "count", "ref": 2, "n": 9}, {"type": "wait", "ref": 1, "seconds": 9})
-            while (heard := await talker.client.receive()) != "again":
-                last = heard
-            assert "cancelled" in str(last)
+            heard = [await talker.client.receive()]
+            while heard[-1] != "again":
+                heard.append(await talker.client.receive())
+            assert "cancelled" in str(heard[-2])
         await talker.client.send("raw")
     assert journal.lines.count("wait 9 cancelled") == 2
 

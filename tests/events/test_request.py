@@ -75,7 +75,10 @@ def asking(outcomes: list[str], *, timeout: float = 5) -> Events[Anonymous]:
 PLACES: dict[str, tuple[Message, list[Message]]] = {
     "in order": ({"type": "ask", "q": "?"}, [{"type": "said", "text": "yes"}]),
     "with a ref": ({"type": "ask", "ref": 7, "q": "?"}, [{"type": "said", "re": 7, "text": "yes"}]),
-    "a stream": ({"type": "count", "ref": 7, "n": 1}, [{"type": "said", "re": 7, "text": "yes"}, {"type": "end", "re": 7}]),
+    "a stream": (
+        {"type": "count", "ref": 7, "n": 1},
+        [{"type": "said", "re": 7, "text": "yes"}, {"type": "end", "re": 7}],
+    ),
     "a stream without a ref": ({"type": "count", "n": 1}, [{"type": "said", "text": "yes"}]),
     "a task of its own": ({"type": "wait"}, [{"type": "said", "text": "yes"}]),
 }  # fmt: skip

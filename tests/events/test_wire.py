@@ -18,6 +18,8 @@ from tests.kit.talk import Count, Message, Said, Say, Tick, chat, decoded, error
 
 T = TypeVar("T")
 
+TICKS: list[Message] = [{"type": "tick", "re": 1, "n": n} for n in range(3)]
+
 #: What is sent, and all that is answered to it, in order.
 LINES: list[tuple[Message, list[Message]]] = [
     ({"type": "say", "ref": 7, "text": "hi"}, [{"type": "said", "re": 7, "text": "sea:hi"}]),
@@ -28,7 +30,7 @@ LINES: list[tuple[Message, list[Message]]] = [
     ({"type": "say", "ref": 2**53 - 1, "text": "hi"}, [{"type": "said", "re": 2**53 - 1, "text": "sea:hi"}]),
     ({"type": "say", "ref": "x" * 64, "text": "hi"}, [{"type": "said", "re": "x" * 64, "text": "sea:hi"}]),
     ({"type": "item", "ref": 8, "id": 41}, [{"type": "item", "re": 8, "id": 42}]),
-    ({"type": "count", "ref": 1, "n": 3}, [{"type": "tick", "re": 1, "n": n} for n in range(3)] + [{"type": "end", "re": 1}]),
+    ({"type": "count", "ref": 1, "n": 3}, [*TICKS, {"type": "end", "re": 1}]),
     ({"type": "count", "ref": 1, "n": 0}, [{"type": "end", "re": 1}]),
     ({"type": "count", "n": 2}, [{"type": "tick", "n": n} for n in range(2)]),
     ({"type": "wait", "ref": 1}, [{"type": "done", "re": 1}]),
@@ -81,7 +83,7 @@ async def test_a_cancel_of_what_is_no_ref_is_an_error(autojump_clock: MockClock)
 
 
 async def test_a_ref_in_use_is_refused(autojump_clock: MockClock) -> None:
-    """The second event with a ref that is in use is an error at once; the first one goes on, and the ref is free then."""
+    """The second event with a ref that is in use is an error at once; the first goes on, and its ref is free then."""
     async with talking(chat()) as talker:
         await talker.say({"type": "wait", "ref": 1}, {"type": "wait", "ref": 1})
         assert await talker.hear_many(2) == [error("duplicate_ref", 1), {"type": "done", "re": 1}]

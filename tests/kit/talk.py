@@ -120,6 +120,11 @@ def decoded(message: str | bytes) -> dict[str, object]:
     return cast("dict[str, object]", json.loads(message))
 
 
+def with_ref(message: Message, ref: object) -> dict[str, object]:
+    """The same message, which asks for an answer unless `ref` is None."""
+    return {**message} if ref is None else {**message, "ref": ref}
+
+
 def error(code: str, re: object = None, **more: object) -> dict[str, object]:
     """The error that a client receives."""
     return {"type": "error"} | ({} if re is None else {"re": re}) | {"code": code} | more

@@ -139,7 +139,7 @@ class Conversation(Generic[P]):
 
     async def _handle_other(self, message: object, ref: Ref | None, received: str | bytes) -> None:
         """Handle what is no event."""
-        if message.__class__ is Control:
+        if isinstance(message, Control):
             await self._act(message, cast("Ref", ref), received)
         else:
             await fail_message(self._state, cast("InvalidMessage", message), ref=ref)
@@ -154,7 +154,7 @@ class Conversation(Generic[P]):
             message, ref = _decoded(self._protocol.decoder.decode, found)
             if message.__class__ is InvalidMessage:
                 reading.ahead.append(None)  # it is answered in its turn
-            elif message.__class__ is Control:
+            elif isinstance(message, Control):
                 reading.take_looked_at()
                 await self._act(message, cast("Ref", ref), found)
             elif ref is not None and (ref in self._running or ref in reading.ahead):

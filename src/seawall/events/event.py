@@ -51,6 +51,8 @@ class AnyEvent(ABC, Generic[P_contra]):
     """The ``type`` of the messages, for the log."""
     timeout: float | None
     """Seconds that the handler may take, its guard included."""
+    is_raw: bool
+    """Whether the messages are not decoded: ``bytes`` or ``str``."""
     is_stream: bool
     """Whether the handler yields its answers."""
     is_plain: bool
@@ -94,6 +96,7 @@ class Event(AnyEvent[P], Generic[P, N]):
     guard: Guard[P, N] | Check[P] | None
     timeout: float | None
     name: str = field(init=False, default="")
+    is_raw: bool = field(init=False)
     is_stream: bool = field(init=False)
     is_plain: bool = field(init=False)
     taken: tuple[PathArgument, ...] = field(init=False)
@@ -111,10 +114,13 @@ class Event(AnyEvent[P], Generic[P, N]):
         if self.timeout is not None and not (is_number(self.timeout) and self.timeout > 0):
             raise ConfigurationError(f"{self.owner}: timeout={self.timeout!r}; give a number of seconds above 0")
         _check_guard(self.owner, self.guard)
+        object.__setattr__(self, "is_raw", self.kind is bytes or self.kind is str)
         object.__setattr__(self, "is_stream", is_stream)
         object.__setattr__(self, "is_plain", self.guard is None and self.timeout is None and not is_stream)
         object.__setattr__(self, "replies", tuple(filter(_may_be_checked, return_types(self.handler))))
-        object.__setattr__(self, "taken", path_arguments(self.handler, leading=2))
+        object.__setattr__(
+            self, "taken", path_arguments(self.handler, leading=2, first="the connection and the message")
+        )
 
     @property
     def owner(self) -> str:

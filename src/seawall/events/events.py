@@ -140,7 +140,7 @@ class Events(PathReader, Generic[P]):
         for kind in classes_of(event.kind):
             if (other := self._events.get(kind)) is not None:
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
-        if event.kind not in (str, bytes):
+        if not event.is_raw:
             _check_decodable(event.kind, event.owner)
         for reply in event.replies:
             _check_sendable(self._replies, reply, event.owner)
@@ -219,7 +219,7 @@ class Events(PathReader, Generic[P]):
         """
         taken = self._taken
         for event in self._registered:
-            if event.kind not in (str, bytes):
+            if not event.is_raw:
                 EventDecoder(JSON(), (event.kind,), where=event.owner)
             for kind in event.replies:
                 self._replies.check(kind, where=event.owner)
