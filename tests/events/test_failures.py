@@ -136,7 +136,7 @@ async def test_replies(how: str, concurrent: int, ref: int | None, autojump_cloc
 
 @pytest.mark.parametrize("ref", [None, 7])
 @pytest.mark.parametrize("concurrent", [1, 3])
-@pytest.mark.parametrize("how", FAILURES.keys() - REPLIES.keys())
+@pytest.mark.parametrize("how", [how for how in FAILURES if how not in REPLIES])
 async def test_the_unexpected(how: str, concurrent: int, ref: int | None, autojump_clock: MockClock) -> None:
     """Anything else ends the connection with 1011 and an incident; nothing of it is told to the peer."""
     app, reports = served(failing(concurrent=concurrent))

@@ -307,7 +307,7 @@ class Connection(Generic[P_co]):
 
 def state_of(connection: Connection[object]) -> ConnectionState:
     """What the parts of Seawall above a connection use of it."""
-    return connection._state
+    return connection._state  # pyright: ignore[reportPrivateUsage] # it is this module's
 
 
 def _wrong_thread(method: str) -> ConfigurationError:
