@@ -188,6 +188,7 @@ async def test_who_does_not_read_is_let_go(house: House, autojump_clock: MockClo
     async with house.ada_and_grace() as (ada, grace):
         grace.client.stall()
         began = trio.current_time()
+        answer: Message = {}
         for number in range(1, 1000):
             answer = await ada.ask({"type": "say", "text": "🌊" * 500})
             if answer["type"] == "left":

@@ -70,6 +70,14 @@ class Person:
         """Wait until exactly this is read."""
         until(lambda: self.texts(selector) == [*texts], f"{texts} in {selector}: {self.texts(selector)}")
 
+    def wait_last(self, selector: str, text: str) -> None:
+        """Wait until this is read in the last element that matches."""
+        until(lambda: self.texts(selector)[-1:] == [text], f"{text} in the last of {selector}")
+
+    def wait_value(self, field: str, text: str) -> None:
+        """Wait until this is in a field."""
+        until(lambda: self.find(field).get_attribute("value") == text, f"{text!r} in {field}")
+
     def leave(self) -> list[object]:
         """Leave the page, before its server ends; what has been written to the console since the last time."""
         self.chrome.get("about:blank")
@@ -112,7 +120,7 @@ def test_two_people_talk(people: tuple[Person, Person]) -> None:
     for person in people:
         person.wait_texts(".said p", "ahoy", "<b>ahoy</b> &amp; \u20ac")
         person.wait_texts(".said b", "Ada", "Grace")
-        until(lambda person=person: person.find("#say input").get_attribute("value") == "", "empty")  # type: ignore[misc]
+        person.wait_value("#say input", "")
     assert ada.texts(".said.mine p") == ["ahoy"]
     assert ada.texts(".note") == ["Grace has come"]
 
@@ -223,7 +231,7 @@ def test_the_page_fits(people: tuple[Person, Person], scheme: str, width: int) -
     try:
         for text in ("x" * 400, *["ahoy"] * 12):
             ada.say(text)
-            until(lambda text=text: ada.texts(".said p")[-1:] == [text], text)  # type: ignore[misc]
+            ada.wait_last(".said p", text)
         assert ada.chrome.execute_script("return innerWidth") == width
         for way in ("Width", "Height"):
             assert ada.chrome.execute_script(f"return document.documentElement.scroll{way} <= inner{way}")
