@@ -17,6 +17,7 @@ from seawall.messages.fields import (
     CONVERTER,
     FACTORY,
     NOTHING,
+    Absent,
     AttrsField,
     ByClass,
     FieldSpec,
@@ -24,6 +25,7 @@ from seawall.messages.fields import (
     Value,
     attrs_fields,
     is_attrs,
+    is_dictionary,
 )
 from seawall.messages.problems import Problem, of_validator
 from seawall.messages.shapes import Convert, Shape
@@ -97,8 +99,12 @@ class Record(Shape):
         arguments: list[str] = []
         for index, member in enumerate(self.members):
             argument = _argument(index, member, names)
+            if is_dictionary(self.kind):
+                argument = f"({member.spec.name!r}, {argument})"
             arguments.append(f"{member.spec.argument}={argument}" if member.spec.keyword_only else argument)
         call = f"kind({', '.join(arguments)})"
+        if is_dictionary(self.kind):
+            names["kind"] = _present
         if behind is None:
             return _function(f"lambda decoded: {call}", names)
         return _function(f"lambda decoded: ({call}, {behind.source})", names | dict(behind.names))
@@ -125,12 +131,12 @@ class Record(Shape):
     def _sent(self, names: dict[str, object]) -> str:
         arguments: list[str] = []
         for index, member in enumerate(self.members):
-            read = f"value.{member.spec.name}"
+            read = f"value[{member.spec.name!r}]" if is_dictionary(self.kind) else f"value.{member.spec.name}"
             convert = member.shape.dumper()
-            if convert is not None:
-                names[f"dump{index}"] = convert
-                read = f"dump{index}({read})"
-            arguments.append(read)
+            sent = read if convert is None else f"dump{index}({read})"
+            names |= {f"dump{index}": convert, "UNSET": msgspec.UNSET}
+            absent = isinstance(member.spec.default, Absent)
+            arguments.append(f"({sent} if {member.spec.name!r} in value else UNSET)" if absent else sent)
         return ", ".join(arguments)
 
     def struct_to_send(self, envelope: tuple[str, ...]) -> object:
@@ -177,7 +183,12 @@ class Record(Shape):
 
     def value_kinds(self) -> tuple[type, ...]:
         """The class."""
-        return (self.kind,)
+        return (dict,) if is_dictionary(self.kind) else (self.kind,)
+
+
+def _present(*pairs: tuple[str, object]) -> dict[str, object]:
+    """What of a TypedDict has been in the message."""
+    return {name: value for name, value in pairs if value is not NOTHING}
 
 
 def struct_default(spec: FieldSpec) -> object:
@@ -204,7 +215,7 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
     match member.spec.default:
         case None:
             return built
-        case ByClass():
+        case ByClass() | Absent():
             return read if convert is None else f"(NOTHING if {read} is NOTHING else {built})"
         case Made(make):
             names[f"make{index}"] = make
