@@ -288,7 +288,7 @@ async def test_a_stray_cancelled(autojump_clock: MockClock) -> None:
             scope.cancel()
             try:
                 await trio.sleep_forever()
-            except trio.Cancelled as cancelled:
+            except trio.Cancelled as cancelled:  # noqa: ASYNC103 - the mistake that it is about
                 kept.append(cancelled)
         raise kept[0]
 
@@ -338,7 +338,7 @@ async def test_what_stops_the_program(how: type[BaseException], ref: int | None,
             await talker.say(with_ref({"type": "fail"}, ref))
             await talker.end()
 
-    with pytest.raises(BaseExceptionGroup) as caught:
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: ASYNC401 - however deep
         await converse()
     assert caught.value.subgroup(how) is not None
 
