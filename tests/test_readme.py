@@ -176,7 +176,7 @@ async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     """To a file, and to a heading of it."""
     for page, text in PAGES.items():
-        prose = re.sub(r"```.*?```|`[^`\n]*`(?!\])", "", text, flags=re.DOTALL)
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
         for link in re.findall(r"\]\((?!https?:)([^)]*)\)", prose):
             path, _, heading = link.partition("#")
             target = (page.parent / path).resolve() if path else page
