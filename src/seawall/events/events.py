@@ -19,8 +19,9 @@ from seawall.guards.guard import Check, Guard
 from seawall.messages.codec import JSON, Fields
 from seawall.messages.decoder import EventDecoder, answer_decoder_for, is_message_class
 from seawall.messages.encoder import MessageEncoder
+from seawall.messages.forms import members_of
 from seawall.messages.hints import UnresolvedName
-from seawall.messages.shaping import check_tags, members_of
+from seawall.messages.shaping import check_tags
 from seawall.mistakes import is_number
 
 if TYPE_CHECKING:
