@@ -13,6 +13,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from seawall.errors import Invalid
+from seawall.messages.construction import Setter, setters_of
 from seawall.messages.fields import (
     CONVERTER,
     FACTORY,
@@ -96,18 +97,21 @@ class Record(Shape):
     def compiled_builder(self, behind: Behind | None) -> Convert:
         """One call of the class with all its arguments; a pair, if something stands behind it."""
         names: dict[str, object] = {"kind": self.kind, "NOTHING": NOTHING}
-        arguments: list[str] = []
-        for index, member in enumerate(self.members):
-            argument = _argument(index, member, names)
-            if is_dictionary(self.kind):
-                argument = f"({member.spec.name!r}, {argument})"
-            arguments.append(f"{member.spec.argument}={argument}" if member.spec.keyword_only else argument)
-        call = f"kind({', '.join(arguments)})"
+        arguments = [_argument(index, member, names) for index, member in enumerate(self.members)]
+        setters = setters_of(self.kind, [member.spec for member in self.members])
+        made = self._called(arguments, names) if setters is None else _set(arguments, setters, names)
+        if behind is None:
+            return _function(f"lambda decoded: {made}", names)
+        return _function(f"lambda decoded: ({made}, {behind.source})", names | dict(behind.names))
+
+    def _called(self, arguments: list[str], names: dict[str, object]) -> str:
+        """The expression of a call of the class."""
         if is_dictionary(self.kind):
             names["kind"] = _present
-        if behind is None:
-            return _function(f"lambda decoded: {call}", names)
-        return _function(f"lambda decoded: ({call}, {behind.source})", names | dict(behind.names))
+            arguments = [f"({member.spec.name!r}, {one})" for member, one in zip(self.members, arguments, strict=True)]
+        pairs = zip(self.members, arguments, strict=True)
+        given = [f"{member.spec.argument}={one}" if member.spec.keyword_only else one for member, one in pairs]
+        return f"kind({', '.join(given)})"
 
     def dumper(self) -> Convert:
         """Makes what msgspec encodes; made once."""
@@ -230,6 +234,16 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
             return f"(default{index} if {read} is {absent} else {built})"
         case _:
             assert_never(member.spec.default)
+
+
+def _set(arguments: list[str], setters: list[Setter], names: dict[str, object]) -> str:
+    """The expression of an instance whose attributes are set one by one; a setter returns None."""
+    names["new"] = object.__new__
+    steps: list[str] = []
+    for index, (argument, setter) in enumerate(zip(arguments, setters, strict=True)):
+        names[f"set{index}"] = setter
+        steps.append(f"set{index}({'made' if index else 'made := new(kind)'}, {argument})")
+    return f"({' or '.join(steps)} or made)"
 
 
 def _function(source: str, names: dict[str, object]) -> Function:
