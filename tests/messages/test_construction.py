@@ -236,3 +236,10 @@ def test_bounds_that_are_held_are_those_of_the_validator(bounds: tuple[int, int]
         made = None
     assert made == expected
     assert holds(int, validator) is all(abs(bound) < 2**63 for bound in bounds)
+
+
+def test_a_limit_beside_another_validator_does_not_stand_for_it() -> None:
+    """The limit is held, and the class has to be called for the other one."""
+    assert holds(int, attrs.validators.and_(ge(1), le(5)))
+    assert not holds(int, attrs.validators.and_(ge(1), in_([1, 2, 3])))
+    assert not holds(str, attrs.validators.and_(max_len(5), matches_re("[a-z]+")))
