@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 import trio
 from attrs import define
 
-from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.state import ConnectionState
+from seawall.connection.state import ConnectionState, wind_down
 from seawall.connection.typed_messages import TypedMessages, send_payload, send_payload_nowait
 from seawall.errors import ConfigurationError, Disconnected, Draining
 from seawall.handshake import Handshake
@@ -39,6 +38,8 @@ class Connection(Generic[P_co]):
 
     _principal: P_co
     _state: ConnectionState
+    _origin: Connection[object] | None = None
+    """The connection of the route, where this is the one of an event whose guard has proved more."""
 
     def __repr__(self) -> str:
         """Show who it is, without what may carry a credential."""
@@ -101,7 +102,7 @@ class Connection(Generic[P_co]):
             if self._state.lifecycle.ended is None:
                 raise Draining(self.id) from None
             raise Disconnected(self.id) from None
-        self._received()
+        self._state.on_received()
         return message
 
     def __aiter__(self) -> Connection[P_co]:
@@ -114,7 +115,7 @@ class Connection(Generic[P_co]):
             message = await self._state.channel.queue.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        self._received()
+        self._state.on_received()
         return message
 
     def messages(self, kind: TypeForm[T], /) -> TypedMessages[T]:
@@ -209,7 +210,7 @@ class Connection(Generic[P_co]):
         was_unread = len(channel.queue) > 0
         channel.queue.discard()
         if was_unread and lifecycle.ended is not None and lifecycle.ended.by_peer:
-            _wind_down(lifecycle, is_unread=False)
+            wind_down(lifecycle, is_unread=False)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection and wait until it is closed, for ``Limits.close_timeout`` at most.
@@ -282,8 +283,18 @@ class Connection(Generic[P_co]):
           AuthTimeout: the guards took longer than ``Limits.auth_timeout``.
           ConfigurationError: no guard of this route takes a token.
         """
+        if self._origin is not None:
+            await self._origin.renew(token)
+            return
         # The guards are those that have proved the first principal, and their type says what they prove.
         self._principal = cast("P_co", await self._state.renewal.renew(token))
+
+    def narrowed(self, principal: T, /) -> Connection[T]:
+        """The same connection with another principal: what the guard of an event has made of it.
+
+        `renew` on it renews the connection, and does not change that principal.
+        """
+        return Connection(principal, self._state, self if self._origin is None else self._origin)
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.
@@ -293,23 +304,16 @@ class Connection(Generic[P_co]):
         """
         return self._state.values.get(handle)
 
-    def _received(self) -> None:
-        lifecycle = self._state.lifecycle
-        lifecycle.timeouts.touch()
-        if lifecycle.ended is not None and lifecycle.ended.by_peer:
-            _wind_down(lifecycle, is_unread=len(self._state.channel.queue) > 0)
+
+def state_of(connection: Connection[object]) -> ConnectionState:
+    """What the parts of Seawall above a connection use of it."""
+    return connection._state
 
 
 def _wrong_thread(method: str) -> ConfigurationError:
     return ConfigurationError(
         f"{method}() in another thread than the server's; call it with trio.from_thread.run_sync(conn.{method}, ...)"
     )
-
-
-def _wind_down(lifecycle: Lifecycle, *, is_unread: bool) -> None:
-    """Give a handler whose peer has ended the connection ``wind_down`` from now, or time for what it has not read."""
-    limits = lifecycle.timeouts.limits
-    lifecycle.set_grace(limits.drain_timeout if is_unread else limits.wind_down)
 
 
 def _check_exception(value: object) -> None:

@@ -88,3 +88,16 @@ class ConnectionState:
     format: MessageFormat = field(repr=False)
     """Of the route: how typed messages are written."""
     renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
+
+    def on_received(self) -> None:
+        """Count for the idle time that a message has been received, and give time for the next if the peer has gone."""
+        lifecycle = self.lifecycle
+        lifecycle.timeouts.touch()
+        if lifecycle.ended is not None and lifecycle.ended.by_peer:
+            wind_down(lifecycle, is_unread=len(self.channel.queue) > 0)
+
+
+def wind_down(lifecycle: Lifecycle, *, is_unread: bool) -> None:
+    """Give a handler whose peer has ended the connection ``wind_down`` from now, or time for what it has not read."""
+    limits = lifecycle.timeouts.limits
+    lifecycle.set_grace(limits.drain_timeout if is_unread else limits.wind_down)
