@@ -52,7 +52,6 @@ EXCEPTIONS: Accepted = {
         ),
         "seawall.testing.client.Serving.connect": (5, "the same, of an app that is served"),
         "seawall.testing.client._dial": (6, "the same, and the stream"),
-        "seawall.http.response.serialize_response": (5, "the parts of an HTTP response, by keyword"),
     },
     "attributes": {
         "seawall.wire.frames.decoder.FrameDecoder": (19, "one pure parser: how far it is in a frame, and in a message"),

@@ -188,6 +188,9 @@ class App(Router[Anonymous]):
         it counts as one that no guard has let in. HEAD is answered where GET is, OPTIONS everywhere. A page and a route
         may have the same path.
 
+        Both are cancelled as soon as the connection breaks off: when it is reset, or a Unix socket is closed by its
+        peer. They are not when the client only sends no more, because such a client may be waiting for the answer.
+
         Args:
           path: the exact path, percent-encoded as a browser sends it.
           body: the document; text is encoded as UTF-8.

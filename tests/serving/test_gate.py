@@ -53,6 +53,7 @@ class Letter:
 
     message: str | bytes = ""
     accepted: bool = False
+    speaks_json: bool = False
     sent: list[str] = field(factory=list[str])
 
     async def accept(self) -> None:

@@ -429,8 +429,8 @@ def test_mended_26_what_a_browser_would_drop_is_refused(make: Callable[[], objec
 
 def test_how_long_an_answer_is_stored_may_be_said() -> None:
     """Nowhere, unless the answer itself says otherwise, however the field is written."""
-    assert b"\r\nCache-Control: no-store\r\n" in Response("text").serialize(head_only=False).data
-    said = Response("text", headers=[("cache-control", "max-age=60")]).serialize(head_only=False).data
+    assert b"\r\nCache-Control: no-store\r\n" in Response("text").serialize().data
+    said = Response("text", headers=[("cache-control", "max-age=60")]).serialize().data
     assert (said.lower().count(b"cache-control"), b"max-age=60" in said) == (1, True)
 
 

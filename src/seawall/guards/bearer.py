@@ -8,6 +8,7 @@ from typing import Final, final
 from attrs import frozen
 
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
+from seawall.guards.auth_message import token_in
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import Claims
@@ -52,6 +53,8 @@ def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anony
 
 def first_message(verifier: TokenVerifier) -> Guard[Anonymous, Claims]:
     """Accept the upgrade and take the token from the first message, for browsers without a cookie.
+
+    The message is the token, as text, or on a route whose codec is `JSON` also ``{"type": "auth", "token": "..."}``.
 
     A refusal is then a close code with a reason, which JavaScript can read; it cannot read the status of a refused
     handshake. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
@@ -101,6 +104,8 @@ class _FirstMessage(Guard[Anonymous, Claims]):
         token = gate.renewed_message() if isinstance(gate, TokenGate) else None
         if token is None:
             token = (await gate.receive_text()).strip(" \t\r\n")
+            if isinstance(gate, TokenGate) and gate.speaks_json:
+                token = token_in(token)
         return _admit(gate, self.verifier, token, FromMessage())
 
     def describe(self) -> Requirements:

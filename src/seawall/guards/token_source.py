@@ -46,6 +46,11 @@ class TokenGate(Gate):
     def verified(self, source: TokenSource) -> None:
         """Note that the token from `source` has been verified. In a chain with several, the first one counts."""
 
+    @property
+    @abstractmethod
+    def speaks_json(self) -> bool:
+        """Whether the messages of the route are JSON."""
+
     @abstractmethod
     def renewed_message(self) -> str | None:
         """What stands in place of the first message, when the connection is renewed; None if that is to be awaited."""

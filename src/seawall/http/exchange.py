@@ -81,10 +81,10 @@ class Response:
 
     def __attrs_post_init__(self) -> None:
         """Check that it can be sent."""
-        self.serialize(head_only=True)
+        self.serialize()
 
-    def serialize(self, *, head_only: bool) -> SerializedResponse:
-        """The bytes to send; `head_only` leaves the body out. Raises as the class."""
+    def serialize(self) -> SerializedResponse:
+        """The bytes to send. Raises as the class."""
         body = _body(self.body)
         try:
             fields = [*self.headers, *(("Set-Cookie", cookie.field_value) for cookie in self.cookies)]
@@ -95,7 +95,6 @@ class Response:
                 body.encode() if isinstance(body, str) else body,
                 headers=fields,
                 media_type=self.media_type,
-                head_only=head_only,
             )
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"Response(status={self.status!r}) cannot be sent: {error}") from None

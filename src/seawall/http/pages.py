@@ -78,16 +78,15 @@ def page_response(head: Head, page: Page | None, *, is_route: bool) -> Serialize
       page: the page at its path, or None.
       is_route: whether there is a WebSocket at its path.
     """
-    head_only = head.method == "HEAD"
     if page is not None:
         if head.method in {"GET", "HEAD"}:
-            data = serialize_response(200, page.body, media_type=page.media_type, head_only=head_only)
+            data = serialize_response(200, page.body, media_type=page.media_type)
             return SerializedResponse(200, "page", data)
         if head.method == "OPTIONS":
             return SerializedResponse(200, "options", serialize_response(200, b"", headers=_ALLOW))
         return refusal(405, "only GET and HEAD", headers=_ALLOW)
     if not is_route:
-        return refusal(404, "not found", head_only=head_only)
+        return refusal(404, "not found")
     if head.method != "GET":
-        return refusal(405, "only GET", headers=(("Allow", "GET"),), head_only=head_only)
+        return refusal(405, "only GET", headers=(("Allow", "GET"),))
     return refusal(426, "this is a WebSocket; upgrade to connect", headers=(("Sec-WebSocket-Version", "13"),))

@@ -56,18 +56,14 @@ class BadRequest(Exception):
       status: the HTTP status.
       reason: a constant phrase, which holds no bytes of the client.
       headers: fields that the status demands.
-      head_only: whether the response has no body, because the method was HEAD.
     """
 
-    def __init__(
-        self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = (), *, head_only: bool = False
-    ) -> None:
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Say how to answer."""
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
         self.headers = headers
-        self.head_only = head_only
 
     def __str__(self) -> str:
         """Show status and reason."""

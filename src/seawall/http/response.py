@@ -21,7 +21,6 @@ def serialize_response(
     *,
     headers: Sequence[tuple[str, str]] = (),
     media_type: str = "text/plain; charset=utf-8",
-    head_only: bool = False,
 ) -> bytes:
     """A whole HTTP/1.1 response, after which the connection is closed.
 
@@ -33,7 +32,6 @@ def serialize_response(
       body: sent as it is, with its length.
       headers: further fields; text in ISO-8859-1.
       media_type: what the body is.
-      head_only: leave the body out and keep its length, to answer a HEAD request (RFC 9110, section 9.3.2).
 
     Raises:
       ValueError: the status is another one, or a field is one that this function writes itself, or a name or a value
@@ -52,7 +50,7 @@ def serialize_response(
         *headers,
         ("Date", formatdate(usegmt=True)),
     ]
-    return _serialize_with_h11(status, fields, body, head_only=head_only)
+    return _serialize_with_h11(status, fields, body)
 
 
 @final
@@ -66,28 +64,27 @@ class SerializedResponse:
     data: bytes = field(repr=False)
 
     def without_body(self) -> SerializedResponse:
-        """The same as the answer to a HEAD request: it says the length of a body and has none."""
+        """The same as the answer to a HEAD request (RFC 9110, section 9.3.2): it has the length of its body, and none.
+
+        Whoever makes a response makes it whole; `seawall.serving.closing` leaves the body out of all of them.
+        """
         head, end, _ = self.data.partition(b"\r\n\r\n")
         return evolve(self, data=head + end)
 
 
-def refusal(
-    status: int, text: str, *, headers: tuple[tuple[str, str], ...] = (), head_only: bool = False
-) -> SerializedResponse:
-    """A short plain-text response with an error status; `head_only` leaves the body out, to answer a HEAD request.
+def refusal(status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()) -> SerializedResponse:
+    """A short plain-text response with an error status.
 
     No cache may keep it: a 404 or a 410 would be answered to the next client too, who may be let in (RFC 9111, 4.2.2).
     """
     fields = (("Cache-Control", "no-store"), *headers)
-    return SerializedResponse(
-        status, text, serialize_response(status, f"{text}\n".encode(), headers=fields, head_only=head_only)
-    )
+    return SerializedResponse(status, text, serialize_response(status, f"{text}\n".encode(), headers=fields))
 
 
-def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes, *, head_only: bool) -> bytes:
+def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes) -> bytes:
     # h11 frames a response by the request before it, so it gets one made up: the client's may have been invalid.
     connection = h11.Connection(h11.SERVER)
-    connection.receive_data(b"%b / HTTP/1.1\r\nHost: seawall\r\n\r\n" % (b"HEAD" if head_only else b"GET"))
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: seawall\r\n\r\n")
     connection.next_event()
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     try:
@@ -99,5 +96,5 @@ def _serialize_with_h11(status: int, fields: list[tuple[str, str]], body: bytes,
         raise ValueError(
             f"cannot answer {status!r}: it is none from 200 to 999, or a name or a value is not allowed in {names!r}"
         ) from error
-    sent = b"" if head_only else connection.send(h11.Data(data=body))
-    return b"".join(part for part in (head, sent, connection.send(h11.EndOfMessage())) if part)
+    sent = connection.send(h11.Data(data=body)), connection.send(h11.EndOfMessage())
+    return b"".join(part for part in (head, *sent) if part)

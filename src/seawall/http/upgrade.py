@@ -40,7 +40,7 @@ def check_upgrade(head: Head, *, peer: str, secure: bool) -> Handshake:
     """
     if head.method != "GET":
         allow = (("Allow", "GET"),)
-        raise BadRequest(405, "only GET opens a WebSocket", allow, head_only=head.method == "HEAD")
+        raise BadRequest(405, "only GET opens a WebSocket", allow)
     if head.version == "1.0":
         raise BadRequest(426, "a WebSocket needs HTTP/1.1", UPGRADE_FIELDS)
     if not head.wants_upgrade:

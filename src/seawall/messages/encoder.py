@@ -156,6 +156,8 @@ class MessageEncoder:
 
 
 def _unsendable(value: object) -> str:
+    if inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+        value.close()  # the error says that it was not awaited; Python's warning would say it again
     if inspect.isawaitable(value):
         return "a coroutine was to be sent, which nobody has awaited; write `await`"
     if isinstance(value, type):

@@ -100,8 +100,6 @@ class Closing:
     """Runs guards, handler and what the handler has started. Closing does not wait for these."""
     has_request: bool = field(init=False, default=False)
     """Whether the request has been received, or the client is answered without one."""
-    head_only: bool = field(init=False, default=False)
-    """Whether the response has no body, because the method was HEAD."""
     response: SerializedResponse | None = field(init=False, default=None)
     """The HTTP response that the client reads instead of an upgrade."""
     channel: MessageChannel | None = field(init=False, default=None)
@@ -200,6 +198,6 @@ class Closing:
         close_timeout = self._lifecycle.timeouts.limits.close_timeout
         with trio.move_on_after(close_timeout if self._incoming.place.refusal is None else LINGER) as self._responding:
             response = self.response
-            if response is not None and self.head_only:
+            if response is not None and self._incoming.head_only:
                 response = response.without_body()
             await send_response(self._incoming.stream, self._adapter, response)

@@ -18,6 +18,7 @@ from seawall.guards.credential import Credential
 from seawall.guards.token_source import TokenGate, TokenSource
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
+from seawall.messages.codec import JSON
 from seawall.serving.capacity import Place
 from seawall.serving.eviction import Waiting
 from seawall.serving.resources import ResourceStack
@@ -32,6 +33,11 @@ class Upgrade(Protocol):
     @property
     def accepted(self) -> bool:
         """Whether it has been accepted."""
+        ...
+
+    @property
+    def speaks_json(self) -> bool:
+        """Whether the messages after it are JSON."""
         ...
 
     async def accept(self) -> None:
@@ -92,6 +98,11 @@ class ConnectionGate(TokenGate):
         """Remember where it was found, for a renewal."""
         self.source = self.source or source
 
+    @property
+    def speaks_json(self) -> bool:
+        """Whether the messages of the route are JSON."""
+        return self.upgrade.speaks_json
+
     def renewed_message(self) -> None:
         """There is none: the connection is not let in yet."""
 
@@ -132,6 +143,11 @@ class WebSocketUpgrade:
     def accepted(self) -> bool:
         """Whether it has been accepted."""
         return self.state.channel.accepted
+
+    @property
+    def speaks_json(self) -> bool:
+        """Whether the messages of the route are JSON."""
+        return isinstance(self.state.format.codec, JSON)
 
     async def accept(self) -> None:
         """Accept it, if that has not happened yet."""

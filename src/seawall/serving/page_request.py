@@ -22,6 +22,7 @@ from seawall.lifespan import Provided, Values
 from seawall.policy.ending import Cause, End, Ends
 from seawall.printable import safe
 from seawall.routing.page_route import AnyPageRoute, Posted
+from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.resources import ResourceStack, in_own_task
 from seawall.serving.state import AcceptedConnection
 
@@ -53,17 +54,18 @@ def check_body(head: Head, page: object) -> None:
     Raises:
       BadRequest: 400, 411 or 413.
     """
-    head_only = head.method == "HEAD"
     if not (head.method == "POST" and isinstance(page, AnyPageRoute) and page.takes("POST")):
-        raise BadRequest(400, "request with a body", head_only=head_only)
+        raise BadRequest(400, "request with a body")
     if head.is_chunked:
         raise BadRequest(411, "a body needs its length")
     if head.content_length > MAX_BODY:
         raise BadRequest(413, "body too large")
 
 
-async def answer(request: PageRequest, incoming: AcceptedConnection, gate: PageGate) -> Ends:
+async def answer(request: PageRequest, incoming: AcceptedConnection, gate: PageGate, watch: DisconnectWatch) -> Ends:
     """Read the body, ask guard and function, and say how the connection ends: with their answer. It bounds no time.
+
+    While guard and function run, `watch` does.
 
     Raises what guard and function raise, in a group.
     """
@@ -77,9 +79,9 @@ async def answer(request: PageRequest, incoming: AcceptedConnection, gate: PageG
     head = request.head
     posted = Posted(method="GET" if head.method == "HEAD" else head.method, handshake=request.handshake, body=body)
     response = await in_own_task(
-        partial(request.page.respond, gate, posted, gate.values), name=f"page {request.page.path}"
+        partial(request.page.respond, gate, posted, gate.values), name=f"page {request.page.path}", beside=watch.run
     )
-    serialized = response.serialize(head_only=head.method == "HEAD")
+    serialized = response.serialize()
     return Ends(End(Cause.ANSWERED, serialized.status, serialized.text, safe(ascii(head.path))), serialized)
 
 

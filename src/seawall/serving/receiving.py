@@ -116,9 +116,10 @@ async def receive_request(accepted: AcceptedConnection, server: ServerState) -> 
         received = await read_head(accepted.stream, server.poller, accepted)
         if received is None:
             return Ends(End(Cause.PEER_VANISHED, 1006, "before its request", silent=accepted.silent))
+        accepted.head_only = received[0].method == "HEAD"
         return _find(*received, accepted, server)
     except BadRequest as bad:
-        return http_end(refusal(bad.status, bad.reason, headers=bad.headers, head_only=bad.head_only))
+        return http_end(refusal(bad.status, bad.reason, headers=bad.headers))
 
 
 def _find(
@@ -129,7 +130,7 @@ def _find(
     wants_upgrade = head.wants_upgrade
     page = None if wants_upgrade and head.version != "1.0" else server.pages.get(head.path)
     if not accepted.hosts.admits(head.host, secure=accepted.secure):
-        answer = refusal(421, "this host is not served here", head_only=head.method == "HEAD")
+        answer = refusal(421, "this host is not served here")
         return http_end(answer, accepted.hosts.explain(head.host))
     if head.has_body:
         check_body(head, page)
@@ -150,9 +151,7 @@ def _refuse_page(page: AnyPageRoute, asked: Handshake, method: str, server: Serv
     if method == "OPTIONS":
         return http_end(SerializedResponse(200, "options", serialize_response(200, b"", headers=allow)))
     if not page.takes(method):
-        return http_end(
-            refusal(405, f"only {page.allowed}", headers=allow, head_only=method == "HEAD"), safe(ascii(page.path))
-        )
+        return http_end(refusal(405, f"only {page.allowed}", headers=allow), safe(ascii(page.path)))
     if method == "POST":
         if not server.origins.admits(asked):
             return http_end(refusal(403, "origin not allowed"), server.origins.explain(asked))

@@ -168,6 +168,11 @@ class RenewalGate(TokenGate):
         """Note that a guard has taken the new token."""
         self._is_verified = self._is_verified or source == self._renewal.source
 
+    @property
+    def speaks_json(self) -> bool:
+        """There is no message to read."""
+        return False
+
     def renewed_message(self) -> str | None:
         """The new token, once, if the old one was the first message."""
         message, self._message = self._message, None

@@ -16,7 +16,9 @@ from seawall.policy.verdicts import Phase
 T = TypeVar("T")
 
 
-async def in_own_task(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
+async def in_own_task(
+    user_code: Callable[[], Awaitable[T]], *, name: str, beside: Callable[[], Awaitable[None]] | None = None
+) -> T:
     """Run code of the application in a task in which no cancel scope or nursery of ours is open.
 
     Code that leaves a nursery open breaks Trio's stack of scopes for its whole task; an async generator that is not run
@@ -25,6 +27,7 @@ async def in_own_task(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
     Args:
       user_code: is called and awaited; what it raises is raised here in an exception group.
       name: the task's, for the log.
+      beside: runs in another task of the same nursery meanwhile, and is cancelled at the end. It is ours.
 
     Cancelling this call cancels the code.
     """
@@ -36,9 +39,13 @@ async def in_own_task(user_code: Callable[[], Awaitable[T]], *, name: str) -> T:
         except BaseException as raised:
             wrap_unprintable(raised)
             raise
+        if beside is not None:
+            nursery.cancel_scope.cancel()
 
     async with trio.open_nursery(strict_exception_groups=True) as nursery:  # noqa: ASYNC112 - the task is the point
         nursery.start_soon(run, name=name)
+        if beside is not None:
+            nursery.start_soon(beside)
     return results[0]
 
 

@@ -36,6 +36,7 @@ from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.routing.route import AnyRoute
 from seawall.serving.closing import Closer, Closing, turn_away
+from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.failures import FailureHandler
 from seawall.serving.gate import ConnectionGate, WebSocketUpgrade
 from seawall.serving.overload import Candidate
@@ -153,7 +154,7 @@ class ConnectionRunner:
             return
         self.stage = Stage.GUARDS
         if isinstance(request, PageRequest):  # which is not whole before its body is
-            self._failures.route, self._closing.head_only = request.page.path, request.head.method == "HEAD"
+            self._failures.route = request.page.path
             self.lifecycle.limit_stage(self._server.limits.auth_timeout)
             self._inner_nursery.start_soon(self._answer, request, name=f"page {request.page.path}")
             return
@@ -215,8 +216,9 @@ class ConnectionRunner:
     async def _answer(self, request: PageRequest) -> None:
         """Answer a request for a page that is made on request."""
         gate = PageGate(request.handshake, self._server.values, self._server.sessions, self._resources)
+        watch = DisconnectWatch(self._incoming.stream, self._server.poller, self.settlement.end_by)
         try:
-            self.settlement.end_by(await answer(request, self._incoming, gate))
+            self.settlement.end_by(await answer(request, self._incoming, gate, watch))
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
 
@@ -256,11 +258,9 @@ class ConnectionRunner:
         if not self._resources.is_empty:  # without resources the outer nursery waits for a closing task all the same
             await self.lifecycle.wait_closed()
             limits = self.lifecycle.timeouts.limits
+            late, stuck = self._failures.log_release_late, self._release_early
             release = ReleaseLimits(
-                seconds=limits.close_timeout,
-                on_late=self._failures.log_release_late,
-                cleanup=limits.wind_down,
-                on_stuck=self._release_early,
+                seconds=limits.close_timeout, on_late=late, cleanup=limits.wind_down, on_stuck=stuck
             )
             await self._resources.leave(self._failures.first, release)
         self._resources.close()

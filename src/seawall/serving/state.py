@@ -264,6 +264,8 @@ class AcceptedConnection:
     """Its place among those of the server."""
     silent: bool = True
     """Whether nothing has come from the peer yet."""
+    head_only: bool = False
+    """Whether it is answered without a body, because the method is HEAD."""
     hosts: HostCheck
     """Which hosts are served where it was accepted."""
     at: float = field(factory=trio.current_time)
