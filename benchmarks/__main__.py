@@ -170,7 +170,7 @@ def can(server: Server, work: Work) -> bool:
     """Whether the server can do the work at all, and has the door that it knocks at."""
     if server.works is not None and work.name not in server.works:
         return False
-    return not isinstance(work, Handshakes | Broadcast) or work.path in server.paths
+    return not isinstance(work, Handshakes | Broadcast | Echo) or work.path in server.paths
 
 
 def measure(work: Work, target: Target, report: Report) -> None:

@@ -9,13 +9,19 @@ from attrs import frozen
 from benchmarks.arrivals import Handshakes, Storm
 from benchmarks.broadcast import Broadcast
 from benchmarks.echoes import Echo, Latency
+from benchmarks.measures import Unit
 from benchmarks.memory import Memory
 from benchmarks.target import Server
+from benchmarks.typed import ROOM_AT, SAID
 
 ECHO, JWT, ROOM, TASKS = "/echo", "/jwt", "/room", "/room-tasks"
+TYPED, STRUCT = "/typed", "/typed-struct"
+
+#: The works with typed messages, which have a table of their own.
+MESSAGES = ("typed", "typed-struct")
 
 SERVERS = (
-    Server("seawall", ("seawall",), paths=(ECHO, JWT, ROOM, TASKS)),
+    Server("seawall", ("seawall",), paths=(ECHO, JWT, ROOM, TASKS, TYPED, STRUCT)),
     Server("trio-websocket", ("trio_websocket",), paths=(ECHO, JWT, ROOM, TASKS)),
     # 17.4 often leaves its Close out when the client's comes right behind the handshake.
     Server("websockets.trio", ("websockets_trio",), answers_close=False),
@@ -24,6 +30,8 @@ SERVERS = (
     Server("aiohttp", ("aiohttp",), paths=(ECHO, ROOM, TASKS)),
     Server("aiohttp-uvloop", ("aiohttp", "uvloop"), paths=(ECHO, ROOM, TASKS)),
     Server("uvicorn", ("asgi", "uvicorn")),
+    Server("fastapi", ("fastapi",), paths=(TYPED, STRUCT), works=MESSAGES),
+    Server("fastapi-uvloop", ("fastapi", "uvloop"), paths=(TYPED, STRUCT), works=MESSAGES),
     # No server: what is left when nothing is checked, and as much as anything on Trio takes.
     Server("bare Trio", ("bare",), answers_close=False, works=("echo-64", "echo-1k"), takes_pieces=False),
     # No column of its own, but a note.
@@ -65,6 +73,8 @@ WORKS: tuple[Work, ...] = (
     Broadcast(name="broadcast-tasks", title="broadcast, a task each", text=TEXT * 2, path=TASKS),
     Storm(name="storm", title="reconnect storm"),
     Memory(name="memory"),
+    Echo(name="typed", title="attrs", payload=SAID, own_at=ROOM_AT, path=TYPED, unit=Unit.TYPED),
+    Echo(name="typed-struct", title="msgspec.Struct", payload=SAID, own_at=ROOM_AT, path=STRUCT, unit=Unit.TYPED),
 )
 
 

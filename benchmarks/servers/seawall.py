@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from benchmarks.servers import common
+from benchmarks.typed import Say, SayStruct
 from seawall import Anonymous, App, Claims, Connection, Disconnected, TokenVerifier, bearer, public
 
 app = App()
@@ -22,6 +23,20 @@ async def echo(conn: Connection[Anonymous]) -> None:
 async def members(conn: Connection[Claims]) -> None:
     """Answer those who have a token."""
     async for message in conn:
+        await conn.send(message)
+
+
+@app.route("/typed", guard=bearer(verifier))
+async def typed(conn: Connection[Claims]) -> None:
+    """Answer members with what they say, if it is valid."""
+    async for message in conn.messages(Say):
+        await conn.send(message)
+
+
+@app.route("/typed-struct", guard=bearer(verifier))
+async def typed_struct(conn: Connection[Claims]) -> None:
+    """The same with a Struct."""
+    async for message in conn.messages(SayStruct):
         await conn.send(message)
 
 
