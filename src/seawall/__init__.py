@@ -9,6 +9,7 @@ from seawall.errors import (
     ConfigurationError,
     Disconnected,
     Draining,
+    EventTimeout,
     Forbidden,
     IdleTimeout,
     Invalid,
@@ -30,6 +31,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
+from seawall.events.events import Events
 from seawall.guards.bearer import bearer, first_message
 from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
@@ -83,6 +85,8 @@ __all__ = [
     "ErrorPolicy",
     "ErrorReport",
     "Escalate",
+    "EventTimeout",
+    "Events",
     "Fields",
     "Forbidden",
     "Gate",

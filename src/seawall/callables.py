@@ -6,7 +6,8 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeAlias, cast, final
 from uuid import UUID
@@ -33,6 +34,14 @@ class PathArgument:
     """The function, for messages: ``chat() (app.py:12)``."""
 
 
+class PathReader(ABC):
+    """A handler that says itself what it takes from the path, in place of its signature."""
+
+    @abstractmethod
+    def path_arguments(self) -> tuple[PathArgument, ...]:
+        """What it takes, when a route is defined with it."""
+
+
 #: What ``X | Y`` and ``Union[X, Y]`` are made of.
 _UNIONS = (types.UnionType, typing.Union)  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
 
@@ -57,6 +66,11 @@ def describe(function: Callable[..., object]) -> str:  # type: ignore[explicit-a
 def is_async(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
     """Whether `function` was written as ``async def``: itself, or what is behind a method, an instance or a partial."""
     return inspect.iscoroutinefunction(_underlying(function))
+
+
+def is_async_generator(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
+    """The same of ``async def`` with a ``yield`` in it."""
+    return inspect.isasyncgenfunction(_underlying(function))
 
 
 def yields(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function at all
@@ -94,19 +108,22 @@ def _underlying(function: object) -> object:
     return inspect.unwrap(function) if callable(function) else function
 
 
-def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[PathArgument, ...]:  # type: ignore[explicit-any]  # any function
-    """What `function` takes besides its first `leading` positional parameters.
+def path_arguments(function: Callable[..., object], *, leading: int, first: str = "") -> tuple[PathArgument, ...]:  # type: ignore[explicit-any]  # any function
+    """What `function` takes besides its first `leading` positional parameters, which are called `first` in messages.
 
     Raises:
       ConfigurationError: it takes fewer than `leading` positional parameters, or has positional-only ones after them.
     """
+    handler: object = function
+    if isinstance(handler, PathReader):
+        return handler.path_arguments()
     where = describe(function)
     parameters = list(_signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters[:leading]):
         return ()
     if len(parameters) < leading or any(parameter.kind not in positional for parameter in parameters[:leading]):
-        first = "the connection" if leading == 1 else "the gate and what is proved"
+        first = first or ("the connection" if leading == 1 else "the gate and what is proved")
         raise ConfigurationError(f"{where} must take {first} as positional parameters, before those of the path")
     found: list[PathArgument] = []
     for parameter in parameters[leading:]:
@@ -129,16 +146,25 @@ def path_arguments(function: Callable[..., object], *, leading: int) -> tuple[Pa
 
 def returns_bool(function: Callable[..., object]) -> bool:  # type: ignore[explicit-any]  # any function
     """Whether a bool is among what `function` returns by its annotation; False if that is unknown."""
-    try:
-        annotation = _signature(function).return_annotation
-    except ValueError:
-        return False  # a function that is written in C may have no signature
-    for member in _members(_resolve(function, annotation)):
-        known = _resolve(function, member.__forward_arg__) if isinstance(member, typing.ForwardRef) else member
+    for known in return_types(function):
         literal = typing.get_args(known) if typing.get_origin(known) is typing.Literal else ()
         if known is bool or any(isinstance(value, bool) for value in literal):
             return True
     return False
+
+
+def return_types(function: Callable[..., object]) -> tuple[object, ...]:  # type: ignore[explicit-any]  # any function
+    """What `function` returns or yields by its annotation: each member of a union; those that are unknown are empty."""
+    try:
+        annotation = _resolve(function, _signature(function).return_annotation)
+    except ValueError:
+        return ()  # a function that is written in C may have no signature
+    if typing.get_origin(annotation) in (AsyncIterator, AsyncGenerator):
+        annotation = typing.get_args(annotation)[0]
+    return tuple(
+        _resolve(function, member.__forward_arg__) if isinstance(member, typing.ForwardRef) else member
+        for member in _members(annotation)
+    )
 
 
 def _resolve(function: Callable[..., object], annotation: object) -> object:  # type: ignore[explicit-any]  # any function
@@ -191,16 +217,25 @@ def check_path_arguments(
 
 
 def _agree(path: str, offered: type, parameter: PathArgument) -> None:
-    annotation = parameter.annotation
+    if not agrees(parameter.annotation, offered):
+        raise ConfigurationError(
+            f"{parameter.owner}: parameter {parameter.name!r} is annotated {shown(parameter.annotation)}, but the path "
+            f"{path!r} gives {offered.__name__}; change the annotation, or the converter in the path"
+        )
+
+
+def agrees(annotation: object, offered: type) -> bool:
+    """Whether a parameter of this annotation takes a value of the type `offered`, or may take it."""
     open_ended: tuple[object, ...] = (inspect.Parameter.empty, typing.Any, object, offered)
-    for member in _members(annotation):
-        if isinstance(member, typing.ForwardRef) or any(member is kind for kind in open_ended):
-            return
-    shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    raise ConfigurationError(
-        f"{parameter.owner}: parameter {parameter.name!r} is annotated {shown}, but the path {path!r} gives "
-        f"{offered.__name__}; change the annotation, or the converter in the path"
+    return any(
+        isinstance(member, typing.ForwardRef) or any(member is kind for kind in open_ended)
+        for member in _members(annotation)
     )
+
+
+def shown(annotation: object) -> str:
+    """An annotation, for messages."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _members(annotation: object) -> Iterator[object]:

@@ -19,6 +19,7 @@
     │   ├── SlowConsumer                  1008   the peer has taken nothing for ``send_timeout`` (1008 is only logged)
     │   └── KeepaliveLost                 1011   the peer has sent nothing for ``ping_timeout`` after a Ping
     ├── TooManyInvalidMessages        1008   ``max_message_errors`` messages in a row were invalid
+    ├── EventTimeout                  3008   a handler of events, or the peer that was asked, took too long
     ├── LeaseExpired            401 · 3000   what a guard proved was valid until now, and was not renewed
     ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
@@ -179,6 +180,14 @@ class TooManyInvalidMessages(SeawallError):
     def __str__(self) -> str:
         """A fixed text."""
         return "too many invalid messages"
+
+
+class EventTimeout(SeawallError):
+    """A handler of events took longer than its timeout, or the peer did not answer in time: close code 3008."""
+
+    def __str__(self) -> str:
+        """A fixed text."""
+        return "event timed out"
 
 
 class LeaseExpired(SeawallError):

@@ -38,6 +38,8 @@ class Connection(Generic[P_co]):
 
     _principal: P_co
     _state: ConnectionState
+    _origin: Connection[object] | None = None
+    """The connection of the route, where this is the one of an event whose guard has proved more."""
 
     def __repr__(self) -> str:
         """Show who it is, without what may carry a credential."""
@@ -273,8 +275,18 @@ class Connection(Generic[P_co]):
           AuthTimeout: the guards took longer than ``Limits.auth_timeout``.
           ConfigurationError: no guard of this route takes a token.
         """
+        if self._origin is not None:
+            await self._origin.renew(token)
+            return
         # The guards are those that have proved the first principal, and their type says what they prove.
         self._principal = cast("P_co", await self._state.renewal.renew(token))
+
+    def narrowed(self, principal: T, /) -> Connection[T]:
+        """The same connection with another principal: what the guard of an event has made of it.
+
+        `renew` on it renews the connection, and does not change that principal.
+        """
+        return Connection(principal, self._state, self if self._origin is None else self._origin)
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.
@@ -283,6 +295,11 @@ class Connection(Generic[P_co]):
           ConfigurationError: the handle is another app's.
         """
         return self._state.values.get(handle)
+
+
+def state_of(connection: Connection[object]) -> ConnectionState:
+    """What the parts of Seawall above a connection use of it."""
+    return connection._state  # pyright: ignore[reportPrivateUsage] # it is this module's
 
 
 def _wrong_thread(method: str) -> ConfigurationError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 
 from seawall.messages.codec import Codec, Sendable
 from seawall.messages.decoder import MessageDecoder, Ref, decoder_for
 from seawall.messages.encoder import ErrorFrame, MessageEncoder
+from seawall.messages.hints import class_of
 from seawall.wire.frames.encoder import encode_binary, encode_text
 
 if TYPE_CHECKING:
@@ -30,15 +32,29 @@ class MessageFormat:
         self.is_text = not codec.binary
         """Whether a message is text."""
         self.encoder = MessageEncoder(codec)
-        """For all that is sent."""
-        self._where = f"route {route}"
+        """For what is sent."""
+        self._answers = self.encoder
+        self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
+
+    def sending(self, kinds: Collection[object], *, where: str) -> MessageFormat:
+        """The same format for who sends values of these classes and of no others; answers may be any.
+
+        Raises:
+          ConfigurationError: as `MessageEncoder.check`, for `where`.
+        """
+        limited = MessageFormat(self.codec, self._route)
+        limited.encoder = MessageEncoder(self.codec, only=frozenset(map(class_of, kinds)))
+        limited._answers = self.encoder
+        for kind in kinds:
+            limited.encoder.check(kind, where=where)
+        return limited
 
     def decoder(self, kind: TypeForm[T]) -> MessageDecoder[T]:
         """What decodes messages of a type. Raises `ConfigurationError` if there can be none of it."""
         found = self._decoders.get(kind)
         if found is None:
-            found = decoder_for(self.codec, kind, where=self._where)
+            found = decoder_for(self.codec, kind, where=f"route {self._route}")
             if len(self._decoders) < _MOST:
                 self._decoders[kind] = found
         return cast("MessageDecoder[T]", found)
@@ -56,7 +72,7 @@ class MessageFormat:
         return self._encode_frame(self.encoder.encode(message))
 
     def encode(self, value: Sendable, *, re: Ref | None = None) -> tuple[bytes, bool]:
-        """The payload of a message, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.
+        """The payload of an answer, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.
 
         Raises:
           TypeError, ValueError, ConfigurationError: as `MessageEncoder.encode`.
@@ -66,5 +82,5 @@ class MessageFormat:
         if isinstance(value, bytes):
             return value, False
         if isinstance(value, ErrorFrame):
-            return self.encoder.error(value, re=re), self.is_text
-        return self.encoder.encode(value, re=re), self.is_text
+            return self._answers.error(value, re=re), self.is_text
+        return self._answers.encode(value, re=re), self.is_text

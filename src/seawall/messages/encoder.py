@@ -58,8 +58,9 @@ class _End(msgspec.Struct, tag="end", tag_field=TAG_FIELD):
 class MessageEncoder:
     """Encodes values of any class; looks at each class once."""
 
-    def __init__(self, codec: Codec) -> None:
-        """For one codec; share it among all who speak it."""
+    def __init__(self, codec: Codec, *, only: frozenset[type] | None = None) -> None:
+        """For one codec, and for these classes only, or for all; share it among all who speak it."""
+        self._only = only
         self.binary = codec.binary
         self._codec = codec
         self._encode = codec.encoder()
@@ -67,6 +68,7 @@ class MessageEncoder:
         self._records: dict[type, Record] = {}
         self._dumpers: dict[type, Convert] = {}
         self._replies: dict[type, Callable[[object, object], object]] = {}
+        self._questions: dict[type, Callable[[object, object], object]] = {}
 
     def check(self, kind: object, /, *, where: str) -> None:
         """Look at a class that will be sent, when the program is put together: ``Said``, ``Page[Said]``.
@@ -110,10 +112,20 @@ class MessageEncoder:
             reply = self._replies[kind] = self._record(value).dumper_with("re")
         return self._encode(reply(value, re))
 
+    def ask(self, value: Fields, ref: Ref, /) -> bytes:
+        """The message of a value that asks for an answer, by `ref`. Raises as `encode`."""
+        kind = type(value)
+        ask = self._questions.get(kind)
+        if ask is None:
+            ask = self._questions[kind] = self._record(value).dumper_with("ref")
+        return self._encode(ask(value, ref))
+
     def _record(self, value: object) -> Record:
         kind = type(value)
         if not is_class_of_fields(kind):
             raise TypeError(_unsendable(value))
+        if self._only is not None and kind not in self._only:
+            raise TypeError(f"a {kind.__qualname__} is none of what is sent here; add it to Events(sends=...)")
         if kind not in self._records and is_generic(kind):
             raise ConfigurationError(
                 f"{kind.__qualname__} is generic, and a value does not say of what; send a class of its own, "

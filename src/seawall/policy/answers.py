@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from seawall.errors import Forbidden, InvalidMessage, Refused, TooManyRequests, Unauthorized, Unavailable
+from seawall.errors import EventTimeout, Forbidden, InvalidMessage, Refused, TooManyRequests, Unauthorized, Unavailable
 from seawall.messages.encoder import ErrorCode, ErrorFrame
 
 #: Seconds above which saying when to try again is not worth it: a year.
@@ -30,3 +30,8 @@ def answer_refused(error: Refused) -> ErrorFrame:
     if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_RETRY_AFTER:  # an application's may be anything
         seconds = None
     return ErrorFrame(code=code, retry_after=seconds)
+
+
+def answer_timeout(_: EventTimeout) -> ErrorFrame:
+    """That it took too long."""
+    return ErrorFrame(code="timeout")

@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
+    EventTimeout,
     Forbidden,
     IdleTimeout,
     InvalidMessage,
@@ -33,7 +34,7 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.exception_groups import exceptions_in, partition
-from seawall.policy.answers import answer_invalid, answer_refused
+from seawall.policy.answers import answer_invalid, answer_refused, answer_timeout
 from seawall.policy.checks import check_rule
 from seawall.policy.verdicts import (
     AnyVerdict,
@@ -260,6 +261,7 @@ DEFAULTS = (
     .on(TooManyRequests, Refuse(429), Reply(answer_refused), Close(1013, "too many requests"))
     .on(Unavailable, Refuse(503), Reply(answer_refused), Close(1013, "unavailable"))
     .on(InvalidMessage, Reply(answer_invalid), Close(1008, "invalid message"))
+    .on(EventTimeout, Reply(answer_timeout), Close(3008, "event timed out"))
     .on(TooManyInvalidMessages, Close(1008, "too many invalid messages"))
     .on(AuthTimeout, Refuse(408), Close(3008, "authentication timed out"))
     .on(IdleTimeout, Close(3008, "idle too long"))

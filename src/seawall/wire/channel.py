@@ -175,7 +175,7 @@ class MessageChannel:
 
     async def receive_for_guard(self) -> str | bytes:
         """The next message, while guards decide; one is decoded. Raises as `ReceiveQueue.receive`."""
-        if self.reading is Reading.GUARDED and self.queue.is_empty:
+        if self.reading is Reading.GUARDED and not self.queue:
             self.guards = Guards.ASK
             self._decode_pending()
         try:
@@ -394,7 +394,7 @@ def _decode_rest(channel: MessageChannel, decoder: FrameDecoder) -> None:
     while channel.backlog and room > 0 and not queue.above_soft:
         before, channel.guards = channel.inbound.messages, Guards.ASK
         channel.proceed()
-        if channel.inbound.messages > before and not queue.is_empty:
-            room -= size_of(queue.newest)
+        if channel.inbound.messages > before and len(queue):
+            room -= size_of(queue.peek(-1))
             channel.backlog = True
     channel.guards, decoder.max_message_size = _DECIDE, most

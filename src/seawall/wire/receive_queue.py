@@ -128,15 +128,16 @@ class ReceiveQueue:
         """Nobody receives any more: what is queued no longer counts for all connections together."""
         self.budget.inbound.forget(self)
 
-    @property
-    def newest(self) -> str | bytes:
-        """The message that came last, of those that are queued."""
-        return self._messages[-1]
+    def peek(self, position: int, /) -> str | bytes:
+        """The message at `position`, which stays in the queue: 0 is the next one, -1 the one that came last."""
+        return self._messages[position]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no message is queued."""
-        return not self._messages
+    def take(self, position: int, /) -> str | bytes:
+        """Receive the message at `position`, out of its turn, without waiting."""
+        message = self._messages[position]
+        del self._messages[position]
+        self._forget_one(message)
+        return message
 
     def announce(self) -> None:
         """Wake the task in `receive` if a message is queued."""
@@ -203,14 +204,30 @@ class ReceiveQueue:
         finally:
             self._receiving = False
         message = self._messages.popleft()
-        if not self._messages:
-            self._messages = _EMPTY
-        if self._size > COUNTED_FROM:
-            self.budget.inbound.take(self, self._size - message.__sizeof__())
-        self._size -= message.__sizeof__()
-        if self.above_soft:
-            self._make_room()
+        self._forget_one(message)
         return message
+
+    async def wait_arrival(self) -> bool:
+        """Wait until a message comes, the queue ends, or `nudge` is called; False if it has ended.
+
+        Raises:
+          trio.BusyResourceError: as `receive`.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is already receiving from this connection")
+        self._receiving = True
+        try:
+            if self._intake in _ENDLESS:
+                await self._arrival.wait()
+            else:
+                await trio.lowlevel.checkpoint()
+        finally:
+            self._receiving = False
+        return self._intake in _ENDLESS
+
+    def nudge(self) -> None:
+        """Let the task in `wait_arrival` return."""
+        self._arrival.wake()
 
     def set_hard_mark(self, hard: int, /) -> int:
         """Put the hard mark at so many bytes, as when all connections together hold too much; where it was before."""
@@ -221,6 +238,16 @@ class ReceiveQueue:
         elif self.above_soft:
             self._make_room()
         return before
+
+    def _forget_one(self, message: str | bytes) -> None:
+        """Count `message` no more, which has left the queue."""
+        if not self._messages:
+            self._messages = _EMPTY
+        if self._size > COUNTED_FROM:
+            self.budget.inbound.take(self, self._size - message.__sizeof__())
+        self._size -= message.__sizeof__()
+        if self.above_soft:
+            self._make_room()
 
     def _stop(self, intake: Intake) -> None:
         """Throw away what is put from now on, and clear the marks."""

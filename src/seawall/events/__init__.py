@@ -1,0 +1,1 @@
+"""Events: the messages of a connection, each handled by the function for its type."""

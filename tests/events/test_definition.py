@@ -1,0 +1,413 @@
+"""Mistakes with events are refused where they are defined, with what, where and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import NamedTuple, cast
+
+import pytest
+from attrs import field, frozen
+from trio.testing import MockClock
+
+from seawall import (
+    Anonymous,
+    App,
+    ConfigurationError,
+    Connection,
+    Events,
+    Gate,
+    Unauthorized,
+    check,
+    guard,
+    public,
+)
+from seawall.events.event import EventHandler
+from seawall.messages.hints import UnresolvedName
+from seawall.messages.tags import tag
+from seawall.testing import connect, serve
+from tests.kit.talk import Count, Fail, Message, Said, Say, Talker, Tick, Wait, talking
+
+Register = Callable[[Events[Anonymous]], object]
+
+
+async def plain(conn: Connection[Anonymous], message: object) -> None:
+    """A handler."""
+
+
+def synchronous(conn: Connection[Anonymous], message: object) -> None:
+    """No handler."""
+
+
+def generator(conn: Connection[Anonymous], message: object) -> Iterator[Said]:
+    """No handler."""
+    yield Said("")
+
+
+async def without_a_message(conn: Connection[Anonymous]) -> None:
+    """No handler."""
+
+
+async def positional(conn: Connection[Anonymous], message: object, room: str, /) -> None:
+    """No handler."""
+
+
+async def returning_int(conn: Connection[Anonymous], message: object) -> int:
+    """Return what is no message."""
+    return 3
+
+
+async def returning_list(conn: Connection[Anonymous], message: object) -> list[Said] | None:
+    """Return what is no message."""
+
+
+async def yielding_text(conn: Connection[Anonymous], message: object) -> AsyncGenerator[str]:
+    """Yield what is no message."""
+    yield ""
+
+
+class Row(NamedTuple):
+    """A tuple."""
+
+    a: int
+
+
+class Plain:
+    """A class without fields."""
+
+
+@frozen
+class Untyped:
+    """A message with a field that nobody knows."""
+
+    a = field()  # type: ignore[var-annotated]  # pyright: ignore[reportGeneralTypeIssues]  # what is refused
+
+
+@frozen
+class Reserved:
+    """A message with a field of the envelope's."""
+
+    ref: int
+
+
+@tag("say")
+@frozen
+class Speak:
+    """Another class with a type that is taken."""
+
+
+@tag("cancel")
+@frozen
+class Withdraw:
+    """A class with a type that has a meaning."""
+
+
+async def returning_untyped(conn: Connection[Anonymous], message: object) -> Untyped:
+    """Return what no message can carry."""
+    raise AssertionError("unreachable")
+
+
+async def room_text(conn: Connection[Anonymous], message: object, room: str) -> None:
+    """A handler of a room."""
+
+
+async def room_number(conn: Connection[Anonymous], message: object, room: int) -> None:
+    """A handler of another kind of room."""
+
+
+def on(kind: object, handler: object = plain, **more: object) -> Register:
+    """What registers a handler for messages of a type, as a program without a type checker may."""
+
+    def register(events: Events[Anonymous]) -> object:
+        decorate = cast("Callable[..., Callable[[object], object]]", events.on)  # type: ignore[explicit-any]  # as above
+        return decorate(kind, **more)(handler)
+
+    return register
+
+
+#: By name: what is done with `Events` that handle `Say` by `plain`, and the text that says what is wrong.
+MISTAKES: dict[str, tuple[Register, str]] = {
+    "twice": (on(Say), r"plain\(\) \(.*: plain\(\) \(.*\) handles Say already; remove one"),
+    "twice in a union": (on(Wait | Say), r"handles Say already; remove one"),
+    "one type": (on(Speak), r"plain\(\) \(.*: the events: .*Say and .*Speak have one type, 'say'; give one.*@tag"),
+    "cancel": (on(Withdraw), r"plain\(\) \(.*'cancel'; give one"),
+    "int": (on(int), r"plain\(\) \(.*<class 'int'> is no class of messages; write an attrs class"),
+    "text": (on("say"), r"'say' is no class of messages; write an attrs class"),
+    "list": (on(list[Wait]), r"is no class of messages; write an attrs class"),
+    "None": (on(None), r"None is no class of messages; write an attrs class"),
+    "tuple": (on(Row), r"is no class of messages; write an attrs class"),
+    "plain class": (on(Plain), r"is no class of messages; write an attrs class"),
+    "instance": (on(Wait()), r"is no class of messages; write an attrs class"),
+    "bytes in a union": (on(bytes | Wait), r"<class 'bytes'> is no class of messages"),
+    "untyped": (on(Untyped), r"plain\(\) \(.*Untyped.*a"),
+    "reserved": (on(Reserved), r"plain\(\) \(.*ref"),
+    "not async": (on(Wait, synchronous), r"synchronous\(\) \(.*is not an async function; .*`async def`"),
+    "generator": (on(Wait, generator), r"generator\(\) \(.*is not an async function; .*`async def`"),
+    "no function": (on(Wait, 3), r"@events.on\(wait\) was given 3; give an async function"),
+    "class": (on(Wait, Plain), r"is not an async function"),
+    "no message": (on(Wait, without_a_message), r"without_a_message\(\) \(.*must take the connection and the message"),
+    "positional-only": (on(Wait, positional), r"parameter 'room' is positional-only.*move it behind the /"),
+    "returns int": (on(Wait, returning_int), r"returning_int\(\) \(.*<class 'int'> is no class of messages; write"),
+    "returns list": (on(Wait, returning_list), r"returning_list\(\) \(.*list\[.*Said\] is no class of messages; write"),
+    "yields text": (on(Wait, yielding_text), r"yielding_text\(\) \(.*<class 'str'> is no class of messages; write"),
+    "returns untyped": (on(Wait, returning_untyped), r"returning_untyped\(\) \(.*Untyped"),
+    "guard": (on(Wait, guard=3), r"plain\(\) \(.*guard=3 is neither a guard nor a check; leave it out, or give one"),
+    "guard class": (on(Wait, guard=Plain), r"is neither a guard nor a check"),
+    "timeout 0": (on(Wait, timeout=0), r"plain\(\) \(.*timeout=0; give a number of seconds above 0"),
+    "timeout nan": (on(Wait, timeout=float("nan")), r"timeout=nan; give a number of seconds above 0"),
+    "timeout text": (on(Wait, timeout="5"), r"timeout='5'; give a number of seconds above 0"),
+    "timeout bool": (on(Wait, timeout=True), r"timeout=True; give a number of seconds above 0"),
+    "path": (
+        lambda events: (on(Wait, room_text)(events), on(Count, room_number)(events)),
+        r"room_number\(\) \(.*and room_text\(\) \(.*annotate the path parameter 'room' differently",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+async def test_refused_at_definition(name: str, autojump_clock: MockClock) -> None:
+    """The text says which handler, where, and what to do; nothing has been registered then."""
+    register, text = MISTAKES[name]
+    events = Events[Anonymous]()
+    events.on(Say)(plain)
+    with pytest.raises(ConfigurationError, match=text):
+        register(events)
+    if name != "path":
+        async with talking(events) as talker:
+            assert await talker.ask({"type": "say", "ref": 1, "text": ""}) == {"type": "done", "re": 1}
+            assert (await talker.ask({"type": "wait"}))["code"] == "unknown_type"
+
+
+@pytest.mark.parametrize("concurrent", [0, -1, 1.5, True, "2", None, float("inf"), float("nan")], ids=repr)
+def test_concurrent(concurrent: int) -> None:
+    """It is a whole number of events."""
+    with pytest.raises(ConfigurationError, match=r"Events\(concurrent=.*; give a whole number of events, 1 or more"):
+        Events[Anonymous](concurrent=concurrent)
+
+
+@pytest.mark.parametrize("sends", [int, bytes, str, Said | bytes, Plain, Untyped, list[Said], Row, "Said"], ids=repr)
+def test_sends(sends: type) -> None:
+    """It is classes that a message can carry."""
+    with pytest.raises(ConfigurationError, match=r"^Events\(sends=\.\.\.\): "):
+        Events[Anonymous](sends=sends)
+
+
+def test_no_events() -> None:
+    """A route of events that handle nothing is refused."""
+    with pytest.raises(ConfigurationError, match=r"have no event; register one with `@events\.on.* before the route"):
+        App().route("/", guard=public)(Events[Anonymous]())
+
+
+def test_too_late() -> None:
+    """After a route has taken the events, there are no more."""
+    events = Events[Anonymous]()
+    events.on(Say)(plain)
+    App().route("/", guard=public)(events)
+    with pytest.raises(ConfigurationError, match=r"plain\(\) \(.*the events are in use already; register it before"):
+        events.on(Wait)(plain)
+
+
+async def test_too_late_in_a_wrapper(autojump_clock: MockClock) -> None:
+    """After a connection has been served, likewise."""
+    events = Events[Anonymous]()
+    events.on(Say)(plain)
+    app = App()
+
+    @app.route("/", guard=public)
+    async def wrapper(conn: Connection[Anonymous]) -> None:
+        await events(conn)
+
+    events.on(Wait)(plain)  # nobody has used them so far
+    async with talking(app) as talker:
+        assert await talker.ask({"type": "wait", "ref": 1}) == {"type": "done", "re": 1}
+    with pytest.raises(ConfigurationError, match="in use already"):
+        events.on(Fail)(plain)
+
+
+# The path.
+
+
+def in_rooms() -> Events[Anonymous]:
+    """Events of a room, whose number only a guard asks for."""
+
+    @check
+    async def known(gate: Gate, principal: object, number: int) -> None:
+        if gate.params["number"] != 7:
+            raise Unauthorized("another")
+
+    events = Events[Anonymous]()
+
+    @events.on(Say)
+    async def say(conn: Connection[Anonymous], message: Say, room: str) -> Said:
+        return Said(room)
+
+    @events.on(Wait, guard=known)
+    async def wait(conn: Connection[Anonymous], message: Wait, *, floor: int = 3) -> Tick:
+        return Tick(floor)
+
+    return events
+
+
+async def test_path_parameters_of_a_route(autojump_clock: MockClock) -> None:
+    """The events take from the path what their handlers and guards take, each what it wants."""
+    app = App()
+    app.route("/{room}/{number:int}", guard=public)(in_rooms())
+    async with serve(app) as serving, serving.connect("/lounge/7") as client:
+        talker = Talker(client)
+        assert await talker.ask({"type": "say", "text": ""}) == {"type": "said", "text": "lounge"}
+        assert await talker.ask({"type": "wait", "ref": 1}) == {"type": "tick", "re": 1, "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/{room}", r"known\(\) \(.*takes 'number', which the path '/\{room\}' does not have"),
+        ("/{number:int}", r"say\(\) \(.*takes 'room', which the path .* does not have; add \{room\}"),
+        ("/{room}/{number}", r"known\(\) \(.*'number' is annotated int, but the path .* gives str"),
+        ("/{room:int}/{number:int}", r"say\(\) \(.*'room' is annotated str, but the path .* gives int"),
+        ("/{room}/{number:int}/{more}", r"path .* has \{more\}, but neither the handler nor a guard takes it"),
+    ],
+)
+def test_a_path_that_does_not_fit(path: str, text: str) -> None:
+    """As for other handlers, it is refused where the route is defined, and names the handler of the event."""
+    with pytest.raises(ConfigurationError, match=text):
+        App().route(path, guard=public)(in_rooms())
+
+
+HANDED: dict[str, tuple[Message, str]] = {
+    "missing": ({"room": "a"}, r"known\(\) \(.*takes 'number'; hand it on: await events\(conn, number=\.\.\.\)"),
+    "of another type": ({"room": "a", "number": "7"}, r"'number' is annotated int, but events\(conn, number=.* a str"),
+    "unknown": ({"room": "a", "number": 7, "rom": "b"}, r"events\(conn, rom=\.\.\.\): no handler and no guard"),
+    "good": ({"room": "a", "number": 7}, ""),
+    "with a default": ({"room": "a", "number": 7, "floor": 9}, ""),
+}
+
+
+@pytest.mark.parametrize("name", HANDED)
+async def test_path_parameters_in_a_wrapper(name: str, autojump_clock: MockClock) -> None:
+    """A handler around the events hands on what they take; what does not fit is refused at its first connection."""
+    handed, text = HANDED[name]
+    events = in_rooms()
+    app = App()
+
+    @app.route("/", guard=public)
+    async def wrapper(conn: Connection[Anonymous]) -> None:
+        if text:
+            with pytest.raises(ConfigurationError, match=text):
+                await events(conn, **cast("dict[str, int]", handed))
+            await conn.send("refused")
+        else:
+            await events(conn, **cast("dict[str, int]", handed))
+
+    async with connect(app, "/") as client:
+        if text:
+            assert await client.receive() == "refused"
+        else:
+            heard = await Talker(client).ask({"type": "wait", "ref": 1})
+            assert heard == {"type": "tick", "re": 1, "n": handed.get("floor", 3)}
+
+
+async def test_twice_at_once(autojump_clock: MockClock) -> None:
+    """The events run once on a connection at a time."""
+    events = Events[Anonymous]()
+    texts: list[str] = []
+
+    @events.on(Say)
+    async def say(conn: Connection[Anonymous], message: Say) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            await events(conn)
+        texts.append(str(caught.value))
+
+    async with talking(events) as talker:
+        for _ in range(2):
+            assert await talker.ask({"type": "say", "ref": 1, "text": ""}) == {"type": "done", "re": 1}
+    assert texts == ["events(conn): they run on this connection already; await it once"] * 2
+
+
+# Handlers of every shape.
+
+
+class Bot:
+    """Handlers that are methods, and an instance that is one."""
+
+    async def say(self, conn: Connection[Anonymous], message: Say) -> Said:
+        """Answer."""
+        return Said("method")
+
+    async def __call__(self, conn: Connection[Anonymous], message: Wait) -> Said:
+        """Answer."""
+        return Said("instance")
+
+    async def count(self, conn: Connection[Anonymous], message: Count) -> AsyncGenerator[Said]:
+        """Answer."""
+        yield Said("stream")
+
+
+async def test_handlers_of_every_shape(autojump_clock: MockClock) -> None:
+    """A method, an instance, a stream that is a method: `on` returns what it was given."""
+    bot, events = Bot(), Events[Anonymous]()
+    say: EventHandler = bot.say
+    assert events.on(Say)(bot.say) == say
+    events.on(Wait)(bot)
+    events.on(Count)(bot.count)
+    async with talking(events) as talker:
+        for type_, text in (("say", "method"), ("wait", "instance"), ("count", "stream")):
+            assert (await talker.ask({"type": type_} | ({"text": ""} if type_ == "say" else {})))["text"] == text
+
+
+# Names that come later.
+
+
+@frozen
+class Early:
+    """Has a field whose class is defined below."""
+
+    late: "Late | None" = None  # noqa: UP037 - what is looked at
+
+
+def test_a_name_that_comes_later() -> None:
+    """It need not exist when the event is defined, but when a route takes the events, or it is refused there."""
+
+    @frozen
+    class Never:
+        late: Nowhere  # type: ignore[name-defined]  # noqa: F821 # pyright: ignore[reportUndefinedVariable]  # what is refused
+
+    events = Events[Anonymous]()
+    events.on(Never)(plain)
+    with pytest.raises(UnresolvedName, match=r"plain\(\) \(.*Nowhere"):
+        App().route("/", guard=public)(events)
+
+
+@frozen
+class Late:
+    """Is defined later."""
+
+    n: int
+
+
+async def test_a_name_that_has_come(autojump_clock: MockClock) -> None:
+    """Then it is decoded like any other."""
+    events = Events[Anonymous]()
+
+    @events.on(Early)
+    async def early(conn: Connection[Anonymous], message: Early) -> Late | None:
+        return message.late
+
+    async with talking(events) as talker:
+        assert await talker.ask({"type": "early", "ref": 1, "late": {"n": 3}}) == {"type": "late", "re": 1, "n": 3}
+
+
+def test_a_guard_may_be_written_later() -> None:
+    """Guards are values: an `Events` can be passed about and extended by another module until it is used."""
+
+    @guard
+    async def named(gate: Gate, proved: Anonymous) -> str:
+        return "ada"
+
+    events = Events[Anonymous]()
+
+    def extend(more: Events[Anonymous]) -> None:
+        @more.on(Wait, guard=named)
+        async def wait(conn: Connection[str], message: Wait) -> None: ...
+
+    extend(events)
+    App().route("/", guard=public)(events)
