@@ -9,7 +9,7 @@ import trio
 from attrs import define
 
 from seawall.connection.state import ConnectionState, wind_down
-from seawall.connection.typed_messages import TypedMessages, over
+from seawall.connection.typed_messages import TypedMessages, ending_of
 from seawall.errors import ConfigurationError, Disconnected
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
@@ -99,7 +99,7 @@ class Connection(Generic[P_co]):
         try:
             message = await self._state.channel.queue.receive()
         except trio.EndOfChannel:
-            raise over(self._state) from None
+            raise ending_of(self._state) from None
         self._state.on_received()
         return message
 

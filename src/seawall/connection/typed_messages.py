@@ -63,13 +63,12 @@ class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
         try:
             return await self.__anext__()
         except StopAsyncIteration:
-            raise over(self._state) from None
+            raise ending_of(self._state) from None
 
 
-def over(state: ConnectionState) -> Disconnected | Draining:
-    """Why nothing can be received any more."""
-    kind = Draining if state.lifecycle.ended is None else Disconnected
-    return kind(state.id)
+def ending_of(state: ConnectionState) -> Disconnected | Draining:
+    """Why no more messages come from a connection, as `Connection.receive` says it."""
+    return Draining(state.id) if state.lifecycle.ended is None else Disconnected(state.id)
 
 
 async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref | None, message: str = "") -> bool:
