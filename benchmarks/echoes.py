@@ -168,8 +168,7 @@ class Echo:
         """The server's CPU time per message."""
         tally = Tally()
         clients = [
-            Client(tally, _own(self.payload, number, self.own_at), self.in_flight)
-            for number in range(self.connections)
+            Client(tally, _own(self.payload, number, self.own_at), self.in_flight) for number in range(self.connections)
         ]
         async with conversing(target, tally, clients, self.path):
             await asyncio.sleep(self.seconds / 3)  # warms up

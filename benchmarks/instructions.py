@@ -26,7 +26,7 @@ TOGETHER: Final = 16
 #: How many times each of them does it, in the short and in the long run.
 SHORT: Final = 2
 LONG: Final = {"handshake": 12, "echo": 202, "typed": 202, "events": 202}
-ROUNDS: Final = 1
+ROUNDS: Final = 3
 
 VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
 

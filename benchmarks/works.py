@@ -75,8 +75,8 @@ WORKS: tuple[Work, ...] = (
     Storm(name="storm", title="reconnect storm"),
     Memory(name="memory"),
     Echo(name="typed", title="attrs", payload=SAID, own_at=ROOM_AT, path=TYPED, unit=Unit.TYPED),
-    Echo(name="typed-struct", title="msgspec.Struct", payload=SAID, own_at=ROOM_AT, path=STRUCT, unit=Unit.TYPED),
     Echo(name="typed-events", title="attrs, by an event", payload=SAID, own_at=ROOM_AT, path=EVENTS, unit=Unit.TYPED),
+    Echo(name="typed-struct", title="msgspec.Struct", payload=SAID, own_at=ROOM_AT, path=STRUCT, unit=Unit.TYPED),
     Decoding(name="decode", title="decoding alone, attrs"),
 )
 

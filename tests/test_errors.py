@@ -12,6 +12,7 @@ from seawall.errors import (
     AuthTimeout,
     Disconnected,
     Draining,
+    EventTimeout,
     Forbidden,
     IdleTimeout,
     InvalidMessage,
@@ -130,6 +131,7 @@ def test_what_the_others_carry() -> None:
     assert str(LeaseExpired()) == "lease expired"
     assert str(Revoked()) == "revoked"
     assert str(TooManyInvalidMessages()) == "too many invalid messages"
+    assert str(EventTimeout()) == "event timed out"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,7 @@ def test_what_the_others_carry() -> None:
         LeaseExpired(),
         Revoked(),
         TooManyInvalidMessages(),
+        EventTimeout(),
         ProtocolViolation(1002, "x"),
         Disconnected("c7"),
         Draining("c7"),

@@ -72,6 +72,7 @@ PROMISED = [
     "MessagePack",
     "Invalid",
     "InvalidMessage",
+    "Events",
 ]
 
 #: What goes with it: what callables of the policy take, overrides, waivers, further errors.
@@ -103,6 +104,7 @@ COMPANIONS = [
     "SlowConsumer",
     "MessageTimeout",
     "TooManyInvalidMessages",
+    "EventTimeout",
     "Codec",
     "Fields",
     "Sendable",

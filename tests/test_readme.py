@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import secrets
@@ -104,6 +105,10 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "hypercorn",
         "__Host-session",
         "test_everybody_hears",
+        "OrderTaken",
+        "Spoilt",
+        "after_start",
+        "Pretty",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -378,3 +383,74 @@ def answers(url: str, body: bytes) -> bool:
             return said == body
     except OSError:
         return False
+
+
+async def test_the_messages_of_the_shop(load: Loader, autojump_clock: object) -> None:
+    """Each line of the page is answered as it says."""
+    lines = wire_lines("OrderTaken")
+    assert len(lines) == 4
+    async with connect(load.app("OrderTaken"), "/shop") as client:
+        for sent, answered in lines:
+            await client.send(sent)
+            assert await client.receive() == answered
+
+
+@pytest.mark.parametrize(
+    ("changed", "answered"),
+    [
+        (
+            {},
+            {
+                "start": 1,
+                "end": 3,
+                "cents": 150,
+                "contact": "Ada@Example.COM",
+                "copy_to": "Ada@example.com",
+                "nights": 1,
+            },
+        ),
+        ({"end": 1}, {"path": "$.end", "detail": "end must be after start"}),
+        ({"nights": 3}, {"path": "$.nights", "detail": "more nights than days"}),
+        ({"contact": "ada"}, {"path": "$.contact", "detail": "expected an e-mail address"}),
+        ({"copy_to": "ada"}, {"path": "$.copy_to", "detail": "expected an e-mail address"}),
+        ({"cents": "much"}, {"path": "$.cents", "detail": "refused by its validator"}),
+        ({"cents": 1}, {"path": "$.cents", "detail": "expected text, got an integer"}),
+    ],
+)
+async def test_the_bookings_are_validated(
+    load: Loader, autojump_clock: object, changed: dict[str, object], answered: dict[str, object]
+) -> None:
+    """By the class, whose own texts the peer may read."""
+    booking = {"start": 1, "end": 3, "cents": "1.50", "contact": "Ada@Example.COM", "copy_to": "Ada@Example.COM"}
+    async with connect(load.app("after_start"), "/bookings") as client:
+        await client.send(json.dumps({"type": "booking", **booking, **changed}))
+        answer = json.loads(await client.receive())
+    kind = {"type": "booking"} if not changed else {"type": "error", "code": "invalid_message"}
+    assert answer == kind | answered
+
+
+async def test_a_codec_of_ones_own(load: Loader, autojump_clock: object) -> None:
+    """It is used in both directions."""
+    async with connect(load.app("Pretty"), "/pings") as client:
+        await client.send('{"type": "ping", "n": 1}')
+        assert await client.receive() == '{\n  "type": "ping",\n  "n": 1\n}'
+
+
+async def test_what_a_policy_answers(load: Loader, autojump_clock: object) -> None:
+    """The votes of the page on messages, line by line, up to the Close."""
+    *lines, last = wire_lines("Spoilt")
+    assert len(lines) == 3
+    async with connect(load.app("Spoilt"), "/votes") as client:
+        for sent, answered in lines:
+            await client.send(sent)
+            assert await client.receive() == answered
+        await client.send(last[0])
+        code, reason = await client.wait_closed()
+    assert last[1] == f'Close {code} "{reason}"'
+
+
+def wire_lines(name: str) -> list[tuple[str, str]]:
+    """What is sent and answered, in the block behind the program of the page on messages that has `name` in it."""
+    _, _, behind = PAGES[ROOT / "docs" / "messages.md"].partition(f"class {name}")
+    block = behind.partition("\n```\n")[2].partition("\n```\n")[2].partition("\n```\n")[0]
+    return re.findall(r"^-> (\{.*?\}) +<- (.*)$", block, re.MULTILINE)

@@ -222,7 +222,7 @@ async def test_the_cleanup_of_a_stream_is_bounded(where: str, autojump_clock: Mo
         finally:
             began.append(trio.current_time())
             try:
-                await trio.sleep_forever()
+                await trio.sleep_forever()  # noqa: ASYNC102 - what is bounded
             finally:
                 ended.append(trio.current_time())
 

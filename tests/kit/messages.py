@@ -7,7 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, NamedTuple, NotRequired, Required, TypedDict, TypeVar
 
 import msgspec
 from attrs import define, field, frozen
@@ -88,6 +88,40 @@ class Page(Generic[T]):
     following: T | None = None
 
 
+class Place(NamedTuple):
+    """An array in a message."""
+
+    name: str
+    at: Point
+
+
+class Options(TypedDict, total=False):
+    """An object of which the keys are known."""
+
+    limit: Required[int]
+    near: Place
+    more: list[Options]
+
+
+class Fixed(TypedDict):
+    """One that is marked where a key may be absent."""
+
+    a_b: int
+    c: NotRequired[Point]
+
+
+ONE: Fixed = {"a_b": 1}
+
+
+@frozen
+class Search:
+    """Holds what is no class of its own."""
+
+    options: Options
+    fixed: Fixed = ONE
+    places: dict[str, Place] = field(factory=dict[str, Place])
+
+
 @frozen
 class Shapes:
     """Unions, one by one and in collections."""
@@ -159,6 +193,7 @@ class Bounded:
 
 #: All of which a message may be.
 MESSAGES: tuple[object, ...] = (
+    Search,
     Say,
     RoomLeft,
     Tree,

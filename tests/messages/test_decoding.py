@@ -16,7 +16,7 @@ from attrs.validators import ge
 from seawall import JSON, Invalid, InvalidMessage, MessagePack, tag
 from seawall.messages.codec import Codec
 from seawall.messages.decoder import MessageDecoder, answer_decoder_for, decoder_for
-from tests.kit.messages import Circle, Move, Moved, Page, Point, RoomLeft, Say, Shapes, Square, Tree
+from tests.kit.messages import Circle, Move, Moved, Page, Place, Point, RoomLeft, Say, Search, Shapes, Square, Tree
 
 T = TypeVar("T")
 
@@ -117,6 +117,24 @@ def test_a_class_that_contains_itself() -> None:
     assert decoded(Tree, '{"type":"tree","name":"a","children":[{"name":"b"}]}') == Tree("a", [Tree("b")])
     text = '{"type":"tree","name":"a","children":[{"name":"b"},{"name":"b","parent":{"name":"123456789"}}]}'
     assert refused(Tree, text) == ("$.children[1].parent.name", "expected at most 8 characters")
+
+
+def test_named_tuples_and_typed_dicts() -> None:
+    """An array of all fields, and an object of which the keys are known; a key that may be absent stays so."""
+    text = '{"type":"search","options":{"limit":1,"near":["a",{"x":1,"y":2}],"more":[{"limit":2}]},"fixed":{"a_b":3}}'
+    near = Place("a", Point(1, 2))
+    value = decoded(Search, text)
+    assert value == Search({"limit": 1, "near": near, "more": [{"limit": 2}]}, {"a_b": 3})
+    assert isinstance(value, Search)
+    assert isinstance(value.options.get("near"), Place)
+    assert decoded(Search, text.replace("a_b", "aB"), JSON(rename="camel")) == value
+    assert refused(Search, text.replace('"limit":2', '"limit":"2"')) == (
+        "$.options.more[0].limit",
+        "expected an integer, got text",
+    )
+    assert refused(Search, text.replace('{"a_b":3}', "{}")) == ("$.fixed.a_b", "missing")
+    assert refused(Search, text.replace('"x":1', '"x":1,"z":1'))[0] == "$.options.near[1]"
+    assert refused(Search, text.replace('"limit":2', '"limit":2,"z":1'))[1] == "a field that is not known"
 
 
 def test_generic_classes() -> None:

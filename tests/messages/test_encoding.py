@@ -15,7 +15,7 @@ from seawall import JSON, InvalidMessage, MessagePack
 from seawall.messages.codec import Fields
 from seawall.messages.encoder import MAX_ERROR, ErrorFrame, MessageEncoder
 from seawall.policy.answers import answer_invalid
-from tests.kit.messages import Circle, Move, Moved, Page, Point, RoomLeft, Say, Shapes, Square, Tree
+from tests.kit.messages import Circle, Move, Moved, Page, Place, Point, RoomLeft, Say, Search, Shapes, Square, Tree
 
 
 def encoded(value: Fields, codec: JSON | None = None, re: int | str | None = None) -> object:
@@ -27,6 +27,15 @@ def encoded(value: Fields, codec: JSON | None = None, re: int | str | None = Non
 EXPECTED: list[tuple[Fields, object]] = [
     (Say("a", "hi"), {"type": "say", "room": "a", "text": "hi", "n": 1}),
     (RoomLeft("a"), {"type": "room_left", "room_id": "a", "last_message": None}),
+    (
+        Search({"limit": 1, "near": Place("a", Point(1, 2))}, {"a_b": 3, "c": Point(1, 2)}, {}),
+        {
+            "type": "search",
+            "options": {"limit": 1, "near": ["a", {"x": 1, "y": 2, "type": "cartesian"}]},
+            "fixed": {"a_b": 3, "c": {"x": 1, "y": 2, "type": "cartesian"}},
+            "places": {},
+        },
+    ),
     (
         Shapes(Circle(1), [Square(2.0)], {"a": None}),
         {

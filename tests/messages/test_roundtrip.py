@@ -26,9 +26,11 @@ from tests.kit.messages import (
     Move,
     Moved,
     Page,
+    Place,
     Point,
     RoomLeft,
     Say,
+    Search,
     Shapes,
     Square,
     Tree,
@@ -53,6 +55,14 @@ TREES = st.recursive(
     max_leaves=5,
 )
 PAGES = st.builds(Page[Point], items=st.lists(POINTS, max_size=2), following=st.none() | POINTS)
+PLACES = st.builds(Place, name=TEXT, at=POINTS)
+OPTIONS = st.fixed_dictionaries(
+    {"limit": INTEGERS},
+    optional={
+        "near": PLACES,
+        "more": st.lists(st.fixed_dictionaries({"limit": INTEGERS}, optional={"near": PLACES}), max_size=2),
+    },
+)
 VALUES: st.SearchStrategy[Fields] = st.one_of(
     st.builds(Say, room=TEXT.filter(bool), text=TEXT, n=st.integers(0, 2**63 - 1)),
     st.builds(RoomLeft, room_id=TEXT, last_message=st.none() | TEXT),
@@ -69,6 +79,12 @@ VALUES: st.SearchStrategy[Fields] = st.one_of(
         Bounded, low=st.integers(-5, 5), share=st.floats(0, 1, exclude_max=True), names=st.lists(TEXT, max_size=3)
     ),
     PAGES,
+    st.builds(
+        Search,
+        options=OPTIONS,
+        fixed=st.fixed_dictionaries({"a_b": INTEGERS}, optional={"c": POINTS}),
+        places=st.dictionaries(TEXT, PLACES, max_size=2),
+    ),
     st.builds(
         Everything,
         text=TEXT,

@@ -15,6 +15,7 @@ from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
     Disconnected,
+    EventTimeout,
     Forbidden,
     IdleTimeout,
     InvalidMessage,
@@ -99,6 +100,7 @@ def verdict_of(policy: ErrorPolicy, exception: Exception, context: Context = HAN
         (Unavailable(), Refuse(503), Close(1013, "unavailable")),
         (InvalidMessage("$", "malformed"), None, Close(1008, "invalid message")),
         (TooManyInvalidMessages(), None, Close(1008, "too many invalid messages")),
+        (EventTimeout(), None, Close(3008, "event timed out")),
         (AuthTimeout(), Refuse(408), Close(3008, "authentication timed out")),
         (IdleTimeout(), None, Close(3008, "idle too long")),
         (LifetimeReached(), None, Close(3008, "lifetime reached")),
@@ -127,7 +129,8 @@ def test_the_defaults(exception: Exception, before: AnyVerdict | None, after: An
     decision = ErrorPolicy().decide(exception, BEFORE)
     expected = LeafDecision(exception=exception, verdict=before or Refuse(500, UNKNOWN), expected=before is not None)
     assert decision == Decision((expected,))
-    answered = isinstance(exception, InvalidMessage | Unauthorized | Forbidden | TooManyRequests | Unavailable)
+    refused = Unauthorized | Forbidden | TooManyRequests | Unavailable
+    answered = isinstance(exception, InvalidMessage | EventTimeout | refused)
     for context in AFTER:
         if answered and context is MESSAGE:
             assert isinstance(ErrorPolicy().decide(exception, context).verdict, Reply)

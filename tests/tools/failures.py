@@ -54,7 +54,20 @@ from seawall.testing.client import HOST
 from seawall.wire.traffic import Traffic
 from tests.kit.log import recorded
 from tests.kit.memory import request
-from tests.tools.rows import ELSEWHERE, INCIDENT, SERVED, Answered, Replied, Row, Told, View, Where, answered, logged
+from tests.tools.rows import (
+    ELSEWHERE,
+    EVENT_FAILURES,
+    INCIDENT,
+    SERVED,
+    Answered,
+    Replied,
+    Row,
+    Told,
+    View,
+    Where,
+    answered,
+    logged,
+)
 
 DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "failures.md"
 COMMAND: Final = "python -m tests.tools.failures --write"
@@ -87,6 +100,7 @@ DRAINING = View(
     busy="cancelled",
     seconds=Limits().drain_timeout - Limits().close_timeout,
 )
+GOES_ON = View(text="the next event is handled", receiving="returned")
 NEXT = View(text="receives the next one", receiving="returned")
 LEFT = View(text="`draining` is set, `Draining` where it receives; it returns", receiving="Draining")
 
@@ -241,6 +255,9 @@ def of_limits() -> Iterator[Row]:
     yield invalid()
     yield failing(TooManyInvalidMessages(), Where.MESSAGE, ENDED)
     yield unanswerable()
+    for failure in EVENT_FAILURES[:-1]:
+        yield failing(failure, Where.EVENT, GOES_ON, Phase.MESSAGE)
+    yield failing(EVENT_FAILURES[-1], Where.EVENT, AT_ONCE, Phase.MESSAGE)
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)

@@ -21,6 +21,7 @@ from seawall import (
     Disconnected,
     Draining,
     ErrorPolicy,
+    Events,
     Gate,
     Guard,
     InvalidMessage,
@@ -38,7 +39,7 @@ from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request, text
 from tests.kit.sockets import undecided
 from tests.kit.tokens import token, verifier
 from tests.kit.wire import TEXT, frame
-from tests.tools.rows import ELSEWHERE, SERVED, Row, Where
+from tests.tools.rows import ELSEWHERE, EVENT_FAILURES, SERVED, Row, Where
 
 Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
 
@@ -313,6 +314,37 @@ async def count(conn: Connection[Anonymous]) -> None:
     await conn.receive_as(int)
 
 
+@frozen
+class Order:
+    """A message of an event."""
+
+
+@frozen
+class Stop:
+    """The last message."""
+
+
+def eventful(failure: Exception) -> Body:
+    """A handler that awaits events, of which one fails."""
+
+    async def handle(conn: Connection[Anonymous]) -> None:
+        events = Events[Anonymous]()
+        enough = trio.CancelScope()
+
+        @events.on(Order)
+        async def order(conn: Connection[Anonymous], message: Order) -> None:
+            raise failure
+
+        @events.on(Stop)
+        async def stop(conn: Connection[Anonymous], message: Stop) -> None:
+            enough.cancel()
+
+        with enough:
+            await events(conn)
+
+    return handle
+
+
 def unprepared(failure: InvalidMessage) -> str:
     """Fail to answer."""
     raise RuntimeError("out of paper")
@@ -478,6 +510,12 @@ def plots() -> Iterator[tuple[str, Plot]]:
         "TooManyInvalidMessages-MESSAGE",
         Plot(handler=count, limits=Limits(max_message_errors=1), act=saying(text("x"))),
     )
+    order, stop = text('{"type":"order"}'), text('{"type":"stop"}')
+    for failure in EVENT_FAILURES:
+        goes_on = not isinstance(failure, RuntimeError)
+        name = f"{type(failure).__name__}-EVENT"
+        said = (order, stop) if goes_on else (order,)
+        yield name, Plot(handler=eventful(failure), busy=not goes_on, act=saying(*said))
     silly = ErrorPolicy().on(InvalidMessage, Reply(unprepared))
     yield "RuntimeError-MESSAGE", Plot(handler=count, errors=silly, act=saying(text('"x"')))
     yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))

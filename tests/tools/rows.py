@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias, final
 
 from attrs import field, frozen
 
+from seawall.errors import EventTimeout, Forbidden, TooManyRequests, Unauthorized, Unavailable
 from tests.kit.log import Records
 
 #: Fields that every refusal has, whatever it says.
@@ -24,6 +25,16 @@ ELSEWHERE: Final = "https://elsewhere.example"
 
 #: Hosts among which the client's is not.
 SERVED: Final = ("chat.example",)
+
+#: What an event fails with; the last one is unexpected.
+EVENT_FAILURES: Final = (
+    Unauthorized("no"),
+    Forbidden("no"),
+    TooManyRequests("no", retry_after=30),
+    Unavailable("no", retry_after=30),
+    EventTimeout(),
+    RuntimeError("out of paper"),
+)
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -43,6 +54,7 @@ class Where(enum.Enum):
     WIRE_TALK = "transport, during a guard after `gate.accept()`"
     WIRE = "transport, while the handler runs"
     MESSAGE = "a message, where the handler receives values"
+    EVENT = "an event: its guard or its handler"
     RENEWAL = "a guard, while the handler renews"
     AFTER = "the handler, after the peer has closed"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Final, Generic, TypeAlias, TypeVar, cast, final
+from typing import Final, Generic, TypeVar, cast, final
 
 import trio
 from attrs import define, frozen
@@ -30,8 +30,6 @@ from seawall.messages.encoder import ErrorCode, ErrorFrame, MessageEncoder
 
 P = TypeVar("P")
 T = TypeVar("T")
-
-Decode: TypeAlias = Callable[[str | bytes], tuple[object, Ref | None]]
 
 #: Globals, because every message looks: a member of an enum costs as much to find as a call.
 _CANCEL: Final = Control.CANCEL
@@ -91,7 +89,7 @@ class Conversation(Generic[P]):
         finally:
             self._running.cancel_all(only_streams=False)
 
-    async def request(self, ask: Fields, decoder: MessageDecoder[T], timeout: float) -> T:
+    async def request(self, ask: Fields, decoder: MessageDecoder[T], timeout: float) -> T:  # noqa: ASYNC109 - the bound is what it is about
         """Ask the peer; see `Events.request`."""
         self._last_question += 1
         ref, question = self._last_question, _Question()
@@ -188,7 +186,7 @@ class Conversation(Generic[P]):
                 payload = self._protocol.encoder.encode(answer)
                 await send_payload(self._state, payload, is_text=self._protocol.is_text)
         except BaseException as raised:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
-            await self._fail(event, raised, None)
+            await self._fail(event, raised, None)  # noqa: ASYNC102 - in a cancelled scope it only reports
 
     async def _begin(self, event: AnyEvent[P], message: object, ref: Ref | None) -> None:
         """Handle an event in a task of its own; or in this one, if it has neither a ref nor others beside it."""
@@ -255,7 +253,7 @@ class Conversation(Generic[P]):
             if limit.cancelled_caught:
                 raise EventTimeout
         except BaseException as raised:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
-            await self._fail(event, raised, ref)
+            await self._fail(event, raised, ref)  # noqa: ASYNC102 - as above
 
     async def _answer(self, event: AnyEvent[P], message: object, ref: Ref | None) -> None:
         encoder, last = self._protocol.encoder, None

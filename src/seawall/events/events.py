@@ -154,7 +154,7 @@ class Events(PathReader, Generic[P]):
         self._registered = registered
         self._events |= dict.fromkeys(classes_of(event.kind), event)
 
-    async def request(self, conn: Connection[object], ask: Fields, answer: TypeForm[T], /, *, timeout: float) -> T:
+    async def request(self, conn: Connection[object], ask: Fields, answer: TypeForm[T], /, *, timeout: float) -> T:  # noqa: ASYNC109 - as everywhere
         """Ask the peer and wait for its answer: a message that has as its ``re`` the ``ref`` which this one brings.
 
         It may be called wherever the connection is at hand, in a handler of events too: it reads while it waits, so

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, cast, final, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, cast, final, get_args, runtime_checkable
 
 import msgspec
 from attrs import frozen
@@ -29,6 +29,21 @@ class Fields(Protocol):
 
 #: What a connection sends.
 Sendable: TypeAlias = "str | bytes | Fields"
+
+
+def _check_words(codec: JSON | MessagePack) -> None:
+    """Refuse what a type checker would.
+
+    Raises:
+      ConfigurationError: a word is none of those that are known.
+    """
+    spellings: tuple[object, ...] = (None, *get_args(Rename))
+    fates: tuple[object, ...] = get_args(UnknownFields)
+    for name, value, known in (("rename", codec.rename, spellings), ("unknown_fields", codec.unknown_fields, fates)):
+        if value not in known:
+            raise ConfigurationError(
+                f"{type(codec).__name__}({name}={value!r}): give one of {', '.join(map(repr, known))}"
+            )
 
 
 class Codec(Protocol):
@@ -81,6 +96,10 @@ class JSON:
     unknown_fields: UnknownFields = "refuse"
     """``"ignore"`` for clients that are newer than the server."""
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse another word."""
+        _check_words(self)
+
     @property
     def binary(self) -> bool:
         """False: the messages are text."""
@@ -105,6 +124,10 @@ class MessagePack:
     """As in `JSON`."""
     unknown_fields: UnknownFields = "refuse"
     """As in `JSON`."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse another word."""
+        _check_words(self)
 
     @property
     def binary(self) -> bool:

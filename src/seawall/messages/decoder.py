@@ -13,11 +13,12 @@ from seawall.errors import ConfigurationError, InvalidMessage
 from seawall.messages import problems
 from seawall.messages.codec import Codec
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.hints import UnresolvedName, class_of
+from seawall.messages.forms import class_of, members_of, union
+from seawall.messages.hints import UnresolvedName
 from seawall.messages.problems import REF_EXPECTED, REFUSED, Problem
 from seawall.messages.records import Behind
 from seawall.messages.shapes import Choice, Shape
-from seawall.messages.shaping import Envelope, Shaper, check_decodable, check_tags, members_of, union
+from seawall.messages.shaping import Envelope, Shaper, check_decodable, check_tags
 from seawall.messages.tags import TAG_FIELD
 
 if TYPE_CHECKING:

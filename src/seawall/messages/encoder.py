@@ -12,11 +12,11 @@ from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.hints import class_of
+from seawall.messages.forms import class_of, is_generic
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
-from seawall.messages.shaping import Shaper, is_generic
+from seawall.messages.shaping import Shaper
 from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.

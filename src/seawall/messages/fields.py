@@ -7,15 +7,16 @@ import inspect
 import keyword
 import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol, TypeAlias, cast, final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NotRequired, Protocol, Required, TypeAlias, cast, final
 
 import attrs
 import msgspec
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
-from seawall.messages.hints import UnresolvedName, class_of, evaluated, resolved_hints
+from seawall.messages.forms import arguments_of, class_of, origin_of
+from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints
 from seawall.messages.validators import email, normalised_email
 
 #: In place of what the message did not bring. attrs takes it for "use the factory".
@@ -65,7 +66,13 @@ class ByClass:
     """A default that attrs makes, with the instance or without, when it is given `NOTHING`."""
 
 
-Default: TypeAlias = Value | Made | ByClass | None
+@final
+@frozen
+class Absent:
+    """Nothing at all: the key of a TypedDict that need not be there."""
+
+
+Default: TypeAlias = Value | Made | ByClass | Absent | None
 
 
 @final
@@ -103,6 +110,11 @@ def _is_struct(kind: type) -> bool:
     return issubclass(kind, msgspec.Struct)
 
 
+def is_dictionary(kind: object) -> bool:
+    """Whether `kind` is a TypedDict."""
+    return typing.is_typeddict(kind)
+
+
 def is_attrs(kind: type) -> bool:
     """Whether attrs has made the class, or one that it is derived from."""
     return attrs.has(kind)
@@ -124,6 +136,8 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
         hints = resolved_hints(kind, known)
     except UnresolvedName as error:
         raise UnresolvedName(f"{path}: {error}") from None
+    if is_dictionary(origin):
+        return tuple(_of_dictionary(origin, hints))
     if is_attrs(origin):
         specs = _of_attrs(origin, hints, path)
     elif _is_struct(origin):
@@ -138,8 +152,19 @@ def wire_name(name: str) -> str:
     return name[:-1] if name.endswith("_") and keyword.iskeyword(name[:-1]) else name
 
 
+def _of_dictionary(kind: type, hints: Mapping[str, object]) -> Iterator[FieldSpec]:
+    needed: frozenset[str] = getattr(kind, "__required_keys__", frozenset[str]())
+    for name, hint in hints.items():
+        mark = origin_of(hint)  # what is text under future annotations is not in `__required_keys__`
+        marked = mark is Required or mark is NotRequired
+        required = mark is Required if marked else name in needed
+        accepts = arguments_of(hint)[0] if marked else hint
+        default = None if required else Absent()
+        yield FieldSpec(name=name, argument=name, wire=name, accepts=accepts, type=accepts, default=default)
+
+
 def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldSpec]:
-    generated = _is_generated(kind)
+    generated = is_generated(kind)
     specs: list[FieldSpec] = []
     for attribute in attrs_fields(kind):
         if not attribute.init:
@@ -166,7 +191,7 @@ def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldS
     return specs
 
 
-def _is_generated(kind: type) -> bool:
+def is_generated(kind: type) -> bool:
     """Whether attrs has written ``__init__``, which takes `NOTHING` for a default."""
     code = getattr(vars(kind).get("__init__"), "__code__", None)
     return isinstance(code, types.CodeType) and code.co_filename.startswith("<attrs generated")

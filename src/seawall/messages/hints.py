@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar, cast
 
 from seawall.errors import ConfigurationError
+from seawall.messages.forms import arguments_of, class_of, origin_of
 
 #: What says only that a class has parameters.
 _GENERIC: Final = frozenset[object]((typing.Generic, typing.Protocol))
@@ -16,23 +17,6 @@ _GENERIC: Final = frozenset[object]((typing.Generic, typing.Protocol))
 
 class UnresolvedName(ConfigurationError):
     """An annotation names what does not exist yet; it may later, when the program is complete."""
-
-
-def origin_of(kind: object) -> object:
-    """``list`` of ``list[int]``; None of what has no parameters."""
-    found: object = typing.get_origin(kind)
-    return found
-
-
-def arguments_of(kind: object) -> tuple[object, ...]:
-    """``int`` of ``list[int]``."""
-    found: tuple[object, ...] = typing.get_args(kind)
-    return found
-
-
-def class_of(kind: object) -> type:
-    """The class; of a generic one with its parameters, the class alone."""
-    return cast("type", origin_of(kind) or kind)
 
 
 def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, object]:

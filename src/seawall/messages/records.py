@@ -13,10 +13,12 @@ import msgspec
 from attrs import define, field, frozen
 
 from seawall.errors import Invalid
+from seawall.messages.construction import Setter, setters_of
 from seawall.messages.fields import (
     CONVERTER,
     FACTORY,
     NOTHING,
+    Absent,
     AttrsField,
     ByClass,
     FieldSpec,
@@ -24,6 +26,7 @@ from seawall.messages.fields import (
     Value,
     attrs_fields,
     is_attrs,
+    is_dictionary,
 )
 from seawall.messages.problems import Problem, of_validator
 from seawall.messages.shapes import Convert, Shape
@@ -94,14 +97,21 @@ class Record(Shape):
     def compiled_builder(self, behind: Behind | None) -> Convert:
         """One call of the class with all its arguments; a pair, if something stands behind it."""
         names: dict[str, object] = {"kind": self.kind, "NOTHING": NOTHING}
-        arguments: list[str] = []
-        for index, member in enumerate(self.members):
-            argument = _argument(index, member, names)
-            arguments.append(f"{member.spec.argument}={argument}" if member.spec.keyword_only else argument)
-        call = f"kind({', '.join(arguments)})"
+        arguments = [_argument(index, member, names) for index, member in enumerate(self.members)]
+        setters = setters_of(self.kind, [member.spec for member in self.members])
+        made = self._called(arguments, names) if setters is None else _set(arguments, setters, names)
         if behind is None:
-            return _function(f"lambda decoded: {call}", names)
-        return _function(f"lambda decoded: ({call}, {behind.source})", names | dict(behind.names))
+            return _function(f"lambda decoded: {made}", names)
+        return _function(f"lambda decoded: ({made}, {behind.source})", names | dict(behind.names))
+
+    def _called(self, arguments: list[str], names: dict[str, object]) -> str:
+        """The expression of a call of the class."""
+        if is_dictionary(self.kind):
+            names["kind"] = _present
+            arguments = [f"({member.spec.name!r}, {one})" for member, one in zip(self.members, arguments, strict=True)]
+        pairs = zip(self.members, arguments, strict=True)
+        given = [f"{member.spec.argument}={one}" if member.spec.keyword_only else one for member, one in pairs]
+        return f"kind({', '.join(given)})"
 
     def dumper(self) -> Convert:
         """Makes what msgspec encodes; made once."""
@@ -125,12 +135,12 @@ class Record(Shape):
     def _sent(self, names: dict[str, object]) -> str:
         arguments: list[str] = []
         for index, member in enumerate(self.members):
-            read = f"value.{member.spec.name}"
+            read = f"value[{member.spec.name!r}]" if is_dictionary(self.kind) else f"value.{member.spec.name}"
             convert = member.shape.dumper()
-            if convert is not None:
-                names[f"dump{index}"] = convert
-                read = f"dump{index}({read})"
-            arguments.append(read)
+            sent = read if convert is None else f"dump{index}({read})"
+            names |= {f"dump{index}": convert, "UNSET": msgspec.UNSET}
+            absent = isinstance(member.spec.default, Absent)
+            arguments.append(f"({sent} if {member.spec.name!r} in value else UNSET)" if absent else sent)
         return ", ".join(arguments)
 
     def struct_to_send(self, envelope: tuple[str, ...]) -> object:
@@ -177,7 +187,12 @@ class Record(Shape):
 
     def value_kinds(self) -> tuple[type, ...]:
         """The class."""
-        return (self.kind,)
+        return (dict,) if is_dictionary(self.kind) else (self.kind,)
+
+
+def _present(*pairs: tuple[str, object]) -> dict[str, object]:
+    """What of a TypedDict has been in the message."""
+    return {name: value for name, value in pairs if value is not NOTHING}
 
 
 def struct_default(spec: FieldSpec) -> object:
@@ -204,7 +219,7 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
     match member.spec.default:
         case None:
             return built
-        case ByClass():
+        case ByClass() | Absent():
             return read if convert is None else f"(NOTHING if {read} is NOTHING else {built})"
         case Made(make):
             names[f"make{index}"] = make
@@ -215,6 +230,16 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
             names[f"default{index}"] = value
             absent = "NOTHING" if struct_default(member.spec) is NOTHING else f"default{index}"
             return f"(default{index} if {read} is {absent} else {built})"
+
+
+def _set(arguments: list[str], setters: list[Setter], names: dict[str, object]) -> str:
+    """The expression of an instance whose attributes are set one by one; a setter returns None."""
+    names["new"] = object.__new__
+    steps: list[str] = []
+    for index, (argument, setter) in enumerate(zip(arguments, setters, strict=True)):
+        names[f"set{index}"] = setter
+        steps.append(f"set{index}({'made' if index else 'made := new(kind)'}, {argument})")
+    return f"({' or '.join(steps)} or made)"
 
 
 def _function(source: str, names: dict[str, object]) -> Function:

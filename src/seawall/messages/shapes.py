@@ -167,9 +167,10 @@ def _collected(collection: type, items: list[object]) -> object:
 @final
 @define(eq=False)
 class Row(Shape):
-    """A tuple of a fixed length."""
+    """A tuple of a fixed length; a NamedTuple, if there is a class."""
 
     items: tuple[Shape, ...]
+    kind: type = tuple
     wire: object = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -178,7 +179,14 @@ class Row(Shape):
 
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
-        return self._each([item.builder() for item in self.items])
+        convert, make = self._each([item.builder() for item in self.items]), self._make
+        if make is None or convert is None:
+            return make or convert
+        return lambda decoded: make(convert(decoded))
+
+    @property
+    def _make(self) -> Convert | None:
+        return cast("Convert | None", getattr(self.kind, "_make", None))
 
     def dumper(self) -> Convert | None:
         """As `Shape.dumper` says."""
@@ -203,7 +211,7 @@ class Row(Shape):
             if isinstance(one, Problem):
                 return one
             built.append(one)
-        return tuple(built)
+        return tuple(built) if self._make is None else self._make(built)
 
     def wire_kinds(self) -> tuple[type, ...]:
         """As `Shape.wire_kinds` says."""
@@ -211,7 +219,7 @@ class Row(Shape):
 
     def value_kinds(self) -> tuple[type, ...]:
         """As `Shape.value_kinds` says."""
-        return (tuple,)
+        return (self.kind,)
 
 
 @final

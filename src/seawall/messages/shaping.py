@@ -6,7 +6,6 @@ import collections.abc
 import datetime as dt
 import decimal
 import enum
-import types
 import typing
 import uuid
 from collections.abc import Iterable, Mapping
@@ -17,15 +16,28 @@ from attrs import define, field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.messages.codec import JSON, Codec, spelled
-from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields
-from seawall.messages.hints import arguments_of, class_of, origin_of
+from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields, is_dictionary
+from seawall.messages.forms import (
+    UNIONS,
+    arguments_of,
+    class_of,
+    is_enum,
+    is_generic,
+    is_named_tuple,
+    members_of,
+    name_of,
+    named_fields,
+    origin_of,
+    shown,
+    union,
+    without_alias,
+)
+from seawall.messages.hints import resolved_hints
 from seawall.messages.limits import annotated, limited, validator_of
 from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
 from seawall.messages.values import finite, finite_decimal, plain
-
-_UNIONS: Final = frozenset[object]((types.UnionType, typing.Union))  # pyright: ignore[reportDeprecated]  # Optional[X] is still written
 
 #: What msgspec decodes and encodes, and nothing has to be checked.
 _LEAVES: Final = (
@@ -132,7 +144,7 @@ class Shaper:
             other = by_name.setdefault(record.name, kind)
             if other != kind:
                 raise ConfigurationError(
-                    f"{_shown(other)} and {_shown(kind)} have one name, {record.name}; rename one of them"
+                    f"{shown(other)} and {shown(kind)} have one name, {record.name}; rename one of them"
                 )
             if role is Role.NESTED and (kind, Role.MEMBER) in self._records and isinstance(record.wire, type):
                 record.wire.__name__ = f"{record.name}Untagged"
@@ -143,18 +155,23 @@ class Shaper:
     def _shape(self, kind: object, path: str, depth: int) -> Shape:
         if depth > _DEPTH:
             raise ConfigurationError(f"{path}: an alias that contains itself; make it a class")
-        kind = _without_alias(kind)
+        kind = without_alias(kind)
         origin = origin_of(kind)
         if origin is Annotated:
             return self._annotated(kind, path, depth)
-        if origin in _UNIONS:
+        if origin in UNIONS:
             return self.choice(kind, path, depth)
         if origin is Literal:
             values = arguments_of(kind)
             return Plain(kind, tuple({type(value) for value in values}))
-        if is_class_of_fields(origin or kind):
+        if is_class_of_fields(origin or kind) or is_dictionary(origin or kind):
             return self._record(kind, path, Role.NESTED)
-        if _is_enum(kind):
+        if is_named_tuple(kind):
+            named, hints = class_of(kind), resolved_hints(kind, self._known)
+            return Row(
+                tuple(self._shape(hints[name], f"{path}.{name}", depth + 1) for name in named_fields(kind)), named
+            )
+        if is_enum(kind):
             return Plain(kind, (class_of(kind),))
         return self._leaf(kind, path) or self._collection(kind, path, depth) or _refuse(kind, path)
 
@@ -191,7 +208,7 @@ class Shaper:
             return Many(self._shape(arguments[0], f"{path}[]", depth + 1), collection, accepted)
         if origin in _MAPPINGS:
             key, value = (self._shape(one, f"{path}[...]", depth + 1) for one in arguments)
-            if not set(key.value_kinds()) <= _KEYS and not _is_enum(key.value_kinds()[0]):
+            if not set(key.value_kinds()) <= _KEYS and not is_enum(key.value_kinds()[0]):
                 raise ConfigurationError(f"{path}: a key in a message is text; use str, int, an enum, UUID or a date")
             table = Table(key, value, () if origin is dict else (collections.abc.Mapping,))
             names = described_names(key.value_kinds()[0]) if self.describes else None
@@ -217,7 +234,7 @@ class Shaper:
         if origin_of(kind) is None and is_generic(origin):
             raise ConfigurationError(f"{path}: {origin.__name__} is generic; say of what, {origin.__name__}[...]")
         tag = None if role is Role.NESTED else tag_of(origin)
-        record = Record(origin, tag, _name(kind))
+        record = Record(origin, tag, name_of(kind))
         self._records[kind, role] = record
         try:
             self._fill(record, kind, path, self.envelope if role is Role.MESSAGE else ())
@@ -272,65 +289,15 @@ class Shaper:
         return msgspec.field(default_factory=_nothing) if self.describes and default is NOTHING else default
 
 
-def is_generic(kind: type) -> bool:
-    """Whether a class has type parameters that nothing has filled in."""
-    parameters: object = getattr(kind, "__parameters__", ())
-    return parameters != ()
-
-
-def _is_enum(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
-
-
 def _nothing() -> object:
     """Is no default that a schema would show."""
     return NOTHING
-
-
-def _shown(kind: object) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)
-
-
-def _name(kind: object) -> str:
-    """``Say``; ``Page_Item`` for ``Page[Item]``."""
-    parts = (
-        [class_of(kind).__name__, *(_name(one) for one in arguments_of(kind))]
-        if isinstance(kind, type) or (origin_of(kind) is not None)
-        else [str(kind)]
-    )
-    return "_".join(parts)
 
 
 def _documentation(kind: type) -> str | None:
     """What the class says about itself; a dataclass without docstring says its signature."""
     text = kind.__doc__
     return None if text is None or text.startswith(f"{kind.__name__}(") else text
-
-
-def _without_alias(kind: object) -> object:
-    """What is behind ``NewType`` and ``type X = ...``."""
-    while True:
-        if isinstance(kind, typing.NewType):
-            kind = kind.__supertype__
-        elif type(kind).__name__ == "TypeAliasType":
-            kind = getattr(kind, "__value__", None)
-        else:
-            return kind
-
-
-def members_of(kind: object) -> tuple[object, ...]:
-    """The members of a union, those of the unions in it included; a type that is none is its own."""
-    kind = _without_alias(kind)
-    if origin_of(kind) in _UNIONS:
-        inner = (one for member in arguments_of(kind) for one in members_of(member))
-        return tuple(dict.fromkeys(inner))
-    return (kind,)
-
-
-def union(wires: Iterable[object]) -> object:
-    """The union of types that msgspec decodes."""
-    made: object = typing.Union[tuple(wires)]  # noqa: UP007 - of as many as there are  # pyright: ignore[reportDeprecated]  # as above
-    return made
 
 
 def check_tags(classes: Iterable[object], path: str) -> None:
@@ -344,7 +311,7 @@ def check_tags(classes: Iterable[object], path: str) -> None:
         other = by_tag.setdefault(tag_of(class_of(kind)), kind)
         if other is not kind:
             raise ConfigurationError(
-                f"{path}: {_shown(other)} and {_shown(kind)} have one type, {tag_of(class_of(kind))!r}; give one "
+                f"{path}: {shown(other)} and {shown(kind)} have one type, {tag_of(class_of(kind))!r}; give one "
                 'of them another: @tag("...")'
             )
 
@@ -369,7 +336,7 @@ def described(**words: object) -> msgspec.Meta:
 
 def described_names(kind: type) -> msgspec.Meta | None:
     """What the keys of a mapping look like, which are text in JSON."""
-    if _is_enum(kind):
+    if is_enum(kind):
         members = cast("Iterable[enum.Enum]", kind)
         return described(propertyNames={"enum": [str(member.value) for member in members]})
     if kind is int:
@@ -406,8 +373,8 @@ def _refuse(kind: object, path: str) -> NoReturn:
     if origin is _CALLABLE:
         raise ConfigurationError(f"{path} is a callable, which no message can carry; remove it, or give it init=False")
     if origin is tuple or origin in _COLLECTIONS or origin in _MAPPINGS:
-        raise ConfigurationError(f"{path}: say of what, {_shown(kind)}[...]")
+        raise ConfigurationError(f"{path}: say of what, {shown(kind)}[...]")
     raise ConfigurationError(
-        f"{path} is a {_shown(kind)}, which no message can carry; make it an attrs class, or give its field a "
+        f"{path} is a {shown(kind)}, which no message can carry; make it an attrs class, or give its field a "
         "converter from a type that messages have"
     )
