@@ -86,26 +86,26 @@ def half(value: int) -> float:
     return value / 2
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"type": float, "converter": half},
-        {"type": list[int], "default": Factory(list)},
-        {"type": int, "default": 3, "init": False},
-        {"type": str, "validator": matches_re("a+")},
-        {"type": str, "validator": [max_len(3), in_(["a"])]},
-        {"type": int, "validator": instance_of(int)},
-        {"type": int | None, "validator": optional(ge(1))},
-        {"type": int | None, "validator": ge(1)},
-        {"type": list[int], "validator": max_len(3)},
-        {"type": int, "validator": [ge(0), le(1.5)]},
-        {"type": int, "validator": [ge(0), le(2**70)]},
-        {"type": float, "validator": [ge(0), le(2**53 + 1)]},
-        {"type": float, "validator": [gt(0), le(float("inf"))]},
-        {"type": int, "default": -1, "validator": ge(0)},
-        {"type": int, "default": "none", "validator": ge(0)},
-    ],
-)
+MADE_BY_THE_CLASS: list[dict[str, object]] = [
+    {"type": float, "converter": half},
+    {"type": list[int], "default": Factory(list[int])},
+    {"type": int, "default": 3, "init": False},
+    {"type": str, "validator": matches_re("a+")},
+    {"type": str, "validator": [max_len(3), in_(["a"])]},
+    {"type": int, "validator": instance_of(int)},
+    {"type": int | None, "validator": optional(ge(1))},
+    {"type": int | None, "validator": ge(1)},
+    {"type": list[int], "validator": max_len(3)},
+    {"type": int, "validator": [ge(0), le(1.5)]},
+    {"type": int, "validator": [ge(0), le(2**70)]},
+    {"type": float, "validator": [ge(0), le(2**53 + 1)]},
+    {"type": float, "validator": [gt(0), le(float("inf"))]},
+    {"type": int, "default": -1, "validator": ge(0)},
+    {"type": int, "default": "none", "validator": ge(0)},
+]
+
+
+@pytest.mark.parametrize("options", MADE_BY_THE_CLASS)
 def test_a_field_that_only_the_class_can_set(options: dict[str, object]) -> None:
     """With a converter, a default that is made, or what msgspec does not hold in the same way, the class is called."""
     assert is_called(with_field(**options))
@@ -143,6 +143,15 @@ def inherited_init() -> type:
     return Derived
 
 
+def nothing(_: object) -> None:
+    """Do it."""
+
+
+def new(kind: type[T], value: int) -> T:
+    """As usual."""
+    return object.__new__(kind)
+
+
 def with_part(base: type, part: str, value: object) -> type:
     """A class of attrs with one more part."""
     kind: type = define(type("Made", (base,), {"__annotations__": {"value": int}, part: value}))
@@ -152,9 +161,9 @@ def with_part(base: type, part: str, value: object) -> type:
 MADE_OTHERWISE: dict[str, Callable[[], type]] = {
     "its own __init__": own_init,
     "an inherited __init__": inherited_init,
-    "before": lambda: with_part(object, "__attrs_pre_init__", lambda _: None),
-    "afterwards": lambda: with_part(object, "__attrs_post_init__", lambda _: None),
-    "__new__": lambda: with_part(object, "__new__", lambda kind, value: object.__new__(kind)),
+    "before": lambda: with_part(object, "__attrs_pre_init__", nothing),
+    "afterwards": lambda: with_part(object, "__attrs_post_init__", nothing),
+    "__new__": lambda: with_part(object, "__new__", new),
     "a metaclass": lambda: define(Counting("Made", (), {"__annotations__": {"value": int}})),
     "no slots": lambda: attrs.make_class("Made", {"value": field(type=int)}, slots=False),
     "a hash that is kept": lambda: attrs.make_class(
@@ -222,7 +231,7 @@ def test_bounds_that_are_held_are_those_of_the_validator(bounds: tuple[int, int]
         expected = None
     message = msgspec.json.encode({"type": "made", "value": value})
     try:
-        made = decoder_for(JSON(), kind, where="here").decode_payload(message)
+        made: object = decoder_for(JSON(), kind, where="here").decode_payload(message)
     except InvalidMessage:
         made = None
     assert made == expected

@@ -39,8 +39,9 @@ def setters_of(kind: type, specs: Sequence[FieldSpec]) -> list[Setter] | None:
 
 def _is_made_plainly(kind: type) -> bool:
     """Whether nobody takes part in making an instance but ``__init__``."""
-    calls_as_usual = type(kind).__call__ is type.__call__ and kind.__new__ is object.__new__
-    return calls_as_usual and not any(hasattr(kind, name) for name in _MORE)
+    new: object = kind.__new__
+    is_usual = type(kind).__call__ is type.__call__ and new is object.__new__
+    return is_usual and not any(hasattr(kind, name) for name in _MORE)
 
 
 def _is_set_as_it_is(spec: FieldSpec) -> bool:

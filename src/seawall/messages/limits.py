@@ -132,7 +132,9 @@ def annotated(wire: object, *limits: msgspec.Meta) -> object:
 
 
 class _MakeMeta(Protocol):
-    def __call__(self, **limits: float) -> msgspec.Meta: ...
+    def __call__(self, **limits: float) -> msgspec.Meta:
+        """Make it."""
+        ...
 
 
 def validator_of(attribute: AttrsField | None) -> object:

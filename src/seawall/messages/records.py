@@ -7,7 +7,7 @@ import decimal
 import enum
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, cast, final
+from typing import Final, TypeAlias, assert_never, cast, final
 
 import msgspec
 from attrs import define, field, frozen
@@ -163,6 +163,8 @@ class Record(Shape):
             given[member.spec.argument] = built
         try:
             return self.kind(**given)
+        except RecursionError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a validator raises
             return self._fault(error, given, path)
 
@@ -175,10 +177,10 @@ class Record(Shape):
         if not is_attrs(self.kind):
             return of_validator(error, path)
         wires = {member.spec.name: f"{path}.{member.wire}" for member in self.members}
-        found = _first_refusal(self.kind, given)
-        if found is None:
-            return of_validator(error, path)
-        name, refusal = found
+        try:
+            name, refusal = _first_refusal(self.kind, given) or ("", error)
+        except Exception:  # noqa: BLE001 - an instance of this class cannot be made without its __init__
+            name, refusal = "", error
         return of_validator(refusal, wires.get(name, path))
 
     def wire_kinds(self) -> tuple[type, ...]:
@@ -230,6 +232,8 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
             names[f"default{index}"] = value
             absent = "NOTHING" if struct_default(member.spec) is NOTHING else f"default{index}"
             return f"(default{index} if {read} is {absent} else {built})"
+        case _:
+            assert_never(member.spec.default)
 
 
 def _set(arguments: list[str], setters: list[Setter], names: dict[str, object]) -> str:
@@ -251,7 +255,7 @@ def _function(source: str, names: dict[str, object]) -> Function:
 def _first_refusal(kind: type, given: Mapping[str, object]) -> tuple[str, Exception] | None:
     """The first field of an attrs class whose converter or validator raises, on an instance like the one refused."""
     fields = attrs_fields(kind)
-    instance = object.__new__(cast("type[object]", kind))
+    instance: object = cast("Function", kind.__new__)(kind)
     for attribute in fields:
         value = given.get(attribute.alias or attribute.name, NOTHING) if attribute.init else NOTHING
         try:
