@@ -29,7 +29,7 @@ from benchmarks.picture import draw
 from benchmarks.report import Report
 from benchmarks.target import Server, Target, running
 from benchmarks.warming import warm
-from benchmarks.works import SERVERS, WORKS, Work
+from benchmarks.works import SERVERS, WORKS, Served, Work
 
 PICTURE = "results.svg"
 #: What `--write` replaces in the docs is between these.
@@ -146,13 +146,16 @@ def carry_out(plan: Plan, report: Report) -> None:
             for work in plan.works:
                 if isinstance(work, Storm | Latency):  # time counts, and all servers share a core
                     quieten(targets)
+                if isinstance(work, Decoding):
+                    decode(work, theirs, report)
+                    continue
                 for target in targets:
                     if not isinstance(work, Memory) and can(target.server, work):
                         measure(work, target, report)
-                if isinstance(work, Decoding):
-                    decode(work, theirs, report)
         for work in plan.works:
-            for server in servers if isinstance(work, Memory) and turn < MEMORY_ROUNDS else []:
+            if not isinstance(work, Memory) or turn >= MEMORY_ROUNDS:
+                continue
+            for server in servers:
                 if not can(server, work):
                     continue
                 with running(server, theirs) as target:
@@ -178,16 +181,14 @@ def decode(work: Decoding, core: int | None, report: Report) -> None:
             report.add(*runner.run(work.measure(library, core)))
 
 
-def can(server: Server, work: Work) -> bool:
+def can(server: Server, work: Served) -> bool:
     """Whether the server can do the work at all, and has the door that it knocks at."""
-    if isinstance(work, Decoding):
-        return False
     if server.works is not None and work.name not in server.works:
         return False
     return not isinstance(work, Handshakes | Broadcast | Echo) or work.path in server.paths
 
 
-def measure(work: Work, target: Target, report: Report) -> None:
+def measure(work: Served, target: Target, report: Report) -> None:
     """Measure one server at one work."""
     for row, value in within(work.measure(target), target, work.name).items():
         report.add(row, target.server.name, value)

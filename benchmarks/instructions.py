@@ -1,5 +1,4 @@
-"""``python -m benchmarks.instructions``: how many instructions a handshake takes, an echo of 64 bytes, and one of
-a typed message.
+"""``python -m benchmarks.instructions``: how many instructions a handshake takes, and an echo, typed or not.
 
 The server and 16 clients are one process under valgrind's cachegrind, over loopback, in virtual time that stands
 still, with hashes and an order of the tasks that are the same each time. Each number is the difference between a long

@@ -41,7 +41,8 @@ SERVERS = (
     ),
 )
 
-Work: TypeAlias = Echo | Handshakes | Latency | Broadcast | Storm | Memory | Decoding
+Served: TypeAlias = Echo | Handshakes | Latency | Broadcast | Storm | Memory
+Work: TypeAlias = Served | Decoding
 
 TEXT = "a message of 64 bytes, as chats and games send by the thousand. "
 BYTES = bytes(range(256))
