@@ -109,6 +109,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "Spoilt",
         "after_start",
         "Pretty",
+        "Countdown",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -191,7 +192,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens reads its secret from the environment, and does not start without one."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 3
+    assert len(verifying) == 4
     for program in verifying:
         (name,) = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -447,6 +448,23 @@ async def test_what_a_policy_answers(load: Loader, autojump_clock: object) -> No
         await client.send(last[0])
         code, reason = await client.wait_closed()
     assert last[1] == f'Close {code} "{reason}"'
+
+
+async def test_events(load: Loader, autojump_clock: object) -> None:
+    """The talk of the page on messages, line by line, and how it ends."""
+    lines = wire_lines("Moderator")
+    assert len(lines) == 6
+    presented = signed({"sub": "ada", "aud": "chat", "scope": "write", "exp": time.time() + 60})
+    app = load.app("Countdown")
+    async with connect(app, "/talk/lounge", headers={"Authorization": f"Bearer {presented}"}) as client:
+        for sent, answered in lines:
+            await client.send(sent)
+            for one in re.findall(r"\{.*?\}(?=, \{|$)", answered):
+                assert await client.receive() == one
+        await client.send('{"type":"leave","room":"a"}')
+        await client.receive()
+        await client.send('{"type":"answer","re":2,"yes":true}')
+        assert await client.wait_closed() == (1000, "ada has left")
 
 
 def wire_lines(name: str) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 from seawall.messages.codec import Codec, Sendable
 from seawall.messages.decoder import MessageDecoder, Ref, decoder_for
 from seawall.messages.encoder import ErrorFrame, MessageEncoder
-from seawall.messages.hints import class_of
+from seawall.messages.forms import class_of
 from seawall.wire.frames.encoder import encode_binary, encode_text
 
 if TYPE_CHECKING:

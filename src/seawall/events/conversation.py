@@ -17,8 +17,7 @@ from attrs import define, frozen
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.message_format import MessageFormat
-from seawall.connection.state import ConnectionState
-from seawall.connection.typed_messages import fail_message, send_payload
+from seawall.connection.typed_messages import ending_of, fail_message, send_payload
 from seawall.errors import Disconnected, Draining, EventTimeout, InvalidMessage
 from seawall.events.event import AnyEvent, arguments_of
 from seawall.events.reading import Reading
@@ -133,6 +132,7 @@ class Conversation(Generic[P]):
                 await self._handle_other(message, ref, received)
                 continue
             inbound.invalid = 0
+            del received  # not to be held while the handler runs
             handler = event.plain
             if ref is not None or handler is None or concurrent > 1:
                 await self._begin(event, message, ref)
@@ -142,7 +142,7 @@ class Conversation(Generic[P]):
                 if answer is not None:
                     await self._send(self._protocol.encoder.encode(answer))
             except BaseException as raised:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
-                await self._fail(event, raised, None)
+                await self._fail(event, raised, None)  # noqa: ASYNC102 - in a cancelled scope it only reports
 
     async def _handle_other(self, message: object, ref: Ref | None, received: str | bytes) -> None:
         """Handle what is no event."""
@@ -315,11 +315,6 @@ class Conversation(Generic[P]):
 
     async def _send_error(self, code: ErrorCode, ref: Ref) -> None:
         await self._send(self._protocol.encoder.error(ErrorFrame(code=code), re=ref))
-
-
-def ending_of(state: ConnectionState) -> Disconnected | Draining:
-    """Why no more messages come from a connection, as `Connection.receive` says it."""
-    return Draining(state.id) if state.lifecycle.ended is None else Disconnected(state.id)
 
 
 def _kept(invalid: InvalidMessage) -> tuple[InvalidMessage, Ref | None]:

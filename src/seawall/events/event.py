@@ -27,7 +27,7 @@ from seawall.guards.guard import Check, Guard
 from seawall.guards.results import inspected, proved
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import is_message_class
-from seawall.messages.shaping import members_of
+from seawall.messages.forms import members_of
 from seawall.messages.tags import tag_of
 from seawall.mistakes import is_number
 
