@@ -75,9 +75,25 @@ WORKS: tuple[Work, ...] = (
     Broadcast(name="broadcast-tasks", title="broadcast, a task each", text=TEXT * 2, path=TASKS),
     Storm(name="storm", title="reconnect storm"),
     Memory(name="memory"),
-    Echo(name="typed", title="attrs", payload=SAID, own_at=ROOM_AT, path=TYPED, unit=Unit.TYPED),
-    Echo(name="typed-events", title="attrs, by an event", payload=SAID, own_at=ROOM_AT, path=EVENTS, unit=Unit.TYPED),
-    Echo(name="typed-struct", title="msgspec.Struct", payload=SAID, own_at=ROOM_AT, path=STRUCT, unit=Unit.TYPED),
+    Echo(name="typed", title="attrs", payload=SAID, own_at=ROOM_AT, path=TYPED, unit=Unit.TYPED, seconds=1.6),
+    Echo(
+        name="typed-events",
+        title="attrs, by an event",
+        payload=SAID,
+        own_at=ROOM_AT,
+        path=EVENTS,
+        unit=Unit.TYPED,
+        seconds=1.6,
+    ),
+    Echo(
+        name="typed-struct",
+        title="msgspec.Struct",
+        payload=SAID,
+        own_at=ROOM_AT,
+        path=STRUCT,
+        unit=Unit.TYPED,
+        seconds=1.6,
+    ),
     Decoding(name="decode", title="decoding alone, attrs"),
 )
 
