@@ -1,4 +1,4 @@
-"""The examples do what they say: as programs of their own, and in here."""
+"""The examples do what they say: as programs of their own, and in here. The chat has tests of its own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import time
 import pytest
 import trio
 import trio.testing
-from websockets.exceptions import InvalidStatus
 
-from examples import chat, embedded, guide
+from examples import embedded, guide
 from seawall.guards.jwt.verifier import TokenVerifier
-from seawall.testing import Closed, Rejected, connect, serve
+from seawall.testing import connect, serve
 from tests.kit.processes import PATIENCE, ending, opened, run, running
 from tests.kit.tokens import signed
 
@@ -31,11 +30,10 @@ def token(name: str, *, seconds: float = 60, **claims: str) -> str:
     return signed({"aud": name, "iss": name, "exp": int(time.time() + seconds), **claims}, SECRET)
 
 
-@pytest.mark.parametrize("example", ["guide", "chat"])
 @pytest.mark.parametrize("secret", ["", "too short"])
-def test_a_missing_or_short_secret_is_one_clear_line(example: str, secret: str) -> None:
+def test_a_missing_or_short_secret_is_one_clear_line(secret: str) -> None:
     """An example that needs a secret says so, and how to make one."""
-    status, stdout, stderr = run(f"examples/{example}.py", env={"SEAWALL_SECRET": secret})
+    status, stdout, stderr = run("examples/guide.py", env={"SEAWALL_SECRET": secret})
     assert (status, stdout) == (1, "")
     (line,) = stderr.splitlines()
     assert line.startswith("Set SEAWALL_SECRET")
@@ -113,64 +111,3 @@ async def test_embedded_forgets_who_has_left() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not embedded.subscribers
         embedded.broadcast("nobody is there")
-
-
-def test_chat_as_a_program() -> None:
-    """Two members of a room hear each other; SIGTERM drains."""
-    with running("examples/chat.py", "0", env={"SEAWALL_SECRET": SECRET}) as program:
-        url = program.stderr.wait_for(r"listening on (\S+)\n")[1]
-        ada, grace = (token("chat", sub=name, scope="chat:write") for name in ("ada", "grace"))
-        with opened(f"{url}/rooms/sea", bearer=ada) as one, opened(f"{url}/rooms/sea", bearer=grace) as other:
-            assert [one.recv(PATIENCE), one.recv(PATIENCE)] == ["Ada has come", "Grace has come"]
-            assert other.recv(PATIENCE) == "Grace has come"
-            other.send("hello")
-            assert one.recv(PATIENCE) == other.recv(PATIENCE) == "Grace: hello"
-            program.tell(signal.SIGTERM)
-            last_words = [ending(client) for client in (one, other)]
-            assert [last[1:] for last in last_words] == [(1001, "going away")] * 2
-        assert program.wait() == 0
-
-
-def test_chat_refuses_before_the_upgrade() -> None:
-    """No token is 401, a token without the scope or of a stranger is 403."""
-    with running("examples/chat.py", "0", env={"SEAWALL_SECRET": SECRET}) as program:
-        url = program.stderr.wait_for(r"listening on (\S+)\n")[1]
-        for bearer, status in (
-            (None, 401),
-            (token("chat", sub="ada", scope="chat:read"), 403),
-            (token("chat", sub="mallory", scope="chat:write"), 403),
-        ):
-            with pytest.raises(InvalidStatus) as refused, opened(f"{url}/rooms/sea", bearer=bearer):
-                pass
-            assert refused.value.response.status_code == status
-
-
-async def test_chat_has_its_own_errors() -> None:
-    """A room that is not there, and a message that is too long, have close codes of the application."""
-    app = chat.chat_app(verifier("chat"))
-    headers = {"Cookie": f"token={token('chat', sub='ada', scope='chat:write')}"}
-    async with connect(app, "/rooms/desert", headers=headers) as client:
-        assert await client.wait_closed() == (4404, "no such room")
-    async with connect(app, "/rooms/wall", headers=headers) as client:
-        await client.send("x" * (chat.LONGEST + 1))
-        assert await client.receive() == "Ada has come"
-        assert await client.wait_closed() == (4413, "too long")
-    with pytest.raises(Rejected) as refused:
-        async with connect(app, "/rooms/wall"):
-            pass
-    assert refused.value.status == 401
-
-
-async def test_chat_tells_who_has_left() -> None:
-    """Who stays hears of who goes."""
-    app = chat.chat_app(verifier("chat"))
-    ada, grace = (
-        {"Authorization": f"Bearer {token('chat', sub=name, scope='chat:write')}"} for name in ("ada", "grace")
-    )
-    async with serve(app) as serving, serving.connect("/rooms/sea", headers=ada) as staying:
-        async with serving.connect("/rooms/sea", headers=grace) as leaving:
-            assert await leaving.receive() == "Grace has come"
-        heard = [await staying.receive() for _ in range(3)]
-    assert heard == ["Ada has come", "Grace has come", "Grace has gone"]
-    with pytest.raises(Closed):
-        await staying.receive()

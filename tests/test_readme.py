@@ -114,22 +114,31 @@ def test_every_program_is_loaded_by_a_test() -> None:
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
 
-async def test_chat_knows_members_and_guests(load: Loader, autojump_clock: object) -> None:
-    """The chat admits a member, refuses a bad token, lets a guest into the feed only, and closes for no room."""
+async def test_the_chat_says_what_the_page_says(load: Loader, autojump_clock: object) -> None:
+    """Each line of its conversation is answered with the one beside it."""
+    app = load.app("NoSuchRoom")
+    (talk,) = re.findall(r"```\n(-> .*?)```", PAGES[ROOT / "README.md"], re.DOTALL)
+    lines = re.findall(r"^-> (\{.*\}) +<- (\{.*\})$", talk, re.MULTILINE)
+    assert len(lines) == len(talk.splitlines()) == 3
+    async with connect(
+        app, "/rooms/lobby", headers={"Authorization": f"Bearer {token(exp=time.time() + 60)}"}
+    ) as client:
+        for said, answered in lines:
+            await client.send(said)
+            assert json.loads(await client.receive()) == json.loads(answered)
+
+
+async def test_chat_knows_members(load: Loader, autojump_clock: object) -> None:
+    """The chat admits a member, refuses everybody else, and closes for no room."""
     app = load.app("NoSuchRoom")
     member = {"Authorization": f"Bearer {token(exp=time.time() + 60)}", "Origin": "https://chat.example"}
     async with connect(app, "/rooms/lobby", headers=member) as client:
-        await client.send("hi")
-        assert await client.receive() == "ada in lobby: 'hi'"
+        await client.aclose()
     async with connect(app, "/rooms/attic", headers=member) as client:
         assert await client.wait_closed() == (4404, "no such room")
-    async with connect(app, "/feed", headers=member) as client:
-        assert await client.receive() == "hello, ada"
-    async with connect(app, "/feed") as client:
-        assert await client.receive() == "hello, whoever you are"
     for path, headers, status in [
         ("/rooms/lobby", {}, 401),
-        ("/feed", {"Authorization": "Bearer nonsense"}, 401),
+        ("/rooms/lobby", {"Authorization": "Bearer nonsense"}, 401),
         ("/rooms/lobby", {"Authorization": f"Bearer {token(exp=time.time() + 60, scope='')}"}, 403),
         ("/rooms/lobby", member | {"Origin": "https://elsewhere.example"}, 403),
     ]:
@@ -168,7 +177,8 @@ async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     """To a file, and to a heading of it."""
     for page, text in PAGES.items():
-        for link in re.findall(r"\]\((?!https?:)([^)]*)\)", text):
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        for link in re.findall(r"\]\((?!https?:)([^)]*)\)", prose):
             path, _, heading = link.partition("#")
             target = (page.parent / path).resolve() if path else page
             assert target.exists(), f"{page.name}: {link}"
@@ -185,8 +195,8 @@ async def test_the_token_opens_the_chat(
     exec(command, {})
     headers = {"Authorization": f"Bearer {capsys.readouterr().out.strip()}"}
     async with connect(app, "/rooms/lobby", headers=headers) as client:
-        await client.send("hi")
-        assert await client.receive() == "ada in lobby: 'hi'"
+        await client.send('{"type": "say", "text": "hi"}')
+        assert json.loads(await client.receive()) == {"type": "said", "name": "ada in lobby", "text": "hi"}
 
 
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
