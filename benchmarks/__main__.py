@@ -21,18 +21,19 @@ from attrs import evolve, frozen
 
 from benchmarks.arrivals import Handshakes, Storm
 from benchmarks.broadcast import Broadcast
+from benchmarks.decoding import LIBRARIES, Decoding
 from benchmarks.echoes import Echo, Latency
-from benchmarks.measures import Failed, settled
+from benchmarks.measures import Failed, Unit, settled
 from benchmarks.memory import Memory, most_connections
 from benchmarks.picture import draw
 from benchmarks.report import Report
 from benchmarks.target import Server, Target, running
 from benchmarks.warming import warm
-from benchmarks.works import SERVERS, WORKS, Work
+from benchmarks.works import SERVERS, WORKS, Served, Work
 
 PICTURE = "results.svg"
 #: What `--write` replaces in the docs is between these.
-BEGIN, END = "<!-- written by: python -m benchmarks --write -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- written by: python -m benchmarks --write, {} -->\n", "<!-- end -->\n"
 
 #: Memory hardly varies, and takes long.
 MEMORY_ROUNDS = 2
@@ -108,6 +109,8 @@ def shorter(work: Work) -> Work:
             return evolve(work, connections=work.connections // 4, seconds=work.seconds / 4)
         case Echo() | Handshakes() | Latency() | Broadcast():
             return evolve(work, seconds=work.seconds / 4)
+        case Decoding():
+            return work
         case _:
             assert_never(work)
 
@@ -121,7 +124,7 @@ def fitting(work: Work, most: int) -> Work:
             return evolve(work, connections=min(work.connections, most))
         case Broadcast():
             return evolve(work, subscribers=min(work.subscribers, most))
-        case Echo() | Handshakes() | Latency():
+        case Echo() | Handshakes() | Latency() | Decoding():
             return work
         case _:
             assert_never(work)
@@ -143,11 +146,16 @@ def carry_out(plan: Plan, report: Report) -> None:
             for work in plan.works:
                 if isinstance(work, Storm | Latency):  # time counts, and all servers share a core
                     quieten(targets)
+                if isinstance(work, Decoding):
+                    decode(work, theirs, report)
+                    continue
                 for target in targets:
                     if not isinstance(work, Memory) and can(target.server, work):
                         measure(work, target, report)
         for work in plan.works:
-            for server in servers if isinstance(work, Memory) and turn < MEMORY_ROUNDS else []:
+            if not isinstance(work, Memory) or turn >= MEMORY_ROUNDS:
+                continue
+            for server in servers:
                 if not can(server, work):
                     continue
                 with running(server, theirs) as target:
@@ -166,14 +174,21 @@ def cores() -> tuple[int | None, int | None]:
     return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
 
 
-def can(server: Server, work: Work) -> bool:
+def decode(work: Decoding, core: int | None, report: Report) -> None:
+    """Measure one library after another, in processes of their own."""
+    for library in LIBRARIES:
+        with asyncio.Runner() as runner:
+            report.add(*runner.run(work.measure(library, core)))
+
+
+def can(server: Server, work: Served) -> bool:
     """Whether the server can do the work at all, and has the door that it knocks at."""
     if server.works is not None and work.name not in server.works:
         return False
-    return not isinstance(work, Handshakes | Broadcast) or work.path in server.paths
+    return not isinstance(work, Handshakes | Broadcast | Echo) or work.path in server.paths
 
 
-def measure(work: Work, target: Target, report: Report) -> None:
+def measure(work: Served, target: Target, report: Report) -> None:
     """Measure one server at one work."""
     for row, value in within(work.measure(target), target, work.name).items():
         report.add(row, target.server.name, value)
@@ -199,6 +214,7 @@ def main() -> None:
     given = options()
     plan = Plan.of(given)
     columns = [server.name for server in plan.servers if not server.is_aside]
+    columns += [library for library in LIBRARIES if library not in columns]
     report = Report(columns, [server.name for server in plan.servers if server.is_aside], plan.remarks)
     carry_out(plan, report)
     print(report.text())
@@ -207,15 +223,27 @@ def main() -> None:
 
 
 def write(report: Report) -> None:
-    """Put the tables and the picture beside this file, and a part of it into the docs where they have a place."""
+    """Put the tables and the picture beside this file, and a part of it into the docs where they have a place.
+
+    Typed messages are a part of their own: what has not been measured stays as it is.
+    """
     here = Path(__file__).parent
-    here.joinpath("results.md").write_text(f"# Results\n\n![]({PICTURE})\n\n{report.text()}", encoding="utf-8")
-    draw(report, here / PICTURE)
-    page = here.parent / "docs" / "benchmarks.md"
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    if (typed := report.part({Unit.TYPED})).samples:
+        here.joinpath("typed.md").write_text(f"# Results with typed messages\n\n{typed.text()}", encoding="utf-8")
+        fill_in("typed messages", f"{typed.summary([Unit.TYPED])}\n{typed.goals()}")
+    if (rest := report.part(set(Unit) - {Unit.TYPED})).samples:
+        here.joinpath("results.md").write_text(f"# Results\n\n![]({PICTURE})\n\n{rest.text()}", encoding="utf-8")
+        draw(rest, here / PICTURE)
+        fill_in("all else", rest.summary([Unit.CPU, Unit.TIME, Unit.MEMORY]))
+
+
+def fill_in(what: str, text: str) -> None:
+    """Replace a part of the docs."""
+    page, begin = Path(__file__).parent.parent / "docs" / "benchmarks.md", BEGIN.format(what)
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     _, end, after = rest.partition(END)
-    if begin and end:
-        page.write_text(f"{before}{begin}\n{report.summary()}\n{end}{after}", encoding="utf-8")
+    if found and end:
+        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

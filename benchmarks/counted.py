@@ -1,6 +1,6 @@
 """The process whose instructions are counted: a server and its clients. Arguments: the work, and how many times.
 
-It uses nothing of Seawall that is not public, so that any version of it can be counted.
+It uses nothing of Seawall that is not public, so that any version of it can be counted that has what the work needs.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ import random
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Final, cast
 
 import trio
 from trio.testing import MockClock
 
-from seawall import Anonymous, App, Connection, public
+from benchmarks.typed import SAID, Say
+from seawall import Anonymous, App, Connection, Events, public
 
 #: Connections that are there at the same time.
 TOGETHER: Final = 16
 
 REQUEST = (
-    b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: c2l4dGVlbiBieXRlcy4uLg==\r\nSec-WebSocket-Version: 13\r\nUser-Agent: benchmark\r\n\r\n"
 )
 MASK = b"\x01\x02\x03\x04"
@@ -33,6 +35,8 @@ def masked(header: bytes, payload: bytes) -> bytes:
 
 TEXT = b"a message of 64 bytes, as chats and games send by the thousand. "
 ECHO, ECHO_BACK = masked(b"\x81\xc0", TEXT), b"\x81\x40" + TEXT
+TYPED = SAID.encode()
+TYPED_ECHO, TYPED_BACK = masked(bytes((0x81, 0x80 | len(TYPED))), TYPED), bytes((0x81, len(TYPED))) + TYPED
 CLOSE, CLOSE_BACK = masked(b"\x88\x82", b"\x03\xe8"), b"\x88\x02\x03\xe8"
 
 app = App()
@@ -43,6 +47,25 @@ async def echo(conn: Connection[Anonymous]) -> None:
     """Answer everybody."""
     async for message in conn:
         await conn.send(message)
+
+
+@app.route("/typed", guard=public)
+async def typed(conn: Connection[Anonymous]) -> None:
+    """Answer everybody with the value of what they say."""
+    async for message in conn.messages(Say):
+        await conn.send(message)
+
+
+events = Events[Anonymous]()
+
+
+@events.on(Say)
+async def say(conn: Connection[Anonymous], message: Say) -> Say:
+    """The same as an event."""
+    return message
+
+
+app.route("/events", guard=public)(events)
 
 
 async def read(connection: socket.socket) -> bytes:
@@ -63,13 +86,13 @@ async def expect(connection: socket.socket, end: bytes) -> None:
         answer += chunk
 
 
-async def enter(port: int) -> list[socket.socket]:
+async def enter(port: int, path: bytes) -> list[socket.socket]:
     """Connections that have done the opening handshake."""
     connections = list[socket.socket]()
     for _ in range(TOGETHER):
         connection = socket.create_connection(("127.0.0.1", port))  # noqa: ASYNC210 # loopback: the kernel accepts
         connection.setblocking(False)
-        connection.send(REQUEST)
+        connection.send(REQUEST % path)
         connections.append(connection)
     for connection in connections:
         await expect(connection, b"\r\n\r\n")
@@ -90,23 +113,25 @@ async def leave(connections: list[socket.socket]) -> None:
 async def shake_hands(port: int, times: int) -> None:
     """Open connections and close them."""
     for _ in range(times):
-        await leave(await enter(port))
+        await leave(await enter(port, b"echo"))
 
 
-async def converse(port: int, times: int) -> None:
+async def converse(port: int, times: int, path: bytes = b"echo", said: bytes = ECHO, back: bytes = ECHO_BACK) -> None:
     """Echo a message on each connection, and another one when all have been answered."""
-    connections = await enter(port)
+    connections = await enter(port, path)
     for _ in range(times):
         for connection in connections:
-            connection.send(ECHO)
+            connection.send(said)
         for connection in connections:
-            await expect(connection, ECHO_BACK)
+            await expect(connection, back)
     await leave(connections)
 
 
 WORKS: Final[dict[str, Callable[[int, int], Coroutine[None, None, None]]]] = {
     "handshake": shake_hands,
     "echo": converse,
+    "typed": partial(converse, path=b"typed", said=TYPED_ECHO, back=TYPED_BACK),
+    "events": partial(converse, path=b"events", said=TYPED_ECHO, back=TYPED_BACK),
 }
 
 

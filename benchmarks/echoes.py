@@ -22,6 +22,7 @@ from picows import (
 )
 
 from benchmarks.measures import Failed, Measured, Row, Unit, cost
+from benchmarks.sockets import credentials
 from benchmarks.target import Target
 
 #: Seconds for what is not measured: connecting, and then the last answers and closing.
@@ -110,10 +111,11 @@ async def conversing(
     target: Target, tally: Tally, clients: Sequence[Client], path: str = "/echo"
 ) -> AsyncGenerator[None]:
     """Connections that send and receive; at the end each message has been answered, or the run has failed."""
-    transports = list[WSTransport]()
+    transports, headers = list[WSTransport](), credentials(path)
     async with asyncio.timeout(PATIENCE):
         for client in clients:
-            transport, _ = await ws_connect(partial(_same, client), f"ws://127.0.0.1:{target.port}{path}")
+            url = f"ws://127.0.0.1:{target.port}{path}"
+            transport, _ = await ws_connect(partial(_same, client), url, extra_headers=headers)
             transports.append(transport)
     ends = [asyncio.create_task(transport.wait_disconnected()) for transport in transports]
     for client, transport in zip(clients, transports, strict=True):
@@ -137,10 +139,12 @@ def _same(client: Client) -> Client:
     return client
 
 
-def _own(payload: str | bytes, number: int) -> str | bytes:
-    """The same payload for each connection, but for its first bytes: nobody must get what is another one's."""
+def _own(payload: str | bytes, number: int, at: int = 0) -> str | bytes:
+    """The same payload for each connection, but for four bytes: nobody must get what is another one's."""
     mark = f"{number:04}"
-    return mark + payload[4:] if isinstance(payload, str) else mark.encode() + payload[4:]
+    if isinstance(payload, str):
+        return payload[:at] + mark + payload[at + 4 :]
+    return payload[:at] + mark.encode() + payload[at + 4 :]
 
 
 @final
@@ -151,6 +155,11 @@ class Echo:
     name: str
     title: str
     payload: str | bytes = field(repr=False)
+    own_at: int = 0
+    """Where in the payload each connection has four characters of its own."""
+    path: str = "/echo"
+    unit: Unit = Unit.CPU
+    """Of the row, and so its table."""
     connections: int = 64
     in_flight: int = 1
     seconds: float = 0.8
@@ -158,11 +167,13 @@ class Echo:
     async def measure(self, target: Target) -> Measured:
         """The server's CPU time per message."""
         tally = Tally()
-        clients = [Client(tally, _own(self.payload, number), self.in_flight) for number in range(self.connections)]
-        async with conversing(target, tally, clients):
+        clients = [
+            Client(tally, _own(self.payload, number, self.own_at), self.in_flight) for number in range(self.connections)
+        ]
+        async with conversing(target, tally, clients, self.path):
             await asyncio.sleep(self.seconds / 3)  # warms up
             spent = await cost(target.cpu, lambda: tally.received, asyncio.sleep(self.seconds))
-        return {Row(self.title): spent}
+        return {Row(self.title, self.unit): spent}
 
 
 @final

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.instructions``: how many instructions a handshake takes, and an echo of 64 bytes.
+"""``python -m benchmarks.instructions``: how many instructions a handshake takes, and an echo, typed or not.
 
 The server and 16 clients are one process under valgrind's cachegrind, over loopback, in virtual time that stands
 still, with hashes and an order of the tasks that are the same each time. Each number is the difference between a long
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOGETHER: Final = 16
 #: How many times each of them does it, in the short and in the long run.
 SHORT: Final = 2
-LONG: Final = {"handshake": 12, "echo": 202}
+LONG: Final = {"handshake": 12, "echo": 202, "typed": 202, "events": 202}
 ROUNDS: Final = 3
 
 VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
@@ -35,12 +35,14 @@ class Options(argparse.Namespace):
     """What the command line asks for."""
 
     src: Path
+    only: list[str]
 
 
 def options() -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("--src", type=Path, default=ROOT / "src", help="what to import Seawall from, if not from here")
+    parser.add_argument("--only", nargs="+", choices=LONG, default=list(LONG), help="which works, if not all")
     given = parser.parse_args(namespace=Options())
     if not given.src.joinpath("seawall").is_dir():
         parser.error(f"--src {given.src}: there is no Seawall in it")
@@ -65,9 +67,10 @@ def run(src: Path, work: str, times: int, *, counted: bool = True) -> int:
     return int(found[1].replace(",", "")) if found is not None else 0
 
 
-def measure(src: Path) -> None:
+def measure(src: Path, works: list[str]) -> None:
     """Print what each work takes."""
-    for work, long in LONG.items():
+    for work in works:
+        long = LONG[work]
         run(src, work, SHORT, counted=False)  # compiles what has not been compiled yet
         each = list[float]()
         for _ in range(ROUNDS):
@@ -77,4 +80,5 @@ def measure(src: Path) -> None:
 
 
 if __name__ == "__main__":
-    measure(options().src)
+    given = options()
+    measure(given.src, given.only)

@@ -25,6 +25,7 @@ class Unit(enum.Enum):
     DELAY = "latency, µs"
     TIME = "time, ms"
     MEMORY = "memory, KiB"
+    TYPED = "typed messages, CPU, µs"
 
 
 @final

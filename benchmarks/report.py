@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from statistics import median
 from typing import final
 
@@ -35,23 +35,26 @@ class Report:
         found = self.samples[row].get(server)
         return median(found) if found else None
 
-    def ratio(self, row: Row, server: str) -> float | None:
-        """How much of what the other server takes Seawall takes."""
-        ours, theirs = self.median(row, OURS), self.median(row, server)
+    def ratio(self, row: Row, server: str, than: Row | None = None) -> float | None:
+        """How much of what the other server takes Seawall takes; of what it takes for another row, if that is given."""
+        ours, theirs = self.median(row, OURS), self.median(than or row, server)
         return ours / theirs if ours is not None and theirs else None
 
     def numbers(self, unit: Unit) -> str:
         """The medians of all that is measured in this unit; nothing if there is none."""
-        rows = [
-            [row.title, *(_number(self.median(row, server)) for server in self.servers)]
-            for row in self.samples
-            if row.unit is unit and any(server in self.samples[row] for server in self.servers)
+        rows = [row for row in self.samples if row.unit is unit]
+        columns = [server for server in self.servers if any(server in self.samples[row] for row in rows)]
+        lines = [
+            [row.title, *(_number(self.median(row, server)) for server in columns)]
+            for row in rows
+            if not self.samples[row].keys().isdisjoint(columns)
         ]
-        return table([unit.value, *self.servers], rows) if rows else ""
+        return table([unit.value, *columns], lines) if lines else ""
 
     def ratios(self) -> str:
         """Seawall's share of what the others take."""
-        others = [server for server in self.servers if server != OURS]
+        measured = {server for row in self.samples.values() for server in row}
+        others = [server for server in self.servers if server != OURS and server in measured]
         rows = [
             [row.title, *(_ratio(self.ratio(row, server)) for server in others)]
             for row in self.samples
@@ -77,16 +80,22 @@ class Report:
         rows = list[list[str]]()
         titles = {row.title: row for row in self.samples}
         for goal in GOALS:
-            row = titles.get(goal.title)
-            if row is not None and (ratio := self.ratio(row, goal.against)) is not None:
+            row, than = titles.get(goal.title), titles.get(goal.than or goal.title)
+            if row is not None and than is not None and (ratio := self.ratio(row, goal.against, than)) is not None:
                 limit = f"{goal.at_most:.2f}" + (f" (aim {goal.aim:.2f})" if goal.aim is not None else "")
                 reached = "ok" if ratio <= goal.at_most else "**not**"
-                rows.append([goal.title, goal.against, f"{ratio:.2f}", limit, reached])
+                against = f"{goal.against}, {goal.than}" if goal.than else goal.against
+                rows.append([goal.title, against, f"{ratio:.2f}", limit, reached])
         return table(["work", "against", "ratio", "at most", ""], rows) if rows else ""
 
-    def summary(self) -> str:
+    def part(self, units: Container[Unit]) -> Report:
+        """What has been measured in these units alone."""
+        samples = {row: found for row, found in self.samples.items() if row.unit in units}
+        return Report(self.servers, self.aside, self.remarks, samples)
+
+    def summary(self, units: Iterable[Unit]) -> str:
         """What one looks for first."""
-        parts = (origin(), *map(self.numbers, (Unit.CPU, Unit.TIME, Unit.MEMORY)), self.notes())
+        parts = (origin(), *map(self.numbers, units), self.notes())
         return "\n".join(part for part in parts if part)
 
     def text(self) -> str:

@@ -43,11 +43,17 @@ def frame(opcode: int, payload: bytes, mask: bytes = MASK) -> bytes:
 CLOSE, CLOSE_BACK = frame(CLOSE_FRAME, b"\x03\xe8"), frame(CLOSE_FRAME, b"\x03\xe8", b"")
 
 
-def request(port: int, path: str) -> bytes:
-    """An opening handshake, with a good token if the path is ``/jwt``."""
+def credentials(path: str) -> dict[str, str]:
+    """The header with a good token, if the path is one that asks for it."""
+    if path not in common.FOR_MEMBERS:
+        return {}
     now = int(time.time())
     claims = {"sub": "ann", "aud": common.AUDIENCE, "iss": common.ISSUER, "iat": now, "exp": now + 3600}
-    token = jwt.encode(claims, common.SECRET, common.ALGORITHM)
+    return {"Authorization": f"Bearer {jwt.encode(claims, common.SECRET, common.ALGORITHM)}"}
+
+
+def request(port: int, path: str) -> bytes:
+    """An opening handshake, with a good token if the path asks for one."""
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -56,7 +62,7 @@ def request(port: int, path: str) -> bytes:
         f"Sec-WebSocket-Key: {KEY.decode()}",
         "Sec-WebSocket-Version: 13",
         "User-Agent: benchmark",
-        *([f"Authorization: Bearer {token}"] if path == "/jwt" else []),
+        *(f"{name}: {value}" for name, value in credentials(path).items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode()
 

@@ -8,14 +8,21 @@ from attrs import frozen
 
 from benchmarks.arrivals import Handshakes, Storm
 from benchmarks.broadcast import Broadcast
+from benchmarks.decoding import Decoding
 from benchmarks.echoes import Echo, Latency
+from benchmarks.measures import Unit
 from benchmarks.memory import Memory
 from benchmarks.target import Server
+from benchmarks.typed import ROOM_AT, SAID
 
 ECHO, JWT, ROOM, TASKS = "/echo", "/jwt", "/room", "/room-tasks"
+TYPED, STRUCT, EVENTS = "/typed", "/typed-struct", "/typed-events"
+
+#: The works with typed messages, which have a table of their own.
+MESSAGES = ("typed", "typed-struct")
 
 SERVERS = (
-    Server("seawall", ("seawall",), paths=(ECHO, JWT, ROOM, TASKS)),
+    Server("seawall", ("seawall",), paths=(ECHO, JWT, ROOM, TASKS, TYPED, STRUCT, EVENTS)),
     Server("trio-websocket", ("trio_websocket",), paths=(ECHO, JWT, ROOM, TASKS)),
     # 17.4 often leaves its Close out when the client's comes right behind the handshake.
     Server("websockets.trio", ("websockets_trio",), answers_close=False),
@@ -24,6 +31,8 @@ SERVERS = (
     Server("aiohttp", ("aiohttp",), paths=(ECHO, ROOM, TASKS)),
     Server("aiohttp-uvloop", ("aiohttp", "uvloop"), paths=(ECHO, ROOM, TASKS)),
     Server("uvicorn", ("asgi", "uvicorn")),
+    Server("fastapi", ("fastapi",), paths=(TYPED, STRUCT), works=MESSAGES),
+    Server("fastapi-uvloop", ("fastapi", "uvloop"), paths=(TYPED, STRUCT), works=MESSAGES),
     # No server: what is left when nothing is checked, and as much as anything on Trio takes.
     Server("bare Trio", ("bare",), answers_close=False, works=("echo-64", "echo-1k"), takes_pieces=False),
     # No column of its own, but a note.
@@ -32,7 +41,8 @@ SERVERS = (
     ),
 )
 
-Work: TypeAlias = Echo | Handshakes | Latency | Broadcast | Storm | Memory
+Served: TypeAlias = Echo | Handshakes | Latency | Broadcast | Storm | Memory
+Work: TypeAlias = Served | Decoding
 
 TEXT = "a message of 64 bytes, as chats and games send by the thousand. "
 BYTES = bytes(range(256))
@@ -65,6 +75,26 @@ WORKS: tuple[Work, ...] = (
     Broadcast(name="broadcast-tasks", title="broadcast, a task each", text=TEXT * 2, path=TASKS),
     Storm(name="storm", title="reconnect storm"),
     Memory(name="memory"),
+    Echo(name="typed", title="attrs", payload=SAID, own_at=ROOM_AT, path=TYPED, unit=Unit.TYPED, seconds=1.6),
+    Echo(
+        name="typed-events",
+        title="attrs, by an event",
+        payload=SAID,
+        own_at=ROOM_AT,
+        path=EVENTS,
+        unit=Unit.TYPED,
+        seconds=1.6,
+    ),
+    Echo(
+        name="typed-struct",
+        title="msgspec.Struct",
+        payload=SAID,
+        own_at=ROOM_AT,
+        path=STRUCT,
+        unit=Unit.TYPED,
+        seconds=1.6,
+    ),
+    Decoding(name="decode", title="decoding alone, attrs"),
 )
 
 
@@ -77,6 +107,8 @@ class Goal:
     at_most: float
     aim: float | None = None
     """What would be better still."""
+    than: str = ""
+    """What the other one is measured at, if that is another row."""
 
 
 GOALS = (
@@ -94,4 +126,10 @@ GOALS = (
     Goal("broadcast, each delivery", "aiohttp", 1.0),
     Goal("broadcast, each delivery", "trio-websocket", 0.13),
     Goal("broadcast, a task each", "trio-websocket", 0.13),
+    Goal("attrs", "fastapi", 0.6, aim=0.5),
+    Goal("attrs", "fastapi-uvloop", 0.85, aim=0.7),
+    Goal("msgspec.Struct", "fastapi", 0.5),
+    Goal("msgspec.Struct", "fastapi-uvloop", 0.7),
+    Goal("decoding alone, attrs", "cattrs", 0.7, aim=0.55),
+    Goal("attrs, by an event", "seawall", 1.15, aim=1.05, than="attrs"),
 )

@@ -11,6 +11,9 @@ SECRET = "a secret of the benchmark, which protects nothing at all"
 ALGORITHM: Final = "HS256"
 AUDIENCE, ISSUER = "benchmark", "https://id.example"
 
+#: The paths that ask for a token.
+FOR_MEMBERS = ("/jwt", "/typed", "/typed-struct", "/typed-events")
+
 #: A server ends by itself after this many seconds, whatever has become of the one who started it.
 LIFETIME = 3600
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import trio
 
 from benchmarks.servers import common
-from seawall import Anonymous, App, Claims, Connection, Disconnected, TokenVerifier, bearer, public
+from benchmarks.typed import Say, SayStruct
+from seawall import Anonymous, App, Claims, Connection, Disconnected, Events, TokenVerifier, bearer, public
 
 app = App()
 verifier = TokenVerifier(common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER)
@@ -23,6 +24,32 @@ async def members(conn: Connection[Claims]) -> None:
     """Answer those who have a token."""
     async for message in conn:
         await conn.send(message)
+
+
+@app.route("/typed", guard=bearer(verifier))
+async def typed(conn: Connection[Claims]) -> None:
+    """Answer members with what they say, if it is valid."""
+    async for message in conn.messages(Say):
+        await conn.send(message)
+
+
+@app.route("/typed-struct", guard=bearer(verifier))
+async def typed_struct(conn: Connection[Claims]) -> None:
+    """The same with a Struct."""
+    async for message in conn.messages(SayStruct):
+        await conn.send(message)
+
+
+events = Events[Claims]()
+
+
+@events.on(Say)
+async def say(conn: Connection[Claims], message: Say) -> Say:
+    """The same as an event, which answers with what it returns."""
+    return message
+
+
+app.route("/typed-events", guard=bearer(verifier))(events)
 
 
 room = set[Connection[Anonymous]]()

@@ -114,25 +114,35 @@ class Conversation(Generic[P]):
 
     async def _handle_all(self) -> None:
         decode, events, inbound = self._protocol.decoder.decode, self._protocol.events, self._state.channel.inbound
-        running, is_inline = self._running, self._protocol.concurrent == 1
+        running, concurrent, conn, path = self._running, self._protocol.concurrent, self._conn, self._path
         while True:
-            if running and running.is_full:
+            if running.handlers >= concurrent:
                 await self._read_while(lambda: running.is_full)
             try:
                 received = await self._reading.receive()
             except trio.EndOfChannel:
                 self._reading.end()
                 return
-            message, ref = _decoded(decode, received)
+            try:
+                message, ref = decode(received)
+            except InvalidMessage as invalid:
+                message, ref = _kept(invalid)
             event = events.get(message.__class__)
             if event is None:
                 await self._handle_other(message, ref, received)
                 continue
             inbound.invalid = 0
-            if ref is None and is_inline and event.is_plain:
-                await self._handle_inline(event, message)
-            else:
+            del received  # not to be held while the handler runs
+            handler = event.plain
+            if ref is not None or handler is None or concurrent > 1:
                 await self._begin(event, message, ref)
+                continue
+            try:
+                answer = await handler(conn, message, **(path and arguments_of(event.taken, path)))
+                if answer is not None:
+                    await self._send(self._protocol.encoder.encode(answer))
+            except BaseException as raised:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
+                await self._fail(event, raised, None)  # noqa: ASYNC102 - in a cancelled scope it only reports
 
     async def _handle_other(self, message: object, ref: Ref | None, received: str | bytes) -> None:
         """Handle what is no event."""
@@ -148,7 +158,10 @@ class Conversation(Generic[P]):
             found = await reading.look_ahead()
             if found is None or not is_wanted():
                 continue
-            message, ref = _decoded(self._protocol.decoder.decode, found)
+            try:
+                message, ref = self._protocol.decoder.decode(found)
+            except InvalidMessage as invalid:
+                message, ref = _kept(invalid)
             if message.__class__ is InvalidMessage:
                 reading.ahead.append(None)  # it is answered in its turn
             elif isinstance(message, Control):
@@ -175,17 +188,6 @@ class Conversation(Generic[P]):
             await self._send_error(code, ref)
 
     # Handling.
-
-    async def _handle_inline(self, event: AnyEvent[P], message: object) -> None:
-        try:
-            answer = await cast(
-                "Awaitable[Fields | None]", event.call(self._conn, message, arguments_of(event.taken, self._path))
-            )
-            if answer is not None:
-                payload = self._protocol.encoder.encode(answer)
-                await send_payload(self._state, payload, is_text=self._protocol.is_text)
-        except BaseException as raised:  # noqa: ASYNC103, BLE001 - what is not for the policy is raised again
-            await self._fail(event, raised, None)  # noqa: ASYNC102 - in a cancelled scope it only reports
 
     async def _begin(self, event: AnyEvent[P], message: object, ref: Ref | None) -> None:
         """Handle an event in a task of its own; or in this one, if it has neither a ref nor others beside it."""
@@ -308,19 +310,13 @@ class Conversation(Generic[P]):
     def _is_end(self, failure: Exception) -> bool:
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._conn.id
 
-    async def _send(self, payload: bytes) -> None:
-        await send_payload(self._state, payload, is_text=self._protocol.is_text)
+    def _send(self, payload: bytes) -> Awaitable[None]:
+        return send_payload(self._state, payload, is_text=self._protocol.is_text)
 
     async def _send_error(self, code: ErrorCode, ref: Ref) -> None:
         await self._send(self._protocol.encoder.error(ErrorFrame(code=code), re=ref))
 
 
-def _decoded(
-    decode: Callable[[str | bytes], tuple[object, Ref | None]], received: str | bytes
-) -> tuple[object, Ref | None]:
-    """What a message says, and its ref: an `InvalidMessage` if it is none, with the ref that it has nevertheless."""
-    try:
-        return decode(received)
-    except InvalidMessage as invalid:
-        failure = invalid.with_traceback(None)  # which would hold the message
-    return failure, failure.ref
+def _kept(invalid: InvalidMessage) -> tuple[InvalidMessage, Ref | None]:
+    """An error in place of a message, and the ref that this has nevertheless; the traceback would hold the message."""
+    return invalid.with_traceback(None), invalid.ref

@@ -41,6 +41,9 @@ Outcome: TypeAlias = Awaitable[Fields | None] | AsyncIterator[Fields]
 #: A handler, whatever message and path parameters it takes.
 EventHandler: TypeAlias = Callable[..., Outcome]  # type: ignore[explicit-any]  # any path
 
+#: A handler that returns what it answers.
+PlainHandler: TypeAlias = Callable[..., Awaitable[Fields | None]]  # type: ignore[explicit-any]  # likewise
+
 
 class AnyEvent(ABC, Generic[P_contra]):
     """An `Event`, whatever principal its handler takes."""
@@ -55,8 +58,8 @@ class AnyEvent(ABC, Generic[P_contra]):
     """Whether the messages are not decoded: ``bytes`` or ``str``."""
     is_stream: bool
     """Whether the handler yields its answers."""
-    is_plain: bool
-    """Whether there is neither a guard nor a timeout, so that the handler can be called as it is."""
+    plain: PlainHandler | None
+    """The handler, if it has neither a guard nor a timeout and is no stream: it can be called as it is."""
     taken: tuple[PathArgument, ...]
     """What the handler takes from the path."""
     replies: tuple[object, ...]
@@ -70,10 +73,6 @@ class AnyEvent(ABC, Generic[P_contra]):
     @abstractmethod
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """What handler and guard take from the path."""
-
-    @abstractmethod
-    def call(self, conn: Connection[P_contra], message: object, arguments: Mapping[str, Parameter], /) -> Outcome:
-        """Call the handler of an event without a guard."""
 
     @abstractmethod
     async def call_guarded(
@@ -98,7 +97,7 @@ class Event(AnyEvent[P], Generic[P, N]):
     name: str = field(init=False, default="")
     is_raw: bool = field(init=False)
     is_stream: bool = field(init=False)
-    is_plain: bool = field(init=False)
+    plain: PlainHandler | None = field(init=False)
     taken: tuple[PathArgument, ...] = field(init=False)
     replies: tuple[object, ...] = field(init=False)
 
@@ -116,7 +115,8 @@ class Event(AnyEvent[P], Generic[P, N]):
         _check_guard(self.owner, self.guard)
         object.__setattr__(self, "is_raw", self.kind is bytes or self.kind is str)
         object.__setattr__(self, "is_stream", is_stream)
-        object.__setattr__(self, "is_plain", self.guard is None and self.timeout is None and not is_stream)
+        is_plain = self.guard is None and self.timeout is None and not is_stream
+        object.__setattr__(self, "plain", self.handler if is_plain else None)
         object.__setattr__(self, "replies", tuple(filter(_may_be_checked, return_types(self.handler))))
         object.__setattr__(
             self, "taken", path_arguments(self.handler, leading=2, first="the connection and the message")
@@ -131,10 +131,6 @@ class Event(AnyEvent[P], Generic[P, N]):
         """What handler and guard take from the path."""
         of_guard = () if self.guard is None else self.guard.parameters()
         return (self.taken, *of_guard)
-
-    def call(self, conn: Connection[P], message: object, arguments: Mapping[str, Parameter], /) -> Outcome:
-        """Call the handler of an event without a guard."""
-        return self.handler(conn, message, **arguments)
 
     async def call_guarded(
         self, conn: Connection[P], message: object, path: Mapping[str, Parameter], resources: AsyncExitStack, /

@@ -52,7 +52,8 @@ class Reading:
             message = await self._queue.receive()
         finally:
             self._is_read = False
-            self.changed()
+            if self._changed is not None:
+                self.changed()
         self._state.on_received()
         return message
 

@@ -23,6 +23,9 @@ class RunningEvents(Generic[P]):
 
     concurrent: int
     """How many may run at a time; streams are not counted."""
+    handlers: int = field(init=False, default=0)
+    """How many are running that are no streams."""
+    _streams: int = field(init=False, default=0)
     _by_ref: dict[Ref, trio.CancelScope] = field(init=False, factory=dict[Ref, trio.CancelScope])
     _tasks: dict[trio.CancelScope, AnyEvent[P]] = field(init=False, factory=dict[trio.CancelScope, AnyEvent[P]])
 
@@ -37,12 +40,12 @@ class RunningEvents(Generic[P]):
     @property
     def is_full(self) -> bool:
         """Whether the next event has to wait."""
-        return sum(not event.is_stream for event in self._tasks.values()) >= self.concurrent
+        return self.handlers >= self.concurrent
 
     @property
     def is_full_of_streams(self) -> bool:
         """Whether the next stream has to."""
-        return sum(event.is_stream for event in self._tasks.values()) >= MAX_STREAMS
+        return self._streams >= MAX_STREAMS
 
     def reserve(self, ref: Ref | None) -> trio.CancelScope:
         """The scope of an event that is about to run; its ref is in use from now on."""
@@ -54,12 +57,21 @@ class RunningEvents(Generic[P]):
     def begin(self, scope: trio.CancelScope, event: AnyEvent[P]) -> None:
         """Count an event that has a task now."""
         self._tasks[scope] = event
+        self._count(event, 1)
 
     def end(self, scope: trio.CancelScope, ref: Ref | None) -> None:
         """Forget it."""
-        self._tasks.pop(scope, None)
+        event = self._tasks.pop(scope, None)
+        if event is not None:
+            self._count(event, -1)
         if ref is not None:
             del self._by_ref[ref]
+
+    def _count(self, event: AnyEvent[P], more: int) -> None:
+        if event.is_stream:
+            self._streams += more
+        else:
+            self.handlers += more
 
     def cancel(self, ref: Ref) -> bool:
         """Cancel the event that has asked with a ref; False if there is none."""
