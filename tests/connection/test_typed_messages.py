@@ -272,7 +272,7 @@ async def test_receive_as(autojump_clock: MockClock) -> None:
         got.append(await conn.receive_as(list[int] | None))
         got.append(await conn.receive_as(Say | Leave))
         with pytest.raises(ConfigurationError, match=r"^route /: .*Any.*write `object`"):
-            await conn.receive_as(list)
+            await conn.receive_as(list)  # pyright: ignore[reportUnknownArgumentType]  # of what?
         await conn.receive_as(Say)
 
     async with connect(serving(handler), "/") as client:
@@ -388,7 +388,7 @@ async def test_a_reply_that_fails(
     assert isinstance(reports[1].exception, kind)
     assert not reports[1].expected
     assert reports[1].exception.__context__ is None
-    assert "4111" not in locals_of(reports[1].exception)
+    assert "4111-1111" not in locals_of(reports[1].exception)
 
 
 async def test_a_reply_that_fails_as_the_policy_knows(autojump_clock: MockClock) -> None:
@@ -958,13 +958,14 @@ async def test_a_planted_secret(size: int, codec: Codec, errors: ErrorPolicy, au
     lines = [record.getMessage() + repr(vars(record)) for record in records.found]
     assert len(answers) == (len(planted) if not errors.rules else 1)
     for line in [*lines, *shown]:
-        assert "4111" not in line
+        assert "411111" not in line  # fewer digits stand in addresses and times by chance
+        assert "4111-as-long" not in line
         assert "hunter2" not in line
         assert len(line) < 20_000
     for one in answers:
         assert len(one) <= 512
         assert b"hunter2" not in one
-        assert b"4111" not in one or b"4111-as-long-as-this" in one  # it is the asker's own
+        assert b"411111" not in one
 
 
 @frozen
@@ -976,18 +977,21 @@ class Table:
 
 async def test_a_slow_reader_that_floods(autojump_clock: MockClock) -> None:
     """Who sends what is wrong, and reads no answer, is ended by ``send_timeout``, and harms nobody."""
-    outcomes, wire = list[Outcome](), Wire()
-    app = serving(limits=Limits(max_message_errors=None, outbound_buffer=2000), on_end=outcomes.append)
-    async with trio.open_nursery() as nursery:
-        async with wired(app, wire) as peer:
-            await peer.open()
-            wire.stall()
-            began = trio.current_time()
-            nursery.start_soon(flood, peer)
-            while not outcomes:
-                await trio.sleep(0.1)
-            assert trio.current_time() - began == pytest.approx(10, abs=2)
-            assert len(wire.written) < 10_000
+    outcomes, wire, over = list[Outcome](), Wire(), trio.Event()
+
+    def end(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        over.set()
+
+    app = serving(limits=Limits(max_message_errors=None, outbound_buffer=2000), on_end=end)
+    async with wired(app, wire) as peer, trio.open_nursery() as nursery:
+        await peer.open()
+        wire.stall()
+        began = trio.current_time()
+        nursery.start_soon(flood, peer)
+        await over.wait()
+        assert trio.current_time() - began == pytest.approx(10, abs=2)
+        assert len(wire.written) < 10_000
         nursery.cancel_scope.cancel()
     assert [(one.cause, one.code) for one in outcomes] == [(Cause.SLOW_CONSUMER, 1008)]
 
@@ -1003,7 +1007,7 @@ async def test_a_flood_beside_others(autojump_clock: MockClock) -> None:
             for number in range(20):
                 await other.send(json.dumps({"type": "say", "text": str(number)}))
                 assert await heard(other) == {"type": "said", "text": str(number)}
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
 
 

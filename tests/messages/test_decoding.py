@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime as dt
 import decimal
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, NewType, TypeVar, cast
+from typing import Annotated, NewType, Self, TypeVar, cast
 
 import attrs
 import msgspec
 import pytest
 from attrs import define, field, frozen
-from attrs.validators import ge
+from attrs.validators import ge, in_, not_
 
 from seawall import JSON, Invalid, InvalidMessage, MessagePack, tag
 from seawall.messages.codec import Codec
 from seawall.messages.decoder import MessageDecoder, answer_decoder_for, decoder_for
-from tests.kit.messages import Circle, Move, Moved, Page, Place, Point, RoomLeft, Say, Search, Shapes, Square, Tree
+from seawall.messages.encoder import MessageEncoder
+from tests.kit.messages import (
+    Circle,
+    Level,
+    Move,
+    Moved,
+    Options,
+    Page,
+    Place,
+    Point,
+    RoomLeft,
+    Say,
+    Search,
+    Shapes,
+    Square,
+    Tree,
+)
 
 T = TypeVar("T")
 
@@ -279,6 +298,89 @@ def test_a_dataclass_may_check_itself() -> None:
 
 
 @define
+class Open:
+    """An ``__init__`` that takes anything by name."""
+
+    a: int
+    b: int = 2
+
+    def __init__(self, **fields: int) -> None:
+        self.a, self.b = fields["a"], fields.get("b", 3)
+
+
+@define
+class Extra:
+    """An ``__init__`` that takes more than the fields, and needs nothing more."""
+
+    a: int
+    b: int
+
+    def __init__(self, a: int, extra: int = 5, b: int = 1, *more: int) -> None:
+        self.a, self.b = a + extra, b
+
+
+@dataclasses.dataclass
+class Counted:
+    """A field that the message does not set."""
+
+    a: int
+    seen: int = dataclasses.field(init=False, default=0)
+
+
+@frozen
+class Several:
+    """Unions with what is no class."""
+
+    at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
+    local: Annotated[dt.datetime, msgspec.Meta(tz=False)] | None = None
+    rows: list[Circle] | None = None
+    table: dict[str, Circle] | int | None = None
+    row: tuple[Circle, int] | None = None
+    places: Place | None = None
+    limited: Annotated[list[Circle], msgspec.Meta(max_length=2)] | None = None
+    options: Options | None = None
+    days: dict[dt.date, int] = field(factory=dict[dt.date, int])
+    sets: tuple[set[int | str], frozenset[Annotated[int, msgspec.Meta(ge=1)]]] = (set(), frozenset())
+    inner: Annotated[list[Circle] | int, "of mine"] | None = None
+    either: int | str = field(default=0, validator=not_(in_([13])))
+
+
+def test_unions_with_what_is_no_class() -> None:
+    """Told apart by what they are in JSON; and sent again as they were."""
+    entries = {
+        "at": "2026-01-01T00:00:00Z",
+        "local": "2026-01-01T00:00:00",
+        "rows": [{"radius": 1.0}],
+        "table": {"a": {"radius": 2.0}},
+        "row": [{"radius": 3.0}, 1],
+        "places": ["a", {"x": 1, "y": 2, "type": "cartesian"}],
+        "limited": [{"radius": 4.0}],
+        "options": {"limit": 1},
+        "sets": [[1], [2]],
+        "inner": [{"radius": 5.0}],
+        "days": {"2026-01-01": 1},
+        "either": "a",
+    }
+    message = {"type": "several"} | entries
+    value = decoded(Several, json.dumps(message))
+    assert isinstance(value, Several)
+    assert (value.rows, value.row, value.limited) == ([Circle(1.0)], (Circle(3.0), 1), [Circle(4.0)])
+    assert json.loads(MessageEncoder(JSON()).encode(value)) == message
+    assert json.loads(MessageEncoder(JSON()).encode(Several(table=5)))["table"] == 5
+    wrongs: list[tuple[str, object, str, str]] = [
+        ("at", "2026-01-01T00:00:00", "$.at", "expected a time zone"),
+        ("local", "2026-01-01T00:00:00Z", "$.local", "expected no time zone"),
+        ("either", 13, "$.either", "refused by its validator"),
+        ("limited", [entries["row"]], "$.limited[0]", "expected an object, got an array"),
+        ("places", ["a", {}], "$.places[1].x", "missing"),
+        ("sets", [[1], [0]], "$.sets[1][0]", "expected at least 1"),
+        ("row", [], "$.row", "expected 2 items"),
+    ]
+    for name, wrong, path, detail in wrongs:
+        assert refused(Several, json.dumps(message | {name: wrong})) == (path, detail)
+
+
+@define
 class OwnInit:
     """A class with an ``__init__`` of its own."""
 
@@ -293,6 +395,9 @@ class OwnInit:
 def test_an_init_of_its_own_is_called() -> None:
     """With what the message brings, and the defaults of the fields."""
     assert decoded(OwnInit, '{"type":"own_init","a":1,"b":2}') == OwnInit(1, b=2, c=[])
+    assert decoded(Open, '{"type":"open","a":1}') == Open(a=1, b=2)
+    assert decoded(Extra, '{"type":"extra","a":1,"b":2}') == Extra(1, b=2)
+    assert decoded(Counted, '{"type":"counted","a":1}') == Counted(1)
 
 
 UserId = NewType("UserId", int)
@@ -473,7 +578,7 @@ def test_decoders_are_made_once() -> None:
 
 def test_a_validator_that_changes_its_mind() -> None:
     """What is refused once stays refused, although nothing is found when it is asked again."""
-    answers = iter([False, True, True, True])
+    answers = iter([False, True, True, False, True, False])
 
     def fickle(instance: object, attribute: object, value: int) -> None:
         if not next(answers):
@@ -481,6 +586,118 @@ def test_a_validator_that_changes_its_mind() -> None:
 
     kind = attrs.make_class("Fickle", {"n": field(type=int, validator=fickle)})
     assert refused(kind, '{"type":"fickle","n":1}') == ("$", "refused by its validator")
+    assert refused(kind, '{"type":"fickle","n":1}') == ("$", "refused by its validator")
+
+
+def test_a_class_that_cannot_be_asked_twice() -> None:
+    """Where no instance can be had without ``__init__``, the path is that of the value."""
+
+    @define
+    class Strange:
+        n: int = field(validator=in_([1]))
+
+        def __new__(cls, n: int) -> Self:
+            return super().__new__(cls)
+
+    assert decoded(Strange, '{"type":"strange","n":1}') == Strange(1)
+    assert refused(Strange, '{"type":"strange","n":0}') == ("$", "refused by its validator")
+
+    @define
+    class Half:
+        n: int = field(validator=in_([1]))
+        unset: int = field(init=False, validator=ge(0))
+
+    assert refused(Half, '{"type":"half","n":0}') == ("$.n", "refused by its validator")
+
+
+class Ordered(msgspec.Struct):
+    """A Struct with a check of its own, and a field that may be left out."""
+
+    start: int
+    end: int | msgspec.UnsetType = msgspec.UNSET
+    step: int = msgspec.field(default=1, name="by")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.end, int) and self.end < self.start:
+            raise Invalid("end must not be before start", field="end")
+        if self.step == 0:
+            raise Invalid("not zero", field="nothing")
+
+
+def test_a_struct_may_check_itself() -> None:
+    """In ``__post_init__``; names that it gives to fields are the last word."""
+    camel = JSON(rename="camel")
+    assert decoded(Ordered, '{"type":"ordered","start":1}', camel) == Ordered(1)
+    assert refused(Ordered, '{"type":"ordered","start":1,"end":0}') == ("$.end", "end must not be before start")
+    assert refused(Ordered, '{"type":"ordered","start":1,"by":0}') == ("$", "not zero")
+    assert refused(Ordered, '{"type":"ordered","start":1,"by":"0"}', camel)[0] == "$.by"
+
+
+def test_what_only_python_cannot_stand() -> None:
+    """A message that msgspec decodes may still be nested too deeply for the classes to be called."""
+
+    def nested(depth: int) -> str:
+        return '{"type":"tree","name":"a"' + ',"children":[{"name":"b"' * depth + "}]" * depth + "}"
+
+    assert decoded(Tree, nested(50)) is not None
+    for depth in range(200, 1000, 20):
+        with contextlib.suppress(InvalidMessage):
+            decoded(Tree, nested(depth))
+    assert refused(Tree, nested(400)) == refused(Tree, nested(2000)) == ("$", "nested too deeply")
+
+
+def test_a_place_in_the_middle() -> None:
+    """Paths go through tuples, sets and mappings; a key of a mapping is never in one."""
+    kind = tuple[int, tuple[Tree, ...], dict[str, Tree], set[Level], Sequence[None]]
+    tree = '{"name":"a"}'
+    wrong = '{"name":"123456789"}'
+    assert decoded(kind, f'[1,[{tree}],{{"k":{tree}}},[1],[null]]') == (
+        1,
+        (Tree("a"),),
+        {"k": Tree("a")},
+        {Level.LOW},
+        [None],
+    )
+    assert refused(kind, f"[1,[{tree},{wrong}],{{}},[],[]]")[0] == "$[1][1].name"
+    assert refused(kind, f'[1,[],{{"k":{wrong}}},[],[]]')[0] == "$[2][...].name"
+    assert refused(kind, "[1,[],{},[3],[]]")[0] == "$[3][0]"
+    assert refused(kind, "[1,[],{},[]]") == ("$", "expected 5 items")
+    assert refused(dict[Level, int], '{"7":1}') == ("$[...]", "expected one of the values that are allowed")
+
+
+def refusing(value: int) -> int:
+    """A converter that msgspec cannot foresee."""
+    if value == 13:
+        raise Invalid("no thirteens")
+    return value
+
+
+@frozen
+class Lucky:
+    """Refused by Python alone."""
+
+    n: int = field(converter=refusing)
+
+    def __hash__(self) -> int:
+        if self.n == 7:
+            raise TypeError("cannot hash 7")
+        return self.n
+
+
+def test_what_python_refuses_is_found_in_collections() -> None:
+    """The same paths as msgspec's."""
+    kind = tuple[list[Lucky], tuple[Lucky, int], dict[str, Lucky], frozenset[Lucky], Lucky | None]
+    text = '[[{"n":1}],[{"n":2},1],{"k":{"n":3}},[{"n":4}],{"n":5}]'
+    assert decoded(kind, text) == ([Lucky(1)], (Lucky(2), 1), {"k": Lucky(3)}, frozenset({Lucky(4)}), Lucky(5))
+    for number, path in ((1, "$[0][0].n"), (2, "$[1][0].n"), (3, "$[2][...].n"), (4, "$[3][0].n"), (5, "$[4].n")):
+        assert refused(kind, text.replace(f'"n":{number}', '"n":13')) == (path, "no thirteens")
+    assert refused(kind, text.replace('"n":4', '"n":7')) == ("$[3]", "refused by its validator")
+    packed = msgspec.msgpack.encode({"a": {"b": [float("nan")]}})
+    for kind in (dict[str, object | None], dict[str, object]):
+        with pytest.raises(InvalidMessage, match=r"\$\[\.\.\.\]: expected a finite number"):
+            decoder(kind, MessagePack()).decode(packed)
+    with pytest.raises(InvalidMessage, match=r"\$\[\.\.\.\]: expected a finite number"):
+        decoder(dict[str, float | str], MessagePack()).decode(msgspec.msgpack.encode({"a": float("inf")}))
 
 
 def test_every_exception_of_a_validator_is_a_refusal() -> None:

@@ -187,6 +187,9 @@ REFUSED: list[tuple[object, str]] = [
     (HasRef, "HasRef.ref is 'ref' in the message, which the envelope needs; rename the field"),
     (messages.Point, "Point.type is 'type' in the message, which is taken; rename it"),
     (of(messages.Point | Circle), "Made.value.type is 'type' in the message, which is taken"),
+    (of(set[messages.Everything]), "Made.value: a set of tests.kit.messages.Everything, which cannot be hashed"),
+    (of(set[list[int]]), "Made.value: a set of builtins.list, which cannot be hashed"),
+    (of(object | Circle), "Made.value: a union with object, which all others are"),
     (complex, "$ is a builtins.complex"),
 ]
 

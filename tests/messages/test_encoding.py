@@ -206,6 +206,19 @@ def test_what_cannot_be_sent() -> None:
     coroutine.close()
 
 
+@frozen
+class Disc(Circle):
+    """A class that is derived from a member of a union."""
+
+    colour: str = "red"
+
+
+def test_a_derived_class_in_a_union() -> None:
+    """It is sent as the member that is declared, and as itself if it is the message."""
+    assert encoded(Shapes(Disc(1.5)))["one"] == {"type": "circle", "radius": 1.5}  # type: ignore[index]  # an object  # pyright: ignore[reportIndexIssue]
+    assert encoded(Disc(1.5)) == {"type": "disc", "radius": 1.5, "colour": "red"}
+
+
 def test_a_stranger_in_a_union() -> None:
     """What is none of the members is not sent without its type."""
     with pytest.raises(TypeError, match="a Point is sent where Circle or Square is declared"):

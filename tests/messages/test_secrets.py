@@ -132,11 +132,11 @@ def test_a_planted_secret_is_found_nowhere(size: int, codec: Codec, caplog: pyte
             if error is not None:
                 refusals += 1
                 for text in told(error):
-                    assert "4111" not in text
+                    assert "411111" not in text  # fewer digits stand in addresses by chance
                     assert "hunter2" not in text
                     assert len(text) < 20_000
                 frame = encoder.error(answer_invalid(error)).decode()
-                assert "4111" not in frame
+                assert "411111" not in frame
                 assert len(encoder.error(answer_invalid(error), re=error.ref)) <= MAX_ERROR
     assert refusals > 100 // size
     assert not caplog.records

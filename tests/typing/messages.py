@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Generic, Optional, TypeVar, assert_never, assert_type
+from typing import Annotated, Generic, Optional, TypeVar, assert_never, assert_type  # pyright: ignore[reportDeprecated]  # Optional is still written
 
 import msgspec
 from attrs import Attribute, field, frozen

@@ -9,8 +9,8 @@ import trio
 from attrs import define
 
 from seawall.connection.state import ConnectionState, wind_down
-from seawall.connection.typed_messages import TypedMessages, send_payload, send_payload_nowait
-from seawall.errors import ConfigurationError, Disconnected, Draining
+from seawall.connection.typed_messages import TypedMessages, ending_of
+from seawall.errors import ConfigurationError, Disconnected
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 from seawall.messages.codec import Sendable
@@ -99,9 +99,7 @@ class Connection(Generic[P_co]):
         try:
             message = await self._state.channel.queue.receive()
         except trio.EndOfChannel:
-            if self._state.lifecycle.ended is None:
-                raise Draining(self.id) from None
-            raise Disconnected(self.id) from None
+            raise ending_of(self._state) from None
         self._state.on_received()
         return message
 
@@ -142,7 +140,7 @@ class Connection(Generic[P_co]):
         Raises:
           ConfigurationError: no message can be of this type; the text names the field, and the remedy.
         """
-        return TypedMessages(self.__anext__, self._state.format.decoder(kind), self._state)
+        return TypedMessages(self._state, self._state.format.decoder(kind))
 
     async def receive_as(self, kind: TypeForm[T], /) -> T:
         """The next message that is a valid value of a type; see `messages` for the type, and for the others.
@@ -151,7 +149,7 @@ class Connection(Generic[P_co]):
           Disconnected, Draining, trio.BusyResourceError: as `receive`.
           ConfigurationError: as `messages`.
         """
-        return await TypedMessages(self.receive, self._state.format.decoder(kind), self._state).receive()
+        return await TypedMessages(self._state, self._state.format.decoder(kind)).receive()
 
     async def send(self, message: Sendable, /) -> None:
         """Send a message: `str` as text, `bytes` as binary, and a value as the codec of the route writes it.
@@ -169,14 +167,11 @@ class Connection(Generic[P_co]):
           ConfigurationError: no message can carry a field of its class.
         """
         state = self._state
-        if isinstance(message, str | bytes):
-            try:
-                await state.channel.send(message)
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                raise Disconnected(state.id) from None
-            state.lifecycle.timeouts.touch()
-        else:
-            await send_payload(state, state.format.encoder.encode(message), is_text=state.format.is_text)
+        try:
+            await state.channel.send_buffer.put_message(state.format.frame(message))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(state.id) from None
+        state.lifecycle.timeouts.touch()
 
     def send_nowait(self, message: Sendable, /) -> None:
         """Send a message now, for a broadcaster that must not wait for its slowest reader.
@@ -189,14 +184,11 @@ class Connection(Generic[P_co]):
         if get_ident() != self._state.thread:
             raise _wrong_thread("send_nowait")
         state = self._state
-        if isinstance(message, str | bytes):
-            try:
-                state.channel.send_nowait(message)
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                raise Disconnected(state.id) from None
-            state.lifecycle.timeouts.touch()
-        else:
-            send_payload_nowait(state, state.format.encoder.encode(message), is_text=state.format.is_text)
+        try:
+            state.channel.send_buffer.put_message_nowait(state.format.frame(message))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise Disconnected(state.id) from None
+        state.lifecycle.timeouts.touch()
 
     def discard_input(self) -> None:
         """Throw away what the peer sends, from now on, so that it never fills a buffer: for feeds that only send.

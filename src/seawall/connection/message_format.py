@@ -9,6 +9,7 @@ from seawall.messages.codec import Codec, Sendable
 from seawall.messages.decoder import MessageDecoder, Ref, decoder_for
 from seawall.messages.encoder import ErrorFrame, MessageEncoder
 from seawall.messages.forms import class_of
+from seawall.wire.frames.encoder import encode_binary, encode_text
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -27,6 +28,7 @@ class MessageFormat:
         """Begin with nothing made. `route` is for the texts of errors."""
         self.codec = codec
         """Of the route, or of the app."""
+        self._encode_frame = encode_binary if codec.binary else encode_text
         self.is_text = not codec.binary
         """Whether a message is text."""
         self.encoder = MessageEncoder(codec)
@@ -56,6 +58,18 @@ class MessageFormat:
             if len(self._decoders) < _MOST:
                 self._decoders[kind] = found
         return cast("MessageDecoder[T]", found)
+
+    def frame(self, message: Sendable) -> bytes:
+        """The frame of a message.
+
+        Raises:
+          TypeError, ValueError, ConfigurationError: as `MessageEncoder.encode`.
+        """
+        if isinstance(message, str):
+            return encode_text(message.encode())
+        if isinstance(message, bytes):
+            return encode_binary(message)
+        return self._encode_frame(self.encoder.encode(message))
 
     def encode(self, value: Sendable, *, re: Ref | None = None) -> tuple[bytes, bool]:
         """The payload of an answer, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.

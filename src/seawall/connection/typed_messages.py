@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, Generic, TypeVar, assert_never, final
 
@@ -11,13 +11,13 @@ from attrs import frozen
 
 from seawall.connection.message_format import MessageFormat
 from seawall.connection.state import ConnectionState
-from seawall.errors import Disconnected, InvalidMessage, TooManyInvalidMessages
+from seawall.errors import Disconnected, Draining, InvalidMessage, TooManyInvalidMessages
 from seawall.messages.codec import Sendable
 from seawall.messages.decoder import MessageDecoder, Ref
 from seawall.messages.encoder import ErrorFrame
 from seawall.policy.ending import Ends, Nothing, Replies
 from seawall.policy.verdicts import Phase
-from seawall.wire.frames.encoder import encode_payload
+from seawall.wire.frames.encoder import encode_binary, encode_text
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -29,22 +29,24 @@ _GIVEN_UP: Final = ErrorFrame(code="cancelled")
 class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
     """The messages of a connection, decoded. Those that are invalid are passed over, and done to as the policy says."""
 
-    def __init__(
-        self, receive: Callable[[], Awaitable[str | bytes]], decoder: MessageDecoder[T_co], state: ConnectionState
-    ) -> None:
-        """Decode what `receive` returns, which receives from the connection of `state`."""
-        self._receive = receive
-        self._decode = decoder.decode
+    def __init__(self, state: ConnectionState, decoder: MessageDecoder[T_co]) -> None:
+        """Decode what the connection of `state` receives."""
         self._state = state
+        self._queue = state.channel.queue
+        self._decode = decoder.decode
 
     def __aiter__(self) -> TypedMessages[T_co]:
         """Iterate over them."""
         return self
 
     async def __anext__(self) -> T_co:
-        """The next one that is valid. Raises as `receive`, and StopAsyncIteration if the policy ends the connection."""
+        """The next one that is valid; the iteration ends with the conversation, which the policy may end."""
         while True:
-            message = await self._receive()
+            try:
+                message = await self._queue.receive()
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+            self._state.on_received()
             try:
                 value = self._decode(message)
             except InvalidMessage as invalid:
@@ -57,11 +59,16 @@ class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
                 raise StopAsyncIteration
 
     async def receive(self) -> T_co:
-        """The same; `Disconnected` if the policy ends the connection."""
+        """The same, once. Raises as `Connection.receive`."""
         try:
             return await self.__anext__()
         except StopAsyncIteration:
-            raise Disconnected(self._state.id) from None
+            raise ending_of(self._state) from None
+
+
+def ending_of(state: ConnectionState) -> Disconnected | Draining:
+    """Why no more messages come from a connection, as `Connection.receive` says it."""
+    return Draining(state.id) if state.lifecycle.ended is None else Disconnected(state.id)
 
 
 async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref | None, message: str = "") -> bool:
@@ -96,16 +103,7 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
 async def send_payload(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
     """Send a message that is encoded; as `Connection.send`."""
     try:
-        await state.channel.send_buffer.put_message(encode_payload(payload, is_text=is_text))
-    except (trio.ClosedResourceError, trio.BrokenResourceError):
-        raise Disconnected(state.id) from None
-    state.lifecycle.timeouts.touch()
-
-
-def send_payload_nowait(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
-    """Send a message that is encoded; as `Connection.send_nowait`."""
-    try:
-        state.channel.send_buffer.put_message_nowait(encode_payload(payload, is_text=is_text))
+        await state.channel.send_buffer.put_message(encode_text(payload) if is_text else encode_binary(payload))
     except (trio.ClosedResourceError, trio.BrokenResourceError):
         raise Disconnected(state.id) from None
     state.lifecycle.timeouts.touch()

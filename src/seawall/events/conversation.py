@@ -17,8 +17,7 @@ from attrs import define, frozen
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.message_format import MessageFormat
-from seawall.connection.state import ConnectionState
-from seawall.connection.typed_messages import fail_message, send_payload
+from seawall.connection.typed_messages import ending_of, fail_message, send_payload
 from seawall.errors import Disconnected, Draining, EventTimeout, InvalidMessage
 from seawall.events.event import AnyEvent, arguments_of
 from seawall.events.reading import Reading
@@ -314,11 +313,6 @@ class Conversation(Generic[P]):
 
     async def _send_error(self, code: ErrorCode, ref: Ref) -> None:
         await self._send(self._protocol.encoder.error(ErrorFrame(code=code), re=ref))
-
-
-def ending_of(state: ConnectionState) -> Disconnected | Draining:
-    """Why no more messages come from a connection, as `Connection.receive` says it."""
-    return Draining(state.id) if state.lifecycle.ended is None else Disconnected(state.id)
 
 
 def _decoded(

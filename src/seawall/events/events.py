@@ -11,9 +11,10 @@ from seawall.callables import Parameter, PathArgument, PathReader, agrees, shown
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.message_format import MessageFormat
 from seawall.connection.state import ConnectionState
+from seawall.connection.typed_messages import ending_of
 from seawall.errors import ConfigurationError
 from seawall.events import conversation
-from seawall.events.conversation import Conversation, ending_of
+from seawall.events.conversation import Conversation
 from seawall.events.event import AnyEvent, Event, EventHandler, classes_of
 from seawall.guards.guard import Check, Guard
 from seawall.messages.codec import JSON, Fields

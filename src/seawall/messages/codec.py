@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, cast, final, get_args, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, assert_never, cast, final, get_args, runtime_checkable
 
 import msgspec
 from attrs import frozen
@@ -150,12 +150,13 @@ def spelled(name: str, rename: Rename | None) -> str:
     match rename:
         case None:
             return name
-        case "camel":
-            return first + "".join(word[:1].upper() + word[1:] for word in others)
-        case "pascal":
-            return "".join(word[:1].upper() + word[1:] for word in (first, *others))
         case "kebab":
             return "-".join((first, *others))
+        case "camel" | "pascal":
+            beginning = first if rename == "camel" else first[:1].upper() + first[1:]
+            return beginning + "".join(word[:1].upper() + word[1:] for word in others)
+        case _:
+            assert_never(rename)
 
 
 def check_codec(value: object, *, where: str) -> None:

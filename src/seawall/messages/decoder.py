@@ -131,8 +131,12 @@ class _Wire:
             return problem
         try:
             found = shape.rebuild(decoded, "$")
+            if not isinstance(found, Problem):  # it needs less of the stack than the builder
+                (shape.builder() or _same)(decoded)
         except RecursionError:
-            found = Problem("$", "nested too deeply")
+            return Problem("$", "nested too deeply")
+        except Exception:  # noqa: BLE001 - of a validator that finds fault now and then
+            return Problem("$", REFUSED)
         return found if isinstance(found, Problem) else Problem("$", REFUSED)
 
     def _of_msgspec(self, text: str, message: str | bytes) -> Problem:

@@ -164,7 +164,7 @@ def _of_dictionary(kind: type, hints: Mapping[str, object]) -> Iterator[FieldSpe
 
 
 def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldSpec]:
-    generated = _is_generated(kind)
+    generated = is_generated(kind)
     specs: list[FieldSpec] = []
     for attribute in attrs_fields(kind):
         if not attribute.init:
@@ -191,7 +191,7 @@ def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldS
     return specs
 
 
-def _is_generated(kind: type) -> bool:
+def is_generated(kind: type) -> bool:
     """Whether attrs has written ``__init__``, which takes `NOTHING` for a default."""
     code = getattr(vars(kind).get("__init__"), "__code__", None)
     return isinstance(code, types.CodeType) and code.co_filename.startswith("<attrs generated")

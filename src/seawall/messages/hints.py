@@ -57,7 +57,8 @@ def evaluated(annotations: dict[str, object], owner: type, known: Mapping[str, o
     """
     module = sys.modules.get(owner.__module__)
     alone = types.SimpleNamespace(__annotations__=annotations)
-    namespace = {**known, owner.__name__: owner}
+    parameters: tuple[TypeVar, ...] = getattr(owner, "__type_params__", ())  # of ``class Page[T]``
+    namespace = {**known, owner.__name__: owner, **{one.__name__: one for one in parameters}}
     return typing.get_type_hints(alone, {} if module is None else vars(module), namespace, include_extras=True)
 
 
@@ -104,4 +105,6 @@ def substituted(hint: object, mapping: Mapping[TypeVar, object]) -> object:
 
 
 class _Generic(typing.Protocol):
-    def __getitem__(self, arguments: tuple[object, ...], /) -> object: ...
+    def __getitem__(self, arguments: tuple[object, ...], /) -> object:
+        """Fill the parameters in."""
+        ...

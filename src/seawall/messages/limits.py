@@ -18,6 +18,10 @@ _MIN_LENGTH: Final[type] = type(validators.min_len(0))
 _AND: Final[type] = type(validators.and_(validators.ge(0)))
 _OPTIONAL: Final[type] = type(validators.optional(validators.ge(0)))
 
+#: Up to here every integer is a float, and up to here msgspec compares integers.
+_EXACT: Final = 2**53
+_WORD: Final = 2**63 - 1
+
 
 def limited(wire: object, base: object, validator: object) -> object:
     """`wire` with the limits of a validator of its field, as far as msgspec can hold them.
@@ -47,6 +51,31 @@ def limited(wire: object, base: object, validator: object) -> object:
     except (TypeError, ValueError):
         return wire  # a number that msgspec cannot hold
     return narrowed
+
+
+def holds(kind: object, validator: object) -> bool:
+    """Whether msgspec, given `limited`, refuses all that a validator refuses of a field whose type is `kind`.
+
+    It is asked of numbers and text that cannot be None: what else there is goes to the validator itself.
+    """
+    if not (kind is int or kind is float or kind is str) or limited(kind, kind, validator) is kind:
+        return False
+    return all(_is_length(part) if kind is str else _is_bound(part, kind) for part in _parts(validator))
+
+
+def _is_length(part: object) -> bool:
+    bound: object = getattr(part, "min_length" if type(part) is _MIN_LENGTH else "max_length", None)
+    return type(part) in {_MIN_LENGTH, _MAX_LENGTH} and type(bound) is int
+
+
+def _is_bound(part: object, kind: object) -> bool:
+    """Whether a number is compared with one that msgspec compares it with in the same way, without rounding."""
+    bound: object = getattr(part, "bound", None)
+    if type(part) is not _NUMBER:
+        return False
+    if type(bound) is float:
+        return kind is float and math.isfinite(bound)
+    return type(bound) is int and abs(bound) <= (_EXACT if kind is float else _WORD)
 
 
 def _parts(validator: object) -> list[object]:
@@ -103,7 +132,9 @@ def annotated(wire: object, *limits: msgspec.Meta) -> object:
 
 
 class _MakeMeta(Protocol):
-    def __call__(self, **limits: float) -> msgspec.Meta: ...
+    def __call__(self, **limits: float) -> msgspec.Meta:
+        """Make it."""
+        ...
 
 
 def validator_of(attribute: AttrsField | None) -> object:

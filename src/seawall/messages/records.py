@@ -7,12 +7,13 @@ import decimal
 import enum
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, cast, final
+from typing import Final, TypeAlias, assert_never, cast, final
 
 import msgspec
 from attrs import define, field, frozen
 
 from seawall.errors import Invalid
+from seawall.messages.construction import Setter, setters_of
 from seawall.messages.fields import (
     CONVERTER,
     FACTORY,
@@ -96,18 +97,21 @@ class Record(Shape):
     def compiled_builder(self, behind: Behind | None) -> Convert:
         """One call of the class with all its arguments; a pair, if something stands behind it."""
         names: dict[str, object] = {"kind": self.kind, "NOTHING": NOTHING}
-        arguments: list[str] = []
-        for index, member in enumerate(self.members):
-            argument = _argument(index, member, names)
-            if is_dictionary(self.kind):
-                argument = f"({member.spec.name!r}, {argument})"
-            arguments.append(f"{member.spec.argument}={argument}" if member.spec.keyword_only else argument)
-        call = f"kind({', '.join(arguments)})"
+        arguments = [_argument(index, member, names) for index, member in enumerate(self.members)]
+        setters = setters_of(self.kind, [member.spec for member in self.members])
+        made = self._called(arguments, names) if setters is None else _set(arguments, setters, names)
+        if behind is None:
+            return _function(f"lambda decoded: {made}", names)
+        return _function(f"lambda decoded: ({made}, {behind.source})", names | dict(behind.names))
+
+    def _called(self, arguments: list[str], names: dict[str, object]) -> str:
+        """The expression of a call of the class."""
         if is_dictionary(self.kind):
             names["kind"] = _present
-        if behind is None:
-            return _function(f"lambda decoded: {call}", names)
-        return _function(f"lambda decoded: ({call}, {behind.source})", names | dict(behind.names))
+            arguments = [f"({member.spec.name!r}, {one})" for member, one in zip(self.members, arguments, strict=True)]
+        pairs = zip(self.members, arguments, strict=True)
+        given = [f"{member.spec.argument}={one}" if member.spec.keyword_only else one for member, one in pairs]
+        return f"kind({', '.join(given)})"
 
     def dumper(self) -> Convert:
         """Makes what msgspec encodes; made once."""
@@ -159,6 +163,8 @@ class Record(Shape):
             given[member.spec.argument] = built
         try:
             return self.kind(**given)
+        except RecursionError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a validator raises
             return self._fault(error, given, path)
 
@@ -171,10 +177,10 @@ class Record(Shape):
         if not is_attrs(self.kind):
             return of_validator(error, path)
         wires = {member.spec.name: f"{path}.{member.wire}" for member in self.members}
-        found = _first_refusal(self.kind, given)
-        if found is None:
-            return of_validator(error, path)
-        name, refusal = found
+        try:
+            name, refusal = _first_refusal(self.kind, given) or ("", error)
+        except Exception:  # noqa: BLE001 - an instance of this class cannot be made without its __init__
+            name, refusal = "", error
         return of_validator(refusal, wires.get(name, path))
 
     def wire_kinds(self) -> tuple[type, ...]:
@@ -226,6 +232,18 @@ def _argument(index: int, member: Member, names: dict[str, object]) -> str:
             names[f"default{index}"] = value
             absent = "NOTHING" if struct_default(member.spec) is NOTHING else f"default{index}"
             return f"(default{index} if {read} is {absent} else {built})"
+        case _:
+            assert_never(member.spec.default)
+
+
+def _set(arguments: list[str], setters: list[Setter], names: dict[str, object]) -> str:
+    """The expression of an instance whose attributes are set one by one; a setter returns None."""
+    names["new"] = object.__new__
+    steps: list[str] = []
+    for index, (argument, setter) in enumerate(zip(arguments, setters, strict=True)):
+        names[f"set{index}"] = setter
+        steps.append(f"set{index}({'made' if index else 'made := new(kind)'}, {argument})")
+    return f"({' or '.join(steps)} or made)"
 
 
 def _function(source: str, names: dict[str, object]) -> Function:
@@ -237,7 +255,7 @@ def _function(source: str, names: dict[str, object]) -> Function:
 def _first_refusal(kind: type, given: Mapping[str, object]) -> tuple[str, Exception] | None:
     """The first field of an attrs class whose converter or validator raises, on an instance like the one refused."""
     fields = attrs_fields(kind)
-    instance = object.__new__(cast("type[object]", kind))
+    instance: object = cast("Function", kind.__new__)(kind)
     for attribute in fields:
         value = given.get(attribute.alias or attribute.name, NOTHING) if attribute.init else NOTHING
         try:

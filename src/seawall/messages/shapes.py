@@ -12,7 +12,7 @@ from typing import TypeAlias, cast, final
 
 from attrs import define, field
 
-from seawall.messages.problems import Problem
+from seawall.messages.problems import REFUSED, Problem
 
 #: From one to the other. None, where a shape has none, leaves the value as it is.
 Convert: TypeAlias = Callable[[object], object]
@@ -23,6 +23,11 @@ class Shape(ABC):
 
     wire: object
     """The type that msgspec decodes."""
+
+    @property
+    def hashed(self) -> bool:
+        """Whether what msgspec decodes can be hashed."""
+        return False
 
     @abstractmethod
     def builder(self) -> Convert | None:
@@ -54,6 +59,11 @@ class Plain(Shape):
     kinds: tuple[type, ...]
     check: Convert | None = None
     check_sent: Convert | None = None
+
+    @property
+    def hashed(self) -> bool:
+        """A value of Python's own."""
+        return True
 
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
@@ -88,6 +98,11 @@ class Limited(Shape):
     inner: Shape
     wire: object
 
+    @property
+    def hashed(self) -> bool:
+        """As that of the shape."""
+        return self.inner.hashed
+
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
         return self.inner.builder()
@@ -116,21 +131,23 @@ class Many(Shape):
 
     item: Shape
     collection: type
-    """What msgspec decodes: list, set, frozenset or tuple."""
-    wire: object = field(init=False)
+    """list, set, frozenset or tuple."""
     accepted: tuple[type, ...] = ()
     """What else can be sent: any sequence, where the annotation says so."""
+    decoded: type = field(init=False)
+    """What msgspec decodes: a list where the items are built, because those that it makes cannot be hashed."""
+    wire: object = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        generic = cast("Mapping[object, object]", self.collection)
-        self.wire = generic[(self.item.wire, ...) if self.collection is tuple else self.item.wire]
+        self.decoded = self.collection if self.collection is tuple or self.item.hashed else list
+        generic = cast("Mapping[object, object]", self.decoded)
+        self.wire = generic[(self.item.wire, ...) if self.decoded is tuple else self.item.wire]
 
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
-        convert = self.item.builder()
+        convert, collection = self.item.builder(), self.collection
         if convert is None:
-            return None
-        collection = self.collection
+            return None if self.decoded is collection else cast("Convert", collection)
         if collection is list:
             return lambda decoded: [convert(item) for item in cast("Iterable[object]", decoded)]
         return lambda decoded: _collected(collection, [convert(item) for item in cast("Iterable[object]", decoded)])
@@ -144,15 +161,18 @@ class Many(Shape):
         """As `Shape.rebuild` says."""
         built: list[object] = []
         for index, item in enumerate(cast("Iterable[object]", decoded)):
-            one = self.item.rebuild(item, f"{path}[{index}]" if self.collection in {list, tuple} else f"{path}[...]")
+            one = self.item.rebuild(item, f"{path}[{index}]" if self.decoded in {list, tuple} else f"{path}[...]")
             if isinstance(one, Problem):
                 return one
             built.append(one)
-        return _collected(self.collection, built)
+        try:
+            return _collected(self.collection, built)
+        except Exception:  # noqa: BLE001 - an item whose class refuses to be hashed
+            return Problem(path, REFUSED)
 
     def wire_kinds(self) -> tuple[type, ...]:
         """As `Shape.wire_kinds` says."""
-        return (self.collection,)
+        return (self.decoded,)
 
     def value_kinds(self) -> tuple[type, ...]:
         """As `Shape.value_kinds` says."""
@@ -293,10 +313,10 @@ class Choice(Shape):
                 table |= dict.fromkeys(member.wire_kinds(), convert)
         if not table:
             return None
-        find = table.get
+        find, otherwise = table.get, table.get(object)
 
         def build(decoded: object) -> object:
-            convert = find(type(decoded))
+            convert = find(type(decoded), otherwise)
             return decoded if convert is None else convert(decoded)
 
         return build
@@ -307,7 +327,7 @@ class Choice(Shape):
         for member in self.members:
             convert = member.dumper()
             table |= dict.fromkeys(member.value_kinds(), convert or _same)
-        if all(convert is _same for convert in table.values()):
+        if set(table.values()) == {_same}:
             return None
         find = table.get
 
@@ -324,10 +344,9 @@ class Choice(Shape):
 
     def rebuild(self, decoded: object, path: str) -> object:
         """As `Shape.rebuild` says."""
-        for member in self.members:
-            if type(decoded) in member.wire_kinds():
-                return member.rebuild(decoded, path)
-        return decoded
+        by_kind = {kind: member for member in self.members for kind in member.wire_kinds()}
+        member = by_kind.get(type(decoded), by_kind.get(object))
+        return decoded if member is None else member.rebuild(decoded, path)
 
     def wire_kinds(self) -> tuple[type, ...]:
         """As `Shape.wire_kinds` says."""

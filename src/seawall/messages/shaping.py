@@ -182,7 +182,7 @@ class Shaper:
         return Limited(shape, annotated(shape.wire, *limits)) if limits else shape
 
     def _leaf(self, kind: object, path: str) -> Shape | None:
-        if kind is None:
+        if kind is None:  # as in ``list[None]``
             kind = type(None)
         if kind is float:
             return Plain(float, (float, int), None if isinstance(self.codec, JSON) else finite, finite)
@@ -205,7 +205,10 @@ class Shaper:
             return Row(tuple(self._shape(one, f"{path}[{at}]", depth + 1) for at, one in enumerate(arguments)))
         if origin in _COLLECTIONS:
             collection, accepted = _COLLECTIONS[origin]
-            return Many(self._shape(arguments[0], f"{path}[]", depth + 1), collection, accepted)
+            item = self._shape(arguments[0], f"{path}[]", depth + 1)
+            if collection is not list and (odd := [one for one in item.value_kinds() if not _hashes(one)]):
+                raise ConfigurationError(f"{path}: a set of {shown(odd[0])}, which cannot be hashed; make it frozen")
+            return Many(item, collection, accepted)
         if origin in _MAPPINGS:
             key, value = (self._shape(one, f"{path}[...]", depth + 1) for one in arguments)
             if not set(key.value_kinds()) <= _KEYS and not is_enum(key.value_kinds()[0]):
@@ -225,6 +228,8 @@ class Shaper:
         members = tuple(
             self._record(one, path, role) if one in classes else self._shape(one, path, depth + 1) for one in kinds
         )
+        if object in kinds and set(kinds) - {object, type(None)}:
+            raise ConfigurationError(f"{path}: a union with object, which all others are; write `object` alone")
         return Choice(members, union(member.wire for member in members))
 
     def _record(self, kind: object, path: str, role: Role) -> Record:
@@ -286,12 +291,12 @@ class Shaper:
 
     def _default(self, spec: FieldSpec) -> object:
         default = struct_default(spec)
-        return msgspec.field(default_factory=_nothing) if self.describes and default is NOTHING else default
+        return msgspec.field(default_factory=object) if self.describes and default is NOTHING else default
 
 
-def _nothing() -> object:
-    """Is no default that a schema would show."""
-    return NOTHING
+def _hashes(kind: type) -> bool:
+    hashes: object = kind.__hash__
+    return hashes is not None
 
 
 def _documentation(kind: type) -> str | None:

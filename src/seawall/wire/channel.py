@@ -9,7 +9,7 @@ Which functions are called, in order:
 
 - a message in: `Transport` reads, `MessageChannel.feed`, `FrameDecoder.receive_message`, `ReceiveQueue.put`,
   `ReceiveQueue.announce`; the handler waits in `ReceiveQueue.receive`.
-- a message out: `MessageChannel.send`, `SendBuffer.put_message`, `Transport.write`.
+- a message out: `SendBuffer.put_message`, `Transport.write`.
 - a Ping in: `feed`, `proceed`, `ControlQueue.put`; trio-websocket reads it from `ControlStream.receive_some` and writes
   its answer to `ControlStream.send_all`.
 - an end: `feed`, `proceed`, `lose` or `fail`, `advance_reading`, `WireEvents.tell`.

@@ -67,9 +67,15 @@ def encode_message(message: str | bytes, deflater: Deflater | None = None) -> by
     return frame if deflater is None else compress_frame(frame, deflater)
 
 
-def encode_payload(payload: bytes, *, is_text: bool) -> bytes:
-    """One message as one frame, whose text is encoded already: `payload` is UTF-8 if it `is_text`."""
-    return _frame(_TEXT if is_text else _BINARY, payload)
+def encode_text(payload: bytes) -> bytes:
+    """A text message as one frame, encoded already: `payload` is UTF-8."""
+    size = len(payload)
+    return _SHORT_TEXT[size] + payload if size <= MAX_CONTROL else _frame(_TEXT, payload)
+
+
+def encode_binary(payload: bytes) -> bytes:
+    """A binary message as one frame."""
+    return _frame(_BINARY, payload)
 
 
 def _is_bytes(message: object) -> bool:
