@@ -55,7 +55,7 @@ class One:
     def take(self, size: int) -> None:
         """Somebody receives so much."""
         size = min(size, self.queued)
-        if self.queued > COUNTED_FROM:
+        if self.queued >= COUNTED_FROM:
             self.budget.take(self, self.queued - size)
         self.queued -= size
 

@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.limits import Limits
 from seawall.wire.budget import OPERATIONS, Budget
+from seawall.wire.inbound_budget import COUNTED_FROM
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.waiter import Waiter
 from tests.kit.channels import AfterStep, Hand
@@ -455,3 +456,17 @@ async def test_receiving_what_is_there_is_a_checkpoint() -> None:
             await bench.queue.receive()
         assert scope.cancelled_caught
     assert len(await bench.take(100)) == 100
+
+
+@pytest.mark.parametrize("left", [COUNTED_FROM - 1, COUNTED_FROM, COUNTED_FROM + 1])
+async def test_what_is_received_counts_no_more(left: int) -> None:
+    """For all connections together, also if what was left in between is just as much as begins to count."""
+    budget = Budget()
+    queue = ReceiveQueue(Limits(), budget, Hand())
+    first = bytes(left - getsizeof(b""))
+    queue.put(first)
+    queue.put(bytes(2 * COUNTED_FROM))
+    queue.take(1)
+    assert budget.inbound.queued == (left if left >= COUNTED_FROM else 0)
+    assert await queue.receive() == first
+    assert budget.inbound.queued == 0

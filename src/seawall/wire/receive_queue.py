@@ -110,7 +110,7 @@ class ReceiveQueue:
             self.above_hard = self.above_soft = True
         elif len(self._messages) >= self._soft:
             self.above_soft = True
-        if self._size > COUNTED_FROM:
+        if self._size >= COUNTED_FROM:
             self.budget.inbound.put(self, self._size)
 
     def cut(self, most: int) -> None:
@@ -243,7 +243,7 @@ class ReceiveQueue:
         """Count `message` no more, which has left the queue."""
         if not self._messages:
             self._messages = _EMPTY
-        if self._size > COUNTED_FROM:
+        if self._size >= COUNTED_FROM:
             self.budget.inbound.take(self, self._size - message.__sizeof__())
         self._size -= message.__sizeof__()
         if self.above_soft:
