@@ -10,12 +10,16 @@ from attrs import field, frozen
 from trio.testing import MockClock
 
 from seawall import (
+    JSON,
     Anonymous,
     App,
+    Codec,
     ConfigurationError,
     Connection,
+    ErrorReport,
     Events,
     Gate,
+    MessagePack,
     Unauthorized,
     check,
     guard,
@@ -49,6 +53,11 @@ async def without_a_message(conn: Connection[Anonymous]) -> None:
 
 async def positional(conn: Connection[Anonymous], message: object, room: str, /) -> None:
     """No handler."""
+
+
+async def returning_row(conn: Connection[Anonymous], message: object) -> Row:
+    """Returns a tuple with names."""
+    return Row(1)
 
 
 async def returning_int(conn: Connection[Anonymous], message: object) -> int:
@@ -155,6 +164,10 @@ MISTAKES: dict[str, tuple[Register, str]] = {
     "timeout 0": (on(Wait, timeout=0), r"plain\(\) \(.*timeout=0; give a number of seconds above 0"),
     "timeout nan": (on(Wait, timeout=float("nan")), r"timeout=nan; give a number of seconds above 0"),
     "timeout text": (on(Wait, timeout="5"), r"timeout='5'; give a number of seconds above 0"),
+    "timeout without end": (on(Wait, timeout=10**400), r"give a number of seconds above 0"),
+    "a list of classes": (on([Say]), r"is no class of messages; write an attrs class"),
+    "a dict": (on({}), r"is no class of messages; write an attrs class"),
+    "returns a named tuple": (on(Wait, returning_row), r"returning_row\(\) \(.*Row'> is no class of messages; write"),
     "timeout bool": (on(Wait, timeout=True), r"timeout=True; give a number of seconds above 0"),
     "path": (
         lambda events: (on(Wait, room_text)(events), on(Count, room_number)(events)),
@@ -411,3 +424,19 @@ def test_a_guard_may_be_written_later() -> None:
 
     extend(events)
     App().route("/", guard=public)(events)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [(str, JSON()), (bytes, MessagePack())], ids=["text", "binary"])
+async def test_messages_as_they_come_of_the_codecs_own_kind(
+    kind: type, codec: Codec, autojump_clock: MockClock
+) -> None:
+    """The codec reads those; the report says so, and what to write."""
+    reports = list[ErrorReport]()
+    app, events = App(codec=codec, report=reports.append), Events[Anonymous]()
+    on(kind)(events)
+    app.route("/", guard=public)(events)
+    async with connect(app, "/") as client:
+        assert (await client.wait_closed()).code == 1011
+    [text] = [str(report.exception) for report in reports]
+    assert f"on({kind.__name__}) on a route whose messages are" in text
+    assert "write a class for them, or on(" in text

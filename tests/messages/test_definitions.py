@@ -247,7 +247,7 @@ def test_an_alias_that_contains_itself() -> None:
     assert "an alias that contains itself; make it a class" in mistake(of(alias))
 
 
-@pytest.mark.parametrize("name", ["", "with space", "é", "x" * 65, '"'])
+@pytest.mark.parametrize("name", ["", "with space", "é", "x" * 65, '"', cast("str", 5), cast("str", None)])
 def test_a_tag_is_short_and_plain(name: str) -> None:
     """It is part of every message."""
     with pytest.raises(ConfigurationError, match="give 1 to 64 of"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -27,7 +28,8 @@ from seawall.guards.guard import Check, Guard
 from seawall.guards.results import inspected, proved
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import is_message_class
-from seawall.messages.forms import members_of
+from seawall.messages.fields import is_dictionary
+from seawall.messages.forms import is_named_tuple, members_of
 from seawall.messages.tags import tag_of
 from seawall.mistakes import is_number
 
@@ -110,7 +112,7 @@ class Event(AnyEvent[P], Generic[P, N]):
         is_stream = is_async_generator(self.handler)
         if not (is_stream or is_async(self.handler)):
             raise ConfigurationError(f"{self.owner} is not an async function; a handler of events is `async def`")
-        if self.timeout is not None and not (is_number(self.timeout) and self.timeout > 0):
+        if self.timeout is not None and not (is_number(self.timeout) and 0 < self.timeout <= sys.maxsize):
             raise ConfigurationError(f"{self.owner}: timeout={self.timeout!r}; give a number of seconds above 0")
         _check_guard(self.owner, self.guard)
         object.__setattr__(self, "is_raw", self.kind is bytes or self.kind is str)
@@ -156,7 +158,8 @@ def _may_be_checked(kind: object) -> bool:
     origin = get_origin(kind) or kind
     if not isinstance(origin, type) or origin in (object, NoneType, Signed.empty):
         return False
-    return is_message_class(origin) or origin.__module__ == "builtins"
+    is_none = origin.__module__ == "builtins" or is_named_tuple(origin) or is_dictionary(origin)
+    return is_none or is_message_class(origin)
 
 
 def _name(member: object) -> str:

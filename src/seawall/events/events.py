@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, cast, final, overload
@@ -139,11 +140,11 @@ class Events(PathReader, Generic[P]):
     def _add(self, event: AnyEvent[P]) -> None:
         if self._is_used:
             raise ConfigurationError(f"{event.owner}: the events are in use already; register it before the route")
+        if not event.is_raw:
+            _check_decodable(event.kind, event.owner)
         for kind in classes_of(event.kind):
             if (other := self._events.get(kind)) is not None:
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
-        if not event.is_raw:
-            _check_decodable(event.kind, event.owner)
         for reply in event.replies:
             _check_sendable(self._replies, reply, event.owner)
         registered = (*self._registered, event)
@@ -174,7 +175,7 @@ class Events(PathReader, Generic[P]):
           Disconnected, Draining: there will be none.
           ConfigurationError: the events do not run on this connection, or no answer can be of the type.
         """
-        if not (is_number(timeout) and timeout > 0):
+        if not (is_number(timeout) and 0 < timeout <= sys.maxsize):
             raise ConfigurationError(f"events.request(timeout={timeout!r}); give a number of seconds above 0")
         state = state_of(conn)
         running = self._running.get(state)
@@ -240,6 +241,7 @@ class Events(PathReader, Generic[P]):
         made = self._protocols.get(format_)
         if made is None:
             _ = self._taken
+            _check_raw(self._registered, format_)
             kinds = tuple(event.kind for event in self._registered)
             for event in self._registered:
                 for kind in event.replies:
@@ -253,6 +255,22 @@ class Events(PathReader, Generic[P]):
                 pushes=None if self._sends is None else format_.sending(self._sends, where="Events(sends=...)"),
             )
         return made
+
+
+def _check_raw(events: Iterable[AnyEvent[P]], format_: MessageFormat) -> None:
+    """Refuse messages as they come whose kind is the codec's own.
+
+    Raises:
+      ConfigurationError: it is so for one of the events.
+    """
+    own, other = (str, bytes) if format_.is_text else (bytes, str)
+    for event in events:
+        if event.kind is own:
+            kind = "text" if own is str else "binary"
+            raise ConfigurationError(
+                f"{event.owner}: on({own.__name__}) on a route whose messages are {kind}, which the codec reads; write "
+                f"a class for them, or on({other.__name__}) for the other kind"
+            )
 
 
 def _check_sendable(encoder: MessageEncoder, kind: object, owner: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from seawall.errors import ConfigurationError
+from seawall.mistakes import is_text
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ def tag(name: str, /) -> Callable[[type[T]], type[T]]:
     Raises:
       ConfigurationError: it is not 1 to 64 letters, digits or ``_.:/-`` of ASCII.
     """
-    if not _ALLOWED.fullmatch(str(name)):
+    if not (is_text(name) and _ALLOWED.fullmatch(name)):
         raise ConfigurationError(f"tag({name!r}): give 1 to 64 of A-Z, a-z, 0-9 and _ . : / -")
 
     def decorate(kind: type[T]) -> type[T]:
