@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+import trio
+
 from seawall import Anonymous, Connection, Gate, check
 from seawall.events.event import Event
 from seawall.events.running import MAX_STREAMS, RunningEvents
@@ -29,26 +31,32 @@ ONCE = Event[Anonymous, Anonymous](kind=Say, handler=once, guard=None, timeout=N
 STREAM = Event[Anonymous, Anonymous](kind=Say, handler=often, guard=None, timeout=None)
 
 
+def begun(running: RunningEvents[Anonymous], event: Event[Anonymous, Anonymous], ref: int | None) -> trio.CancelScope:
+    """Begin an event, for which there is room."""
+    assert not (running.is_full_of_streams if event.is_stream else running.is_full)
+    scope = running.reserve(ref)
+    running.begin(scope, event)
+    return scope
+
+
+def room(running: RunningEvents[Anonymous]) -> tuple[bool, bool]:
+    """Whether there is room for a handler, and for a stream."""
+    return not running.is_full, not running.is_full_of_streams
+
+
 def test_handlers_and_streams_are_counted_apart() -> None:
     """So many handlers and so many streams may run, whichever began first, and one that has ended makes room."""
     running = RunningEvents[Anonymous](2)
-    streams = [running.reserve(number) for number in range(MAX_STREAMS)]
-    for scope in streams:
-        assert not running.is_full_of_streams
-        running.begin(scope, STREAM)
-    assert running.is_full_of_streams
-    assert not running.is_full
-    handlers = [running.reserve(None) for _ in range(2)]
-    for scope in handlers:
-        assert not running.is_full
-        running.begin(scope, ONCE)
-    assert running.is_full
+    streams = [begun(running, STREAM, number) for number in range(MAX_STREAMS)]
+    assert room(running) == (True, False)
+    handlers = [begun(running, ONCE, None) for _ in range(2)]
+    assert room(running) == (False, False)
     assert len(running) == MAX_STREAMS + 2
     running.end(handlers[0], None)
-    assert not running.is_full
-    assert running.is_full_of_streams
+    assert room(running) == (True, False)
     running.end(streams[0], 0)
-    assert not running.is_full_of_streams
+    assert room(running) == (True, True)
+    assert len(running) == MAX_STREAMS
 
 
 def test_what_has_not_begun_makes_no_room() -> None:
