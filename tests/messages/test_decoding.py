@@ -715,3 +715,17 @@ def test_every_exception_of_a_validator_is_a_refusal() -> None:
     kind = attrs.make_class("Broken", {"n": field(type=int, validator=of(KeyboardInterrupt()))})
     with pytest.raises(KeyboardInterrupt):
         decoded(kind, '{"type":"broken","n":1}')
+
+
+@pytest.mark.parametrize("complains", [[True, False, True], [True, False, False]], ids=["again", "once"])
+def test_a_validator_that_finds_fault_now_and_then(complains: list[bool]) -> None:
+    """What it has refused stays refused, although it lets the same value pass when it is asked for the place."""
+    asked = iter(complains)
+
+    def validator(instance: object, attribute: object, value: int) -> None:
+        if next(asked):
+            raise ValueError
+
+    kind = attrs.make_class("Moody", {"n": field(type=int, validator=validator)})
+    assert refused(kind, '{"type":"moody","n":1}') == ("$", "refused by its validator")
+    assert list(asked) == []

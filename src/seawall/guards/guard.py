@@ -236,7 +236,7 @@ class _FunctionGuard(Guard[A, B]):
         return describe(self.function)
 
     def describe(self) -> Requirements:
-        return requirement_of(self.function, getattr(self.function, "__name__", type(self.function).__name__))
+        return requirement_of(self.function.__doc__, getattr(self.function, "__name__", type(self.function).__name__))
 
 
 @final
@@ -255,7 +255,7 @@ class _FunctionCheck(Check[A]):
         return describe(self.function)
 
     def describe(self) -> Requirements:
-        return requirement_of(self.function, getattr(self.function, "__name__", type(self.function).__name__))
+        return requirement_of(self.function.__doc__, getattr(self.function, "__name__", type(self.function).__name__))
 
 
 @frozen

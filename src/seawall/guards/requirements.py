@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import Final, TypeAlias, final
 
@@ -54,9 +53,9 @@ Requirements: TypeAlias = tuple[tuple[Requirement, ...], ...]
 NOTHING: Final[Requirements] = ((),)
 
 
-def requirement_of(written: object, name: str) -> Requirements:
+def requirement_of(docstring: object, name: str) -> Requirements:
     """What an application's own guard or check asks for: the first line of its docstring, or else its name."""
-    text = (inspect.getdoc(written) or "").partition("\n")[0].strip(" ")
+    text = docstring.lstrip(" \n").partition("\n")[0].rstrip(" ") if isinstance(docstring, str) else ""
     return ((Requirement(text=text or re.sub(r"[\W_]+", " ", name).strip(" ")),),)
 
 

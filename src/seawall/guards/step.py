@@ -19,7 +19,7 @@ class Step:
         The words are the first line of the docstring, of the function or of the class; without one, its name.
         """
         kind = type(self)
-        return requirement_of(kind.__dict__.get("__doc__") and kind, kind.__name__)
+        return requirement_of(kind.__dict__.get("__doc__"), kind.__name__)  # not its base's
 
     def needs_task(self) -> bool:
         """Whether it has to run in a task of its own, as an application's code does; Seawall's own steps need none."""
