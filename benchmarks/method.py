@@ -54,7 +54,8 @@ with its extra `fast`: masks are applied by the C module of `websockets`, as web
 Typed messages are about 100 bytes of JSON, on connections that a JWT has let in: decoded into an object, validated
 (two fields have a longest length, one of them a shortest, and a number is not negative) and encoded again. Unknown
 fields are refused, and a message that is wrong is answered and not fatal. FastAPI does it with pydantic, which reads
-and writes the JSON itself, on uvicorn with `websockets-sansio`, on asyncio and on uvloop. An event has no `ref`.
+and writes the JSON itself, on uvicorn with `websockets-sansio`, on asyncio and on uvloop. It does the same in the
+row of Structs, so how much its two numbers differ says how exact they are. An event has no `ref`.
 Decoding alone has no server: each library is a process that decodes and validates one message 100,000 times. cattrs
 is there as fast as it is while it refuses unknown fields: `detailed_validation=False`, the hook of the class instead
 of the converter, a decoder of msgspec, and a message without a `type`, which is one field less.
