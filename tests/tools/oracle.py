@@ -19,7 +19,7 @@ from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.tools.conversations import LIMITS
 
 #: Every status that a client's own doing can earn it.
-STATUSES: Final = frozenset({101, 200, 400, 401, 403, 404, 405, 408, 426, 431, 505})
+STATUSES: Final = frozenset({101, 200, 400, 401, 403, 404, 405, 408, 421, 426, 431, 505})
 
 #: Routes that go on until the client, or a fault of the client's, ends the connection.
 PATIENT: Final = frozenset({b"/echo", b"/pour", b"/ticks"})
