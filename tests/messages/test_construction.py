@@ -192,7 +192,7 @@ def received(codec: Codec, kind: type, fields: dict[str, object]) -> object:
     encode = msgspec.msgpack.encode if codec.binary else msgspec.json.encode
     payload = encode({"type": "held" if kind is Held else "called"} | fields)
     try:
-        return decoder_for(codec, kind, where="here").decode_payload(payload)
+        return decoder_for(codec, kind, where="here").decode(payload if codec.binary else payload.decode())
     except InvalidMessage:
         return None
 
@@ -231,7 +231,7 @@ def test_bounds_that_are_held_are_those_of_the_validator(bounds: tuple[int, int]
         expected = None
     message = msgspec.json.encode({"type": "made", "value": value})
     try:
-        made: object = decoder_for(JSON(), kind, where="here").decode_payload(message)
+        made: object = decoder_for(JSON(), kind, where="here").decode(message.decode())
     except InvalidMessage:
         made = None
     assert made == expected

@@ -469,13 +469,6 @@ def test_a_frame_of_the_other_kind() -> None:
         decoder(Say, MessagePack()).decode("{}")
 
 
-def test_text_that_is_still_bytes() -> None:
-    """A payload that is known to be text need not be decoded first."""
-    assert decoder(Circle).decode_payload(b'{"type":"circle","radius":2}') == Circle(2.0)
-    with pytest.raises(InvalidMessage, match=r"\$\.radius: missing"):
-        decoder(Circle).decode_payload(b'{"type":"circle"}')
-
-
 def test_the_ref_of_what_is_refused() -> None:
     """A message that brings a ref where there is none is refused, and the refusal can be answered."""
     with pytest.raises(InvalidMessage) as refusal:

@@ -34,7 +34,6 @@ def events(*kinds: object, codec: Codec | None = None) -> EventDecoder:
 def test_what_is_received(text: str, received: tuple[object, object]) -> None:
     """The value of one of the classes and its ref, or what is about another event."""
     assert events().decode(text) == received
-    assert events().decode_payload(text.encode()) == received
     assert events(codec=JSON(unknown_fields="ignore")).decode(text) == received
 
 
@@ -59,9 +58,6 @@ def test_what_is_refused(text: str, code: str, path: str, ref: object) -> None:
     """With the ref by which the refusal can be answered, if it can be one."""
     with pytest.raises(InvalidMessage) as refusal:
         events().decode(text)
-    assert (refusal.value.code, refusal.value.path, refusal.value.ref) == (code, path, ref)
-    with pytest.raises(InvalidMessage) as refusal:
-        events().decode_payload(text.encode())
     assert (refusal.value.code, refusal.value.path, refusal.value.ref) == (code, path, ref)
 
 

@@ -130,7 +130,7 @@ def decoder(codec: Codec, kind: object) -> MessageDecoder[object]:
 
 def message(codec: Codec, payload: bytes) -> str | bytes:
     """A payload as it arrives."""
-    return payload if codec.binary else payload.decode()
+    return payload if codec.binary else payload.decode(errors="surrogateescape")
 
 
 ENCODERS: dict[Codec, MessageEncoder] = {codec: MessageEncoder(codec) for codec in CODECS}
@@ -146,7 +146,6 @@ def test_a_value_comes_back(codec: Codec, value: Fields) -> None:
     """By the decoder of its class, and by that of all events."""
     payload = ENCODERS[codec].encode(value)
     assert decoder(codec, kind_of(value)).decode(message(codec, payload)) == value
-    assert decoder(codec, kind_of(value)).decode_payload(payload) == value
     assert EVENTS[codec].decode(message(codec, payload)) == (value, None)
     answer = ENCODERS[codec].encode(value, re="a")
     assert EVENTS[codec].decode(message(codec, answer)) == (Control.ANSWER, "a")
@@ -198,7 +197,7 @@ def test_a_field_of_another_type(codec: Codec, value: Fields, junk: object, data
 
 def refused_or_valid(codec: Codec, kind: object, payload: bytes) -> None:
     """A payload is refused with a path, or is a value that comes back."""
-    value = received(decoder(codec, kind).decode_payload, payload)
+    value = received(decoder(codec, kind).decode, message(codec, payload))
     if isinstance(value, InvalidMessage):
         assert value.path.startswith("$")
         assert value.detail
@@ -206,11 +205,11 @@ def refused_or_valid(codec: Codec, kind: object, payload: bytes) -> None:
         assert value.__context__ is None
     else:
         again = ENCODERS[codec].encode(cast("Fields", value))
-        assert decoder(codec, kind).decode_payload(again) == value
-    received(EVENTS[codec].decode_payload, payload)
+        assert decoder(codec, kind).decode(message(codec, again)) == value
+    received(EVENTS[codec].decode, message(codec, payload))
 
 
-def received(decode: Callable[[bytes], object], payload: bytes) -> object:
+def received(decode: Callable[[str | bytes], object], payload: str | bytes) -> object:
     """The value, or why there is none."""
     try:
         return decode(payload)

@@ -99,7 +99,6 @@ assert_type(decoder_for(codec, Say | None, where=""), MessageDecoder[Say | None]
 assert_type(decoder_for(codec, Optional[Say], where=""), MessageDecoder[Say | None])  # noqa: UP045 - it is still written  # pyright: ignore[reportDeprecated]  # as above
 assert_type(decoder_for(codec, Annotated[int, "x"], where=""), MessageDecoder[int])
 assert_type(answer_decoder_for(codec, Say, where="").decode(b""), Say)
-assert_type(decoder_for(codec, Say, where="").decode_payload(b""), Say)
 
 Either = Say | Left
 assert_type(decoder_for(codec, Either, where=""), MessageDecoder[Say | Left])

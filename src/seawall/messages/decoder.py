@@ -185,20 +185,6 @@ class MessageDecoder(Generic[T_co]):
         del message
         raise invalid
 
-    def decode_payload(self, payload: str | bytes, /) -> T_co:
-        """The same, of a message that is known to be of the codec's kind: text may be given as UTF-8.
-
-        Raises:
-          InvalidMessage: as `decode`.
-        """
-        try:
-            return self._build(self._decode(payload))
-        except Exception:  # noqa: BLE001, S110 - as above
-            pass
-        invalid = self._wire.invalid(payload, self._shape)
-        del payload
-        raise invalid
-
 
 def _same(value: object) -> object:
     return value
@@ -375,24 +361,6 @@ class EventDecoder:
         decoded = None
         found = self._answered_or_invalid(message)
         del message
-        if isinstance(found, InvalidMessage):
-            raise found
-        return Control.ANSWER, found
-
-    def decode_payload(self, payload: str | bytes, /) -> tuple[object, Ref | None]:
-        """The same, of a message that is known to be of the codec's kind: text may be given as UTF-8.
-
-        Raises:
-          InvalidMessage: as `decode`.
-        """
-        try:
-            decoded = self._decode(payload)
-            return self._build[type(decoded)](decoded)
-        except Exception:  # noqa: BLE001, S110 - as in MessageDecoder
-            pass
-        decoded = None
-        found = self._answered_or_invalid(payload)
-        del payload
         if isinstance(found, InvalidMessage):
             raise found
         return Control.ANSWER, found

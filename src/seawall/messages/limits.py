@@ -26,7 +26,7 @@ _WORD: Final = 2**63 - 1
 def limited(wire: object, base: object, validator: object) -> object:
     """`wire` with the limits of a validator of its field, as far as msgspec can hold them.
 
-    Whatever this does not know stays with the class, which is called in any case.
+    Whatever this does not know stays with the class, which is then called.
 
     Args:
       wire: the type of the field in the message, without None.
