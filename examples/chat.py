@@ -222,7 +222,7 @@ async def host(gate: Gate, user: User, room: str) -> Host:
 
 
 verifier = TokenVerifier(SECRET, algorithms=["HS256"], audience="chat", issuer="chat")
-member = bearer(verifier, cookie=COOKIE) >> load_user  # Guard[Anonymous, User]
+member = bearer(verifier, header(), cookie(COOKIE)) >> load_user  # Guard[Anonymous, User]
 
 
 # The conversation.

@@ -57,7 +57,7 @@ def secure_app(verifier: TokenVerifier) -> App:
         .on(LeaseExpired, Close(3000, "Token Expired"))
     )
     app = App(errors=errors)
-    token = first_message(verifier)
+    token = bearer(verifier, first_message())
 
     @guard
     async def token_with_answer(gate: Gate, anonymous: Anonymous) -> Claims:
@@ -90,7 +90,7 @@ async def main(secure: App, echo_port: int, secure_port: int) -> None:
 if __name__ == "__main__":
     try:
         verifier = TokenVerifier(
-            keys=os.environ.get("SEAWALL_SECRET", ""), algorithms=("HS256",), audience="guide", issuer="guide"
+            os.environ.get("SEAWALL_SECRET", ""), algorithms=("HS256",), audience="guide", issuer="guide"
         )
     except ConfigurationError as error:
         sys.exit(f"Set SEAWALL_SECRET to a long random secret. {error}")

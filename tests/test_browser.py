@@ -304,7 +304,7 @@ async def test_mended_02_a_cookie_of_a_site_below_ours(chrome: Browser, before: 
     app.page("/", KNOCK)
     seen = list[str]()
 
-    @app.route("/me", guard=bearer(verifier, cookie="__Host-s") | public)
+    @app.route("/me", guard=bearer(verifier, header(), cookie("__Host-s")) | public)
     async def me(conn: Connection[Claims | Anonymous]) -> None:
         seen.append(conn.handshake.header("cookie") or "")
         await conn.send(f"{type(conn.principal).__name__}: {conn.handshake.cookie('__Host-s')}")

@@ -383,7 +383,7 @@ def test_tokens_name_audience_and_issuer() -> None:
     with pytest.raises(TokenExpired):
         issuer.verifier.verify(issuer.issue(-1))
     for audience, signer in ((AUDIENCE, "other"), ("other", ISSUER)):
-        other = TokenVerifier(keys=issuer.secret, algorithms=("HS256",), audience=audience, issuer=signer)
+        other = TokenVerifier(issuer.secret, algorithms=("HS256",), audience=audience, issuer=signer)
         with pytest.raises(Unauthorized):
             other.verify(issuer.issue(60))
 

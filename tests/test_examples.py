@@ -22,7 +22,7 @@ SECRET = "a secret of the tests, long enough for HS256"
 
 def verifier(name: str) -> TokenVerifier:
     """Verifies the tokens of one example."""
-    return TokenVerifier(keys=SECRET, algorithms=("HS256",), audience=name, issuer=name)
+    return TokenVerifier(SECRET, algorithms=("HS256",), audience=name, issuer=name)
 
 
 def token(name: str, *, seconds: float = 60, **claims: str) -> str:

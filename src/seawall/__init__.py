@@ -32,7 +32,7 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.events.events import Events
-from seawall.guards.bearer import bearer, first_message
+from seawall.guards.bearer import bearer
 from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
@@ -140,7 +140,6 @@ __all__ = [
     "check",
     "configure_logging",
     "email",
-    "first_message",
     "guard",
     "has_scope",
     "inherited",

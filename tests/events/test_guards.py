@@ -341,7 +341,7 @@ def test_guards_that_take_a_token_are_refused(kind: str) -> None:
     """A guard that wants a token is refused where the event is defined; the client has shown its token already."""
     taking = {
         "bearer": bearer(verifier),
-        "first_message": first_message(verifier),
+        "first_message": bearer(verifier, first_message()),
         "within a chain": bearer(verifier) >> has_scope("x"),
         "one of two": bearer(verifier) | member,
     }[kind]

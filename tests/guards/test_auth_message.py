@@ -38,7 +38,7 @@ async def greet(conn: Connection[Claims]) -> None:
 def serving(codec: Codec | None, reports: list[ErrorReport]) -> App:
     """An app that takes a token by message."""
     app = App(codec=codec, report=reports.append)
-    app.route("/", guard=first_message(verifier))(greet)
+    app.route("/", guard=bearer(verifier, first_message()))(greet)
     return app
 
 
@@ -65,7 +65,7 @@ async def test_another_codec(autojump_clock: MockClock) -> None:
 async def test_the_codec_of_the_route(autojump_clock: MockClock) -> None:
     """It counts, not the app's."""
     app = App(codec=MessagePack())
-    app.route("/", guard=first_message(verifier), codec=JSON())(greet)
+    app.route("/", guard=bearer(verifier, first_message()), codec=JSON())(greet)
     async with connect(app, "/") as client:
         await client.send(json.dumps({"type": "auth", "token": token(sub="ada")}))
         assert await client.receive() == "ada"
@@ -121,7 +121,7 @@ async def test_renewal_is_by_the_bare_token(autojump_clock: MockClock) -> None:
 
     app = App()
 
-    @app.route("/", guard=first_message(verifier) >> pass_on)
+    @app.route("/", guard=bearer(verifier, first_message()) >> pass_on)
     async def renewing(conn: Connection[Claims]) -> None:
         await conn.renew(token(sub="ada"))
         with pytest.raises(Unauthorized):

@@ -250,7 +250,7 @@ def test_mended_09_the_chain_is_what_it_was() -> None:
     assert either.parameters() == chain.parameters()
     assert either.needs_task()
     assert not (member >> has_scope("chat") | public).needs_task()
-    assert (bearer(verifier, cookie="s") >> has_scope("chat") | public).reads_cookie()
+    assert (bearer(verifier, header(), cookie("s")) >> has_scope("chat") | public).reads_cookie()
     assert not (member >> has_scope("chat") | public).reads_cookie()
 
 

@@ -150,11 +150,11 @@ async def test_the_second_guard_is_not_asked_when_the_first_refuses() -> None:
     [
         (public, False),
         (bearer(verifier), False),
-        (bearer(verifier, cookie="session"), False),
-        (first_message(verifier), False),
+        (bearer(verifier, header(), cookie("session")), False),
+        (bearer(verifier, first_message()), False),
         (bearer(verifier) | public, False),
         (bearer(verifier) >> has_scope("chat"), False),
-        (bearer(verifier) >> (has_scope("chat") >> has_scope("admin")) | first_message(verifier), False),
+        (bearer(verifier) >> (has_scope("chat") >> has_scope("admin")) | bearer(verifier, first_message()), False),
         (bearer(verifier) >> load_user, True),
         (Door("ours to call, not ours to know", []), True),
         (bearer(verifier) | Door("second", []), True),
@@ -211,7 +211,7 @@ async def test_a_credential_that_is_wrong_is_refused_at_once(refusal: Exception,
 
 async def test_a_bad_token_never_comes_in_as_anonymous() -> None:
     """`bearer(v) | public` lets in who has no token, and refuses who has a bad one."""
-    door = bearer(verifier, cookie="session") | public
+    door = bearer(verifier, header(), cookie("session")) | public
     assert await told(door) == "Anonymous()"
     assert str(await told(door, by_header())).startswith("Claims(subject='ada'")
     for headers in (
@@ -229,9 +229,9 @@ async def test_a_bad_token_never_comes_in_as_anonymous() -> None:
     [
         public,
         public >> public,
-        first_message(verifier),
+        bearer(verifier, first_message()),
         bearer(verifier) | public,
-        (bearer(verifier) >> load_user) | first_message(verifier),
+        (bearer(verifier) >> load_user) | bearer(verifier, first_message()),
         inherited(),
     ],
     ids=["public", "public twice", "first message", "with public last", "with a message last", "inherited"],
@@ -982,7 +982,7 @@ async def renew_each(conn: Connection[Claims]) -> None:
 
 async def test_renewing(autojump_clock: trio.abc.Clock) -> None:
     """A new token of the same subject moves the end of the connection; the leeway is on top, as at the door."""
-    lenient = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=5)
+    lenient = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=5)
     async with connect(renewing(renew_each, bearer(lenient)), "/", headers=by_header(60)) as client:
         await trio.sleep(50)
         await client.send(token(seconds=90))  # from the start of the test: the clock of tokens does not jump
@@ -1079,7 +1079,7 @@ async def test_renewing_where_nothing_was_leased() -> None:
 async def test_where_a_bearer_token_is_found(headers: dict[str, str]) -> None:
     """In the header, whatever its case; else in the cookie, if there is to be one."""
     filled = {name: value.format(token()) for name, value in headers.items()}
-    assert str(await told(bearer(verifier, cookie="session"), filled)).startswith("Claims(subject='ada'")
+    assert str(await told(bearer(verifier, header(), cookie("session")), filled)).startswith("Claims(subject='ada'")
 
 
 @pytest.mark.parametrize(
@@ -1120,7 +1120,7 @@ async def test_a_token_is_a_lease(autojump_clock: trio.abc.Clock) -> None:
 async def test_a_token_as_the_first_message(autojump_clock: trio.abc.Clock) -> None:
     """The upgrade is accepted, the token is read, white space around it does not count; it is a lease too."""
     app = App()
-    app.route("/", guard=first_message(verifier) >> load_user)(echo)
+    app.route("/", guard=bearer(verifier, first_message()) >> load_user)(echo)
     for sent in (token(seconds=30), f" {token(seconds=30)}\r\n"):
         async with connect(app, "/") as client:
             started = trio.current_time()
@@ -1149,7 +1149,7 @@ async def test_a_token_as_the_first_message(autojump_clock: trio.abc.Clock) -> N
 )
 async def test_a_first_message_that_is_no_token(message: str | bytes) -> None:
     """It is refused with 3000, whatever it is."""
-    async with connect(telling(first_message(verifier)), "/") as client:
+    async with connect(telling(bearer(verifier, first_message())), "/") as client:
         await client.send(message)
         assert await client.wait_closed() == CloseFrame(3000, "unauthorized")
 
@@ -1157,7 +1157,7 @@ async def test_a_first_message_that_is_no_token(message: str | bytes) -> None:
 async def test_a_first_message_that_is_too_big() -> None:
     """A message over the limit of messages is refused as such, before it is a token."""
     app = App(limits=Limits(max_message_size=1000))
-    app.route("/", guard=first_message(verifier))(tell)
+    app.route("/", guard=bearer(verifier, first_message()))(tell)
     async with connect(app, "/") as client:
         await client.send("x" * 1001)
         assert (await client.wait_closed()).code == 1009
@@ -1165,7 +1165,7 @@ async def test_a_first_message_that_is_too_big() -> None:
 
 async def test_a_first_message_that_never_comes(autojump_clock: trio.abc.Clock) -> None:
     """Who says nothing is cut at `auth_timeout`, to the moment."""
-    async with connect(telling(first_message(verifier)), "/") as client:
+    async with connect(telling(bearer(verifier, first_message())), "/") as client:
         assert await client.wait_closed() == CloseFrame(3008, "authentication timed out")
         assert trio.current_time() == Limits().auth_timeout
 
@@ -1173,7 +1173,7 @@ async def test_a_first_message_that_never_comes(autojump_clock: trio.abc.Clock) 
 async def test_a_policy_tells_expired_from_unauthorized() -> None:
     """A more specific rule of the application wins over the built-in one."""
     app = App(errors=ErrorPolicy().on(TokenExpired, Refuse(401, "expired"), Close(3000, "Token Expired")))
-    app.route("/first", guard=first_message(verifier))(tell)
+    app.route("/first", guard=bearer(verifier, first_message()))(tell)
     app.route("/header", guard=bearer(verifier))(tell)
     async with connect(app, "/first") as client:
         await client.send(token(seconds=-1))

@@ -85,7 +85,7 @@ async def test_mended_02_a_cookie_that_another_site_has_set(over: Transport) -> 
     """It is neither the one that only our own host can set nor in its way; two of the name are a wrong credential."""
     good, other = token("ada").encode(), token("eve").encode()
     app = App()
-    app.route("/", guard=bearer(verifier, cookie="__Host-s") | public)(tell)
+    app.route("/", guard=bearer(verifier, header(), cookie("__Host-s")) | public)(tell)
     async with serving(app, over) as place:
         for cookies, expected in (
             (b"__Host-s=" + good, "Claims"),
@@ -161,7 +161,7 @@ def test_mended_02_an_authorization_of_others(value: bytes) -> None:
 async def test_mended_02_a_token_under_another_scheme(over: Transport) -> None:
     """`bearer(v) | public` refuses it, and lets in who has another credential or none."""
     app = App()
-    app.route("/", guard=bearer(verifier, cookie="s") | public)(tell)
+    app.route("/", guard=bearer(verifier, header(), cookie("s")) | public)(tell)
     async with serving(app, over) as place:
         for lines, expected in (
             ((b"Authorization: Token " + JWT,), 401),
@@ -212,4 +212,4 @@ def test_mended_02_scopes_are_separated_by_spaces(scope: str, scopes: set[str]) 
 def test_mended_02_a_cookie_that_cannot_be(name: str) -> None:
     """A name that no cookie has is refused where it is written."""
     with pytest.raises(ConfigurationError, match="no cookie can have this name"):
-        bearer(verifier, cookie=name)
+        bearer(verifier, header(), cookie(name))

@@ -68,8 +68,8 @@ class Named(Check[object]):  # noqa: D101 - without one, on purpose
     [
         (public, ((),)),
         (token, ((HEADER,),)),
-        (bearer(verifier, cookie="session"), ((HEADER,), (COOKIE,))),
-        (first_message(verifier), ((MESSAGE,),)),
+        (bearer(verifier, header(), cookie("session")), ((HEADER,), (COOKIE,))),
+        (bearer(verifier, first_message()), ((MESSAGE,),)),
         (scopes, ((SCOPES,),)),
         (has_scope("a"), ((Requirement(text="the scope a", scopes=("a",)),),)),
         (senior, ((SENIOR,),)),
@@ -83,8 +83,8 @@ class Named(Check[object]):  # noqa: D101 - without one, on purpose
         (inherited(senior, Named()), ((SENIOR, NAMED),)),
         (token | public, ((HEADER,), ())),
         (token >> scopes >> senior | public, ((HEADER, SCOPES, SENIOR), ())),
-        (token >> load_user | first_message(verifier) >> load_user, ((HEADER, USER), (MESSAGE, USER))),
-        (bearer(verifier, cookie="session") >> senior, ((HEADER, SENIOR), (COOKIE, SENIOR))),
+        (token >> load_user | bearer(verifier, first_message()) >> load_user, ((HEADER, USER), (MESSAGE, USER))),
+        (bearer(verifier, header(), cookie("session")) >> senior, ((HEADER, SENIOR), (COOKIE, SENIOR))),
         (senior >> token | public, ((SENIOR, HEADER), ())),
     ],
 )

@@ -59,8 +59,8 @@ def good(**changes: object) -> dict[str, object]:
     return {name: value for name, value in (claims | changes).items() if value is not None}
 
 
-verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="chat", issuer="https://id.example")
-waiving = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
+verifier = TokenVerifier(SECRET, algorithms=["HS256"], audience="chat", issuer="https://id.example")
+waiving = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
 
 
 def refused(token: str, by: TokenVerifier = verifier) -> Unauthorized:
@@ -120,13 +120,13 @@ def test_one_of_several_audiences() -> None:
 @pytest.mark.parametrize("algorithm", HASHES)
 def test_each_algorithm(algorithm: Algorithm) -> None:
     """HS256, HS384 and HS512 verify what was signed with them."""
-    one = TokenVerifier(keys=SECRET, algorithms=[algorithm], audience="chat", issuer="https://id.example")
+    one = TokenVerifier(SECRET, algorithms=[algorithm], audience="chat", issuer="https://id.example")
     assert one.verify(sign(good(), algorithm=algorithm)).subject == "ann"
 
 
 def test_a_secret_of_bytes() -> None:
     """A secret is text or bytes."""
-    one = TokenVerifier(keys=SECRET.encode(), algorithms=["HS256"], audience="chat", issuer="https://id.example")
+    one = TokenVerifier(SECRET.encode(), algorithms=["HS256"], audience="chat", issuer="https://id.example")
     assert one.verify(sign(good())).subject == "ann"
 
 
@@ -156,7 +156,7 @@ def test_a_token_without_an_algorithm() -> None:
 
 def test_one_of_several_algorithms() -> None:
     """The header selects among the accepted ones, and the signature has to be of that one."""
-    both = TokenVerifier(keys=SECRET, algorithms=["HS256", "HS512"], audience="chat", issuer="https://id.example")
+    both = TokenVerifier(SECRET, algorithms=["HS256", "HS512"], audience="chat", issuer="https://id.example")
     assert both.verify(sign(good(), algorithm="HS512")).subject == "ann"
     refused(sign(good(), algorithm="HS384"), both)
     mixed = sign_raw(b'{"alg":"HS512"}', json.dumps(good()).encode(), algorithm="HS256")
@@ -215,7 +215,7 @@ def test_what_must_be_there(name: str) -> None:
 def test_waivers(waived: str) -> None:
     """Each waiver waives one claim: it may be missing or anybody's; the other one is still asked for."""
     one = TokenVerifier(
-        keys=SECRET,
+        SECRET,
         algorithms=["HS256"],
         audience=any_audience if waived == "aud" else "chat",
         issuer=any_issuer if waived == "iss" else "https://id.example",
@@ -309,7 +309,7 @@ def test_a_token_that_expires_too_late() -> None:
     assert "exp is too far away" in str(refused(sign(good(exp=NOW + 86_400 + 120))))
     assert verifier.verify(sign(good(exp=NOW + 86_400 - 60))).subject == "ann"
     strict = TokenVerifier(
-        keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, max_lifetime=300.0
+        SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, max_lifetime=300.0
     )
     refused(sign(good(exp=NOW + 600)), strict)
 
@@ -334,7 +334,7 @@ def test_mended_16_a_clock_that_is_a_little_ahead(claims: dict[str, float]) -> N
 def test_mended_16_skew_is_a_bound(skew: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the three may be ahead by exactly `skew`, and by no more."""
     monkeypatch.setattr("seawall.clock.source", lambda: NOW)
-    one = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, skew=skew)
+    one = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, skew=skew)
     for name, limit in (("iat", 0.0), ("nbf", 0.0), ("exp", one.max_lifetime)):
         assert one.verify(sign(good(**{name: NOW + limit + skew}))).subject == "ann"
         refused(sign(good(**{name: NOW + limit + skew + 0.5})), one)
@@ -342,16 +342,16 @@ def test_mended_16_skew_is_a_bound(skew: float, monkeypatch: pytest.MonkeyPatch)
 
 def test_mended_16_skew_is_not_for_the_end_of_a_token() -> None:
     """A token that has expired is refused, however much the clocks may differ; `leeway` is for that."""
-    one = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, skew=600)
+    one = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, skew=600)
     assert isinstance(refused(sign(good(exp=NOW - 1)), one), TokenExpired)
-    both = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=5)
+    both = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, leeway=5)
     assert both.verify(sign(good(exp=NOW - 1))).expires_at == NOW - 1
 
 
 def test_leeway() -> None:
     """A token is accepted for so long after its end; no other date has this tolerance."""
     lenient = TokenVerifier(
-        keys=SECRET, algorithms=["HS256"], audience="chat", issuer="https://id.example", leeway=120, max_lifetime=1000
+        SECRET, algorithms=["HS256"], audience="chat", issuer="https://id.example", leeway=120, max_lifetime=1000
     )
     assert lenient.verify(sign(good(exp=NOW - 60))).subject == "ann"
     for claims in (good(exp=NOW - 180), good(nbf=NOW + 90), good(iat=NOW + 90), good(exp=NOW + 1090)):
@@ -376,7 +376,7 @@ def test_leeway() -> None:
 )
 def test_the_type_of_a_token(wanted: str | None, typ: object, fits: bool) -> None:
     """Where a `typ` is asked for, a token for another purpose is refused (RFC 8725, section 3.11)."""
-    one = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="chat", issuer="https://id.example", type=wanted)
+    one = TokenVerifier(SECRET, algorithms=["HS256"], audience="chat", issuer="https://id.example", type=wanted)
     token = sign(good(), {"typ": typ})
     if fits:
         assert one.verify(token).subject == "ann"
@@ -503,19 +503,19 @@ def test_a_secret_that_is_too_short(algorithm: Algorithm, size: int) -> None:
     """A secret is at least as long as the hash (RFC 7518, section 3.2); the error has the remedy, not the secret."""
     long = "zyxwvutsrq" * 7
     for secret in (long[:size], long[: size - 2] + "é", long[:size].encode()):
-        TokenVerifier(keys=secret, algorithms=[algorithm], audience="a", issuer="b")
+        TokenVerifier(secret, algorithms=[algorithm], audience="a", issuer="b")
     for secret in ("z" * (size - 1), b"z" * (size - 1), ""):
         with pytest.raises(
             ConfigurationError, match=rf"is too short, {algorithm} needs {size} .*token_urlsafe"
         ) as caught:
-            TokenVerifier(keys=secret, algorithms=[algorithm], audience="a", issuer="b")
+            TokenVerifier(secret, algorithms=[algorithm], audience="a", issuer="b")
         assert "zz" not in str(caught.value)
 
 
 def test_the_longest_hash_decides() -> None:
     """With several algorithms the secret must be long enough for each."""
     with pytest.raises(ConfigurationError, match="needs 64"):
-        TokenVerifier(keys="z" * 63, algorithms=["HS256", "HS512"], audience="a", issuer="b")
+        TokenVerifier("z" * 63, algorithms=["HS256", "HS512"], audience="a", issuer="b")
 
 
 @pytest.mark.parametrize("secret", sorted(KNOWN))
@@ -525,7 +525,7 @@ def test_mended_21_a_secret_that_everybody_knows(secret: bytes) -> None:
         with pytest.raises(
             ConfigurationError, match=r"stands in an example .*token_urlsafe\(32\).*environment"
         ) as caught:
-            TokenVerifier(keys=spelt, algorithms=["HS256"], audience="a", issuer="b")
+            TokenVerifier(spelt, algorithms=["HS256"], audience="a", issuer="b")
         assert secret[:20].decode() not in str(caught.value).lower()
 
 
@@ -535,63 +535,63 @@ def test_mended_21_a_secret_that_everybody_knows(secret: bytes) -> None:
 def test_mended_21_a_secret_that_can_be_guessed(secret: str | bytes) -> None:
     """With fewer than 10 different bytes it was not drawn by chance."""
     with pytest.raises(ConfigurationError, match=r"only \d different bytes.*token_urlsafe\(64\)"):
-        TokenVerifier(keys=secret, algorithms=["HS512"], audience="a", issuer="b")
+        TokenVerifier(secret, algorithms=["HS512"], audience="a", issuer="b")
 
 
 def test_mended_21_a_secret_that_was_drawn_by_chance() -> None:
     """In whatever way it is written down."""
     for _ in range(100):
         for secret in (secrets.token_hex(32), secrets.token_urlsafe(32), secrets.token_bytes(32)):
-            TokenVerifier(keys=secret, algorithms=["HS256"], audience="a", issuer="b")
+            TokenVerifier(secret, algorithms=["HS256"], audience="a", issuer="b")
 
 
 @pytest.mark.parametrize("algorithms", [[], ["none"], ["HS256", "none"], ["RS256"], ["hs256"], [""], [None]], ids=repr)
 def test_algorithms_that_there_are_not(algorithms: list[Algorithm]) -> None:
     """An empty list, `none`, or an unknown name is refused at once, with those that there are."""
     with pytest.raises(ConfigurationError, match=r"name some of \['HS256', 'HS384', 'HS512'\]"):
-        TokenVerifier(keys=SECRET, algorithms=algorithms, audience="a", issuer="b")
+        TokenVerifier(SECRET, algorithms=algorithms, audience="a", issuer="b")
 
 
 def test_algorithms_are_a_list() -> None:
     """Text is a sequence too, of letters."""
     with pytest.raises(ConfigurationError, match=r"algorithms='HS256': give a list, \['HS256'\]"):
-        TokenVerifier(keys=SECRET, algorithms=cast("list[Algorithm]", "HS256"), audience="a", issuer="b")
+        TokenVerifier(SECRET, algorithms=cast("list[Algorithm]", "HS256"), audience="a", issuer="b")
 
 
 @pytest.mark.parametrize("value", [None, "", any_issuer, 7, ["chat"]], ids=repr)
 def test_an_audience_that_waives_nothing_in_so_many_words(value: str) -> None:
     """None, as a setting that is not there gives it, must not mean anybody."""
     with pytest.raises(ConfigurationError, match=r"audience=.*any_audience"):
-        TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=value, issuer="b")
+        TokenVerifier(SECRET, algorithms=["HS256"], audience=value, issuer="b")
 
 
 @pytest.mark.parametrize("value", [None, "", any_audience, 7, ["b"]], ids=repr)
 def test_an_issuer_that_waives_nothing_in_so_many_words(value: str) -> None:
     """None, as a setting that is not there gives it, must not mean anybody."""
     with pytest.raises(ConfigurationError, match=r"issuer=.*any_issuer"):
-        TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="a", issuer=value)
+        TokenVerifier(SECRET, algorithms=["HS256"], audience="a", issuer=value)
 
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_a_leeway_that_would_make_every_token_good(value: float) -> None:
     """A leeway is a number of seconds; with NaN or infinity no token would ever expire."""
     with pytest.raises(ConfigurationError, match=r"leeway.*seconds"):
-        TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="a", issuer="b", leeway=value)
+        TokenVerifier(SECRET, algorithms=["HS256"], audience="a", issuer="b", leeway=value)
 
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_mended_16_a_skew_that_is_none(value: float) -> None:
     """A skew is a number of seconds, as a leeway is."""
     with pytest.raises(ConfigurationError, match=r"skew.*seconds"):
-        TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="a", issuer="b", skew=value)
+        TokenVerifier(SECRET, algorithms=["HS256"], audience="a", issuer="b", skew=value)
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])
 def test_a_lifetime_that_is_none(value: float) -> None:
     """Infinity means any; NaN would mean it without saying so."""
     with pytest.raises(ConfigurationError, match=r"max_lifetime.*seconds"):
-        TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="a", issuer="b", max_lifetime=value)
-    one = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience="a", issuer="b", max_lifetime=math.inf)
+        TokenVerifier(SECRET, algorithms=["HS256"], audience="a", issuer="b", max_lifetime=value)
+    one = TokenVerifier(SECRET, algorithms=["HS256"], audience="a", issuer="b", max_lifetime=math.inf)
     assert one.verify(sign(good(aud="a", iss="b", exp=NOW + 10_000_000))).subject == "ann"
 
 
@@ -599,7 +599,7 @@ def test_a_public_key_as_a_secret() -> None:
     """A PEM given as a secret is the classic confusion: anybody could sign with it; it fails when it is defined."""
     pem = "-----BEGIN PUBLIC KEY-----\n" + "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE" * 3 + "\n-----END PUBLIC KEY-----\n"
     with pytest.raises(ConfigurationError, match="a key of another kind") as caught:
-        TokenVerifier(keys=pem, algorithms=["HS256"], audience="a", issuer="b")
+        TokenVerifier(pem, algorithms=["HS256"], audience="a", issuer="b")
     assert "MFkw" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -631,7 +631,7 @@ def test_the_secret_is_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_secret_that_cannot_be_encoded_is_in_no_text() -> None:
     """As an undecodable environment variable gives it: the error must not quote it."""
     with pytest.raises(ConfigurationError, match="cannot be encoded") as caught:
-        TokenVerifier(keys="hunter2" * 9 + "\udcff", algorithms=["HS256"], audience="a", issuer="b")
+        TokenVerifier("hunter2" * 9 + "\udcff", algorithms=["HS256"], audience="a", issuer="b")
     assert "hunter2" not in "".join(traceback.format_exception(caught.value)).partition("Error: ")[2]
     assert "hunter2" not in repr(caught.value)
     assert caught.value.__suppress_context__

@@ -11,7 +11,7 @@ from seawall import TokenVerifier, any_audience, any_issuer
 
 SECRET = "a secret that is long enough for all the tokens of these tests"
 
-verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
+verifier = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
 
 
 def token(subject: str | None = "ada", /, *, seconds: float = 60.0, **claims: object) -> str:

@@ -24,7 +24,7 @@ from tests.kit.tokens import verifier
 
 LISTED = ["https://chat.example"]
 
-by_cookie = bearer(verifier, cookie="session")
+by_cookie = bearer(verifier, header(), cookie("session"))
 
 
 @frozen
@@ -150,7 +150,7 @@ def test_mended_08_origins_are_inherited(
 
 
 @pytest.mark.parametrize(
-    "door", [public, bearer(verifier), first_message(verifier), bearer(verifier) | public], ids=range(4)
+    "door", [public, bearer(verifier), bearer(verifier, first_message()), bearer(verifier) | public], ids=range(4)
 )
 def test_mended_08_other_credentials(door: Guard[Anonymous, object]) -> None:
     """What no browser sends by itself may come from any page."""

@@ -183,7 +183,7 @@ async def test_a_guard_that_talks(autojump_clock: MockClock) -> None:
     """Only accepting and messages need an upgrade; any object will do for one."""
     async with without_wire() as made:
         made.upgrade.message = token("ada")
-        claims = await first_message(verifier).admit(made.gate({}), Anonymous())
+        claims = await bearer(verifier, first_message()).admit(made.gate({}), Anonymous())
         assert claims.subject == "ada"
         assert made.upgrade.accepted
 

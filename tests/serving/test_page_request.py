@@ -359,8 +359,8 @@ MISTAKES: list[tuple[Callable[[App], object], str]] = [
     (lambda app: app.page("/", methods="GET")(nothing), r"give \['GET'\]"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is tested
     (lambda app: app.page("/", methods=["PUT"])(nothing), r"give \['GET'\]"),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # as above
     (lambda app: app.page("/")(lambda asked: Response()), "async def"),  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]  # as above
-    (lambda app: app.page("/", guard=first_message(verifier))(nothing), "bearer"),
-    (lambda app: app.page("/", guard=bearer(verifier) | first_message(verifier))(nothing), "bearer"),
+    (lambda app: app.page("/", guard=bearer(verifier, first_message()))(nothing), "bearer"),
+    (lambda app: app.page("/", guard=bearer(verifier) | bearer(verifier, first_message()))(nothing), "bearer"),
     (lambda app: app.page("/", guard=of_a_room >> public)(nothing), "has no parameters"),
     (lambda app: (app.page("/")(nothing), app.page("/")(nothing)), "already"),
     (lambda app: (app.page("/", "fixed"), app.page("/")(nothing)), "already"),

@@ -276,7 +276,7 @@ async def test_mended_01_where_the_old_token_stood(autojump_clock: MockClock) ->
         return claims
 
     first, second, third = token(jti="1"), token(jti="2"), token(jti="3")
-    app = renewing(bearer(verifier, cookie="t") >> look)
+    app = renewing(bearer(verifier, header(), cookie("t")) >> look)
     in_header = {"Authorization": f"bearer  {first}", "Cookie": f"t={first}"}
     in_cookie = {"Cookie": f'a=b; t="{first}";tt={first}'}
     for headers, wanted in (
@@ -301,7 +301,7 @@ async def test_mended_01_a_token_brings_no_cookies(injected: str, autojump_clock
         await trio.lowlevel.checkpoint()
         asked.append(str(gate.handshake.headers))
 
-    app = renewing(count >> bearer(verifier, cookie="t"))
+    app = renewing(count >> bearer(verifier, header(), cookie("t")))
     async with connect(app, "/", headers={"Cookie": f"t={token()}"}) as client:
         await client.send(token() + injected)
         assert await client.receive() == "Unauthorized: token refused: it has characters that no token has"
@@ -310,7 +310,7 @@ async def test_mended_01_a_token_brings_no_cookies(injected: str, autojump_clock
 
 async def test_mended_01_a_first_message(autojump_clock: MockClock) -> None:
     """Its guard takes the new token directly; nothing is awaited of the peer."""
-    app = renewing(bearer(verifier) | first_message(verifier) >> has_scope("chat"))
+    app = renewing(bearer(verifier) | bearer(verifier, first_message()) >> has_scope("chat"))
     async with connect(app, "/") as client:
         await client.send(token(scope="chat"))
         for _ in range(2):

@@ -38,8 +38,8 @@ from tests.typing.house import (
 # One guard.
 assert_type(public, Guard[Anonymous, Anonymous])
 assert_type(bearer(verifier), Guard[Anonymous, Claims])
-assert_type(bearer(verifier, cookie="session"), Guard[Anonymous, Claims])
-assert_type(first_message(verifier), Guard[Anonymous, Claims])
+assert_type(bearer(verifier, header(), cookie("session")), Guard[Anonymous, Claims])
+assert_type(bearer(verifier, first_message()), Guard[Anonymous, Claims])
 assert_type(load_person, Guard[Claims, Person])
 assert_type(in_room, Guard[Person, Person])
 assert_type(Opens(), Opens)
@@ -47,7 +47,7 @@ assert_type(adult, Check[Person])
 assert_type(anybody, Check[object])
 assert_type(has_scope("chat"), Check[HasScopes])
 assert_type(has_scope("chat").reads_cookie(), bool)
-assert_type(bearer(verifier, cookie="s").reads_cookie(), bool)
+assert_type(bearer(verifier, header(), cookie("s")).reads_cookie(), bool)
 assert_type(Forbidden("no", scope="chat:write").scope, str | None)
 
 # One after the other.
@@ -91,12 +91,12 @@ assert_type(member >> (has_scope("a") >> has_scope("b")), Guard[Anonymous, Claim
 assert_type(member | public, Guard[Anonymous, Claims | Anonymous])
 assert_type(member | robot, Guard[Anonymous, Claims | Robot])
 assert_type(member | member, Guard[Anonymous, Claims])
-assert_type(member | first_message(verifier), Guard[Anonymous, Claims])
+assert_type(member | bearer(verifier, first_message()), Guard[Anonymous, Claims])
 assert_type(member >> load_person | robot, Guard[Anonymous, Person | Robot])
 assert_type(member >> load_person | robot | public, Guard[Anonymous, Person | Robot | Anonymous])
 assert_type((member | public) >> anybody, Guard[Anonymous, Claims | Anonymous])
 assert_type((member >> load_person | Opens()) >> adult >> promote, Guard[Anonymous, Admin])
-assert_type((member | first_message(verifier)) >> has_scope("chat") >> load_person, Guard[Anonymous, Person])
+assert_type((member | bearer(verifier, first_message())) >> has_scope("chat") >> load_person, Guard[Anonymous, Person])
 assert_type(load_person | load_person, Guard[Claims, Person])
 
 # Guards take less than they are given, and prove more than is asked for.

@@ -146,7 +146,7 @@ class Demanding(Check[Person]):
 bearer()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # which tokens are good?
 bearer("secret")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a secret is no verifier
 bearer(verifier, "session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # is this the name of a cookie?
-bearer(verifier, cookie=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a cookie has a name
+bearer(verifier, header(), cookie(7))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a cookie has a name
 first_message(verifier, cookie="session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a message is no cookie
 has_scope(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a scope is a word
 has_scope(["chat"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # several scopes are several arguments

@@ -15,11 +15,12 @@ from seawall.demo.page import document
 from seawall.demo.scenes import Feed, Scenes, sources
 from seawall.demo.tokens import GARBAGE, Issuer
 from seawall.errors import LeaseExpired, TokenExpired, Unauthorized
-from seawall.guards.bearer import first_message
+from seawall.guards.bearer import bearer
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.origins import any_origin
+from seawall.guards.sources import first_message
 from seawall.http.hosts import Hosts
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Close
@@ -101,7 +102,9 @@ def secure_app(around: Surroundings) -> App:
         .on(LeaseExpired, Close(3000, EXPIRED)),
     )
 
-    @app.route("/", guard=from_the_page(around.echo_port) >> SpokenRefusal(first_message(around.issuer.verifier)))
+    @app.route(
+        "/", guard=from_the_page(around.echo_port) >> SpokenRefusal(bearer(around.issuer.verifier, first_message()))
+    )
     async def session(conn: Connection[Claims]) -> None:
         await conn.send(AUTHENTICATED)
         await _echo(conn)
@@ -112,7 +115,7 @@ def secure_app(around: Surroundings) -> App:
 @final
 @frozen
 class SpokenRefusal(Guard[Anonymous, Claims]):
-    """`first_message`, with a message before the close, for clients that look at nothing else."""
+    """A guard, with a message before the close, for clients that look at nothing else."""
 
     inner: Guard[Anonymous, Claims] = field(repr=False)
 

@@ -18,10 +18,11 @@ from seawall.connection.connection import Connection
 from seawall.demo.origins import from_the_page
 from seawall.demo.tokens import Issuer
 from seawall.errors import Disconnected
-from seawall.guards.bearer import first_message
+from seawall.guards.bearer import bearer
 from seawall.guards.guard import Anonymous, public
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.origins import any_origin
+from seawall.guards.sources import first_message
 from seawall.http.hosts import Hosts
 from seawall.limits import Limits
 from seawall.observability.outcome import Outcome
@@ -78,7 +79,7 @@ def scenes_app(issuer: Issuer, feed: Feed, page_port: int, hosts: Hosts | None =
     limits = Limits(send_timeout=PATIENCE, drain_timeout=6)
     app = App(limits=limits, hosts=hosts, origins=any_origin, on_end=feed.tell)
     anybody = from_the_page(page_port) >> public
-    member = from_the_page(page_port) >> first_message(issuer.verifier)
+    member = from_the_page(page_port) >> bearer(issuer.verifier, first_message())
 
     @app.route("/bystander", guard=anybody)
     async def bystander(conn: Connection[Anonymous]) -> None:

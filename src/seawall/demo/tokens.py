@@ -29,7 +29,7 @@ class Issuer:
     @property
     def verifier(self) -> TokenVerifier:
         """Accepts the tokens of this issuer, and no others."""
-        return TokenVerifier(keys=self.secret, algorithms=("HS256",), audience=AUDIENCE, issuer=ISSUER)
+        return TokenVerifier(self.secret, algorithms=("HS256",), audience=AUDIENCE, issuer=ISSUER)
 
     def issue(self, seconds: float) -> str:
         """A token, of a session of its own, for `seconds`, rounded up to a full second; expired if that is negative."""

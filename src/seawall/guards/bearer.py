@@ -1,9 +1,8 @@
-"""`bearer` and `first_message`: guards that prove `Claims` from a token."""
+"""`bearer`: the guard that proves claims from a token."""
 
 from __future__ import annotations
 
-import re
-from typing import Final, final
+from typing import TypeVar, final
 
 from attrs import frozen
 
@@ -11,154 +10,111 @@ from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.auth_message import token_in
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
-from seawall.guards.jwt.claims import Claims
+from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
-from seawall.guards.requirements import CookieKey, FirstMessage, HttpBearer, Requirement, Requirements
-from seawall.guards.token_source import FromCookie, FromHeader, FromMessage, TokenGate, TokenSource
-from seawall.handshake import Handshake
-from seawall.http.request import TOKEN
-from seawall.mistakes import is_text
+from seawall.guards.requirements import Requirements
+from seawall.guards.sources import Cookie, FirstMessage, header
+from seawall.guards.token_gate import TokenGate
+from seawall.guards.token_source import TokenSource
 
-#: A cookie's name (RFC 6265, section 4.1.1).
-_NAME: Final = re.compile(TOKEN)
-
-#: How an ``Authorization`` with the scheme ``Bearer`` begins. With another byte behind it, it is meant for that too.
-_BEARER: Final = re.compile(rf"bearer(?!{TOKEN})", re.IGNORECASE)
-
-#: What has the shape of a JWT: three parts, the first of which has JSON's ``{"`` in base64, also with a word before it.
-#: A header has 16 characters in base64 and more. The time is linear in the length of what is searched.
-_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*e[wy][A-Za-z0-9_-]{14})[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.")
+C = TypeVar("C", bound=AnyClaims)
 
 
-def bearer(verifier: TokenVerifier, *, cookie: str | None = None) -> Guard[Anonymous, Claims]:
-    """Take the token from ``Authorization: Bearer`` (RFC 6750, section 2.1), or from a cookie.
+def bearer(verifier: TokenVerifier[C], /, *sources: TokenSource) -> Guard[Anonymous, C]:
+    """Take a token from one of `sources`, verify it, and prove its claims.
 
     The connection is leased until the token expires, and can be renewed with `Connection.renew`: then the new token
     stands where the old one was found.
 
     Args:
       verifier: says which tokens are good.
-      cookie: the name of a cookie to look into when there is no such header, for browsers, whose JavaScript cannot
-        set headers on a WebSocket. The route's origins keep other sites from using it. Two cookies of the name are
-        refused, because the browser does not say who has set which.
+      sources: where a client may present its token, such as `seawall.tokens.cookie`; ``Authorization: Bearer`` if none
+        is named. Tokens in two of them are refused.
 
     Raises:
-      ConfigurationError: `cookie` is not a name that a cookie can have.
+      ConfigurationError: one of the arguments is not what it should be; a source stands behind
+        `seawall.tokens.first_message`, or there are two alike.
     """
-    _check_verifier("bearer", verifier)
-    if cookie is not None and not (is_text(cookie) and _NAME.fullmatch(cookie)):
-        raise ConfigurationError(f"bearer(cookie={cookie!r}): no cookie can have this name; give one such as 'session'")
-    return _Bearer(verifier, cookie)
-
-
-def first_message(verifier: TokenVerifier) -> Guard[Anonymous, Claims]:
-    """Accept the upgrade and take the token from the first message, for browsers without a cookie.
-
-    The message is the token, as text, or on a route whose codec is `JSON` also ``{"type": "auth", "token": "..."}``.
-
-    A refusal is then a close code with a reason, which JavaScript can read; it cannot read the status of a refused
-    handshake. The connection is leased until the token expires, and can be renewed with `Connection.renew`.
-    """
-    _check_verifier("first_message", verifier)
-    return _FirstMessage(verifier)
+    _check_verifier(verifier)
+    for source in sources:
+        _check_source(source)
+    for at, source in enumerate(sources):
+        if source in sources[:at]:
+            raise ConfigurationError(f"bearer(): {source} is named twice; name each source once")
+        if isinstance(source, FirstMessage) and at < len(sources) - 1:
+            raise ConfigurationError(
+                "bearer(): first_message() waits until there is a token, so that what is named behind it would never be "
+                "looked at; name it last"
+            )
+    return _Bearer(verifier, sources or (header(),))
 
 
 @final
 @frozen
-class _Bearer(Guard[Anonymous, Claims]):
-    verifier: TokenVerifier
-    cookie: str | None
+class _Bearer(Guard[Anonymous, C]):
+    verifier: TokenVerifier[C]
+    sources: tuple[TokenSource, ...]
 
-    async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
-        source: TokenSource = FromHeader()
-        token = _from_header(gate.handshake)
-        if token is None and self.cookie is not None:
-            source, token = FromCookie(self.cookie), _from_cookie(gate.handshake, self.cookie)
-        if not token:
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> C:
+        asked = gate.handshake
+        found = [(source, token) for source in self.sources if (token := source.find(asked)) is not None]
+        if len(found) > 1:
+            raise Unauthorized("tokens in more than one place")
+        if found:
+            ((source, token),) = found
+        elif self.accepts():
+            source, token = self.sources[-1], await _first_message(gate)
+        else:
             raise NoCredentials
-        return _admit(gate, self.verifier, token, source)
+        claims = await self.verifier.verify(token)
+        if isinstance(gate, TokenGate):
+            gate.verified(source)
+        # By so much may a date in the token be ahead of our clock, or past.
+        gate.identify(claims, skew=max(self.verifier.skew, self.verifier.leeway))
+        gate.lease(expires_at=claims.expires_at + self.verifier.leeway)
+        return claims
 
     def describe(self) -> Requirements:
-        header = (Requirement(text="a token in Authorization: Bearer", scheme=HttpBearer()),)
-        if self.cookie is None:
-            return (header,)
-        return (header, (Requirement(text=f"a token in the cookie {self.cookie}", scheme=CookieKey(self.cookie)),))
+        return tuple((source.describe(),) for source in self.sources)
 
     def needs_task(self) -> bool:
         return False
 
     def reads_cookie(self) -> bool:
-        return self.cookie is not None
-
-    def takes_token(self) -> bool:
-        return True
-
-
-@final
-@frozen
-class _FirstMessage(Guard[Anonymous, Claims]):
-    verifier: TokenVerifier
-
-    async def admit(self, gate: Gate, proved: Anonymous, /) -> Claims:
-        await gate.accept()
-        token = gate.renewed_message() if isinstance(gate, TokenGate) else None
-        if token is None:
-            token = (await gate.receive_text()).strip(" \t\r\n")
-            if isinstance(gate, TokenGate) and gate.speaks_json:
-                token = token_in(token)
-        return _admit(gate, self.verifier, token, FromMessage())
-
-    def describe(self) -> Requirements:
-        return ((Requirement(text="a token as the first message", scheme=FirstMessage()),),)
-
-    def needs_task(self) -> bool:
-        return False
+        return any(isinstance(source, Cookie) for source in self.sources)
 
     def takes_token(self) -> bool:
         return True
 
     def accepts(self) -> bool:
-        return True
+        return isinstance(self.sources[-1], FirstMessage)
 
     def may_find_nothing(self) -> bool:
-        return False  # without a message the peer has gone, or the time for authentication has passed
+        # Without a first message the peer has gone, or the time for authentication has passed.
+        return not self.accepts()
 
 
-def _check_verifier(name: str, verifier: object) -> None:
+async def _first_message(gate: Gate) -> str:
+    await gate.accept()
+    token = gate.renewed_message() if isinstance(gate, TokenGate) else None
+    if token is not None:
+        return token
+    token = (await gate.receive_text()).strip(" \t\r\n")
+    return token_in(token) if isinstance(gate, TokenGate) and gate.speaks_json else token
+
+
+def _check_verifier(verifier: object) -> None:
     """Refuse what a type checker would. Most likely it is the secret, so the text does not show it."""
     if not isinstance(verifier, TokenVerifier):
         raise ConfigurationError(
-            f"{name}() was given a {type(verifier).__name__}; give a verifier, which says what tokens have to name: "
-            f'{name}(TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example"))'
+            f"bearer() was given a {type(verifier).__name__}; give a verifier, which says what tokens have to name: "
+            'bearer(TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example"))'
         )
 
 
-def _from_header(handshake: Handshake) -> str | None:
-    values = handshake.values("authorization")
-    if len(values) > 1:
-        raise Unauthorized("more than one Authorization header")
-    value = values[0] if values else ""
-    if not _BEARER.match(value):
-        if _JWT.search(value):  # it is meant as a credential, so that its client must not become a stranger
-            raise Unauthorized("a token in Authorization without the scheme Bearer")
-        return None
-    token = value[len("bearer") :].strip(" \t")
-    if not token:
-        raise Unauthorized("an Authorization header without a token")
-    return token
-
-
-def _from_cookie(handshake: Handshake, name: str) -> str | None:
-    values = handshake.cookies(name)
-    if len(values) > 1:
-        raise Unauthorized("more than one cookie of the name")
-    return values[0] if values else None
-
-
-def _admit(gate: Gate, verifier: TokenVerifier, token: str, source: TokenSource) -> Claims:
-    claims, skew = verifier.verify(token), max(verifier.skew, verifier.leeway)
-    if isinstance(gate, TokenGate):
-        gate.verified(source)
-    gate.identify(claims, skew=skew)  # by so much may a date in the token be ahead of our clock, or past
-    gate.lease(expires_at=claims.expires_at + verifier.leeway)
-    return claims
+def _check_source(source: object) -> None:
+    if not isinstance(source, TokenSource):
+        raise ConfigurationError(
+            f"bearer() was given a {type(source).__name__} as a source; give some of seawall.tokens, such as "
+            "header(), cookie('__Host-session') or first_message()"
+        )

@@ -103,7 +103,7 @@ class PageRoute(AnyPageRoute, Generic[P]):
         if guard.accepts():
             raise ConfigurationError(
                 f"{where}: its guard talks over the WebSocket, and a page has none; use one that reads the request, "
-                "such as bearer(verifier, cookie='__Host-session')"
+                "such as bearer(verifier, header(), cookie('__Host-session'))"
             )
         return cls(path=path, guard=guard, handler=handler, methods=tuple(dict.fromkeys(methods)))
 

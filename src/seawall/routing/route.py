@@ -160,7 +160,7 @@ def check_cookie(path: str, origins: OriginCheck) -> None:
         raise ConfigurationError(
             f"at {path!r} a cookie is a credential, and {rule} lets every page on the web use its "
             "visitor's; list your pages, origins=['https://chat.example'], or take the token from a header or from a "
-            "message: bearer(verifier) without cookie=, or first_message(verifier)"
+            "message: bearer(verifier, header()), or bearer(verifier, first_message())"
         )
 
 

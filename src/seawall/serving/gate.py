@@ -15,7 +15,8 @@ from seawall.connection.sessions import Registration
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.credential import Credential
-from seawall.guards.token_source import TokenGate, TokenSource
+from seawall.guards.token_gate import TokenGate
+from seawall.guards.token_source import TokenSource
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.messages.codec import JSON

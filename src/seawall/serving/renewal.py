@@ -21,7 +21,9 @@ from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential
-from seawall.guards.token_source import FromMessage, TokenGate, TokenSource, is_token, with_token
+from seawall.guards.sources import FirstMessage
+from seawall.guards.token_gate import TokenGate
+from seawall.guards.token_source import TokenSource, is_token
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.policy.verdicts import Phase
@@ -123,8 +125,8 @@ class RenewalGate(TokenGate):
     def __init__(self, renewal: Renewal, token: str) -> None:
         """Let `token` stand where the old one was found."""
         self._renewal = renewal
-        self._handshake = with_token(renewal.asked, renewal.source, token)
-        self._message = token if isinstance(renewal.source, FromMessage) else None
+        self._handshake = renewal.source.with_token(renewal.asked, token)
+        self._message = token if isinstance(renewal.source, FirstMessage) else None
         self._asked_for = 0  # so many of what has been entered
         self._is_verified = False
         self.leases: tuple[float, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import cast, final
+from typing import TypeVar, cast
 
 from attrs import field, frozen
 
@@ -16,10 +16,9 @@ _LATEST = 253_402_300_800
 _SPACES = re.compile(r"[ \t]+")
 
 
-@final
 @frozen(kw_only=True)
-class Claims:
-    """What a verified token says. Dates are Unix time in seconds."""
+class AnyClaims:
+    """What a verified token says, which may be about nobody. Dates are Unix time in seconds."""
 
     subject: str | None
     """``sub``: whom the token is about."""
@@ -43,14 +42,26 @@ class Claims:
     """Every claim, registered or not, as it was decoded."""
 
 
+@frozen(kw_only=True)
+class Claims(AnyClaims):
+    """What a verified token says about its subject. Dates are Unix time in seconds."""
+
+    subject: str
+    """``sub``: whom the token is about."""
+
+
 class MalformedClaim(Exception):
     """A claim is not what RFC 7519 says that it is."""
 
 
-def claims_from(payload: Mapping[str, object], *, now: float, max_lifetime: float) -> Claims:
+C = TypeVar("C", bound=AnyClaims)
+
+
+def claims_from(kind: type[C], payload: Mapping[str, object], *, now: float, max_lifetime: float) -> C:
     """The claims of a payload whose signature and ``exp`` have been verified.
 
     Args:
+      kind: the class of the claims.
       payload: what the token says, decoded from JSON.
       now: the last moment that ``iat`` and ``nbf`` may name, in Unix time: the issuer's clock, if it is ahead of ours.
       max_lifetime: how many seconds after `now` ``exp`` may lie.
@@ -65,8 +76,11 @@ def claims_from(payload: Mapping[str, object], *, now: float, max_lifetime: floa
     for name, date in (("iat", issued_at), ("nbf", not_before)):
         if date is not None and date > now:
             raise MalformedClaim(f"{name} is ahead of our clock by more than the skew")
-    return Claims(
-        subject=_text(payload, "sub"),
+    subject = _text(payload, "sub")
+    if subject is None and issubclass(kind, Claims):
+        raise MalformedClaim("sub is missing")
+    return kind(
+        subject=subject,
         issuer=_text(payload, "iss"),
         audience=_words(payload, "aud", separate=False),
         expires_at=expires_at,

@@ -10,26 +10,26 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeAlias, final, get_args
+from typing import TYPE_CHECKING, Final, Generic, Literal, Required, TypedDict, TypeVar, Unpack, cast, final, overload
 
 import jwt
 from attrs import field, frozen
-from jwt.algorithms import HMACAlgorithm
 
 from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
-from seawall.guards.jwt.claims import Claims, MalformedClaim, claims_from
-from seawall.guards.jwt.secret import weakness_of
+from seawall.guards.jwt.claims import AnyClaims, Claims, MalformedClaim, claims_from
+from seawall.guards.jwt.keys import Algorithm, Keys, key_source
 from seawall.mistakes import is_number, several
 
-#: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
-Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    C_co = DefaultTypeVar("C_co", bound=AnyClaims, covariant=True, default=Claims)
+else:
+    C_co = TypeVar("C_co", bound=AnyClaims, covariant=True)
 
 #: Characters that a token may have; a longer one is refused without being decoded.
 MAX_TOKEN = 8 * 1024
-
-#: Bytes that the secret must have: the size of the hash (RFC 7518, section 3.2).
-_KEY_SIZES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 
 @final
@@ -50,10 +50,30 @@ def _several(algorithms: Iterable[Algorithm]) -> tuple[Algorithm, ...]:
     return several("TokenVerifier: algorithms", algorithms, such_as="['HS256']")
 
 
+class Rules(TypedDict, total=False):
+    """What a `TokenVerifier` demands of a token. Algorithms, audience and issuer have to be said."""
+
+    algorithms: Required[Iterable[Algorithm]]
+    """The algorithms to accept; what a token's own header names only ever selects among them."""
+    audience: Required[str | Literal[Waiver.AUDIENCE]]
+    """Who we are: a token's ``aud`` must name it. `any_audience` waives that."""
+    issuer: Required[str | Literal[Waiver.ISSUER]]
+    """Who must have issued the token. `any_issuer` waives that."""
+    leeway: float
+    """Seconds for which a token is still accepted after its ``exp``; 0 by default."""
+    skew: float
+    """Seconds by which the issuer's clock may be ahead of ours, for ``iat``, ``nbf`` and `max_lifetime`; it does not
+    prolong a token. 60 by default."""
+    type: str | None
+    """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None, the default, does not look at it."""
+    max_lifetime: float
+    """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery. A day
+    by default."""
+
+
 @final
-@frozen
-class TokenVerifier:
-    """Verifies tokens that were signed with a shared secret.
+class TokenVerifier(Generic[C_co]):
+    """Verifies tokens.
 
     ::
 
@@ -65,30 +85,96 @@ class TokenVerifier:
         neither named nor waived; a leeway, a skew or a lifetime that is no number of seconds.
     """
 
-    keys: str | bytes = field(repr=False)
-    """The secret: at least 32 bytes for HS256, 48 for HS384, 64 for HS512."""
-    algorithms: tuple[Algorithm, ...] = field(converter=_several, kw_only=True)
-    """The algorithms to accept; what a token's own header names only ever selects among them."""
-    audience: str | Literal[Waiver.AUDIENCE] = field(kw_only=True)
-    """Who we are: a token's ``aud`` must name it. `any_audience` waives that."""
-    issuer: str | Literal[Waiver.ISSUER] = field(kw_only=True)
-    """Who must have issued the token. `any_issuer` waives that."""
-    leeway: float = field(default=0.0, kw_only=True)
-    """Seconds for which a token is still accepted after its ``exp``."""
-    skew: float = field(default=60.0, kw_only=True)
-    """Seconds by which the issuer's clock may be ahead of ours, for ``iat``, ``nbf`` and `max_lifetime`; it does not
-    prolong a token."""
-    type: str | None = field(default=None, kw_only=True)
-    """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None does not look at it."""
-    max_lifetime: float = field(default=86_400.0, kw_only=True)
-    """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery."""
+    @overload
+    def __init__(self: TokenVerifier[Claims], keys: Keys, /, **rules: Unpack[Rules]) -> None: ...
+    @overload
+    def __init__(self, keys: Keys, /, *, claims: type[C_co], **rules: Unpack[Rules]) -> None: ...
+    def __init__(self, keys: Keys, /, *, claims: type[AnyClaims] = Claims, **rules: Unpack[Rules]) -> None:
+        """Verify tokens that were signed with `keys`.
+
+        Args:
+          keys: the secret, as text or bytes: at least 32 bytes for HS256, 48 for HS384, 64 for HS512.
+          claims: the class of what `verify` returns.
+          rules: what is demanded of a token; see `Rules`.
+        """
+        self._rules = _CheckedRules(**rules)
+        self._keys = key_source(keys, self._rules.algorithms)
+        self._claims = cast("type[C_co]", claims)  # as the overloads say
+
+    def __repr__(self) -> str:
+        """What is demanded, without the keys."""
+        return f"TokenVerifier({self._rules})"
+
+    @property
+    def leeway(self) -> float:
+        """Seconds for which a token is still accepted after its ``exp``."""
+        return self._rules.leeway
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the issuer's clock may be ahead of ours."""
+        return self._rules.skew
+
+    async def verify(self, token: str, /) -> C_co:
+        """The claims of `token`. It waits only where a key has to be fetched.
+
+        Raises:
+          TokenExpired: it was good once.
+          Unauthorized: anything else is wrong with it. The text does not repeat the token.
+        """
+        if len(token) > MAX_TOKEN:
+            raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
+        payload = self._decode(token, await self._keys.find(token))
+        rules = self._rules
+        try:
+            return claims_from(self._claims, payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
+        except MalformedClaim as error:
+            raise Unauthorized(f"token refused: {error}") from None
+
+    def _decode(self, token: str, key: str | bytes) -> Mapping[str, object]:
+        rules = self._rules
+        waived = {"aud": rules.audience is any_audience, "iss": rules.issuer is any_issuer}
+        try:
+            decoded: dict[str, dict[str, object]] = jwt.decode_complete(
+                token,
+                key,
+                algorithms=rules.algorithms,
+                options={
+                    "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
+                    "enforce_minimum_key_length": True,
+                    "verify_aud": not waived["aud"],
+                    "verify_iss": not waived["iss"],
+                    "verify_iat": False,  # these two are for `claims_from`
+                    "verify_nbf": False,
+                },
+                audience=None if isinstance(rules.audience, Waiver) else rules.audience,
+                issuer=None if isinstance(rules.issuer, Waiver) else rules.issuer,
+                leeway=rules.leeway,
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except Exception as error:  # noqa: BLE001 - PyJWT lets through what json, base64 and int() raise on odd bytes
+            raise Unauthorized(f"token refused: {type(error).__name__}") from None
+        if rules.type is not None and _media_type(decoded["header"].get("typ")) != _media_type(rules.type):
+            raise Unauthorized("token refused: of another type")
+        return decoded["payload"]
+
+
+@final
+@frozen(kw_only=True)
+class _CheckedRules:
+    """`Rules`, with their defaults, checked."""
+
+    algorithms: tuple[Algorithm, ...] = field(converter=_several)
+    audience: str | Literal[Waiver.AUDIENCE]
+    issuer: str | Literal[Waiver.ISSUER]
+    leeway: float = 0.0
+    skew: float = 60.0
+    type: str | None = None
+    max_lifetime: float = 86_400.0
 
     def __attrs_post_init__(self) -> None:
         """Refuse settings with which verifying would mean nothing."""
-        known = get_args(Algorithm)
-        if not self.algorithms or not all(algorithm in known for algorithm in self.algorithms):
-            raise ConfigurationError(f"TokenVerifier: algorithms {list(self.algorithms)}; name some of {list(known)}")
-        self._check_secret(_secret(self.keys))
         for name, value, waiver in (
             ("audience", self.audience, any_audience),
             ("issuer", self.issuer, any_issuer),
@@ -104,83 +190,6 @@ class TokenVerifier:
             raise ConfigurationError(
                 f"TokenVerifier: max_lifetime={self.max_lifetime!r}; give a number of seconds above 0"
             )
-
-    def _check_secret(self, secret: bytes) -> None:
-        size = len(secret)
-        needed = max(_KEY_SIZES[algorithm] for algorithm in self.algorithms)
-        if size < needed:
-            raise ConfigurationError(
-                f"TokenVerifier: a secret of {size} bytes is too short, {'/'.join(self.algorithms)} needs {needed} "
-                f"(RFC 7518, section 3.2); make one with `secrets.token_urlsafe({needed})`"
-            )
-        if (weakness := weakness_of(secret)) is not None:
-            raise ConfigurationError(
-                f"TokenVerifier: the secret {weakness}; make one with `secrets.token_urlsafe({needed})` and read it "
-                "from the environment or a file"
-            )
-        try:
-            HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
-        except jwt.InvalidKeyError:
-            raise ConfigurationError(
-                "TokenVerifier: keys looks like a key of another kind (PEM or SSH), and a public one is no secret; "
-                "give the secret that is shared with the issuer"
-            ) from None
-
-    def verify(self, token: str) -> Claims:
-        """The claims of `token`.
-
-        Raises:
-          TokenExpired: it was good once.
-          Unauthorized: anything else is wrong with it. The text does not repeat the token.
-        """
-        if len(token) > MAX_TOKEN:
-            raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
-        payload = self._decode(token)
-        try:
-            return claims_from(payload, now=unix_time() + self.skew, max_lifetime=self.max_lifetime)
-        except MalformedClaim as error:
-            raise Unauthorized(f"token refused: {error}") from None
-
-    def _decode(self, token: str) -> Mapping[str, object]:
-        waived = {"aud": self.audience is any_audience, "iss": self.issuer is any_issuer}
-        try:
-            decoded: dict[str, dict[str, object]] = jwt.decode_complete(
-                token,
-                self.keys,
-                algorithms=self.algorithms,
-                options={
-                    "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
-                    "enforce_minimum_key_length": True,
-                    "verify_aud": not waived["aud"],
-                    "verify_iss": not waived["iss"],
-                    "verify_iat": False,  # these two are for `claims_from`
-                    "verify_nbf": False,
-                },
-                audience=None if isinstance(self.audience, Waiver) else self.audience,
-                issuer=None if isinstance(self.issuer, Waiver) else self.issuer,
-                leeway=self.leeway,
-            )
-        except jwt.ExpiredSignatureError:
-            raise TokenExpired from None
-        except Exception as error:  # noqa: BLE001 - PyJWT lets through what json, base64 and int() raise on odd bytes
-            raise Unauthorized(f"token refused: {type(error).__name__}") from None
-        if self.type is not None and _media_type(decoded["header"].get("typ")) != _media_type(self.type):
-            raise Unauthorized("token refused: of another type")
-        return decoded["payload"]
-
-
-def _check_keys(keys: object) -> None:
-    if not isinstance(keys, str | bytes):  # what it is instead may be secret
-        kind = "None; is the environment variable set that it was to come from?" if keys is None else "no str or bytes"
-        raise ConfigurationError(f"TokenVerifier: keys is {kind}; give the secret, as str or bytes")
-
-
-def _secret(keys: str | bytes) -> bytes:
-    _check_keys(keys)
-    try:
-        return keys.encode() if isinstance(keys, str) else keys
-    except UnicodeEncodeError:  # not chained: it holds the secret
-        raise ConfigurationError("TokenVerifier: keys cannot be encoded as UTF-8; give the secret as bytes") from None
 
 
 def _is_word(value: object) -> bool:
