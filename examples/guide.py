@@ -27,10 +27,11 @@ from seawall import (
     TokenExpired,
     TokenVerifier,
     Unauthorized,
-    first_message,
+    bearer,
     guard,
     public,
 )
+from seawall.tokens import first_message
 
 
 async def send_back(conn: Connection[object]) -> None:

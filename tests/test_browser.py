@@ -16,6 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from seawall import Anonymous, App, Claims, Connection, Deflate, any_host, bearer, public
 from seawall.http.hosts import Hosts
+from seawall.tokens import cookie, header
 from tests.kit.browser import Browser, chromium, until
 from tests.kit.log import recorded
 from tests.kit.processes import Demo, demo

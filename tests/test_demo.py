@@ -29,6 +29,7 @@ from seawall.errors import TokenExpired, Unauthorized
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.testing import connect
 from tests.kit.processes import PATIENCE, Demo, demo, ending, opened
+from tests.kit.tokens import verified
 
 
 @pytest.fixture(scope="module")
@@ -378,20 +379,20 @@ async def test_the_apps_need_no_network() -> None:
 def test_tokens_name_audience_and_issuer() -> None:
     """A token says for whom it is and from whom, and a verifier for somebody else refuses it."""
     issuer = Issuer()
-    claims = issuer.verifier.verify(issuer.issue(60))
+    claims = verified(issuer.issue(60), issuer.verifier)
     assert (claims.audience, claims.issuer, claims.subject) == ((AUDIENCE,), ISSUER, "visitor")
     with pytest.raises(TokenExpired):
-        issuer.verifier.verify(issuer.issue(-1))
+        verified(issuer.issue(-1), issuer.verifier)
     for audience, signer in ((AUDIENCE, "other"), ("other", ISSUER)):
         other = TokenVerifier(issuer.secret, algorithms=("HS256",), audience=audience, issuer=signer)
         with pytest.raises(Unauthorized):
-            other.verify(issuer.issue(60))
+            verified(issuer.issue(60), other)
 
 
 def test_every_run_has_its_own_secret() -> None:
     """No two runs accept each other's tokens, and the secret is not shown."""
     one, another = Issuer(), Issuer()
     with pytest.raises(Unauthorized):
-        one.verifier.verify(another.issue(60))
+        verified(another.issue(60), one.verifier)
     assert one.secret not in repr(one)
     assert one.secret not in repr(one.verifier)

@@ -25,13 +25,13 @@ from seawall import (
     Unauthorized,
     bearer,
     check,
-    first_message,
     guard,
     has_scope,
     inherited,
     public,
 )
 from seawall.testing import connect
+from seawall.tokens import first_message
 from tests.kit.log import recorded
 from tests.kit.talk import Answer, Ask, Count, Fail, Said, Say, Talker, Wait, error, talking, with_ref
 from tests.kit.tokens import by, token, verifier

@@ -16,12 +16,13 @@ from seawall import (
     ErrorReport,
     MessagePack,
     Unauthorized,
-    first_message,
+    bearer,
     guard,
 )
 from seawall.guards.auth_message import token_in
 from seawall.guards.gate import Gate
 from seawall.testing import connect
+from seawall.tokens import first_message
 from tests.kit.log import recorded
 from tests.kit.tokens import token, verifier
 

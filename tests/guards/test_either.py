@@ -19,6 +19,7 @@ from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Refuse
 from seawall.routing.router import Router
 from seawall.testing import Rejected, connect
+from seawall.tokens import cookie, header
 from tests.kit.sockets import EVERYWHERE, SHORT, Transport, serving
 from tests.kit.tokens import by, token, verifier
 from tests.kit.wire import TEXT, Frame, request

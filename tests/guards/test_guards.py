@@ -29,7 +29,7 @@ from seawall.errors import (
     Unauthorized,
     Unavailable,
 )
-from seawall.guards.bearer import bearer, first_message
+from seawall.guards.bearer import bearer
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
@@ -41,6 +41,7 @@ from seawall.observability.reports import ErrorReport
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Close, Escalate, Ignore, Phase, Refuse
 from seawall.testing import CloseFrame, Rejected, connect, serve
+from seawall.tokens import cookie, first_message, header
 from tests.kit.tokens import SECRET, by, token, verifier
 
 

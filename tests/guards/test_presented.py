@@ -10,13 +10,14 @@ import pytest
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
-from seawall.guards.bearer import _from_header, bearer  # pyright: ignore[reportPrivateUsage] # pure, and built alone
+from seawall.guards.bearer import bearer
 from seawall.guards.guard import public
 from seawall.handshake import Handshake
 from seawall.http.request import MAX_HEAD, HeadReader
 from seawall.http.upgrade import check_upgrade
+from seawall.tokens import cookie, header
 from tests.kit.sockets import EVERYWHERE, Transport, serving
-from tests.kit.tokens import token, verifier
+from tests.kit.tokens import token, verified, verifier
 from tests.kit.wire import TEXT, Frame, RawClient, request
 
 #: The header line of a cookie, and the values of the cookies that are called ``__Host-s``.
@@ -146,7 +147,7 @@ def test_mended_02_a_token_where_none_is_expected(value: bytes) -> None:
     """What has the shape of a JWT, or nearly the scheme of one, is a wrong credential: it makes nobody a stranger."""
     handshake = received(b"Authorization: " + value)
     with pytest.raises(Unauthorized) as caught:
-        verifier.verify(_from_header(handshake) or pytest.fail("it counts as missing"))
+        verified(header().find(handshake) or pytest.fail("it counts as missing"), verifier)
     assert not isinstance(caught.value, NoCredentials)
     assert JWT.decode() not in str(caught.value)
 
@@ -154,7 +155,7 @@ def test_mended_02_a_token_where_none_is_expected(value: bytes) -> None:
 @pytest.mark.parametrize("value", OF_OTHERS, ids=repr)
 def test_mended_02_an_authorization_of_others(value: bytes) -> None:
     """Other schemes are not ours to judge."""
-    assert _from_header(received(b"Authorization: " + value)) is None
+    assert header().find(received(b"Authorization: " + value)) is None
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)
@@ -183,7 +184,7 @@ def test_mended_02_looking_for_a_token_takes_linear_time(word: str) -> None:
     handshake = Handshake(path="/", host="localhost", key="", headers=(("authorization", value),), peer="memory")
     started = time.thread_time()
     try:
-        _from_header(handshake)
+        header().find(handshake)
     except Unauthorized:
         pass
     assert time.thread_time() - started < 0.01
@@ -205,7 +206,7 @@ def test_mended_02_looking_for_a_token_takes_linear_time(word: str) -> None:
 )
 def test_mended_02_scopes_are_separated_by_spaces(scope: str, scopes: set[str]) -> None:
     """Nothing but a space or a tab makes two scopes of one."""
-    assert verifier.verify(token(scope=scope)).scopes == scopes
+    assert verified(token(scope=scope), verifier).scopes == scopes
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "session=", "a;b", "s\xe9ance", "session\n"])

@@ -13,13 +13,13 @@ from seawall import (
     Guard,
     bearer,
     check,
-    first_message,
     guard,
     has_scope,
     inherited,
     public,
 )
 from seawall.guards.requirements import CookieKey, FirstMessage, HttpBearer, Requirement, Requirements
+from seawall.tokens import cookie, first_message, header
 from tests.kit.tokens import verifier
 
 HEADER = Requirement(text="a token in Authorization: Bearer", scheme=HttpBearer())

@@ -10,7 +10,7 @@ from attrs import frozen
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, NoCredentials
-from seawall.guards.bearer import bearer, first_message
+from seawall.guards.bearer import bearer
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
@@ -20,6 +20,7 @@ from seawall.http.exchange import Request, Response
 from seawall.routing.page_route import Method
 from seawall.routing.route import Route
 from seawall.routing.router import Router
+from seawall.tokens import cookie, first_message, header
 from tests.kit.tokens import verifier
 
 LISTED = ["https://chat.example"]

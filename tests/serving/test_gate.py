@@ -27,7 +27,6 @@ from seawall import (
     Unauthorized,
     bearer,
     check,
-    first_message,
     guard,
     has_scope,
 )
@@ -43,6 +42,7 @@ from seawall.routing.route import Route
 from seawall.serving.gate import ConnectionGate
 from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack
+from seawall.tokens import first_message
 from seawall.wire.lateness import Lateness
 from tests.kit.tokens import by, token, verifier
 

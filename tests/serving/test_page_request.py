@@ -28,7 +28,6 @@ from seawall import (
     Response,
     bearer,
     check,
-    first_message,
     guard,
     has_scope,
     public,
@@ -36,6 +35,7 @@ from seawall import (
 )
 from seawall.testing import serve
 from seawall.testing.client import HOST
+from seawall.tokens import first_message
 from tests.kit.log import recorded
 from tests.kit.memory import Peer, request
 from tests.kit.sockets import Transport, echo, serving

@@ -35,13 +35,13 @@ from seawall import (
     Unavailable,
     bearer,
     check,
-    first_message,
     guard,
     has_scope,
     inherited,
     public,
 )
 from seawall.testing import CloseFrame, connect, serve
+from seawall.tokens import cookie, first_message, header
 from tests.kit.log import recorded
 from tests.kit.tokens import by, signed, token, verifier
 
@@ -622,7 +622,7 @@ class Mute(Guard[Anonymous, Claims]):
         """Verify by hand."""
         await trio.lowlevel.checkpoint()
         header = gate.handshake.header("authorization") or ""
-        return verifier.verify(header.removeprefix("Bearer "))
+        return await verifier.verify(header.removeprefix("Bearer "))
 
 
 async def test_mended_01_a_guard_that_names_nobody(autojump_clock: MockClock) -> None:

@@ -13,10 +13,10 @@ from seawall import (
     HasScopes,
     Provided,
     bearer,
-    first_message,
     has_scope,
     public,
 )
+from seawall.tokens import cookie, first_message, header
 from tests.typing.house import (
     Admin,
     Looks,

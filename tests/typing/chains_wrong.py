@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from seawall import Anonymous, Check, Claims, Gate, Guard, bearer, check, first_message, guard, has_scope, public
+from seawall import Anonymous, Check, Claims, Gate, Guard, bearer, check, guard, has_scope, public
+from seawall.tokens import cookie, first_message
 from tests.typing.house import (
     Admin,
     Opens,
@@ -145,8 +146,9 @@ class Demanding(Check[Person]):
 # Arguments.
 bearer()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # which tokens are good?
 bearer("secret")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a secret is no verifier
-bearer(verifier, "session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # is this the name of a cookie?
-bearer(verifier, header(), cookie(7))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a cookie has a name
-first_message(verifier, cookie="session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a message is no cookie
+bearer(verifier, "session")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # is this the name of a cookie?
+cookie(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a cookie has a name
+bearer(verifier, cookie="session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a source says where
+first_message(verifier)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # it takes no token, it says where one is
 has_scope(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a scope is a word
 has_scope(["chat"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # several scopes are several arguments

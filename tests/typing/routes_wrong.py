@@ -254,12 +254,12 @@ run_apps([wrong_app.at(port=8765)])  # type: ignore[arg-type]  # pyright: ignore
 TokenVerifier("secret", algorithms=["none"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # no algorithm
 TokenVerifier("secret", algorithms=["RS256"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # not with a secret
 TokenVerifier("secret", algorithms="HS256", audience="a", issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a list
-TokenVerifier("secret", audience="a", issuer="b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # which algorithms?
-TokenVerifier("secret", algorithms=["HS256"], issuer="b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # an audience is asked for, or waived in so many words
-TokenVerifier("secret", algorithms=["HS256"], audience="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # so is an issuer
-TokenVerifier("secret", algorithms=["HS256"], audience=None, issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # None waives nothing
-TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
-TokenVerifier("secret", algorithms=["HS256"], audience=any_issuer, issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other waiver
-TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=any_audience)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
-TokenVerifier(7, algorithms=["HS256"], audience="a", issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a secret is text or bytes
+TokenVerifier("secret", audience="a", issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # which algorithms?
+TokenVerifier("secret", algorithms=["HS256"], issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # an audience is asked for, or waived in so many words
+TokenVerifier("secret", algorithms=["HS256"], audience="a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # so is an issuer
+TokenVerifier("secret", algorithms=["HS256"], audience=None, issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # None waives nothing
+TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # as above
+TokenVerifier("secret", algorithms=["HS256"], audience=any_issuer, issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # the other waiver
+TokenVerifier("secret", algorithms=["HS256"], audience="a", issuer=any_audience)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # as above
+TokenVerifier(7, algorithms=["HS256"], audience="a", issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # a secret is text or bytes
 connect(app, "/", timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds are a number

@@ -102,9 +102,9 @@ def secure_app(around: Surroundings) -> App:
         .on(LeaseExpired, Close(3000, EXPIRED)),
     )
 
-    @app.route(
-        "/", guard=from_the_page(around.echo_port) >> SpokenRefusal(bearer(around.issuer.verifier, first_message()))
-    )
+    member = bearer(around.issuer.verifier, first_message())
+
+    @app.route("/", guard=from_the_page(around.echo_port) >> SpokenRefusal(member))
     async def session(conn: Connection[Claims]) -> None:
         await conn.send(AUTHENTICATED)
         await _echo(conn)

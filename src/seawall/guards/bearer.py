@@ -43,8 +43,8 @@ def bearer(verifier: TokenVerifier[C], /, *sources: TokenSource) -> Guard[Anonym
             raise ConfigurationError(f"bearer(): {source} is named twice; name each source once")
         if isinstance(source, FirstMessage) and at < len(sources) - 1:
             raise ConfigurationError(
-                "bearer(): first_message() waits until there is a token, so that what is named behind it would never be "
-                "looked at; name it last"
+                "bearer(): first_message() waits for a token, so that what stands behind it would never be looked at; "
+                "name it last"
             )
     return _Bearer(verifier, sources or (header(),))
 

@@ -38,7 +38,7 @@ def cookie(name: str) -> TokenSource:
     not say who has set which.
 
     Args:
-      name: of the cookie. ``__Host-session``, or another that begins with ``__Host-``, is one that no other site can set.
+      name: of the cookie. No other site can set one that begins with ``__Host-``, such as ``__Host-session``.
 
     Raises:
       ConfigurationError: no cookie can have this name.

@@ -86,10 +86,10 @@ class TokenVerifier(Generic[C_co]):
     """
 
     @overload
-    def __init__(self: TokenVerifier[Claims], keys: Keys, /, **rules: Unpack[Rules]) -> None: ...
+    def __init__(self: TokenVerifier[Claims], keys: Keys, **rules: Unpack[Rules]) -> None: ...
     @overload
-    def __init__(self, keys: Keys, /, *, claims: type[C_co], **rules: Unpack[Rules]) -> None: ...
-    def __init__(self, keys: Keys, /, *, claims: type[AnyClaims] = Claims, **rules: Unpack[Rules]) -> None:
+    def __init__(self, keys: Keys, *, claims: type[C_co], **rules: Unpack[Rules]) -> None: ...
+    def __init__(self, keys: Keys, *, claims: type[AnyClaims] = Claims, **rules: Unpack[Rules]) -> None:
         """Verify tokens that were signed with `keys`.
 
         Args:
