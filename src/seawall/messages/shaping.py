@@ -133,24 +133,23 @@ class Shaper:
         """Let annotations name these classes."""
         self._known |= {class_of(kind).__name__: class_of(kind) for kind in kinds if is_class_of_fields(class_of(kind))}
 
-    def finish(self) -> None:
+    def finish(self) -> Mapping[str, object]:
         """Let msgspec look at all that has been shaped.
+
+        Returns:
+          The classes in it, by name.
 
         Raises:
           ConfigurationError: two classes have one name, or a union cannot be told apart.
         """
-        by_name: dict[str, object] = {}
+        by_name = check_names({}, ((record.name, kind) for (kind, _), record in self._records.items()))
         for (kind, role), record in self._records.items():
-            other = by_name.setdefault(record.name, kind)
-            if other != kind:
-                raise ConfigurationError(
-                    f"{shown(other)} and {shown(kind)} have one name, {record.name}; rename one of them"
-                )
             if role is Role.NESTED and (kind, Role.MEMBER) in self._records and isinstance(record.wire, type):
                 record.wire.__name__ = f"{record.name}Untagged"
         for record in self._records.values():
             for member in record.members:
                 check_decodable(member.shape.wire, f"{record.name}.{member.spec.name}")
+        return by_name
 
     def _shape(self, kind: object, path: str, depth: int) -> Shape:
         if depth > _DEPTH:
@@ -319,6 +318,20 @@ def check_tags(classes: Iterable[object], path: str) -> None:
                 f"{path}: {shown(other)} and {shown(kind)} have one type, {tag_of(class_of(kind))!r}; give one "
                 'of them another: @tag("...")'
             )
+
+
+def check_names(known: Mapping[str, object], more: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """What is known by a name, and more.
+
+    Raises:
+      ConfigurationError: two classes have one name.
+    """
+    by_name = {**known}
+    for name, kind in more:
+        other = by_name.setdefault(name, kind)
+        if other != kind:
+            raise ConfigurationError(f"{shown(other)} and {shown(kind)} have one name, {name}; rename one of them")
+    return by_name
 
 
 def check_decodable(wire: object, path: str) -> None:
