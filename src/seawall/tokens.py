@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
+from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
-from seawall.guards.jwt.keys import Algorithm
 from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
 from seawall.guards.sources import cookie, first_message, header
 from seawall.guards.token_source import TokenSource

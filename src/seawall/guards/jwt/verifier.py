@@ -17,8 +17,11 @@ from attrs import field, frozen
 
 from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
+from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims, MalformedClaim, claims_from
-from seawall.guards.jwt.keys import Algorithm, Keys, key_source
+from seawall.guards.jwt.key_table import VerificationKey
+from seawall.guards.jwt.keys import Keys, key_source
+from seawall.guards.jwt.unverified import TokenHeader, header_of, issuer_of
 from seawall.mistakes import is_number, several
 
 if TYPE_CHECKING:
@@ -124,21 +127,33 @@ class TokenVerifier(Generic[C_co]):
         """
         if len(token) > MAX_TOKEN:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
-        payload = self._decode(token, await self._keys.find(token))
+        header = header_of(token)
+        if header.algorithm not in self._rules.algorithms:
+            raise Unauthorized("token refused: of another algorithm")
+        key = self._keys.find(header, self._rules.algorithms)
+        if key is None:
+            key = await self._fetched(header, token)
+        payload = self._decode(token, key)
         rules = self._rules
         try:
             return claims_from(self._claims, payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
         except MalformedClaim as error:
             raise Unauthorized(f"token refused: {error}") from None
 
-    def _decode(self, token: str, key: str | bytes) -> Mapping[str, object]:
+    async def _fetched(self, header: TokenHeader, token: str) -> VerificationKey:
+        """A key that has to be asked for, which is done for tokens only that might be good."""
+        if self._rules.issuer is not any_issuer and issuer_of(token) != self._rules.issuer:
+            raise Unauthorized("token refused: of another issuer")
+        return await self._keys.fetch(header, self._rules.algorithms)
+
+    def _decode(self, token: str, key: VerificationKey) -> Mapping[str, object]:
         rules = self._rules
         waived = {"aud": rules.audience is any_audience, "iss": rules.issuer is any_issuer}
         try:
             decoded: dict[str, dict[str, object]] = jwt.decode_complete(
                 token,
-                key,
-                algorithms=rules.algorithms,
+                key.material,
+                algorithms=[key.algorithm],  # whatever the token says
                 options={
                     "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
                     "enforce_minimum_key_length": True,
