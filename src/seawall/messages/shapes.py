@@ -71,7 +71,7 @@ class Plain(Shape):
     @property
     def hashed(self) -> bool:
         """Not of numbers without end."""
-        return self.wire not in _UNSALTED
+        return not any(self.wire is one for one in _UNSALTED)
 
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
