@@ -204,6 +204,7 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
     for _message in conn:  # type: ignore[attr-defined]  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]  # messages have to be waited for
         pass
     await conn.aclose("bye")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the code comes first
+    conn.expires_at + 1  # type: ignore[operator]  # pyright: ignore[reportOptionalOperand]  # where nothing is leased
     await conn.renew(conn.principal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is text
     conn.principal = conn.principal  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # renewing sets it
     await for_admin(conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # claims are no admin
