@@ -16,7 +16,7 @@ from attrs import frozen
 
 from seawall.errors import ConfigurationError
 from seawall.messages.forms import arguments_of, class_of, origin_of
-from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints
+from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints, resolved_types
 from seawall.messages.validators import email, normalised_email
 
 #: In place of what the message did not bring. attrs takes it for "use the factory".
@@ -133,7 +133,12 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
     """
     origin = class_of(kind)
     try:
-        hints = resolved_hints(kind, known)
+        if is_attrs(origin):
+            hints = resolved_types(kind, {one.name: one.type for one in attrs_fields(origin)}, known)
+        else:
+            hints = resolved_hints(kind, known)
+        if dataclasses.is_dataclass(origin):
+            hints |= resolved_types(kind, {one.name: one.type for one in dataclasses.fields(origin)}, known)
     except UnresolvedName as error:
         raise UnresolvedName(f"{path}: {error}") from None
     if is_dictionary(origin):
@@ -170,7 +175,7 @@ def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldS
         if not attribute.init:
             continue
         place = f"{path}.{attribute.name}"
-        hint = hints.get(attribute.name, attribute.type)
+        hint = hints.get(attribute.name)
         if hint is None:
             raise ConfigurationError(f"{place} has no type; annotate it")
         if attribute.converter is normalised_email:
