@@ -38,7 +38,7 @@ from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
 from seawall.messages.unions import check_names, check_tags, check_told_apart
-from seawall.messages.values import finite, finite_decimal, plain
+from seawall.messages.values import finite, finite_decimal, not_plain, plain
 
 #: What msgspec decodes and encodes, and nothing has to be checked.
 _LEAVES: Final = (
@@ -191,7 +191,7 @@ class Shaper:
         if kind is decimal.Decimal:
             return Plain(kind, (decimal.Decimal,), finite_decimal, finite_decimal)
         if kind is object:
-            return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain)
+            return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain, not_plain)
         if kind in _LEAVES:
             form = kind if self.describes and kind in _FORMATS else None
             wire = kind if form is None else annotated(kind, described(format=_FORMATS[form]))
