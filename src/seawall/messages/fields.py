@@ -15,7 +15,7 @@ import msgspec
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
-from seawall.messages.forms import arguments_of, class_of, origin_of
+from seawall.messages.forms import arguments_of, class_of, origin_of, shown
 from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints, resolved_types
 from seawall.messages.validators import email, normalised_email
 
@@ -108,6 +108,28 @@ def is_class_of_fields(kind: object) -> bool:
 
 def _is_struct(kind: type) -> bool:
     return issubclass(kind, msgspec.Struct)
+
+
+def is_struct_base(kind: object) -> bool:
+    """Whether `kind` is the base of all Structs."""
+    return kind is msgspec.Struct
+
+
+def is_without_instances(kind: type) -> bool:
+    """Whether only classes that are derived from `kind` have instances: it is abstract, a Protocol, or `Struct`."""
+    return is_struct_base(kind) or inspect.isabstract(kind) or vars(kind).get("_is_protocol") is True
+
+
+def check_has_instances(kind: type, path: str) -> None:
+    """Refuse the base of others where a class of messages is wanted.
+
+    Raises:
+      ConfigurationError: it is one.
+    """
+    if is_without_instances(kind):
+        raise ConfigurationError(
+            f"{path}: {shown(kind)} has no instances; name the classes that are derived from it, A | B"
+        )
 
 
 def is_dictionary(kind: object) -> bool:

@@ -16,7 +16,15 @@ from attrs import define, field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.messages.codec import JSON, Codec, MessagePack, spelled
-from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields, is_dictionary
+from seawall.messages.fields import (
+    NOTHING,
+    FieldSpec,
+    check_has_instances,
+    fields_of,
+    is_class_of_fields,
+    is_dictionary,
+    is_struct_base,
+)
 from seawall.messages.forms import (
     UNIONS,
     arguments_of,
@@ -252,6 +260,8 @@ class Shaper:
         origin = class_of(kind)
         if origin_of(kind) is None and is_generic(origin):
             raise ConfigurationError(f"{path}: {origin.__name__} is generic; say of what, {origin.__name__}[...]")
+        if is_struct_base(origin) or not self.sends:
+            check_has_instances(origin, path)
         tag = None if role is Role.NESTED else tag_of(origin)
         record = Record(origin, tag, name_of(kind))
         self._records[kind, role] = record
