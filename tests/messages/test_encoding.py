@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import decimal
+import gc
 import json
 import math
+import weakref
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +15,7 @@ from attrs import define, field, frozen
 
 from seawall import JSON, InvalidMessage, MessagePack
 from seawall.messages.codec import Fields
-from seawall.messages.encoder import MAX_ERROR, ErrorFrame, MessageEncoder
+from seawall.messages.encoder import MAX_CLASSES, MAX_ERROR, ErrorFrame, MessageEncoder
 from seawall.policy.answers import answer_invalid
 from tests.kit.messages import Circle, Move, Moved, Page, Place, Point, RoomLeft, Say, Search, Shapes, Square, Tree
 
@@ -261,3 +263,29 @@ def test_a_converted_field_is_sent_as_its_type() -> None:
         "n": 5,
         "names": {"items": [1], "following": None},
     }
+
+
+def test_classes_without_end() -> None:
+    """A handler may make a class in each call: only so many are remembered, and the generic ones that were declared."""
+    encoder = MessageEncoder(JSON())
+    encoder.check(Page[int], where="the test")
+    made: list[weakref.ref[type]] = []
+
+    def send() -> None:
+        @frozen
+        class Local:
+            n: int
+
+        for re in (None, 3):
+            assert json.loads(encoder.encode(Local(1), re=re))["type"] == "local"
+        made.append(weakref.ref(Local))
+
+    for _ in range(MAX_CLASSES + 10):
+        send()
+    gc.collect()
+    assert made[0]() is None
+    assert sum(one() is not None for one in made) <= MAX_CLASSES
+    encoder.check(Page[int], where="the test")
+    assert json.loads(encoder.encode(Page([1]))) == {"type": "page", "items": [1], "following": None}
+    assert json.loads(encoder.encode(Page([1]), re=1)) == {"type": "page", "re": 1, "items": [1], "following": None}
+    assert encoder.encode(RoomLeft("a")) == MessageEncoder(JSON()).encode(RoomLeft("a"))

@@ -23,7 +23,7 @@ from seawall.messages.decoder import EventDecoder, answer_decoder_for, is_messag
 from seawall.messages.encoder import MessageEncoder
 from seawall.messages.forms import members_of
 from seawall.messages.hints import UnresolvedName
-from seawall.messages.shaping import check_tags
+from seawall.messages.unions import check_tags
 from seawall.mistakes import is_number
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.forms import class_of, is_generic
+from seawall.messages.forms import class_of, is_generic, name_of
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
@@ -21,6 +21,10 @@ from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.
 MAX_ERROR: Final = 512
+
+#: Classes that are remembered. If a program makes classes without end, such as one in each call of a handler, they are
+#: forgotten now and then.
+MAX_CLASSES: Final = 1024
 
 #: Why a message is answered with an error, in one word. An application has codes of its own in values of its own.
 ErrorCode: TypeAlias = Literal[
@@ -56,7 +60,7 @@ class _End(msgspec.Struct, tag="end", tag_field=TAG_FIELD):
 
 @final
 class MessageEncoder:
-    """Encodes values of any class; looks at each class once."""
+    """Encodes values of any class; looks at each class once, as long as there are not too many."""
 
     def __init__(self, codec: Codec, *, only: frozenset[type] | None = None) -> None:
         """For one codec, and for these classes only, or for all; share it among all who speak it."""
@@ -65,6 +69,7 @@ class MessageEncoder:
         self._codec = codec
         self._encode = codec.encoder()
         self._shaper = Shaper(codec, sends=True)
+        self._filled: dict[type, object] = {}  # by the generic class, the one with its parameters that is sent
         self._records: dict[type, Record] = {}
         self._dumpers: dict[type, Convert] = {}
         self._replies: dict[type, Callable[[object, object], object]] = {}
@@ -83,14 +88,14 @@ class MessageEncoder:
     def _look_at(self, kind: object) -> None:
         if not is_message_class(kind):
             raise ConfigurationError(f"{kind!r} is no class of messages; write an attrs class for it")
-        origin = class_of(kind)
-        record = self._shaper.message(kind)
-        known = self._records.setdefault(origin, record)
-        if known is not record:
+        origin, record = class_of(kind), self._shaper.message(kind)
+        known = self._filled.setdefault(origin, kind) if is_generic(origin) else kind
+        if known != kind:
             raise ConfigurationError(
-                f"{known.name} and {record.name} cannot both be sent, because a value does not say which it is; make "
-                f"a class of each, `class Other({record.name})`"
+                f"{name_of(known)} and {record.name} cannot both be sent, because a value does not say which it is; "
+                f"make a class of each, `class Other({record.name})`"
             )
+        self._records[origin] = record
         self._dumpers[origin] = record.dumper()
 
     def encode(self, value: Fields, /, *, re: Ref | None = None) -> bytes:
@@ -133,8 +138,17 @@ class MessageEncoder:
             )
         record = self._records.get(kind)
         if record is None:
+            if len(self._records) - len(self._filled) >= MAX_CLASSES:
+                self._forget()
             record = self._records[kind] = self._shaper.message(kind)
         return record
+
+    def _forget(self) -> None:
+        """Forget all classes but the generic ones, which were looked at beforehand."""
+        self._shaper = Shaper(self._codec, sends=True)
+        self._records = {kind: record for kind, record in self._records.items() if kind in self._filled}
+        for made in (self._dumpers, self._replies, self._questions):
+            made.clear()
 
     def done(self, re: Ref) -> bytes:
         """``{"type": "done", "re": ...}``: what was asked is done, and there is nothing to say."""
