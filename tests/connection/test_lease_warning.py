@@ -63,7 +63,7 @@ class Scene:
             event = conn.expiring
             await event.wait()
             self.warned.append(trio.current_time())
-            while conn.expiring is event:
+            while conn.expiring is event:  # noqa: ASYNC110 - nothing tells when there is another one
                 await trio.sleep(0.5)
 
     def token(self, seconds: float) -> str:

@@ -29,7 +29,7 @@ from seawall import (
 from seawall.testing import Closed, CloseFrame, connect, serve
 from seawall.tokens import cookie, first_message
 from tests.kit.log import recorded
-from tests.kit.memory import Peer
+from tests.kit.memory import Doorstep, Peer, Wire
 from tests.kit.tokens import by, verifier
 from tests.kit.wall import Wall
 
@@ -139,25 +139,32 @@ async def test_a_first_message(wall: Wall, autojump_clock: MockClock) -> None:
         assert await client.receive() == "expiring"
 
 
-async def test_a_peer_that_reads_nothing(wall: Wall, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("room", "is_told"), [(1100, False), (2100, True)])
+async def test_a_peer_that_reads_nothing(room: int, is_told: bool, wall: Wall, autojump_clock: MockClock) -> None:
     """For whom the buffer is full already there is no warning on top of it."""
-    sizes = list[int]()
 
-    async def fill(conn: Connection[Claims]) -> None:
-        for _ in range(80):
-            with suppress(trio.WouldBlock):
-                while True:
-                    conn.send_nowait("x" * 1000)
-            await trio.sleep(1)
-        sizes.extend(one.pending_bytes for one in served.server.connections)
+    async def send_on(conn: Connection[Claims]) -> None:
+        await trio.sleep(1)
+        wire.stall()
+        await conn.send("x" * 1000)
+        await conn.send("x" * 50)
+        await trio.sleep_forever()
 
-    app = App(limits=Limits(outbound_buffer=10_000, send_timeout=1000, ping_interval=None))
-    app.route("/", guard=bearer(verifier, warn="y" * 1000))(fill)
-    async with serve(app) as served:
-        peer = Peer(served.open_stream())
+    limits = Limits(outbound_buffer=room, send_timeout=1000, ping_interval=None)
+    app, door, wire = App(limits=limits), Doorstep(), Wire()
+    app.route("/", guard=bearer(verifier, warn="y" * 1000))(send_on)
+    async with trio.open_nursery() as nursery:
+        server = await app.start(nursery, listeners=[door])
+        door.arrive(wire)
+        peer = Peer(wire.far)
         await peer.open("/", f"Authorization: Bearer {wall.token(100)}")
-        await trio.sleep(90)
-    assert [8_000 < size <= 10_000 for size in sizes] == [True]
+        await trio.sleep(80)
+        assert [1000 < one.pending_bytes <= room for one in server.connections] == [True]
+        wire.flow()
+        assert await peer.message() == "x" * 1000
+        assert await peer.message() == "x" * 50
+        assert await peer.closing() == (3000, "lease expired") if not is_told else await peer.message() == "y" * 1000
+        nursery.cancel_scope.cancel()
 
 
 async def test_max_age(wall: Wall, autojump_clock: MockClock) -> None:

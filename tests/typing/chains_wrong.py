@@ -151,7 +151,7 @@ cookie(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a 
 bearer(verifier, warn={"type": "expiring"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a message has a class
 bearer(verifier, warn=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is to be said?
 bearer(verifier, max_age="8 hours")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds
-bearer(verifier, header(), 3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # by keyword
+bearer(verifier, 3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # by keyword
 bearer(verifier, cookie="session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a source says where
 first_message(verifier)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # it takes no token, it says where one is
 has_scope(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a scope is a word
