@@ -103,8 +103,8 @@ class MessageEncoder:
 
         Raises:
           TypeError: it is no instance of a class of fields: a coroutine that nobody awaits, a class, a NamedTuple.
-          ValueError: a number in it is NaN or infinite, a text cannot be encoded, it is nested too deeply, or the format
-            has no such number or date.
+          ValueError: a number in it is NaN or infinite, a text cannot be encoded, it is nested too deeply, or the
+            format has no such number or date.
           ConfigurationError: no message can carry a field of its class.
         """
         kind = type(value)
