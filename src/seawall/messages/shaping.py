@@ -29,8 +29,10 @@ from seawall.messages.forms import (
     UNIONS,
     arguments_of,
     class_of,
+    documentation,
     is_enum,
     is_generic,
+    is_hashable,
     is_named_tuple,
     members_of,
     name_of,
@@ -218,7 +220,7 @@ class Shaper:
         if origin in _COLLECTIONS:
             collection, accepted = _COLLECTIONS[origin]
             item = self._shape(arguments[0], f"{path}[]", depth + 1)
-            if collection is not list and (odd := [one for one in item.value_kinds() if not _hashes(one)]):
+            if collection is not list and (odd := [one for one in item.value_kinds() if not is_hashable(one)]):
                 raise ConfigurationError(f"{path}: a set of {shown(odd[0])}, which cannot be hashed; make it frozen")
             return Many(item, collection, accepted)
         if origin in _MAPPINGS:
@@ -312,23 +314,12 @@ class Shaper:
             kw_only=True,
             gc=False,
         )
-        made.__doc__ = _documentation(record.kind)
+        made.__doc__ = documentation(record.kind)
         return made
 
     def _default(self, spec: FieldSpec) -> object:
         default = struct_default(spec)
         return msgspec.field(default_factory=object) if self.describes and default is NOTHING else default
-
-
-def _hashes(kind: type) -> bool:
-    hashes: object = kind.__hash__
-    return hashes is not None
-
-
-def _documentation(kind: type) -> str | None:
-    """What the class says about itself; a dataclass without docstring says its signature."""
-    text = kind.__doc__
-    return None if text is None or text.startswith(f"{kind.__name__}(") else text
 
 
 def check_decodable(wire: object, path: str) -> None:
