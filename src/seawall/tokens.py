@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
+from seawall.guards.jwt.key import Key
+from seawall.guards.jwt.key_ring import KeyRing
 from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
+from seawall.guards.service import Service
 from seawall.guards.sources import cookie, first_message, header
 from seawall.guards.token_source import TokenSource
 
@@ -20,6 +23,9 @@ __all__ = [
     "Algorithm",
     "AnyClaims",
     "Claims",
+    "Key",
+    "KeyRing",
+    "Service",
     "TokenSource",
     "TokenVerifier",
     "any_audience",

@@ -22,9 +22,11 @@ from seawall.guards.jwt.claims import AnyClaims, Claims, MalformedClaim, claims_
 from seawall.guards.jwt.key_table import VerificationKey
 from seawall.guards.jwt.keys import Keys, key_source
 from seawall.guards.jwt.unverified import TokenHeader, header_of, issuer_of
+from seawall.guards.service import Service, Serviced
 from seawall.mistakes import is_number, several
 
 if TYPE_CHECKING:
+    from jwt.types import Options
     from typing_extensions import TypeVar as DefaultTypeVar
 
     C_co = DefaultTypeVar("C_co", bound=AnyClaims, covariant=True, default=Claims)
@@ -75,7 +77,7 @@ class Rules(TypedDict, total=False):
 
 
 @final
-class TokenVerifier(Generic[C_co]):
+class TokenVerifier(Serviced, Generic[C_co]):
     """Verifies tokens.
 
     ::
@@ -102,6 +104,7 @@ class TokenVerifier(Generic[C_co]):
         """
         self._rules = _CheckedRules(**rules)
         self._keys = key_source(keys, self._rules.algorithms)
+        self._options = _options(self._rules)
         self._claims = cast("type[C_co]", claims)  # as the overloads say
 
     def __repr__(self) -> str:
@@ -117,6 +120,10 @@ class TokenVerifier(Generic[C_co]):
     def skew(self) -> float:
         """Seconds by which the issuer's clock may be ahead of ours."""
         return self._rules.skew
+
+    def services(self) -> tuple[Service, ...]:
+        """What a server has to run for its keys; `bearer` names it."""
+        return self._keys.services()
 
     async def verify(self, token: str, /) -> C_co:
         """The claims of `token`. It waits only where a key has to be fetched.
@@ -148,20 +155,12 @@ class TokenVerifier(Generic[C_co]):
 
     def _decode(self, token: str, key: VerificationKey) -> Mapping[str, object]:
         rules = self._rules
-        waived = {"aud": rules.audience is any_audience, "iss": rules.issuer is any_issuer}
         try:
             decoded: dict[str, dict[str, object]] = jwt.decode_complete(
                 token,
                 key.material,
                 algorithms=[key.algorithm],  # whatever the token says
-                options={
-                    "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
-                    "enforce_minimum_key_length": True,
-                    "verify_aud": not waived["aud"],
-                    "verify_iss": not waived["iss"],
-                    "verify_iat": False,  # these two are for `claims_from`
-                    "verify_nbf": False,
-                },
+                options=self._options,
                 audience=None if isinstance(rules.audience, Waiver) else rules.audience,
                 issuer=None if isinstance(rules.issuer, Waiver) else rules.issuer,
                 leeway=rules.leeway,
@@ -205,6 +204,19 @@ class _CheckedRules:
             raise ConfigurationError(
                 f"TokenVerifier: max_lifetime={self.max_lifetime!r}; give a number of seconds above 0"
             )
+
+
+def _options(rules: _CheckedRules) -> Options:
+    """What PyJWT checks: all but ``iat`` and ``nbf``, which are for `claims_from`."""
+    waived = {"aud": rules.audience is any_audience, "iss": rules.issuer is any_issuer}
+    return {
+        "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
+        "enforce_minimum_key_length": True,
+        "verify_aud": not waived["aud"],
+        "verify_iss": not waived["iss"],
+        "verify_iat": False,
+        "verify_nbf": False,
+    }
 
 
 def _is_word(value: object) -> bool:
