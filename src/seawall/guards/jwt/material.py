@@ -103,9 +103,12 @@ def _bytes(where: str, material: object) -> bytes:
     if isinstance(material, bytes):
         return material
     if not isinstance(material, str):  # what it is instead may be secret
-        kind = "None; is the environment variable set that it was to come from?" if material is None else "no key"
+        if material is None:
+            raise ConfigurationError(
+                f"{where}: the key is None; is the environment variable set that it was to come from?"
+            )
         raise ConfigurationError(
-            f"{where}: the key is {kind}; give a secret as str or bytes, or a public key as a PEM or the Path of one"
+            f"{where}: the key is no str, bytes or Path; give a secret as text, or the PEM of a public key or its Path"
         )
     try:
         return material.encode()
@@ -114,6 +117,8 @@ def _bytes(where: str, material: object) -> bytes:
 
 
 def _read(where: str, path: Path) -> bytes:
+    if "-----BEGIN" in str(path):
+        raise ConfigurationError(f"{where}: the Path has a key for its name; give the PEM as str or bytes")
     try:
         with path.open("rb") as file:
             found = file.read(MAX_FILE + 1)
