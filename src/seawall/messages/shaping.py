@@ -202,6 +202,8 @@ class Shaper:
         origin = origin_of(kind)
         arguments: tuple[object, ...] = arguments_of(kind)
         if origin is tuple:
+            if any(getattr(one, "__unpacked__", False) or origin_of(one) is typing.Unpack for one in arguments):
+                raise ConfigurationError(f"{path}: a tuple with a part of any length; make that part a list of its own")
             if len(arguments) == 2 and arguments[1] is Ellipsis:
                 return Many(self._shape(arguments[0], f"{path}[]", depth + 1), tuple)
             return Row(tuple(self._shape(one, f"{path}[{at}]", depth + 1) for at, one in enumerate(arguments)))
