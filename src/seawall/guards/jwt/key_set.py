@@ -1,7 +1,7 @@
 """`KeySet`: the public keys that an issuer publishes as a JSON Web Key Set (RFC 7517). Pure: it fetches nothing.
 
 PyJWT makes keys of JWKs. This module refuses what PyJWT would take: secrets and private keys, which everybody may have
-read where they are published; keys for encryption; RSA keys that are too short; and two keys of one name. A key that does
+read where they are published; keys for encryption; RSA keys that are too short; two keys of one name. A key that does
 not say its algorithm serves only the one that its type and its curve leave among the verifier's, whatever a token says.
 """
 
