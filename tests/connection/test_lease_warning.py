@@ -16,7 +16,8 @@ from seawall import App, Claims, ConfigurationError, Connection, Gate, Limits, b
 from seawall.connection.connection import state_of
 from seawall.connection.deadlines import LOOK_INTERVAL
 from seawall.testing import CloseFrame, connect, serve
-from tests.kit.tokens import by, signed, verifier
+from tests.kit.tokens import by, verifier
+from tests.kit.wall import Wall
 
 EXPIRED: Final = CloseFrame(3000, "lease expired")
 
@@ -24,26 +25,10 @@ EXPIRED: Final = CloseFrame(3000, "lease expired")
 AHEAD: Final = 30.0
 
 
-@define
-class Wall:
-    """A wall clock that goes like Trio's, until it is set."""
-
-    began: float
-    ahead: float = 0.0
-
-    def time(self) -> float:
-        """Now, in Unix time."""
-        return self.began + self.ahead + trio.current_time()
-
-
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """The wall clock of Seawall, which begins at what PyJWT takes for the time."""
-    import time  # noqa: PLC0415 - nothing else here may read the real clock
-
-    wall = Wall(float(int(time.time())))
-    monkeypatch.setattr("seawall.clock.source", wall.time)
-    return wall
+    """The wall clock of Seawall."""
+    return Wall.instead_of(monkeypatch)
 
 
 @define
@@ -78,12 +63,12 @@ class Scene:
             event = conn.expiring
             await event.wait()
             self.warned.append(trio.current_time())
-            while conn.expiring is event:
+            while conn.expiring is event:  # noqa: ASYNC110 - nothing tells when there is another one
                 await trio.sleep(0.5)
 
     def token(self, seconds: float) -> str:
         """A token that is good for so many seconds from now."""
-        return signed({"sub": "ada", "exp": self.wall.time() + seconds})
+        return self.wall.token(seconds)
 
 
 def app_of(handler: Callable[[Connection[Claims]], Awaitable[None]], limits: Limits | None = None) -> App:

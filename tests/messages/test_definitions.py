@@ -171,6 +171,7 @@ REFUSED: list[tuple[object, str]] = [
     (of(dict[object, int]), "Made.value: a key in a message is text"),
     (of(Mixed), "Made.value cannot be decoded: Enums must contain either all str or all int"),
     (of(Empty), "Made.value cannot be decoded: Enum types must have at least one item"),
+    (of(tuple[int, *tuple[str, ...]]), "Made.value: a tuple with a part of any length; make that part a list"),
     (of(list[int] | set[int]), "Made.value: a union of two arrays, which look the same in a message"),
     (of(list[messages.Say] | set[messages.Say]), "Made.value: a union of two arrays, which look the same"),
     (of(dict[int, int] | dict[str, int]), "Made.value: a union of two objects, which look the same in a message"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import gc
 import json
 import math
 import weakref
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import pytest
@@ -289,3 +290,64 @@ def test_classes_without_end() -> None:
     assert json.loads(encoder.encode(Page([1]))) == {"type": "page", "items": [1], "following": None}
     assert json.loads(encoder.encode(Page([1]), re=1)) == {"type": "page", "re": 1, "items": [1], "following": None}
     assert encoder.encode(RoomLeft("a")) == MessageEncoder(JSON()).encode(RoomLeft("a"))
+
+
+@frozen
+class Anything:
+    """Whatever JSON can say."""
+
+    o: object
+
+
+@frozen
+class Dated:
+    """A moment, and a number."""
+
+    at: dt.datetime
+    n: int = 0
+
+
+def test_what_contains_itself_is_refused() -> None:
+    """It has no end, and everybody would wait for it."""
+    endless: list[object] = []
+    endless.append({"k": endless})
+    tree = Tree("a")
+    tree.children.append(tree)
+    for codec in (JSON(), MessagePack()):
+        for value in (Anything(endless), tree):
+            for re in (None, 1):
+                with pytest.raises(ValueError, match="a value is nested too deeply, or contains itself"):
+                    MessageEncoder(codec).encode(value, re=re)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            MessageEncoder(codec).ask(tree, 1)
+
+
+def test_what_stands_twice_is_sent_twice() -> None:
+    """It does not contain itself."""
+    once = [1]
+    assert encoded(Anything([once, once])) == {"type": "anything", "o": [[1], [1]]}
+    with pytest.raises(ValueError, match="NaN"):
+        MessageEncoder(JSON()).encode(Anything([once, once, math.nan]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Dated(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 2**70),
+        Dated(dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=14)))),
+    ],
+    ids=["number", "date"],
+)
+@pytest.mark.parametrize("re", [None, 1])
+def test_what_message_pack_cannot_say(value: Dated, re: int | None) -> None:
+    """JSON can."""
+    with pytest.raises(ValueError, match="a number or a date is out of the range of the format"):
+        MessageEncoder(MessagePack()).encode(value, re=re)
+    assert MessageEncoder(JSON()).encode(value, re=re)
+
+
+@pytest.mark.parametrize("value", ["text", b"bytes"])
+def test_text_is_no_message(value: str | bytes) -> None:
+    """An answer has to be a value, and the error does not say that text would do."""
+    with pytest.raises(TypeError, match=r"was to be sent as a message; make it a field of one, or `conn.send` it"):
+        MessageEncoder(JSON()).encode(cast("Fields", value), re=1)

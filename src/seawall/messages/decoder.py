@@ -323,7 +323,8 @@ class EventDecoder:
         shaper.know(classes)
         check_tags([*classes, Cancel], "the events")
         records = [shaper.message(kind) for kind in classes]
-        shaper.finish()
+        self.names = shaper.finish()
+        """The classes of all that is in the messages, by name."""
         cancel = msgspec.defstruct(
             "Cancel",
             [("ref", _REF)],

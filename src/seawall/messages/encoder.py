@@ -103,7 +103,8 @@ class MessageEncoder:
 
         Raises:
           TypeError: it is no instance of a class of fields: a coroutine that nobody awaits, a class, a NamedTuple.
-          ValueError: a number in it is NaN or infinite, or a text cannot be encoded.
+          ValueError: a number in it is NaN or infinite, a text cannot be encoded, it is nested too deeply, or the
+            format has no such number or date.
           ConfigurationError: no message can carry a field of its class.
         """
         kind = type(value)
@@ -111,11 +112,14 @@ class MessageEncoder:
             dump = self._dumpers.get(kind)
             if dump is None:
                 dump = self._dumpers[kind] = self._record(value).dumper()
-            return self._encode(dump(value))
+            try:
+                return self._encode(dump(value))
+            except (OverflowError, RecursionError) as error:
+                raise _too_much(error) from None
         reply = self._replies.get(kind)
         if reply is None:
             reply = self._replies[kind] = self._record(value).dumper_with("re")
-        return self._encode(reply(value, re))
+        return self._enveloped(reply, value, re)
 
     def ask(self, value: Fields, ref: Ref, /) -> bytes:
         """The message of a value that asks for an answer, by `ref`. Raises as `encode`."""
@@ -123,7 +127,13 @@ class MessageEncoder:
         ask = self._questions.get(kind)
         if ask is None:
             ask = self._questions[kind] = self._record(value).dumper_with("ref")
-        return self._encode(ask(value, ref))
+        return self._enveloped(ask, value, ref)
+
+    def _enveloped(self, dump: Callable[[object, object], object], value: Fields, ref: Ref) -> bytes:
+        try:
+            return self._encode(dump(value, ref))
+        except (OverflowError, RecursionError) as error:
+            raise _too_much(error) from None
 
     def _record(self, value: object) -> Record:
         kind = type(value)
@@ -169,6 +179,13 @@ class MessageEncoder:
         return encoded
 
 
+def _too_much(error: OverflowError | RecursionError) -> ValueError:
+    """In place of an error of msgspec, or of Python."""
+    if isinstance(error, RecursionError):
+        return ValueError("a value is nested too deeply, or contains itself")
+    return ValueError("a number or a date is out of the range of the format")
+
+
 def _unsendable(value: object) -> str:
     if inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
         value.close()  # the error says that it was not awaited; Python's warning would say it again
@@ -178,6 +195,8 @@ def _unsendable(value: object) -> str:
         return f"the class {value.__qualname__} was to be sent; make an instance of it"
     if issubclass(type(value), tuple):
         return f"a {type(value).__qualname__} is a tuple: a message has names; make it an attrs class"
+    if isinstance(value, str | bytes):
+        return f"a {type(value).__qualname__} was to be sent as a message; make it a field of one, or `conn.send` it"
     return (
         f"a {type(value).__qualname__} was to be sent; send text, bytes, or an instance of an attrs class, a dataclass "
         "or a msgspec.Struct"

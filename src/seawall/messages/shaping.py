@@ -37,7 +37,7 @@ from seawall.messages.limits import annotated, limited, validator_of
 from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
-from seawall.messages.unions import check_tags, check_told_apart
+from seawall.messages.unions import check_names, check_tags, check_told_apart
 from seawall.messages.values import finite, finite_decimal, plain
 
 #: What msgspec decodes and encodes, and nothing has to be checked.
@@ -134,24 +134,23 @@ class Shaper:
         """Let annotations name these classes."""
         self._known |= {shown(class_of(kind)): class_of(kind) for kind in kinds if is_class_of_fields(class_of(kind))}
 
-    def finish(self) -> None:
+    def finish(self) -> Mapping[str, object]:
         """Let msgspec look at all that has been shaped.
+
+        Returns:
+          The classes in it, by name.
 
         Raises:
           ConfigurationError: two classes have one name, or a union cannot be told apart.
         """
-        by_name: dict[str, object] = {}
+        by_name = check_names({}, ((record.name, kind) for (kind, _), record in self._records.items()))
         for (kind, role), record in self._records.items():
-            other = by_name.setdefault(record.name, kind)
-            if other != kind:
-                raise ConfigurationError(
-                    f"{shown(other)} and {shown(kind)} have one name, {record.name}; rename one of them"
-                )
             if role is Role.NESTED and (kind, Role.MEMBER) in self._records and isinstance(record.wire, type):
                 record.wire.__name__ = f"{record.name}Untagged"
         for record in self._records.values():
             for member in record.members:
                 check_decodable(member.shape.wire, f"{record.name}.{member.spec.name}")
+        return by_name
 
     def _shape(self, kind: object, path: str, depth: int) -> Shape:
         if depth > _DEPTH:
@@ -203,6 +202,8 @@ class Shaper:
         origin = origin_of(kind)
         arguments: tuple[object, ...] = arguments_of(kind)
         if origin is tuple:
+            if any(getattr(one, "__unpacked__", False) or origin_of(one) is typing.Unpack for one in arguments):
+                raise ConfigurationError(f"{path}: a tuple with a part of any length; make that part a list of its own")
             if len(arguments) == 2 and arguments[1] is Ellipsis:
                 return Many(self._shape(arguments[0], f"{path}[]", depth + 1), tuple)
             return Row(tuple(self._shape(one, f"{path}[{at}]", depth + 1) for at, one in enumerate(arguments)))

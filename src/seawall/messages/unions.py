@@ -1,8 +1,8 @@
-"""Whether the members of a union can be told apart in a message."""
+"""Whether classes and the members of a union can be told apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from seawall.errors import ConfigurationError
 from seawall.messages.forms import class_of, shown
@@ -24,6 +24,20 @@ def check_tags(classes: Iterable[object], path: str) -> None:
                 f"{path}: {shown(other)} and {shown(kind)} have one type, {tag_of(class_of(kind))!r}; give one "
                 'of them another: @tag("...")'
             )
+
+
+def check_names(known: Mapping[str, object], more: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """What is known by a name, and more.
+
+    Raises:
+      ConfigurationError: two classes have one name.
+    """
+    by_name = {**known}
+    for name, kind in more:
+        other = by_name.setdefault(name, kind)
+        if other != kind:
+            raise ConfigurationError(f"{shown(other)} and {shown(kind)} have one name, {name}; rename one of them")
+    return by_name
 
 
 def check_told_apart(members: Iterable[Shape], path: str) -> None:

@@ -86,11 +86,12 @@ class _Field:
         """
         found: object = payload
         for at, name in enumerate(self.names):
-            if not isinstance(found, Mapping):
+            if not isinstance(found, dict):
                 raise MalformedClaim(f"{_path(self.names[:at])}: expected an object")
-            if name not in found:
+            inside: dict[str, object] = found
+            if name not in inside:
                 return ()
-            found = found[name]
+            found = inside[name]
         return (found,)
 
 
