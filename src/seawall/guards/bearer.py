@@ -81,14 +81,13 @@ class _Bearer(Guard[Anonymous, C]):
             source, token = self.sources[-1], await _first_message(gate)
         else:
             raise NoCredentials
-        claims = await self.verifier.verify(token)
+        proof = await self.verifier.prove(token)
         if isinstance(gate, TokenGate):
             gate.verified(source)
             gate.agree(self.terms)
-        # By so much may a date in the token be ahead of our clock, or past.
-        gate.identify(claims, skew=max(self.verifier.skew, self.verifier.leeway))
-        gate.lease(expires_at=claims.expires_at + self.verifier.leeway)
-        return claims
+        gate.identify(proof.claims, skew=proof.skew)
+        gate.lease(expires_at=proof.ends_at)
+        return proof.claims
 
     def describe(self) -> Requirements:
         return tuple((source.describe(),) for source in self.sources)
