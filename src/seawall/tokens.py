@@ -13,6 +13,7 @@ from __future__ import annotations
 from seawall.guards.jwt.claims import AnyClaims, Claims
 from seawall.guards.jwt.keys import Algorithm
 from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
+from seawall.guards.service import Service
 from seawall.guards.sources import cookie, first_message, header
 from seawall.guards.token_source import TokenSource
 
@@ -20,6 +21,7 @@ __all__ = [
     "Algorithm",
     "AnyClaims",
     "Claims",
+    "Service",
     "TokenSource",
     "TokenVerifier",
     "any_audience",

@@ -18,6 +18,7 @@ from seawall.events import conversation
 from seawall.events.conversation import Conversation
 from seawall.events.event import AnyEvent, Event, EventHandler, classes_of
 from seawall.guards.guard import Check, Guard
+from seawall.guards.service import Service, Serviced, services_of
 from seawall.messages.codec import JSON, Fields
 from seawall.messages.decoder import EventDecoder, answer_decoder_for, is_message_class
 from seawall.messages.encoder import MessageEncoder
@@ -54,7 +55,7 @@ class EventDecorator(Protocol[P, M]):
 
 
 @final
-class Events(PathReader, Generic[P]):
+class Events(PathReader, Serviced, Generic[P]):
     """Handles each message of a connection by the function for its type; `P` is the principal of the route.
 
     ::
@@ -227,6 +228,10 @@ class Events(PathReader, Generic[P]):
             for kind in event.replies:
                 self._replies.check(kind, where=event.owner)
         return tuple(taken.values())
+
+    def services(self) -> tuple[Service, ...]:
+        """What the guards of the events need: a route asks for it when they are given to it."""
+        return services_of(*self._registered)
 
     @cached_property
     def _taken(self) -> Mapping[str, PathArgument]:

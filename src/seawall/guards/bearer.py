@@ -13,6 +13,7 @@ from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.requirements import Requirements
+from seawall.guards.service import Service
 from seawall.guards.sources import Cookie, FirstMessage, header
 from seawall.guards.token_gate import TokenGate
 from seawall.guards.token_source import TokenSource
@@ -85,6 +86,9 @@ class _Bearer(Guard[Anonymous, C]):
 
     def takes_token(self) -> bool:
         return True
+
+    def services(self) -> tuple[Service, ...]:
+        return self.verifier.services()
 
     def accepts(self) -> bool:
         return isinstance(self.sources[-1], FirstMessage)

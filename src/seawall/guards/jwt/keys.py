@@ -12,6 +12,7 @@ from jwt.algorithms import HMACAlgorithm
 
 from seawall.errors import ConfigurationError
 from seawall.guards.jwt.secret import weakness_of
+from seawall.guards.service import Serviced
 
 #: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
 Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
@@ -23,7 +24,7 @@ _KEY_SIZES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 Keys: TypeAlias = "str | bytes"
 
 
-class KeySource(ABC):
+class KeySource(Serviced, ABC):
     """Where a verifier finds the key for a token."""
 
     @abstractmethod

@@ -19,6 +19,7 @@ from seawall.clock import unix_time
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.claims import AnyClaims, Claims, MalformedClaim, claims_from
 from seawall.guards.jwt.keys import Algorithm, Keys, key_source
+from seawall.guards.service import Service, Serviced
 from seawall.mistakes import is_number, several
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Rules(TypedDict, total=False):
 
 
 @final
-class TokenVerifier(Generic[C_co]):
+class TokenVerifier(Serviced, Generic[C_co]):
     """Verifies tokens.
 
     ::
@@ -114,6 +115,10 @@ class TokenVerifier(Generic[C_co]):
     def skew(self) -> float:
         """Seconds by which the issuer's clock may be ahead of ours."""
         return self._rules.skew
+
+    def services(self) -> tuple[Service, ...]:
+        """What a server has to run for its keys; `bearer` names it."""
+        return self._keys.services()
 
     async def verify(self, token: str, /) -> C_co:
         """The claims of `token`. It waits only where a key has to be fetched.
