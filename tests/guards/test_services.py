@@ -116,7 +116,6 @@ a, b = Counter(), Counter()
         (inherited(Wanting(a), Wanting(b)), (a, b)),
         (same >> inherited(Wanting(a)), (a,)),
     ],
-    ids=str,
 )
 def test_every_combinator_passes_them_on(
     step: Guard[Anonymous, Anonymous] | Check[object], services: tuple[Service, ...]
