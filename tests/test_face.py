@@ -53,7 +53,6 @@ PROMISED = [
     "Claims",
     "TokenVerifier",
     "bearer",
-    "first_message",
     "has_scope",
     "same_origin",
     "any_origin",
@@ -125,6 +124,18 @@ FURTHER = {
         "TimedOut",
         "connect",
         "serve",
+    ],
+    "seawall.tokens": [
+        "Algorithm",
+        "AnyClaims",
+        "Claims",
+        "TokenSource",
+        "TokenVerifier",
+        "any_audience",
+        "any_issuer",
+        "cookie",
+        "first_message",
+        "header",
     ],
 }
 

@@ -37,7 +37,8 @@ from seawall import (
 )
 from seawall.observability.reports import log_report
 from seawall.testing import Client, CloseFrame, Rejected, connect, serve
-from tests.kit.tokens import SECRET, by, token, verifier
+from seawall.tokens import AnyClaims
+from tests.kit.tokens import SECRET, about_anything, by, token, verifier
 
 
 @frozen
@@ -605,8 +606,14 @@ async def test_a_subject_takes_no_more_than_its_places() -> None:
 
 async def test_tokens_about_nobody_are_not_counted() -> None:
     """They have nothing in common that could be counted."""
-    app, nobody = members(Limits(max_connections_per_subject=1)), token(None)
-    async with connect(app, "/", headers=by(nobody)) as one, connect(app, "/", headers=by(nobody)) as other:
+    app, nobody = App(limits=Limits(max_connections_per_subject=1)), by(token(None))
+
+    @app.route("/", guard=bearer(about_anything))
+    async def handler(conn: Connection[AnyClaims]) -> None:
+        async for message in conn:
+            await conn.send(message)
+
+    async with connect(app, "/", headers=nobody) as one, connect(app, "/", headers=nobody) as other:
         assert await is_served(one)
         assert await is_served(other)
 

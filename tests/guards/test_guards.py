@@ -41,8 +41,8 @@ from seawall.observability.reports import ErrorReport
 from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Close, Escalate, Ignore, Phase, Refuse
 from seawall.testing import CloseFrame, Rejected, connect, serve
-from seawall.tokens import cookie, first_message, header
-from tests.kit.tokens import SECRET, by, token, verifier
+from seawall.tokens import AnyClaims, cookie, first_message, header
+from tests.kit.tokens import SECRET, about_anything, by, token, verifier
 
 
 def by_header(seconds: float = 60.0, **claims: object) -> dict[str, str]:
@@ -214,7 +214,7 @@ async def test_a_bad_token_never_comes_in_as_anonymous() -> None:
     """`bearer(v) | public` lets in who has no token, and refuses who has a bad one."""
     door = bearer(verifier, header(), cookie("session")) | public
     assert await told(door) == "Anonymous()"
-    assert str(await told(door, by_header())).startswith("Claims(subject='ada'")
+    assert "subject='ada'" in str(await told(door, by_header()))
     for headers in (
         by_header(-1),
         {"Authorization": "Bearer"},
@@ -1004,7 +1004,7 @@ async def test_renewing_to_an_earlier_end(autojump_clock: trio.abc.Clock) -> Non
 async def test_renewing_with_what_does_not_prove_the_same(autojump_clock: trio.abc.Clock) -> None:
     """A token that is bad, or about somebody else, is refused; the lease and the connection stay as they were."""
     async with connect(renewing(renew_each), "/", headers=by_header(60, iss="us")) as client:
-        for who, claims in (("eve", {"iss": "us"}), ("ada", {"iss": "them"}), ("ada", {}), (None, {"iss": "us"})):
+        for who, claims in (("eve", {"iss": "us"}), ("ada", {"iss": "them"}), ("ada", {})):
             wrong = token(who, seconds=90, **claims)
             await client.send(wrong)
             assert await client.receive() == "the new token is about another subject"
@@ -1019,9 +1019,16 @@ async def test_renewing_with_what_does_not_prove_the_same(autojump_clock: trio.a
 
 async def test_renewing_without_a_subject() -> None:
     """Two tokens about nobody do not prove the same: what they have in common is nothing."""
-    nobody = token(None, room=1)
-    headers = {"Authorization": f"Bearer {nobody}"}
-    async with connect(renewing(renew_each), "/", headers=headers) as client:
+    app = App()
+
+    @app.route("/", guard=bearer(about_anything))
+    async def handler(conn: Connection[AnyClaims]) -> None:
+        try:
+            await conn.renew(str(await conn.receive()))
+        except Unauthorized as refusal:
+            await conn.send(str(refusal))
+
+    async with connect(app, "/", headers=by(token(None, room=1))) as client:
         await client.send(token(None, seconds=90, room=2))
         assert await client.receive() == "the new token is about another subject"
 
@@ -1073,14 +1080,14 @@ async def test_renewing_where_nothing_was_leased() -> None:
         {"Cookie": "session={}"},
         {"Cookie": 'a=b; session="{}"; c=d'},
         {"Authorization": "Basic YTpi", "Cookie": "session={}"},
-        {"Authorization": "Bearer {}", "Cookie": "session=garbage"},
+        {"Authorization": "Bearer {}", "Cookie": "session="},
     ],
     ids=str,
 )
 async def test_where_a_bearer_token_is_found(headers: dict[str, str]) -> None:
-    """In the header, whatever its case; else in the cookie, if there is to be one."""
+    """In the header, whatever its case, or in the cookie."""
     filled = {name: value.format(token()) for name, value in headers.items()}
-    assert str(await told(bearer(verifier, header(), cookie("session")), filled)).startswith("Claims(subject='ada'")
+    assert "subject='ada'" in str(await told(bearer(verifier, header(), cookie("session")), filled))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ SECRET = "a secret that is long enough for all the tokens of these tests"
 
 verifier = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer)
 
+about_anything = TokenVerifier(SECRET, algorithms=["HS256"], audience=any_audience, issuer=any_issuer, claims=AnyClaims)
+"""Also takes tokens about nobody."""
+
 
 def token(subject: str | None = "ada", /, *, seconds: float = 60.0, **claims: object) -> str:
     """A token that is good for so many seconds from now; a claim that is None is left out."""

@@ -126,7 +126,7 @@ def test_mended_08_any_page_with_a_visitors_cookie(
     door: Guard[Anonymous, object], define: Callable[[Guard[Anonymous, object], App, Origins | None], None]
 ) -> None:
     """It is an error that names the handler and the remedy, whether the app says `any_origin` or the route does."""
-    text = r"handler\(\) \(.*any_origin lets every page .*origins=\['https://chat.example'\].*without cookie="
+    text = r"handler\(\) \(.*any_origin lets every page .*\['https://chat.example'\].*bearer\(verifier, header\(\)\)"
     for outer, inner in REFUSED:
         with pytest.raises(ConfigurationError, match=text):
             define(door, App(origins=outer), inner)

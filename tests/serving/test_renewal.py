@@ -41,9 +41,9 @@ from seawall import (
     public,
 )
 from seawall.testing import CloseFrame, connect, serve
-from seawall.tokens import cookie, first_message, header
+from seawall.tokens import AnyClaims, cookie, first_message, header
 from tests.kit.log import recorded
-from tests.kit.tokens import by, signed, token, verifier
+from tests.kit.tokens import about_anything, by, signed, token, verifier
 
 REVOKED = CloseFrame(3003, "revoked")
 FORBIDDEN = CloseFrame(3003, "forbidden")
@@ -67,11 +67,11 @@ class Rows:
     asked: list[str] = field(factory=list[str])
 
 
-def by_role(rows: Rows) -> Guard[Claims, User]:
+def by_role(rows: Rows) -> Guard[AnyClaims, User]:
     """A guard that looks up a role."""
 
     @guard
-    async def load_user(gate: Gate, claims: Claims) -> User:
+    async def load_user(gate: Gate, claims: AnyClaims) -> User:
         await trio.lowlevel.checkpoint()
         rows.asked.append(claims.subject or "")
         if claims.subject in rows.banned:
@@ -241,7 +241,7 @@ async def test_mended_01_somebody_elses(
 ) -> None:
     """Identity is issuer, subject and session; a token of another one leaves everything as it is."""
     rows = Rows()
-    app = renewing(bearer(verifier) >> by_role(Rows(roles={"ada": "a", "": "a"}, asked=rows.asked)))
+    app = renewing(bearer(about_anything) >> by_role(Rows(roles={"ada": "a", "": "a"}, asked=rows.asked)))
     async with connect(app, "/", headers=by(presented(first))) as client:
         await client.send(presented(second))
         assert await client.receive() == "Unauthorized: the new token is about another subject"
@@ -250,7 +250,7 @@ async def test_mended_01_somebody_elses(
 
 async def test_mended_01_a_session_without_a_subject(autojump_clock: MockClock) -> None:
     """Is an identity too."""
-    app = renewing(bearer(verifier))
+    app = renewing(bearer(about_anything))
     async with connect(app, "/", headers=by(token(None, sid="1"))) as client:
         await client.send(token(None, sid="1"))
         assert str(await client.receive()).startswith("renewed")
@@ -277,10 +277,10 @@ async def test_mended_01_where_the_old_token_stood(autojump_clock: MockClock) ->
 
     first, second, third = token(jti="1"), token(jti="2"), token(jti="3")
     app = renewing(bearer(verifier, header(), cookie("t")) >> look)
-    in_header = {"Authorization": f"bearer  {first}", "Cookie": f"t={first}"}
+    in_header = {"Authorization": f"bearer  {first}", "Cookie": f"tt={first}"}
     in_cookie = {"Cookie": f'a=b; t="{first}";tt={first}'}
     for headers, wanted in (
-        (in_header, [(f"Bearer {new}", f"t={first}") for new in (second, third)]),
+        (in_header, [(f"Bearer {new}", f"tt={first}") for new in (second, third)]),
         (in_cookie, [(None, f"a=b;t={new};tt={first}") for new in (second, third)]),
     ):
         async with connect(app, "/", headers=headers) as client:
