@@ -2,8 +2,8 @@
 
     SEAWALL_SECRET=$(python -c 'import secrets; print(secrets.token_urlsafe(32))') python examples/guide.py
 
-The session wants a token signed with that secret (HS256), with "aud": "guide", "iss": "guide" and an "exp". It answers
-"Authenticated!" and echoes until the token expires. A refusal is a message, and then close code 3000.
+The session wants a token signed with that secret (HS256), with a "sub", "aud": "guide", "iss": "guide" and an "exp". It
+answers "Authenticated!" and echoes until the token expires. A refusal is a message, and then close code 3000.
 """
 
 from __future__ import annotations

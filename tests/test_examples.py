@@ -27,7 +27,7 @@ def verifier(name: str) -> TokenVerifier:
 
 def token(name: str, *, seconds: float = 60, **claims: str) -> str:
     """A token for one example."""
-    return signed({"aud": name, "iss": name, "exp": int(time.time() + seconds), **claims}, SECRET)
+    return signed({"sub": "ada", "aud": name, "iss": name, "exp": int(time.time() + seconds), **claims}, SECRET)
 
 
 @pytest.mark.parametrize("secret", ["", "too short"])

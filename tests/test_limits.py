@@ -39,6 +39,7 @@ def test_the_defaults() -> None:
         auth_timeout=10,
         idle_timeout=None,
         lifetime=None,
+        lease_warning=30,
         ping_interval=20,
         ping_timeout=20,
         send_timeout=10,

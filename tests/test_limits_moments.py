@@ -20,6 +20,7 @@ from attrs import define, evolve, field, fields, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Outcome, guard, public
+from seawall.clock import unix_time
 from seawall.limits import LimitOverrides
 from seawall.serving.server import Server
 from seawall.wire.transport.base import PACE
@@ -308,7 +309,27 @@ async def as_ada(gate: Gate, proved: Anonymous) -> Anonymous:
     return proved
 
 
+@guard
+async def for_a_minute(gate: Gate, proved: Anonymous) -> Anonymous:
+    """Prove something for 60 seconds."""
+    gate.lease(expires_at=unix_time() + 60)
+    return proved
+
+
 # The time of a connection.
+
+
+async def note_expiring(scene: Scene, conn: Connection[Anonymous]) -> None:
+    """Wait for the warning, and go on."""
+    await conn.expiring.wait()
+    scene.note("expiring")
+    await trio.sleep_forever()
+
+
+async def stay(scene: Scene) -> None:
+    """Wait for the end."""
+    _, peer = await scene.open()
+    await scene.note_close(peer)
 
 
 async def speak_once(scene: Scene) -> None:
@@ -598,6 +619,13 @@ CASES: Final = (
     ),
     Case(field="lifetime", act=speak_on, story=lambda value: [Note((3008, "lifetime reached"), 2 + value)]),
     Case(
+        field="lease_warning",
+        door=for_a_minute,
+        handler=note_expiring,
+        act=stay,
+        story=lambda value: [Note("expiring", 60 - value), Note((3000, "lease expired"), 60)],
+    ),
+    Case(
         field="ping_interval",
         base=Limits(ping_timeout=3),
         act=answer_late,
@@ -816,8 +844,9 @@ class Overdue(logging.Handler):
 
 
 @pytest.mark.parametrize(("case", "level"), list(plays()))
-async def test_a_limit(case: Case, level: Level, autojump_clock: MockClock) -> None:
+async def test_a_limit(case: Case, level: Level, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the peer, the handler and the log see when it is reached, in that order and at that moment."""
+    monkeypatch.setattr("seawall.clock.source", trio.current_time)
     scene = Scene(value=level.value)
     with attached(Overdue(scene)):
         async with scene.serving(app_of(case, level, scene)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import logging
@@ -12,6 +13,8 @@ import ssl
 import sys
 import time
 import urllib.request
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -20,12 +23,17 @@ import pytest
 import trio
 import trio_websocket
 import trustme
+from attrs import frozen
 from trio.testing import MockClock
 
 from seawall import App, ConfigurationError, TokenVerifier
+from seawall.messages.codec import Codec
+from seawall.messages.decoder import decoder_for
+from seawall.messages.encoder import MessageEncoder
 from seawall.observability.principals import PrincipalNames
 from seawall.testing import Rejected, connect, serve
 from tests.kit import tokens
+from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
 from tests.kit.tokens import SECRET, signed
 from tests.kit.wire import RawClient, Response
@@ -194,9 +202,12 @@ async def test_the_token_opens_the_chat(
     *_, command = re.findall(r"python -c '([^']*)'", PAGES[ROOT / "README.md"])
     exec(command, {})
     headers = {"Authorization": f"Bearer {capsys.readouterr().out.strip()}"}
+    lines = re.findall(r"^-> (\{.*\}) +<- (\{.*\})$", PAGES[ROOT / "README.md"], re.MULTILINE)
+    assert len(lines) == 3
     async with connect(app, "/rooms/lobby", headers=headers) as client:
-        await client.send('{"type": "say", "text": "hi"}')
-        assert json.loads(await client.receive()) == {"type": "said", "name": "ada in lobby", "text": "hi"}
+        for sent, answered in lines:
+            await client.send(sent)
+            assert json.loads(await client.receive()) == json.loads(answered)
 
 
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -447,6 +458,24 @@ async def test_a_codec_of_ones_own(load: Loader, autojump_clock: object) -> None
     async with connect(load.app("Pretty"), "/pings") as client:
         await client.send('{"type": "ping", "n": 1}')
         assert await client.receive() == '{\n  "type": "ping",\n  "n": 1\n}'
+
+
+def test_the_codec_of_the_page_takes_every_type(load: Loader) -> None:
+    """Keys of mappings that are no text too."""
+    codec = cast("Callable[[], Codec]", vars(load("class Pretty"))["Pretty"])()
+    value = Keys({1: "a"}, {uuid.UUID(int=7): 1}, {Level.HIGH: 2}, {dt.date(2026, 1, 2): 3})
+    message = MessageEncoder(codec).encode(value).decode()
+    assert decoder_for(codec, Keys, where="the test").decode(message) == value
+
+
+@frozen
+class Keys:
+    """Mappings by all that a key can be."""
+
+    by_number: dict[int, str]
+    by_id: dict[uuid.UUID, int]
+    by_level: dict[Level, int]
+    by_day: dict[dt.date, int]
 
 
 async def test_what_a_policy_answers(load: Loader, autojump_clock: object) -> None:

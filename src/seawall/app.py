@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
 
 import trio
-from attrs import NOTHING, NothingType, frozen
+from attrs import NOTHING, NothingType, evolve, frozen
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
@@ -33,7 +33,7 @@ from seawall.observability.principals import PrincipalNames
 from seawall.observability.reports import ErrorReport, Reporter, log_report
 from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.error_policy import ErrorPolicy, check_policy
-from seawall.routing.mounting import AT_THE_ROOT
+from seawall.routing.mounting import AT_THE_ROOT, Settings
 from seawall.routing.page_route import AnyPageRoute, Method, PageEndpoint, PageHandler, PageRoute
 from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute, AnyRouteTemplate, check_cookie, check_guard, naming
@@ -138,6 +138,7 @@ class App(Router[Anonymous]):
         self._on_end = on_end
         self._compression = compression
         self._codec = codec or JSON()
+        self._root = evolve(AT_THE_ROOT, settings=Settings(codec=self._codec))
         self._names = PrincipalNames(log_key)
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
@@ -147,7 +148,7 @@ class App(Router[Anonymous]):
         self._lifespan: list[Provided[object]] = []
 
     def _add_templates(self, templates: Sequence[AnyRouteTemplate[Anonymous]]) -> None:
-        routes = [template.mounted_at(AT_THE_ROOT) for template in templates]
+        routes = [template.mounted_at(self._root) for template in templates]
         for route in routes:
             with naming(route.owner):
                 self._limits.override(route.table_entry.limits)

@@ -6,7 +6,6 @@ import inspect
 import sys
 import types
 import typing
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeAlias, cast, final
@@ -32,14 +31,6 @@ class PathArgument:
     """Whether there is no default."""
     owner: str
     """The function, for messages: ``chat() (app.py:12)``."""
-
-
-class PathReader(ABC):
-    """A handler that says itself what it takes from the path, in place of its signature."""
-
-    @abstractmethod
-    def path_arguments(self) -> tuple[PathArgument, ...]:
-        """What it takes, when a route is defined with it."""
 
 
 #: What ``X | Y`` and ``Union[X, Y]`` are made of.
@@ -114,9 +105,6 @@ def path_arguments(function: Callable[..., object], *, leading: int, first: str 
     Raises:
       ConfigurationError: it takes fewer than `leading` positional parameters, or has positional-only ones after them.
     """
-    handler: object = function
-    if isinstance(handler, PathReader):
-        return handler.path_arguments()
     where = describe(function)
     parameters = list(_signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

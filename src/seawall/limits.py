@@ -38,6 +38,7 @@ class LimitOverrides(TypedDict, total=False):
     auth_timeout: float
     idle_timeout: float | None
     lifetime: float | None
+    lease_warning: float
     ping_interval: float | None
     ping_timeout: float | None
     message_timeout: float | None
@@ -81,6 +82,10 @@ class Limits:
     lifetime: float | None = None
     """Seconds since the upgrade. Off, as gRPC's maximum age of a connection, which has the same use: to spread clients
     over machines anew. Close code 3008."""
+
+    lease_warning: float = 30.0
+    """Seconds before a lease ends, such as a token's, at which `Connection.expiring` is set and ``bearer(warn=...)``
+    tells the peer. 30: time for a client to fetch a token, and more than the 20 between two looks at the wall clock."""
 
     ping_interval: float | None = 20.0
     """Seconds without a byte from the peer, after which it gets a Ping. 20, as in websockets; below the 60 after which

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias, TypedDict, Unpack, assert_never, cast
+from typing import Annotated, Final, NamedTuple, TypeAlias, TypedDict, Unpack, assert_never, cast
 
 import msgspec
 import pytest
@@ -1023,3 +1023,19 @@ async def send_many(client: Client, count: int) -> None:
     """Send nonsense."""
     for _ in range(count):
         await client.send("{")
+
+
+async def test_a_type_that_cannot_be_hashed(autojump_clock: MockClock) -> None:
+    """What stands in an Annotated is for others, and may be anything; its decoder is made each time."""
+    app = App()
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        for _ in range(2):
+            number = await conn.receive_as(Annotated[int, ["a note"], msgspec.Meta(ge=0)])
+            await conn.send(str(number + 1))
+
+    async with connect(app, "/") as client:
+        for message in ("1", "2"):
+            await client.send(message)
+            assert await client.receive() == str(int(message) + 1)

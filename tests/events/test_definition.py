@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import NamedTuple, cast
+from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
+import msgspec
 import pytest
 from attrs import field, frozen
 from trio.testing import MockClock
@@ -20,16 +21,21 @@ from seawall import (
     Events,
     Gate,
     MessagePack,
+    Router,
     Unauthorized,
     check,
     guard,
+    inherited,
     public,
 )
 from seawall.events.event import EventHandler
 from seawall.messages.hints import UnresolvedName
 from seawall.messages.tags import tag
+from seawall.routing.route import Route
 from seawall.testing import connect, serve
 from tests.kit.talk import Count, Fail, Message, Said, Say, Talker, Tick, Wait, talking
+
+T = TypeVar("T")
 
 Register = Callable[[Events[Anonymous]], object]
 
@@ -426,17 +432,219 @@ def test_a_guard_may_be_written_later() -> None:
     App().route("/", guard=public)(events)
 
 
-@pytest.mark.parametrize(("kind", "codec"), [(str, JSON()), (bytes, MessagePack())], ids=["text", "binary"])
-async def test_messages_as_they_come_of_the_codecs_own_kind(
-    kind: type, codec: Codec, autojump_clock: MockClock
+# What depends on the codec of a route, which may be that of its router or of its app.
+
+OWN_KINDS: list[tuple[type, Codec, str]] = [(str, JSON(), "text"), (bytes, MessagePack(), "binary")]
+
+
+def set_by_route(codec: Codec, events: Events[Anonymous]) -> None:
+    """An app with a route that says the codec."""
+    App(codec=JSON() if codec.binary else MessagePack()).route("/", guard=public, codec=codec)(events)
+
+
+def set_by_app(codec: Codec, events: Events[Anonymous]) -> None:
+    """An app that says the codec for its routes."""
+    App(codec=codec).route("/", guard=public)(events)
+
+
+def set_by_router(codec: Codec, events: Events[Anonymous]) -> None:
+    """An app with a router that says the codec."""
+    router: Router[Anonymous] = Router(codec=codec)
+    router.route("/", guard=inherited())(events)
+    App().mount("/under", router, guard=public)
+
+
+def set_around_a_router(codec: Codec, events: Events[Anonymous]) -> None:
+    """An app that says the codec, with a router that does not."""
+    router: Router[Anonymous] = Router()
+    router.route("/", guard=inherited())(events)
+    App(codec=codec).mount("/under", router, guard=public)
+
+
+def set_by_a_route_of_its_own(codec: Codec, events: Events[Anonymous]) -> None:
+    """An app that is given a route."""
+    App(codec=codec).add(Route(path="/", guard=public, handler=events))
+
+
+SET = [set_by_route, set_by_app, set_by_router, set_around_a_router, set_by_a_route_of_its_own]
+
+
+@pytest.mark.parametrize("put_together", SET)
+@pytest.mark.parametrize(("kind", "codec", "called"), OWN_KINDS, ids=["text", "binary"])
+def test_messages_as_they_come_of_the_codecs_own_kind(
+    kind: type, codec: Codec, called: str, put_together: Callable[[Codec, Events[Anonymous]], None]
 ) -> None:
-    """The codec reads those; the report says so, and what to write."""
+    """The codec reads those: it is refused when the app is put together, with what to write."""
+    events = Events[Anonymous]()
+    on(kind)(events)
+    text = rf"plain\(\) \(.*: on\({kind.__name__}\) on a route whose messages are {called}.*a class for them, or on\("
+    with pytest.raises(ConfigurationError, match=text):
+        put_together(codec, events)
+
+
+@pytest.mark.parametrize(("kind", "codec", "called"), OWN_KINDS, ids=["text", "binary"])
+async def test_the_same_in_a_wrapper(kind: type, codec: Codec, called: str, autojump_clock: MockClock) -> None:
+    """Nobody knows what a handler awaits: the report of the first connection says so."""
     reports = list[ErrorReport]()
     app, events = App(codec=codec, report=reports.append), Events[Anonymous]()
     on(kind)(events)
-    app.route("/", guard=public)(events)
+
+    @app.route("/", guard=public)
+    async def wrapper(conn: Connection[Anonymous]) -> None:
+        await events(conn)
+
     async with connect(app, "/") as client:
         assert (await client.wait_closed()).code == 1011
     [text] = [str(report.exception) for report in reports]
-    assert f"on({kind.__name__}) on a route whose messages are" in text
-    assert "write a class for them, or on(" in text
+    assert f"on({kind.__name__}) on a route whose messages are {called}" in text
+
+
+def test_messages_as_they_come_of_both_kinds() -> None:
+    """No codec leaves both alone."""
+    events = Events[Anonymous]()
+    on(bytes)(events)
+    with pytest.raises(
+        ConfigurationError, match=r"plain\(\) .* and plain\(\) .*on\(str\) and on\(bytes\).* write a class"
+    ):
+        on(str)(events)
+    App().route("/", guard=public)(events)  # the second one has not been registered
+
+
+async def test_two_routes_with_different_codecs(autojump_clock: MockClock) -> None:
+    """The same events serve both, each in its codec; what one of them cannot carry is refused there."""
+    events, app = Events[Anonymous](sends=Said), App()
+
+    @events.on(Say)
+    async def say(conn: Connection[Anonymous], message: Say) -> Said:
+        await conn.send(Said("pushed"))
+        return Said(message.text)
+
+    app.route("/json", guard=public)(events)
+    app.route("/packed", guard=public, codec=MessagePack())(events)
+    async with serve(app) as serving, serving.connect("/json") as client, serving.connect("/packed") as packed:
+        for _ in range(2):
+            await client.send('{"type":"say","text":"x"}')
+            assert [await client.receive() for _ in range(2)] == [f'{{"type":"said","text":"{one}"}}' for one in SAID]
+            await packed.send(msgspec.msgpack.encode({"type": "say", "text": "x"}))
+            heard = [msgspec.msgpack.decode(cast("bytes", await packed.receive())) for _ in range(2)]
+            assert heard == [{"type": "said", "text": one} for one in SAID]
+
+
+SAID = ("pushed", "x")
+
+
+def test_two_routes_one_of_which_reads_what_is_taken_as_it_comes() -> None:
+    """The second is refused; the first is served."""
+    events, app = Events[Anonymous](), App()
+    on(bytes)(events)
+    app.route("/json", guard=public)(events)
+    with pytest.raises(ConfigurationError, match=r"on\(bytes\) on a route whose messages are binary"):
+        app.route("/packed", guard=public, codec=MessagePack())(events)
+
+
+@frozen
+class Twin:
+    """Has two fields that a codec may spell alike."""
+
+    room_id: int = 1
+    roomId: int = 2  # noqa: N815 - as above
+
+
+async def returning_twin(conn: Connection[Anonymous], message: object) -> Twin:
+    """Return it."""
+    return Twin()
+
+
+TWINS: dict[str, Callable[[], Events[Anonymous]]] = {
+    "received": lambda: with_events(on(Twin)),
+    "answered": lambda: with_events(on(Wait, returning_twin)),
+    "sent": lambda: with_events(on(Wait), sends=Twin),
+}
+
+
+def with_events(register: Register, *, sends: type | None = None) -> Events[Anonymous]:
+    """Events with one handler."""
+    events = Events[Anonymous](sends=sends)
+    register(events)
+    return events
+
+
+@pytest.mark.parametrize("how", TWINS)
+@pytest.mark.parametrize("put_together", SET)
+def test_fields_that_the_codec_spells_alike(how: str, put_together: Callable[[Codec, Events[Anonymous]], None]) -> None:
+    """Neither a client nor a server could tell them apart with this codec; with another one they can."""
+    put_together(JSON(), TWINS[how]())
+    with pytest.raises(ConfigurationError, match=r"Twin.roomId is 'roomId' in the message, which is taken; rename it"):
+        put_together(JSON(rename="camel"), TWINS[how]())
+
+
+@frozen
+class Picky:
+    """A codec that cannot have a class named Say."""
+
+    binary: bool = False
+    rename: None = None
+    unknown_fields: Literal["refuse"] = "refuse"
+
+    def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
+        """Refuse it."""
+        if "Say" in str(kind):
+            raise ConfigurationError("no Say, please")
+        return JSON().decoder(kind)
+
+    def encoder(self) -> Callable[[object], bytes]:
+        """As usual."""
+        return JSON().encoder()
+
+
+def test_a_codec_that_cannot_have_a_class() -> None:
+    """Its refusal comes when the app is put together."""
+    App(codec=Picky()).route("/", guard=public)(with_events(on(Wait)))
+    with pytest.raises(ConfigurationError, match="no Say, please"):
+        App(codec=Picky()).route("/", guard=public)(with_events(on(Say)))
+
+
+# What only all of it together shows.
+
+
+@frozen
+class Page(Generic[T]):
+    """Is generic."""
+
+    items: list[T]
+
+
+def test_sends_of_one_class_twice() -> None:
+    """A value does not say of what it is: two of them cannot both be sent."""
+    with pytest.raises(
+        ConfigurationError, match=r"^Events\(sends=\.\.\.\): Page_Said and Page_Tick cannot both be sent"
+    ):
+        Events[Anonymous](sends=Page[Said] | Page[Tick])
+    Events[Anonymous](sends=Page[Said] | Tick)
+
+
+def test_sends_with_a_name_that_never_comes() -> None:
+    """It is refused when a route takes the events."""
+
+    @frozen
+    class Never:
+        late: Nowhere  # type: ignore[name-defined]  # noqa: F821 # pyright: ignore[reportUndefinedVariable]  # what is refused
+
+    with pytest.raises(UnresolvedName, match=r"Events\(sends=\.\.\.\): .*Nowhere"):
+        App().route("/", guard=public)(with_events(on(Wait), sends=Never))
+
+
+def named_alike(inner: type) -> type:
+    """Another class of this name."""
+    return frozen(type(inner.__name__, (), {"__annotations__": {"n": int}}))
+
+
+def test_two_classes_of_one_name() -> None:
+    """Which one is meant nobody could say: the second handler is refused, also if the class is deep in a message."""
+    other: type = tag("other")(named_alike(Tick))
+    outer: type = frozen(type("Outer", (), {"__annotations__": {"ticks": tuple[other, ...]}}))  # type: ignore[valid-type]  # made here
+    for kind in (other, outer):
+        events = with_events(on(Tick))
+        with pytest.raises(ConfigurationError, match=r"plain\(\) .*Tick and .*Tick have one name, Tick; rename one"):
+            on(kind)(events)
+        App().route("/", guard=public)(events)

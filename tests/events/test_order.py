@@ -194,6 +194,32 @@ async def test_a_handler_that_finishes_all_the_same(autojump_clock: MockClock) -
         await talker.silence(10)
 
 
+@pytest.mark.parametrize("timeout", [None, 60.0], ids=["plain", "bounded"])
+async def test_cancel_of_a_stream_behind_an_event_without_a_ref(
+    timeout: float | None, autojump_clock: MockClock
+) -> None:
+    """It acts at once, although the event takes long; this one and those behind it are handled in their order."""
+    events = Events[Anonymous]()
+
+    @events.on(Count)
+    async def count(conn: Connection[Anonymous], message: Count) -> AsyncGenerator[Tick]:
+        yield Tick(0)
+        await trio.sleep_forever()
+
+    @events.on(Wait, timeout=timeout)
+    async def wait(conn: Connection[Anonymous], message: Wait) -> Said:
+        await trio.sleep(message.seconds)
+        return Said(f"{message.seconds:g}")
+
+    async with talking(events) as talker:
+        await talker.say({"type": "count", "ref": 8}, {"type": "wait", "seconds": 9}, {"type": "wait", "seconds": 1})
+        assert await talker.hear() == {"type": "tick", "re": 8, "n": 0}
+        began = trio.current_time()
+        assert await talker.ask({"type": "cancel", "ref": 8}) == error("cancelled", 8)
+        assert trio.current_time() - began < 1
+        assert await talker.hear_many(2) == [{"type": "said", "text": "9"}, {"type": "said", "text": "1"}]
+
+
 async def test_cancel_of_a_stream(autojump_clock: MockClock) -> None:
     """What has been yielded has been sent; the generator's `finally` runs, and then the client is told."""
     journal = Journal()

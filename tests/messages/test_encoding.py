@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
+import gc
 import json
 import math
-from typing import NamedTuple
+import weakref
+from typing import NamedTuple, cast
 
 import msgspec
 import pytest
@@ -13,7 +16,7 @@ from attrs import define, field, frozen
 
 from seawall import JSON, InvalidMessage, MessagePack
 from seawall.messages.codec import Fields
-from seawall.messages.encoder import MAX_ERROR, ErrorFrame, MessageEncoder
+from seawall.messages.encoder import MAX_CLASSES, MAX_ERROR, ErrorFrame, MessageEncoder
 from seawall.policy.answers import answer_invalid
 from tests.kit.messages import Circle, Move, Moved, Page, Place, Point, RoomLeft, Say, Search, Shapes, Square, Tree
 
@@ -261,3 +264,90 @@ def test_a_converted_field_is_sent_as_its_type() -> None:
         "n": 5,
         "names": {"items": [1], "following": None},
     }
+
+
+def test_classes_without_end() -> None:
+    """A handler may make a class in each call: only so many are remembered, and the generic ones that were declared."""
+    encoder = MessageEncoder(JSON())
+    encoder.check(Page[int], where="the test")
+    made: list[weakref.ref[type]] = []
+
+    def send() -> None:
+        @frozen
+        class Local:
+            n: int
+
+        for re in (None, 3):
+            assert json.loads(encoder.encode(Local(1), re=re))["type"] == "local"
+        made.append(weakref.ref(Local))
+
+    for _ in range(MAX_CLASSES + 10):
+        send()
+    gc.collect()
+    assert made[0]() is None
+    assert sum(one() is not None for one in made) <= MAX_CLASSES
+    encoder.check(Page[int], where="the test")
+    assert json.loads(encoder.encode(Page([1]))) == {"type": "page", "items": [1], "following": None}
+    assert json.loads(encoder.encode(Page([1]), re=1)) == {"type": "page", "re": 1, "items": [1], "following": None}
+    assert encoder.encode(RoomLeft("a")) == MessageEncoder(JSON()).encode(RoomLeft("a"))
+
+
+@frozen
+class Anything:
+    """Whatever JSON can say."""
+
+    o: object
+
+
+@frozen
+class Dated:
+    """A moment, and a number."""
+
+    at: dt.datetime
+    n: int = 0
+
+
+def test_what_contains_itself_is_refused() -> None:
+    """It has no end, and everybody would wait for it."""
+    endless: list[object] = []
+    endless.append({"k": endless})
+    tree = Tree("a")
+    tree.children.append(tree)
+    for codec in (JSON(), MessagePack()):
+        for value in (Anything(endless), tree):
+            for re in (None, 1):
+                with pytest.raises(ValueError, match="a value is nested too deeply, or contains itself"):
+                    MessageEncoder(codec).encode(value, re=re)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            MessageEncoder(codec).ask(tree, 1)
+
+
+def test_what_stands_twice_is_sent_twice() -> None:
+    """It does not contain itself."""
+    once = [1]
+    assert encoded(Anything([once, once])) == {"type": "anything", "o": [[1], [1]]}
+    with pytest.raises(ValueError, match="NaN"):
+        MessageEncoder(JSON()).encode(Anything([once, once, math.nan]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Dated(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 2**70),
+        Dated(dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=14)))),
+    ],
+    ids=["number", "date"],
+)
+@pytest.mark.parametrize("re", [None, 1])
+def test_what_message_pack_cannot_say(value: Dated, re: int | None) -> None:
+    """JSON can."""
+    with pytest.raises(ValueError, match="a number or a date is out of the range of the format"):
+        MessageEncoder(MessagePack()).encode(value, re=re)
+    assert MessageEncoder(JSON()).encode(value, re=re)
+
+
+@pytest.mark.parametrize("value", ["text", b"bytes"])
+def test_text_is_no_message(value: str | bytes) -> None:
+    """An answer has to be a value, and the error does not say that text would do."""
+    with pytest.raises(TypeError, match=r"was to be sent as a message; make it a field of one, or `conn.send` it"):
+        MessageEncoder(JSON()).encode(cast("Fields", value), re=1)

@@ -31,11 +31,13 @@ from seawall import (
     has_scope,
 )
 from seawall.connection.deadlines import Deadline, DeadlineQueue
+from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
 from seawall.connection.timeouts import Timeouts
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
+from seawall.messages.codec import Sendable
 from seawall.policy.ending import Cause, End, cause_of
 from seawall.policy.verdicts import Phase
 from seawall.routing.route import Route
@@ -72,6 +74,10 @@ class Letter:
         """Keep it."""
         await trio.lowlevel.checkpoint()
         self.sent.append(text)
+
+    def notice(self, message: Sendable, /) -> Notice:
+        """None: there is no peer."""
+        raise NotImplementedError
 
 
 @define(eq=False)

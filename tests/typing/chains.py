@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_type
 
+from attrs import frozen
+
 from seawall import (
     Anonymous,
     Check,
@@ -35,11 +37,21 @@ from tests.typing.house import (
     verifier,
 )
 
+
+@frozen
+class Expiring:
+    """A message."""
+
+    seconds: int
+
+
 # One guard.
 assert_type(public, Guard[Anonymous, Anonymous])
 assert_type(bearer(verifier), Guard[Anonymous, Claims])
 assert_type(bearer(verifier, header(), cookie("session")), Guard[Anonymous, Claims])
 assert_type(bearer(verifier, first_message()), Guard[Anonymous, Claims])
+assert_type(bearer(verifier, header(), warn="expiring", max_age=8 * 3600), Guard[Anonymous, Claims])
+assert_type(bearer(verifier, warn=Expiring(30)), Guard[Anonymous, Claims])
 assert_type(load_person, Guard[Claims, Person])
 assert_type(in_room, Guard[Person, Person])
 assert_type(Opens(), Opens)

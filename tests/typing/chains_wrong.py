@@ -148,6 +148,10 @@ bearer()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # which 
 bearer("secret")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a secret is no verifier
 bearer(verifier, "session")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # is this the name of a cookie?
 cookie(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a cookie has a name
+bearer(verifier, warn={"type": "expiring"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a message has a class
+bearer(verifier, warn=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what is to be said?
+bearer(verifier, max_age="8 hours")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds
+bearer(verifier, 3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # by keyword
 bearer(verifier, cookie="session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a source says where
 first_message(verifier)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # it takes no token, it says where one is
 has_scope(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a scope is a word

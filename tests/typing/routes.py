@@ -77,6 +77,8 @@ async def chat(conn: Connection[Person]) -> None:
     conn.close_nowait(4000, reason="bye")
     assert_type(conn.report(ValueError()), str)
     await conn.renew("token")
+    assert_type(conn.expires_at, float | None)
+    assert_type(conn.expiring, trio.Event)
     assert_type(conn.principal, Person)
     await conn.aclose(4000, "bye")
     wider: Connection[object] = conn

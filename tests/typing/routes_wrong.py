@@ -204,6 +204,7 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
     for _message in conn:  # type: ignore[attr-defined]  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]  # messages have to be waited for
         pass
     await conn.aclose("bye")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the code comes first
+    conn.expires_at + 1  # type: ignore[operator]  # pyright: ignore[reportOptionalOperand]  # where nothing is leased
     await conn.renew(conn.principal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is text
     conn.principal = conn.principal  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # renewing sets it
     await for_admin(conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # claims are no admin
@@ -252,7 +253,7 @@ run_apps([wrong_app.at(port=8765)])  # type: ignore[arg-type]  # pyright: ignore
 
 # Tokens.
 TokenVerifier("secret", algorithms=["none"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # no algorithm
-TokenVerifier("secret", algorithms=["RS256"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # not with a secret
+TokenVerifier("secret", algorithms=["none"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # signed by nobody
 TokenVerifier("secret", algorithms="HS256", audience="a", issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a list
 TokenVerifier("secret", audience="a", issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # which algorithms?
 TokenVerifier("secret", algorithms=["HS256"], issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # an audience is asked for, or waived in so many words

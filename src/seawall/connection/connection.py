@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
@@ -82,6 +83,43 @@ class Connection(Generic[P_co]):
     def draining(self) -> trio.Event:
         """Set when the server wants to stop: finish what you are doing and return."""
         return self._state.lifecycle.draining
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the first lease of what the guards proved ends, in Unix time; None if nothing is leased.
+
+        The connection then ends with 3000; earlier if Trio's clock says so first, because the wall clock was set back.
+        It is None, too, once the connection is closed.
+        """
+        expires_at = self._state.lifecycle.timeouts.leases.expires_at
+        return None if expires_at == math.inf else expires_at
+
+    @property
+    def expiring(self) -> trio.Event:
+        """Set ``Limits.lease_warning`` seconds before the first lease ends; at once if the lease is shorter.
+
+        ::
+
+            while True:
+                await conn.expiring.wait()
+                await conn.renew(await fetch_token())
+
+        Once it has been set, a renewal that prolongs the lease makes a new one: read it anew. One that is not set yet
+        stays the same, and is set before the end of the new lease. It is never set where nothing is leased. If the
+        wall clock jumps past the end of the lease, because the machine was suspended, there is no warning.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's.
+        """
+        if get_ident() != self._state.thread:
+            raise ConfigurationError(
+                "conn.expiring in another thread than the server's; read it with "
+                "trio.from_thread.run_sync(lambda: conn.expiring)"
+            )
+        lifecycle = self._state.lifecycle
+        event = lifecycle.timeouts.expiring()
+        lifecycle.rearm()
+        return event
 
     async def receive(self) -> str | bytes:
         """The next message: text as `str`, binary as `bytes`.

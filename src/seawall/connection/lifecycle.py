@@ -124,8 +124,8 @@ class Lifecycle:
         """Arm the deadline of the connection for the first of its `timeouts`, or for that of closing."""
         if self.ended is None:
             self.deadline.arm(self.timeouts.due())
-            if (expires_at := self.timeouts.leases.expires_at) != math.inf:
-                self.deadline.arm_by_wall(expires_at)
+            if (due := self.timeouts.leases.wall_due) != math.inf:
+                self.deadline.arm_by_wall(due)
         elif not self.is_closed:
             self.deadline.arm(self.timeouts.stage_ends_at)
 
@@ -170,12 +170,12 @@ class Lifecycle:
 
     def lease(self, expires_at: float) -> None:
         """Hold a lease until `expires_at` (Unix time); the connection ends when the first of its leases does."""
-        self.timeouts.lease(expires_at)
+        self.timeouts.own_leases().add(expires_at)
         self.rearm()
 
     def renew(self, several: Iterable[float]) -> None:
         """Hold leases until `several` times (Unix time) instead of those that there were."""
-        self.timeouts.leases.replace(several)
+        self.timeouts.own_leases().replace(several)
         self.rearm()
 
     def drain(self) -> None:

@@ -52,10 +52,14 @@ class MessageFormat:
 
     def decoder(self, kind: TypeForm[T]) -> MessageDecoder[T]:
         """What decodes messages of a type. Raises `ConfigurationError` if there can be none of it."""
-        found = self._decoders.get(kind)
+        try:
+            found = self._decoders.get(kind)
+            is_kept = found is None and len(self._decoders) < _MOST
+        except TypeError:  # what stands in an Annotated may not be hashed
+            found, is_kept = None, False
         if found is None:
             found = decoder_for(self.codec, kind, where=f"route {self._route}")
-            if len(self._decoders) < _MOST:
+            if is_kept:
                 self._decoders[kind] = found
         return cast("MessageDecoder[T]", found)
 

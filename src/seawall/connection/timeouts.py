@@ -80,6 +80,9 @@ class Timeouts:
         self._last_activity = now
         if self._liveness is not None:
             self._liveness.begin()
+        if self.leases is not _NO_LEASES:
+            self.leases.warning.open()
+            self.leases.schedule()
         if self.limits.lifetime is not None:
             self._lifetime_ends_at = now + self.limits.lifetime
 
@@ -102,11 +105,19 @@ class Timeouts:
             return self._stage_ends_at + self._lateness.since(self._stage_began_at)
         return self._stage_ends_at
 
-    def lease(self, expires_at: float) -> None:
-        """One more lease. Raises as `Leases.add`."""
+    def own_leases(self) -> Leases:
+        """The leases of this connection, to which something may be added."""
         if self.leases is _NO_LEASES:
-            self.leases = Leases()
-        self.leases.add(expires_at)
+            self.leases = Leases(self.limits.lease_warning)
+        return self.leases
+
+    def expiring(self) -> trio.Event:
+        """Set when the first lease is about to end, at once if it is; see `Connection.expiring`."""
+        leases = self.own_leases()
+        event = leases.warning.event
+        leases.schedule()
+        leases.warn(trio.current_time())
+        return event
 
     def touch(self) -> None:
         """Start the idle time anew: the handler has sent or taken a message."""
@@ -136,17 +147,20 @@ class Timeouts:
             return -math.inf
         wire = math.inf if self._liveness is None else self._liveness.due()
         stage = self.stage_ends_at if self._lateness.total else self._stage_ends_at
-        return min(wire, stage, self.leases.ends_at, self._lifetime_ends_at, self._idle_ends_at())
+        return min(wire, stage, self.leases.due, self._lifetime_ends_at, self._idle_ends_at())
 
     def check(self, now: float, *, with_peer: bool = True) -> SeawallError | None:
         """The failure that ends the connection; None if no moment has come. Does not check `stage_ends_at`.
 
-        Without `with_peer` it looks only at what does not depend on the peer.
+        Gives the warning of the leases, if its moment has come. Without `with_peer` it looks only at what does not
+        depend on the peer.
         """
         if self._expired is not None:
             return self._expired
-        if self.leases.are_over(now):
-            return LeaseExpired()
+        if self.leases is not _NO_LEASES:
+            if self.leases.are_over(now):
+                return LeaseExpired()
+            self.leases.warn(now)
         if now >= self._lifetime_ends_at:
             return LifetimeReached()
         if not with_peer:

@@ -3,6 +3,7 @@
 Events are handled in the order in which they came. One without a ``ref`` is handled in the task that reads: there is
 no scope, no queue and no task for it. One with a ``ref`` has a task with a scope, so that the peer can cancel it, and
 the next event waits until it has ended; a stream, or any event if ``concurrent`` allows several, holds up nothing.
+While a stream runs, which the peer can cancel, events without a ``ref`` have tasks too, and the reading goes on.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Conversation(Generic[P]):
             inbound.invalid = 0
             del received  # not to be held while the handler runs
             handler = event.plain
-            if ref is not None or handler is None or concurrent > 1:
+            if ref is not None or handler is None or concurrent > 1 or running.streams:
                 await self._begin(event, message, ref)
                 continue
             try:
@@ -194,7 +195,8 @@ class Conversation(Generic[P]):
         if ref is not None and ref in self._running:
             await self._send_error("duplicate_ref", ref)
             return
-        if not event.is_stream and ref is None and self._protocol.concurrent == 1:
+        is_alone = self._protocol.concurrent == 1 and not self._running.streams  # nothing to be cancelled meanwhile
+        if not event.is_stream and ref is None and is_alone:
             await self._handle(event, message, None)
             return
         scope = self._running.reserve(ref)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, cast, final, overload
 from weakref import WeakKeyDictionary
 
-from seawall.callables import Parameter, PathArgument, PathReader, agrees, shown
+from seawall.callables import Parameter, PathArgument, agrees, shown
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.message_format import MessageFormat
 from seawall.connection.state import ConnectionState
@@ -17,14 +17,15 @@ from seawall.errors import ConfigurationError
 from seawall.events import conversation
 from seawall.events.conversation import Conversation
 from seawall.events.event import AnyEvent, Event, EventHandler, classes_of
+from seawall.events.route_handler import RouteHandler
 from seawall.guards.guard import Check, Guard
 from seawall.guards.service import Service, Serviced, services_of
-from seawall.messages.codec import JSON, Fields
+from seawall.messages.codec import JSON, Codec, Fields, MessagePack
 from seawall.messages.decoder import EventDecoder, answer_decoder_for, is_message_class
 from seawall.messages.encoder import MessageEncoder
 from seawall.messages.forms import members_of
 from seawall.messages.hints import UnresolvedName
-from seawall.messages.shaping import check_tags
+from seawall.messages.unions import check_names, check_tags
 from seawall.mistakes import is_number
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class EventDecorator(Protocol[P, M]):
 
 
 @final
-class Events(PathReader, Serviced, Generic[P]):
+class Events(RouteHandler, Serviced, Generic[P]):
     """Handles each message of a connection by the function for its type; `P` is the principal of the route.
 
     ::
@@ -100,11 +101,13 @@ class Events(PathReader, Serviced, Generic[P]):
         if not (is_number(concurrent) and concurrent >= 1 and concurrent % 1 == 0):
             raise ConfigurationError(f"Events(concurrent={concurrent!r}); give a whole number of events, 1 or more")
         self._sends = None if sends is None else members_of(sends)
+        encoder = MessageEncoder(JSON())
         for kind in self._sends or ():
-            _check_sendable(MessageEncoder(JSON()), kind, "Events(sends=...)")
+            _check_sendable(encoder, kind, "Events(sends=...)")
         self._concurrent: Final = concurrent
         self._events: dict[type, AnyEvent[P]] = {}
         self._registered: tuple[AnyEvent[P], ...] = ()
+        self._names: Mapping[str, object] = {}
         self._protocols: WeakKeyDictionary[MessageFormat, conversation.Protocol[P]] = WeakKeyDictionary()
         self._running: dict[ConnectionState, Conversation[P]] = {}
         self._replies = MessageEncoder(JSON())  # looks at what handlers return
@@ -141,8 +144,7 @@ class Events(PathReader, Serviced, Generic[P]):
     def _add(self, event: AnyEvent[P]) -> None:
         if self._is_used:
             raise ConfigurationError(f"{event.owner}: the events are in use already; register it before the route")
-        if not event.is_raw:
-            _check_decodable(event.kind, event.owner)
+        found = {} if event.is_raw else _names_in(event.kind, event.owner)
         for kind in classes_of(event.kind):
             if (other := self._events.get(kind)) is not None:
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
@@ -152,10 +154,12 @@ class Events(PathReader, Serviced, Generic[P]):
         classes = [one for known in registered for one in members_of(known.kind) if is_message_class(one)]
         try:
             check_tags(classes, "the events")
+            names = check_names(self._names, found.items())
         except ConfigurationError as error:
             raise ConfigurationError(f"{event.owner}: {error}") from None
+        _check_one_raw(registered)
         _taken_from_path(registered)
-        self._registered = registered
+        self._registered, self._names = registered, names
         self._events |= dict.fromkeys(classes_of(event.kind), event)
 
     async def request(self, conn: Connection[object], ask: Fields, answer: TypeForm[T], /, *, timeout: float) -> T:  # noqa: ASYNC109 - as everywhere
@@ -215,18 +219,22 @@ class Events(PathReader, Serviced, Generic[P]):
             state.format = before
             del self._running[state]
 
-    def path_arguments(self) -> tuple[PathArgument, ...]:
+    def check_route(self, codec: Codec | None) -> tuple[PathArgument, ...]:
         """What the events take from the path, all together: a route asks for it when they are given to it.
 
         Raises:
-          ConfigurationError: there is no event, or an annotation names what does not exist.
+          ConfigurationError: there is no event, an annotation names what does not exist, or the codec cannot carry what
+            is received or sent.
         """
         taken = self._taken
+        if codec is None:
+            takes_text = any(event.kind is str for event in self._registered)
+            codec = MessagePack() if takes_text else JSON()
+        _check_raw(self._registered, codec)
         for event in self._registered:
             if not event.is_raw:
-                EventDecoder(JSON(), (event.kind,), where=event.owner)
-            for kind in event.replies:
-                self._replies.check(kind, where=event.owner)
+                EventDecoder(codec, (event.kind,), where=event.owner)
+        self._protocol_of(MessageFormat(codec, ""))
         return tuple(taken.values())
 
     def services(self) -> tuple[Service, ...]:
@@ -246,7 +254,7 @@ class Events(PathReader, Serviced, Generic[P]):
         made = self._protocols.get(format_)
         if made is None:
             _ = self._taken
-            _check_raw(self._registered, format_)
+            _check_raw(self._registered, format_.codec)
             kinds = tuple(event.kind for event in self._registered)
             for event in self._registered:
                 for kind in event.replies:
@@ -262,13 +270,13 @@ class Events(PathReader, Serviced, Generic[P]):
         return made
 
 
-def _check_raw(events: Iterable[AnyEvent[P]], format_: MessageFormat) -> None:
+def _check_raw(events: Iterable[AnyEvent[P]], codec: Codec) -> None:
     """Refuse messages as they come whose kind is the codec's own.
 
     Raises:
       ConfigurationError: it is so for one of the events.
     """
-    own, other = (str, bytes) if format_.is_text else (bytes, str)
+    own, other = (bytes, str) if codec.binary else (str, bytes)
     for event in events:
         if event.kind is own:
             kind = "text" if own is str else "binary"
@@ -278,6 +286,19 @@ def _check_raw(events: Iterable[AnyEvent[P]], format_: MessageFormat) -> None:
             )
 
 
+def _check_one_raw(events: Iterable[AnyEvent[P]]) -> None:
+    """Refuse both kinds of messages as they come.
+
+    Raises:
+      ConfigurationError: there are both.
+    """
+    if len(raw := {event.kind: event.owner for event in events if event.is_raw}) > 1:
+        raise ConfigurationError(
+            f"{' and '.join(raw.values())}: on(str) and on(bytes), but the codec of a route reads one of them; write a "
+            "class for those"
+        )
+
+
 def _check_sendable(encoder: MessageEncoder, kind: object, owner: str) -> None:
     try:
         encoder.check(kind, where=owner)
@@ -285,11 +306,16 @@ def _check_sendable(encoder: MessageEncoder, kind: object, owner: str) -> None:
         pass  # it may exist when a route is given the events
 
 
-def _check_decodable(kind: object, owner: str) -> None:
+def _names_in(kind: object, owner: str) -> Mapping[str, object]:
+    """The classes of all that is in the messages of one type, by name.
+
+    Raises:
+      ConfigurationError: no message can be of it.
+    """
     try:
-        EventDecoder(JSON(), (kind,), where=owner)
+        return EventDecoder(JSON(), (kind,), where=owner).names
     except UnresolvedName:
-        pass  # it may exist when a route is given the events, which looks again
+        return {}  # it may exist when a route is given the events, which looks again
 
 
 def _taken_from_path(events: Iterable[AnyEvent[P]]) -> dict[str, PathArgument]:

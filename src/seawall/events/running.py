@@ -25,7 +25,8 @@ class RunningEvents(Generic[P]):
     """How many may run at a time; streams are not counted."""
     handlers: int = field(init=False, default=0)
     """How many are running that are no streams."""
-    _streams: int = field(init=False, default=0)
+    streams: int = field(init=False, default=0)
+    """How many streams are running."""
     _by_ref: dict[Ref, trio.CancelScope] = field(init=False, factory=dict[Ref, trio.CancelScope])
     _tasks: dict[trio.CancelScope, AnyEvent[P]] = field(init=False, factory=dict[trio.CancelScope, AnyEvent[P]])
 
@@ -45,7 +46,7 @@ class RunningEvents(Generic[P]):
     @property
     def is_full_of_streams(self) -> bool:
         """Whether the next stream has to."""
-        return self._streams >= MAX_STREAMS
+        return self.streams >= MAX_STREAMS
 
     def reserve(self, ref: Ref | None) -> trio.CancelScope:
         """The scope of an event that is about to run; its ref is in use from now on."""
@@ -69,7 +70,7 @@ class RunningEvents(Generic[P]):
 
     def _count(self, event: AnyEvent[P], more: int) -> None:
         if event.is_stream:
-            self._streams += more
+            self.streams += more
         else:
             self.handlers += more
 

@@ -12,16 +12,24 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
+from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.requirements import Requirements
 from seawall.guards.service import Service
 from seawall.guards.sources import Cookie, FirstMessage, header
 from seawall.guards.token_gate import TokenGate
 from seawall.guards.token_source import TokenSource
+from seawall.messages.codec import Sendable
 
 C = TypeVar("C", bound=AnyClaims)
 
 
-def bearer(verifier: TokenVerifier[C], /, *sources: TokenSource) -> Guard[Anonymous, C]:
+def bearer(
+    verifier: TokenVerifier[C],
+    /,
+    *sources: TokenSource,
+    warn: Sendable | None = None,
+    max_age: float | None = None,
+) -> Guard[Anonymous, C]:
     """Take a token from one of `sources`, verify it, and prove its claims.
 
     The connection is leased until the token expires, and can be renewed with `Connection.renew`: then the new token
@@ -31,10 +39,16 @@ def bearer(verifier: TokenVerifier[C], /, *sources: TokenSource) -> Guard[Anonym
       verifier: says which tokens are good.
       sources: where a client may present its token, such as `seawall.tokens.cookie`; ``Authorization: Bearer`` if none
         is named. Tokens in two of them are refused.
+      warn: is sent to the peer ``Limits.lease_warning`` seconds before the connection ends because of its lease, so
+        that it can send a new token: text, or a value as `Connection.send` takes it. Once for each lease; not to a peer
+        for whom more is waiting than ``Limits.outbound_buffer``.
+      max_age: for how many seconds the connection may be renewed, counted from when it was let in. Then it ends as if
+        the token had expired, with 3000, and its user has to log in again. None means for ever.
 
     Raises:
       ConfigurationError: one of the arguments is not what it should be; a source stands behind
-        `seawall.tokens.first_message`, or there are two alike.
+        `seawall.tokens.first_message`, or there are two alike; no message can carry `warn`; `max_age` is no number of
+        seconds.
     """
     _check_verifier(verifier)
     for source in sources:
@@ -47,7 +61,7 @@ def bearer(verifier: TokenVerifier[C], /, *sources: TokenSource) -> Guard[Anonym
                 "bearer(): first_message() waits for a token, so that what stands behind it would never be looked at; "
                 "name it last"
             )
-    return _Bearer(verifier, sources or (header(),))
+    return _Bearer(verifier, sources or (header(),), LeaseTerms.parse(warn, max_age))
 
 
 @final
@@ -55,6 +69,7 @@ def bearer(verifier: TokenVerifier[C], /, *sources: TokenSource) -> Guard[Anonym
 class _Bearer(Guard[Anonymous, C]):
     verifier: TokenVerifier[C]
     sources: tuple[TokenSource, ...]
+    terms: LeaseTerms
 
     async def admit(self, gate: Gate, proved: Anonymous, /) -> C:
         asked = gate.handshake
@@ -67,13 +82,13 @@ class _Bearer(Guard[Anonymous, C]):
             source, token = self.sources[-1], await _first_message(gate)
         else:
             raise NoCredentials
-        claims = await self.verifier.verify(token)
+        proof = await self.verifier.prove(token)
         if isinstance(gate, TokenGate):
             gate.verified(source)
-        # By so much may a date in the token be ahead of our clock, or past.
-        gate.identify(claims, skew=max(self.verifier.skew, self.verifier.leeway))
-        gate.lease(expires_at=claims.expires_at + self.verifier.leeway)
-        return claims
+            gate.agree(self.terms)
+        gate.identify(proof.claims, skew=proof.skew)
+        gate.lease(expires_at=proof.ends_at)
+        return proof.claims
 
     def describe(self) -> Requirements:
         return tuple((source.describe(),) for source in self.sources)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from seawall.guards.gate import Gate
+from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.token_source import TokenSource
 
 
@@ -14,6 +15,10 @@ class TokenGate(Gate):
     @abstractmethod
     def verified(self, source: TokenSource) -> None:
         """Note that the token from `source` has been verified. In a chain with several, the first one counts."""
+
+    @abstractmethod
+    def agree(self, terms: LeaseTerms) -> None:
+        """Keep to `terms`, from when the connection is let in; in a renewal those of the first time hold."""
 
     @property
     @abstractmethod

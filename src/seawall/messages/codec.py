@@ -51,7 +51,8 @@ class Codec(Protocol):
 
     Tags, classes, validators, the envelope and the texts of errors are not its concern: it is given types that msgspec
     knows (`msgspec.Struct` classes that Seawall has made, with tags, names and limits, and unions of them). A format
-    that msgspec does not speak goes through `msgspec.convert` and `msgspec.to_builtins`. It has to be hashable, and
+    that msgspec does not speak goes through `msgspec.convert`, with ``str_keys=True`` if it has no keys but text, and
+    `msgspec.to_builtins`. It has to be hashable, and
     decoders are shared by those that are equal: make it a frozen value.
     """
 

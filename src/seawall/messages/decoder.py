@@ -18,8 +18,9 @@ from seawall.messages.hints import UnresolvedName
 from seawall.messages.problems import REF_EXPECTED, REFUSED, Problem
 from seawall.messages.records import Behind
 from seawall.messages.shapes import Choice, Shape
-from seawall.messages.shaping import Envelope, Shaper, check_decodable, check_tags
+from seawall.messages.shaping import Envelope, Shaper, check_decodable
 from seawall.messages.tags import TAG_FIELD
+from seawall.messages.unions import check_tags, check_told_apart
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -274,6 +275,7 @@ def message_shape(shaper: Shaper, kind: object) -> Shape:
     shaper.finish()
     if len(members) == 1:
         return members[0]
+    check_told_apart(members, "the messages")
     return Choice(members, union(member.wire for member in members))
 
 
@@ -321,7 +323,8 @@ class EventDecoder:
         shaper.know(classes)
         check_tags([*classes, Cancel], "the events")
         records = [shaper.message(kind) for kind in classes]
-        shaper.finish()
+        self.names = shaper.finish()
+        """The classes of all that is in the messages, by name."""
         cancel = msgspec.defstruct(
             "Cancel",
             [("ref", _REF)],

@@ -12,7 +12,7 @@ from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
 from seawall.messages.fields import is_class_of_fields
-from seawall.messages.forms import class_of, is_generic
+from seawall.messages.forms import class_of, is_generic, name_of
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
 from seawall.messages.shapes import Convert
@@ -21,6 +21,10 @@ from seawall.messages.tags import TAG_FIELD
 
 #: Bytes that an error has at most, whatever has been refused.
 MAX_ERROR: Final = 512
+
+#: Classes that are remembered. If a program makes classes without end, such as one in each call of a handler, they are
+#: forgotten now and then.
+MAX_CLASSES: Final = 1024
 
 #: Why a message is answered with an error, in one word. An application has codes of its own in values of its own.
 ErrorCode: TypeAlias = Literal[
@@ -56,7 +60,7 @@ class _End(msgspec.Struct, tag="end", tag_field=TAG_FIELD):
 
 @final
 class MessageEncoder:
-    """Encodes values of any class; looks at each class once."""
+    """Encodes values of any class; looks at each class once, as long as there are not too many."""
 
     def __init__(self, codec: Codec, *, only: frozenset[type] | None = None) -> None:
         """For one codec, and for these classes only, or for all; share it among all who speak it."""
@@ -65,6 +69,7 @@ class MessageEncoder:
         self._codec = codec
         self._encode = codec.encoder()
         self._shaper = Shaper(codec, sends=True)
+        self._filled: dict[type, object] = {}  # by the generic class, the one with its parameters that is sent
         self._records: dict[type, Record] = {}
         self._dumpers: dict[type, Convert] = {}
         self._replies: dict[type, Callable[[object, object], object]] = {}
@@ -83,14 +88,14 @@ class MessageEncoder:
     def _look_at(self, kind: object) -> None:
         if not is_message_class(kind):
             raise ConfigurationError(f"{kind!r} is no class of messages; write an attrs class for it")
-        origin = class_of(kind)
-        record = self._shaper.message(kind)
-        known = self._records.setdefault(origin, record)
-        if known is not record:
+        origin, record = class_of(kind), self._shaper.message(kind)
+        known = self._filled.setdefault(origin, kind) if is_generic(origin) else kind
+        if known != kind:
             raise ConfigurationError(
-                f"{known.name} and {record.name} cannot both be sent, because a value does not say which it is; make "
-                f"a class of each, `class Other({record.name})`"
+                f"{name_of(known)} and {record.name} cannot both be sent, because a value does not say which it is; "
+                f"make a class of each, `class Other({record.name})`"
             )
+        self._records[origin] = record
         self._dumpers[origin] = record.dumper()
 
     def encode(self, value: Fields, /, *, re: Ref | None = None) -> bytes:
@@ -98,7 +103,8 @@ class MessageEncoder:
 
         Raises:
           TypeError: it is no instance of a class of fields: a coroutine that nobody awaits, a class, a NamedTuple.
-          ValueError: a number in it is NaN or infinite, or a text cannot be encoded.
+          ValueError: a number in it is NaN or infinite, a text cannot be encoded, it is nested too deeply, or the
+            format has no such number or date.
           ConfigurationError: no message can carry a field of its class.
         """
         kind = type(value)
@@ -106,11 +112,14 @@ class MessageEncoder:
             dump = self._dumpers.get(kind)
             if dump is None:
                 dump = self._dumpers[kind] = self._record(value).dumper()
-            return self._encode(dump(value))
+            try:
+                return self._encode(dump(value))
+            except (OverflowError, RecursionError) as error:
+                raise _too_much(error) from None
         reply = self._replies.get(kind)
         if reply is None:
             reply = self._replies[kind] = self._record(value).dumper_with("re")
-        return self._encode(reply(value, re))
+        return self._enveloped(reply, value, re)
 
     def ask(self, value: Fields, ref: Ref, /) -> bytes:
         """The message of a value that asks for an answer, by `ref`. Raises as `encode`."""
@@ -118,7 +127,13 @@ class MessageEncoder:
         ask = self._questions.get(kind)
         if ask is None:
             ask = self._questions[kind] = self._record(value).dumper_with("ref")
-        return self._encode(ask(value, ref))
+        return self._enveloped(ask, value, ref)
+
+    def _enveloped(self, dump: Callable[[object, object], object], value: Fields, ref: Ref) -> bytes:
+        try:
+            return self._encode(dump(value, ref))
+        except (OverflowError, RecursionError) as error:
+            raise _too_much(error) from None
 
     def _record(self, value: object) -> Record:
         kind = type(value)
@@ -133,8 +148,17 @@ class MessageEncoder:
             )
         record = self._records.get(kind)
         if record is None:
+            if len(self._records) - len(self._filled) >= MAX_CLASSES:
+                self._forget()
             record = self._records[kind] = self._shaper.message(kind)
         return record
+
+    def _forget(self) -> None:
+        """Forget all classes but the generic ones, which were looked at beforehand."""
+        self._shaper = Shaper(self._codec, sends=True)
+        self._records = {kind: record for kind, record in self._records.items() if kind in self._filled}
+        for made in (self._dumpers, self._replies, self._questions):
+            made.clear()
 
     def done(self, re: Ref) -> bytes:
         """``{"type": "done", "re": ...}``: what was asked is done, and there is nothing to say."""
@@ -155,6 +179,13 @@ class MessageEncoder:
         return encoded
 
 
+def _too_much(error: OverflowError | RecursionError) -> ValueError:
+    """In place of an error of msgspec, or of Python."""
+    if isinstance(error, RecursionError):
+        return ValueError("a value is nested too deeply, or contains itself")
+    return ValueError("a number or a date is out of the range of the format")
+
+
 def _unsendable(value: object) -> str:
     if inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
         value.close()  # the error says that it was not awaited; Python's warning would say it again
@@ -164,6 +195,8 @@ def _unsendable(value: object) -> str:
         return f"the class {value.__qualname__} was to be sent; make an instance of it"
     if issubclass(type(value), tuple):
         return f"a {type(value).__qualname__} is a tuple: a message has names; make it an attrs class"
+    if isinstance(value, str | bytes):
+        return f"a {type(value).__qualname__} was to be sent as a message; make it a field of one, or `conn.send` it"
     return (
         f"a {type(value).__qualname__} was to be sent; send text, bytes, or an instance of an attrs class, a dataclass "
         "or a msgspec.Struct"

@@ -125,7 +125,7 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
 
     Args:
       kind: the class.
-      known: classes by name that its annotations may name although its module does not.
+      known: classes by module and qualified name that annotations beside them may name.
       path: where it was found, for messages.
 
     Raises:

@@ -24,7 +24,8 @@ def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, objec
 
     Args:
       kind: the class.
-      known: classes by name that its annotations may name although its module does not: those of a function.
+      known: classes by module and qualified name; those that stand beside it may be named although its module does not
+        have them, because they are local to the same function.
 
     Raises:
       UnresolvedName: an annotation names what cannot be found.
@@ -58,8 +59,16 @@ def evaluated(annotations: dict[str, object], owner: type, known: Mapping[str, o
     module = sys.modules.get(owner.__module__)
     alone = types.SimpleNamespace(__annotations__=annotations)
     parameters: tuple[TypeVar, ...] = getattr(owner, "__type_params__", ())  # of ``class Page[T]``
-    namespace = {**known, owner.__name__: owner, **{one.__name__: one for one in parameters}}
+    namespace = {**_beside(owner, known), owner.__name__: owner, **{one.__name__: one for one in parameters}}
     return typing.get_type_hints(alone, {} if module is None else vars(module), namespace, include_extras=True)
+
+
+def _beside(owner: type, known: Mapping[str, object]) -> dict[str, object]:
+    """Those of the known classes that stand where `owner` stands; in a module, what it has itself is the truth."""
+    place, _, _ = f"{owner.__module__}.{owner.__qualname__}".rpartition(".")
+    beside = {name.rpartition(".")[2]: kind for name, kind in known.items() if name.rpartition(".")[0] == place}
+    module = sys.modules.get(place)
+    return {name: kind for name, kind in beside.items() if module is None or name not in vars(module)}
 
 
 if sys.version_info >= (3, 14):

@@ -6,16 +6,24 @@ one back (`dumper`), and the way of the builder once more, step by step, to find
 
 from __future__ import annotations
 
+import decimal
+import typing
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, cast, final
+from typing import Final, TypeAlias, cast, final
 
+import msgspec
 from attrs import define, field
 
-from seawall.messages.problems import REFUSED, Problem
+from seawall.messages.hashing import CollidingValues, KeyReader, check_hashes, collected
+from seawall.messages.problems import COLLIDING, REFUSED, Problem, of_msgspec
 
 #: From one to the other. None, where a shape has none, leaves the value as it is.
 Convert: TypeAlias = Callable[[object], object]
+
+#: Types of which a peer can find many values of one hash.
+_UNSALTED: Final[tuple[object, ...]] = (int, uuid.UUID, decimal.Decimal, typing.Any)
 
 
 class Shape(ABC):
@@ -26,7 +34,7 @@ class Shape(ABC):
 
     @property
     def hashed(self) -> bool:
-        """Whether what msgspec decodes can be hashed."""
+        """Whether msgspec may hash what it decodes: it can be hashed, and the peer cannot choose the hash."""
         return False
 
     @abstractmethod
@@ -62,8 +70,8 @@ class Plain(Shape):
 
     @property
     def hashed(self) -> bool:
-        """A value of Python's own."""
-        return True
+        """Not of numbers without end."""
+        return not any(self.wire is one for one in _UNSALTED)
 
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
@@ -135,7 +143,9 @@ class Many(Shape):
     accepted: tuple[type, ...] = ()
     """What else can be sent: any sequence, where the annotation says so."""
     decoded: type = field(init=False)
-    """What msgspec decodes: a list where the items are built, because those that it makes cannot be hashed."""
+    """What msgspec decodes: a list where it may not hash the items."""
+    least: int = 0
+    """How many items a set has at least that is decoded as a list, in which one may stand twice."""
     wire: object = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -147,10 +157,18 @@ class Many(Shape):
         """As `Shape.builder` says."""
         convert, collection = self.item.builder(), self.collection
         if convert is None:
-            return None if self.decoded is collection else cast("Convert", collection)
+            return (
+                None if self.decoded is collection else lambda decoded: self._collected(cast("list[object]", decoded))
+            )
         if collection is list:
             return lambda decoded: [convert(item) for item in cast("Iterable[object]", decoded)]
-        return lambda decoded: _collected(collection, [convert(item) for item in cast("Iterable[object]", decoded)])
+        return lambda decoded: self._collected([convert(item) for item in cast("Iterable[object]", decoded)])
+
+    def _collected(self, items: list[object]) -> object:
+        made = collected(self.collection, items)
+        if self.least and len(cast("set[object]", made)) < self.least:
+            raise ValueError("too few items that differ")
+        return made
 
     def dumper(self) -> Convert | None:
         """As `Shape.dumper` says."""
@@ -166,7 +184,9 @@ class Many(Shape):
                 return one
             built.append(one)
         try:
-            return _collected(self.collection, built)
+            return self._collected(built)
+        except CollidingValues:
+            return Problem(path, COLLIDING)
         except Exception:  # noqa: BLE001 - an item whose class refuses to be hashed
             return Problem(path, REFUSED)
 
@@ -177,11 +197,6 @@ class Many(Shape):
     def value_kinds(self) -> tuple[type, ...]:
         """As `Shape.value_kinds` says."""
         return (self.collection, *self.accepted)
-
-
-def _collected(collection: type, items: list[object]) -> object:
-    """A list, or what else is to be made of it."""
-    return items if collection is list else cast("Convert", collection)(items)
 
 
 @final
@@ -250,15 +265,21 @@ class Table(Shape):
     key: Shape
     value: Shape
     accepted: tuple[type, ...] = ()
+    texts: bool = False
+    """Whether msgspec decodes the keys as text, because it may not hash them."""
     wire: object = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         generic = cast("Mapping[object, object]", dict)
-        self.wire = generic[self.key.wire, self.value.wire]
+        self.wire = generic[str if self.texts else self.key.wire, self.value.wire]
 
     def builder(self) -> Convert | None:
         """As `Shape.builder` says."""
-        return self._each(self.key.builder(), self.value.builder())
+        if not self.texts:
+            return self._each(self.key.builder(), self.value.builder())
+        read = cast("Convert", KeyReader(self.key.wire).read)
+        make = self._each(None, self.value.builder())
+        return read if make is None else lambda items: read(make(items))
 
     def dumper(self) -> Convert | None:
         """As `Shape.dumper` says."""
@@ -275,14 +296,27 @@ class Table(Shape):
 
     def rebuild(self, decoded: object, path: str) -> object:
         """As `Shape.rebuild` says."""
-        built: dict[object, object] = {}
+        pairs: list[tuple[object, object]] = []
         for name, item in cast("Mapping[object, object]", decoded).items():
-            key, value = self.key.rebuild(name, f"{path}[...]"), self.value.rebuild(item, f"{path}[...]")
+            key, value = self._rebuilt_key(name, f"{path}[...]"), self.value.rebuild(item, f"{path}[...]")
             for one in (key, value):
                 if isinstance(one, Problem):
                     return one
-            built[key] = value
-        return built
+            pairs.append((key, value))
+        try:
+            check_hashes([key for key, _ in pairs])
+        except CollidingValues:
+            return Problem(path, COLLIDING)
+        return dict(pairs)
+
+    def _rebuilt_key(self, name: object, path: str) -> object:
+        if not self.texts:
+            return self.key.rebuild(name, path)
+        try:
+            (key,) = KeyReader(self.key.wire).read({cast("str", name): None})
+        except msgspec.ValidationError as error:
+            return Problem(path, of_msgspec(str(error)).detail)
+        return key
 
     def wire_kinds(self) -> tuple[type, ...]:
         """As `Shape.wire_kinds` says."""

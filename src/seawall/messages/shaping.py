@@ -15,7 +15,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from seawall.errors import ConfigurationError
-from seawall.messages.codec import JSON, Codec, spelled
+from seawall.messages.codec import JSON, Codec, MessagePack, spelled
 from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields, is_dictionary
 from seawall.messages.forms import (
     UNIONS,
@@ -37,6 +37,7 @@ from seawall.messages.limits import annotated, limited, validator_of
 from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
+from seawall.messages.unions import check_names, check_tags, check_told_apart
 from seawall.messages.values import finite, finite_decimal, plain
 
 #: What msgspec decodes and encodes, and nothing has to be checked.
@@ -104,7 +105,7 @@ class Shaper:
     envelope: tuple[Envelope, ...] = ()
     _records: dict[tuple[object, Role], Record] = field(init=False, factory=dict[tuple[object, Role], Record])
     _known: dict[str, object] = field(init=False, factory=dict[str, object])
-    """Classes by name: what stands beside them may name them, although they are local to a function."""
+    """Classes by module and qualified name: what stands beside them may name them, although they are local."""
 
     def shape(self, kind: object, path: str) -> Shape:
         """The shape of a value somewhere in a message.
@@ -131,26 +132,25 @@ class Shaper:
 
     def know(self, kinds: Iterable[object]) -> None:
         """Let annotations name these classes."""
-        self._known |= {class_of(kind).__name__: class_of(kind) for kind in kinds if is_class_of_fields(class_of(kind))}
+        self._known |= {shown(class_of(kind)): class_of(kind) for kind in kinds if is_class_of_fields(class_of(kind))}
 
-    def finish(self) -> None:
+    def finish(self) -> Mapping[str, object]:
         """Let msgspec look at all that has been shaped.
+
+        Returns:
+          The classes in it, by name.
 
         Raises:
           ConfigurationError: two classes have one name, or a union cannot be told apart.
         """
-        by_name: dict[str, object] = {}
+        by_name = check_names({}, ((record.name, kind) for (kind, _), record in self._records.items()))
         for (kind, role), record in self._records.items():
-            other = by_name.setdefault(record.name, kind)
-            if other != kind:
-                raise ConfigurationError(
-                    f"{shown(other)} and {shown(kind)} have one name, {record.name}; rename one of them"
-                )
             if role is Role.NESTED and (kind, Role.MEMBER) in self._records and isinstance(record.wire, type):
                 record.wire.__name__ = f"{record.name}Untagged"
         for record in self._records.values():
             for member in record.members:
                 check_decodable(member.shape.wire, f"{record.name}.{member.spec.name}")
+        return by_name
 
     def _shape(self, kind: object, path: str, depth: int) -> Shape:
         if depth > _DEPTH:
@@ -179,6 +179,8 @@ class Shaper:
         inner, *metadata = arguments_of(kind)
         shape = self._shape(inner, path, depth + 1)
         limits = [one for one in metadata if isinstance(one, msgspec.Meta)]
+        if isinstance(shape, Many) and shape.decoded is not shape.collection:
+            shape.least = max((one.min_length or 0 for one in limits), default=0)
         return Limited(shape, annotated(shape.wire, *limits)) if limits else shape
 
     def _leaf(self, kind: object, path: str) -> Shape | None:
@@ -200,6 +202,8 @@ class Shaper:
         origin = origin_of(kind)
         arguments: tuple[object, ...] = arguments_of(kind)
         if origin is tuple:
+            if any(getattr(one, "__unpacked__", False) or origin_of(one) is typing.Unpack for one in arguments):
+                raise ConfigurationError(f"{path}: a tuple with a part of any length; make that part a list of its own")
             if len(arguments) == 2 and arguments[1] is Ellipsis:
                 return Many(self._shape(arguments[0], f"{path}[]", depth + 1), tuple)
             return Row(tuple(self._shape(one, f"{path}[{at}]", depth + 1) for at, one in enumerate(arguments)))
@@ -211,12 +215,23 @@ class Shaper:
             return Many(item, collection, accepted)
         if origin in _MAPPINGS:
             key, value = (self._shape(one, f"{path}[...]", depth + 1) for one in arguments)
-            if not set(key.value_kinds()) <= _KEYS and not is_enum(key.value_kinds()[0]):
-                raise ConfigurationError(f"{path}: a key in a message is text; use str, int, an enum, UUID or a date")
-            table = Table(key, value, () if origin is dict else (collections.abc.Mapping,))
+            kinds = set(key.value_kinds())
+            if len(kinds) != 1 or not (kinds <= _KEYS or is_enum(next(iter(kinds)))):
+                raise ConfigurationError(
+                    f"{path}: a key in a message is text; use one of str, int, an enum, UUID or a date"
+                )
+            accepted = () if origin is dict else (collections.abc.Mapping,)
+            table = Table(key, value, accepted, texts=self._decodes_as_text(key))
             names = described_names(key.value_kinds()[0]) if self.describes else None
             return table if names is None else Limited(table, annotated(table.wire, names))
         return None
+
+    def _decodes_as_text(self, key: Shape) -> bool:
+        """Whether the keys of a mapping are text for msgspec, and become what they are afterwards."""
+        if key.hashed or self.describes:
+            return False
+        is_written_as_text = isinstance(self.codec, MessagePack) and key.value_kinds() == (uuid.UUID,)
+        return is_written_as_text or not self.codec.binary
 
     def choice(self, kind: object, path: str, depth: int = 0) -> Shape:
         """The shape of a union: where it has two classes or more, each carries its tag."""
@@ -228,6 +243,7 @@ class Shaper:
         members = tuple(
             self._record(one, path, role) if one in classes else self._shape(one, path, depth + 1) for one in kinds
         )
+        check_told_apart(members, path)
         if object in kinds and set(kinds) - {object, type(None)}:
             raise ConfigurationError(f"{path}: a union with object, which all others are; write `object` alone")
         return Choice(members, union(member.wire for member in members))
@@ -303,22 +319,6 @@ def _documentation(kind: type) -> str | None:
     """What the class says about itself; a dataclass without docstring says its signature."""
     text = kind.__doc__
     return None if text is None or text.startswith(f"{kind.__name__}(") else text
-
-
-def check_tags(classes: Iterable[object], path: str) -> None:
-    """Refuse two classes of one tag.
-
-    Raises:
-      ConfigurationError: there are two.
-    """
-    by_tag: dict[str, object] = {}
-    for kind in classes:
-        other = by_tag.setdefault(tag_of(class_of(kind)), kind)
-        if other is not kind:
-            raise ConfigurationError(
-                f"{path}: {shown(other)} and {shown(kind)} have one type, {tag_of(class_of(kind))!r}; give one "
-                'of them another: @tag("...")'
-            )
 
 
 def check_decodable(wire: object, path: str) -> None:

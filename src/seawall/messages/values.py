@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import cast
@@ -37,13 +36,17 @@ def plain(value: object) -> object:
     Raises:
       ValueError: it is something else, or a number in it is NaN or infinite.
     """
-    waiting = [value]
+    waiting, seen = [value], set[int]()
     while waiting:
         one = waiting.pop()
         if one is None or isinstance(one, str | int):
             continue
-        if isinstance(one, float) and math.isfinite(one):
+        if isinstance(one, float):
+            finite(one)
             continue
+        if id(one) in seen:
+            continue  # a list may contain itself
+        seen.add(id(one))
         if isinstance(one, list | tuple):
             waiting += cast("Iterable[object]", one)
         elif isinstance(one, dict):

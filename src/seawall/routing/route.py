@@ -15,11 +15,12 @@ from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeAlias, 
 import trio
 from attrs import Attribute, define, field, frozen
 
-from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async, path_arguments
+from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async
 from seawall.compression import RouteCompression, check_compression
 from seawall.connection.connection import Connection
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
+from seawall.events.route_handler import taken_by
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.origins import OriginCheck, Origins, any_origin
@@ -216,7 +217,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
             check_codec(self.codec, where=f"route {self.path}")
             pattern = PathPattern.parse(self.path)
         object.__setattr__(self, "_pattern", pattern)
-        object.__setattr__(self, "_taken", path_arguments(self.handler, leading=1))
+        object.__setattr__(self, "_taken", taken_by(self.handler, self.codec))
 
     @property
     def pattern(self) -> PathPattern:

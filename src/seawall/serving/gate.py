@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol, TypeVar, final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from seawall.callables import Parameter
+from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.credential import Credential
+from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.token_gate import TokenGate
 from seawall.guards.token_source import TokenSource
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
-from seawall.messages.codec import JSON
+from seawall.messages.codec import JSON, Sendable
 from seawall.serving.capacity import Place
 from seawall.serving.eviction import Waiting
 from seawall.serving.resources import ResourceStack
+from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
 T = TypeVar("T")
@@ -51,6 +54,10 @@ class Upgrade(Protocol):
 
     async def send(self, text: str, /) -> None:
         """Send a message. Raises `Disconnected` when the peer has gone."""
+        ...
+
+    def notice(self, message: Sendable, /) -> Notice:
+        """What sends `message` later. Raises as `MessageFormat.frame`."""
         ...
 
 
@@ -98,6 +105,15 @@ class ConnectionGate(TokenGate):
     def verified(self, source: TokenSource) -> None:
         """Remember where it was found, for a renewal."""
         self.source = self.source or source
+
+    def agree(self, terms: LeaseTerms) -> None:
+        """Prepare the warning, and let the connection end after ``max_age``, whatever is renewed."""
+        leases = self.lifecycle.timeouts.own_leases()
+        if terms.warn is not None:
+            leases.warning.tell_peer(self.upgrade.notice(terms.warn))
+        if terms.max_age is not None:
+            leases.fix(terms.max_age)
+            self.lifecycle.rearm()
 
     @property
     def speaks_json(self) -> bool:
@@ -182,3 +198,21 @@ class WebSocketUpgrade:
             raise Disconnected(self.state.id) from None
         finally:
             self.place.work()
+
+    def notice(self, message: Sendable, /) -> Notice:
+        """What sends `message` later, which is encoded now: what is wrong with it fails in the guard."""
+        return _FrameNotice(self.state.channel.send_buffer, self.state.format.frame(message))
+
+
+@final
+@frozen(eq=False)
+class _FrameNotice:
+    """One frame, for a peer that takes what it is sent."""
+
+    buffer: SendBuffer
+    frame: bytes = field(repr=False)
+
+    def send(self) -> None:
+        """Send it now, unless it would have to wait behind others, or the connection is about to be closed."""
+        with suppress(trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            self.buffer.put_message_nowait(self.frame)

@@ -21,6 +21,7 @@ from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential
+from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.sources import FirstMessage
 from seawall.guards.token_gate import TokenGate
 from seawall.guards.token_source import TokenSource, is_token
@@ -169,6 +170,9 @@ class RenewalGate(TokenGate):
     def verified(self, source: TokenSource) -> None:
         """Note that a guard has taken the new token."""
         self._is_verified = self._is_verified or source == self._renewal.source
+
+    def agree(self, terms: LeaseTerms) -> None:
+        """Nothing changes."""
 
     @property
     def speaks_json(self) -> bool:

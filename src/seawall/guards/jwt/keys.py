@@ -1,35 +1,22 @@
-"""`KeySource`: where a verifier finds the key with which a token was signed."""
+"""What a verifier can be given as keys, and the `KeySource` that it becomes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Literal, TypeAlias, final, get_args
+from typing import TypeAlias, final
 
 import jwt
 from attrs import field, frozen
 from jwt.algorithms import HMACAlgorithm
 
 from seawall.errors import ConfigurationError
+from seawall.guards.jwt.algorithms import SECRET_SIZES, Algorithm, check_algorithms
+from seawall.guards.jwt.key_source import KeySource
+from seawall.guards.jwt.key_table import VerificationKey
 from seawall.guards.jwt.secret import weakness_of
-from seawall.guards.service import Serviced
-
-#: Algorithms that a shared secret can serve (RFC 7518, section 3.2).
-Algorithm: TypeAlias = Literal["HS256", "HS384", "HS512"]
-
-#: Bytes that the secret must have: the size of the hash (RFC 7518, section 3.2).
-_KEY_SIZES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
+from seawall.guards.jwt.unverified import TokenHeader
 
 #: What a verifier can be given as keys.
-Keys: TypeAlias = "str | bytes"
-
-
-class KeySource(Serviced, ABC):
-    """Where a verifier finds the key for a token."""
-
-    @abstractmethod
-    async def find(self, token: str, /) -> str | bytes:
-        """The key that `token` is to be verified with."""
+Keys: TypeAlias = "str | bytes | KeySource"
 
 
 @final
@@ -39,9 +26,12 @@ class SharedSecret(KeySource):
 
     secret: bytes = field(repr=False)
 
-    async def find(self, token: str, /) -> str | bytes:
+    def check(self, algorithms: tuple[Algorithm, ...], /) -> None:
+        """A secret serves HS* only."""
+
+    def find(self, header: TokenHeader, algorithms: tuple[Algorithm, ...], /) -> VerificationKey | None:
         """The secret."""
-        return self.secret
+        return VerificationKey(kid=None, algorithm=header.algorithm, material=self.secret)
 
 
 def key_source(keys: Keys, algorithms: tuple[Algorithm, ...]) -> KeySource:
@@ -50,9 +40,10 @@ def key_source(keys: Keys, algorithms: tuple[Algorithm, ...]) -> KeySource:
     Raises:
       ConfigurationError: the keys serve none of `algorithms`, or protect nothing.
     """
-    known = get_args(Algorithm)
-    if not algorithms or not all(algorithm in known for algorithm in algorithms):
-        raise ConfigurationError(f"TokenVerifier: algorithms {list(algorithms)}; name some of {list(known)}")
+    check_algorithms(algorithms)
+    if isinstance(keys, KeySource):
+        keys.check(algorithms)
+        return keys
     secret = _secret(keys)
     _check_secret(secret, algorithms)
     return SharedSecret(secret)
@@ -60,7 +51,7 @@ def key_source(keys: Keys, algorithms: tuple[Algorithm, ...]) -> KeySource:
 
 def _check_secret(secret: bytes, algorithms: tuple[Algorithm, ...]) -> None:
     size = len(secret)
-    needed = max(_KEY_SIZES[algorithm] for algorithm in algorithms)
+    needed = max(SECRET_SIZES[algorithm] for algorithm in algorithms)
     if size < needed:
         raise ConfigurationError(
             f"TokenVerifier: a secret of {size} bytes is too short, {'/'.join(algorithms)} needs {needed} "
@@ -80,7 +71,7 @@ def _check_secret(secret: bytes, algorithms: tuple[Algorithm, ...]) -> None:
         ) from None
 
 
-def _secret(keys: Keys) -> bytes:
+def _secret(keys: str | bytes) -> bytes:
     _check_keys(keys)
     try:
         return keys.encode() if isinstance(keys, str) else keys
