@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
+from seawall.guards.jwt.key import Key
+from seawall.guards.jwt.key_ring import KeyRing
 from seawall.guards.jwt.own_claims import At
 from seawall.guards.jwt.rules import Rules, any_audience, any_issuer, any_tenant
 from seawall.guards.jwt.verifier import TokenVerifier, by_issuer
@@ -25,6 +27,8 @@ __all__ = [
     "AnyClaims",
     "At",
     "Claims",
+    "Key",
+    "KeyRing",
     "Rules",
     "Service",
     "TokenSource",

@@ -144,7 +144,7 @@ class Events(RouteHandler, Serviced, Generic[P]):
     def _add(self, event: AnyEvent[P]) -> None:
         if self._is_used:
             raise ConfigurationError(f"{event.owner}: the events are in use already; register it before the route")
-        found = {} if event.is_raw else _names_in(event.kind, event.owner)
+        found: Mapping[str, object] = {} if event.is_raw else _names_in(event.kind, event.owner)
         for kind in classes_of(event.kind):
             if (other := self._events.get(kind)) is not None:
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")

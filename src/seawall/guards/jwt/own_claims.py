@@ -86,9 +86,9 @@ class _Field:
         """
         found: object = payload
         for at, name in enumerate(self.names):
-            if not isinstance(found, dict):
+            inside = _object(found)
+            if inside is None:
                 raise MalformedClaim(f"{_path(self.names[:at])}: expected an object")
-            inside: dict[str, object] = found
             if name not in inside:
                 return ()
             found = inside[name]
@@ -187,6 +187,10 @@ def _field(spec: FieldSpec, kind: type) -> _Field:
         required=spec.default is None,
         reader=PartReader(accepts, where),
     )
+
+
+def _object(value: object) -> dict[str, object] | None:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
 
 
 def _path(names: tuple[str, ...]) -> str:

@@ -62,7 +62,7 @@ class TokenVerifier(Serviced, Generic[C_co]):
         return f"TokenVerifier({', '.join(repr(one.rules) for one in self._issuers)})"
 
     def services(self) -> tuple[Service, ...]:
-        """What a server has to run for the keys; `bearer` passes it on."""
+        """What a server has to run for its keys; `bearer` names it."""
         return services_of(*(one.keys for one in self._issuers))
 
     async def verify(self, token: str, /) -> C_co:
