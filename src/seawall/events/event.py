@@ -26,6 +26,7 @@ from seawall.errors import ConfigurationError
 from seawall.events.gate import EventGate
 from seawall.guards.guard import Check, Guard
 from seawall.guards.results import inspected, proved
+from seawall.guards.service import Service, Serviced, services_of
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import is_message_class
 from seawall.messages.fields import is_dictionary, is_without_instances
@@ -47,7 +48,7 @@ EventHandler: TypeAlias = Callable[..., Outcome]  # type: ignore[explicit-any]  
 PlainHandler: TypeAlias = Callable[..., Awaitable[Fields | None]]  # type: ignore[explicit-any]  # likewise
 
 
-class AnyEvent(ABC, Generic[P_contra]):
+class AnyEvent(Serviced, ABC, Generic[P_contra]):
     """An `Event`, whatever principal its handler takes."""
 
     kind: object
@@ -133,6 +134,10 @@ class Event(AnyEvent[P], Generic[P, N]):
         """What handler and guard take from the path."""
         of_guard = () if self.guard is None else self.guard.parameters()
         return (self.taken, *of_guard)
+
+    def services(self) -> tuple[Service, ...]:
+        """What the guard needs."""
+        return services_of(self.guard)
 
     async def call_guarded(
         self, conn: Connection[P], message: object, path: Mapping[str, Parameter], resources: AsyncExitStack, /
