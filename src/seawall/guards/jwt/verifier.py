@@ -11,6 +11,7 @@ from seawall.guards.jwt.one_issuer import MAX_TOKEN, OneIssuer, Proof
 from seawall.guards.jwt.own_claims import ClaimsReader
 from seawall.guards.jwt.rules import CheckedRules, Rules, any_issuer
 from seawall.guards.jwt.unverified import issuer_of
+from seawall.guards.service import Service, Serviced, services_of
 
 A = TypeVar("A", bound=AnyClaims)
 B = TypeVar("B", bound=AnyClaims)
@@ -26,7 +27,7 @@ else:
 
 
 @final
-class TokenVerifier(Generic[C_co]):
+class TokenVerifier(Serviced, Generic[C_co]):
     """Verifies tokens.
 
     ::
@@ -59,6 +60,10 @@ class TokenVerifier(Generic[C_co]):
     def __repr__(self) -> str:
         """What is demanded, without the keys."""
         return f"TokenVerifier({', '.join(repr(one.rules) for one in self._issuers)})"
+
+    def services(self) -> tuple[Service, ...]:
+        """What a server has to run for its keys; `bearer` names it."""
+        return services_of(*(one.keys for one in self._issuers))
 
     async def verify(self, token: str, /) -> C_co:
         """The claims of `token`. It waits only where a key has to be fetched.
