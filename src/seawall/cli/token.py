@@ -70,6 +70,7 @@ def add_token_options(parser: argparse.ArgumentParser) -> None:
     issue = actions.add_parser(
         "issue",
         help="sign a token and print it",
+        allow_abbrev=False,  # --secret would be --secret-file
         description="Sign a token and print it. For development: whoever has the secret can be anybody.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -84,12 +85,15 @@ def add_token_options(parser: argparse.ArgumentParser) -> None:
     issue.add_argument(
         "--lifetime", type=_seconds, default=LIFETIME, metavar="SECONDS", help="until exp; negative: past"
     )
-    issue.add_argument("--claim", action="append", type=_claim, default=[], metavar="NAME=JSON", help="any other claim")
+    issue.add_argument(
+        "--claim", dest="claims", action="append", type=_claim, default=[], metavar="NAME=JSON", help="any other claim"
+    )
     issue.add_argument("--kid", metavar="ID", help="kid, in the header")
     issue.add_argument("--type", metavar="TYPE", help="typ, in the header, such as at+jwt")
     inspect = actions.add_parser(
         "inspect",
         help="say what is in a token, and whether it is good",
+        allow_abbrev=False,
         description=(
             "Say what is in a token, which is read from standard input or from a file. With a key, an audience and an "
             "issuer it is verified too. The exit status is 1 if it is no token, or not a good one."
@@ -216,21 +220,22 @@ def _key(options: KeyOptions) -> _Secret | _File | None:
     if options.key_file is not None and options.secret_file is not None:
         raise _Mistake("give --secret-file or --key-file, not both")
     if options.key_file is not None:
-        return _File(options.key_file, _read(options.key_file))
+        return _File(options.key_file, _read(options.key_file, "--key-file"))
     if options.secret_file is not None:
-        return _Secret(_read(options.secret_file).strip(" \t\r\n"))
+        return _Secret(_read(options.secret_file, "--secret-file").strip(" \t\r\n"))
     secret = os.environ.get(VARIABLE)
     return None if not secret or options.algorithm not in SECRET_SIZES else _Secret(secret)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, what: str) -> str:
+    """What is in a file. Its name is not repeated: where arguments have been mixed up, it is the secret."""
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_MOST + 1)
     except (OSError, ValueError) as error:
-        raise _Mistake(f"{path} cannot be read: {type(error).__name__}") from None
+        raise _Mistake(f"the file of {what} cannot be read: {type(error).__name__}") from None
     if len(text) > _MOST:
-        raise _Mistake(f"{path} has more than {_MOST} characters")
+        raise _Mistake(f"the file of {what} has more than {_MOST} characters")
     return text
 
 
@@ -241,13 +246,13 @@ def _write_secret(options: KeyOptions) -> None:
     try:
         descriptor = os.open(options.secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise _Mistake(f"{options.secret_file} cannot be made: {error.strerror}") from None
+        raise _Mistake(f"the file of --secret-file cannot be made: {error.strerror}") from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_urlsafe(SECRET_SIZES[options.algorithm]) + "\n")
 
 
 def _token(path: Path | None) -> str:
-    text = sys.stdin.read(_MOST) if path is None else _read(path)
+    text = sys.stdin.read(_MOST) if path is None else _read(path, "the token")
     return text.strip(" \t\r\n").removeprefix("Bearer ").strip(" ")
 
 
