@@ -14,6 +14,7 @@ from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.requirements import Requirements
+from seawall.guards.service import Service
 from seawall.guards.sources import Cookie, FirstMessage, header
 from seawall.guards.token_gate import TokenGate
 from seawall.guards.token_source import TokenSource
@@ -100,6 +101,9 @@ class _Bearer(Guard[Anonymous, C]):
 
     def takes_token(self) -> bool:
         return True
+
+    def services(self) -> tuple[Service, ...]:
+        return self.verifier.services()
 
     def accepts(self) -> bool:
         return isinstance(self.sources[-1], FirstMessage)
