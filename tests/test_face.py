@@ -141,6 +141,8 @@ FURTHER = {
         "first_message",
         "has",
         "header",
+        "query",
+        "subprotocol",
     ],
 }
 

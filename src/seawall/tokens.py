@@ -18,7 +18,7 @@ from seawall.guards.jwt.own_claims import At
 from seawall.guards.jwt.rules import Rules, any_audience, any_issuer, any_tenant
 from seawall.guards.jwt.verifier import TokenVerifier, by_issuer
 from seawall.guards.service import Service
-from seawall.guards.sources import cookie, first_message, header
+from seawall.guards.sources import cookie, first_message, header, query, subprotocol
 from seawall.guards.token_source import TokenSource
 from seawall.guards.values import has
 
@@ -41,4 +41,6 @@ __all__ = [
     "first_message",
     "has",
     "header",
+    "query",
+    "subprotocol",
 ]
