@@ -8,10 +8,10 @@ which PyJWT has no tolerance but that of ``exp``. Whatever exception a token cau
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar, final
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 import jwt
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from seawall.clock import unix_time
 from seawall.errors import TokenExpired, Unauthorized
@@ -21,6 +21,9 @@ from seawall.guards.jwt.key_table import VerificationKey
 from seawall.guards.jwt.own_claims import ClaimsReader
 from seawall.guards.jwt.rules import CheckedRules, any_audience, any_issuer
 from seawall.guards.jwt.unverified import TokenHeader, header_of, issuer_of
+
+if TYPE_CHECKING:
+    from jwt.types import Options
 
 C_co = TypeVar("C_co", bound=AnyClaims, covariant=True)
 
@@ -48,6 +51,9 @@ class OneIssuer(Generic[C_co]):
     keys: KeySource
     rules: CheckedRules
     claims: ClaimsReader[C_co]
+    _options: Options = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: _options(self.rules), takes_self=True)
+    )
 
     async def prove(self, token: str) -> Proof[C_co]:
         """What `token` proves. Raises as `TokenVerifier.verify`."""
@@ -73,20 +79,12 @@ class OneIssuer(Generic[C_co]):
 
     def _decoded(self, token: str, key: VerificationKey) -> Mapping[str, object]:
         rules = self.rules
-        any_aud, any_iss = rules.audience is any_audience, rules.issuer is any_issuer
         try:
             decoded: dict[str, dict[str, object]] = jwt.decode_complete(
                 token,
                 key.material,
                 algorithms=[key.algorithm],  # whatever the token says
-                options={
-                    "require": ["exp", *(() if any_aud else ("aud",)), *(() if any_iss else ("iss",))],
-                    "enforce_minimum_key_length": True,
-                    "verify_aud": not any_aud,
-                    "verify_iss": not any_iss and not rules.tenants,
-                    "verify_iat": False,  # these two are for `registered_claims`
-                    "verify_nbf": False,
-                },
+                options=self._options,
                 audience=None if rules.audience is any_audience else rules.audience,
                 issuer=None if rules.issuer is any_issuer else rules.issuer,
                 leeway=rules.leeway,
@@ -97,3 +95,16 @@ class OneIssuer(Generic[C_co]):
             raise Unauthorized(f"token refused: {type(error).__name__}") from None
         rules.check(decoded["payload"], decoded["header"].get("typ"))
         return decoded["payload"]
+
+
+def _options(rules: CheckedRules) -> Options:
+    """What PyJWT checks: all but ``iat`` and ``nbf``, which are for `registered_claims`."""
+    any_aud, any_iss = rules.audience is any_audience, rules.issuer is any_issuer
+    return {
+        "require": ["exp", *(() if any_aud else ("aud",)), *(() if any_iss else ("iss",))],
+        "enforce_minimum_key_length": True,
+        "verify_aud": not any_aud,
+        "verify_iss": not any_iss and not rules.tenants,
+        "verify_iat": False,
+        "verify_nbf": False,
+    }
