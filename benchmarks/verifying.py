@@ -1,8 +1,8 @@
 """``python -m benchmarks.verifying``: what `TokenVerifier` takes beyond PyJWT, which checks the signatures for it.
 
 Both verify the same token, in one process and in turns: PyJWT with a key that has been parsed before, by the same
-options, so that all the rest is Seawall's: finding the key, its own checks, and an object with the claims. Each number is
-the median of the turns, and what Seawall takes more is the median of the differences within a turn.
+options, so that all the rest is Seawall's: finding the key, its own checks, and an object with the claims. Each number
+is the median of the turns, and what Seawall takes more is the median of the differences within a turn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from statistics import median
-from typing import Final, TypeAlias, cast, final
+from typing import Final, TypeAlias, final
 
 import jwt
 from attrs import frozen
@@ -67,15 +67,16 @@ def keys(algorithm: Algorithm) -> Signing:
     """What signs, the same for PyJWT to verify with, and the same for Seawall."""
     if algorithm == "HS256":
         return SECRET, SECRET, SECRET.encode()
-    private = {"RS256": lambda: generate_rsa(65537, 2048), "ES256": lambda: generate_ec(SECP256R1())}.get(
-        algorithm, Ed25519PrivateKey.generate
-    )()
-    public = cast("AllowedPublicKeys", private.public_key())
-    return (
-        cast("AllowedPrivateKeys", private),
-        public,
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    )
+    private: AllowedPrivateKeys
+    match algorithm:
+        case "RS256":
+            private = generate_rsa(65537, 2048)
+        case "ES256":
+            private = generate_ec(SECP256R1())
+        case _:
+            private = Ed25519PrivateKey.generate()
+    pem = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return private, jwt.get_algorithm_by_name(algorithm).prepare_key(pem), pem
 
 
 def verifying(algorithm: Algorithm) -> tuple[Callable[[], None], Callable[[], None]]:

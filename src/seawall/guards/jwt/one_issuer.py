@@ -25,6 +25,7 @@ from seawall.guards.jwt.unverified import TokenHeader, header_of, issuer_of
 if TYPE_CHECKING:
     from jwt.types import Options
 
+C = TypeVar("C", bound=AnyClaims)
 C_co = TypeVar("C_co", bound=AnyClaims, covariant=True)
 
 #: Characters that a token may have; a longer one is refused without being decoded.
@@ -55,8 +56,12 @@ class OneIssuer(Generic[C_co]):
         init=False, repr=False, eq=False, default=Factory(lambda self: _options(self.rules), takes_self=True)
     )
 
-    async def prove(self, token: str) -> Proof[C_co]:
-        """What `token` proves. Raises as `TokenVerifier.verify`."""
+    _audience: str | tuple[str, ...] | None = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: _audience(self.rules), takes_self=True)
+    )
+
+    async def verify(self, token: str) -> C_co:
+        """The claims of `token`. Raises as `TokenVerifier.verify`."""
         rules = self.rules
         header = header_of(token)
         if header.algorithm not in rules.algorithms:
@@ -66,9 +71,13 @@ class OneIssuer(Generic[C_co]):
             key = await self._fetched(header, token)
         payload = self._decoded(token, key)
         try:
-            claims = self.claims.read(payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
+            return self.claims.read(payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
         except MalformedClaim as error:
             raise Unauthorized(f"token refused: {error}") from None
+
+    def proof(self, claims: C) -> Proof[C]:
+        """What these claims, which it has verified, prove."""
+        rules = self.rules
         return Proof(claims, claims.expires_at + rules.leeway, max(rules.skew, rules.leeway))
 
     async def _fetched(self, header: TokenHeader, token: str) -> VerificationKey:
@@ -85,7 +94,7 @@ class OneIssuer(Generic[C_co]):
                 key.material,
                 algorithms=[key.algorithm],  # whatever the token says
                 options=self._options,
-                audience=None if rules.audience is any_audience else rules.audience,
+                audience=self._audience,
                 issuer=None if rules.issuer is any_issuer else rules.issuer,
                 leeway=rules.leeway,
             )
@@ -95,6 +104,13 @@ class OneIssuer(Generic[C_co]):
             raise Unauthorized(f"token refused: {type(error).__name__}") from None
         rules.check(decoded["payload"], decoded["header"].get("typ"))
         return decoded["payload"]
+
+
+def _audience(rules: CheckedRules) -> str | tuple[str, ...] | None:
+    """Whom a token has to be for, as PyJWT takes it; a single name costs it less."""
+    if rules.audience is any_audience:
+        return None
+    return rules.audience[0] if len(rules.audience) == 1 else rules.audience
 
 
 def _options(rules: CheckedRules) -> Options:
