@@ -170,13 +170,13 @@ def test_what_a_query_is_not() -> None:
     with pytest.raises(ConfigurationError, match=r"query\('ticket', reusable=True\) knowingly"):
         query("ticket")
     with pytest.raises(ConfigurationError, match="reusable=True"):
-        query("token", reusable=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        query("token", reusable=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it
     for name in ("", "a b", "a=b", "a&b", "ä", "%74", "a\n", None, 5, b"token"):
         with pytest.raises(ConfigurationError, match="name of a parameter"):
-            query(name, reusable=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            query(name, reusable=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it
     for ack in ("\ud800", 5, b"ok"):
         with pytest.raises(ConfigurationError, match="ack="):
-            first_message(ack=ack)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            first_message(ack=ack)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it
     with pytest.raises(ConfigurationError, match="named twice"):
         bearer(verifier, query("a", reusable=True), query("a", reusable=True))
     with pytest.raises(ConfigurationError, match="name it last"):

@@ -197,6 +197,6 @@ def test_what_it_cannot_be() -> None:
     """Something else than the two words is an error where it is said."""
     for wrong in ("Close", 401, True, ""):
         with pytest.raises(ConfigurationError, match=r"refuse_with=.*'status', or 'close'"):
-            App().route("/", guard=public, refuse_with=wrong)(quiet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            App().route("/", guard=public, refuse_with=wrong)(quiet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it
         with pytest.raises(ConfigurationError, match="Router: refuse_with="):
-            Router[object](refuse_with=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            Router[object](refuse_with=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it
