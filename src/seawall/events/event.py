@@ -29,7 +29,7 @@ from seawall.guards.results import inspected, proved
 from seawall.guards.service import Service, Serviced, services_of
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import is_message_class
-from seawall.messages.fields import is_dictionary
+from seawall.messages.fields import is_dictionary, is_without_instances
 from seawall.messages.forms import is_named_tuple, members_of
 from seawall.messages.tags import tag_of
 from seawall.mistakes import is_number
@@ -164,7 +164,7 @@ def _may_be_checked(kind: object) -> bool:
     if not isinstance(origin, type) or origin in (object, NoneType, Signed.empty):
         return False
     is_none = origin.__module__ == "builtins" or is_named_tuple(origin) or is_dictionary(origin)
-    return is_none or is_message_class(origin)
+    return is_none or (is_message_class(origin) and not is_without_instances(origin))
 
 
 def _name(member: object) -> str:
