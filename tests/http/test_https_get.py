@@ -138,9 +138,7 @@ async def test_a_gibibyte(*, tls: bool) -> None:
         async with provided(tls=tls, behaviour=flood) as provider:
             with pytest.raises(FetchFailed, match=r"more than 65536 bytes|again and again|no HTTP"):
                 await get(provider.url)
-            with trio.fail_after(SOON):
-                while provider.open:
-                    await trio.sleep(0.001)
+            await provider.wait_until(lambda provider: not provider.open)
         assert sent < 2**24
 
 
@@ -182,13 +180,12 @@ async def test_a_server_that_never_shakes_hands() -> None:
 @BOTH
 async def test_who_asks_can_be_cancelled(*, tls: bool) -> None:
     """The connection ends at once."""
-    async with provided(tls=tls, behaviour=silence) as provider, trio.open_nursery() as nursery:
-        nursery.start_soon(get, provider.url)
-        with trio.fail_after(SOON):
-            while not provider.asked:
-                await trio.sleep(0.001)
+    async with provided(tls=tls, behaviour=silence) as provider:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get, provider.url)
+            await provider.wait_until(lambda provider: bool(provider.asked))
             nursery.cancel_scope.cancel()
-    assert provider.open == 0
+        await provider.wait_until(lambda provider: not provider.open)
 
 
 async def test_a_certificate_that_is_not_good() -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeAlias, final
+from functools import partial
+from typing import TypeAlias, final
 
 import trio
 from attrs import define, field
 
 from tests.kit.keys import PrivateKey, jwk
 from tests.kit.sockets import server_context
+from tests.kit.wire import SOON
 
 #: What is done with a client whose request has been read.
 Behaviour: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
-
-#: As long as a client that is not well may be kept waiting for a request.
-PATIENCE: Final = 30.0
 
 
 def key_set(*keys: Mapping[str, object]) -> bytes:
@@ -60,6 +59,7 @@ class Provider:
     """How many clients it has now."""
     documents: dict[str, bytes] = field(factory=dict[str, bytes])
     """What is served elsewhere, by path."""
+    _changed: trio.Event = field(factory=trio.Event, init=False)
 
     @property
     def issuer(self) -> str:
@@ -70,9 +70,20 @@ class Provider:
         """Serve the public halves of these keys."""
         self.behaviour = answering(response(public_set(*keys)))
 
+    async def wait_until(self, condition: Callable[[Provider], bool]) -> None:
+        """Wait until that is so, for a few seconds at most."""
+        with trio.fail_after(SOON):
+            while not condition(self):
+                await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Read a request, and do what is to be done."""
         self.open += 1
+        self._tell()
         try:
             head = b""
             while b"\r\n\r\n" not in head:
@@ -81,6 +92,7 @@ class Provider:
                     return
                 head += data
             self.asked.append(head)
+            self._tell()
             path = head.split(b" ")[1].decode()
             if path in self.documents:
                 await stream.send_all(response(self.documents[path]))
@@ -90,6 +102,7 @@ class Provider:
             pass
         finally:
             self.open -= 1
+            self._tell()
             await trio.aclose_forcefully(stream)
 
 
@@ -103,7 +116,7 @@ async def provided(*, tls: bool = False, behaviour: Behaviour | None = None, por
 
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await nursery.start(
-            lambda task_status: trio.serve_tcp(handle, port, host="127.0.0.1", task_status=task_status)
+            partial(trio.serve_tcp, handle, port, host="127.0.0.1")
         )
         bound: int = listeners[0].socket.getsockname()[1]
         provider.url = f"{'https' if tls else 'http'}://127.0.0.1:{bound}/jwks"
