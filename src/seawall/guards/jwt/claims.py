@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
@@ -11,9 +10,6 @@ from attrs import field, frozen
 
 #: Dates have to be nearer to 1970 than this many seconds (the year 9999). NaN fails that comparison too.
 _LATEST = 253_402_300_800
-
-#: What separates scopes: a space (RFC 6749, section 3.3), or a tab. Other white space is a part of one.
-_SPACES = re.compile(r"[ \t]+")
 
 
 @frozen(kw_only=True)
@@ -63,11 +59,11 @@ class MalformedClaim(Exception):
     """A claim is not what RFC 7519 says that it is."""
 
 
-def registered_claims(payload: Mapping[str, object], *, now: float, max_lifetime: float) -> dict[str, object]:
+def registered_claims(payload: dict[str, object], *, now: float, max_lifetime: float) -> dict[str, object]:
     """The fields of `AnyClaims` in a payload whose signature and ``exp`` have been verified.
 
     Args:
-      payload: what the token says, decoded from JSON.
+      payload: what the token says, decoded from JSON; it is kept, and nobody else may change it.
       now: the last moment that ``iat`` and ``nbf`` may name, in Unix time: the issuer's clock, if it is ahead of ours.
       max_lifetime: how many seconds after `now` ``exp`` may lie.
 
@@ -75,12 +71,13 @@ def registered_claims(payload: Mapping[str, object], *, now: float, max_lifetime
       MalformedClaim: a registered claim has a value of the wrong type, ``exp`` is missing or too far away, or ``iat``
         or ``nbf`` is later than `now`.
     """
-    expires_at, issued_at, not_before = (_date(payload, name) for name in ("exp", "iat", "nbf"))
+    expires_at, issued_at, not_before = _date(payload, "exp"), _date(payload, "iat"), _date(payload, "nbf")
     if expires_at is None or expires_at > now + max_lifetime:
         raise MalformedClaim("exp is too far away, or missing")
-    for name, date in (("iat", issued_at), ("nbf", not_before)):
-        if date is not None and date > now:
-            raise MalformedClaim(f"{name} is ahead of our clock by more than the skew")
+    if issued_at is not None and issued_at > now:
+        raise MalformedClaim("iat is ahead of our clock by more than the skew")
+    if not_before is not None and not_before > now:
+        raise MalformedClaim("nbf is ahead of our clock by more than the skew")
     return {
         "subject": _text(payload, "sub"),
         "issuer": _text(payload, "iss"),
@@ -91,7 +88,7 @@ def registered_claims(payload: Mapping[str, object], *, now: float, max_lifetime
         "token_id": _text(payload, "jti"),
         "session_id": _text(payload, "sid"),
         "scopes": frozenset(_words(payload, "scope", separate=True)),
-        "raw": MappingProxyType(dict(payload)),
+        "raw": MappingProxyType(payload),
     }
 
 
@@ -112,11 +109,12 @@ def _text(payload: Mapping[str, object], name: str) -> str | None:
 
 
 def _words(payload: Mapping[str, object], name: str, *, separate: bool) -> tuple[str, ...]:
+    """A claim of words. What separates them is a space (RFC 6749, section 3.3) or a tab; other white space does not."""
     value = payload.get(name)
     if value is None:
         return ()
     if isinstance(value, str):
-        return tuple(word for word in _SPACES.split(value) if word) if separate else (value,)
+        return tuple([word for word in value.replace("\t", " ").split(" ") if word]) if separate else (value,)
     if isinstance(value, list):
         entries = cast("list[object]", value)
         words = tuple(word for word in entries if isinstance(word, str))

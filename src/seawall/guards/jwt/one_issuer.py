@@ -7,7 +7,6 @@ which PyJWT has no tolerance but that of ``exp``. Whatever exception a token cau
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Generic, TypeVar, final
 
 import jwt
@@ -71,7 +70,7 @@ class OneIssuer(Generic[C_co]):
             raise Unauthorized("token refused: of another issuer")
         return await self.keys.fetch(header, self.rules.algorithms)
 
-    def _decoded(self, token: str, key: VerificationKey) -> Mapping[str, object]:
+    def _decoded(self, token: str, key: VerificationKey) -> dict[str, object]:
         rules = self.rules
         any_aud, any_iss = rules.audience is any_audience, rules.issuer is any_issuer
         try:
