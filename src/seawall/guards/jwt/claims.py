@@ -11,6 +11,9 @@ from attrs import field, frozen
 #: Dates have to be nearer to 1970 than this many seconds (the year 9999). NaN fails that comparison too.
 _LATEST = 253_402_300_800
 
+#: As a tuple, because a union would be made anew for each date.
+_NUMBERS = (int, float)
+
 
 @frozen(kw_only=True)
 class AnyClaims:
@@ -59,11 +62,11 @@ class MalformedClaim(Exception):
     """A claim is not what RFC 7519 says that it is."""
 
 
-def registered_claims(payload: dict[str, object], *, now: float, max_lifetime: float) -> dict[str, object]:
+def registered_claims(payload: Mapping[str, object], *, now: float, max_lifetime: float) -> dict[str, object]:
     """The fields of `AnyClaims` in a payload whose signature and ``exp`` have been verified.
 
     Args:
-      payload: what the token says, decoded from JSON; it is kept, and nobody else may change it.
+      payload: what the token says, decoded from JSON.
       now: the last moment that ``iat`` and ``nbf`` may name, in Unix time: the issuer's clock, if it is ahead of ours.
       max_lifetime: how many seconds after `now` ``exp`` may lie.
 
@@ -74,10 +77,9 @@ def registered_claims(payload: dict[str, object], *, now: float, max_lifetime: f
     expires_at, issued_at, not_before = _date(payload, "exp"), _date(payload, "iat"), _date(payload, "nbf")
     if expires_at is None or expires_at > now + max_lifetime:
         raise MalformedClaim("exp is too far away, or missing")
-    if issued_at is not None and issued_at > now:
-        raise MalformedClaim("iat is ahead of our clock by more than the skew")
-    if not_before is not None and not_before > now:
-        raise MalformedClaim("nbf is ahead of our clock by more than the skew")
+    if (issued_at is not None and issued_at > now) or (not_before is not None and not_before > now):
+        name = "iat" if issued_at is not None and issued_at > now else "nbf"
+        raise MalformedClaim(f"{name} is ahead of our clock by more than the skew")
     return {
         "subject": _text(payload, "sub"),
         "issuer": _text(payload, "iss"),
@@ -88,7 +90,7 @@ def registered_claims(payload: dict[str, object], *, now: float, max_lifetime: f
         "token_id": _text(payload, "jti"),
         "session_id": _text(payload, "sid"),
         "scopes": frozenset(_words(payload, "scope", separate=True)),
-        "raw": MappingProxyType(payload),
+        "raw": MappingProxyType(dict(payload)),
     }
 
 
@@ -96,7 +98,7 @@ def _date(payload: Mapping[str, object], name: str) -> float | None:
     value = payload.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST < value < _LATEST:
+    if not isinstance(value, _NUMBERS) or isinstance(value, bool) or not -_LATEST < value < _LATEST:
         raise MalformedClaim(f"{name} is not a date")
     return float(value)
 
@@ -109,12 +111,11 @@ def _text(payload: Mapping[str, object], name: str) -> str | None:
 
 
 def _words(payload: Mapping[str, object], name: str, *, separate: bool) -> tuple[str, ...]:
-    """A claim of words. What separates them is a space (RFC 6749, section 3.3) or a tab; other white space does not."""
     value = payload.get(name)
     if value is None:
         return ()
-    if isinstance(value, str):
-        return tuple([word for word in value.replace("\t", " ").split(" ") if word]) if separate else (value,)
+    if isinstance(value, str):  # scopes are separated by a space (RFC 6749, section 3.3), or a tab, and nothing else
+        return tuple(filter(None, value.replace("\t", " ").split(" "))) if separate else (value,)
     if isinstance(value, list):
         entries = cast("list[object]", value)
         words = tuple(word for word in entries if isinstance(word, str))

@@ -113,7 +113,7 @@ class ClaimsReader(Generic[C]):
         own = [spec for spec in fields_of(kind, {}, kind.__name__) if spec.name not in _REGISTERED]
         self._fields = tuple(_field(spec, kind) for spec in own)
 
-    def read(self, payload: dict[str, object], *, now: float, max_lifetime: float) -> C:
+    def read(self, payload: Mapping[str, object], *, now: float, max_lifetime: float) -> C:
         """The claims of a verified payload; see `registered_claims`.
 
         Raises:
