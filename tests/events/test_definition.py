@@ -382,7 +382,7 @@ async def test_a_reply_that_is_only_said_to_be_a_struct(autojump_clock: MockCloc
 
     events = Events[Anonymous]()
 
-    @events.on(Wait)
+    @events.on(Wait)  # pyright: ignore[reportCallIssue, reportArgumentType, reportUntypedFunctionDecorator]  # not to mypy
     async def wait(conn: Connection[Anonymous], message: Wait) -> msgspec.Struct:
         return Pong(1)
 
@@ -651,15 +651,15 @@ def test_sends_with_a_name_that_never_comes() -> None:
         App().route("/", guard=public)(with_events(on(Wait), sends=Never))
 
 
-def named_alike(inner: type) -> type:
+def named_alike(inner: type[object]) -> type[object]:
     """Another class of this name."""
     return frozen(type(inner.__name__, (), {"__annotations__": {"n": int}}))
 
 
 def test_two_classes_of_one_name() -> None:
     """Which one is meant nobody could say: the second handler is refused, also if the class is deep in a message."""
-    other: type = tag("other")(named_alike(Tick))
-    outer: type = frozen(type("Outer", (), {"__annotations__": {"ticks": tuple[other, ...]}}))  # type: ignore[valid-type]  # made here
+    other: type[object] = tag("other")(named_alike(Tick))
+    outer: type[object] = frozen(type("Outer", (), {"__annotations__": {"ticks": tuple[other, ...]}}))  # type: ignore[valid-type]  # made here
     for kind in (other, outer):
         events = with_events(on(Tick))
         with pytest.raises(ConfigurationError, match=r"plain\(\) .*Tick and .*Tick have one name, Tick; rename one"):
