@@ -15,6 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -34,7 +35,7 @@ from seawall.observability.principals import PrincipalNames
 from seawall.testing import Rejected, connect, serve
 from seawall.tokens import KeyRing
 from tests.kit import tokens
-from tests.kit.keys import ec, public_pem, signed_by
+from tests.kit.keys import ec, public_pem, rsa, signed_by
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
 from tests.kit.sockets import until
@@ -104,7 +105,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "an open door",
         "NoSuchRoom",
         "Router[Owner]",
-        "conn.renew",
+        "await conn.renew(str(token))",
+        "tenants=[",
         "def load_keys",
         "discard_input",
         "@app.lifespan",
@@ -177,13 +179,46 @@ async def test_several_apps(load: Loader, autojump_clock: object) -> None:
 
 async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:
     """By a token of the same subject, and by no other."""
-    app, now = load.app("conn.renew"), time.time()
+    app, now = load.app("await conn.renew(str(token))"), time.time()
     async with connect(app, "/feed", headers={"Authorization": f"Bearer {token(exp=now + 60)}"}) as client:
         for sent, answer in ((token(exp=now + 90), "renewed"), (token(exp=now + 90, sub="eve"), "no"), ("x", "no")):
             await client.send(sent)
             assert await client.receive() == answer
         assert await client.wait_closed() == (3000, "lease expired")
     assert 80 < trio.current_time() < 90
+
+
+async def test_claims_of_two_issuers(
+    load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    """Members by our secret, guests of two tenants by the other issuer's key, each with claims and roles of its own."""
+    public = tmp_path / "public.pem"
+    public.write_bytes(public_pem(rsa()))
+    monkeypatch.setenv("PUBLIC_KEY", str(public))
+    app, roles = load.app("tenants=["), ["writer"]
+
+    def member(**claims: object) -> str:
+        return token(**{"exp": time.time() + 60, "email": "ada@example", "realm_access": {"roles": roles}} | claims)
+
+    def guest(tenant: str, **claims: object) -> str:
+        theirs = {"iss": f"https://login.example/{tenant}/v2.0", "tid": tenant, "client_id": "chat", "roles": roles}
+        return signed_by(rsa(), "RS256", None, **theirs | claims)
+
+    for presented, answer in (
+        (member(), "ada@example"),
+        (guest("acme"), "a guest from acme"),
+        (member(email=None), "401"),
+        (member(realm_access={"roles": []}), "403"),
+        (member(iss="https://login.example/acme/v2.0", tid="acme", client_id="chat", roles=roles), "401"),
+        (guest("umbrella"), "401"),
+        (guest("acme", tid="initech"), "401"),
+        (guest("acme", client_id="mail"), "401"),
+        (guest("acme", roles="writer"), "401"),
+        (guest("acme", roles=["reader"]), "403"),
+    ):
+        with nullcontext() if len(answer) > 3 else pytest.raises(Rejected, match=answer):
+            async with connect(app, "/chat", headers={"Authorization": f"Bearer {presented}"}) as client:
+                assert await client.receive() == answer
 
 
 def test_links_between_pages_lead_somewhere() -> None:
@@ -217,12 +252,13 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 5
+    assert len(verifying) == 6
     for program in verifying:
-        (name,) = re.findall(r'os\.environ\["(\w+)"\]', program)
+        first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
-        monkeypatch.delenv(name, raising=False)
-        with pytest.raises(KeyError, match=name):
+        for name in (first, *others):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(KeyError, match=first):
             exec(compile(program, "a page", "exec"), vars(ModuleType("readme")))
 
 
@@ -241,7 +277,7 @@ async def test_tokens_are_judged_by_the_wall_clock(load: Loader, autojump_clock:
     """As the page about testing says: let in after two virtual hours, and for an hour."""
     await trio.sleep(7200)
     headers = {"Authorization": f"Bearer {token(exp=time.time() + 3600)}"}
-    async with connect(load.app("conn.renew"), "/feed", headers=headers) as client:
+    async with connect(load.app("await conn.renew(str(token))"), "/feed", headers=headers) as client:
         assert await client.wait_closed() == (3000, "lease expired")
     assert trio.current_time() == pytest.approx(3 * 3600, abs=2)
 
