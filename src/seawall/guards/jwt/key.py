@@ -17,16 +17,6 @@ from seawall.mistakes import is_number
 _SHOWN: Final = 32
 
 
-def _verifying(key: Key) -> VerificationKey:
-    _check_kid(key.kid)
-    where = f"Key({key.kid!r})" if key.kid is None or len(key.kid) < _SHOWN else f"Key('{key.kid[:8]}...')"
-    check_algorithms((key.algorithm,), where)
-    if key.not_after is not None and not (is_number(key.not_after) and math.isfinite(key.not_after)):
-        raise ConfigurationError(f"{where}: not_after={key.not_after!r}; give a Unix time in seconds, or None")
-    material = prepared(where, key.material, (key.algorithm,))
-    return VerificationKey(kid=key.kid, algorithm=key.algorithm, material=material, not_after=key.not_after)
-
-
 @final
 @frozen
 class Key:
@@ -50,8 +40,19 @@ class Key:
     """The algorithm of the tokens."""
     not_after: float | None = field(default=None, kw_only=True)
     """The last moment, in Unix time, at which it is accepted, for the end of a rotation; None: for ever."""
-    verifying: VerificationKey = field(init=False, repr=False, eq=False, default=Factory(_verifying, takes_self=True))
+    verifying: VerificationKey = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: self._verifying(), takes_self=True)
+    )
     """The same, checked and parsed."""
+
+    def _verifying(self) -> VerificationKey:
+        _check_kid(self.kid)
+        where = f"Key({self.kid!r})" if self.kid is None or len(self.kid) < _SHOWN else f"Key('{self.kid[:8]}...')"
+        check_algorithms((self.algorithm,), where)
+        if self.not_after is not None and not (is_number(self.not_after) and math.isfinite(self.not_after)):
+            raise ConfigurationError(f"{where}: not_after={self.not_after!r}; give a Unix time in seconds, or None")
+        material = prepared(where, self.material, (self.algorithm,))
+        return VerificationKey(kid=self.kid, algorithm=self.algorithm, material=material, not_after=self.not_after)
 
 
 def _check_kid(kid: object) -> None:
