@@ -128,13 +128,18 @@ FURTHER = {
     "seawall.tokens": [
         "Algorithm",
         "AnyClaims",
+        "At",
         "Claims",
+        "Rules",
         "TokenSource",
         "TokenVerifier",
         "any_audience",
         "any_issuer",
+        "any_tenant",
+        "by_issuer",
         "cookie",
         "first_message",
+        "has",
         "header",
     ],
 }

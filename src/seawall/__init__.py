@@ -38,7 +38,8 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.jwt.claims import Claims
-from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
+from seawall.guards.jwt.rules import any_audience, any_issuer
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.origins import any_origin, same_origin
 from seawall.guards.scopes import HasScopes, has_scope
 from seawall.handshake import Handshake

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from itertools import chain
 from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
 
 import trio
@@ -19,6 +20,7 @@ from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.origins import OriginCheck, Origins, same_origin
+from seawall.guards.service import Service, each_once
 from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page, check_path
 from seawall.lifespan import Provided, Values
@@ -141,6 +143,7 @@ class App(Router[Anonymous]):
         self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
         """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
         self._routes: PathTable[AnyRoute] = PathTable()
+        self._route_services: list[Service] = []
         self._pages: dict[str, Page | AnyPageRoute] = {}
         self._lifespan: list[Provided[object]] = []
 
@@ -154,6 +157,7 @@ class App(Router[Anonymous]):
         super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)
+            self._route_services += route.table_entry.services
 
     def _templates_to_mount(self, where: object) -> NoReturn:
         raise ConfigurationError(
@@ -217,13 +221,13 @@ class App(Router[Anonymous]):
             self._pages[path] = Page.parse(path, body, media_type)
             return None
 
-        chain = cast("Guard[Anonymous, P]", public) if guard is NOTHING else guard  # without one, P is Anonymous
+        steps = cast("Guard[Anonymous, P]", public) if guard is NOTHING else guard  # without one, P is Anonymous
 
         def register(handler: PageHandler[P]) -> PageHandler[P]:
             self._check_no_page(path)  # there may be one since
-            check_guard(chain)
-            page = PageRoute[P].parse(path, chain, handler, methods)
-            if "POST" in page.methods and chain.reads_cookie():  # what is got, no page of another origin can read
+            check_guard(steps)
+            page = PageRoute[P].parse(path, steps, handler, methods)
+            if "POST" in page.methods and steps.reads_cookie():  # what is got, no page of another origin can read
                 with naming(describe(handler)):
                     check_cookie(path, self._origins)
             self._pages[path] = page
@@ -287,8 +291,13 @@ class App(Router[Anonymous]):
                 reporter=Reporter(self._report, self._on_end, self._names, self._on_open),
                 values=Values(values),
                 sessions=self.sessions,
+                services=self._services(),
             )
             await Server(state, left).serve(await open_listeners(where), task_status=task_status)
+
+    def _services(self) -> tuple[Service, ...]:
+        of_pages = [page.services for page in self._pages.values() if isinstance(page, AnyPageRoute)]
+        return each_once(chain(self._route_services, *of_pages))
 
     async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
         """Serve in `nursery`, and return as soon as the app listens.

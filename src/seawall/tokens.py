@@ -12,19 +12,33 @@ from __future__ import annotations
 
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
-from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
+from seawall.guards.jwt.key import Key
+from seawall.guards.jwt.key_ring import KeyRing
+from seawall.guards.jwt.own_claims import At
+from seawall.guards.jwt.rules import Rules, any_audience, any_issuer, any_tenant
+from seawall.guards.jwt.verifier import TokenVerifier, by_issuer
+from seawall.guards.service import Service
 from seawall.guards.sources import cookie, first_message, header
 from seawall.guards.token_source import TokenSource
+from seawall.guards.values import has
 
 __all__ = [
     "Algorithm",
     "AnyClaims",
+    "At",
     "Claims",
+    "Key",
+    "KeyRing",
+    "Rules",
+    "Service",
     "TokenSource",
     "TokenVerifier",
     "any_audience",
     "any_issuer",
+    "any_tenant",
+    "by_issuer",
     "cookie",
     "first_message",
+    "has",
     "header",
 ]

@@ -153,6 +153,7 @@ MISTAKES: dict[str, tuple[Register, str]] = {
     "plain class": (on(Plain), r"is no class of messages; write an attrs class"),
     "instance": (on(Wait()), r"is no class of messages; write an attrs class"),
     "bytes in a union": (on(bytes | Wait), r"<class 'bytes'> is no class of messages"),
+    "struct": (on(msgspec.Struct), r"plain\(\) \(.*msgspec.Struct has no instances; name the classes that are derived"),
     "untyped": (on(Untyped), r"plain\(\) \(.*Untyped.*a"),
     "reserved": (on(Reserved), r"plain\(\) \(.*ref"),
     "not async": (on(Wait, synchronous), r"synchronous\(\) \(.*is not an async function; .*`async def`"),
@@ -371,6 +372,22 @@ async def test_handlers_of_every_shape(autojump_clock: MockClock) -> None:
     async with talking(events) as talker:
         for type_, text in (("say", "method"), ("wait", "instance"), ("count", "stream")):
             assert (await talker.ask({"type": type_} | ({"text": ""} if type_ == "say" else {})))["text"] == text
+
+
+async def test_a_reply_that_is_only_said_to_be_a_struct(autojump_clock: MockClock) -> None:
+    """The annotation names the base of all Structs: nothing can be looked at beforehand, and it is sent."""
+
+    class Pong(msgspec.Struct):
+        n: int
+
+    events = Events[Anonymous]()
+
+    @events.on(Wait)
+    async def wait(conn: Connection[Anonymous], message: Wait) -> msgspec.Struct:
+        return Pong(1)
+
+    async with talking(events) as talker:
+        assert await talker.ask({"type": "wait", "ref": 1}) == {"type": "pong", "re": 1, "n": 1}
 
 
 # Names that come later.

@@ -34,7 +34,8 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.jwt.claims import Claims
-from seawall.guards.jwt.verifier import TokenVerifier, any_audience, any_issuer
+from seawall.guards.jwt.rules import any_audience, any_issuer
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.scopes import has_scope
 from seawall.limits import Limits
 from seawall.observability.reports import ErrorReport

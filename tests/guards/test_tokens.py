@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
+from seawall.guards.jwt.one_issuer import MAX_TOKEN
+from seawall.guards.jwt.rules import any_audience, any_issuer
 from seawall.guards.jwt.secret import KNOWN
-from seawall.guards.jwt.verifier import MAX_TOKEN, TokenVerifier, any_audience, any_issuer
+from seawall.guards.jwt.verifier import TokenVerifier
 from tests.kit.tokens import verified
 
 SECRET = "s3cret-that-nobody-may-ever-read-in-a-log-or-an-error-message-0123456789"
@@ -561,7 +563,7 @@ def test_algorithms_are_a_list() -> None:
         TokenVerifier(SECRET, algorithms=cast("list[Algorithm]", "HS256"), audience="a", issuer="b")
 
 
-@pytest.mark.parametrize("value", [None, "", any_issuer, 7, ["chat"]], ids=repr)
+@pytest.mark.parametrize("value", [None, "", any_issuer, 7, [], ["chat", None], b"chat"], ids=repr)
 def test_an_audience_that_waives_nothing_in_so_many_words(value: str) -> None:
     """None, as a setting that is not there gives it, must not mean anybody."""
     with pytest.raises(ConfigurationError, match=r"audience=.*any_audience"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, Protocol, TypeVar, cast
 
 import attrs
+import msgspec
 import pytest
 from attrs import define, field, frozen
 
@@ -149,6 +151,44 @@ class HasRef:
     ref: int
 
 
+@frozen
+class Abstract(abc.ABC):
+    """Has no instances."""
+
+    a: int
+
+    @abc.abstractmethod
+    def more(self) -> int:
+        """What those that are derived from it do."""
+
+
+@frozen
+class Concrete(Abstract):
+    """One of those."""
+
+    def more(self) -> int:
+        """Do it."""
+        return self.a
+
+
+@frozen
+class HasA(Protocol):
+    """Neither has this."""
+
+    a: int
+
+
+@dataclasses.dataclass
+class DataHasA(Protocol):
+    """Nor this."""
+
+    a: int
+
+
+class NoFields(msgspec.Struct):
+    """But this has."""
+
+
 #: What no annotation of a function would allow.
 PARAMETER: type[object] = cast("type[object]", T)
 
@@ -195,6 +235,13 @@ REFUSED: list[tuple[object, str]] = [
     (of(set[list[int]]), "Made.value: a set of builtins.list, which cannot be hashed"),
     (of(object | Circle), "Made.value: a union with object, which all others are"),
     (complex, "$ is a builtins.complex"),
+    (msgspec.Struct, "Struct: msgspec.Struct has no instances; name the classes that are derived from it, A | B"),
+    (of(msgspec.Struct), "Made.value: msgspec.Struct has no instances; name the classes"),
+    (of(Circle | msgspec.Struct), "Made.value: msgspec.Struct has no instances; name the classes"),
+    (Abstract, "Abstract: tests.messages.test_definitions.Abstract has no instances; name the classes"),
+    (of(list[Abstract]), "Made.value[]: tests.messages.test_definitions.Abstract has no instances; name the classes"),
+    (HasA, "HasA: tests.messages.test_definitions.HasA has no instances; name the classes"),
+    (DataHasA, "DataHasA: tests.messages.test_definitions.DataHasA has no instances; name the classes"),
 ]
 
 
@@ -292,6 +339,29 @@ def test_what_cannot_be_sent_is_found_before_it_is() -> None:
         encoder.check(Page[str], where="events")
     with pytest.raises(ConfigurationError, match=r"Made\.value is a builtins\.complex"):
         encoder.encode(cast("Callable[[complex], Say]", of(complex))(1j))
+
+
+@pytest.mark.parametrize("kind", [msgspec.Struct, Abstract, HasA, DataHasA])
+def test_a_class_without_instances_is_not_sent(kind: type[object]) -> None:
+    """Nor is it an event; what is derived from it is both."""
+    with pytest.raises(
+        ConfigurationError, match=r"here: .* has no instances; name the classes that are derived from it"
+    ):
+        MessageEncoder(JSON()).check(kind, where="here")
+    with pytest.raises(
+        ConfigurationError, match=r"here: .* has no instances; name the classes that are derived from it"
+    ):
+        EventDecoder(JSON(), (kind,), where="here")
+    assert EventDecoder(JSON(), (Concrete, NoFields), where="here").decode('{"type":"no_fields"}') == (NoFields(), None)
+    assert MessageEncoder(JSON()).encode(Concrete(1)) == b'{"type":"concrete","a":1}'
+
+
+def test_a_field_of_a_class_without_instances_is_sent() -> None:
+    """What is in it is one that is derived; of that, the fields that the annotation knows."""
+    kind = cast("Callable[[object], Say]", of(Abstract))
+    assert MessageEncoder(JSON()).encode(kind(Concrete(1))) == b'{"type":"made","value":{"a":1}}'
+    with pytest.raises(ConfigurationError, match=r"msgspec\.Struct has no instances"):
+        MessageEncoder(JSON()).check(of(msgspec.Struct), where="here")  # nothing of it would be sent
 
 
 def test_what_cannot_be_hashed() -> None:

@@ -253,7 +253,7 @@ run_apps([wrong_app.at(port=8765)])  # type: ignore[arg-type]  # pyright: ignore
 
 # Tokens.
 TokenVerifier("secret", algorithms=["none"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # no algorithm
-TokenVerifier("secret", algorithms=["RS256"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # not with a secret
+TokenVerifier("secret", algorithms=["none"], audience="a", issuer="b")  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # signed by nobody
 TokenVerifier("secret", algorithms="HS256", audience="a", issuer="b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a list
 TokenVerifier("secret", audience="a", issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # which algorithms?
 TokenVerifier("secret", algorithms=["HS256"], issuer="b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # an audience is asked for, or waived in so many words

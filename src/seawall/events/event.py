@@ -26,9 +26,10 @@ from seawall.errors import ConfigurationError
 from seawall.events.gate import EventGate
 from seawall.guards.guard import Check, Guard
 from seawall.guards.results import inspected, proved
+from seawall.guards.service import Service, Serviced, services_of
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import is_message_class
-from seawall.messages.fields import is_dictionary
+from seawall.messages.fields import is_dictionary, is_without_instances
 from seawall.messages.forms import is_named_tuple, members_of
 from seawall.messages.tags import tag_of
 from seawall.mistakes import is_number
@@ -47,7 +48,7 @@ EventHandler: TypeAlias = Callable[..., Outcome]  # type: ignore[explicit-any]  
 PlainHandler: TypeAlias = Callable[..., Awaitable[Fields | None]]  # type: ignore[explicit-any]  # likewise
 
 
-class AnyEvent(ABC, Generic[P_contra]):
+class AnyEvent(Serviced, ABC, Generic[P_contra]):
     """An `Event`, whatever principal its handler takes."""
 
     kind: object
@@ -134,6 +135,10 @@ class Event(AnyEvent[P], Generic[P, N]):
         of_guard = () if self.guard is None else self.guard.parameters()
         return (self.taken, *of_guard)
 
+    def services(self) -> tuple[Service, ...]:
+        """What the guard needs."""
+        return services_of(self.guard)
+
     async def call_guarded(
         self, conn: Connection[P], message: object, path: Mapping[str, Parameter], resources: AsyncExitStack, /
     ) -> Outcome:
@@ -159,7 +164,7 @@ def _may_be_checked(kind: object) -> bool:
     if not isinstance(origin, type) or origin in (object, NoneType, Signed.empty):
         return False
     is_none = origin.__module__ == "builtins" or is_named_tuple(origin) or is_dictionary(origin)
-    return is_none or is_message_class(origin)
+    return is_none or (is_message_class(origin) and not is_without_instances(origin))
 
 
 def _name(member: object) -> str:

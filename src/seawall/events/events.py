@@ -19,6 +19,7 @@ from seawall.events.conversation import Conversation
 from seawall.events.event import AnyEvent, Event, EventHandler, classes_of
 from seawall.events.route_handler import RouteHandler
 from seawall.guards.guard import Check, Guard
+from seawall.guards.service import Service, Serviced, services_of
 from seawall.messages.codec import JSON, Codec, Fields, MessagePack
 from seawall.messages.decoder import EventDecoder, answer_decoder_for, is_message_class
 from seawall.messages.encoder import MessageEncoder
@@ -55,7 +56,7 @@ class EventDecorator(Protocol[P, M]):
 
 
 @final
-class Events(RouteHandler, Generic[P]):
+class Events(RouteHandler, Serviced, Generic[P]):
     """Handles each message of a connection by the function for its type; `P` is the principal of the route.
 
     ::
@@ -143,7 +144,7 @@ class Events(RouteHandler, Generic[P]):
     def _add(self, event: AnyEvent[P]) -> None:
         if self._is_used:
             raise ConfigurationError(f"{event.owner}: the events are in use already; register it before the route")
-        found = {} if event.is_raw else _names_in(event.kind, event.owner)
+        found: Mapping[str, object] = {} if event.is_raw else _names_in(event.kind, event.owner)
         for kind in classes_of(event.kind):
             if (other := self._events.get(kind)) is not None:
                 raise ConfigurationError(f"{event.owner}: {other.owner} handles {kind.__name__} already; remove one")
@@ -235,6 +236,10 @@ class Events(RouteHandler, Generic[P]):
                 EventDecoder(codec, (event.kind,), where=event.owner)
         self._protocol_of(MessageFormat(codec, ""))
         return tuple(taken.values())
+
+    def services(self) -> tuple[Service, ...]:
+        """What the guards of the events need: a route asks for it when they are given to it."""
+        return services_of(*self._registered)
 
     @cached_property
     def _taken(self) -> Mapping[str, PathArgument]:

@@ -14,6 +14,7 @@ from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.requirements import Requirements
+from seawall.guards.service import Service
 from seawall.guards.sources import Cookie, FirstMessage, header
 from seawall.guards.token_gate import TokenGate
 from seawall.guards.token_source import TokenSource
@@ -81,14 +82,13 @@ class _Bearer(Guard[Anonymous, C]):
             source, token = self.sources[-1], await _first_message(gate)
         else:
             raise NoCredentials
-        claims = await self.verifier.verify(token)
+        proof = await self.verifier.prove(token)
         if isinstance(gate, TokenGate):
             gate.verified(source)
             gate.agree(self.terms)
-        # By so much may a date in the token be ahead of our clock, or past.
-        gate.identify(claims, skew=max(self.verifier.skew, self.verifier.leeway))
-        gate.lease(expires_at=claims.expires_at + self.verifier.leeway)
-        return claims
+        gate.identify(proof.claims, skew=proof.skew)
+        gate.lease(expires_at=proof.ends_at)
+        return proof.claims
 
     def describe(self) -> Requirements:
         return tuple((source.describe(),) for source in self.sources)
@@ -101,6 +101,9 @@ class _Bearer(Guard[Anonymous, C]):
 
     def takes_token(self) -> bool:
         return True
+
+    def services(self) -> tuple[Service, ...]:
+        return self.verifier.services()
 
     def accepts(self) -> bool:
         return isinstance(self.sources[-1], FirstMessage)

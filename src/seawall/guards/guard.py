@@ -21,6 +21,7 @@ from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
 from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
 from seawall.guards.results import inspected, proved
+from seawall.guards.service import Service, services_of
 from seawall.guards.step import Step
 
 A = TypeVar("A")
@@ -283,6 +284,9 @@ class _Pair(Step, Generic[First, Second]):
     def accepts(self) -> bool:
         return self.first.accepts() or self.second.accepts()
 
+    def services(self) -> tuple[Service, ...]:
+        return services_of(self.first, self.second)
+
 
 @final
 @frozen
@@ -397,6 +401,9 @@ class _Later(Guard[A, B]):
     def reads_cookie(self) -> bool:
         return self.guard.reads_cookie()
 
+    def services(self) -> tuple[Service, ...]:
+        return self.guard.services()
+
     def owner(self) -> str:
         return self.guard.owner()
 
@@ -440,6 +447,9 @@ class _LaterCheck(Check[A]):
 
     def reads_cookie(self) -> bool:
         return self.check.reads_cookie()
+
+    def services(self) -> tuple[Service, ...]:
+        return self.check.services()
 
     def owner(self) -> str:
         return self.check.owner()

@@ -12,6 +12,7 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Check, Guard
 from seawall.guards.requirements import NOTHING, Requirements, both
 from seawall.guards.results import inspected
+from seawall.guards.service import Service, services_of
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -108,6 +109,10 @@ class _Inherited(Guard[T, T]):
     def accepts(self) -> bool:
         """Whether one of the checks does."""
         return any(one.accepts() for one in self.checks)
+
+    def services(self) -> tuple[Service, ...]:
+        """What the checks need."""
+        return services_of(*self.checks)
 
     def decides(self) -> bool:
         """False: checks do not prove who connects."""

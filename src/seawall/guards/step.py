@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from seawall.callables import PathArgument
 from seawall.guards.requirements import Requirements, requirement_of
+from seawall.guards.service import Serviced
 
 
-class Step:
+class Step(Serviced):
     """What `Guard` and `Check` have in common."""
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:

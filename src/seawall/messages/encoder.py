@@ -11,7 +11,7 @@ import msgspec
 from seawall.errors import ConfigurationError
 from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Ref, is_message_class, located
-from seawall.messages.fields import is_class_of_fields
+from seawall.messages.fields import check_has_instances, is_class_of_fields
 from seawall.messages.forms import class_of, is_generic, name_of
 from seawall.messages.problems import shortened
 from seawall.messages.records import Record
@@ -88,7 +88,9 @@ class MessageEncoder:
     def _look_at(self, kind: object) -> None:
         if not is_message_class(kind):
             raise ConfigurationError(f"{kind!r} is no class of messages; write an attrs class for it")
-        origin, record = class_of(kind), self._shaper.message(kind)
+        origin = class_of(kind)
+        check_has_instances(origin, origin.__name__)
+        record = self._shaper.message(kind)
         known = self._filled.setdefault(origin, kind) if is_generic(origin) else kind
         if known != kind:
             raise ConfigurationError(

@@ -15,8 +15,8 @@ import msgspec
 from attrs import frozen
 
 from seawall.errors import ConfigurationError
-from seawall.messages.forms import arguments_of, class_of, origin_of
-from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints
+from seawall.messages.forms import arguments_of, class_of, origin_of, shown
+from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints, resolved_types
 from seawall.messages.validators import email, normalised_email
 
 #: In place of what the message did not bring. attrs takes it for "use the factory".
@@ -110,6 +110,28 @@ def _is_struct(kind: type) -> bool:
     return issubclass(kind, msgspec.Struct)
 
 
+def is_struct_base(kind: object) -> bool:
+    """Whether `kind` is the base of all Structs."""
+    return kind is msgspec.Struct
+
+
+def is_without_instances(kind: type) -> bool:
+    """Whether only classes that are derived from `kind` have instances: it is abstract, a Protocol, or `Struct`."""
+    return is_struct_base(kind) or inspect.isabstract(kind) or vars(kind).get("_is_protocol") is True
+
+
+def check_has_instances(kind: type, path: str) -> None:
+    """Refuse the base of others where a class of messages is wanted.
+
+    Raises:
+      ConfigurationError: it is one.
+    """
+    if is_without_instances(kind):
+        raise ConfigurationError(
+            f"{path}: {shown(kind)} has no instances; name the classes that are derived from it, A | B"
+        )
+
+
 def is_dictionary(kind: object) -> bool:
     """Whether `kind` is a TypedDict."""
     return typing.is_typeddict(kind)
@@ -133,7 +155,12 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
     """
     origin = class_of(kind)
     try:
-        hints = resolved_hints(kind, known)
+        if is_attrs(origin):
+            hints = resolved_types(kind, {one.name: one.type for one in attrs_fields(origin)}, known)
+        else:
+            hints = resolved_hints(kind, known)
+        if dataclasses.is_dataclass(origin):
+            hints |= resolved_types(kind, {one.name: one.type for one in dataclasses.fields(origin)}, known)
     except UnresolvedName as error:
         raise UnresolvedName(f"{path}: {error}") from None
     if is_dictionary(origin):
@@ -170,7 +197,7 @@ def _of_attrs(kind: type, hints: Mapping[str, object], path: str) -> list[FieldS
         if not attribute.init:
             continue
         place = f"{path}.{attribute.name}"
-        hint = hints.get(attribute.name, attribute.type)
+        hint = hints.get(attribute.name)
         if hint is None:
             raise ConfigurationError(f"{place} has no type; annotate it")
         if attribute.converter is normalised_email:

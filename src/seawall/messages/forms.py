@@ -51,6 +51,18 @@ def named_fields(kind: object) -> tuple[str, ...]:
     return found
 
 
+def is_hashable(kind: type) -> bool:
+    """Whether instances of a class can be hashed."""
+    hashes: object = kind.__hash__
+    return hashes is not None
+
+
+def documentation(kind: type) -> str | None:
+    """What the class says about itself; a dataclass without docstring says its signature."""
+    text = kind.__doc__
+    return None if text is None or text.startswith(f"{kind.__name__}(") else text
+
+
 def shown(kind: object) -> str:
     """How it is called in a text for who has written it."""
     return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)

@@ -35,14 +35,43 @@ def resolved_hints(kind: object, known: Mapping[str, object]) -> dict[str, objec
     owners = _owners(kind)
     for owner in reversed(origin.__mro__):
         if owner is not object:
-            found |= {name: substituted(hint, owners.get(owner, {})) for name, hint in _own(owner, known).items()}
+            own = _evaluated(_annotations(owner), owner, known)
+            found |= {name: substituted(hint, owners.get(owner, {})) for name, hint in own.items()}
     return found
 
 
-def _own(owner: type, known: Mapping[str, object]) -> dict[str, object]:
-    """The annotations that stand in one class; `typing.get_type_hints` would mix the parameters of its bases up."""
+def resolved_types(kind: object, attributes: Mapping[str, object], known: Mapping[str, object]) -> dict[str, object]:
+    """The types that attrs or `dataclasses` has for the fields of a class, resolved in the same way.
+
+    They are the annotations, unless a ``field_transformer`` has given a field another type, or an annotation stands in
+    a class that neither has seen. What is no annotation is looked up where one of the same name stands.
+
+    Args:
+      kind: the class, or a generic one with its parameters.
+      attributes: the types by name; None where none is known, or where the annotation is None.
+      known: as for `resolved_hints`.
+
+    Raises:
+      UnresolvedName: a type names what cannot be found.
+    """
+    origin = class_of(kind)
+    owners, annotations = _owners(kind), {one: _annotations(one) for one in origin.__mro__ if one is not object}
+    found: dict[str, object] = {}
+    for name, type_ in attributes.items():
+        having = [one for one, own in annotations.items() if name in own]
+        if type_ is not None or having:
+            first = having[0] if having else origin
+            said = annotations[first][name] if type_ is None else type_
+            owner = next((one for one in having if annotations[one][name] == said), first)
+            hint = _evaluated({name: said}, owner, known)[name]
+            found[name] = substituted(hint, owners.get(owner, {}))
+    return found
+
+
+def _evaluated(annotations: dict[str, object], owner: type, known: Mapping[str, object]) -> dict[str, object]:
+    """Those of one class; `typing.get_type_hints` would mix the parameters of its bases up."""
     try:
-        return evaluated(_annotations(owner), owner, known)
+        return evaluated(annotations, owner, known)
     except NameError as error:
         raise UnresolvedName(
             f"{owner.__qualname__} has an annotation that names {error.name!r}, which does not exist; define it before "

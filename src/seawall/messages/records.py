@@ -178,7 +178,7 @@ class Record(Shape):
             return of_validator(error, path)
         wires = {member.spec.name: f"{path}.{member.wire}" for member in self.members}
         try:
-            name, refusal = _first_refusal(self.kind, given) or ("", error)
+            name, refusal = first_refusal(self.kind, given) or ("", error)
         except Exception:  # noqa: BLE001 - an instance of this class cannot be made without its __init__
             name, refusal = "", error
         return of_validator(refusal, wires.get(name, path))
@@ -252,7 +252,7 @@ def _function(source: str, names: dict[str, object]) -> Function:
     return made
 
 
-def _first_refusal(kind: type, given: Mapping[str, object]) -> tuple[str, Exception] | None:
+def first_refusal(kind: type, given: Mapping[str, object]) -> tuple[str, Exception] | None:
     """The first field of an attrs class whose converter or validator raises, on an instance like the one refused."""
     fields = attrs_fields(kind)
     instance: object = cast("Function", kind.__new__)(kind)

@@ -18,6 +18,7 @@ from attrs import define, field
 
 from seawall.messages.hashing import CollidingValues, KeyReader, check_hashes, collected
 from seawall.messages.problems import COLLIDING, REFUSED, Problem, of_msgspec
+from seawall.messages.values import not_finite
 
 #: From one to the other. None, where a shape has none, leaves the value as it is.
 Convert: TypeAlias = Callable[[object], object]
@@ -61,12 +62,14 @@ class Shape(ABC):
 @final
 @define(eq=False)
 class Plain(Shape):
-    """What msgspec decodes and encodes by itself; `check` returns the value or raises ValueError."""
+    """What msgspec decodes and encodes by itself; the checks return the value or raise ValueError."""
 
     wire: object
     kinds: tuple[type, ...]
     check: Convert | None = None
     check_sent: Convert | None = None
+    explain: Callable[[object, str], Problem] = not_finite
+    """What `check` has found wrong with a value at a path."""
 
     @property
     def hashed(self) -> bool:
@@ -87,7 +90,7 @@ class Plain(Shape):
             return decoded if self.check is None else self.check(decoded)
         except ValueError:
             pass
-        return Problem(path, "expected a finite number")
+        return self.explain(decoded, path)
 
     def wire_kinds(self) -> tuple[type, ...]:
         """As `Shape.wire_kinds` says."""

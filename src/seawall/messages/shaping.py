@@ -16,13 +16,23 @@ from attrs import define, field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.messages.codec import JSON, Codec, MessagePack, spelled
-from seawall.messages.fields import NOTHING, FieldSpec, fields_of, is_class_of_fields, is_dictionary
+from seawall.messages.fields import (
+    NOTHING,
+    FieldSpec,
+    check_has_instances,
+    fields_of,
+    is_class_of_fields,
+    is_dictionary,
+    is_struct_base,
+)
 from seawall.messages.forms import (
     UNIONS,
     arguments_of,
     class_of,
+    documentation,
     is_enum,
     is_generic,
+    is_hashable,
     is_named_tuple,
     members_of,
     name_of,
@@ -38,7 +48,7 @@ from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
 from seawall.messages.unions import check_names, check_tags, check_told_apart
-from seawall.messages.values import finite, finite_decimal, plain
+from seawall.messages.values import finite, finite_decimal, not_plain, plain
 
 #: What msgspec decodes and encodes, and nothing has to be checked.
 _LEAVES: Final = (
@@ -191,7 +201,7 @@ class Shaper:
         if kind is decimal.Decimal:
             return Plain(kind, (decimal.Decimal,), finite_decimal, finite_decimal)
         if kind is object:
-            return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain)
+            return Plain(typing.Any, (object,), None if isinstance(self.codec, JSON) else plain, plain, not_plain)
         if kind in _LEAVES:
             form = kind if self.describes and kind in _FORMATS else None
             wire = kind if form is None else annotated(kind, described(format=_FORMATS[form]))
@@ -210,7 +220,7 @@ class Shaper:
         if origin in _COLLECTIONS:
             collection, accepted = _COLLECTIONS[origin]
             item = self._shape(arguments[0], f"{path}[]", depth + 1)
-            if collection is not list and (odd := [one for one in item.value_kinds() if not _hashes(one)]):
+            if collection is not list and (odd := [one for one in item.value_kinds() if not is_hashable(one)]):
                 raise ConfigurationError(f"{path}: a set of {shown(odd[0])}, which cannot be hashed; make it frozen")
             return Many(item, collection, accepted)
         if origin in _MAPPINGS:
@@ -254,6 +264,8 @@ class Shaper:
         origin = class_of(kind)
         if origin_of(kind) is None and is_generic(origin):
             raise ConfigurationError(f"{path}: {origin.__name__} is generic; say of what, {origin.__name__}[...]")
+        if is_struct_base(origin) or not self.sends:
+            check_has_instances(origin, path)
         tag = None if role is Role.NESTED else tag_of(origin)
         record = Record(origin, tag, name_of(kind))
         self._records[kind, role] = record
@@ -302,23 +314,12 @@ class Shaper:
             kw_only=True,
             gc=False,
         )
-        made.__doc__ = _documentation(record.kind)
+        made.__doc__ = documentation(record.kind)
         return made
 
     def _default(self, spec: FieldSpec) -> object:
         default = struct_default(spec)
         return msgspec.field(default_factory=object) if self.describes and default is NOTHING else default
-
-
-def _hashes(kind: type) -> bool:
-    hashes: object = kind.__hash__
-    return hashes is not None
-
-
-def _documentation(kind: type) -> str | None:
-    """What the class says about itself; a dataclass without docstring says its signature."""
-    text = kind.__doc__
-    return None if text is None or text.startswith(f"{kind.__name__}(") else text
 
 
 def check_decodable(wire: object, path: str) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import cast
+from typing import Final, cast
+
+import msgspec
+
+from seawall.messages.problems import MAX_PATH, Problem
+
+#: What a format may carry that JSON cannot.
+_FOREIGN: Final[Mapping[type, str]] = {bytes: "bytes", msgspec.msgpack.Ext: "an extension", datetime: "a timestamp"}
 
 
 def finite(value: object) -> object:
@@ -59,3 +68,45 @@ def plain(value: object) -> object:
                 f"a {type(one).__name__} where only what JSON can say may be"
             )
     return value
+
+
+def not_finite(value: object, path: str) -> Problem:
+    """What `finite` and `finite_decimal` find wrong."""
+    return Problem(path, "expected a finite number")
+
+
+def not_plain(value: object, path: str) -> Problem:
+    """What `plain` finds wrong, and where: the first of all, as they stand in the message."""
+    inside = [iter(((value, path),))]
+    while inside:
+        for one, place in inside[-1]:
+            if (problem := _fault(one, place)) is not None:
+                return problem
+            inside.append(_parts(one, place))
+            break
+        else:
+            inside.pop()
+    return Problem(path, "not what is expected here")
+
+
+def _fault(value: object, path: str) -> Problem | None:
+    """What is wrong with a value, whatever is in it."""
+    if isinstance(value, dict):
+        has_text = all(isinstance(key, str) for key in cast("dict[object, object]", value))
+        return None if has_text else Problem(f"{path}[...]", "expected a key of text")
+    if value is None or isinstance(value, str | int | list | tuple):
+        return None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else not_finite(value, path)
+    return Problem(path, f"expected what JSON can say, got {_FOREIGN.get(type(value), 'something else')}")
+
+
+def _parts(value: object, path: str) -> Iterator[tuple[object, str]]:
+    """What is in a value, with paths that are not longer than a peer can read."""
+    is_long = len(path) > MAX_PATH
+    if isinstance(value, dict):
+        place = path if is_long else f"{path}[...]"
+        yield from ((item, place) for item in cast("dict[object, object]", value).values())
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("Iterable[object]", value)):
+            yield item, path if is_long else f"{path}[{index}]"

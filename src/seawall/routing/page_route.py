@@ -13,6 +13,7 @@ from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.results import proved
+from seawall.guards.service import Service, services_of
 from seawall.handshake import Handshake
 from seawall.http.exchange import Request, Response
 from seawall.http.pages import check_path
@@ -55,6 +56,11 @@ class AnyPageRoute(ABC):
     @abstractmethod
     async def respond(self, gate: Gate, posted: Posted, values: Values, /) -> Response:
         """Ask the guard, then the function. Raises what they raise."""
+
+    @property
+    @abstractmethod
+    def services(self) -> tuple[Service, ...]:
+        """What a server has to run for its guard."""
 
     @property
     def allowed(self) -> str:
@@ -106,6 +112,11 @@ class PageRoute(AnyPageRoute, Generic[P]):
                 "such as bearer(verifier, header(), cookie('__Host-session'))"
             )
         return cls(path=path, guard=guard, handler=handler, methods=tuple(dict.fromkeys(methods)))
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """What a server has to run for its guard."""
+        return services_of(self.guard)
 
     async def respond(self, gate: Gate, posted: Posted, values: Values, /) -> Response:
         """Ask the guard, then the function."""

@@ -25,6 +25,7 @@ from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.origins import OriginCheck, Origins, any_origin
 from seawall.guards.results import proved
+from seawall.guards.service import Service, services_of
 from seawall.limits import LimitOverrides
 from seawall.messages.codec import Codec, check_codec
 from seawall.mistakes import check_text, is_text, several
@@ -129,6 +130,8 @@ class RouteEntry:
     """Whether a cookie is a credential."""
     takes_token: bool
     """Whether `Connection.renew` has a guard to give its token to."""
+    services: tuple[Service, ...]
+    """What a server has to run for its guards, and for those of its events."""
 
 
 def check_guard(value: object) -> None:
@@ -286,6 +289,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             needs_task=self.guard.needs_task(),
             reads_cookie=self.guard.reads_cookie(),
             takes_token=self.guard.takes_token(),
+            services=services_of(self.guard, self.handler),
         )
         object.__setattr__(self, "_entry", entry)
 

@@ -217,6 +217,8 @@ class Server:
                 if self._state.poller is not None:
                     await around.start(self._state.poller.run)
                 async with self._state.background.running(self._label, close_timeout=self._state.limits.close_timeout):
+                    for service in self._state.services:
+                        self._state.background.start_soon(service.run, name=service.name)
                     await self._hold_connections()
                 around.cancel_scope.cancel()
 

@@ -16,6 +16,7 @@ from seawall.connection.message_format import MessageFormat
 from seawall.connection.sessions import Sessions
 from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
+from seawall.guards.service import Service
 from seawall.http.hosts import HostCheck
 from seawall.http.pages import Page
 from seawall.lifespan import Values
@@ -154,6 +155,8 @@ class ServerState:
     reporter: Reporter
     values: Values
     sessions: Sessions
+    services: tuple[Service, ...]
+    """What the guards need done beside the connections."""
     poller: Poller | None = field(factory=open_poller, init=False)
     deadlines: DeadlineQueue = field(
         init=False, default=Factory(lambda self: DeadlineQueue(self.poller or ()), takes_self=True)

@@ -39,16 +39,16 @@ CURVES: Final[Mapping[str, Algorithm]] = {"P-256": "ES256", "P-384": "ES384", "P
 RSA_BITS: Final = range(2048, 16_384 + 1)
 
 
-def check_algorithms(algorithms: tuple[Algorithm, ...]) -> None:
-    """Refuse algorithms that nothing can be verified with.
+def check_algorithms(algorithms: tuple[Algorithm, ...], where: str) -> None:
+    """Refuse algorithms that nothing can be verified with; the text of the error begins with `where`.
 
     Raises:
       ConfigurationError: there is none, one that is unknown, or one that needs the extra ``crypto``, which is missing.
     """
     if not algorithms or not all(algorithm in ALGORITHMS for algorithm in algorithms):
-        raise ConfigurationError(f"TokenVerifier: algorithms {list(algorithms)}; name some of {list(ALGORITHMS)}")
+        raise ConfigurationError(f"{where}: algorithms {list(algorithms)}; name some of {list(ALGORITHMS)}")
     asymmetric = [algorithm for algorithm in algorithms if algorithm not in SECRET_SIZES]
     if asymmetric and not has_crypto:
         raise ConfigurationError(
-            f"TokenVerifier: {'/'.join(asymmetric)} needs the extra `crypto`; install it: pip install 'seawall[crypto]'"
+            f"{where}: {'/'.join(asymmetric)} needs the extra `crypto`; install it: pip install 'seawall[crypto]'"
         )

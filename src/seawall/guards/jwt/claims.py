@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar, cast
+from typing import cast
 
 from attrs import field, frozen
 
@@ -44,7 +44,16 @@ class AnyClaims:
 
 @frozen(kw_only=True)
 class Claims(AnyClaims):
-    """What a verified token says about its subject. Dates are Unix time in seconds."""
+    """What a verified token says about its subject. Dates are Unix time in seconds.
+
+    Claims of an application's own are the fields of an attrs class that is derived from it, and that a `TokenVerifier`
+    is given: a claim of the field's name, or the one that `At` names::
+
+        @frozen(kw_only=True)
+        class Member(Claims):
+            email: str
+            roles: Annotated[frozenset[str], At("realm_access", "roles")] = frozenset()
+    """
 
     subject: str
     """``sub``: whom the token is about."""
@@ -54,14 +63,10 @@ class MalformedClaim(Exception):
     """A claim is not what RFC 7519 says that it is."""
 
 
-C = TypeVar("C", bound=AnyClaims)
-
-
-def claims_from(kind: type[C], payload: Mapping[str, object], *, now: float, max_lifetime: float) -> C:
-    """The claims of a payload whose signature and ``exp`` have been verified.
+def registered_claims(payload: Mapping[str, object], *, now: float, max_lifetime: float) -> dict[str, object]:
+    """The fields of `AnyClaims` in a payload whose signature and ``exp`` have been verified.
 
     Args:
-      kind: the class of the claims.
       payload: what the token says, decoded from JSON.
       now: the last moment that ``iat`` and ``nbf`` may name, in Unix time: the issuer's clock, if it is ahead of ours.
       max_lifetime: how many seconds after `now` ``exp`` may lie.
@@ -76,21 +81,18 @@ def claims_from(kind: type[C], payload: Mapping[str, object], *, now: float, max
     for name, date in (("iat", issued_at), ("nbf", not_before)):
         if date is not None and date > now:
             raise MalformedClaim(f"{name} is ahead of our clock by more than the skew")
-    subject = _text(payload, "sub")
-    if subject is None and issubclass(kind, Claims):
-        raise MalformedClaim("sub is missing")
-    return kind(
-        subject=subject,
-        issuer=_text(payload, "iss"),
-        audience=_words(payload, "aud", separate=False),
-        expires_at=expires_at,
-        issued_at=issued_at,
-        not_before=not_before,
-        token_id=_text(payload, "jti"),
-        session_id=_text(payload, "sid"),
-        scopes=frozenset(_words(payload, "scope", separate=True)),
-        raw=MappingProxyType(dict(payload)),
-    )
+    return {
+        "subject": _text(payload, "sub"),
+        "issuer": _text(payload, "iss"),
+        "audience": _words(payload, "aud", separate=False),
+        "expires_at": expires_at,
+        "issued_at": issued_at,
+        "not_before": not_before,
+        "token_id": _text(payload, "jti"),
+        "session_id": _text(payload, "sid"),
+        "scopes": frozenset(_words(payload, "scope", separate=True)),
+        "raw": MappingProxyType(dict(payload)),
+    }
 
 
 def _date(payload: Mapping[str, object], name: str) -> float | None:

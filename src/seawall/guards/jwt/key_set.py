@@ -1,13 +1,15 @@
 """`KeySet`: the public keys that an issuer publishes as a JSON Web Key Set (RFC 7517). Pure: it fetches nothing.
 
 PyJWT makes keys of JWKs. This module refuses what PyJWT would take: secrets and private keys, which everybody may have
-read where they are published; keys for encryption; RSA keys that are too short; and two keys of one name. A key that does
-not say its algorithm serves only the one that its type and its curve leave among the verifier's, whatever a token says.
+read where they are published; keys for encryption; RSA keys that are too short; and two keys of one name. A key that
+does not say its algorithm serves the only one that its type and curve leave among the verifier's, whatever a token
+says.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias, cast, final
 
@@ -15,14 +17,11 @@ import jwt
 from attrs import field, frozen
 
 from seawall.guards.jwt.algorithms import ALGORITHMS, CURVES, RSA, RSA_BITS, Algorithm
-from seawall.guards.jwt.key_table import KeyTable, PublicKey, VerificationKey, rsa_bits
+from seawall.guards.jwt.key_table import MAX_KID, KeyTable, PublicKey, VerificationKey, rsa_bits
 from seawall.guards.jwt.unverified import TokenHeader
 
 #: Keys of a set that are looked at: issuers have two or three, a few have a dozen.
 MAX_KEYS: Final = 100
-
-#: Characters of a ``kid``.
-MAX_KID: Final = 256
 
 #: Members that only a secret or a private key has (RFC 7518, section 6; RFC 8037, section 2).
 PRIVATE: Final = ("k", "d", "p", "q", "dp", "dq", "qi", "oth")
@@ -109,7 +108,7 @@ def parse_key_set(data: bytes) -> KeySet:
             if key not in keys:
                 keys.append(key)
     if len(entries) > MAX_KEYS:
-        skipped.append(f"keys {MAX_KEYS + 1} to {len(entries)}: the first {MAX_KEYS} are the most that are looked at")
+        skipped.append(f"keys {MAX_KEYS + 1} to {len(entries)}: {MAX_KEYS} are the most that are looked at")
     if not keys:
         raise MalformedKeySet(f"no key can be used: {'; '.join((*skipped, *others)) or 'there is none'}")
     skipped += _ambiguous(keys)
@@ -117,11 +116,10 @@ def parse_key_set(data: bytes) -> KeySet:
 
 
 def _ambiguous(keys: Sequence[PublishedKey]) -> list[str]:
-    return [
-        f"kid {kid!r}: several keys have it, and none of them is used where more than one fits"
-        for kid in dict.fromkeys(key.kid for key in keys if key.kid is not None)
-        if sum(key.kid == kid for key in keys) > 1
-    ]
+    """What is said of keys that a token cannot tell apart; RFC 7517, section 4.5, lets one of each type have a name."""
+    counted = Counter((key.kid, algorithm) for key in keys if key.kid is not None for algorithm in key.algorithms)
+    names = dict.fromkeys(kid for (kid, _), count in counted.items() if count > 1)
+    return [f"kid {kid!r}: several keys have it for one algorithm, and none of these is used" for kid in names]
 
 
 @final
@@ -162,10 +160,10 @@ def _key(entry: object) -> PublishedKey:
 
 def _check_purpose(jwk: Jwk) -> None:
     """Refuse a key that is not for verifying (RFC 7517, sections 4.2 and 4.3)."""
-    if jwk.get("use", "sig") != "sig":
+    if jwk.get("use") not in (None, "sig"):
         raise _NotOurs("it is not for signatures (use)")
-    operations = jwk.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or "verify" not in operations:
+    operations = jwk.get("key_ops")
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         raise _NotOurs("it is not for verifying (key_ops)")
 
 

@@ -8,9 +8,10 @@ from seawall.errors import Unauthorized
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.key_table import VerificationKey
 from seawall.guards.jwt.unverified import TokenHeader
+from seawall.guards.service import Serviced
 
 
-class KeySource(ABC):
+class KeySource(Serviced, ABC):
     """Where a verifier finds the key for a token."""
 
     @abstractmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+from base64 import b64decode
 from typing import Final
 
 #: The fewest different bytes of a secret. One that was drawn by chance has more: of 32 hexadecimal digits one in ten
@@ -34,3 +36,32 @@ def weakness_of(secret: bytes) -> str | None:
     if (different := len(set(secret))) < MIN_DIFFERENT:
         return f"has only {different} different bytes, and one that was drawn by chance has at least {MIN_DIFFERENT}"
     return None
+
+
+def is_encoded_key(secret: bytes) -> bool:
+    """Whether `secret` is a public or private key or a certificate: as DER, or as what stands between a PEM's lines.
+
+    PyJWT refuses whole PEMs, and DER where cryptography is installed; what else is left of a key is random enough for a
+    secret, but if it is public, everybody can sign with it.
+    """
+    if b"-----BEGIN" in secret or b"-----END" in secret or _is_der(secret):
+        return True
+    joined = secret.translate(bytes.maketrans(b"-_", b"+/"), delete=b" \t\r\n=")
+    try:
+        decoded = b64decode(joined + b"=" * (-len(joined) % 4), validate=True)
+    except binascii.Error:
+        return False
+    return _is_der(decoded) or decoded[4:].startswith((b"ssh-", b"ecdsa-sha2-"))
+
+
+def _is_der(data: bytes) -> bool:
+    """Whether `data` is a SEQUENCE, as long as it says, of which the first member is a SEQUENCE or an INTEGER.
+
+    So are SubjectPublicKeyInfo, X.509's certificates, and what PKCS #1, PKCS #8 and SEC 1 make of keys; of random bytes
+    it is one in millions.
+    """
+    if len(data) < 4 or data[0] != 0x30:
+        return False
+    more = data[1] & 0x7F if data[1] > 0x7F else 0
+    size = int.from_bytes(data[2 : 2 + more]) if more else data[1]
+    return len(data) == 2 + more + size and data[2 + more : 3 + more] in {b"\x30", b"\x02"}

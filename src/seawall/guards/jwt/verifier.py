@@ -1,28 +1,22 @@
-"""`TokenVerifier`: verifies JSON Web Tokens (RFC 7519) with the defaults of RFC 8725.
-
-PyJWT checks signatures and registered claims. This module and `seawall.guards.jwt.claims` check what PyJWT leaves to
-its caller: that ``exp`` is there and not too far away, that dates are numbers, the type, and the size; and ``iat`` and
-``nbf``, for which PyJWT has no tolerance but that of ``exp``. Whatever exception a token causes, it is refused.
-"""
+"""`TokenVerifier`: verifies JSON Web Tokens (RFC 7519) with the defaults of RFC 8725."""
 
 from __future__ import annotations
 
-import enum
-import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Generic, Literal, Required, TypedDict, TypeVar, Unpack, cast, final, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, Unpack, cast, final, overload
 
-import jwt
-from attrs import field, frozen
-
-from seawall.clock import unix_time
-from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
-from seawall.guards.jwt.algorithms import Algorithm
-from seawall.guards.jwt.claims import AnyClaims, Claims, MalformedClaim, claims_from
-from seawall.guards.jwt.key_table import VerificationKey
+from seawall.errors import ConfigurationError, Unauthorized
+from seawall.guards.jwt.claims import AnyClaims, Claims
 from seawall.guards.jwt.keys import Keys, key_source
-from seawall.guards.jwt.unverified import TokenHeader, header_of, issuer_of
-from seawall.mistakes import is_number, several
+from seawall.guards.jwt.one_issuer import MAX_TOKEN, OneIssuer, Proof
+from seawall.guards.jwt.own_claims import ClaimsReader
+from seawall.guards.jwt.rules import CheckedRules, Rules, any_issuer
+from seawall.guards.jwt.unverified import issuer_of
+from seawall.guards.service import Service, Serviced, services_of
+
+A = TypeVar("A", bound=AnyClaims)
+B = TypeVar("B", bound=AnyClaims)
+D = TypeVar("D", bound=AnyClaims)
+E = TypeVar("E", bound=AnyClaims)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -31,51 +25,9 @@ if TYPE_CHECKING:
 else:
     C_co = TypeVar("C_co", bound=AnyClaims, covariant=True)
 
-#: Characters that a token may have; a longer one is refused without being decoded.
-MAX_TOKEN = 8 * 1024
-
 
 @final
-class Waiver(enum.Enum):
-    """The claims that a `TokenVerifier` can be told not to check."""
-
-    AUDIENCE = "any_audience"
-    ISSUER = "any_issuer"
-
-
-any_audience: Final = Waiver.AUDIENCE
-"""Accept tokens that were issued for other audiences too (RFC 8725, section 3.9, advises against it)."""
-any_issuer: Final = Waiver.ISSUER
-"""Accept tokens with any ``iss``, or none; only the key says who has issued them."""
-
-
-def _several(algorithms: Iterable[Algorithm]) -> tuple[Algorithm, ...]:
-    return several("TokenVerifier: algorithms", algorithms, such_as="['HS256']")
-
-
-class Rules(TypedDict, total=False):
-    """What a `TokenVerifier` demands of a token. Algorithms, audience and issuer have to be said."""
-
-    algorithms: Required[Iterable[Algorithm]]
-    """The algorithms to accept; what a token's own header names only ever selects among them."""
-    audience: Required[str | Literal[Waiver.AUDIENCE]]
-    """Who we are: a token's ``aud`` must name it. `any_audience` waives that."""
-    issuer: Required[str | Literal[Waiver.ISSUER]]
-    """Who must have issued the token. `any_issuer` waives that."""
-    leeway: float
-    """Seconds for which a token is still accepted after its ``exp``; 0 by default."""
-    skew: float
-    """Seconds by which the issuer's clock may be ahead of ours, for ``iat``, ``nbf`` and `max_lifetime`; it does not
-    prolong a token. 60 by default."""
-    type: str | None
-    """The ``typ`` that the header must have, such as ``at+jwt`` (RFC 9068); None, the default, does not look at it."""
-    max_lifetime: float
-    """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery. A day
-    by default."""
-
-
-@final
-class TokenVerifier(Generic[C_co]):
+class TokenVerifier(Serviced, Generic[C_co]):
     """Verifies tokens.
 
     ::
@@ -83,9 +35,9 @@ class TokenVerifier(Generic[C_co]):
         verifier = TokenVerifier(secret, algorithms=["HS256"], audience="chat", issuer="https://id.example")
 
     Raises:
-      ConfigurationError: no or an unknown algorithm; a secret that is too short for it, that everybody can read in an
-        example, that has fewer than 10 different bytes, or that is no secret at all; an audience or an issuer that is
-        neither named nor waived; a leeway, a skew or a lifetime that is no number of seconds.
+      ConfigurationError: no or an unknown algorithm; keys that do not serve it, or protect nothing; an audience or an
+        issuer that is neither named nor waived; a class of claims that cannot be filled from a token; a leeway, a skew
+        or a lifetime that is no number of seconds.
     """
 
     @overload
@@ -97,26 +49,21 @@ class TokenVerifier(Generic[C_co]):
 
         Args:
           keys: the secret, as text or bytes: at least 32 bytes for HS256, 48 for HS384, 64 for HS512.
-          claims: the class of what `verify` returns.
+          claims: the class of what `verify` returns: `Claims`, or an attrs class derived from it, whose fields are
+            claims of the token.
           rules: what is demanded of a token; see `Rules`.
         """
-        self._rules = _CheckedRules(**rules)
-        self._keys = key_source(keys, self._rules.algorithms)
-        self._claims = cast("type[C_co]", claims)  # as the overloads say
+        checked = CheckedRules(**rules)
+        reader = ClaimsReader(cast("type[C_co]", claims))  # as the overloads say
+        self._issuers: tuple[OneIssuer[C_co], ...] = (OneIssuer(key_source(keys, checked.algorithms), checked, reader),)
 
     def __repr__(self) -> str:
         """What is demanded, without the keys."""
-        return f"TokenVerifier({self._rules})"
+        return f"TokenVerifier({', '.join(repr(one.rules) for one in self._issuers)})"
 
-    @property
-    def leeway(self) -> float:
-        """Seconds for which a token is still accepted after its ``exp``."""
-        return self._rules.leeway
-
-    @property
-    def skew(self) -> float:
-        """Seconds by which the issuer's clock may be ahead of ours."""
-        return self._rules.skew
+    def services(self) -> tuple[Service, ...]:
+        """What a server has to run for its keys; `bearer` names it."""
+        return services_of(*(one.keys for one in self._issuers))
 
     async def verify(self, token: str, /) -> C_co:
         """The claims of `token`. It waits only where a key has to be fetched.
@@ -124,94 +71,67 @@ class TokenVerifier(Generic[C_co]):
         Raises:
           TokenExpired: it was good once.
           Unauthorized: anything else is wrong with it. The text does not repeat the token.
+          Unavailable: the keys cannot be fetched.
         """
+        return (await self.prove(token)).claims
+
+    async def prove(self, token: str, /) -> Proof[C_co]:
+        """The claims of `token`, and how long they hold. Raises as `verify`."""
         if len(token) > MAX_TOKEN:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
-        header = header_of(token)
-        if header.algorithm not in self._rules.algorithms:
-            raise Unauthorized("token refused: of another algorithm")
-        key = self._keys.find(header, self._rules.algorithms)
-        if key is None:
-            key = await self._fetched(header, token)
-        payload = self._decode(token, key)
-        rules = self._rules
-        try:
-            return claims_from(self._claims, payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
-        except MalformedClaim as error:
-            raise Unauthorized(f"token refused: {error}") from None
-
-    async def _fetched(self, header: TokenHeader, token: str) -> VerificationKey:
-        """A key that has to be asked for, which is done for tokens only that might be good."""
-        if self._rules.issuer is not any_issuer and issuer_of(token) != self._rules.issuer:
-            raise Unauthorized("token refused: of another issuer")
-        return await self._keys.fetch(header, self._rules.algorithms)
-
-    def _decode(self, token: str, key: VerificationKey) -> Mapping[str, object]:
-        rules = self._rules
-        waived = {"aud": rules.audience is any_audience, "iss": rules.issuer is any_issuer}
-        try:
-            decoded: dict[str, dict[str, object]] = jwt.decode_complete(
-                token,
-                key.material,
-                algorithms=[key.algorithm],  # whatever the token says
-                options={
-                    "require": ["exp", *(claim for claim, is_waived in waived.items() if not is_waived)],
-                    "enforce_minimum_key_length": True,
-                    "verify_aud": not waived["aud"],
-                    "verify_iss": not waived["iss"],
-                    "verify_iat": False,  # these two are for `claims_from`
-                    "verify_nbf": False,
-                },
-                audience=None if isinstance(rules.audience, Waiver) else rules.audience,
-                issuer=None if isinstance(rules.issuer, Waiver) else rules.issuer,
-                leeway=rules.leeway,
-            )
-        except jwt.ExpiredSignatureError:
-            raise TokenExpired from None
-        except Exception as error:  # noqa: BLE001 - PyJWT lets through what json, base64 and int() raise on odd bytes
-            raise Unauthorized(f"token refused: {type(error).__name__}") from None
-        if rules.type is not None and _media_type(decoded["header"].get("typ")) != _media_type(rules.type):
-            raise Unauthorized("token refused: of another type")
-        return decoded["payload"]
+        if len(self._issuers) == 1:
+            return await self._issuers[0].prove(token)
+        issuer = issuer_of(token)
+        for one in self._issuers:
+            if one.rules.is_of(issuer):
+                return await one.prove(token)
+        raise Unauthorized("token refused: of another issuer")
 
 
-@final
-@frozen(kw_only=True)
-class _CheckedRules:
-    """`Rules`, with their defaults, checked."""
+@overload
+def by_issuer(first: TokenVerifier[A], second: TokenVerifier[B], /) -> TokenVerifier[A | B]: ...
+@overload
+def by_issuer(
+    first: TokenVerifier[A], second: TokenVerifier[B], third: TokenVerifier[D], /
+) -> TokenVerifier[A | B | D]: ...
+@overload
+def by_issuer(
+    first: TokenVerifier[A], second: TokenVerifier[B], third: TokenVerifier[D], fourth: TokenVerifier[E], /
+) -> TokenVerifier[A | B | D | E]: ...
+@overload
+def by_issuer(*verifiers: TokenVerifier[A]) -> TokenVerifier[A]: ...
+def by_issuer(*verifiers: TokenVerifier[AnyClaims]) -> TokenVerifier[AnyClaims]:
+    """A verifier of the tokens of several issuers.
 
-    algorithms: tuple[Algorithm, ...] = field(converter=_several)
-    audience: str | Literal[Waiver.AUDIENCE]
-    issuer: str | Literal[Waiver.ISSUER]
-    leeway: float = 0.0
-    skew: float = 60.0
-    type: str | None = None
-    max_lifetime: float = 86_400.0
+    The ``iss`` of a token, which has not been verified then, picks the verifier, and that one alone decides: a token
+    that names one issuer and is signed with the key of another is refused.
 
-    def __attrs_post_init__(self) -> None:
-        """Refuse settings with which verifying would mean nothing."""
-        for name, value, waiver in (
-            ("audience", self.audience, any_audience),
-            ("issuer", self.issuer, any_issuer),
-        ):
-            if value is not waiver and not _is_word(value):
-                raise ConfigurationError(f"TokenVerifier: {name}={value!r}; give its name, or waive it: {waiver.value}")
-        for name, seconds in (("leeway", self.leeway), ("skew", self.skew)):
-            if not (is_number(seconds) and 0 <= seconds < math.inf):
-                raise ConfigurationError(f"TokenVerifier: {name}={seconds!r}; give a number of seconds, such as 30")
-        if not (self.type is None or _is_word(self.type)):
-            raise ConfigurationError(f"TokenVerifier: type={self.type!r}; give a text, such as 'at+jwt', or None")
-        if not (is_number(self.max_lifetime) and self.max_lifetime > 0):
+    Raises:
+      ConfigurationError: two have one issuer, or one accepts any.
+    """
+    several = cast("TokenVerifier[AnyClaims]", object.__new__(TokenVerifier))
+    several._issuers = tuple(one for verifier in verifiers for one in _issuers_of(verifier))  # pyright: ignore[reportPrivateUsage]  # its own module
+    _check_distinct(several._issuers)  # pyright: ignore[reportPrivateUsage]  # as above
+    return several
+
+
+def _issuers_of(verifier: object) -> tuple[OneIssuer[AnyClaims], ...]:
+    if not isinstance(verifier, TokenVerifier):
+        raise ConfigurationError(f"by_issuer() was given a {type(verifier).__name__}; give it verifiers")
+    return cast("TokenVerifier[AnyClaims]", verifier)._issuers  # pyright: ignore[reportPrivateUsage]  # its own module
+
+
+def _check_distinct(issuers: tuple[OneIssuer[AnyClaims], ...]) -> None:
+    if len(issuers) < 2:
+        raise ConfigurationError("by_issuer() was given no two verifiers; give it one for each issuer")
+    for at, one in enumerate(issuers):
+        if one.rules.issuer is any_issuer:
             raise ConfigurationError(
-                f"TokenVerifier: max_lifetime={self.max_lifetime!r}; give a number of seconds above 0"
+                "by_issuer(): a verifier with any_issuer would take the tokens of the others; name its issuer"
             )
-
-
-def _is_word(value: object) -> bool:
-    """Whether `value` is a name. For programs that no type checker has seen: None must not mean any name."""
-    return isinstance(value, str) and bool(value)
-
-
-def _media_type(name: object) -> str:
-    """A ``typ`` for comparison: without case and without the prefix that may be left out (RFC 7515, section 4.1.9)."""
-    return name.lower().removeprefix("application/") if isinstance(name, str) else ""
+        for other in issuers[:at]:
+            if one.rules.is_of(str(other.rules.issuer)) or other.rules.is_of(str(one.rules.issuer)):
+                raise ConfigurationError(
+                    f"by_issuer(): two verifiers of the issuer {one.rules.issuer!r}; leave one of them out, or give "
+                    "one verifier both keys"
+                )
