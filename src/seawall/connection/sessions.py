@@ -14,8 +14,8 @@ from seawall.connection.revocations import CredentialSnapshot, Identity, NamedCr
 from seawall.connection.session_renewal import Renewable, renew_all
 from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
+from seawall.guards.jwt.one_issuer import MAX_TOKEN
 from seawall.guards.jwt.unverified import identity_of
-from seawall.guards.jwt.verifier import MAX_TOKEN
 from seawall.guards.token_source import is_token
 from seawall.observability.logs import server_log
 
