@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import final
 
 from seawall.cli.demo import DemoOptions, add_demo_options, run_demo
+from seawall.cli.token import add_token_options, run_token
 
 
 @final
@@ -17,6 +18,8 @@ class _Options(DemoOptions):
 
     version: bool
     command: str | None
+    token: str
+    """What to do with a token."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
-    return run_demo(options)
+    return run_token(options.token, options) if options.command == "token" else run_demo(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,4 +53,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_demo_options(demo)
+    add_token_options(
+        commands.add_parser(
+            "token",
+            help="issue a token for development, or say what is in one",
+            description="Issue a token for development, or say what is in one.",
+        )
+    )
     return parser
