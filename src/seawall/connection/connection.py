@@ -7,7 +7,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from seawall.connection.state import ConnectionState, wind_down
 from seawall.connection.typed_messages import TypedMessages, ending_of
@@ -40,7 +40,7 @@ class Connection(Generic[P_co]):
     _state: ConnectionState
     _narrowed: P_co | None = None
     """The principal of an event whose guard has proved more; that of the route changes with a renewal."""
-    _is_narrowed: bool = False
+    _is_narrowed: bool = field(default=False, alias="is_narrowed", kw_only=True)
 
     def __repr__(self) -> str:
         """Show who it is, without what may carry a credential."""
