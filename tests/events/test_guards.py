@@ -303,6 +303,7 @@ async def test_a_resource_that_swallows(autojump_clock: MockClock) -> None:
 
 FORBIDDEN_CALLS: dict[str, Callable[[Gate], object]] = {
     "lease": lambda gate: gate.lease(expires_at=1e12),
+    "admit_by": lambda gate: gate.admit_by(verifier, "token"),
     "accept": lambda gate: gate.accept(),
     "receive_text": lambda gate: gate.receive_text(),
     "send_text": lambda gate: gate.send_text("hello"),

@@ -13,9 +13,12 @@ from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
+from seawall.guards.jwt.claims import AnyClaims
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 
+C = TypeVar("C", bound=AnyClaims)
 T = TypeVar("T")
 
 
@@ -59,6 +62,11 @@ class EventGate(Gate):
     def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Raise, likewise."""
         _refuse("identify")
+
+    async def admit_by(self, verifier: TokenVerifier[C], token: str, /) -> C:
+        """Raise, likewise."""
+        await trio.lowlevel.checkpoint()
+        _refuse("admit_by")
 
     async def accept(self) -> None:
         """Raise, likewise."""

@@ -7,7 +7,6 @@ from typing import TypeVar, final
 from attrs import frozen
 
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
-from seawall.guards.auth_message import token_in
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import AnyClaims
@@ -16,7 +15,7 @@ from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.requirements import Requirements
 from seawall.guards.service import Service
 from seawall.guards.sources import Cookie, FirstMessage, header
-from seawall.guards.token_gate import TokenGate
+from seawall.guards.token_gate import Presented, TokenGate
 from seawall.guards.token_source import TokenSource
 from seawall.messages.codec import Sendable
 
@@ -82,13 +81,9 @@ class _Bearer(Guard[Anonymous, C]):
             source, token = self.sources[-1], await _first_message(gate)
         else:
             raise NoCredentials
-        proof = await self.verifier.prove(token)
         if isinstance(gate, TokenGate):
-            gate.verified(source)
-            gate.agree(self.terms)
-        gate.identify(proof.claims, skew=proof.skew)
-        gate.lease(expires_at=proof.ends_at)
-        return proof.claims
+            return await gate.take(self.verifier, Presented(token, source, self.terms))
+        return await gate.admit_by(self.verifier, token)
 
     def describe(self) -> Requirements:
         return tuple((source.describe(),) for source in self.sources)
@@ -114,12 +109,10 @@ class _Bearer(Guard[Anonymous, C]):
 
 
 async def _first_message(gate: Gate) -> str:
+    if isinstance(gate, TokenGate):
+        return await gate.first_message()
     await gate.accept()
-    token = gate.renewed_message() if isinstance(gate, TokenGate) else None
-    if token is not None:
-        return token
-    token = (await gate.receive_text()).strip(" \t\r\n")
-    return token_in(token) if isinstance(gate, TokenGate) and gate.speaks_json else token
+    return await gate.receive_text()
 
 
 def _check_verifier(verifier: object) -> None:

@@ -9,9 +9,12 @@ from typing import TypeVar
 
 from seawall.callables import Parameter
 from seawall.guards.credential import Credential
+from seawall.guards.jwt.claims import AnyClaims
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided
 
+C = TypeVar("C", bound=AnyClaims)
 T = TypeVar("T")
 
 
@@ -82,6 +85,35 @@ class Gate(ABC):
           TooManyRequests: its subject has ``Limits.max_connections_per_subject`` connections.
           ConfigurationError: an attribute of it has another type than `Credential` says, or the skew is no number of
             seconds.
+        """
+
+    @abstractmethod
+    async def admit_by(self, verifier: TokenVerifier[C], token: str, /) -> C:
+        """Let in by a token that the guard has found itself: verify, `identify` and `lease` by what it says.
+
+        ::
+
+            @guard
+            async def by_key(gate: Gate, proved: Anonymous) -> Claims:
+                key = gate.handshake.header("X-Key")
+                if key is None:
+                    raise NoCredentials
+                return await gate.admit_by(verifier, key)
+
+        The connection can be renewed then. While it is, this takes the new token instead of its argument, if it is the
+        call by which the connection was let in: the first one that succeeded, in the same place among all calls, and
+        with the same verifier. Every other call verifies its argument again.
+
+        Args:
+          verifier: says which tokens are good.
+          token: as the client presents it.
+
+        Returns:
+          The claims of the token.
+
+        Raises:
+          Unauthorized: the token is not good; or what `identify` raises.
+          Unavailable: the verifier cannot fetch the key.
         """
 
     @abstractmethod

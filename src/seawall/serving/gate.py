@@ -15,10 +15,12 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.sessions import Registration
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
+from seawall.guards.auth_message import token_in
 from seawall.guards.credential import Credential
+from seawall.guards.jwt.claims import AnyClaims
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
-from seawall.guards.token_gate import TokenGate
-from seawall.guards.token_source import TokenSource
+from seawall.guards.token_gate import Presented, Taken, TokenGate, admit
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.messages.codec import JSON, Sendable
@@ -28,6 +30,7 @@ from seawall.serving.resources import ResourceStack
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
+C = TypeVar("C", bound=AnyClaims)
 T = TypeVar("T")
 
 
@@ -73,8 +76,10 @@ class ConnectionGate(TokenGate):
     registration: Registration
     resources: ResourceStack
     upgrade: Upgrade
-    source: TokenSource | None = field(init=False, default=None)
-    """Where the first token was found that has been verified."""
+    taken: Taken | None = field(init=False, default=None)
+    """The first token by which it was let in; None if there was none."""
+    _attempts: int = field(init=False, default=0)
+    """So many tokens have been presented to guards."""
 
     @property
     def handshake(self) -> Handshake:
@@ -102,11 +107,16 @@ class ConnectionGate(TokenGate):
         """Say by what the connection is let in."""
         self.registration.identify(credential, instead_of, skew)
 
-    def verified(self, source: TokenSource) -> None:
-        """Remember where it was found, for a renewal."""
-        self.source = self.source or source
+    async def take(self, verifier: TokenVerifier[C], presented: Presented, /) -> C:
+        """Let in by a token, which a renewal can replace."""
+        self._attempts += 1
+        taken = Taken(verifier, presented.source, self._attempts)
+        claims = await admit(self, verifier, presented.token)
+        self.taken = self.taken or taken
+        self._agree(presented.terms)
+        return claims
 
-    def agree(self, terms: LeaseTerms) -> None:
+    def _agree(self, terms: LeaseTerms) -> None:
         """Prepare the warning, and let the connection end after ``max_age``, whatever is renewed."""
         leases = self.lifecycle.timeouts.own_leases()
         if terms.warn is not None:
@@ -115,13 +125,11 @@ class ConnectionGate(TokenGate):
             leases.fix(terms.max_age)
             self.lifecycle.rearm()
 
-    @property
-    def speaks_json(self) -> bool:
-        """Whether the messages of the route are JSON."""
-        return self.upgrade.speaks_json
-
-    def renewed_message(self) -> None:
-        """There is none: the connection is not let in yet."""
+    async def first_message(self) -> str:
+        """Accept the upgrade, and read the token."""
+        await self.accept()
+        text = (await self.receive_text()).strip(" \t\r\n")
+        return token_in(text) if self.upgrade.speaks_json else text
 
     async def accept(self) -> None:
         """Accept the upgrade now."""

@@ -16,6 +16,9 @@ from seawall.connection.sessions import Sessions
 from seawall.errors import ConfigurationError, LeaseExpired, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
+from seawall.guards.jwt.claims import AnyClaims
+from seawall.guards.jwt.verifier import TokenVerifier
+from seawall.guards.token_gate import admit
 from seawall.handshake import Handshake
 from seawall.http.request import BadRequest, Head
 from seawall.lifespan import Provided, Values
@@ -26,6 +29,7 @@ from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.resources import ResourceStack, in_own_task
 from seawall.serving.state import AcceptedConnection
 
+C = TypeVar("C", bound=AnyClaims)
 T = TypeVar("T")
 
 #: Bytes of a body that are read: a form, not an upload.
@@ -144,6 +148,10 @@ class PageGate(Gate):
         """Refuse a credential that has been revoked."""
         if self.sessions.is_revoked(credential, skew=skew):
             raise Unauthorized("the credential was revoked")
+
+    async def admit_by(self, verifier: TokenVerifier[C], token: str, /) -> C:
+        """Refuse a token that is not good."""
+        return await admit(self, verifier, token)
 
     async def accept(self) -> None:
         """Refuse: a page has no WebSocket."""

@@ -30,10 +30,11 @@ from seawall.errors import (
 )
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential
-from seawall.guards.lease_terms import LeaseTerms
+from seawall.guards.jwt.claims import AnyClaims
+from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.sources import FirstMessage
-from seawall.guards.token_gate import TokenGate
-from seawall.guards.token_source import TokenSource, is_token
+from seawall.guards.token_gate import Presented, Taken, TokenGate, admit
+from seawall.guards.token_source import is_token
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.policy.verdicts import Phase
@@ -41,6 +42,7 @@ from seawall.routing.route import Admitted, AnyRoute
 from seawall.serving.gate import ConnectionGate
 from seawall.serving.resources import HeldResource, in_own_task
 
+C = TypeVar("C", bound=AnyClaims)
 T = TypeVar("T")
 
 #: Of who came in as anonymous, where a route has ``bearer(verifier) | public``.
@@ -69,8 +71,8 @@ class Renewal:
 
     route: AnyRoute
     """Its guards are asked, all of them."""
-    source: TokenSource
-    """Where they found the token."""
+    taken: Taken
+    """The token by which they have let it in."""
     asked: Handshake
     arguments: Mapping[str, Parameter]
     values: Values
@@ -151,10 +153,12 @@ class RenewalGate(TokenGate):
     def __init__(self, renewal: Renewal, token: str) -> None:
         """Let `token` stand where the old one was found."""
         self._renewal = renewal
-        self._handshake = renewal.source.with_token(renewal.asked, token)
-        self._message = token if isinstance(renewal.source, FirstMessage) else None
+        source = renewal.taken.source
+        self._token = token
+        self._handshake = renewal.asked if source is None else source.with_token(renewal.asked, token)
         self._asked_for = 0  # so many of what has been entered
-        self._is_verified = False
+        self._attempts = 0  # so many tokens have been presented to guards
+        self._is_taken = False
         self.leases: tuple[float, ...] = ()
         self.named = NamedCredentials()
 
@@ -192,22 +196,24 @@ class RenewalGate(TokenGate):
         self._renewal.registration.raise_if_not_renewable(renewed)
         self.named = self.named.adding(renewed, instead_of)
 
-    def verified(self, source: TokenSource) -> None:
-        """Note that a guard has taken the new token."""
-        self._is_verified = self._is_verified or source == self._renewal.source
+    async def take(self, verifier: TokenVerifier[C], presented: Presented, /) -> C:
+        """Go on by the new token, if this is where the old one was taken; else ask about the same one again.
 
-    def agree(self, terms: LeaseTerms) -> None:
-        """Nothing changes."""
+        The terms that were agreed about the lease hold on.
+        """
+        self._attempts += 1
+        if not Taken(verifier, presented.source, self._attempts).is_by(self._renewal.taken):
+            return await admit(self, verifier, presented.token)
+        claims = await admit(self, verifier, self._token)
+        self._is_taken = True
+        return claims
 
-    @property
-    def speaks_json(self) -> bool:
-        """There is no message to read."""
-        return False
-
-    def renewed_message(self) -> str | None:
-        """The new token, once, if the old one was the first message."""
-        message, self._message = self._message, None
-        return message
+    async def first_message(self) -> str:
+        """The new token, if the old one was the first message; there is no other."""
+        await trio.lowlevel.checkpoint()
+        if isinstance(self._renewal.taken.source, FirstMessage) and not self._is_taken:
+            return self._token
+        raise await _no_conversation("receive_text")
 
     async def accept(self) -> None:
         """It has been accepted."""
@@ -223,7 +229,7 @@ class RenewalGate(TokenGate):
 
     def raise_if_unfinished(self) -> None:
         """Raise `Unauthorized` if the guards have left out something that they did at the door, or were too slow."""
-        if not self._is_verified:
+        if not self._is_taken:
             raise Unauthorized("no guard has taken the new token")
         if self._asked_for < len(self._renewal.entered):
             raise Unauthorized("the new token leads to fewer resources than the first one")
@@ -252,11 +258,11 @@ def renewal_of(
     route: AnyRoute, gate: ConnectionGate, failures: Failures, settle: Callable[[BaseException, Phase], None]
 ) -> Renewer:
     """What renews a connection that has just been let in through `gate`, for its handler and for `Sessions.renew`."""
-    if gate.source is None:
+    if gate.taken is None:
         return _WITHOUT_TOKEN if route.table_entry.takes_token else NOT_RENEWABLE
     gate.registration.renewal = renewal = Renewal(
         route=route,
-        source=gate.source,
+        taken=gate.taken,
         asked=gate.asked,
         arguments=gate.arguments,
         values=gate.values,
