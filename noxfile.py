@@ -31,6 +31,7 @@ PURE = [
     "exception_groups.py",
     "guards/credential.py",
     "guards/jwt/claims.py",
+    "guards/jwt/refresh_schedule.py",
     "guards/jwt/secret.py",
     "guards/jwt/verifier.py",
     "guards/origins.py",

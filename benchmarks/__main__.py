@@ -26,14 +26,12 @@ from benchmarks.echoes import Echo, Latency
 from benchmarks.measures import Failed, Unit, settled
 from benchmarks.memory import Memory, most_connections
 from benchmarks.picture import draw
-from benchmarks.report import Report
+from benchmarks.report import Report, fill_in
 from benchmarks.target import Server, Target, running
 from benchmarks.warming import warm
 from benchmarks.works import SERVERS, WORKS, Served, Work
 
 PICTURE = "results.svg"
-#: What `--write` replaces in the docs is between these.
-BEGIN, END = "<!-- written by: python -m benchmarks --write, {} -->\n", "<!-- end -->\n"
 
 #: Memory hardly varies, and takes long.
 MEMORY_ROUNDS = 2
@@ -235,15 +233,6 @@ def write(report: Report) -> None:
         here.joinpath("results.md").write_text(f"# Results\n\n![]({PICTURE})\n\n{rest.text()}", encoding="utf-8")
         draw(rest, here / PICTURE)
         fill_in("all else", rest.summary([Unit.CPU, Unit.TIME, Unit.MEMORY]))
-
-
-def fill_in(what: str, text: str) -> None:
-    """Replace a part of the docs."""
-    page, begin = Path(__file__).parent.parent / "docs" / "benchmarks.md", BEGIN.format(what)
-    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, end, after = rest.partition(END)
-    if found and end:
-        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

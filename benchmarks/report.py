@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import final
 
@@ -13,6 +14,9 @@ from benchmarks.method import METHOD, origin
 from benchmarks.works import GOALS
 
 OURS = "seawall"
+
+#: What `fill_in` replaces in the docs is between these.
+BEGIN, END = "<!-- written by: python -m benchmarks --write, {} -->\n", "<!-- end -->\n"
 
 
 @final
@@ -118,3 +122,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose first column is text."""
     lines = [head, ["---", *["---:" for _ in head[1:]]], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def fill_in(what: str, text: str) -> None:
+    """Replace a part of the docs."""
+    page, begin = Path(__file__).parent.parent / "docs" / "benchmarks.md", BEGIN.format(what)
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, end, after = rest.partition(END)
+    if found and end:
+        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -54,7 +54,7 @@ EXCEPTIONS: Accepted = {
         "seawall.testing.client._dial": (6, "the same, and the stream"),
     },
     "attributes": {
-        "seawall.wire.frames.decoder.FrameDecoder": (19, "one pure parser: how far it is in a frame, and in a message"),
+        "seawall.wire.frames.decoder.FrameDecoder": (18, "one pure parser: how far it is in a frame, and in a message"),
     },
 }
 

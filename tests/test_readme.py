@@ -15,6 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -32,10 +33,13 @@ from seawall.messages.decoder import decoder_for
 from seawall.messages.encoder import MessageEncoder
 from seawall.observability.principals import PrincipalNames
 from seawall.testing import Rejected, connect, serve
+from seawall.tokens import KeyRing
 from tests.kit import tokens
+from tests.kit.keys import ec, public_pem, rsa, signed_by
 from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
+from tests.kit.sockets import until
 from tests.kit.tokens import SECRET, signed
 from tests.kit.wire import RawClient, Response
 
@@ -102,7 +106,9 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "an open door",
         "NoSuchRoom",
         "Router[Owner]",
-        "conn.renew",
+        "await conn.renew(str(token))",
+        "tenants=[",
+        "def load_keys",
         "discard_input",
         "@app.lifespan",
         "test_later",
@@ -174,13 +180,46 @@ async def test_several_apps(load: Loader, autojump_clock: object) -> None:
 
 async def test_a_lease_is_renewed(load: Loader, autojump_clock: object) -> None:
     """By a token of the same subject, and by no other."""
-    app, now = load.app("conn.renew"), time.time()
+    app, now = load.app("await conn.renew(str(token))"), time.time()
     async with connect(app, "/feed", headers={"Authorization": f"Bearer {token(exp=now + 60)}"}) as client:
         for sent, answer in ((token(exp=now + 90), "renewed"), (token(exp=now + 90, sub="eve"), "no"), ("x", "no")):
             await client.send(sent)
             assert await client.receive() == answer
         assert await client.wait_closed() == (3000, "lease expired")
     assert 80 < trio.current_time() < 90
+
+
+async def test_claims_of_two_issuers(
+    load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    """Members by our secret, guests of two tenants by the other issuer's key, each with claims and roles of its own."""
+    public = tmp_path / "public.pem"
+    public.write_bytes(public_pem(rsa()))
+    monkeypatch.setenv("PUBLIC_KEY", str(public))
+    app, roles = load.app("tenants=["), ["writer"]
+
+    def member(**claims: object) -> str:
+        return token(**{"exp": time.time() + 60, "email": "ada@example", "realm_access": {"roles": roles}} | claims)
+
+    def guest(tenant: str, **claims: object) -> str:
+        theirs = {"iss": f"https://login.example/{tenant}/v2.0", "tid": tenant, "client_id": "chat", "roles": roles}
+        return signed_by(rsa(), "RS256", None, **theirs | claims)
+
+    for presented, answer in (
+        (member(), "ada@example"),
+        (guest("acme"), "a guest from acme"),
+        (member(email=None), "401"),
+        (member(realm_access={"roles": []}), "403"),
+        (member(iss="https://login.example/acme/v2.0", tid="acme", client_id="chat", roles=roles), "401"),
+        (guest("umbrella"), "401"),
+        (guest("acme", tid="initech"), "401"),
+        (guest("acme", client_id="mail"), "401"),
+        (guest("acme", roles="writer"), "401"),
+        (guest("acme", roles=["reader"]), "403"),
+    ):
+        with nullcontext() if len(answer) > 3 else pytest.raises(Rejected, match=answer):
+            async with connect(app, "/chat", headers={"Authorization": f"Bearer {presented}"}) as client:
+                assert await client.receive() == answer
 
 
 def test_links_between_pages_lead_somewhere() -> None:
@@ -212,14 +251,15 @@ async def test_the_token_opens_the_chat(
 
 
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program that verifies tokens reads its secret from the environment, and does not start without one."""
+    """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 4
+    assert len(verifying) == 6
     for program in verifying:
-        (name,) = re.findall(r'os\.environ\["(\w+)"\]', program)
+        first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
-        monkeypatch.delenv(name, raising=False)
-        with pytest.raises(KeyError, match=name):
+        for name in (first, *others):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(KeyError, match=first):
             exec(compile(program, "a page", "exec"), vars(ModuleType("readme")))
 
 
@@ -238,9 +278,39 @@ async def test_tokens_are_judged_by_the_wall_clock(load: Loader, autojump_clock:
     """As the page about testing says: let in after two virtual hours, and for an hour."""
     await trio.sleep(7200)
     headers = {"Authorization": f"Bearer {token(exp=time.time() + 3600)}"}
-    async with connect(load.app("conn.renew"), "/feed", headers=headers) as client:
+    async with connect(load.app("await conn.renew(str(token))"), "/feed", headers=headers) as client:
         assert await client.wait_closed() == (3000, "lease expired")
     assert trio.current_time() == pytest.approx(3 * 3600, abs=2)
+
+
+async def test_one_key_follows_another(
+    load: Loader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mock_clock: MockClock
+) -> None:
+    """The program with a `reload` loads its keys when it is served, and again a minute later."""
+    file = tmp_path / "keys.json"
+    monkeypatch.setenv("KEYS", str(file))
+    mock_clock.rate = 1.0  # a thread reads the file
+    program = vars(load("def load_keys"))
+    ring = cast("KeyRing", program["keys"])
+
+    def kids() -> list[str | None]:
+        return [key.kid for key in ring.keys]
+
+    file.write_text(json.dumps({"old": public_pem(ec()).decode()}))
+    claims = {"aud": "chat", "iss": "https://id.example"}
+    old, new = (signed_by(ec(nth=nth), "ES256", {"kid": kid}, **claims) for nth, kid in enumerate(("old", "new")))
+    async with serve(cast("App", program["app"])) as serving:
+        await until(lambda: kids() == ["old"])
+        async with serving.connect("/whoami", headers=tokens.by(old)) as client:
+            assert await client.receive() == "ada"
+        file.write_text(json.dumps({"new": public_pem(ec(nth=1)).decode()}))
+        mock_clock.jump(60)
+        await until(lambda: kids() == ["new"])
+        async with serving.connect("/whoami", headers=tokens.by(new)) as client:
+            assert await client.receive() == "ada"
+        with pytest.raises(Rejected):
+            async with serving.connect("/whoami", headers=tokens.by(old)):
+                pass
 
 
 async def test_shops_have_routers(load: Loader, autojump_clock: object) -> None:

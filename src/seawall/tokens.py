@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
+from seawall.guards.jwt.jwks import JWKS
 from seawall.guards.jwt.key import Key
+from seawall.guards.jwt.key_fetch import Fetching
 from seawall.guards.jwt.key_ring import KeyRing
 from seawall.guards.jwt.own_claims import At
 from seawall.guards.jwt.rules import Rules, any_audience, any_issuer, any_tenant
@@ -21,12 +23,17 @@ from seawall.guards.service import Service
 from seawall.guards.sources import cookie, first_message, header
 from seawall.guards.token_source import TokenSource
 from seawall.guards.values import has
+from seawall.http.https_get import FetchFailed, HttpsGet, https_get
 
 __all__ = [
+    "JWKS",
     "Algorithm",
     "AnyClaims",
     "At",
     "Claims",
+    "FetchFailed",
+    "Fetching",
+    "HttpsGet",
     "Key",
     "KeyRing",
     "Rules",
@@ -41,4 +48,5 @@ __all__ = [
     "first_message",
     "has",
     "header",
+    "https_get",
 ]

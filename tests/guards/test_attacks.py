@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, Final, TypeAlias, cast
@@ -269,7 +269,7 @@ GOOD: Final[Mapping[str, tuple[str, Present]]] = {
 
 
 @contextmanager
-def nothing_leaks(log: pytest.LogCaptureFixture, *presented: str) -> Iterator[list[ErrorReport]]:
+def nothing_leaks(log: pytest.LogCaptureFixture, *presented: str) -> Generator[list[ErrorReport]]:
     """Fails if a part of what was presented, or a secret, is in the log, in a report or in a traceback."""
     reports = list[ErrorReport]()
     log.clear()

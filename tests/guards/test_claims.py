@@ -14,7 +14,7 @@ import attrs
 import pytest
 from attrs import field, frozen
 from attrs.validators import ge, in_, max_len
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seawall import (
@@ -176,6 +176,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(

@@ -77,6 +77,14 @@ def test_a_claim_that_is_not_the_required_one(change: dict[str, object]) -> None
     assert "evil" not in text
 
 
+def test_what_is_required_stays_required() -> None:
+    """Changing the mapping afterwards takes nothing back."""
+    demanded: dict[str, object] = {"azp": "web"}
+    by = verifier(audience=any_audience, require=demanded)
+    demanded.clear()
+    refused(token(azp="evil"), by)
+
+
 def test_tenants() -> None:
     """The issuer is that of the token's own tenant, which has to be one of ours."""
     by = verifier(issuer=ENTRA, tenants=["t1", "t2"])

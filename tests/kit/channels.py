@@ -129,7 +129,6 @@ class Alone:
 
     limits: Limits = field(factory=Limits)
     transport: Hand = field(factory=Hand)
-    raw: bool = False
     budget: Budget = field(factory=Budget)
     ends: list[WireEvent] = field(factory=list[WireEvent])
     """What was told, but for `SendBlocked` and `MessageBegun`."""
@@ -140,7 +139,7 @@ class Alone:
 
     def __attrs_post_init__(self) -> None:
         """Make the channel."""
-        settings = ChannelSettings(self.limits, raw=self.raw)
+        settings = ChannelSettings(self.limits)
         self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
         self.channel.admit(self.limits.max_message_size)
         self.control_stream = ControlStream(self.channel)

@@ -16,25 +16,7 @@ from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Control, EventDecoder, MessageDecoder, decoder_for
 from seawall.messages.encoder import MessageEncoder
 from seawall.policy.answers import answer_invalid
-from tests.kit.messages import (
-    MESSAGES,
-    Bounded,
-    Circle,
-    Colour,
-    Everything,
-    Level,
-    Move,
-    Moved,
-    Page,
-    Place,
-    Point,
-    RoomLeft,
-    Say,
-    Search,
-    Shapes,
-    Square,
-    Tree,
-)
+from tests.kit import messages
 
 CODECS: tuple[Codec, ...] = (
     JSON(),
@@ -46,16 +28,16 @@ CODECS: tuple[Codec, ...] = (
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
-POINTS = st.builds(Point, x=INTEGERS, y=INTEGERS, type=TEXT)
-CIRCLES = st.builds(Circle, radius=FLOATS)
-SHAPES = CIRCLES | st.builds(Square, side=FLOATS, kind=st.sampled_from(["filled", "open"]))
+POINTS = st.builds(messages.Point, x=INTEGERS, y=INTEGERS, type=TEXT)
+CIRCLES = st.builds(messages.Circle, radius=FLOATS)
+SHAPES = CIRCLES | st.builds(messages.Square, side=FLOATS, kind=st.sampled_from(["filled", "open"]))
 TREES = st.recursive(
-    st.builds(Tree, name=TEXT),
-    lambda inner: st.builds(Tree, name=TEXT, children=st.lists(inner, max_size=2), parent=st.none() | inner),
+    st.builds(messages.Tree, name=TEXT),
+    lambda inner: st.builds(messages.Tree, name=TEXT, children=st.lists(inner, max_size=2), parent=st.none() | inner),
     max_leaves=5,
 )
-PAGES = st.builds(Page[Point], items=st.lists(POINTS, max_size=2), following=st.none() | POINTS)
-PLACES = st.builds(Place, name=TEXT, at=POINTS)
+PAGES = st.builds(messages.Page[messages.Point], items=st.lists(POINTS, max_size=2), following=st.none() | POINTS)
+PLACES = st.builds(messages.Place, name=TEXT, at=POINTS)
 OPTIONS = st.fixed_dictionaries(
     {"limit": INTEGERS},
     optional={
@@ -64,29 +46,32 @@ OPTIONS = st.fixed_dictionaries(
     },
 )
 VALUES: st.SearchStrategy[Fields] = st.one_of(
-    st.builds(Say, room=TEXT.filter(bool), text=TEXT, n=st.integers(0, 2**63 - 1)),
-    st.builds(RoomLeft, room_id=TEXT, last_message=st.none() | TEXT),
+    st.builds(messages.Say, room=TEXT.filter(bool), text=TEXT, n=st.integers(0, 2**63 - 1)),
+    st.builds(messages.RoomLeft, room_id=TEXT, last_message=st.none() | TEXT),
     TREES,
     st.builds(
-        Shapes,
+        messages.Shapes,
         one=SHAPES,
         several=st.lists(SHAPES, max_size=3),
         by_name=st.dictionaries(TEXT, st.none() | SHAPES, max_size=2),
     ),
-    st.builds(Move, to=POINTS, speed=FLOATS, via=st.lists(POINTS, max_size=2)),
-    st.builds(Moved, at=POINTS, by=TEXT, tags=st.lists(TEXT, max_size=2)),
+    st.builds(messages.Move, to=POINTS, speed=FLOATS, via=st.lists(POINTS, max_size=2)),
+    st.builds(messages.Moved, at=POINTS, by=TEXT, tags=st.lists(TEXT, max_size=2)),
     st.builds(
-        Bounded, low=st.integers(-5, 5), share=st.floats(0, 1, exclude_max=True), names=st.lists(TEXT, max_size=3)
+        messages.Bounded,
+        low=st.integers(-5, 5),
+        share=st.floats(0, 1, exclude_max=True),
+        names=st.lists(TEXT, max_size=3),
     ),
     PAGES,
     st.builds(
-        Search,
+        messages.Search,
         options=OPTIONS,
         fixed=st.fixed_dictionaries({"a_b": INTEGERS}, optional={"c": POINTS}),
         places=st.dictionaries(TEXT, PLACES, max_size=2),
     ),
     st.builds(
-        Everything,
+        messages.Everything,
         text=TEXT,
         whole=INTEGERS,
         number=FLOATS,
@@ -99,8 +84,8 @@ VALUES: st.SearchStrategy[Fields] = st.one_of(
         lasts=st.timedeltas(dt.timedelta(-(10**6)), dt.timedelta(10**6)),
         id=st.uuids(),
         price=st.decimals(allow_nan=False, allow_infinity=False),
-        colour=st.sampled_from(Colour),
-        level=st.sampled_from(Level),
+        colour=st.sampled_from(messages.Colour),
+        level=st.sampled_from(messages.Level),
         word=st.sampled_from(["a", "b", 3]),
         maybe=st.none() | INTEGERS,
         either=INTEGERS | TEXT,
@@ -119,7 +104,7 @@ VALUES: st.SearchStrategy[Fields] = st.one_of(
 
 def kind_of(value: Fields) -> object:
     """The type by which a value is decoded."""
-    return Page[Point] if isinstance(value, Page) else type(value)
+    return messages.Page[messages.Point] if isinstance(value, messages.Page) else type(value)
 
 
 def decoder(codec: Codec, kind: object) -> MessageDecoder[object]:
@@ -135,8 +120,8 @@ def message(codec: Codec, payload: bytes) -> str | bytes:
 
 ENCODERS: dict[Codec, MessageEncoder] = {codec: MessageEncoder(codec) for codec in CODECS}
 for one in ENCODERS.values():
-    one.check(Page[Point], where="here")
-ALL = tuple(kind for kind in MESSAGES if kind != Page[Circle])
+    one.check(messages.Page[messages.Point], where="here")
+ALL = tuple(kind for kind in messages.MESSAGES if kind != messages.Page[messages.Circle])
 EVENTS: dict[Codec, EventDecoder] = {codec: EventDecoder(codec, ALL, where="here") for codec in CODECS}
 
 
@@ -171,7 +156,7 @@ def test_a_corrupted_message_is_refused_or_is_valid(codec: Codec, value: Fields,
 
 
 @settings(deadline=None)
-@given(st.sampled_from(CODECS), st.sampled_from(MESSAGES), st.binary(max_size=40))
+@given(st.sampled_from(CODECS), st.sampled_from(messages.MESSAGES), st.binary(max_size=40))
 def test_any_bytes(codec: Codec, kind: object, payload: bytes) -> None:
     """Nothing but `InvalidMessage` comes of them."""
     refused_or_valid(codec, kind, payload)
@@ -219,6 +204,6 @@ def received(decode: Callable[[str | bytes], object], payload: str | bytes) -> o
 
 def test_every_class_is_tried() -> None:
     """What the module of classes holds is what is made here."""
-    assert set(ALL) | {Page[Circle]} == set(MESSAGES)
+    assert set(ALL) | {messages.Page[messages.Circle]} == set(messages.MESSAGES)
     with pytest.raises(InvalidMessage):
-        decoder(JSON(), Tree).decode("{}")
+        decoder(JSON(), messages.Tree).decode("{}")

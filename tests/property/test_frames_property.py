@@ -19,7 +19,6 @@ from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import Event, FrameDecoder
 from seawall.wire.frames.deflate import Agreement, Inflater, negotiate
 from seawall.wire.frames.encoder import encode_close, encode_frame, encode_message
-from seawall.wire.frames.text import RawText
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5
@@ -27,16 +26,15 @@ MAX_FRAGMENTS = 5
 Trace = list[Event | tuple[int, str]]
 
 
-def decode(pieces: list[bytes], inflater: Inflater | None = None, *, at_once: bool = False, raw: bool = False) -> Trace:
+def decode(pieces: list[bytes], inflater: Inflater | None = None, *, at_once: bool = False) -> Trace:
     """Events of a fresh decoder, and the violation that ended them, which must be the last.
 
     Args:
       pieces: what it is given.
       inflater: where compression was agreed on.
       at_once: ask first whether a piece is one message.
-      raw: leave text as it came.
     """
-    decoder = FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater, raw=raw)
+    decoder = FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater)
     trace: Trace = []
     arrived = 0
     for piece in pieces:
@@ -91,14 +89,6 @@ def test_cuts_do_not_matter(stream: bytes, places: list[int]) -> None:
 def test_a_message_at_once_is_the_same(pieces: list[bytes]) -> None:
     """A piece that is a whole message is one, where a message may begin, and nowhere else."""
     assert decode(pieces, at_once=True) == decode(pieces)
-
-
-@given(streams, st.lists(st.integers(0, 10_000), max_size=20))
-def test_raw_text_is_the_same_text(stream: bytes, places: list[int]) -> None:
-    """Not decoding text changes neither what comes nor how it ends."""
-    for at_once in (False, True):
-        trace = decode(cut(stream, places), at_once=at_once, raw=True)
-        assert [str(event, "utf-8") if isinstance(event, RawText) else event for event in trace] == decode([stream])
 
 
 @given(st.binary(max_size=200))

@@ -117,8 +117,8 @@ def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phas
         case Ends(end):
             peer = Answered(end.code, end.reason, refusal_headers(end.code, failure))
         case Replies(reply, exception):
-            payload, _ = MessageFormat(JSON(), "/").encode(reply.make(exception))
-            end, peer = End(Cause.RETURNED, 1000), Replied(payload.decode())
+            frame = MessageFormat(JSON(), "/").answer(reply.make(exception))
+            end, peer = End(Cause.RETURNED, 1000), Replied(frame[2:].decode())  # it is short
         case _:
             end, peer = End(Cause.RETURNED, 1000), Told(1000)
     with recorded() as records:

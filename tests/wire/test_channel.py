@@ -20,7 +20,6 @@ from seawall.wire.events import PeerClosed, PeerVanished
 from seawall.wire.frames.decoder import MAX_PIECES
 from seawall.wire.frames.deflate import negotiate
 from seawall.wire.frames.encoder import encode_message
-from seawall.wire.frames.text import RawText
 from seawall.wire.keepalive import ping
 from seawall.wire.state import Reading
 from seawall.wire.traffic import Traffic
@@ -294,9 +293,9 @@ async def test_asking_the_peer() -> None:
     ping(made.channel.send_buffer)
     assert frames(made.transport.written) == [(PING, b"")]
     made.transport.room = 0
-    made.channel.send_nowait(b"xxx")
+    made.channel.send_buffer.put_message_nowait(encode_message(b"xxx"))
     ping(made.channel.send_buffer)
-    made.channel.send_nowait(b"y")
+    made.channel.send_buffer.put_message_nowait(encode_message(b"y"))
     ping(made.channel.send_buffer)
     made.transport.drain(made.channel.send_buffer, 100)
     assert [found.opcode for found in frames(made.transport.written)] == [PING, 2, PING, 2]
@@ -378,23 +377,8 @@ async def test_a_fault_nobody_foresaw() -> None:
         await made.channel.queue.receive()
 
 
-async def test_raw_text_and_its_opcode() -> None:
-    """Where text is not to be decoded the handler's queue has the bytes of a text, told apart from binary ones."""
-    made = Alone(Limits(max_message_size=100, inbound_buffer=1000), raw=True)
-    made.channel.accept(ANSWER)
-    made.feed(text("\N{SNOWMAN}"))
-    made.feed(frame(BINARY, b"\xff") + frame(TEXT, b"a", fin=False) + frame(0, b"b"))
-    received = [await made.channel.queue.receive() for _ in range(3)]
-    assert received == ["\N{SNOWMAN}".encode(), b"\xff", b"ab"]
-    assert [type(message) for message in received] == [RawText, bytes, RawText]
-    payload = RawText(b"x" * 100)
-    made.feed(frame(TEXT, payload) * 20)
-    assert made.channel.inbound.messages == 3 + -(-1000 // payload.__sizeof__())  # its memory counts
-    assert made.wants(ReadInterest.PAUSED)
-
-
 async def test_an_encoded_frame(autojump_clock: MockClock) -> None:
-    """`send_frame_nowait` sends it as it is, and counts it; it is refused as `send_nowait` is."""
+    """`send_frame_nowait` sends it as it is, and counts it; it is refused as others are."""
     made = await alone(Limits(outbound_buffer=10))
     encoded = encode_message("said to many")
     made.channel.send_frame_nowait(encoded)
@@ -424,7 +408,7 @@ async def test_what_has_gone_through() -> None:
     made.feed(said[2])
     await made.channel.send("!")
     made.transport.room = 2
-    made.channel.send_nowait("waits")
+    made.channel.send_buffer.put_message_nowait(encode_message("waits"))
     await made.channel.linger()
     made.feed(said[3])
     assert made.channel.traffic() == Traffic(
@@ -846,12 +830,12 @@ async def test_messages_and_control_frames_share_the_way_out(over: str, autojump
     async with opened(over) as made:
         await made.channel.send("one")
         await made.control_stream.send_all(b"\x8a\x01!")
-        made.channel.send_nowait(b"two")
+        made.channel.send_buffer.put_message_nowait(encode_message(b"two"))
         await made.control_stream.send_all(bytearray(b"\x88\x02\x03\xe8"))
         with pytest.raises(trio.ClosedResourceError):
             await made.channel.send("three")
         with pytest.raises(trio.ClosedResourceError):
-            made.channel.send_nowait("three")
+            made.channel.send_buffer.put_message_nowait(encode_message("three"))
         await made.channel.send_buffer.wait_empty()
         assert [found.opcode for found in await made.heard()] == [TEXT, PONG, 2, CLOSE]
         assert made.channel.send_buffer.messages == 2
@@ -993,7 +977,7 @@ async def test_compression(over: str, autojump_clock: MockClock) -> None:
         assert await made.receive_all() == ["early" * 100, "again" * 100, "plain"]
         assert made.controls == [masked(PING, b"!")]
         await made.channel.send("and back" * 100)
-        made.channel.send_nowait("and back" * 100)
+        made.channel.send_buffer.put_message_nowait(encode_message("and back" * 100))
         await made.channel.send_buffer.wait_empty()
         data = await made.peer.stream.receive_some()
         for _ in range(2):

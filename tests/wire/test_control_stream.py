@@ -23,6 +23,7 @@ from seawall.wire.control_queue import MAX_PINGS, ControlQueue
 from seawall.wire.events import PeerClosed
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
+from seawall.wire.frames.encoder import encode_message
 from seawall.wire.receive_queue import ReceiveQueue
 from seawall.wire.state import Reading
 from seawall.wire.waiter import Waiter
@@ -350,7 +351,7 @@ async def test_a_message_does_not_wait_for_a_pong_that_gets_stuck() -> None:
     async def answer() -> None:
         ping = await made.control_stream.receive_some()
         made.transport.room = 0
-        made.channel.send_nowait("x" * 100)  # as somebody else may do it now
+        made.channel.send_buffer.put_message_nowait(encode_message("x" * 100))  # as somebody else may do it now
         assert ping == masked(PING, b"a")
         await made.control_stream.send_all(b"\x8a\x01a")
 

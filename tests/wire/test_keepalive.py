@@ -21,6 +21,7 @@ from seawall.policy.ending import End, cause_of
 from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.events import SendBlocked, WireEvent
+from seawall.wire.frames.encoder import encode_message
 from seawall.wire.keepalive import Keepalive, StallDetector, WireLiveness
 from seawall.wire.lateness import Lateness
 from seawall.wire.transport.base import ReadInterest, Transport
@@ -347,7 +348,7 @@ async def test_more_data_are_no_progress(autojump_clock: MockClock) -> None:
     async with watched(Limits(ping_interval=None, send_timeout=10)) as bench:
         bench.hand.room = 0
         while not bench.found:
-            bench.channel.send_nowait("x")
+            bench.channel.send_buffer.put_message_nowait(encode_message("x"))
             await trio.sleep(0.5)
         assert 10 <= bench.found[0][0] <= 11.25
 
@@ -420,7 +421,7 @@ async def test_a_stall_detector_asks_the_buffer(autojump_clock: MockClock) -> No
     assert detector.due() == math.inf
     await trio.sleep(3)
     made.transport.room = 0
-    made.channel.send_nowait("x")
+    made.channel.send_buffer.put_message_nowait(encode_message("x"))
     await trio.sleep(1)
     assert detector.due() == 3 + 10 / 8
     assert detector.check(4) is None  # too early to say anything
@@ -443,7 +444,7 @@ async def test_a_stall_detector_that_is_looked_at_before_it_was_asked(autojump_c
     made = await alone()
     detector = StallDetector(made.channel.send_buffer, 10, None, Lateness())
     made.transport.room = 0
-    made.channel.send_nowait("x")
+    made.channel.send_buffer.put_message_nowait(encode_message("x"))
     assert detector.check(0) is None
     assert detector.due() == 10 / 8
 
@@ -458,7 +459,7 @@ async def test_a_keepalive_knows_nothing_of_stalls(autojump_clock: MockClock) ->
     keepalive.begin()
     assert keepalive.due() == 20
     made.transport.room = 0
-    made.channel.send_nowait("x")
+    made.channel.send_buffer.put_message_nowait(encode_message("x"))
     assert keepalive.check(20) is None
     assert keepalive.due() == 25
     assert isinstance(keepalive.check(25), KeepaliveLost)

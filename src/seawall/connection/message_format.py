@@ -28,9 +28,8 @@ class MessageFormat:
         """Begin with nothing made. `route` is for the texts of errors."""
         self.codec = codec
         """Of the route, or of the app."""
-        self._encode_frame = encode_binary if codec.binary else encode_text
-        self.is_text = not codec.binary
-        """Whether a message is text."""
+        self.framed = encode_binary if codec.binary else encode_text
+        """The frame of what the codec has encoded."""
         self.encoder = MessageEncoder(codec)
         """For what is sent."""
         self._answers = self.encoder
@@ -73,18 +72,16 @@ class MessageFormat:
             return encode_text(message.encode())
         if isinstance(message, bytes):
             return encode_binary(message)
-        return self._encode_frame(self.encoder.encode(message))
+        return self.framed(self.encoder.encode(message))
 
-    def encode(self, value: Sendable, *, re: Ref | None = None) -> tuple[bytes, bool]:
-        """The payload of an answer, and whether it is text. `str` and `bytes` are sent as they are, without a `re`.
+    def answer(self, value: Sendable, *, re: Ref | None = None) -> bytes:
+        """The frame of an answer. `str` and `bytes` are sent as they are, without a `re`.
 
         Raises:
           TypeError, ValueError, ConfigurationError: as `MessageEncoder.encode`.
         """
-        if isinstance(value, str):
-            return value.encode(), True
-        if isinstance(value, bytes):
-            return value, False
+        if isinstance(value, str | bytes):
+            return self.frame(value)
         if isinstance(value, ErrorFrame):
-            return self._answers.error(value, re=re), self.is_text
-        return self._answers.encode(value, re=re), self.is_text
+            return self.framed(self._answers.error(value, re=re))
+        return self.framed(self._answers.encode(value, re=re))

@@ -17,7 +17,6 @@ from seawall.messages.decoder import MessageDecoder, Ref
 from seawall.messages.encoder import ErrorFrame
 from seawall.policy.ending import Ends, Nothing, Replies
 from seawall.policy.verdicts import Phase
-from seawall.wire.frames.encoder import encode_binary, encode_text
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -83,7 +82,7 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
     Returns:
       Whether the connection goes on; if not, it has ended because of this message.
     """
-    answer: tuple[bytes, bool] | Ends | None
+    answer: bytes | Ends | None
     if isinstance(failure, InvalidMessage) and _is_one_too_many(state):
         answer = state.reports.judge_end(TooManyInvalidMessages(), Phase.TRANSPORT)
     else:
@@ -94,16 +93,15 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
     if answer is None:
         await trio.lowlevel.checkpoint()
     else:
-        payload, is_text = answer
         with suppress(Disconnected):  # what came before the peer's Close is received all the same
-            await send_payload(state, payload, is_text=is_text)
+            await send_frame(state, answer)
     return True
 
 
-async def send_payload(state: ConnectionState, payload: bytes, *, is_text: bool) -> None:
-    """Send a message that is encoded; as `Connection.send`."""
+async def send_frame(state: ConnectionState, frame: bytes) -> None:
+    """Send the frame of a message; as `Connection.send`."""
     try:
-        await state.channel.send_buffer.put_message(encode_text(payload) if is_text else encode_binary(payload))
+        await state.channel.send_buffer.put_message(frame)
     except (trio.ClosedResourceError, trio.BrokenResourceError):
         raise Disconnected(state.id) from None
     state.lifecycle.timeouts.touch()
@@ -116,21 +114,19 @@ def _is_one_too_many(state: ConnectionState) -> bool:
     return most is not None and inbound.invalid >= most
 
 
-def _answer(
-    state: ConnectionState, failure: Exception, ref: Ref | None, message: str
-) -> tuple[bytes, bool] | Ends | None:
-    """What the policy answers to `failure`, and whether that is text; None for nothing."""
+def _answer(state: ConnectionState, failure: Exception, ref: Ref | None, message: str) -> bytes | Ends | None:
+    """The frame that the policy answers to `failure` with; None for nothing."""
     consequence = state.reports.judge_message(failure, message)
     match consequence:
         case Ends():
             return consequence
         case Nothing():
-            return None if ref is None else state.format.encode(_GIVEN_UP, re=ref)
+            return None if ref is None else state.format.answer(_GIVEN_UP, re=ref)
         case Replies():
             made = _made(state.format, consequence)
             if isinstance(made, _Failed):
                 return state.reports.judge_end(made.failure, Phase.HANDLER)
-            return state.format.encode(made, re=ref)
+            return state.format.answer(made, re=ref)
         case _:
             assert_never(consequence)
 
@@ -147,7 +143,7 @@ def _made(form: MessageFormat, replies: Replies) -> Sendable | _Failed:
     """The answer of the policy, which can be encoded. No ref is in the frames of the traceback if it fails."""
     try:
         made = replies.make.make(replies.exception)
-        form.encode(made)
+        form.answer(made)
     except Exception as failure:  # noqa: BLE001 - the application's, or it cannot be encoded
         return _Failed(failure)
     return made

@@ -19,7 +19,7 @@ from seawall.demo.origins import from_the_page
 from seawall.demo.tokens import Issuer
 from seawall.errors import Disconnected
 from seawall.guards.bearer import bearer
-from seawall.guards.guard import Anonymous, public
+from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.origins import any_origin
 from seawall.guards.sources import first_message
@@ -75,11 +75,18 @@ class Feed:
 
 
 def scenes_app(issuer: Issuer, feed: Feed, page_port: int, hosts: Hosts | None = None) -> App:
-    """The app of the scenes. The page shows the functions in it, as they stand here."""
+    """The app of the scenes. The page shows the functions of the scenes, as they stand here."""
     limits = Limits(send_timeout=PATIENCE, drain_timeout=6)
     app = App(limits=limits, hosts=hosts, origins=any_origin, on_end=feed.tell)
     anybody = from_the_page(page_port) >> public
     member = from_the_page(page_port) >> bearer(issuer.verifier, first_message())
+    _add_open(app, anybody)
+    _add_sessions(app, member)
+    return app
+
+
+def _add_open(app: App, anybody: Guard[Anonymous, Anonymous]) -> None:
+    """The scenes that anybody may play."""
 
     @app.route("/bystander", guard=anybody)
     async def bystander(conn: Connection[Anonymous]) -> None:
@@ -111,6 +118,17 @@ def scenes_app(issuer: Issuer, feed: Feed, page_port: int, hosts: Hosts | None =
             if taken % 100 == 0:
                 await conn.send(str(taken))
 
+    @app.route("/form", guard=anybody)
+    async def form(conn: Connection[Anonymous]) -> None:
+        async for message in conn:  # ends when the server drains
+            await conn.send(f"draft: {message!r}")
+        await trio.sleep(1)  # there is time to finish
+        await conn.send("saved")
+
+
+def _add_sessions(app: App, member: Guard[Anonymous, Claims]) -> None:
+    """The scenes of who has a token."""
+
     @app.route("/session", guard=member)
     async def session(conn: Connection[Claims]) -> None:
         await conn.send("hello, " + str(conn.principal.subject))
@@ -123,23 +141,13 @@ def scenes_app(issuer: Issuer, feed: Feed, page_port: int, hosts: Hosts | None =
         # 3003, and refuses the token from now on.
         app.sessions.revoke(session_id=conn.principal.session_id)
 
-    @app.route("/form", guard=anybody)
-    async def form(conn: Connection[Anonymous]) -> None:
-        async for message in conn:  # ends when the server drains
-            await conn.send(f"draft: {message!r}")
-        await trio.sleep(1)  # there is time to finish
-        await conn.send("saved")
-
-    return app
-
 
 def sources() -> dict[str, str]:
-    """The functions in `scenes_app` by name: their source, decorators included."""
-    source = textwrap.dedent(inspect.getsource(scenes_app))
-    (around,) = ast.parse(source).body
+    """The functions of the scenes by name: their source, decorators included."""
+    source = inspect.getsource(_add_open) + inspect.getsource(_add_sessions)
     lines = source.splitlines()
     found: dict[str, str] = {}
-    for node in ast.walk(around):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.AsyncFunctionDef):
             begin = min(decorator.lineno for decorator in node.decorator_list)
             found[node.name] = textwrap.dedent("\n".join(lines[begin - 1 : node.end_lineno]))

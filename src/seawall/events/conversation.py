@@ -18,7 +18,7 @@ from attrs import define, frozen
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.message_format import MessageFormat
-from seawall.connection.typed_messages import ending_of, fail_message, send_payload
+from seawall.connection.typed_messages import ending_of, fail_message, send_frame
 from seawall.errors import Disconnected, Draining, EventTimeout, InvalidMessage
 from seawall.events.event import AnyEvent, arguments_of
 from seawall.events.reading import Reading
@@ -45,7 +45,8 @@ class Protocol(Generic[P]):
     decoder: EventDecoder
     encoder: MessageEncoder
     """For answers and questions."""
-    is_text: bool
+    framed: Callable[[bytes], bytes]
+    """The frame of what `encoder` has encoded."""
     concurrent: int
     """How many events are handled at a time; streams are not counted."""
     pushes: MessageFormat | None
@@ -97,7 +98,7 @@ class Conversation(Generic[P]):
         self._questions[ref] = question
         try:
             with trio.move_on_after(timeout):
-                await send_payload(self._state, payload, is_text=self._protocol.is_text)
+                await self._send(payload)
                 await self._read_while(lambda: question.answer is None and not self._reading.ended)
         finally:
             del self._questions[ref]
@@ -313,7 +314,7 @@ class Conversation(Generic[P]):
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._conn.id
 
     def _send(self, payload: bytes) -> Awaitable[None]:
-        return send_payload(self._state, payload, is_text=self._protocol.is_text)
+        return send_frame(self._state, self._protocol.framed(payload))
 
     async def _send_error(self, code: ErrorCode, ref: Ref) -> None:
         await self._send(self._protocol.encoder.error(ErrorFrame(code=code), re=ref))

@@ -263,7 +263,7 @@ class Events(RouteHandler, Serviced, Generic[P]):
                 events=self._events,
                 decoder=EventDecoder(format_.codec, kinds, where="the events"),
                 encoder=format_.encoder,
-                is_text=format_.is_text,
+                framed=format_.framed,
                 concurrent=self._concurrent,
                 pushes=None if self._sends is None else format_.sending(self._sends, where="Events(sends=...)"),
             )

@@ -19,16 +19,13 @@ from attrs import frozen
 from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments, returns_bool, yields
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
-from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
-from seawall.guards.results import inspected, proved
-from seawall.guards.service import Service, services_of
-from seawall.guards.step import Step
+from seawall.guards.requirements import NOTHING, Requirements, requirement_of
+from seawall.guards.results import Inspecting, inspected, proved, refuse_result
+from seawall.guards.step import Composed, Step
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-First = TypeVar("First", bound="Step")
-Second = TypeVar("Second", bound="Step")
 Q = ParamSpec("Q")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -98,7 +95,7 @@ class Guard(Step, ABC, Generic[In_contra, Out_co]):
         """This guard, then `after`."""
         if isinstance(after, Guard):
             return _Then(self, after)
-        return _GuardThenCheck(self, after) if _is(after, Check) else NotImplemented
+        return _checked(self, after) if _is(after, Check) else NotImplemented
 
     def __rrshift__(self, before: Check[In_contra], /) -> Guard[In_contra, Out_co]:
         """The check `before`, then this guard."""
@@ -149,11 +146,11 @@ class Check(Step, ABC, Generic[Need_contra]):
 
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
-        return _CheckThenCheck(self, after) if _is(after, Check) else NotImplemented
+        return _Checks(_checks_of(self) + _checks_of(after)) if _is(after, Check) else NotImplemented
 
     def __rrshift__(self, before: Check[Need_contra], /) -> Check[Need_contra]:
         """The check `before`, then this one; for type checkers, when `before` takes a wider principal than this one."""
-        return _CheckThenCheck(before, self) if _is(before, Check) else NotImplemented
+        return _Checks(_checks_of(before) + _checks_of(self)) if _is(before, Check) else NotImplemented
 
 
 def _is(operand: object, kind: type) -> bool:
@@ -247,6 +244,8 @@ class _FunctionCheck(Check[A]):
     wanted: tuple[PathArgument, ...]
 
     async def inspect(self, gate: Gate, principal: A, /) -> None:
+        if not self.wanted:
+            return await self.function(gate, principal)
         return await self.function(gate, principal, **_arguments(gate, self.wanted))
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
@@ -259,41 +258,18 @@ class _FunctionCheck(Check[A]):
         return requirement_of(self.function.__doc__, getattr(self.function, "__name__", type(self.function).__name__))
 
 
-@frozen
-class _Pair(Step, Generic[First, Second]):
-    """Two steps, one of which is asked before the other."""
-
-    first: First
-    second: Second
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.first.parameters() + self.second.parameters()
-
-    def describe(self) -> Requirements:
-        return both(self.first.describe(), self.second.describe())
-
-    def needs_task(self) -> bool:
-        return self.first.needs_task() or self.second.needs_task()
-
-    def reads_cookie(self) -> bool:
-        return self.first.reads_cookie() or self.second.reads_cookie()
-
-    def takes_token(self) -> bool:
-        return self.first.takes_token() or self.second.takes_token()
-
-    def accepts(self) -> bool:
-        return self.first.accepts() or self.second.accepts()
-
-    def services(self) -> tuple[Service, ...]:
-        return services_of(self.first, self.second)
-
-
 @final
 @frozen
-class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
+class _Then(Composed, Guard[A, C], Generic[A, B, C]):
+    first: Guard[A, B]
+    second: Guard[B, C]
+
     async def admit(self, gate: Gate, before: A, /) -> C:
         between = proved(self.first, await self.first.admit(gate, before))
         return proved(self.second, await self.second.admit(gate, between))
+
+    def parts(self) -> tuple[Step, ...]:
+        return self.first, self.second
 
     def decides(self) -> bool:
         return self.first.decides() or self.second.decides()
@@ -311,28 +287,46 @@ class _Then(_Pair[Guard[A, B], Guard[B, C]], Guard[A, C], Generic[A, B, C]):
 
 @final
 @frozen
-class _GuardThenCheck(_Pair[Guard[A, B], Check[B]], Guard[A, B]):
+class _Checked(Composed, Guard[A, B]):
+    """A guard, then checks of what it has proved. They stand in a row, because each link of a chain costs something."""
+
+    guard: Guard[A, B]
+    checks: tuple[Check[B], ...]
+
     async def admit(self, gate: Gate, before: A, /) -> B:
-        principal = proved(self.first, await self.first.admit(gate, before))
-        await inspected(self.second, gate, principal)
+        principal = proved(self.guard, await self.guard.admit(gate, before))
+        for one in self.checks:
+            asked: Inspecting[B] = one
+            returned = await asked.inspect(gate, principal)
+            if returned is not None:
+                refuse_result(one, returned)
         return principal
 
+    def parts(self) -> tuple[Step, ...]:
+        return self.guard, *self.checks
+
     def decides(self) -> bool:
-        return self.first.decides()
+        return self.guard.decides()
 
     def may_prove(self) -> bool:
-        return self.first.may_prove()
+        return self.guard.may_prove()
 
     def before_or(self) -> Guard[A, B]:
-        return _GuardThenCheck(self.first.before_or(), _LaterCheck(self.second))
+        return _Checked(self.guard.before_or(), tuple(_LaterCheck(one) for one in self.checks))
 
 
 @final
 @frozen
-class _CheckThenGuard(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
+class _CheckThenGuard(Composed, Guard[A, B]):
+    first: Check[A]
+    second: Guard[A, B]
+
     async def admit(self, gate: Gate, before: A, /) -> B:
         await inspected(self.first, gate, before)
         return proved(self.second, await self.second.admit(gate, before))
+
+    def parts(self) -> tuple[Step, ...]:
+        return self.first, self.second
 
     def decides(self) -> bool:
         return self.second.decides()
@@ -346,13 +340,19 @@ class _CheckThenGuard(_Pair[Check[A], Guard[A, B]], Guard[A, B]):
 
 @final
 @frozen
-class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]):
+class _Either(Composed, Guard[A, B | C], Generic[A, B, C]):
+    first: Guard[A, B]
+    second: Guard[A, C]
+
     async def admit(self, gate: Gate, before: A, /) -> B | C:
         try:
             return proved(self.first, await self.first.admit(gate, before))
         except NoCredentials:
             pass
         return proved(self.second, await self.second.admit(gate, before))
+
+    def parts(self) -> tuple[Step, ...]:
+        return self.first, self.second
 
     def describe(self) -> Requirements:
         return self.first.describe() + self.second.describe()
@@ -372,7 +372,7 @@ class _Either(_Pair[Guard[A, B], Guard[A, C]], Guard[A, B | C], Generic[A, B, C]
 
 @final
 @frozen
-class _Later(Guard[A, B]):
+class _Later(Composed, Guard[A, B]):
     """A guard that is not the first one of the left side of ``|``."""
 
     guard: Guard[A, B]
@@ -383,26 +383,8 @@ class _Later(Guard[A, B]):
         except NoCredentials as missing:
             raise Unauthorized(_HALF_PROVED) from missing
 
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.guard.parameters()
-
-    def describe(self) -> Requirements:
-        return self.guard.describe()
-
-    def needs_task(self) -> bool:
-        return self.guard.needs_task()
-
-    def accepts(self) -> bool:
-        return self.guard.accepts()
-
-    def takes_token(self) -> bool:
-        return self.guard.takes_token()
-
-    def reads_cookie(self) -> bool:
-        return self.guard.reads_cookie()
-
-    def services(self) -> tuple[Service, ...]:
-        return self.guard.services()
+    def parts(self) -> tuple[Step, ...]:
+        return (self.guard,)
 
     def owner(self) -> str:
         return self.guard.owner()
@@ -419,7 +401,7 @@ class _Later(Guard[A, B]):
 
 @final
 @frozen
-class _LaterCheck(Check[A]):
+class _LaterCheck(Composed, Check[A]):
     """A check on the left side of ``|``."""
 
     check: Check[A]
@@ -430,26 +412,8 @@ class _LaterCheck(Check[A]):
         except NoCredentials as missing:
             raise Unauthorized(_HALF_PROVED) from missing
 
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return self.check.parameters()
-
-    def describe(self) -> Requirements:
-        return self.check.describe()
-
-    def needs_task(self) -> bool:
-        return self.check.needs_task()
-
-    def accepts(self) -> bool:
-        return self.check.accepts()
-
-    def takes_token(self) -> bool:
-        return self.check.takes_token()
-
-    def reads_cookie(self) -> bool:
-        return self.check.reads_cookie()
-
-    def services(self) -> tuple[Service, ...]:
-        return self.check.services()
+    def parts(self) -> tuple[Step, ...]:
+        return (self.check,)
 
     def owner(self) -> str:
         return self.check.owner()
@@ -457,10 +421,28 @@ class _LaterCheck(Check[A]):
 
 @final
 @frozen
-class _CheckThenCheck(_Pair[Check[A], Check[A]], Check[A]):
+class _Checks(Composed, Check[A]):
+    """Checks, one after the other."""
+
+    checks: tuple[Check[A], ...]
+
     async def inspect(self, gate: Gate, principal: A, /) -> None:
-        await inspected(self.first, gate, principal)
-        await inspected(self.second, gate, principal)
+        for one in self.checks:
+            await inspected(one, gate, principal)
+
+    def parts(self) -> tuple[Step, ...]:
+        return self.checks
+
+
+def _checks_of(check: Check[A]) -> tuple[Check[A], ...]:
+    """The checks in a row that `check` is."""
+    return check.checks if isinstance(check, _Checks) else (check,)
+
+
+def _checked(guard: Guard[A, B], check: Check[B]) -> Guard[A, B]:
+    if isinstance(guard, _Checked):
+        return _Checked(guard.guard, guard.checks + _checks_of(check))
+    return _Checked(guard, _checks_of(check))
 
 
 @final

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, TypeVar, final, overload
 
 from attrs import frozen
 
-from seawall.callables import PathArgument
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check, Guard
-from seawall.guards.requirements import NOTHING, Requirements, both
 from seawall.guards.results import inspected
-from seawall.guards.service import Service, services_of
+from seawall.guards.step import Composed, Step
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -62,7 +60,7 @@ def _check_check(value: object) -> None:
 
 @final
 @frozen
-class _Inherited(Guard[T, T]):
+class _Inherited(Composed, Guard[T, T]):
     """What `inherited` makes."""
 
     checks: tuple[Check[T], ...]
@@ -83,36 +81,9 @@ class _Inherited(Guard[T, T]):
             await inspected(one, gate, proved)
         return proved
 
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        """The path parameters that the checks take."""
-        return tuple(wanted for one in self.checks for wanted in one.parameters())
-
-    def describe(self) -> Requirements:
-        """What the checks ask for."""
-        found = NOTHING
-        for one in self.checks:
-            found = both(found, one.describe())
-        return found
-
-    def needs_task(self) -> bool:
-        """Whether one of the checks needs one."""
-        return any(one.needs_task() for one in self.checks)
-
-    def reads_cookie(self) -> bool:
-        """Whether one of the checks does."""
-        return any(one.reads_cookie() for one in self.checks)
-
-    def takes_token(self) -> bool:
-        """Whether one of the checks does."""
-        return any(one.takes_token() for one in self.checks)
-
-    def accepts(self) -> bool:
-        """Whether one of the checks does."""
-        return any(one.accepts() for one in self.checks)
-
-    def services(self) -> tuple[Service, ...]:
-        """What the checks need."""
-        return services_of(*self.checks)
+    def parts(self) -> tuple[Step, ...]:
+        """The checks."""
+        return self.checks
 
     def decides(self) -> bool:
         """False: checks do not prove who connects."""

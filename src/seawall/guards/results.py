@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from contextlib import AsyncContextDecorator, ContextDecorator
 from http import HTTPStatus
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, NotImplementedType
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
@@ -86,10 +86,15 @@ async def inspected(check: Inspecting[T], gate: Gate, principal: T) -> None:
     """
     returned = await check.inspect(gate, principal)
     if returned is not None:
-        raise ConfigurationError(
-            f"{check.owner()} returned {_shown(returned)}, and a check returns nothing; to refuse, "
-            "`raise Forbidden(...)`, and to let through, return None"
-        )
+        refuse_result(check, returned)
+
+
+def refuse_result(check: Written, returned: object) -> NoReturn:
+    """Say that `check` has returned something, which may be meant as a refusal. Raises as `inspected`."""
+    raise ConfigurationError(
+        f"{check.owner()} returned {_shown(returned)}, and a check returns nothing; to refuse, "
+        "`raise Forbidden(...)`, and to let through, return None"
+    )
 
 
 def _shown(returned: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import cast
 
 from seawall.errors import ConfigurationError
 
@@ -54,7 +55,7 @@ def each_once(services: Iterable[Service]) -> tuple[Service, ...]:
 
 
 def _check_services(user: object, named: object) -> None:
-    if not (isinstance(named, tuple) and all(isinstance(service, Service) for service in named)):
+    if not (isinstance(named, tuple) and all(isinstance(one, Service) for one in cast("tuple[object, ...]", named))):
         raise ConfigurationError(
             f"{type(user).__name__}.services() returned {named!r}; return a tuple of seawall.tokens.Service"
         )

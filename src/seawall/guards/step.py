@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from functools import reduce
+
 from seawall.callables import PathArgument
-from seawall.guards.requirements import Requirements, requirement_of
-from seawall.guards.service import Serviced
+from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
+from seawall.guards.service import Service, Serviced, services_of
 
 
 class Step(Serviced):
@@ -37,3 +40,39 @@ class Step(Serviced):
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
         return False
+
+
+class Composed(Step, ABC):
+    """A step that is made of others, and is what they are together."""
+
+    @abstractmethod
+    def parts(self) -> tuple[Step, ...]:
+        """The steps that it is made of, in the order in which they are asked."""
+
+    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
+        """Those of all its parts."""
+        return tuple(wanted for part in self.parts() for wanted in part.parameters())
+
+    def describe(self) -> Requirements:
+        """What all its parts ask for."""
+        return reduce(both, (part.describe() for part in self.parts()), NOTHING)
+
+    def needs_task(self) -> bool:
+        """Whether one of its parts does."""
+        return any(part.needs_task() for part in self.parts())
+
+    def reads_cookie(self) -> bool:
+        """Whether one of its parts does."""
+        return any(part.reads_cookie() for part in self.parts())
+
+    def takes_token(self) -> bool:
+        """Whether one of its parts does."""
+        return any(part.takes_token() for part in self.parts())
+
+    def accepts(self) -> bool:
+        """Whether one of its parts does."""
+        return any(part.accepts() for part in self.parts())
+
+    def services(self) -> tuple[Service, ...]:
+        """Those of all its parts, each once."""
+        return services_of(*self.parts())

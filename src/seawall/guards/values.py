@@ -75,7 +75,8 @@ class _Has(Check[Need], Generic[Need]):
     def describe(self) -> Requirements:
         document = cast("object", getattr(self.values_of, "__doc__", None))
         what = document.strip(" \n").partition("\n")[0].rstrip(". ") if isinstance(document, str) else ""
-        name = what or str(getattr(self.values_of, "__name__", "values")).strip("<>_").replace("_", " ")
+        called = str(getattr(self.values_of, "__name__", "<none>"))
+        name = what or (called.strip("_").replace("_", " ") if called.isidentifier() else "values")
         return ((Requirement(text=f"{name}: {', '.join(map(_name, self.wanted))}"),),)
 
     def needs_task(self) -> bool:

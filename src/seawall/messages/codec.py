@@ -31,21 +31,6 @@ class Fields(Protocol):
 Sendable: TypeAlias = "str | bytes | Fields"
 
 
-def _check_words(codec: JSON | MessagePack) -> None:
-    """Refuse what a type checker would.
-
-    Raises:
-      ConfigurationError: a word is none of those that are known.
-    """
-    spellings: tuple[object, ...] = (None, *get_args(Rename))
-    fates: tuple[object, ...] = get_args(UnknownFields)
-    for name, value, known in (("rename", codec.rename, spellings), ("unknown_fields", codec.unknown_fields, fates)):
-        if value not in known:
-            raise ConfigurationError(
-                f"{type(codec).__name__}({name}={value!r}): give one of {', '.join(map(repr, known))}"
-            )
-
-
 class Codec(Protocol):
     """Turns bytes into values and back; write one for another format.
 
@@ -84,12 +69,12 @@ class Codec(Protocol):
         ...
 
 
-@final
 @frozen(kw_only=True)
-class JSON:
-    """JSON in text messages (RFC 8259).
+class _Spelling:
+    """What the codecs of msgspec have in common.
 
-    Of duplicate keys the last one counts. NaN and infinity are refused in both directions.
+    Raises:
+      ConfigurationError: a word is none of those that are known.
     """
 
     rename: Rename | None = None
@@ -98,8 +83,23 @@ class JSON:
     """``"ignore"`` for clients that are newer than the server."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse another word."""
-        _check_words(self)
+        """Refuse what a type checker would."""
+        spellings: tuple[object, ...] = (None, *get_args(Rename))
+        fates: tuple[object, ...] = get_args(UnknownFields)
+        for name, value, known in (("rename", self.rename, spellings), ("unknown_fields", self.unknown_fields, fates)):
+            if value not in known:
+                raise ConfigurationError(
+                    f"{type(self).__name__}({name}={value!r}): give one of {', '.join(map(repr, known))}"
+                )
+
+
+@final
+@frozen(kw_only=True)
+class JSON(_Spelling):
+    """JSON in text messages (RFC 8259).
+
+    Of duplicate keys the last one counts. NaN and infinity are refused in both directions.
+    """
 
     @property
     def binary(self) -> bool:
@@ -118,17 +118,8 @@ class JSON:
 
 @final
 @frozen(kw_only=True)
-class MessagePack:
+class MessagePack(_Spelling):
     """MessagePack in binary messages. NaN and infinity are refused in both directions."""
-
-    rename: Rename | None = None
-    """As in `JSON`."""
-    unknown_fields: UnknownFields = "refuse"
-    """As in `JSON`."""
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse another word."""
-        _check_words(self)
 
     @property
     def binary(self) -> bool:

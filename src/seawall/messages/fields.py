@@ -159,8 +159,7 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
             hints = resolved_types(kind, {one.name: one.type for one in attrs_fields(origin)}, known)
         else:
             hints = resolved_hints(kind, known)
-        if dataclasses.is_dataclass(origin):
-            hints |= resolved_types(kind, {one.name: one.type for one in dataclasses.fields(origin)}, known)
+        hints |= resolved_types(kind, _types_of_dataclass(origin), known)
     except UnresolvedName as error:
         raise UnresolvedName(f"{path}: {error}") from None
     if is_dictionary(origin):
@@ -172,6 +171,11 @@ def fields_of(kind: object, known: Mapping[str, object], path: str) -> tuple[Fie
     else:
         specs = _of_dataclass(origin, hints, path)
     return _in_order(origin, specs, path)
+
+
+def _types_of_dataclass(kind: object) -> dict[str, object]:
+    """The types of its fields, which a decorator may have changed; none of another class."""
+    return {one.name: one.type for one in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
 
 
 def wire_name(name: str) -> str:

@@ -83,8 +83,6 @@ class ChannelSettings:
     """Message size and fragments, buffers."""
     agreement: Agreement | None = None
     """How messages are compressed in both directions; None if compression was not agreed on."""
-    raw: bool = False
-    """Whether a text message is queued as `RawText`, the bytes of its payload, instead of a str."""
 
 
 @final
@@ -144,7 +142,6 @@ class MessageChannel:
             max_message_size=min(limits.max_first_message, limits.max_message_size),
             max_fragments=limits.max_fragments,
             inflater=agreement.inflater() if agreement is not None else None,
-            raw=settings.raw,
         )
         self.controls = ControlQueue(self.queue)
         """The control frames that trio-websocket has yet to read."""
@@ -222,10 +219,6 @@ class MessageChannel:
     def send(self, message: str | bytes) -> Awaitable[None]:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
         return self.send_buffer.put_message(encode_message(message))
-
-    def send_nowait(self, message: str | bytes) -> None:
-        """Send a message now. Raises as `SendBuffer.put_message_nowait`."""
-        self.send_buffer.put_message_nowait(encode_message(message))
 
     def send_frame_nowait(self, frame: bytes) -> None:
         """Send a frame of `encode_message` now, without compressing it. Raises as `SendBuffer.put_frame_nowait`.

@@ -23,7 +23,6 @@ from seawall.wire.frames.decoder import MAX_PIECES, Event, FrameDecoder
 from seawall.wire.frames.deflate import Deflater, Inflater, negotiate
 from seawall.wire.frames.encoder import compress_frame, encode_close, encode_frame, encode_message
 from seawall.wire.frames.masking import STRIDED_FROM, unmask
-from seawall.wire.frames.text import RawText
 
 KEY = b"\x81\x02\xfe\x37"
 MAX_SIZE = 100_000
@@ -60,9 +59,9 @@ def close(code: int, reason: bytes = b"") -> bytes:
     return frame(8, code.to_bytes(2, "big") + reason)
 
 
-def decoder(inflater: Inflater | None = None, *, raw: bool = False) -> FrameDecoder:
+def decoder(inflater: Inflater | None = None) -> FrameDecoder:
     """A decoder with the limits that these tests assume."""
-    return FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater, raw=raw)
+    return FrameDecoder(max_message_size=MAX_SIZE, max_fragments=MAX_FRAGMENTS, inflater=inflater)
 
 
 def drain(decoding: FrameDecoder) -> Trace:
@@ -76,9 +75,9 @@ def drain(decoding: FrameDecoder) -> Trace:
     return trace
 
 
-def trace_of(pieces: Iterable[bytes], inflater: Inflater | None = None, *, raw: bool = False) -> Trace:
+def trace_of(pieces: Iterable[bytes], inflater: Inflater | None = None) -> Trace:
     """What a fresh decoder makes of the pieces."""
-    decoding, trace = decoder(inflater, raw=raw), Trace()
+    decoding, trace = decoder(inflater), Trace()
     for piece in pieces:
         decoding.receive_data(piece)
         trace += drain(decoding)
@@ -488,42 +487,6 @@ def test_plain_streams_with_compression(data: bytes, expected: Trace) -> None:
     """That compression was agreed on changes nothing for who does not use it."""
     assert trace_of([data], inflater()) == expected
     assert trace_of(octets(data), inflater()) == expected
-
-
-# Text that is not decoded.
-
-
-def as_decoded(trace: Trace) -> Trace:
-    """A trace with `RawText`, which must be just that, as a str; other bytes are left as they are."""
-    assert {type(event) for event in trace} <= {RawText, bytes, Control, tuple}
-    return [str(event, "utf-8") if isinstance(event, RawText) else event for event in trace]
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize(("data", "expected"), [case[1:] for case in GOOD], ids=[case[0] for case in GOOD])
-def test_raw_text(data: bytes, expected: Trace, compressed: bool) -> None:
-    """The same messages, of which a text is the bytes that came and a binary one is not changed."""
-    for pieces in ([data], octets(data)):
-        trace = trace_of(pieces, inflater() if compressed else None, raw=True)
-        assert as_decoded(trace) == expected
-
-
-@pytest.mark.parametrize(("data", "code", "reason"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-def test_violations_in_raw_text(data: bytes, code: int, reason: str) -> None:
-    """Text is still checked: the same violation at the same byte."""
-    assert trace_of(octets(data), raw=True)[-1] == (code, reason)
-    assert (code, reason) not in trace_of(octets(data[:-1]), raw=True)
-    assert trace_of([data], raw=True)[-1] == (code, reason)
-
-
-def test_a_raw_message_at_once() -> None:
-    """Also by the way that is taken for a read that is one message."""
-    decoding = decoder(raw=True)
-    message = decoding.receive_message(frame(1, SNOWMAN))
-    assert type(message) is RawText
-    assert message == SNOWMAN
-    assert type(decoding.receive_message(frame(2, SNOWMAN))) is bytes
-    assert decoding.receive_message(frame(1, SNOWMAN[:2])) is None
 
 
 # As in BAD, up to the byte that shows the fault.

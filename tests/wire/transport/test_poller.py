@@ -20,6 +20,7 @@ from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
 from seawall.wire.events import PeerClosed, PeerFinished, PeerVanished, WireEvent
+from seawall.wire.frames.encoder import encode_message
 from seawall.wire.transport.base import PACE, ReadInterest
 from seawall.wire.transport.polled import HangupWatch, PolledReceiver, SocketTransport
 from seawall.wire.transport.poller import MAX_EVENTS, Poller, open_poller
@@ -102,7 +103,7 @@ async def test_there_is_one_where_there_is_epoll() -> None:
 async def test_writing_is_direct(autojump_clock: MockClock) -> None:
     """What is sent is with the operating system when `send` returns: no task had to run, and none has to."""
     async with opened("polled") as made:
-        made.channel.send_nowait("now")
+        made.channel.send_buffer.put_message_nowait(encode_message("now"))
         assert frames(os.read(number_of(made.peer.stream), 100)) == [(TEXT, b"now")]
         assert not made.channel.send_buffer.pending
         assert await rests()
@@ -112,7 +113,7 @@ async def test_what_does_not_fit_is_written_when_there_is_room(autojump_clock: M
     """The rest waits for the socket to take it, without anybody's task; and afterwards nobody waits any more."""
     async with opened("polled", Limits(outbound_buffer=10_000_000)) as made:
         for number in range(20):
-            made.channel.send_nowait(bytes([number]) * 50_000)
+            made.channel.send_buffer.put_message_nowait(encode_message(bytes([number]) * 50_000))
         pending = len(made.channel.send_buffer.pending)
         assert 0 < pending < 1_000_000
         await wait_all_tasks_blocked()
@@ -182,7 +183,7 @@ async def test_writing_to_who_has_gone(autojump_clock: MockClock) -> None:
         await made.peer.say(text("last"), close(4000))
         await made.peer.stream.aclose()
         with pytest.raises(trio.BrokenResourceError):
-            made.channel.send_nowait("x")
+            made.channel.send_buffer.put_message_nowait(encode_message("x"))
         assert made.channel.send_buffer.broken
         assert await made.channel.queue.receive() == "last"
         assert made.ends == [PeerClosed(4000, "")]
@@ -194,7 +195,7 @@ async def test_a_closed_transport_writes_nothing(autojump_clock: MockClock) -> N
     async with opened("polled") as made:
         made.transport.close()
         with pytest.raises(trio.BrokenResourceError):
-            made.channel.send_nowait("x")
+            made.channel.send_buffer.put_message_nowait(encode_message("x"))
         assert await made.heard() == []
 
 

@@ -16,6 +16,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.frames.encoder import encode_message
 from seawall.wire.transport.base import PACE, ReadInterest
 from seawall.wire.transport.stream import IDLE_READ_SECONDS, WRITE_SIZE, StreamTransport
 from tests.kit.channels import ANSWER, AfterStep, benches, masked, opened, until
@@ -196,7 +197,7 @@ async def test_giving_up_while_a_write_is_stuck(autojump_clock: MockClock) -> No
             await wait_all_tasks_blocked()
             channel.abort()
         with pytest.raises(trio.BrokenResourceError):
-            channel.send_nowait("y")
+            channel.send_buffer.put_message_nowait(encode_message("y"))
         await trio.aclose_forcefully(wire)
         wire.flow()
         await until(lambda: not nursery.child_tasks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from seawall.errors import ConfigurationError
 from seawall.guards.jwt.algorithms import Algorithm, check_algorithms
@@ -40,10 +40,11 @@ class Key:
     """The algorithm of the tokens."""
     not_after: float | None = field(default=None, kw_only=True)
     """The last moment, in Unix time, at which it is accepted, for the end of a rotation; None: for ever."""
-    verifying: VerificationKey = field(init=False, repr=False, eq=False)
+    verifying: VerificationKey = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: self._verifying(), takes_self=True)
+    )
     """The same, checked and parsed."""
 
-    @verifying.default
     def _verifying(self) -> VerificationKey:
         _check_kid(self.kid)
         where = f"Key({self.kid!r})" if self.kid is None or len(self.kid) < _SHOWN else f"Key('{self.kid[:8]}...')"

@@ -8,10 +8,10 @@ which PyJWT has no tolerance but that of ``exp``. Whatever exception a token cau
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar, final
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 import jwt
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from seawall.clock import unix_time
 from seawall.errors import TokenExpired, Unauthorized
@@ -22,6 +22,10 @@ from seawall.guards.jwt.own_claims import ClaimsReader
 from seawall.guards.jwt.rules import CheckedRules, any_audience, any_issuer
 from seawall.guards.jwt.unverified import TokenHeader, header_of, issuer_of
 
+if TYPE_CHECKING:
+    from jwt.types import Options
+
+C = TypeVar("C", bound=AnyClaims)
 C_co = TypeVar("C_co", bound=AnyClaims, covariant=True)
 
 #: Characters that a token may have; a longer one is refused without being decoded.
@@ -48,9 +52,16 @@ class OneIssuer(Generic[C_co]):
     keys: KeySource
     rules: CheckedRules
     claims: ClaimsReader[C_co]
+    _options: Options = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: _options(self.rules), takes_self=True)
+    )
 
-    async def prove(self, token: str) -> Proof[C_co]:
-        """What `token` proves. Raises as `TokenVerifier.verify`."""
+    _audience: str | tuple[str, ...] | None = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: _audience(self.rules), takes_self=True)
+    )
+
+    async def verify(self, token: str) -> C_co:
+        """The claims of `token`. Raises as `TokenVerifier.verify`."""
         rules = self.rules
         header = header_of(token)
         if header.algorithm not in rules.algorithms:
@@ -60,9 +71,13 @@ class OneIssuer(Generic[C_co]):
             key = await self._fetched(header, token)
         payload = self._decoded(token, key)
         try:
-            claims = self.claims.read(payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
+            return self.claims.read(payload, now=unix_time() + rules.skew, max_lifetime=rules.max_lifetime)
         except MalformedClaim as error:
             raise Unauthorized(f"token refused: {error}") from None
+
+    def proof(self, claims: C) -> Proof[C]:
+        """What these claims, which it has verified, prove."""
+        rules = self.rules
         return Proof(claims, claims.expires_at + rules.leeway, max(rules.skew, rules.leeway))
 
     async def _fetched(self, header: TokenHeader, token: str) -> VerificationKey:
@@ -73,21 +88,13 @@ class OneIssuer(Generic[C_co]):
 
     def _decoded(self, token: str, key: VerificationKey) -> Mapping[str, object]:
         rules = self.rules
-        any_aud, any_iss = rules.audience is any_audience, rules.issuer is any_issuer
         try:
             decoded: dict[str, dict[str, object]] = jwt.decode_complete(
                 token,
                 key.material,
                 algorithms=[key.algorithm],  # whatever the token says
-                options={
-                    "require": ["exp", *(() if any_aud else ("aud",)), *(() if any_iss else ("iss",))],
-                    "enforce_minimum_key_length": True,
-                    "verify_aud": not any_aud,
-                    "verify_iss": not any_iss and not rules.tenants,
-                    "verify_iat": False,  # these two are for `registered_claims`
-                    "verify_nbf": False,
-                },
-                audience=None if rules.audience is any_audience else rules.audience,
+                options=self._options,
+                audience=self._audience,
                 issuer=None if rules.issuer is any_issuer else rules.issuer,
                 leeway=rules.leeway,
             )
@@ -97,3 +104,23 @@ class OneIssuer(Generic[C_co]):
             raise Unauthorized(f"token refused: {type(error).__name__}") from None
         rules.check(decoded["payload"], decoded["header"].get("typ"))
         return decoded["payload"]
+
+
+def _audience(rules: CheckedRules) -> str | tuple[str, ...] | None:
+    """Whom a token has to be for, as PyJWT takes it; a single name costs it less."""
+    if rules.audience is any_audience:
+        return None
+    return rules.audience[0] if len(rules.audience) == 1 else rules.audience
+
+
+def _options(rules: CheckedRules) -> Options:
+    """What PyJWT checks: all but ``iat`` and ``nbf``, which are for `registered_claims`."""
+    any_aud, any_iss = rules.audience is any_audience, rules.issuer is any_issuer
+    return {
+        "require": ["exp", *(() if any_aud else ("aud",)), *(() if any_iss else ("iss",))],
+        "enforce_minimum_key_length": True,
+        "verify_aud": not any_aud,
+        "verify_iss": not any_iss and not rules.tenants,
+        "verify_iat": False,
+        "verify_nbf": False,
+    }

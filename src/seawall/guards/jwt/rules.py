@@ -90,6 +90,11 @@ def _tenants(value: object) -> tuple[str, ...] | Literal[Waiver.TENANT]:
     return several("TokenVerifier: tenants", cast("Iterable[str]", value), such_as="['9188040d-...']")
 
 
+def _required(value: Mapping[str, str | int | float | bool]) -> Mapping[str, str | int | float | bool]:
+    """The same claims, whatever happens to `value` later; what is no mapping is refused by `_check_require`."""
+    return dict(value) if _is_mapping(value) else value
+
+
 @final
 @frozen(kw_only=True)
 class CheckedRules:
@@ -103,7 +108,9 @@ class CheckedRules:
     audience: tuple[str, ...] | Literal[Waiver.AUDIENCE] = field(converter=_audience)
     issuer: str | Literal[Waiver.ISSUER]
     tenants: tuple[str, ...] | Literal[Waiver.TENANT] = field(default=(), converter=_tenants)
-    require: Mapping[str, str | int | float | bool] = field(factory=dict[str, "str | int | float | bool"])
+    require: Mapping[str, str | int | float | bool] = field(
+        factory=dict[str, "str | int | float | bool"], converter=_required
+    )
     leeway: float = 0.0
     skew: float = 60.0
     type: str | None = None
@@ -186,6 +193,10 @@ def _issuers(issuer: object) -> re.Pattern[str] | None:
     if not (isinstance(issuer, str) and _TENANT in issuer):
         return None
     return re.compile("[^/]+".join(map(re.escape, issuer.split(_TENANT))))
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _check_require(require: object) -> None:

@@ -73,18 +73,23 @@ class TokenVerifier(Serviced, Generic[C_co]):
           Unauthorized: anything else is wrong with it. The text does not repeat the token.
           Unavailable: the keys cannot be fetched.
         """
-        return (await self.prove(token)).claims
+        return await self._picked(token).verify(token)
 
     async def prove(self, token: str, /) -> Proof[C_co]:
         """The claims of `token`, and how long they hold. Raises as `verify`."""
+        one = self._picked(token)
+        return one.proof(await one.verify(token))
+
+    def _picked(self, token: str) -> OneIssuer[C_co]:
+        """The issuer that the token names, which has not been verified."""
         if len(token) > MAX_TOKEN:
             raise Unauthorized(f"token of more than {MAX_TOKEN} characters")
         if len(self._issuers) == 1:
-            return await self._issuers[0].prove(token)
+            return self._issuers[0]
         issuer = issuer_of(token)
         for one in self._issuers:
             if one.rules.is_of(issuer):
-                return await one.prove(token)
+                return one
         raise Unauthorized("token refused: of another issuer")
 
 

@@ -19,7 +19,7 @@ from seawall.wire.frames.codes import PROTOCOL_ERROR, TOO_BIG, Opcode
 from seawall.wire.frames.control import MAX_CONTROL, Control, check_close
 from seawall.wire.frames.deflate import Inflater
 from seawall.wire.frames.masking import unmask
-from seawall.wire.frames.text import as_raw_text, decode, unfinished
+from seawall.wire.frames.text import decode, unfinished
 
 #: Frames of one message that one call reads: the frames of a message count for a turn like as many messages.
 MAX_PIECES: Final = 64
@@ -45,8 +45,7 @@ _WHOLE_BINARY: Final = _FIN | Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 
 
-#: What a decoder yields: a text message (a str, or a `RawText` where that was asked for), a binary message, or a
-#: control frame.
+#: What a decoder yields: a text message, a binary message, or a control frame.
 Event: TypeAlias = str | bytes | Control
 
 
@@ -121,9 +120,6 @@ class FrameDecoder:
 
     _inflater: Inflater | None = field(alias="inflater", default=None)
     """Inflates compressed messages; None if that was not agreed on. Nothing else may use it."""
-
-    _raw: bool = field(alias="raw", default=False)
-    """Whether a text message is yielded as `RawText`, the bytes of its payload, instead of a str."""
 
     has_more: bool = field(init=False, default=False)
     """Whether the last `next_event` returned None because of `MAX_PIECES`: call it again after a turn of others."""
@@ -256,7 +252,7 @@ class FrameDecoder:
         masked = buffer[start:end] if size < VIEW_FROM else memoryview(buffer)[start:end]
         payload = unmask(masked, buffer[start - 4 : start])
         if is_text:
-            return as_raw_text(payload) if self._raw else decode(payload)
+            return decode(payload)
         return bytes(payload)
 
     def _next(self) -> Event | None:
@@ -391,7 +387,7 @@ class FrameDecoder:
         self._announced = self._fragments = self._held = 0
         self._cut = b""
         if kind is _TEXT:
-            return as_raw_text(payload) if self._raw else decode(payload)
+            return decode(payload)
         return bytes(payload)
 
     def _finish_control(self, opcode: Opcode) -> Control:

@@ -3,31 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from typing import final
 
 from seawall.errors import ProtocolViolation
 from seawall.wire.frames.codes import INVALID_DATA
-
-
-@final
-class RawText(bytes):
-    """The payload of a text message, checked to be UTF-8 but not decoded. Its type distinguishes it from a binary one.
-
-    It is for codecs that read bytes, as those of JSON do: to decode first would cost a copy and a second pass.
-    """
-
-    __slots__ = ()
-
-
-def as_raw_text(text: bytes | bytearray) -> RawText:
-    """The payload of a whole text message, checked and not decoded.
-
-    Raises:
-      ProtocolViolation: 1007, the bytes are not UTF-8.
-    """
-    if not text.isascii():
-        decode(text)
-    return RawText(text)
 
 
 def decode(text: bytes | bytearray) -> str:
