@@ -144,6 +144,8 @@ FURTHER = {
         "first_message",
         "has",
         "header",
+        "query",
+        "subprotocol",
     ],
 }
 
