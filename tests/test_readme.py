@@ -33,10 +33,13 @@ from seawall.messages.decoder import decoder_for
 from seawall.messages.encoder import MessageEncoder
 from seawall.observability.principals import PrincipalNames
 from seawall.testing import Rejected, connect, serve
+from seawall.tokens import KeyRing
 from tests.kit import tokens
-from tests.kit.keys import public_pem, rsa, signed_by
+from tests.kit.keys import ec, public_pem, rsa, signed_by
+from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
+from tests.kit.sockets import until
 from tests.kit.tokens import SECRET, signed
 from tests.kit.wire import RawClient, Response
 
@@ -105,6 +108,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "Router[Owner]",
         "await conn.renew(str(token))",
         "tenants=[",
+        "def load_keys",
         "discard_input",
         "@app.lifespan",
         "test_later",
@@ -121,6 +125,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "after_start",
         "Pretty",
         "Countdown",
+        'audience="feed"',
+        "JWKS.discover(REALM)",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -247,9 +253,9 @@ async def test_the_token_opens_the_chat(
 
 
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program that verifies tokens reads its secret from the environment, and does not start without one."""
+    """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 5
+    assert len(verifying) == 8
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -277,6 +283,36 @@ async def test_tokens_are_judged_by_the_wall_clock(load: Loader, autojump_clock:
     async with connect(load.app("await conn.renew(str(token))"), "/feed", headers=headers) as client:
         assert await client.wait_closed() == (3000, "lease expired")
     assert trio.current_time() == pytest.approx(3 * 3600, abs=2)
+
+
+async def test_one_key_follows_another(
+    load: Loader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mock_clock: MockClock
+) -> None:
+    """The program with a `reload` loads its keys when it is served, and again a minute later."""
+    file = tmp_path / "keys.json"
+    monkeypatch.setenv("KEYS", str(file))
+    mock_clock.rate = 1.0  # a thread reads the file
+    program = vars(load("def load_keys"))
+    ring = cast("KeyRing", program["keys"])
+
+    def kids() -> list[str | None]:
+        return [key.kid for key in ring.keys]
+
+    file.write_text(json.dumps({"old": public_pem(ec()).decode()}))
+    claims = {"aud": "chat", "iss": "https://id.example"}
+    old, new = (signed_by(ec(nth=nth), "ES256", {"kid": kid}, **claims) for nth, kid in enumerate(("old", "new")))
+    async with serve(cast("App", program["app"])) as serving:
+        await until(lambda: kids() == ["old"])
+        async with serving.connect("/whoami", headers=tokens.by(old)) as client:
+            assert await client.receive() == "ada"
+        file.write_text(json.dumps({"new": public_pem(ec(nth=1)).decode()}))
+        mock_clock.jump(60)
+        await until(lambda: kids() == ["new"])
+        async with serving.connect("/whoami", headers=tokens.by(new)) as client:
+            assert await client.receive() == "ada"
+        with pytest.raises(Rejected):
+            async with serving.connect("/whoami", headers=tokens.by(old)):
+                pass
 
 
 async def test_shops_have_routers(load: Loader, autojump_clock: object) -> None:
@@ -404,6 +440,11 @@ async def test_mended_31_a_log_in_without_a_second_server(load: Loader, monkeypa
         assert (await say("GET", "/", cookie=cookie)).status == 200
         async with server.connect("/chat", headers={"Cookie": cookie, "Origin": "http://seawall.test"}) as client:
             assert await client.receive() == "hello, ada"
+            with recorded() as records:
+                refreshed = await say("POST", "/refresh", cookie=cookie)
+            assert refreshed.status == 200
+            assert refreshed.header("set-cookie").partition(";")[0] != cookie
+            assert records.lines("server") == ["renewed: 1 of 1 connections"]
             assert (await say("POST", "/logout", cookie=cookie)).status == 303
             assert await client.wait_closed() == (3003, "revoked")
         assert (await say("GET", "/", cookie=cookie)).status == 401

@@ -27,7 +27,9 @@ from seawall.guards.jwt.algorithms import ALGORITHMS, Algorithm
 
 PrivateKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
-ASYMMETRIC: Final = tuple(algorithm for algorithm in ALGORITHMS if not algorithm.startswith("HS"))
+ASYMMETRIC: Final[tuple[Algorithm, ...]] = tuple(
+    algorithm for algorithm in ALGORITHMS if not algorithm.startswith("HS")
+)
 
 CURVES: Final = {"P-256": SECP256R1(), "P-384": SECP384R1(), "P-521": SECP521R1(), "secp256k1": SECP256K1()}
 
