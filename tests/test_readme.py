@@ -318,7 +318,7 @@ async def test_one_key_follows_another(
 
 async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: object) -> None:
     """Each source lets in, two at once do not, and a browser can read the refusal."""
-    good, chat = token(), "chat.v1"
+    good, chat = token(exp=time.time() + 60), "chat.v1"
     async with serve(load.app("gate.admit_by")) as serving:
         for path, headers, offers in (
             ("/anywhere", {"Authorization": f"Bearer {good}"}, [chat]),
