@@ -1061,7 +1061,7 @@ async def test_a_validator_that_finds_fault_now_and_then(autojump_clock: MockClo
             pass
 
     async with connect(app, "/") as client:
-        await client.send('{"type": "moody", "n": 1, "ref": 1}')
+        await client.send('{"type": "moody", "n": 1}')
         answer = cast("dict[str, object]", json.loads(await client.receive()))
     assert (answer["type"], answer["path"], answer["detail"]) == ("error", "$", "refused by its validator")
     assert list(complains) == []
