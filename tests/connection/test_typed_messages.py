@@ -1039,3 +1039,29 @@ async def test_a_type_that_cannot_be_hashed(autojump_clock: MockClock) -> None:
         for message in ("1", "2"):
             await client.send(message)
             assert await client.receive() == str(int(message) + 1)
+
+
+async def test_a_validator_that_finds_fault_now_and_then(autojump_clock: MockClock) -> None:
+    """A message that it has refused is refused, although it lets it pass when it is asked for the place."""
+    complains = iter([True, False, True])
+
+    def moody(instance: object, attribute: object, value: int) -> None:
+        if next(complains):
+            raise ValueError(value)
+
+    @frozen
+    class Moody:
+        n: int = field(validator=moody)
+
+    app = App()
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        async for _ in conn.messages(Moody):
+            pass
+
+    async with connect(app, "/") as client:
+        await client.send('{"type": "moody", "n": 1}')
+        answer = cast("dict[str, object]", json.loads(await client.receive()))
+    assert (answer["type"], answer["path"], answer["detail"]) == ("error", "$", "refused by its validator")
+    assert list(complains) == []

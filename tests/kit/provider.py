@@ -115,7 +115,7 @@ async def provided(*, tls: bool = False, behaviour: Behaviour | None = None, por
     async def handle(stream: trio.SocketStream) -> None:
         await provider.handle(trio.SSLStream(stream, server_context(), server_side=True) if tls else stream)
 
-    async def run(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+    async def run(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:  # noqa: ASYNC128 - serve_tcp calls started()
         with provider.killed:
             await trio.serve_tcp(handle, port, host="127.0.0.1", task_status=task_status)
 

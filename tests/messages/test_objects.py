@@ -10,7 +10,8 @@ from attrs import field, frozen
 
 from seawall import InvalidMessage, MessagePack
 from seawall.messages.decoder import decoder_for
-from seawall.messages.problems import MAX_PATH
+from seawall.messages.problems import MAX_PATH, Problem
+from seawall.messages.values import not_plain
 
 SECRET = "rose" * 8
 
@@ -77,3 +78,8 @@ def test_what_json_can_say() -> None:
     value: object = {"a": [1, -1, 0.5, True, None, "x", {"b": list[object]()}], "c": 2**63}
     message = msgspec.msgpack.encode({"type": "report", "data": value})
     assert decoder_for(MessagePack(), Report, where="here").decode(message) == Report(value)
+
+
+def test_an_object_in_which_nothing_is_wrong() -> None:
+    """Whoever has refused it all the same is told where it stands, and no more."""
+    assert not_plain({"a": [1]}, "$.data") == Problem("$.data", "not what is expected here")

@@ -36,10 +36,8 @@ class Settings:
     codec: Codec | None = None
     refuse_with: RefuseWith | None = None
 
-    def with_fallback(self, outer: Settings | None) -> Settings:
+    def with_fallback(self, outer: Settings) -> Settings:
         """These settings, with those of `outer` where these set nothing."""
-        if outer is None:
-            return self
         return Settings(
             errors=self.errors.within(outer.errors),
             limits=outer.limits | self.limits,
@@ -59,8 +57,8 @@ class MountPath(Generic[Start_co]):
     """The prefixes of the mounts, joined."""
     guard: Guard[Anonymous, Start_co]
     """The guards of the mounts, one after the other."""
-    settings: Settings | None
-    """The settings of the mounted routers, an inner one's over those around it; None if nothing is mounted."""
+    settings: Settings
+    """The settings of the mounted routers, an inner one's over those around it."""
     has_deciding_guard: bool
     """Whether `Guard.decides` is true for one of the guards."""
 
@@ -75,7 +73,9 @@ class MountPath(Generic[Start_co]):
 
 
 #: The path of an app's own routes, above all mounts.
-AT_THE_ROOT: MountPath[Anonymous] = MountPath(prefix="/", guard=inherited(), settings=None, has_deciding_guard=False)
+AT_THE_ROOT: MountPath[Anonymous] = MountPath(
+    prefix="/", guard=inherited(), settings=Settings(), has_deciding_guard=False
+)
 
 
 @final

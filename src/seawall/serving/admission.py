@@ -29,11 +29,16 @@ async def ask_guards(route: AnyRoute, gate: ConnectionGate, failures: FailureHan
         if entry.needs_task:
             return await in_own_task(partial(route.admit, gate), name="guards")
         return await route.admit(gate)
-    except BaseException as raised:
-        if entry.refuses_by_close and not gate.upgrade.accepted and _is_closed(raised, failures):
-            with suppress(Disconnected):
-                await gate.accept()
-        raise
+    except BaseException as raised:  # noqa: ASYNC103 - a refusal is raised again below, and all else here
+        if not (entry.refuses_by_close and not gate.upgrade.accepted and _is_closed(raised, failures)):
+            raise
+        refusal = raised
+    try:
+        with suppress(Disconnected):
+            await gate.accept()
+        raise refusal
+    finally:
+        del refusal  # a reference cycle would be left to the garbage collector
 
 
 def _is_closed(raised: BaseException, failures: FailureHandler) -> bool:
