@@ -39,7 +39,8 @@ from tests.kit.keys import ec, public_pem, rsa, signed_by
 from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
-from tests.kit.sockets import until
+from tests.kit.provider import provided
+from tests.kit.sockets import authority, until
 from tests.kit.tokens import SECRET, signed
 from tests.kit.wire import RawClient, Response
 
@@ -109,6 +110,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "await conn.renew(str(token))",
         "tenants=[",
         "def load_keys",
+        "HOUSE_CA",
         "discard_input",
         "@app.lifespan",
         "test_later",
@@ -256,7 +258,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 9
+    assert len(verifying) == 10
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -314,6 +316,19 @@ async def test_one_key_follows_another(
         with pytest.raises(Rejected):
             async with serving.connect("/whoami", headers=tokens.by(old)):
                 pass
+
+
+async def test_keys_of_the_house(load: Loader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The program lets in by a key that a provider on this machine publishes, with a certificate of the test."""
+    async with provided(tls=True) as provider:
+        provider.publish(("one", rsa()))
+        monkeypatch.setenv("HOUSE_CA", str(authority(tmp_path)))
+        monkeypatch.setenv("HOUSE_KEYS", provider.url)
+        claims = {"aud": "chat", "iss": "https://id.house.example"}
+        presented = tokens.by(signed_by(rsa(), "RS256", {"kid": "one"}, **claims))
+        async with connect(load.app("HOUSE_CA"), "/desk", headers=presented) as client:
+            assert await client.receive() == "hello ada"
+        assert len(provider.asked) == 1
 
 
 async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: object) -> None:

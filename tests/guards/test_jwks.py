@@ -131,13 +131,26 @@ async def test_they_are_fetched_at_the_start_and_then_every_five_minutes(
 async def test_one_that_does_not_run_is_a_mistake(provider: Provider, keys: JWKS) -> None:
     """A fetch for each login would be the way to be attacked; the text says what to do."""
     verifier = verifier_of(keys)
-    with pytest.raises(ConfigurationError, match=r"JWKS\('https://id.example/jwks'\) does not run.*nursery.start_soon"):
+    with pytest.raises(
+        ConfigurationError, match=r"JWKS\('https://id.example/jwks'\) does not run.*nursery.start\(keys.run\)"
+    ):
         await verifier.verify(token())
     async with running(keys):
         await verifier.verify(token())
     with pytest.raises(ConfigurationError, match="does not run"):
         await verifier.verify(token())
     assert len(provider.asked) == 1
+
+
+async def test_a_program_of_ones_own_verifies_at_once(
+    autojump_clock: MockClock, provider: Provider, keys: JWKS
+) -> None:
+    """As soon as it has started, tokens can be verified: the first one waits for the keys."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keys.run)
+        await verifier_of(keys).verify(token())
+        nursery.cancel_scope.cancel()
+    assert provider.asked == [0]
 
 
 async def test_sixty_cold_logins_are_one_fetch(autojump_clock: MockClock, provider: Provider, keys: JWKS) -> None:

@@ -78,6 +78,13 @@ def authority_file(directory: Path) -> Path:
     return path
 
 
+def authority(directory: Path) -> Path:
+    """A file with the certificate of who has signed those of these servers."""
+    path = directory / "authority.pem"
+    _authority().cert_pem.write_to_path(str(path))
+    return path
+
+
 @cache
 def client_context() -> ssl.SSLContext:
     """TLS for a client that trusts `server_context`."""

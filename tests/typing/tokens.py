@@ -8,7 +8,21 @@ from typing import Annotated, assert_type
 from attrs import frozen
 
 from seawall import Anonymous, App, Check, Claims, Connection, Guard, TokenVerifier, any_audience, any_issuer, bearer
-from seawall.tokens import AnyClaims, At, any_tenant, by_issuer, cookie, first_message, has, header
+from seawall.tokens import (
+    JWKS,
+    AnyClaims,
+    At,
+    Fetching,
+    HttpsGet,
+    Service,
+    any_tenant,
+    by_issuer,
+    cookie,
+    first_message,
+    has,
+    header,
+    https_get,
+)
 
 
 class Role(enum.Enum):
@@ -96,3 +110,21 @@ async def of_each(conn: Connection[Member | Robot]) -> None:
 async def verify() -> None:
     assert_type(await members.verify("token"), Member)
     assert_type((await members.verify("token")).roles, frozenset[Role])
+
+
+async def own(url: str) -> bytes:
+    return url.encode()
+
+
+often: Fetching = {"refresh": 60, "cool_down": 5, "fetch": own}
+keys = JWKS("https://id.example/jwks", **often)
+assert_type(keys, JWKS)
+assert_type(JWKS.discover("https://id.example", timeout=2.5, fetch=HttpsGet(max_bytes=1000)), JWKS)
+assert_type(keys.services(), tuple[Service, ...])
+published = TokenVerifier(keys, algorithms=["RS256"], audience="chat", issuer="https://id.example", claims=Member)
+assert_type(published, TokenVerifier[Member])
+assert_type(bearer(published), Guard[Anonymous, Member])
+
+
+async def get() -> None:
+    assert_type(await https_get("https://id.example/jwks"), bytes)

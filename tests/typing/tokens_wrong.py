@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from seawall import App, Connection, TokenVerifier, any_audience, bearer, has_scope
-from seawall.tokens import AnyClaims, At, Claims, any_tenant, by_issuer, cookie, first_message, has, header
+from seawall.tokens import (
+    JWKS,
+    AnyClaims,
+    At,
+    Claims,
+    HttpsGet,
+    any_tenant,
+    by_issuer,
+    cookie,
+    first_message,
+    has,
+    header,
+)
 from tests.typing.tokens import (
     Door,
     Member,
@@ -69,3 +81,14 @@ async def about_somebody(conn: Connection[Claims]) -> None: ...
 async def deal_with_none(claims: AnyClaims, sure: Claims) -> None:
     claims.subject.upper()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # it may be None
     sure.subject = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # claims are a value
+
+
+async def text_of(url: str) -> str:
+    return url
+
+
+JWKS(b"https://id.example/jwks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a URL is a text
+JWKS("https://id.example/jwks", refrsh=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # misspelt
+JWKS("https://id.example/jwks", fetch=text_of)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it gives no bytes
+JWKS.discover("https://id.example", refresh="60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds are a number
+HttpsGet(5)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]  # by keyword

@@ -39,7 +39,8 @@ class JWKS(KeySource, Service):
         verifier = TokenVerifier(keys, algorithms=["RS256"], audience="chat", issuer="https://id.example")
 
     A server whose routes use the verifier in a `bearer` fetches them when it starts, and then every five minutes. In a
-    program of your own, ``nursery.start_soon(keys.run)`` does. Where nothing does, verifying is a `ConfigurationError`.
+    program of your own, ``await nursery.start(keys.run)`` does. Where nothing does, verifying is a
+    `ConfigurationError`.
 
     A token whose ``kid`` is not known has them fetched again, ten seconds after the last time at the earliest; before
     that it is refused at once. While the provider cannot be reached, or answers without a key that can be used, the
@@ -116,7 +117,7 @@ class JWKS(KeySource, Service):
         if not self._runners:
             raise ConfigurationError(
                 f"{self!r} does not run, and is not fetched for each token; serve an app whose guard has it in a "
-                "`bearer`, name it in the services of a guard of your own, or `nursery.start_soon(keys.run)`"
+                "`bearer`, name it in the services of a guard of your own, or `await nursery.start(keys.run)`"
             )
         if self._keys is None or self._schedule.is_stale(_now()):
             return None
@@ -137,8 +138,12 @@ class JWKS(KeySource, Service):
             raise self._refusal()
         return key
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fetch the keys now, and again and again, until cancelled; several of these take turns.
+
+        Args:
+          task_status: for ``nursery.start``, which then returns as soon as tokens can be verified; the first ones wait
+            for the keys.
 
         Raises:
           ConfigurationError: it runs in another thread already, under another Trio.
@@ -148,6 +153,7 @@ class JWKS(KeySource, Service):
             self._run_of = trio.lowlevel.current_trio_token()
             self._schedule.restart(_now())
         self._runners += 1
+        task_status.started()
         try:
             async with self._turn:
                 while True:
