@@ -309,6 +309,36 @@ async def test_a_machine_that_was_suspended(
             await verifier.verify(token(exp=began + asleep + 60, iat=began + asleep))
 
 
+async def test_a_wall_clock_that_is_set_forward(
+    autojump_clock: MockClock, provider: Provider, keys: JWKS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys seem to be days old: they are fetched again at once, and who asks waits for that."""
+    began, ahead = time.time(), 0.0
+    monkeypatch.setattr(seawall.clock, "source", lambda: began + trio.current_time() + ahead)
+    async with running(keys) as verifier:
+        ahead = 3 * 86_400.0
+        await verifier.verify(token(exp=began + ahead + 60, iat=began + ahead))
+    assert provider.asked == [0, 0]
+
+
+async def test_a_key_that_could_serve_several_algorithms(
+    autojump_clock: MockClock, provider: Provider, keys: JWKS
+) -> None:
+    """It serves none, because a token would choose; the refusal says so, for whoever reads the log."""
+    several = TokenVerifier(keys, algorithms=["RS256", "PS256"], audience="chat", issuer=ISSUER)
+    async with running(keys) as one:
+        for presented in (token(), token(None)):
+            assert (await one.verify(presented)).subject == "ada"
+            text = str(await refused(several, presented))
+            assert (
+                text
+                == "token refused: its key names no algorithm (alg), and may serve PS256 and RS256; accept one of them"
+            )
+        assert "no key fits" in str(
+            await refused(several, signed_by(OLD, "PS256", {"kid": "x"}, iss=ISSUER, aud="chat"))
+        )
+
+
 async def test_a_start_without_the_provider(autojump_clock: MockClock, provider: Provider, keys: JWKS) -> None:
     """Tokens are answered with 503 and when to try again, at once; one that comes when it is back is let in."""
     provider.answer = OSError("no route to host")

@@ -186,8 +186,9 @@ async def test_reloading(nursery: trio.Nursery, autojump_clock: MockClock) -> No
         ((SECRET,), None, "a str is no Key"),
         ((Key("k", SECRET, "HS256"), Key("k", OTHER, "HS256")), None, "two keys have the kid 'k'"),
         (None, None, "TypeError"),
+        ((Key("new", public_pem(rsa()), "RS256"),), None, "no key is for HS256; the keys are for RS256"),
     ],
-    ids=["raises", "raises a group", "nothing", "no key", "two of one kid", "None"],
+    ids=["raises", "raises a group", "nothing", "no key", "two of one kid", "None", "for none of its verifiers"],
 )
 async def test_a_failed_reload(
     nursery: trio.Nursery, autojump_clock: MockClock, keys: object, failure: Exception | None, said: str
@@ -196,6 +197,7 @@ async def test_a_failed_reload(
     store = Store()
     store.keys, store.failure = cast("Iterable[Key]", keys), failure
     ring = KeyRing(Key("old", SECRET, "HS256"), reload=store.load)
+    one = verifier(ring, "HS256")
     with recorded() as records:
         await run(ring, nursery)
     (line,) = records.lines("error")
@@ -203,7 +205,7 @@ async def test_a_failed_reload(
     assert "Store.load" in line
     assert said in line
     assert SECRET not in line
-    assert (await verifier(ring, "HS256").verify(signed_by(SECRET, "HS256", {"kid": "old"}))).subject == "ada"
+    assert (await one.verify(signed_by(SECRET, "HS256", {"kid": "old"}))).subject == "ada"
     store.keys, store.failure = (Key("new", OTHER, "HS256"),), None
     await trio.sleep(301)
     assert [key.kid for key in ring.keys] == ["new"]

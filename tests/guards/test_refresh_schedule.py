@@ -88,6 +88,15 @@ def test_a_machine_that_was_suspended(unix: float, *, due: bool, stale: bool) ->
     assert (made.wait(later) <= 0, made.is_stale(later)) == (due, stale)
 
 
+def test_keys_that_a_clock_has_made_old_are_fetched_at_once() -> None:
+    """The cool-down bounds what those who log in cause; no fetch has failed, and there is nothing to go on with."""
+    made = fetched(at(0))
+    assert made.cooling(at(1, 86_402)) == 0
+    made.begin(at(1, 86_402))
+    made.fail(at(2, 86_403))
+    assert made.cooling(at(3, 86_404)) == 8
+
+
 def test_another_run() -> None:
     """Trio's clock shows something else in another run: what was fetched is as old as the wall clock says."""
     made = fetched(at(50_000, 50))

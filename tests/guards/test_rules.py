@@ -209,6 +209,22 @@ def test_verifiers_of_one_issuer() -> None:
     for several in ((own, own), (own, verifier()), (entra, tenant), (tenant, entra), (entra, entra), (each, google)):
         with pytest.raises(ConfigurationError, match=r"^by_issuer\(\): two verifiers of the issuer .*; leave one"):
             by_issuer(*several)
+
+    def of(issuer: str) -> TokenVerifier[Claims]:
+        tenants = {"tenants": any_tenant} if "{tid}" in issuer else {}
+        return verifier(issuer=issuer, **tenants)
+
+    for issuers in (("https://l/{tid}/v2", "https://l/acme/{tid}"), ("https://l/{tid}-a", "https://l/b-{tid}")):
+        with pytest.raises(ConfigurationError, match=r"^by_issuer\(\): two verifiers of the issuer .*; leave one"):
+            by_issuer(*map(of, issuers))
+    for issuers in (
+        ("https://l/{tid}/v2", "https://l/{tid}/v1"),
+        ("https://l/{tid}", "https://l/{tid}/"),
+        ("https://l/{tid}", "https://m/{tid}"),
+        ("https://l/a-{tid}", "https://l/b-{tid}"),
+        ("https://l/{tid}/x", "https://l/acme/y"),
+    ):
+        by_issuer(*map(of, issuers))
     with pytest.raises(ConfigurationError, match=r"any_issuer would take the tokens of the others"):
         by_issuer(own, anybodys)
     with pytest.raises(ConfigurationError, match=r"give it one for each issuer"):

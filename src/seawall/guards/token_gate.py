@@ -38,7 +38,7 @@ class Taken:
     verifier: TokenVerifier[AnyClaims]
     source: TokenSource | None
     at: int
-    """It was the so-manieth that the guards had verified, counted from 1."""
+    """Its place among the tokens that were presented to the guards, counted from 1."""
 
     def is_by(self, other: Taken) -> bool:
         """Whether `other` was verified by the same verifier, in the same place of the chain, from the same source."""

@@ -6,6 +6,7 @@ be cancelled without harm to it. Where several servers run a `JWKS`, one of them
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Unpack, final
 
 import trio
@@ -128,7 +129,7 @@ class JWKS(KeySource, Service):
         self._check_run()
         keys = None if self._schedule.is_stale(_now()) else self._keys
         if keys is not None and (header.kid is None or keys.has(header.kid)):
-            raise unknown_key()  # a newer set would not help
+            raise _unusable(keys.undecided(header, algorithms))  # a newer set would not help
         if not self._is_fetching and self._schedule.cooling(_now()) > 0:
             raise self._refusal()
         self._wanted.set()
@@ -221,6 +222,15 @@ class JWKS(KeySource, Service):
         """Let those go on who wait for keys."""
         self._done.set()
         self._done, self._wanted = trio.Event(), trio.Event()
+
+
+def _unusable(undecided: Collection[Algorithm]) -> Unauthorized:
+    if not undecided:
+        return unknown_key()
+    return Unauthorized(
+        f"token refused: its key names no algorithm (alg), and may serve {' and '.join(sorted(undecided))}; accept one "
+        "of them"
+    )
 
 
 def _now() -> Now:

@@ -47,7 +47,7 @@ class KeyRing(KeySource):
         Args:
           keys: the keys to begin with.
           reload: gives all keys that there are then. A server calls it when it begins to serve, and then after every
-            `every` seconds. If it raises, gives no key or one that is none, or takes longer than `every`, that is
+            `every` seconds. If it raises, gives no key that a verifier can use, or takes longer than `every`, that is
             logged as a warning, and the keys stay as they are. Until it has given some, tokens are refused with
             `Unavailable` if no keys were given to begin with.
           every: seconds.
@@ -60,6 +60,7 @@ class KeyRing(KeySource):
         _check_reload(reload)
         self._keys = keys
         self._table = KeyTable(key.verifying for key in keys)
+        self._algorithms = set[tuple[Algorithm, ...]]()  # of each verifier
         self._reloading = None if reload is None else _Reloading(reload, every, self._replace)
 
     def __repr__(self) -> str:
@@ -91,12 +92,10 @@ class KeyRing(KeySource):
         raise unknown_key()
 
     def check(self, algorithms: tuple[Algorithm, ...], /) -> None:
-        """Refuse algorithms none of which a key serves."""
-        if self._keys and not any(key.algorithm in algorithms for key in self._keys):
-            served = dict.fromkeys(key.algorithm for key in self._keys)
-            raise ConfigurationError(
-                f"TokenVerifier: no key is for {'/'.join(algorithms)}; the keys are for {'/'.join(served)}"
-            )
+        """Refuse algorithms none of which a key serves; keys that are reloaded have to serve them too."""
+        if self._keys:
+            _check_served(self._keys, algorithms, "TokenVerifier")
+        self._algorithms.add(algorithms)
 
     def services(self) -> tuple[Service, ...]:
         """The reloading, if there is one."""
@@ -106,12 +105,14 @@ class KeyRing(KeySource):
         """Hold `keys` instead.
 
         Raises:
-          ConfigurationError: there are none, or two of one ``kid``.
+          ConfigurationError: there are none, two of one ``kid``, or none that a verifier could use.
         """
         keys = tuple(keys)
         _check_keys(keys)
         if not keys:
             raise ConfigurationError("KeyRing: reload gave no key")
+        for algorithms in self._algorithms:
+            _check_served(keys, algorithms, "KeyRing")
         self._keys, self._table = keys, KeyTable(key.verifying for key in keys)
 
 
@@ -155,6 +156,12 @@ class _Reloading(Service):
             error_log.log(
                 logging.WARNING, "%s failed, and the keys stay: %s", safe(self.name), name_of(error), failure=error
             )
+
+
+def _check_served(keys: tuple[Key, ...], algorithms: tuple[Algorithm, ...], where: str) -> None:
+    if not any(key.algorithm in algorithms for key in keys):
+        served = dict.fromkeys(key.algorithm for key in keys)
+        raise ConfigurationError(f"{where}: no key is for {'/'.join(algorithms)}; the keys are for {'/'.join(served)}")
 
 
 def _check_reload(reload: object) -> None:

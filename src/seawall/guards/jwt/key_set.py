@@ -64,6 +64,14 @@ class KeySet:
         """Whether there is a key of this name: if not, the issuer may have a newer set."""
         return any(key.kid == kid for key in self.keys)
 
+    def undecided(self, header: TokenHeader, algorithms: tuple[Algorithm, ...]) -> frozenset[Algorithm]:
+        """Those of `algorithms` that a key of a token with this header may serve, if it does not say which one."""
+        for key in self.keys:
+            served = key.algorithms.intersection(algorithms)
+            if header.kid in (None, key.kid) and header.algorithm in served and len(served) > 1:
+                return served
+        return frozenset()
+
     def _bound(self, algorithms: tuple[Algorithm, ...]) -> list[VerificationKey]:
         """The keys that serve exactly one of `algorithms`."""
         bound = list[VerificationKey]()

@@ -79,5 +79,10 @@ class RefreshSchedule:
         return max(pause, self.cool_down) - now.since(self._failed)
 
     def cooling(self, now: Now) -> float:
-        """Seconds until keys may be fetched because somebody asks; 0 or less if that is now."""
+        """Seconds until keys may be fetched because somebody asks; 0 or less if that is now.
+
+        It is, if none has failed and a clock that was set has made the keys too old: nobody could go on by them.
+        """
+        if not self.failures and self.is_stale(now):
+            return 0.0
         return self.cool_down - (now.trio - self._began.trio)

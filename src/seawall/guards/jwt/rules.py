@@ -159,6 +159,11 @@ class CheckedRules:
             return issuer is not None and self._issuers.fullmatch(issuer) is not None
         return self.issuer is any_issuer or issuer == self.issuer
 
+    def overlaps(self, other: CheckedRules) -> bool:
+        """Whether there may be an issuer that both are of; a tenant's id has no slash in it."""
+        ours, theirs = str(self.issuer).split("/"), str(other.issuer).split("/")
+        return len(ours) == len(theirs) and all(map(_meet, ours, theirs))
+
     def check(self, payload: Mapping[str, object], media_type: object) -> None:
         """Look at what PyJWT has not: the signature, ``exp``, ``aud`` and ``iss`` have been verified.
 
@@ -197,6 +202,18 @@ def _issuers(issuer: object) -> re.Pattern[str] | None:
 
 def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether a text between two slashes may be as both say."""
+    pattern, other_pattern = _issuers(one), _issuers(other)
+    if pattern is None:
+        return one == other if other_pattern is None else other_pattern.fullmatch(one) is not None
+    if other_pattern is None:
+        return pattern.fullmatch(other) is not None
+    (begin, *_, end), (other_begin, *_, other_end) = one.split(_TENANT), other.split(_TENANT)
+    begins = begin.startswith(other_begin) or other_begin.startswith(begin)
+    return begins and (end.endswith(other_end) or other_end.endswith(end))
 
 
 def _check_require(require: object) -> None:

@@ -48,7 +48,8 @@ class TokenVerifier(Serviced, Generic[C_co]):
         """Verify tokens that were signed with `keys`.
 
         Args:
-          keys: the secret, as text or bytes: at least 32 bytes for HS256, 48 for HS384, 64 for HS512.
+          keys: a secret, as text or bytes: at least 32 bytes for HS256, 48 for HS384, 64 for HS512; a public key, as
+            the text or bytes of a PEM or as the path of a file with one; a `Key`, a `KeyRing` or a `JWKS`.
           claims: the class of what `verify` returns: `Claims`, or an attrs class derived from it, whose fields are
             claims of the token.
           rules: what is demanded of a token; see `Rules`.
@@ -135,7 +136,7 @@ def _check_distinct(issuers: tuple[OneIssuer[AnyClaims], ...]) -> None:
                 "by_issuer(): a verifier with any_issuer would take the tokens of the others; name its issuer"
             )
         for other in issuers[:at]:
-            if one.rules.is_of(str(other.rules.issuer)) or other.rules.is_of(str(one.rules.issuer)):
+            if one.rules.overlaps(other.rules):
                 raise ConfigurationError(
                     f"by_issuer(): two verifiers of the issuer {one.rules.issuer!r}; leave one of them out, or give "
                     "one verifier both keys"
