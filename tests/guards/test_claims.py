@@ -256,6 +256,25 @@ def test_at_names_a_claim(names: tuple[str, ...]) -> None:
         At(*names)
 
 
+def test_mappings_by_what_is_no_text() -> None:
+    """JSON has keys of text alone; they are converted, and refused if they stand for nothing."""
+
+    @frozen(kw_only=True)
+    class Keyed(Claims):
+        seats: dict[int, str] = field(factory=dict[int, str])
+        rooms: dict[uuid.UUID, int] = field(factory=dict[uuid.UUID, int])
+        born: dict[dt.date, int] = field(factory=dict[dt.date, int])
+
+    by_it = verifier_of(Keyed)
+    room = uuid.UUID("12345678-1234-5678-1234-567812345678")
+    found = cast(
+        "Keyed", verified(made({"seats": {"7": "a"}, "rooms": {str(room): 1}, "born": {"1815-12-10": 1}}), by_it)
+    )
+    assert (found.seats, found.rooms, found.born) == ({7: "a"}, {room: 1}, {dt.date(1815, 12, 10): 1})
+    with pytest.raises(Unauthorized, match=r"seats\[\.\.\.\]: expected an integer"):
+        verified(made({"seats": {"seven": "a"}}), by_it)
+
+
 def test_at_a_registered_claim() -> None:
     """It can be had once more, under another name and type."""
 

@@ -42,7 +42,7 @@ class PartReader:
           InvalidMessage: it is none; the text says where, and not what it is.
         """
         try:
-            decoded = msgspec.convert(value, self._shape.wire)
+            decoded = self._decoded(value)
             return decoded if self._build is None else self._build(decoded)
         except msgspec.ValidationError as error:
             problem = of_msgspec(str(error))
@@ -54,7 +54,10 @@ class PartReader:
     def _refused(self, value: object, path: str) -> Problem:
         """Which part of it a validator has refused."""
         try:
-            found = self._shape.rebuild(msgspec.convert(value, self._shape.wire), path)
+            found = self._shape.rebuild(self._decoded(value), path)
         except Exception:  # noqa: BLE001 - as above; and of a validator that finds fault now and then
             found = None
         return found if isinstance(found, Problem) else Problem(path, REFUSED)
+
+    def _decoded(self, value: object) -> object:
+        return msgspec.convert(value, self._shape.wire, str_keys=True)  # as all keys of JSON are
