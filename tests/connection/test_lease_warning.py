@@ -311,7 +311,7 @@ async def test_no_event_is_kept(wall: Wall, autojump_clock: MockClock) -> None:
         assert [event for event in seen if event() is not None] == []
 
 
-async def test_in_another_thread(wall: Wall, autojump_clock: MockClock) -> None:
+async def test_in_another_thread(wall: Wall) -> None:
     """Reading it there would change what the server's task reads."""
     scene = Scene(wall)
     async with connect(app_of(scene.listen), "/", headers=by(scene.token(100))):

@@ -710,8 +710,8 @@ async def test_a_class_that_no_message_can_carry(autojump_clock: MockClock) -> N
         assert await client.wait_closed() == (1000, "")
 
 
-async def test_send_nowait_of_another_thread(autojump_clock: MockClock) -> None:
-    """A value is not sent from another thread either."""
+async def test_send_nowait_of_another_thread() -> None:
+    """A value is not sent from another thread either. In real time: virtual hours may pass while a thread starts."""
 
     async def handler(conn: Connection[Anonymous]) -> None:
         with pytest.raises(ConfigurationError, match=r"^send_nowait\(\) in another thread than the server's"):
