@@ -125,6 +125,18 @@ FURTHER = {
         "connect",
         "serve",
     ],
+    "seawall.sessions": [
+        "HeldCredential",
+        "Lagged",
+        "MemoryRevocations",
+        "Revocation",
+        "RevocationStore",
+        "SessionClosed",
+        "SessionEvent",
+        "SessionInfo",
+        "SessionOpened",
+        "Sessions",
+    ],
     "seawall.tokens": [
         "Algorithm",
         "AnyClaims",

@@ -102,7 +102,7 @@ class Stage:
 
     async def revoke(self) -> None:
         """Revoke what Ada was let in by."""
-        self.app.sessions.revoke(subject=ADA.subject)
+        await self.app.sessions.revoke(subject=ADA.subject)
         await wait_all_tasks_blocked()
 
     async def end(self) -> None:
@@ -393,7 +393,7 @@ TOKEN_DOOR: Final = bearer(verifier) >> has_scope("chat") >> forget
 
 async def with_token(stage: Stage) -> None:
     """Ask for an upgrade by a token, when another one has been revoked."""
-    stage.app.sessions.revoke(token_id="revoked")
+    await stage.app.sessions.revoke(token_id="revoked")
     await stage.peer.say(request("/", f"Authorization: Bearer {token(scope='chat')}"))
 
 

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from seawall.callables import Parameter
 from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.auth_message import token_in

@@ -12,7 +12,7 @@ from attrs import define, frozen
 
 from seawall.callables import Parameter
 from seawall.clock import unix_time
-from seawall.connection.sessions import Sessions
+from seawall.connection.session_table import SessionTable
 from seawall.errors import ConfigurationError, LeaseExpired, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
@@ -118,7 +118,7 @@ class PageGate(Gate):
 
     asked: Handshake
     values: Values
-    sessions: Sessions
+    sessions: SessionTable
     resources: ResourceStack
 
     @property
@@ -146,7 +146,7 @@ class PageGate(Gate):
 
     def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Refuse a credential that has been revoked."""
-        if self.sessions.is_revoked(credential, skew=skew):
+        if self.sessions.is_revoked(credential, skew):
             raise Unauthorized("the credential was revoked")
 
     async def admit_by(self, verifier: TokenVerifier[C], token: str, /) -> C:

@@ -16,7 +16,7 @@ from seawall.clock import unix_time
 from seawall.connection.leases import until
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
 from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition

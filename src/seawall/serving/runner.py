@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import enum
 from contextlib import suppress
-from functools import partial
 from typing import assert_never, cast, final
 
 import trio
@@ -24,7 +23,7 @@ from attrs import define, field
 
 from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
@@ -35,6 +34,7 @@ from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.routing.route import AnyRoute
+from seawall.serving.admission import admit
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.failures import FailureHandler
@@ -44,7 +44,7 @@ from seawall.serving.page_request import PageGate, PageRequest, answer
 from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.renewal import renewal_of
-from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
+from seawall.serving.resources import ReleaseLimits, ResourceStack, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
@@ -226,10 +226,7 @@ class ConnectionRunner:
     async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
         """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
         try:
-            if route.table_entry.needs_task:
-                admitted = await in_own_task(partial(route.admit, gate), name="guards")
-            else:
-                admitted = await route.admit(gate)
+            admitted = await admit(route, gate)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
@@ -244,6 +241,7 @@ class ConnectionRunner:
         state.renewal = renewal_of(route, gate, self._failures, self.settlement.settle)
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         begin_handling(state.channel)
+        self._registration.open(self._failures)
         self._server.tell_opened(self)
         try:
             handling = admitted.handle(state)
@@ -363,6 +361,7 @@ class ConnectionRunner:
 
     def _on_recorded(self, end: End) -> None:
         self._server.task_watch.discard(self._inner_nursery)
+        self._registration.close(end)
         self._closing.on_recorded(end)
 
     def _release_early(self, names: str) -> None:
