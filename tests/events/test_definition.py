@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 import pytest
-from attrs import field, frozen
+from attrs import field, frozen, make_class
 from trio.testing import MockClock
 
 from seawall import (
@@ -374,16 +375,24 @@ async def test_handlers_of_every_shape(autojump_clock: MockClock) -> None:
             assert (await talker.ask({"type": type_} | ({"text": ""} if type_ == "say" else {})))["text"] == text
 
 
-async def test_a_reply_that_is_only_said_to_be_a_struct(autojump_clock: MockClock) -> None:
-    """The annotation names the base of all Structs: nothing can be looked at beforehand, and it is sent."""
+async def test_a_reply_of_an_abstract_class(autojump_clock: MockClock) -> None:
+    """There is nothing to be looked at beforehand; what is sent is of another class."""
 
-    class Pong(msgspec.Struct):
+    @frozen
+    class Pongs(ABC):
+        @abstractmethod
+        def more(self) -> None: ...
+
+    @frozen
+    class Pong(Pongs):
         n: int
+
+        def more(self) -> None: ...
 
     events = Events[Anonymous]()
 
     @events.on(Wait)
-    async def wait(conn: Connection[Anonymous], message: Wait) -> msgspec.Struct:
+    async def wait(conn: Connection[Anonymous], message: Wait) -> Pongs:
         return Pong(1)
 
     async with talking(events) as talker:
@@ -658,9 +667,9 @@ def named_alike(inner: type) -> type:
 
 def test_two_classes_of_one_name() -> None:
     """Which one is meant nobody could say: the second handler is refused, also if the class is deep in a message."""
-    other: type = tag("other")(named_alike(Tick))
-    outer: type = frozen(type("Outer", (), {"__annotations__": {"ticks": tuple[other, ...]}}))  # type: ignore[valid-type]  # made here
-    for kind in (other, outer):
+    other = tag("other")(cast("type[object]", named_alike(Tick)))
+    outer = make_class("Outer", {"ticks": field(type=cast("type[object]", tuple[other, ...]))})  # type: ignore[valid-type]  # made here
+    for kind in cast("list[type[object]]", [other, outer]):
         events = with_events(on(Tick))
         with pytest.raises(ConfigurationError, match=r"plain\(\) .*Tick and .*Tick have one name, Tick; rename one"):
             on(kind)(events)

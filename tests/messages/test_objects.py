@@ -74,6 +74,6 @@ def test_a_message_that_is_deep_and_wide() -> None:
 
 def test_what_json_can_say() -> None:
     """It arrives as it is."""
-    value = {"a": [1, -1, 0.5, True, None, "x", {"b": []}], "c": 2**63}
+    value: object = {"a": [1, -1, 0.5, True, None, "x", {"b": list[object]()}], "c": 2**63}
     message = msgspec.msgpack.encode({"type": "report", "data": value})
     assert decoder_for(MessagePack(), Report, where="here").decode(message) == Report(value)
