@@ -136,6 +136,7 @@ FURTHER = {
         "SessionInfo",
         "SessionOpened",
         "Sessions",
+        "limit_connections",
     ],
     "seawall.tokens": [
         "Algorithm",

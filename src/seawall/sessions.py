@@ -21,6 +21,7 @@ from seawall.connection.session_events import (
     SessionOpened,
 )
 from seawall.connection.sessions import Sessions
+from seawall.guards.connection_limit import limit_connections
 
 __all__ = [
     "HeldCredential",
@@ -33,4 +34,5 @@ __all__ = [
     "SessionInfo",
     "SessionOpened",
     "Sessions",
+    "limit_connections",
 ]

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 from seawall.clock import unix_time
 from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.limited import RETRY_AFTER, Group, LimitedConnections
 from seawall.connection.revocation_store import Revocation
 from seawall.connection.revocations import CredentialSnapshot, Entry, NamedCredentials, Revocations, Selection
 from seawall.connection.session_events import HeldCredential, SessionClosed, SessionInfo, SessionOpened
 from seawall.connection.session_watch import SessionWatchers
 from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
+from seawall.guards.connection_limit import ConnectionLimit
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
-from seawall.policy.ending import End
-
-#: When a subject that has too many connections may try again, in seconds.
-RETRY_AFTER = 5.0
+from seawall.policy.ending import Cause, End
+from seawall.wire.transport.sockets import network_of
 
 #: A kind, and the names of that kind by which a connection is found.
 _Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
+
+#: The end of a connection that has lost to another.
+_REPLACED: Final = End(Cause.REPLACED, 3003, "replaced")
 
 #: What a connection begins with.
 _NONE_NAMED: Final = NamedCredentials()
@@ -64,6 +67,7 @@ class SessionTable:
         self._open: dict[str, Registration] = {}  # by id, in the order in which they were let in
         self.revocations: Final = Revocations(kept=kept)
         self.watchers: Final = SessionWatchers()
+        self.limited: Final = LimitedConnections()
 
     def __len__(self) -> int:
         """How many connections there are whose guards have named a credential."""
@@ -194,7 +198,7 @@ class _Opened(NamedTuple):
 class Registration:
     """One connection in a `SessionTable`."""
 
-    __slots__ = ("_lifecycle", "_named", "_opened", "_table")
+    __slots__ = ("_groups", "_lifecycle", "_limits", "_named", "_opened", "_table")
 
     def __init__(self, table: SessionTable, lifecycle: Lifecycle) -> None:
         """Begin without a credential: the connection is not in `table` until `identify` or `open`."""
@@ -202,6 +206,8 @@ class Registration:
         self._lifecycle = lifecycle
         self._named = _NONE_NAMED
         self._opened: _Opened | None = None
+        self._limits: tuple[ConnectionLimit, ...] = ()
+        self._groups: tuple[Group, ...] = ()
 
     def identify(self, credential: Credential, instead_of: Credential | None, skew: float = 0.0) -> None:
         """Add `credential`, in place of `instead_of` if that is given. Raises as `Gate.identify`."""
@@ -235,8 +241,51 @@ class Registration:
             self._table.raise_if_not_renewable(held)
         self._set_named(renewed)
 
+    def limit(self, limit: ConnectionLimit) -> None:
+        """Count the connection for `limit`, from `claim` on."""
+        if limit not in self._limits:
+            self._limits = (*self._limits, limit)
+
+    def claim(self, about: About) -> None:
+        """Take the places that a `limit_connections` bounds: all guards have let the connection in.
+
+        Raises:
+          TooManyRequests: there is none left, and who comes has to go.
+          Unauthorized: somebody is identified, but not by a subject, and subjects are counted.
+          ConfigurationError: nobody is identified, and subjects are counted.
+        """
+        if self._limits:
+            self._groups = tuple((limit, whom) for limit in self._limits for whom in self._counted(limit, about))
+            self._table.limited.claim(self, self._groups)
+
+    def _counted(self, limit: ConnectionLimit, about: About) -> Iterable[tuple[str, ...]]:
+        """Whom the connection counts for."""
+        if limit.per == "address":
+            network = network_of(about.peer)
+            return ((network,),) if network else ()
+        if not self._named.held:
+            raise ConfigurationError(
+                'limit_connections(per="subject"): no guard has identified anybody; `bearer` does, a guard of your own '
+                'calls gate.identify(...), and strangers are counted per="address"'
+            )
+        subjects = {(held.issuer, held.subject): None for held in self._named.held if held.subject is not None}
+        if not subjects:
+            raise Unauthorized("a credential without a subject, where the connections of each subject are counted")
+        return subjects
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended, or is about to."""
+        return self._lifecycle.ended is not None or self._lifecycle.timeouts.expired is not None
+
+    def replace(self) -> None:
+        """End the connection, because another one of the same subject or address has come."""
+        self.end(_REPLACED)
+
     def open(self, about: About) -> None:
-        """Have the connection found, unless it has ended: the guards have let it in."""
+        """Have the connection found, unless it has ended: the guards have let it in, and the upgrade is accepted."""
+        if self._groups and not self.is_over:
+            self._table.limited.open(self, self._groups)
         if self._lifecycle.ended is None:
             self._opened = opened = _Opened(about, unix_time())
             self._table.open(about.connection, self)
@@ -291,6 +340,9 @@ class Registration:
 
     def leave(self) -> None:
         """Remove the connection from the table, because it is over."""
+        if self._groups:
+            self._table.limited.leave(self, self._groups)
+            self._groups = ()
         if self._named.held:
             self._set_named(_NONE_NAMED)
 

@@ -83,6 +83,8 @@ class Cause(enum.Enum):
     """A lease has ended: what a guard proved is no longer valid, such as a token."""
     REVOKED = "revoked"
     """`Sessions.revoke`, here or in another process."""
+    REPLACED = "replaced"
+    """`limit_connections`: another connection of the same subject, or address, has come."""
     IDLE = "idle"
     """``Limits.idle_timeout``."""
     LIFETIME = "lifetime"

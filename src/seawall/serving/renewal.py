@@ -20,6 +20,7 @@ from seawall.connection.session_table import Registration
 from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
 from seawall.exception_groups import partition
+from seawall.guards.connection_limit import ConnectionLimit, LimitedGate
 from seawall.guards.credential import Credential
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
@@ -122,7 +123,7 @@ class Renewal:
 
 
 @final
-class RenewalGate(TokenGate):
+class RenewalGate(TokenGate, LimitedGate):
     """The gate of a renewal: what guards tell it is kept until all have let it through."""
 
     def __init__(self, renewal: Renewal, token: str) -> None:
@@ -170,6 +171,9 @@ class RenewalGate(TokenGate):
         renewed = CredentialSnapshot.of(credential, skew)
         self._renewal.registration.raise_if_not_renewable(renewed)
         self.named = self.named.adding(renewed, instead_of)
+
+    def limit(self, limit: ConnectionLimit, /) -> None:
+        """Do nothing: the connection has its place."""
 
     async def take(self, verifier: TokenVerifier[C], presented: Presented, /) -> C:
         """Go on by the new token, if this is where the old one was taken; else ask about the same one again.

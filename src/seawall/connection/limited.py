@@ -1,0 +1,76 @@
+"""`LimitedConnections`: the connections that a `limit_connections` counts, and which of them has to go."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias, final
+
+from seawall.errors import TooManyRequests
+from seawall.guards.connection_limit import ConnectionLimit
+
+#: When somebody who has too many connections may try again, in seconds.
+RETRY_AFTER = 5.0
+
+#: A limit, and whom it counts: an issuer and a subject, or a network.
+Group: TypeAlias = tuple[ConnectionLimit, tuple[str, ...]]
+
+
+class Rival(Protocol):
+    """A connection that is counted."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is about to: it is in nobody's way."""
+        ...
+
+    def replace(self) -> None:
+        """End it, because another one has come."""
+        ...
+
+
+@final
+class LimitedConnections:
+    """All groups of connections that are counted together."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._groups: dict[Group, dict[Rival, None]] = {}  # each in the order in which they came
+
+    def __len__(self) -> int:
+        """How many groups there are."""
+        return len(self._groups)
+
+    def claim(self, rival: Rival, groups: tuple[Group, ...]) -> None:
+        """Take the places in which the newest would lose. Nothing is taken if one is not free.
+
+        Raises:
+          TooManyRequests: it is not.
+        """
+        wanted = [group for group in groups if group[0].losing == "newest"]
+        for group in wanted:
+            if len(self._others(rival, group)) >= group[0].at_most:
+                raise TooManyRequests(f"too many connections of one {group[0].per}", retry_after=RETRY_AFTER)
+        for group in wanted:
+            self._groups.setdefault(group, {})[rival] = None
+
+    def open(self, rival: Rival, groups: tuple[Group, ...]) -> None:
+        """Take the places in which the oldest loses, and end those that have lost."""
+        for group in groups:
+            limit = group[0]
+            if limit.losing == "oldest":
+                others = self._others(rival, group)
+                self._groups.setdefault(group, {})[rival] = None
+                for loser in others[: max(0, len(others) + 1 - limit.at_most)]:
+                    loser.replace()
+
+    def leave(self, rival: Rival, groups: tuple[Group, ...]) -> None:
+        """Give all places up that were taken."""
+        for group in groups:
+            there = self._groups.get(group)
+            if there is not None:
+                there.pop(rival, None)
+                if not there:
+                    del self._groups[group]
+
+    def _others(self, rival: Rival, group: Group) -> list[Rival]:
+        """Those in `group` that are open, but for `rival`; the oldest first."""
+        return [other for other in self._groups.get(group, ()) if other is not rival and not other.is_over]
