@@ -116,6 +116,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "ask the proxy for",
         "load_cert_chain",
         "run_apps",
+        "keep_list",
         "conn.report",
         "hypercorn",
         "hashlib.scrypt",

@@ -15,13 +15,16 @@ from seawall.connection.session_watch import SessionWatchers
 from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
-from seawall.policy.ending import End
+from seawall.policy.ending import Cause, End
 
 #: When a subject that has too many connections may try again, in seconds.
 RETRY_AFTER = 5.0
 
 #: A kind, and the names of that kind by which a connection is found.
 _Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
+
+#: The end of a connection for which none was recorded: a fault of ours.
+_FAULT: Final = End(Cause.FAILED, 1011, "internal error")
 
 #: What a connection begins with.
 _NONE_NAMED: Final = NamedCredentials()
@@ -291,6 +294,7 @@ class Registration:
 
     def leave(self) -> None:
         """Remove the connection from the table, because it is over."""
+        self.close(_FAULT)
         if self._named.held:
             self._set_named(_NONE_NAMED)
 

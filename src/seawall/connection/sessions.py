@@ -15,7 +15,7 @@ from seawall.connection.revocation_store import RevocationStore
 from seawall.connection.revocations import EVERYBODY, Selection
 from seawall.connection.session_events import SessionEvent, SessionInfo
 from seawall.connection.session_table import SessionTable
-from seawall.errors import ConfigurationError
+from seawall.errors import ConfigurationError, Unavailable
 from seawall.guards.credential import Credential
 from seawall.mistakes import is_number, is_text
 from seawall.observability.logs import server_log
@@ -211,14 +211,21 @@ class Sessions:
         server_log.info("revoked by %s: %d connections end", selection.said(issued_before), ended)
         revocations = self._table.revocations
         entry = revocations.entry_of(selection, issued_before, tuple(chain.from_iterable(found.values())))
+        full: Unavailable | None = None
         try:
             revocations.put(selection, entry)
-        finally:  # the store may have more room than we
-            if self._feed is None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            else:
-                await self._feed.add(entry.stored(selection))
-        return ended
+        except Unavailable as error:
+            full = error
+        if self._feed is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:  # which may have more room than we
+            await self._feed.add(entry.stored(selection))
+        if full is None:
+            return ended
+        try:
+            raise full
+        finally:
+            del full  # a reference cycle would be left to the garbage collector
 
     def is_revoked(self, credential: Credential, *, skew: float = 0.0) -> bool:
         """Whether `credential` would be refused; `skew` as in `Gate.identify`."""
