@@ -37,6 +37,7 @@ from seawall.testing import Rejected, connect, serve
 from seawall.tokens import KeyRing
 from tests.kit import tokens
 from tests.kit.keys import ec, public_pem, rsa, signed_by
+from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
 from tests.kit.sockets import until
@@ -116,6 +117,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "ask the proxy for",
         "load_cert_chain",
         "run_apps",
+        "keep_list",
         "conn.report",
         "hypercorn",
         "hashlib.scrypt",
@@ -457,6 +459,11 @@ async def test_mended_31_a_log_in_without_a_second_server(load: Loader, monkeypa
         assert (await say("GET", "/", cookie=cookie)).status == 200
         async with server.connect("/chat", headers={"Cookie": cookie, "Origin": "http://seawall.test"}) as client:
             assert await client.receive() == "hello, ada"
+            with recorded() as records:
+                refreshed = await say("POST", "/refresh", cookie=cookie)
+            assert refreshed.status == 200
+            assert refreshed.header("set-cookie").partition(";")[0] != cookie
+            assert records.lines("server") == ["renewed: 1 of 1 connections"]
             assert (await say("POST", "/logout", cookie=cookie)).status == 303
             assert await client.wait_closed() == (3003, "revoked")
         assert (await say("GET", "/", cookie=cookie)).status == 401

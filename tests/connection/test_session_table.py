@@ -236,9 +236,9 @@ async def test_an_end_is_the_programs(autojump_clock: MockClock) -> None:
         partial(Sessions.find, subject=cast("str", 1)),
         partial(Sessions.watch, buffer=0),
         partial(Sessions.watch, buffer=True),
-        partial(Sessions.watch, buffer=cast("int", 1.5)),
+        partial(Sessions.watch, buffer=cast("int", math.inf)),
     ],
-    ids=["1000", "1005", "long", "no id", "no name", "no room", "a bool", "half an event"],
+    ids=["1000", "1005", "long", "no id", "no name", "no room", "a bool", "any number"],
 )
 async def test_mistakes(mistake: Callable[[Sessions], object]) -> None:
     """They are refused at once, with the remedy, whether or not somebody is there."""

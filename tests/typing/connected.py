@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import assert_never, assert_type
 
-from seawall import App, Cause, Credential
+from seawall import Anonymous, App, Cause, Check, Claims, Credential, Guard, bearer, public
 from seawall.sessions import (
     HeldCredential,
     Lagged,
@@ -19,7 +19,9 @@ from seawall.sessions import (
     SessionInfo,
     SessionOpened,
     Sessions,
+    limit_connections,
 )
+from tests.typing.house import verifier
 
 
 class Database:
@@ -53,6 +55,11 @@ assert_type(app.sessions.end("c17", 4000, "moved"), bool)
 assert_type(found[0].credentials, tuple[HeldCredential, ...])
 assert_type(found[0].expires_at, float | None)
 credential: Credential = found[0].credentials[0]
+
+
+limited: Check[object] = limit_connections(2, per="subject")
+member: Guard[Anonymous, Claims] = bearer(verifier) >> limit_connections(2, per="subject", losing="oldest")
+stranger: Guard[Anonymous, Anonymous] = limit_connections(10, per="address") >> public
 
 
 async def log_out() -> None:

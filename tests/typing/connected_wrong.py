@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from seawall import App
-from seawall.sessions import MemoryRevocations, Revocation
+from seawall.sessions import MemoryRevocations, Revocation, limit_connections
 from tests.typing.connected import app, found
 
 
@@ -36,6 +36,11 @@ app.sessions.watch(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIs
 found[0].route = "/"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # a snapshot
 Revocation(subject="ada")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # until when?
 Revocation("ada", issued_before=1.0, forgotten_at=2.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name
+limit_connections(2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # of whom?
+limit_connections("2", per="subject")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
+limit_connections(2, per="user")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # one of two words
+limit_connections(2, per="subject", losing="first")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # likewise
+app.route("/", guard=limit_connections(2, per="address"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # proves nobody
 
 
 async def mistakes() -> None:

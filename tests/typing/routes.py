@@ -26,6 +26,7 @@ from seawall import (
     ListeningApp,
     Outcome,
     Provided,
+    Request,
     Route,
     Server,
     any_host,
@@ -215,6 +216,11 @@ async def log_out() -> None:
     """Revoking waits for the store."""
     assert_type(await App().sessions.revoke(subject="ada"), int)
     assert_type(await App(revocations_kept=660).sessions.revoke(issuer="us", session_id="9c41", issued_before=1e9), int)
+
+
+async def renewed(request: Request[Claims]) -> None:
+    """How many connections go on."""
+    assert_type(await app.sessions.renew("token"), int)
 
 
 @guard

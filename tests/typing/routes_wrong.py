@@ -223,6 +223,7 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
 
 # Sessions.
 wrong_app = App()
+renewed: int = wrong_app.sessions.renew("token")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # not awaited
 wrong_app.sessions = wrong_app.sessions  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the app's for good
 
 

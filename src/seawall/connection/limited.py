@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeAlias, final
 
-from seawall.errors import TooManyRequests
+from seawall.connection.revocations import CredentialSnapshot
+from seawall.errors import ConfigurationError, TooManyRequests, Unauthorized
 from seawall.guards.connection_limit import ConnectionLimit
+from seawall.wire.transport.sockets import network_of
 
 #: When somebody who has too many connections may try again, in seconds.
 RETRY_AFTER = 5.0
@@ -74,3 +77,30 @@ class LimitedConnections:
     def _others(self, rival: Rival, group: Group) -> list[Rival]:
         """Those in `group` that are open, but for `rival`; the oldest first."""
         return [other for other in self._groups.get(group, ()) if other is not rival and not other.is_over]
+
+
+def groups_of(limits: Iterable[ConnectionLimit], peer: str, held: Sequence[CredentialSnapshot]) -> tuple[Group, ...]:
+    """Where a connection from `peer`, with the credentials `held`, counts.
+
+    Raises:
+      Unauthorized: somebody is identified, but not by a subject, and subjects are counted.
+      ConfigurationError: nobody is identified, and subjects are counted.
+    """
+    return tuple((limit, whom) for limit in limits for whom in _counted(limit, peer, held))
+
+
+def _counted(limit: ConnectionLimit, peer: str, held: Sequence[CredentialSnapshot]) -> Iterator[tuple[str, ...]]:
+    """Whom a connection counts for."""
+    if limit.per == "address":
+        if network := network_of(peer):
+            yield (network,)
+        return
+    if not held:
+        raise ConfigurationError(
+            'limit_connections(per="subject"): no guard has identified anybody; `bearer` does, a guard of your own '
+            'calls gate.identify(...), and strangers are counted per="address"'
+        )
+    subjects = dict.fromkeys((one.issuer, one.subject) for one in held if one.subject is not None)
+    if not subjects:
+        raise Unauthorized("a credential without a subject, where the connections of each subject are counted")
+    yield from subjects

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
+
+import trio
 
 from seawall.clock import unix_time
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.limited import RETRY_AFTER, Group, LimitedConnections
+from seawall.connection.limited import RETRY_AFTER, Group, LimitedConnections, groups_of
 from seawall.connection.revocation_store import Revocation
-from seawall.connection.revocations import CredentialSnapshot, Entry, NamedCredentials, Revocations, Selection
+from seawall.connection.revocations import CredentialSnapshot, Entry, Identity, NamedCredentials, Revocations, Selection
 from seawall.connection.session_events import HeldCredential, SessionClosed, SessionInfo, SessionOpened
+from seawall.connection.session_renewal import Renewable
 from seawall.connection.session_watch import SessionWatchers
 from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
 from seawall.guards.connection_limit import ConnectionLimit
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
 from seawall.policy.ending import Cause, End
-from seawall.wire.transport.sockets import network_of
 
 #: A kind, and the names of that kind by which a connection is found.
 _Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
 
-#: The end of a connection that has lost to another.
+#: The end of a connection that has lost to another, and of one for which none was recorded: a fault of ours.
 _REPLACED: Final = End(Cause.REPLACED, 3003, "replaced")
+_FAULT: Final = End(Cause.FAILED, 1011, "internal error")
 
 #: What a connection begins with.
 _NONE_NAMED: Final = NamedCredentials()
@@ -156,23 +159,31 @@ class SessionTable:
     def reindex(
         self,
         registration: Registration,
-        held: tuple[CredentialSnapshot, ...],
+        named: NamedCredentials,
         *,
-        instead_of: tuple[CredentialSnapshot, ...],
+        instead_of: NamedCredentials,
     ) -> None:
-        """Index `registration` by the credentials `held`, and no longer by those that it had before, `instead_of`."""
-        now = {key for entry in held for key in _keys(entry)}
-        for gone in {key for entry in instead_of for key in _keys(entry)} - now:
+        """Index `registration` by the credentials `named`, and no longer by those that it had before, `instead_of`."""
+        now = _keys_of(named)
+        for gone in _keys_of(instead_of) - now:
             siblings = self._index[gone]
             siblings.discard(registration)
             if not siblings:
                 del self._index[gone]
         for key in now:
             self._index.setdefault(key, set()).add(registration)
-        if held:
+        if named.held:
             self._registered.add(registration)
         else:
             self._registered.discard(registration)
+
+
+def _keys_of(named: NamedCredentials) -> set[_Key]:
+    """What a connection is found by, by those of its credentials that count no more too, for a renewal."""
+    keys = {key for held in named.held for key in _keys(held)}
+    for gone in named.replaced:
+        keys.update((kind, name) for kind, name in (("subject", gone.subject), ("session", gone.session_id)) if name)
+    return keys
 
 
 def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
@@ -198,7 +209,7 @@ class _Opened(NamedTuple):
 class Registration:
     """One connection in a `SessionTable`."""
 
-    __slots__ = ("_groups", "_lifecycle", "_limits", "_named", "_opened", "_table")
+    __slots__ = ("_groups", "_lifecycle", "_limits", "_named", "_opened", "_table", "renewal")
 
     def __init__(self, table: SessionTable, lifecycle: Lifecycle) -> None:
         """Begin without a credential: the connection is not in `table` until `identify` or `open`."""
@@ -208,6 +219,8 @@ class Registration:
         self._opened: _Opened | None = None
         self._limits: tuple[ConnectionLimit, ...] = ()
         self._groups: tuple[Group, ...] = ()
+        self.renewal: Renewable | None = None
+        """Renews the connection, if it has been let in by a token."""
 
     def identify(self, credential: Credential, instead_of: Credential | None, skew: float = 0.0) -> None:
         """Add `credential`, in place of `instead_of` if that is given. Raises as `Gate.identify`."""
@@ -251,27 +264,11 @@ class Registration:
 
         Raises:
           TooManyRequests: there is none left, and who comes has to go.
-          Unauthorized: somebody is identified, but not by a subject, and subjects are counted.
-          ConfigurationError: nobody is identified, and subjects are counted.
+          Unauthorized, ConfigurationError: as `groups_of`.
         """
         if self._limits:
-            self._groups = tuple((limit, whom) for limit in self._limits for whom in self._counted(limit, about))
+            self._groups = groups_of(self._limits, about.peer, self._named.held)
             self._table.limited.claim(self, self._groups)
-
-    def _counted(self, limit: ConnectionLimit, about: About) -> Iterable[tuple[str, ...]]:
-        """Whom the connection counts for."""
-        if limit.per == "address":
-            network = network_of(about.peer)
-            return ((network,),) if network else ()
-        if not self._named.held:
-            raise ConfigurationError(
-                'limit_connections(per="subject"): no guard has identified anybody; `bearer` does, a guard of your own '
-                'calls gate.identify(...), and strangers are counted per="address"'
-            )
-        subjects = {(held.issuer, held.subject): None for held in self._named.held if held.subject is not None}
-        if not subjects:
-            raise Unauthorized("a credential without a subject, where the connections of each subject are counted")
-        return subjects
 
     @property
     def is_over(self) -> bool:
@@ -330,6 +327,17 @@ class Registration:
         """Those of the connection's credentials that match `selection`."""
         return tuple(held for held in self._named.held if selection.matches(held))
 
+    def is_about(self, identity: Identity) -> bool:
+        """Whether the connection was let in as `identity`, by whatever credential."""
+        return identity in self._named.identities()
+
+    async def renew_for_session(self, token: str, /) -> bool:
+        """Renew the connection, if it is open and was let in by a token."""
+        if self.renewal is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        return await self.renewal.renew_for_session(token)
+
     def end(self, end: End) -> None:
         """End the connection with `end`; its handler has ``wind_down`` seconds to return."""
         self._lifecycle.end(end, grace=self._lifecycle.timeouts.limits.wind_down)
@@ -340,6 +348,8 @@ class Registration:
 
     def leave(self) -> None:
         """Remove the connection from the table, because it is over."""
+        self.close(_FAULT)
+        self.renewal = None  # a reference cycle would be left to the garbage collector
         if self._groups:
             self._table.limited.leave(self, self._groups)
             self._groups = ()
@@ -348,7 +358,7 @@ class Registration:
 
     def _set_named(self, named: NamedCredentials) -> None:
         before, self._named = self._named, named
-        self._table.reindex(self, named.held, instead_of=before.held)
+        self._table.reindex(self, named, instead_of=before)
 
 
 def address_of(peer: str) -> str:

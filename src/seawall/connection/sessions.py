@@ -12,12 +12,16 @@ import trio
 
 from seawall.connection.revocation_feed import RevocationFeed
 from seawall.connection.revocation_store import RevocationStore
-from seawall.connection.revocations import EVERYBODY, Selection
+from seawall.connection.revocations import EVERYBODY, Identity, Selection
 from seawall.connection.session_events import SessionEvent, SessionInfo
+from seawall.connection.session_renewal import renew_all
 from seawall.connection.session_table import SessionTable
-from seawall.errors import ConfigurationError
+from seawall.errors import ConfigurationError, Unauthorized, Unavailable
 from seawall.guards.credential import Credential
-from seawall.mistakes import is_number, is_text
+from seawall.guards.jwt.one_issuer import MAX_TOKEN
+from seawall.guards.jwt.unverified import identity_of
+from seawall.guards.token_source import is_token
+from seawall.mistakes import is_count, is_text
 from seawall.observability.logs import server_log
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import Close
@@ -156,11 +160,46 @@ class Sessions:
         Raises:
           ConfigurationError: `buffer` is no such number.
         """
-        if not (is_number(buffer) and buffer >= 1 and buffer == int(buffer)):
+        if not is_count(buffer):
             raise ConfigurationError(f"watch(buffer={buffer!r}): give a number of events, 1 or more")
         return self._table.watchers.watching(buffer)
 
-    # What is revoked.
+    # Renewing, and revoking.
+
+    async def renew(self, token: str) -> int:
+        """Renew every connection of the token's issuer, subject and session, as `Connection.renew` renews one.
+
+        For pages that renew a cookie that JavaScript cannot read: nobody else can hand the connection its new token. ::
+
+            @app.page("/refresh", methods=["POST"], guard=bearer(verifier, cookie("__Host-session")))
+            async def refresh(request: Request[Claims]) -> Response:
+                token = issue(request.principal)
+                await app.sessions.renew(token)
+                return Response("renewed", cookies=[Cookie(name="__Host-session", value=token)])
+
+        Which connections these are is looked up by what the token says, *before anything of it is verified*. Then the
+        guards of each route verify it, so that a forged token renews nothing; but they are asked, so call this with
+        tokens that you have verified or issued. 32 connections are asked at the same time, each has
+        ``Limits.auth_timeout``, and all together have 5 seconds. A connection whose guards refuse the token keeps its
+        lease; if one says `Forbidden`, or the token has been revoked, it ends with 3003. If this is cancelled, some
+        are renewed and the others are as before. Call it in Trio's thread.
+
+        Returns:
+          How many have been renewed. None is no error: nobody may be connected. The log says how many there were.
+
+        Raises:
+          Unauthorized: it is no token, or it names neither a subject nor a session.
+          ConfigurationError: it is another thread.
+        """
+        if not trio.lowlevel.in_trio_task():
+            raise ConfigurationError("renew() outside of Trio's thread; call it with trio.from_thread.run()")
+        await trio.lowlevel.checkpoint()
+        if not is_token(token) or len(token) > MAX_TOKEN:
+            raise Unauthorized("token refused: it is too long, or has characters that no token has")
+        said = identity_of(token)
+        identity = Identity(said.issuer, said.subject, said.session_id, None)
+        found = self._table.named_by(Selection(None, said.subject, said.session_id, None))
+        return await renew_all([connection for connection in found if connection.is_about(identity)], token)
 
     async def revoke(
         self,
@@ -211,14 +250,21 @@ class Sessions:
         server_log.info("revoked by %s: %d connections end", selection.said(issued_before), ended)
         revocations = self._table.revocations
         entry = revocations.entry_of(selection, issued_before, tuple(chain.from_iterable(found.values())))
+        full: Unavailable | None = None
         try:
             revocations.put(selection, entry)
-        finally:  # the store may have more room than we
-            if self._feed is None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            else:
-                await self._feed.add(entry.stored(selection))
-        return ended
+        except Unavailable as error:
+            full = error
+        if self._feed is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:  # which may have more room than we
+            await self._feed.add(entry.stored(selection))
+        if full is None:
+            return ended
+        try:
+            raise full
+        finally:
+            del full  # a reference cycle would be left to the garbage collector
 
     def is_revoked(self, credential: Credential, *, skew: float = 0.0) -> bool:
         """Whether `credential` would be refused; `skew` as in `Gate.identify`."""

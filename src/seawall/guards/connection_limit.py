@@ -11,6 +11,7 @@ from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Check
 from seawall.guards.requirements import Requirement, Requirements
+from seawall.mistakes import is_count
 
 #: Whose connections are counted together.
 Per: TypeAlias = Literal["subject", "address"]
@@ -64,8 +65,7 @@ def limit_connections(at_most: int, *, per: Per, losing: Losing = "newest") -> C
       ConfigurationError: the number, or one of the words, is none of these. In a connection: it is to be counted per
         subject, and no guard has identified anybody.
     """
-    number: object = at_most
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+    if not is_count(at_most):
         raise ConfigurationError(f"limit_connections({at_most!r}): give a number of connections, 1 or more")
     if per not in _PER:
         raise ConfigurationError(f'limit_connections(per={per!r}): give "subject" or "address"')

@@ -17,7 +17,7 @@ from attrs import Attribute, define, field, frozen
 
 from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async
 from seawall.compression import RouteCompression, check_compression
-from seawall.connection.connection import Connection
+from seawall.connection.connection import Connection, connection_of
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.events.route_handler import taken_by
@@ -323,7 +323,7 @@ class _Admitted(Admitted, Generic[P]):
 
     @trio.lowlevel.disable_ki_protection
     async def handle(self, state: ConnectionState, /) -> None:
-        handler, connection, arguments = self.handler, Connection(self.proved, state), self.arguments
+        handler, connection, arguments = self.handler, connection_of(self.proved, state), self.arguments
         del self  # of no use any more, and it would be kept for as long as the handler runs
         await handler(connection, **arguments)
 
