@@ -139,10 +139,14 @@ FURTHER = {
         "limit_connections",
     ],
     "seawall.tokens": [
+        "JWKS",
         "Algorithm",
         "AnyClaims",
         "At",
         "Claims",
+        "FetchFailed",
+        "Fetching",
+        "HttpsGet",
         "Key",
         "KeyRing",
         "Rules",
@@ -157,6 +161,9 @@ FURTHER = {
         "first_message",
         "has",
         "header",
+        "https_get",
+        "query",
+        "subprotocol",
     ],
 }
 

@@ -127,6 +127,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "after_start",
         "Pretty",
         "Countdown",
+        'audience="feed"',
+        "JWKS.discover(REALM)",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -255,7 +257,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 6
+    assert len(verifying) == 8
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program

@@ -34,7 +34,7 @@ from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.routing.route import AnyRoute
-from seawall.serving.admission import admit
+from seawall.serving.admission import ask_guards
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.failures import FailureHandler
@@ -226,13 +226,13 @@ class ConnectionRunner:
     async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
         """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
         try:
-            admitted = await admit(route, gate, self._failures)
+            admitted = await ask_guards(route, gate, self._failures)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
         try:
             state.channel.admit(self.lifecycle.timeouts.limits.max_message_size)
-            await gate.accept()
+            await gate.let_in()
         except Disconnected:
             return
         self.lifecycle.begin()
