@@ -21,8 +21,10 @@ from seawall import (
     Response,
     Unauthorized,
     bearer,
+    has_scope,
 )
-from seawall.tokens import TokenSource, cookie, first_message
+from seawall.routing.refusing import RefuseWith
+from seawall.tokens import TokenSource, cookie, first_message, query, subprotocol
 from tests.kit.browser import Browser, chromium, until
 from tests.kit.sockets import serving
 from tests.kit.tokens import token, verifier
@@ -42,7 +44,7 @@ AHEAD: Final = 3.0
 #: that this one is about to end, and notes all that it sees, in the order in which it sees it.
 PAGE: Final = """<!doctype html><meta charset="utf-8"><title>tokens</title><link rel="icon" href="data:,"><script>
 const seen = [];
-let socket = null, closed = null;
+let socket = null, closed = null, host = location.host;
 async function fetched(path) { return (await fetch(path, {cache: "no-store"})).text(); }
 const ways = {
   cookie: async () => { await fetch("/login", {cache: "no-store"}); return new WebSocket(url("/talk")); },
@@ -58,9 +60,10 @@ const ways = {
     opening.addEventListener("open", () => opening.send("let me in"));
     return opening;
   },
+  moderator: async () => { await fetch("/login", {cache: "no-store"}); return new WebSocket(url("/moderate")); },
   nothing: async () => new WebSocket(url("/talk")),
 };
-function url(path) { return `ws://${location.host}${path}`; }
+function url(path) { return `ws://${host}${path}`; }
 async function knock(way) {
   socket = await ways[way]();
   socket.addEventListener("open", () => { if (socket.protocol) seen.push(`speaks ${socket.protocol}`); });
@@ -96,6 +99,15 @@ class Page:
     def forget(self) -> None:
         """Let it forget what it has seen."""
         self.chrome.execute_script("seen.length = 0")
+
+    @property
+    def host(self) -> str:
+        """Which host it came from, with the port."""
+        return cast("str", self.chrome.execute_script("return location.host"))
+
+    def reach(self, host: str) -> None:
+        """Let it open its WebSockets to another host."""
+        self.chrome.execute_script(f"host = {host!r}")
 
     @property
     def seen(self) -> list[str]:
@@ -160,11 +172,13 @@ async def talk(conn: Connection[Claims]) -> None:
             await conn.send("renewed")
 
 
-def site(*sources: TokenSource, speaks: tuple[str, ...] = ()) -> Site:
-    """A site whose page presents its token in one of `sources`."""
+def site(*sources: TokenSource, speaks: tuple[str, ...] = (), refuse_with: RefuseWith = "status") -> Site:
+    """A site whose page presents its token in one of `sources`; another route is for those who may moderate."""
     made = Site(App(limits=Limits(lease_warning=AHEAD)))
     made.pages()
-    made.app.route("/talk", guard=bearer(verifier, *sources, warn="expiring"), subprotocols=speaks)(talk)
+    member = bearer(verifier, *sources, warn="expiring")
+    for path, door in (("/talk", member), ("/moderate", member >> has_scope("ban"))):
+        made.app.route(path, guard=door, subprotocols=speaks, refuse_with=refuse_with)(talk)
     return made
 
 
@@ -184,7 +198,9 @@ async def visit(chrome: Browser, at: Site, look: Callable[[Page], None]) -> None
 #: How the page presents its token: where the server looks then, what the route speaks, and what the page sees first.
 WAYS: Final = {
     "cookie": ((cookie(COOKIE),), (), ()),
-    "message": ((first_message(),), (), ()),
+    "subprotocol": ((subprotocol(),), ("talk.v1",), ("speaks talk.v1",)),
+    "query": ((query("ticket", reusable=True),), (), ()),
+    "message": ((first_message(ack="you are in"),), (), ("you are in",)),
 }
 
 
@@ -206,9 +222,9 @@ async def test_from_letting_in_to_the_end(chrome: Browser, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_log_out(chrome: Browser, way: str) -> None:
-    """A page sees that its token has been revoked, with code and reason, and is let in by no other that is as old."""
+    """A page sees that its token has been revoked, with code and reason; and why no other that is as old lets it in."""
     sources, speaks, first = WAYS[way]
-    at = site(*sources, speaks=speaks)
+    at = site(*sources, speaks=speaks, refuse_with="close")
 
     def look(page: Page) -> None:
         page.knock(way)
@@ -217,10 +233,11 @@ async def test_a_log_out(chrome: Browser, way: str) -> None:
         page.wait(*first, "hello, ada", "closed 3003 revoked")
         page.forget()
         page.knock(way)
-        page.wait("closed 3000 unauthorized" if way == "message" else "closed 1006")
+        opened = ["speaks talk.v1"] if speaks else []  # the upgrade is accepted, to say why
+        page.wait(*opened, "closed 3000 unauthorized")
 
     await visit(chrome, at, look)
-    chrome.get_log("browser")  # what was refused
+    assert chrome.get_log("browser") == []
 
 
 async def test_a_first_message_that_is_no_token(chrome: Browser) -> None:
@@ -233,3 +250,40 @@ async def test_a_first_message_that_is_no_token(chrome: Browser) -> None:
 
     await visit(chrome, at, look)
     assert chrome.get_log("browser") == []
+
+
+@pytest.mark.parametrize(
+    ("way", "status", "close"),
+    [("nothing", "closed 1006", "closed 3000 unauthorized"), ("moderator", "closed 1006", "closed 3003 forbidden")],
+)
+async def test_why_a_page_is_refused(chrome: Browser, way: str, status: str, close: str) -> None:
+    """JavaScript sees 1006 of every refused handshake; where the route refuses by a close, it sees which one it was."""
+    for refuse_with, refused in (("status", status), ("close", close)):
+
+        def look(page: Page, refused: str = refused) -> None:
+            page.knock(way)
+            page.wait(refused)
+
+        await visit(chrome, site(cookie(COOKIE), refuse_with=cast("RefuseWith", refuse_with)), look)
+    chrome.get_log("browser")  # what was refused by a status
+
+
+async def test_another_origin_is_told_nothing(chrome: Browser) -> None:
+    """A page of another site sees 1006, whether its visitor has a cookie or not, also where ours sees the reason."""
+    at = site(cookie(COOKIE), refuse_with="close")
+
+    def look(page: Page) -> None:
+        page.knock("cookie")
+        page.wait("hello, ada")
+        ours = page.host
+        page.chrome.get(f"http://evil.localhost:{ours.partition(':')[2]}/")
+        page.reach(ours)
+        page.knock("nothing")
+        page.wait("closed 1006")
+        page.chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        page.forget()
+        page.knock("nothing")
+        page.wait("closed 1006")
+
+    await visit(chrome, at, look)
+    chrome.get_log("browser")  # what was refused

@@ -140,10 +140,14 @@ FURTHER = {
         "rotate",
     ],
     "seawall.tokens": [
+        "JWKS",
         "Algorithm",
         "AnyClaims",
         "At",
         "Claims",
+        "FetchFailed",
+        "Fetching",
+        "HttpsGet",
         "Key",
         "KeyRing",
         "Rules",
@@ -158,6 +162,9 @@ FURTHER = {
         "first_message",
         "has",
         "header",
+        "https_get",
+        "query",
+        "subprotocol",
     ],
 }
 

@@ -36,6 +36,7 @@ from seawall.testing import Rejected, connect, serve
 from seawall.tokens import KeyRing
 from tests.kit import tokens
 from tests.kit.keys import ec, public_pem, rsa, signed_by
+from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
 from tests.kit.sockets import until
@@ -124,6 +125,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "after_start",
         "Pretty",
         "Countdown",
+        'audience="feed"',
+        "JWKS.discover(REALM)",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -252,7 +255,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 6
+    assert len(verifying) == 8
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -437,6 +440,11 @@ async def test_mended_31_a_log_in_without_a_second_server(load: Loader, monkeypa
         assert (await say("GET", "/", cookie=cookie)).status == 200
         async with server.connect("/chat", headers={"Cookie": cookie, "Origin": "http://seawall.test"}) as client:
             assert await client.receive() == "hello, ada"
+            with recorded() as records:
+                refreshed = await say("POST", "/refresh", cookie=cookie)
+            assert refreshed.status == 200
+            assert refreshed.header("set-cookie").partition(";")[0] != cookie
+            assert records.lines("server") == ["renewed: 1 of 1 connections"]
             assert (await say("POST", "/logout", cookie=cookie)).status == 303
             assert await client.wait_closed() == (3003, "revoked")
         assert (await say("GET", "/", cookie=cookie)).status == 401

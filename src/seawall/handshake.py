@@ -33,7 +33,7 @@ class Handshake:
     """All header fields in order: names in lower case, values as ISO-8859-1."""
 
     subprotocols: tuple[str, ...] = field(repr=False, default=())
-    """The subprotocols that the client offers, the preferred one first."""
+    """The subprotocols that the client offers, the preferred one first; none that carries a token (``bearer.``)."""
 
     peer: str
     """The other end of the socket: ``127.0.0.1:50000``, ``[::1]:50000``, ``unix`` or ``memory``."""

@@ -15,17 +15,25 @@ _TOKEN: Final = re.compile(r"(?:eyJ|eyAi|ewo[gIiJ]|ewki|ew0K)[A-Za-z0-9_-]{9,}+(
 
 #: A credential that is named: ``access_token=...`` in a query, ``token='...'`` in a repr, ``"ticket": "..."`` in JSON
 #: (which may be quoted once more), ``'token': ['...']`` of `urllib.parse.parse_qs`.
-_NAMED: Final = re.compile(
-    r"""((?:token|ticket)(?:=|%3D|\\*+["']\s*[:,=]\s*))"""
-    r"""(?:\[redacted]|[\[(]*+\\*+(?:b?"(?:[^"\\]|\\.)*+"?|b?'(?:[^'\\]|\\.)*+'?|[^\s&#"']++))""",
-    re.IGNORECASE,
+_VALUE: Final = (
+    r"""(?:=|%3D|\\*+["']\s*[:,=]\s*))"""
+    r"""(?:\[redacted]|[\[(]*+\\*+(?:b?"(?:[^"\\]|\\.)*+"?|b?'(?:[^'\\]|\\.)*+'?|[^\s&#"']++))"""
 )
+_NAMED: Final = re.compile(r"((?:token|ticket)" + _VALUE, re.IGNORECASE)
+
+#: The same, for the names that an application has given its own; see `redact_named`.
+_NAMED_BY_APPS: Final[dict[str, re.Pattern[str]]] = {}
 
 #: One in the header ``Authorization``: of the two schemes that everybody uses, what is too long to be a word.
 _SCHEME: Final = re.compile(r"(bearer|basic)((?:\s|[:=]|%20)++)[A-Za-z0-9._~+/-]{16,}+=*+", re.IGNORECASE)
 
 #: Characters behind the end of a text that is shortened in which a credential is still seen whole.
 _BEYOND: Final = 16 * 1024
+
+
+def redact_named(name: str) -> None:
+    """Let `redacted` know, from now on, that what is called `name` is a credential, in every text of this process."""
+    _NAMED_BY_APPS[name.lower()] = re.compile(rf"((?<![A-Za-z0-9_]){re.escape(name)}" + _VALUE, re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
@@ -36,6 +44,9 @@ def redacted(text: str) -> str:
     lower = text.lower()
     if "token" in lower or "ticket" in lower:
         text = _NAMED.sub(rf"\1{REDACTED}", text)
+    for name, pattern in tuple(_NAMED_BY_APPS.items()):
+        if name in lower:
+            text = pattern.sub(rf"\1{REDACTED}", text)
     if "bearer" in lower or "basic" in lower:
         text = _SCHEME.sub(rf"\1\2{REDACTED}", text)
     return _TOKEN.sub(REDACTED, text) if "ey" in lower or "ew" in lower else text

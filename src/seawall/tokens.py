@@ -20,7 +20,7 @@ from seawall.guards.jwt.own_claims import At
 from seawall.guards.jwt.rules import Rules, any_audience, any_issuer, any_tenant
 from seawall.guards.jwt.verifier import TokenVerifier, by_issuer
 from seawall.guards.service import Service
-from seawall.guards.sources import cookie, first_message, header
+from seawall.guards.sources import cookie, first_message, header, query, subprotocol
 from seawall.guards.token_source import TokenSource
 from seawall.guards.values import has
 from seawall.http.https_get import FetchFailed, HttpsGet, https_get
@@ -49,4 +49,6 @@ __all__ = [
     "has",
     "header",
     "https_get",
+    "query",
+    "subprotocol",
 ]

@@ -156,6 +156,7 @@ def test_defaults() -> None:
         ({"weight": "7777"}, "weight: expected a number, got text"),
         ({"https://chat.example/team": 7777}, "['https://chat.example/team']: expected text or null, got an integer"),
         ({"sub": None}, "sub is missing"),
+        ({"sub": ""}, "sub is missing"),
     ],
     ids=str,
 )

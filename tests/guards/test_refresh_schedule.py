@@ -48,8 +48,8 @@ def test_failures_come_less_and_less_often() -> None:
     """The pause is the cool-down, then twice as long and so on, and never longer than `refresh`."""
     made, now, pauses = fetched(at(0)), 300.0, list[float]()
     for _ in range(8):
-        made.begin(at(now))
-        made.fail()
+        made.begin(at(now - 5))
+        made.fail(at(now))
         pauses.append(made.wait(at(now)))
         now += pauses[-1]
     assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
@@ -64,7 +64,7 @@ def test_a_thousand_failures_are_no_overflow() -> None:
     made = schedule()
     for _ in range(2000):
         made.begin(at(0))
-        made.fail()
+        made.fail(at(0))
     assert made.wait(at(0)) == 300
 
 
@@ -73,7 +73,7 @@ def test_a_short_refresh_does_not_break_the_cool_down() -> None:
     made = RefreshSchedule(refresh=1, stale=60, cool_down=10)
     made.restart(at(0))
     made.begin(at(0))
-    made.fail()
+    made.fail(at(0))
     assert made.wait(at(0)) == 10
     made.begin(at(10))
     made.succeed()

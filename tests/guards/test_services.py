@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import final
 
@@ -191,7 +191,7 @@ async def test_two_servers_of_one_service_run_it_both(autojump_clock: MockClock)
 
 
 @asynccontextmanager
-async def served(service: Service) -> AsyncIterator[None]:
+async def served(service: Service) -> AsyncGenerator[None]:
     """Serve an app that needs `service`, and see that it takes connections."""
     app = App()
     app.route("/", guard=Needing(service))(idle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TypeAlias, final
 
 import trio
@@ -59,6 +58,8 @@ class Provider:
     """How many clients it has now."""
     documents: dict[str, bytes] = field(factory=dict[str, bytes])
     """What is served elsewhere, by path."""
+    killed: trio.CancelScope = field(factory=trio.CancelScope)
+    """Cancelled, it listens no more, and all of its clients are cut off."""
     _changed: trio.Event = field(factory=trio.Event, init=False)
 
     @property
@@ -114,10 +115,12 @@ async def provided(*, tls: bool = False, behaviour: Behaviour | None = None, por
     async def handle(stream: trio.SocketStream) -> None:
         await provider.handle(trio.SSLStream(stream, server_context(), server_side=True) if tls else stream)
 
+    async def run(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+        with provider.killed:
+            await trio.serve_tcp(handle, port, host="127.0.0.1", task_status=task_status)
+
     async with trio.open_nursery() as nursery:
-        listeners: list[trio.SocketListener] = await nursery.start(
-            partial(trio.serve_tcp, handle, port, host="127.0.0.1")
-        )
+        listeners: list[trio.SocketListener] = await nursery.start(run)
         bound: int = listeners[0].socket.getsockname()[1]
         provider.url = f"{'https' if tls else 'http'}://127.0.0.1:{bound}/jwks"
         yield provider

@@ -71,6 +71,13 @@ def certificate(directory: Path) -> Path:
     return path
 
 
+def authority_file(directory: Path) -> Path:
+    """A file with the authority of `server_context`, for ``SSL_CERT_FILE``."""
+    path = directory / "authority.pem"
+    _authority().cert_pem.write_to_path(str(path))
+    return path
+
+
 @cache
 def client_context() -> ssl.SSLContext:
     """TLS for a client that trusts `server_context`."""

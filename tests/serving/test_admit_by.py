@@ -69,7 +69,7 @@ async def by_either(gate: Gate, proved: Anonymous) -> Claims:
 def name(principal: object) -> str:
     """Who it is, by which token."""
     if isinstance(principal, tuple):
-        return " ".join(map(name, principal))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # claims
+        return " ".join(map(name, principal))  # pyright: ignore[reportUnknownArgumentType]  # claims
     return f"{principal.subject} {principal.token_id}" if isinstance(principal, Claims) else "nobody"
 
 

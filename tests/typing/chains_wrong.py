@@ -153,6 +153,6 @@ bearer(verifier, warn=True)  # type: ignore[arg-type]  # pyright: ignore[reportA
 bearer(verifier, max_age="8 hours")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # seconds
 bearer(verifier, 3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # by keyword
 bearer(verifier, cookie="session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a source says where
-first_message(verifier)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # it takes no token, it says where one is
+first_message(verifier)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]  # it takes no token, it says where one is
 has_scope(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a scope is a word
 has_scope(["chat"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # several scopes are several arguments

@@ -26,6 +26,7 @@ from seawall import (
     ListeningApp,
     Outcome,
     Provided,
+    Request,
     Route,
     Server,
     any_host,
@@ -212,6 +213,13 @@ async def by_token(gate: Gate, claims: Claims) -> Person:
 
 
 assert_type(App().sessions.revoke(subject="ada"), int)
+
+
+async def renewed(request: Request[Claims]) -> None:
+    """How many connections go on."""
+    assert_type(await app.sessions.renew("token"), int)
+
+
 assert_type(App(revocations_kept=660).sessions.revoke(issuer="us", session_id="9c41", issued_before=1e9), int)
 
 

@@ -41,7 +41,7 @@ bearer(members, "cookie")  # type: ignore[arg-type]  # pyright: ignore[reportArg
 bearer(members, cookie)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called, with a name
 bearer(members, header("Authorization"))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnknownArgumentType]  # it is the header
 bearer(members, cookie())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnknownArgumentType]  # of which name?
-bearer(members, first_message(members))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnknownArgumentType]  # a source takes no verifier
+bearer(members, first_message(members))  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue, reportUnknownArgumentType]  # a source takes no verifier
 has(roles_of, "admin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a role is no text
 has(roles_of, Door.FRONT, "x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # nor are these
 has(groups_of, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a group is a text

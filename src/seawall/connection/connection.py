@@ -7,7 +7,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from seawall.connection.state import ConnectionState, wind_down
 from seawall.connection.typed_messages import TypedMessages, ending_of
@@ -37,10 +37,10 @@ class Connection(Generic[P_co]):
     Any number of tasks may send at the same time; only one may receive.
     """
 
-    _principal: P_co
     _state: ConnectionState
-    _origin: Connection[object] | None = None
-    """The connection of the route, where this is the one of an event whose guard has proved more."""
+    _narrowed: P_co | None = None
+    """The principal of an event whose guard has proved more; that of the route changes with a renewal."""
+    _is_narrowed: bool = field(default=False, alias="is_narrowed", kw_only=True)
 
     def __repr__(self) -> str:
         """Show who it is, without what may carry a credential."""
@@ -49,7 +49,8 @@ class Connection(Generic[P_co]):
     @property
     def principal(self) -> P_co:
         """What the route's guards proved, at the door or when the connection was last renewed."""
-        return self._principal
+        # The guards are those that have proved the first principal, and their type says what they prove.
+        return cast("P_co", self._narrowed if self._is_narrowed else self._state.reports.principal)
 
     @property
     def id(self) -> str:
@@ -313,18 +314,14 @@ class Connection(Generic[P_co]):
           AuthTimeout: the guards took longer than ``Limits.auth_timeout``.
           ConfigurationError: no guard of this route takes a token.
         """
-        if self._origin is not None:
-            await self._origin.renew(token)
-            return
-        # The guards are those that have proved the first principal, and their type says what they prove.
-        self._principal = cast("P_co", await self._state.renewal.renew(token))
+        await self._state.renewal.renew(token)
 
     def narrowed(self, principal: T, /) -> Connection[T]:
         """The same connection with another principal: what the guard of an event has made of it.
 
         `renew` on it renews the connection, and does not change that principal.
         """
-        return Connection(principal, self._state, self if self._origin is None else self._origin)
+        return Connection(self._state, principal, is_narrowed=True)
 
     def provided(self, handle: Provided[T]) -> T:
         """The value that the ``@app.lifespan`` function behind `handle` yielded.
@@ -333,6 +330,11 @@ class Connection(Generic[P_co]):
           ConfigurationError: the handle is another app's.
         """
         return self._state.values.get(handle)
+
+
+def connection_of(proved: T, state: ConnectionState) -> Connection[T]:
+    """The connection of a handler that takes what its guards have `proved`, which is the principal of `state`."""
+    return Connection(state)
 
 
 def state_of(connection: Connection[object]) -> ConnectionState:

@@ -10,9 +10,13 @@ from typing import Final, TypeAlias, final
 import trio
 
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.revocations import CredentialSnapshot, NamedCredentials, Revocations, Selection
+from seawall.connection.revocations import CredentialSnapshot, Identity, NamedCredentials, Revocations, Selection
+from seawall.connection.session_renewal import Renewable, renew_all
 from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
 from seawall.guards.credential import Credential
+from seawall.guards.jwt.one_issuer import MAX_TOKEN
+from seawall.guards.jwt.unverified import identity_of
+from seawall.guards.token_source import is_token
 from seawall.observability.logs import server_log
 
 #: When a subject that has too many connections may try again, in seconds.
@@ -126,6 +130,41 @@ class Sessions:
             self._revocations.add(selection, issued_before, chain.from_iterable(found.values()))
         return ended
 
+    async def renew(self, token: str) -> int:
+        """Renew every connection of the token's issuer, subject and session, as `Connection.renew` renews one.
+
+        For pages that renew a cookie that JavaScript cannot read: nobody else can hand the connection its new token. ::
+
+            @app.page("/refresh", methods=["POST"], guard=bearer(verifier, cookie("__Host-session")))
+            async def refresh(request: Request[Claims]) -> Response:
+                token = issue(request.principal)
+                await app.sessions.renew(token)
+                return Response("renewed", cookies=[Cookie(name="__Host-session", value=token)])
+
+        Which connections these are is looked up by what the token says, *before anything of it is verified*. Then the
+        guards of each route verify it, so that a forged token renews nothing; but they are asked, so call this with
+        tokens that you have verified or issued. 32 connections are asked at the same time, each has
+        ``Limits.auth_timeout``, and all together have 5 seconds. A connection whose guards refuse the token keeps its
+        lease; if one says `Forbidden`, or the token has been revoked, it ends with 3003. If this is cancelled, some
+        are renewed and the others are as before. Call it in Trio's thread.
+
+        Returns:
+          How many have been renewed. None is no error: nobody may be connected. The log says how many there were.
+
+        Raises:
+          Unauthorized: it is no token, or it names neither a subject nor a session.
+          ConfigurationError: it is another thread.
+        """
+        if not trio.lowlevel.in_trio_task():
+            raise ConfigurationError("renew() outside of Trio's thread; call it with trio.from_thread.run()")
+        await trio.lowlevel.checkpoint()
+        if not is_token(token) or len(token) > MAX_TOKEN:
+            raise Unauthorized("token refused: it is too long, or has characters that no token has")
+        said = identity_of(token)
+        identity = Identity(said.issuer, said.subject, said.session_id, None)
+        found = self._candidates(Selection(None, said.subject, said.session_id, None))
+        return await renew_all([connection for connection in found if connection.is_about(identity)], token)
+
     def _candidates(self, selection: Selection) -> set[Registration]:
         """All connections whose credentials may match, and perhaps others."""
         keys: tuple[_Key, ...] = (
@@ -171,23 +210,31 @@ class Sessions:
     def reindex(
         self,
         registration: Registration,
-        held: tuple[CredentialSnapshot, ...],
+        named: NamedCredentials,
         *,
-        instead_of: tuple[CredentialSnapshot, ...],
+        instead_of: NamedCredentials,
     ) -> None:
-        """Index `registration` by the credentials `held`, and no longer by those that it had before, `instead_of`."""
-        now = {key for entry in held for key in _keys(entry)}
-        for gone in {key for entry in instead_of for key in _keys(entry)} - now:
+        """Index `registration` by the credentials `named`, and no longer by those that it had before, `instead_of`."""
+        now = _keys_of(named)
+        for gone in _keys_of(instead_of) - now:
             siblings = self._index[gone]
             siblings.discard(registration)
             if not siblings:
                 del self._index[gone]
         for key in now:
             self._index.setdefault(key, set()).add(registration)
-        if held:
+        if named.held:
             self._registered.add(registration)
         else:
             self._registered.discard(registration)
+
+
+def _keys_of(named: NamedCredentials) -> set[_Key]:
+    """What a connection is found by, by those of its credentials that count no more too, for a renewal."""
+    keys = {key for held in named.held for key in _keys(held)}
+    for gone in named.replaced:
+        keys.update((kind, name) for kind, name in (("subject", gone.subject), ("session", gone.session_id)) if name)
+    return keys
 
 
 def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
@@ -205,13 +252,15 @@ def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
 class Registration:
     """One connection among the `Sessions`."""
 
-    __slots__ = ("_lifecycle", "_named", "_sessions")
+    __slots__ = ("_lifecycle", "_named", "_sessions", "renewal")
 
     def __init__(self, sessions: Sessions, lifecycle: Lifecycle) -> None:
         """Begin without a credential: the connection is not among `sessions` until `identify`."""
         self._sessions = sessions
         self._lifecycle = lifecycle
         self._named = _NONE_NAMED
+        self.renewal: Renewable | None = None
+        """Renews the connection, if it has been let in by a token."""
 
     def identify(self, credential: Credential, instead_of: Credential | None, skew: float = 0.0) -> None:
         """Add `credential`, in place of `instead_of` if that is given. Raises as `Gate.identify`."""
@@ -249,15 +298,27 @@ class Registration:
         """Those of the connection's credentials that match `selection` and were issued before `before`."""
         return tuple(held for held in self._named.held if held.issued_at < before and selection.matches(held))
 
+    def is_about(self, identity: Identity) -> bool:
+        """Whether the connection was let in as `identity`, by whatever credential."""
+        return identity in self._named.identities()
+
+    async def renew_for_session(self, token: str, /) -> bool:
+        """Renew the connection, if it is open and was let in by a token."""
+        if self.renewal is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        return await self.renewal.renew_for_session(token)
+
     def end(self) -> bool:
         """End the connection. Returns as `Lifecycle.revoke`."""
         return self._lifecycle.revoke()
 
     def leave(self) -> None:
         """Remove the connection from the sessions, because it is over."""
+        self.renewal = None  # a reference cycle would be left to the garbage collector
         if self._named.held:
             self._set_named(_NONE_NAMED)
 
     def _set_named(self, named: NamedCredentials) -> None:
         before, self._named = self._named, named
-        self._sessions.reindex(self, named.held, instead_of=before.held)
+        self._sessions.reindex(self, named, instead_of=before)

@@ -21,8 +21,8 @@ from seawall.wire.channel import MessageChannel
 class Renewer(Protocol):
     """Renews what the guards of one connection have proved."""
 
-    async def renew(self, token: str, /) -> object:
-        """Run the guards again, with `token`, and return the new principal. Raises as `Connection.renew`.
+    async def renew(self, token: str, /) -> None:
+        """Run the guards again, with `token`. Raises as `Connection.renew`.
 
         There is no checkpoint after everything has changed.
         """
@@ -38,7 +38,7 @@ class NothingToRenew:
         self._kind = kind
         self._text = text
 
-    async def renew(self, token: str, /) -> object:
+    async def renew(self, token: str, /) -> None:
         """Raise."""
         await trio.lowlevel.checkpoint()
         raise self._kind(self._text)
@@ -51,7 +51,12 @@ NOT_RENEWABLE: Final = NothingToRenew(
 
 
 class Reports(Protocol):
-    """Tells the log and the application of what has failed."""
+    """Tells the log and the application of what has failed, and whose connection it is."""
+
+    @property
+    def principal(self) -> object:
+        """What the guards of the route have proved, at the door or in the last renewal."""
+        ...
 
     def report(self, failure: Exception) -> str:
         """Report `failure`, and return the id of its incident."""

@@ -12,9 +12,9 @@ from seawall.guards.guard import Anonymous, Guard
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
-from seawall.guards.requirements import Requirements
+from seawall.guards.requirements import CookieKey, Requirements
 from seawall.guards.service import Service
-from seawall.guards.sources import Cookie, FirstMessage, header
+from seawall.guards.sources import FirstMessage, header
 from seawall.guards.token_gate import Presented, TokenGate
 from seawall.guards.token_source import TokenSource
 from seawall.messages.codec import Sendable
@@ -92,7 +92,7 @@ class _Bearer(Guard[Anonymous, C]):
         return False
 
     def reads_cookie(self) -> bool:
-        return any(isinstance(source, Cookie) for source in self.sources)
+        return any(isinstance(source.describe().scheme, CookieKey) for source in self.sources)
 
     def takes_token(self) -> bool:
         return True

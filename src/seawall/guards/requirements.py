@@ -29,7 +29,22 @@ class FirstMessage:
     """A token as the first message, for which neither AsyncAPI nor OpenAPI has a scheme."""
 
 
-SecurityScheme: TypeAlias = HttpBearer | CookieKey | FirstMessage
+@final
+@frozen
+class SubprotocolToken:
+    """A token among the subprotocols that are offered, ``bearer.<token>``; neither of them has a scheme for it."""
+
+
+@final
+@frozen
+class QueryKey:
+    """A credential in a parameter of the query: ``httpApiKey`` of AsyncAPI, ``apiKey`` of OpenAPI."""
+
+    name: str
+    """Of the parameter."""
+
+
+SecurityScheme: TypeAlias = HttpBearer | CookieKey | SubprotocolToken | QueryKey | FirstMessage
 
 
 @final

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, final
+from urllib.parse import quote, unquote
 
 from attrs import evolve, frozen
 
 from seawall.errors import ConfigurationError, Unauthorized
-from seawall.guards.requirements import CookieKey, HttpBearer, Requirement
+from seawall.guards.requirements import CookieKey, HttpBearer, QueryKey, Requirement, SubprotocolToken
 from seawall.guards.requirements import FirstMessage as FirstMessageScheme
 from seawall.guards.token_source import TokenSource
 from seawall.handshake import Handshake
-from seawall.http.request import TOKEN
+from seawall.http.request import TOKEN, elements
+from seawall.http.upgrade import token_in_subprotocol
 from seawall.mistakes import is_text
+from seawall.printable import redact_named
 
 #: A cookie's name (RFC 6265, section 4.1.1).
 _NAME: Final = re.compile(TOKEN)
+
+#: A parameter's name, which is the same with and without percent-encoding (RFC 3986, section 2.3).
+_PARAMETER: Final = re.compile(r"[A-Za-z0-9._~-]+")
+
+#: Where a client offers subprotocols.
+_OFFERED: Final = "sec-websocket-protocol"
 
 #: How an ``Authorization`` with the scheme ``Bearer`` begins. With another byte behind it, it is meant for that too.
 _BEARER: Final = re.compile(rf"bearer(?!{TOKEN})", re.IGNORECASE)
@@ -48,14 +58,62 @@ def cookie(name: str) -> TokenSource:
     return Cookie(name)
 
 
-def first_message() -> TokenSource:
+def subprotocol() -> TokenSource:
+    """``bearer.<token>`` among the subprotocols that the client offers, for browsers without a cookie.
+
+    In JavaScript: ``new WebSocket(url, ["chat.v1", "bearer." + token])``. The other one is the route's own, which is
+    answered, and so the route has to have ``subprotocols=``. The token is never answered, and not in
+    `Handshake.subprotocols`; offered alone it is refused with 400, because a browser would fail what is not answered.
+    Proxies and servers in front may log the header. Two tokens are refused.
+    """
+    return _Subprotocol()
+
+
+def query(name: str, *, reusable: bool = False) -> TokenSource:
+    """A parameter of the query, ``wss://chat.example/chat?token=...``, for clients that can set nothing else.
+
+    An address is written to logs of proxies, to histories and to ``Referer``, and who reads one of these can use the
+    token for as long as it lives. Seawall itself logs no query, and redacts what has this name wherever it logs text.
+    Two parameters of the name are refused.
+
+    Args:
+      name: of the parameter.
+      reusable: write ``reusable=True`` to say that you know this, and that your tokens live for a short time only.
+
+    Raises:
+      ConfigurationError: it is not `reusable`; or the name has other characters than letters, digits and ``-._~``.
+    """
+    if not (is_text(name) and _PARAMETER.fullmatch(name)):
+        raise ConfigurationError(
+            f"query({name!r}): give the name of a parameter, of letters, digits and -._~, such as 'token'"
+        )
+    if reusable is not True:
+        raise ConfigurationError(
+            f"query({name!r}): whoever finds this address in a log could use its token again; there are no tickets for "
+            f"one use yet, so take the token from somewhere else, such as subprotocol(), or write query({name!r}, "
+            "reusable=True) knowingly"
+        )
+    redact_named(name)
+    return _Query(name)
+
+
+def first_message(*, ack: str | None = None) -> TokenSource:
     """The first message, for browsers without a cookie; the upgrade is accepted for it. It is the last of all sources.
 
     The message is the token, as text, or on a route whose codec is `JSON` also ``{"type": "auth", "token": "..."}``. A
     refusal is then a close code with a reason, which JavaScript can read; it cannot read the status of a refused
     handshake.
+
+    Args:
+      ack: is sent to the client, as text, when it has been let in by this token: once all guards of the route have
+        passed, and before the handler begins. So JavaScript knows that it is in. It is not sent for a renewal.
+
+    Raises:
+      ConfigurationError: `ack` is no text that can be sent.
     """
-    return FirstMessage()
+    if not (ack is None or (is_text(ack) and _is_sendable(ack))):
+        raise ConfigurationError(f"first_message(ack={ack!r}): give a text that can be encoded, such as 'ok'")
+    return FirstMessage(ack)
 
 
 @final
@@ -114,8 +172,55 @@ class Cookie(TokenSource):
 
 @final
 @frozen
+class _Subprotocol(TokenSource):
+    def find(self, handshake: Handshake, /) -> str | None:
+        found = [token for offer in _offers(handshake) if (token := token_in_subprotocol(offer)) is not None]
+        if len(found) > 1:
+            raise Unauthorized("more than one token among the subprotocols")
+        if found == [""]:
+            raise Unauthorized("a subprotocol for a token without one")
+        return found[0] if found else None
+
+    def with_token(self, handshake: Handshake, token: str, /) -> Handshake:
+        offers = [offer if token_in_subprotocol(offer) is None else f"bearer.{token}" for offer in _offers(handshake)]
+        headers = [(name, value) for name, value in handshake.headers if name != _OFFERED]
+        return evolve(handshake, headers=(*headers, (_OFFERED, ", ".join(offers))))
+
+    def describe(self) -> Requirement:
+        return Requirement(text="a token among the subprotocols, as bearer.<token>", scheme=SubprotocolToken())
+
+
+@final
+@frozen
+class _Query(TokenSource):
+    name: str
+
+    def find(self, handshake: Handshake, /) -> str | None:
+        values = [value for key, value in _parameters(handshake.query) if key == self.name]
+        if len(values) > 1:
+            raise Unauthorized("more than one parameter of the name in the query")
+        if values == [""]:  # it is meant as a credential, so that its client must not become a stranger
+            raise Unauthorized("a parameter in the query without a token")
+        return values[0] if values else None
+
+    def with_token(self, handshake: Handshake, token: str, /) -> Handshake:
+        parts = [
+            f"{self.name}={quote(token, safe='')}" if _key_and_value(part)[0] == self.name else part
+            for part in handshake.query.split("&")
+        ]
+        return evolve(handshake, query="&".join(parts))
+
+    def describe(self) -> Requirement:
+        return Requirement(text=f"a token in the query, as {self.name}=<token>", scheme=QueryKey(self.name))
+
+
+@final
+@frozen
 class FirstMessage(TokenSource):
     """What `first_message` makes."""
+
+    ack: str | None = None
+    """What a client is sent that has been let in by it."""
 
     def find(self, handshake: Handshake, /) -> None:
         """None: a handshake has no messages."""
@@ -132,3 +237,25 @@ class FirstMessage(TokenSource):
 def _key(pair: str) -> str | None:
     key, separator, _ = pair.strip(" \t").partition("=")
     return key if separator else None
+
+
+def _offers(handshake: Handshake) -> list[str]:
+    return elements(handshake.values(_OFFERED))
+
+
+def _parameters(query: str) -> Iterator[tuple[str, str]]:
+    """Names and values of a query (URL Standard, section 5.1), decoded; ``+``, which no token has, is left as it is."""
+    return map(_key_and_value, query.split("&"))
+
+
+def _key_and_value(part: str) -> tuple[str, str]:
+    key, _, value = part.partition("=")
+    return unquote(key), unquote(value)
+
+
+def _is_sendable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

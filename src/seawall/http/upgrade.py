@@ -19,6 +19,9 @@ VERSION: Final = "13"
 #: The fields that a 426 must have (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
 UPGRADE_FIELDS: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
 
+#: How a subprotocol begins that is none, but carries a token; see `seawall.tokens.subprotocol`.
+_TOKEN_PREFIX: Final = "bearer."
+
 _LIST_TOKEN: Final = re.compile(TOKEN)
 # Base64 of 16 bytes. Four bits of the last letter are not used, and clients may set them: the key in RFC 6455, section
 # 4.1, item 7, has one set.
@@ -82,14 +85,27 @@ def plain_handshake(head: Head, *, peer: str, secure: bool) -> Handshake:
 
 
 def _subprotocols(values: Sequence[str]) -> tuple[str, ...]:
-    """The subprotocols that the client offers: unique tokens, and one or more in a field (section 4.1, item 10)."""
+    """The subprotocols that the client offers: unique tokens, and one or more in a field (section 4.1, item 10).
+
+    What carries a token is left out. Beside it there has to be one that can be answered: a browser fails the connection
+    if none is (section 4.1), and the token must not be.
+    """
     if not values:
         return ()
     offered = tuple(elements(values))
     tokens = all(_LIST_TOKEN.fullmatch(offer) for offer in offered)
     if not tokens or len(set(offered)) != len(offered) or not offered:
         raise BadRequest(400, "bad Sec-WebSocket-Protocol")
-    return offered
+    answerable = tuple([offer for offer in offered if token_in_subprotocol(offer) is None])
+    if not answerable:
+        raise BadRequest(400, "no subprotocol beside the token")
+    return answerable
+
+
+def token_in_subprotocol(offer: str) -> str | None:
+    """The token that `offer`, which is no subprotocol then, carries; None if it is one."""
+    begins = offer[: len(_TOKEN_PREFIX)].lower() == _TOKEN_PREFIX
+    return offer[len(_TOKEN_PREFIX) :] if begins else None
 
 
 def select(offered: Sequence[str], own: Sequence[str]) -> str | None:

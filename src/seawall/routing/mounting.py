@@ -17,6 +17,7 @@ from seawall.guards.origins import Origins
 from seawall.limits import LimitOverrides
 from seawall.messages.codec import Codec
 from seawall.policy.error_policy import ErrorPolicy
+from seawall.routing.refusing import RefuseWith
 
 Start_co = TypeVar("Start_co", covariant=True)
 Start_contra = TypeVar("Start_contra", contravariant=True)
@@ -33,6 +34,7 @@ class Settings:
     origins: Origins | None = None
     compression: RouteCompression = None
     codec: Codec | None = None
+    refuse_with: RefuseWith | None = None
 
     def with_fallback(self, outer: Settings | None) -> Settings:
         """These settings, with those of `outer` where these set nothing."""
@@ -44,6 +46,7 @@ class Settings:
             origins=outer.origins if self.origins is None else self.origins,
             compression=outer.compression if self.compression is None else self.compression,
             codec=outer.codec if self.codec is None else self.codec,
+            refuse_with=outer.refuse_with if self.refuse_with is None else self.refuse_with,
         )
 
 

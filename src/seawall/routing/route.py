@@ -17,21 +17,25 @@ from attrs import Attribute, define, field, frozen
 
 from seawall.callables import Parameter, PathArgument, check_path_arguments, describe, is_async
 from seawall.compression import RouteCompression, check_compression
-from seawall.connection.connection import Connection
+from seawall.connection.connection import Connection, connection_of
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.events.route_handler import taken_by
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard
 from seawall.guards.origins import OriginCheck, Origins, any_origin
+from seawall.guards.requirements import SubprotocolToken
 from seawall.guards.results import proved
 from seawall.guards.service import Service, services_of
+from seawall.guards.step import Step
+from seawall.http.upgrade import token_in_subprotocol
 from seawall.limits import LimitOverrides
 from seawall.messages.codec import Codec, check_codec
 from seawall.mistakes import check_text, is_text, several
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import MountPath, Settings, join
 from seawall.routing.paths import PathPattern
+from seawall.routing.refusing import RefuseWith, check_refuse_with
 
 P = TypeVar("P")
 Q = ParamSpec("Q")
@@ -130,6 +134,8 @@ class RouteEntry:
     """Whether a cookie is a credential."""
     takes_token: bool
     """Whether `Connection.renew` has a guard to give its token to."""
+    refuses_by_close: bool
+    """Whether the upgrade is accepted in order to say that guards have refused it."""
     services: tuple[Service, ...]
     """What a server has to run for its guards, and for those of its events."""
 
@@ -172,6 +178,15 @@ def _tokens(instance: object, attribute: Attribute[tuple[str, ...]], value: tupl
     for entry in value:
         if not (is_text(entry) and _TOKEN.fullmatch(entry)):
             raise ConfigurationError(f"subprotocol {entry!r} is not a token (RFC 6455, section 4.1); remove separators")
+        if token_in_subprotocol(entry) is not None:
+            raise ConfigurationError(
+                f"subprotocol {entry!r}: what begins with 'bearer.' carries a token, and is never answered; rename it"
+            )
+
+
+def _offers_token(guard: Step) -> bool:
+    """Whether a client may have to present a token among its subprotocols."""
+    return any(isinstance(one.scheme, SubprotocolToken) for each in guard.describe() for one in each)
 
 
 def _a_tuple(value: Sequence[str]) -> tuple[str, ...]:
@@ -200,6 +215,12 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
     """How messages are compressed; None leaves it to router and app, False switches it off."""
     codec: Codec | None = None
     """How typed messages are written; None leaves it to router and app."""
+    refuse_with: RefuseWith | None = None
+    """How a client learns that guards have refused it. With ``"status"``, the default, by the HTTP status of the
+    handshake, which JavaScript cannot read. With ``"close"`` a refusal that would be 401 or 403 is a close code with a
+    reason, as the policy closes what has been accepted: the upgrade is accepted and closed at once, with 3000 or 3003
+    by the built-in rules. That is for guards only: another origin, a wrong host or path, 429 and 503 stay a status. So
+    does what no rule closes. None leaves it to the routers around."""
     name: str = field(default="", validator=check_text)
     """For log and reports; the path, if left out."""
     _pattern: PathPattern = field(init=False, repr=False)
@@ -215,6 +236,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
             check_compression(self.compression, where=f"route {self.path}")
             check_origins(self.origins)
             check_codec(self.codec, where=f"route {self.path}")
+            check_refuse_with(self.refuse_with, where=f"route {self.path}")
             pattern = PathPattern.parse(self.path)
         object.__setattr__(self, "_pattern", pattern)
         object.__setattr__(self, "_taken", taken_by(self.handler, self.codec))
@@ -242,6 +264,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
             origins=self.origins,
             compression=self.compression,
             codec=self.codec,
+            refuse_with=self.refuse_with,
         ).with_fallback(at.settings)
         return Route(
             path=join(at.prefix, self.path),
@@ -253,6 +276,7 @@ class RouteTemplate(AnyRouteTemplate[Start], Generic[Start, P]):
             origins=settings.origins,
             compression=settings.compression,
             codec=settings.codec,
+            refuse_with=settings.refuse_with,
             name=self.name,
         )
 
@@ -276,6 +300,11 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
         check_path_arguments(
             self.path, pattern.parameters, owner=owner, functions=(self._taken, *self.guard.parameters())
         )
+        if not self.subprotocols and _offers_token(self.guard):
+            raise ConfigurationError(
+                f"{owner}: at {self.path!r} a token comes among the subprotocols, and none is there to be answered; a "
+                "browser would fail the connection. Name what the route speaks: subprotocols=['chat.v1']"
+            )
         entry = RouteEntry(
             pattern=pattern,
             name=self.name or self.path,
@@ -289,6 +318,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             needs_task=self.guard.needs_task(),
             reads_cookie=self.guard.reads_cookie(),
             takes_token=self.guard.takes_token(),
+            refuses_by_close=self.refuse_with == "close",
             services=services_of(self.guard, self.handler),
         )
         object.__setattr__(self, "_entry", entry)
@@ -323,7 +353,7 @@ class _Admitted(Admitted, Generic[P]):
 
     @trio.lowlevel.disable_ki_protection
     async def handle(self, state: ConnectionState, /) -> None:
-        handler, connection, arguments = self.handler, Connection(self.proved, state), self.arguments
+        handler, connection, arguments = self.handler, connection_of(self.proved, state), self.arguments
         del self  # of no use any more, and it would be kept for as long as the handler runs
         await handler(connection, **arguments)
 

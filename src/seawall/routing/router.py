@@ -23,6 +23,7 @@ from seawall.messages.codec import Codec, check_codec
 from seawall.policy.error_policy import ErrorPolicy, check_policy
 from seawall.routing.mounting import Mount, MountPath, Settings, join
 from seawall.routing.paths import PathPattern, PathTable, Placeholder
+from seawall.routing.refusing import RefuseWith, check_refuse_with
 from seawall.routing.route import (
     AnyRoute,
     AnyRouteTemplate,
@@ -83,6 +84,7 @@ class Router(Generic[Start]):
         origins: Origins | None = None,
         compression: RouteCompression = None,
         codec: Codec | None = None,
+        refuse_with: RefuseWith | None = None,
     ) -> None:
         """Begin with no routes.
 
@@ -94,6 +96,7 @@ class Router(Generic[Start]):
             otherwise.
           compression: how messages are compressed, likewise; False switches it off.
           codec: how typed messages are written, likewise.
+          refuse_with: how a client learns that guards have refused it, likewise; `Route` has the details.
 
         Raises:
           ConfigurationError: an origin is not one that a browser sends, or something is not what it should be.
@@ -104,8 +107,14 @@ class Router(Generic[Start]):
             check_overrides(limits)
         check_origins(origins)
         check_codec(codec, where="Router")
+        check_refuse_with(refuse_with, where="Router")
         self._settings = Settings(
-            errors=errors or ErrorPolicy(), limits=limits or {}, origins=origins, compression=compression, codec=codec
+            errors=errors or ErrorPolicy(),
+            limits=limits or {},
+            origins=origins,
+            compression=compression,
+            codec=codec,
+            refuse_with=refuse_with,
         )
         self._templates: list[AnyRouteTemplate[Start]] = []
         self._table: PathTable[AnyRouteTemplate[Start]] = PathTable()
@@ -123,6 +132,7 @@ class Router(Generic[Start]):
         origins: Origins | None = None,
         compression: RouteCompression = None,
         codec: Codec | None = None,
+        refuse_with: RefuseWith | None = None,
         name: str = "",
     ) -> Endpoint[P]:
         """Register the async function below as the handler of `path`; see `Route` for the arguments.
@@ -148,6 +158,7 @@ class Router(Generic[Start]):
                     origins=origins,
                     compression=compression,
                     codec=codec,
+                    refuse_with=refuse_with,
                     name=name,
                 )
             )

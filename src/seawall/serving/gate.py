@@ -20,6 +20,7 @@ from seawall.guards.credential import Credential
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
+from seawall.guards.sources import FirstMessage
 from seawall.guards.token_gate import Presented, Taken, TokenGate, admit
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
@@ -78,6 +79,8 @@ class ConnectionGate(TokenGate):
     upgrade: Upgrade
     taken: Taken | None = field(init=False, default=None)
     """The first token by which it was let in; None if there was none."""
+    ack: str | None = field(init=False, default=None)
+    """What the peer is sent when all guards have let it through."""
     _attempts: int = field(init=False, default=0)
     """So many tokens have been presented to guards."""
 
@@ -113,6 +116,8 @@ class ConnectionGate(TokenGate):
         taken = Taken(verifier, presented.source, self._attempts)
         claims = await admit(self, verifier, presented.token)
         self.taken = self.taken or taken
+        if isinstance(presented.source, FirstMessage):
+            self.ack = presented.source.ack
         self._agree(presented.terms)
         return claims
 
@@ -130,6 +135,12 @@ class ConnectionGate(TokenGate):
         await self.accept()
         text = (await self.receive_text()).strip(" \t\r\n")
         return token_in(text) if self.upgrade.speaks_json else text
+
+    async def let_in(self) -> None:
+        """Accept the upgrade, if no guard has, because all have let it through; and tell a peer that waits for that."""
+        await self.upgrade.accept()
+        if self.ack is not None:
+            await self.upgrade.send(self.ack)
 
     async def accept(self) -> None:
         """Accept the upgrade now."""

@@ -18,7 +18,16 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
 from seawall.connection.sessions import Registration
 from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
-from seawall.errors import AuthTimeout, ConfigurationError, Disconnected, Forbidden, LeaseExpired, Revoked, Unauthorized
+from seawall.errors import (
+    AuthTimeout,
+    ConfigurationError,
+    Disconnected,
+    Forbidden,
+    LeaseExpired,
+    Refused,
+    Revoked,
+    Unauthorized,
+)
 from seawall.exception_groups import partition
 from seawall.guards.credential import Credential
 from seawall.guards.jwt.claims import AnyClaims
@@ -50,6 +59,10 @@ class Failures(Protocol):
         """The id of the connection."""
         ...
 
+    def report(self, failure: Exception) -> str:
+        """Report what the policy is not asked about."""
+        ...
+
 
 @final
 @define(kw_only=True, eq=False)
@@ -72,13 +85,14 @@ class Renewal:
     """Ends the connection because of what a guard has raised, as the policy says."""
     _lock: trio.Lock | None = field(init=False, default=None)  # made by the first `renew`
 
-    async def renew(self, token: str, /) -> object:
-        """Ask the guards with `token` and return the new principal; see `Connection.renew`."""
+    async def renew(self, token: str, /) -> None:
+        """Ask the guards with `token`; see `Connection.renew`."""
         self._lock = self._lock or trio.Lock()
         async with self._lock:
             await trio.lowlevel.checkpoint_if_cancelled()  # the connection may have ended while this waited
+            refusal: Exception | None = None
             try:
-                return await self._renew(token)
+                await self._renew(token)
             except BaseException as raised:  # noqa: ASYNC103 - what is not for the policy is raised again
                 parts = partition(raised)
                 if parts.fatal or parts.cancelled is not None:
@@ -86,11 +100,23 @@ class Renewal:
                 refusal = self._refusal(parts.failures)
                 del parts
             try:
-                raise refusal
+                if refusal is not None:
+                    raise refusal
             finally:
                 del refusal  # a reference cycle would be left to the garbage collector
 
-    async def _renew(self, token: str) -> object:
+    async def renew_for_session(self, token: str, /) -> bool:
+        """The same for `Sessions.renew`: whether it was renewed. What no guard should raise is reported."""
+        try:
+            await self.renew(token)
+        except (Refused, AuthTimeout, LeaseExpired, Revoked, Disconnected):
+            return False  # the log has what has ended a connection
+        except Exception as failure:  # noqa: BLE001 - a guard's, which must not keep others from being renewed
+            self.failures.report(failure)
+            return False
+        return True
+
+    async def _renew(self, token: str) -> None:
         _raise_if_over(self.lifecycle)
         if not is_token(token):
             raise Unauthorized("token refused: it has characters that no token has")
@@ -103,7 +129,6 @@ class Renewal:
         self.registration.renew(gate.named)
         self.lifecycle.renew(gate.leases)
         self.failures.principal = principal
-        return principal
 
     async def _ask(self, gate: RenewalGate) -> Admitted:
         with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout) as scope:
@@ -232,10 +257,10 @@ async def _no_conversation(what: str) -> ConfigurationError:
 def renewal_of(
     route: AnyRoute, gate: ConnectionGate, failures: Failures, settle: Callable[[BaseException, Phase], None]
 ) -> Renewer:
-    """What renews a connection that has just been let in through `gate`."""
+    """What renews a connection that has just been let in through `gate`, for its handler and for `Sessions.renew`."""
     if gate.taken is None:
         return _WITHOUT_TOKEN if route.table_entry.takes_token else NOT_RENEWABLE
-    return Renewal(
+    gate.registration.renewal = renewal = Renewal(
         route=route,
         taken=gate.taken,
         asked=gate.asked,
@@ -247,3 +272,4 @@ def renewal_of(
         failures=failures,
         settle=settle,
     )
+    return renewal

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import enum
 from contextlib import suppress
-from functools import partial
 from typing import assert_never, cast, final
 
 import trio
@@ -35,6 +34,7 @@ from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
 from seawall.routing.route import AnyRoute
+from seawall.serving.admission import ask_guards
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.disconnect import DisconnectWatch
 from seawall.serving.failures import FailureHandler
@@ -44,7 +44,7 @@ from seawall.serving.page_request import PageGate, PageRequest, answer
 from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.renewal import renewal_of
-from seawall.serving.resources import ReleaseLimits, ResourceStack, in_own_task, task_names
+from seawall.serving.resources import ReleaseLimits, ResourceStack, task_names
 from seawall.serving.settlement import Settlement
 from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
@@ -226,16 +226,13 @@ class ConnectionRunner:
     async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
         """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
         try:
-            if route.table_entry.needs_task:
-                admitted = await in_own_task(partial(route.admit, gate), name="guards")
-            else:
-                admitted = await route.admit(gate)
+            admitted = await ask_guards(route, gate, self._failures)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
             return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
         try:
             state.channel.admit(self.lifecycle.timeouts.limits.max_message_size)
-            await gate.accept()
+            await gate.let_in()
         except Disconnected:
             return
         self.lifecycle.begin()

@@ -185,7 +185,7 @@ class JWKS(KeySource, Service):
         try:
             keys = await self._source.attempt()
         except FetchFailed as error:
-            self._schedule.fail()
+            self._schedule.fail(_now())
             self._warn(error)
         else:
             self._replace(keys)

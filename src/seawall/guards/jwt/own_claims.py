@@ -120,7 +120,7 @@ class ClaimsReader(Generic[C]):
           MalformedClaim: a claim is missing, or is not what its field is. The text has its path and not its value.
         """
         given = registered_claims(payload, now=now, max_lifetime=max_lifetime)
-        if self._needs_subject and given["subject"] is None:
+        if self._needs_subject and not given["subject"]:
             raise MalformedClaim(_NO_SUBJECT)
         for field in self._fields:
             found = field.find(payload)

@@ -41,6 +41,7 @@ class RefreshSchedule:
     failures: int = field(default=0, init=False)
     """How many fetches have failed since the last one that did not."""
     _began: Now = field(default=_NEVER, init=False)
+    _failed: Now = field(default=_NEVER, init=False)
     _fetched: Now = field(default=_NEVER, init=False)
 
     def restart(self, now: Now) -> None:
@@ -57,8 +58,9 @@ class RefreshSchedule:
         """It has given keys, which are as old as its beginning."""
         self._fetched, self.failures = self._began, 0
 
-    def fail(self) -> None:
-        """It has given none."""
+    def fail(self, now: Now) -> None:
+        """It has given none, which it may have taken long to find out."""
+        self._failed = now
         self.failures += 1
 
     def age(self, now: Now) -> float:
@@ -74,7 +76,7 @@ class RefreshSchedule:
         if not self.failures:
             return 0.0 if self._began is _NEVER else max(self.refresh, self.cool_down) - self.age(now)
         pause = min(self.refresh, self.cool_down * 2.0 ** min(self.failures - 1, MAX_DOUBLINGS))
-        return max(pause, self.cool_down) - now.since(self._began)
+        return max(pause, self.cool_down) - now.since(self._failed)
 
     def cooling(self, now: Now) -> float:
         """Seconds until keys may be fetched because somebody asks; 0 or less if that is now."""

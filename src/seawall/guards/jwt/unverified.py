@@ -51,6 +51,37 @@ def issuer_of(token: str) -> str | None:
     return issuer if isinstance(issuer, str) else None
 
 
+@final
+@frozen
+class NamedIdentity:
+    """Whom a token says that it is about."""
+
+    issuer: str
+    """``iss``; empty if it names none."""
+    subject: str | None
+    """``sub``."""
+    session_id: str | None
+    """``sid``."""
+
+
+def identity_of(token: str) -> NamedIdentity:
+    """Whom `token` says that it is about, which is not verified.
+
+    Raises:
+      Unauthorized: it has no claims that can be read, or names neither a subject nor a session.
+    """
+    try:
+        claims = _object(token.split(".")[1])
+    except Exception as error:  # noqa: BLE001 - as in `header_of`
+        raise Unauthorized(f"token refused: {type(error).__name__}") from None
+    issuer, subject, session_id = (claims.get(name) for name in ("iss", "sub", "sid"))
+    if not all(value is None or isinstance(value, str) for value in (issuer, subject, session_id)):
+        raise Unauthorized("token refused: iss, sub or sid is no text")
+    if subject is None and session_id is None:
+        raise Unauthorized("token refused: it names neither a subject nor a session")
+    return NamedIdentity(cast("str | None", issuer) or "", cast("str | None", subject), cast("str | None", session_id))
+
+
 def _object(segment: str) -> Mapping[str, object]:
     decoded: object = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     if not isinstance(decoded, dict):
