@@ -127,6 +127,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "Countdown",
         'audience="feed"',
         "JWKS.discover(REALM)",
+        "gate.admit_by",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
 
@@ -255,7 +256,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 8
+    assert len(verifying) == 9
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -312,6 +313,31 @@ async def test_one_key_follows_another(
             assert await client.receive() == "ada"
         with pytest.raises(Rejected):
             async with serving.connect("/whoami", headers=tokens.by(old)):
+                pass
+
+
+async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: object) -> None:
+    """Each source lets in, two at once do not, and a browser can read the refusal."""
+    good, chat = token(exp=time.time() + 60), "chat.v1"
+    async with serve(load.app("gate.admit_by")) as serving:
+        for path, headers, offers in (
+            ("/anywhere", {"Authorization": f"Bearer {good}"}, [chat]),
+            ("/anywhere", {"Cookie": f"__Host-session={good}"}, [chat]),
+            ("/anywhere", {}, [chat, f"bearer.{good}"]),
+            (f"/anywhere?token={good}", {}, [chat]),
+        ):
+            async with serving.connect(path, headers=headers, subprotocols=offers) as client:
+                assert await client.receive() == "ada speaks chat.v1"
+        async with serving.connect("/anywhere", subprotocols=[chat]) as client:
+            await client.send(good)
+            assert [await client.receive(), await client.receive()] == ["welcome", "ada speaks chat.v1"]
+        both = {"Authorization": f"Bearer {good}", "Cookie": f"__Host-session={good}"}
+        async with serving.connect("/anywhere", headers=both, subprotocols=[chat]) as client:
+            assert await client.wait_closed() == (3000, "unauthorized")
+        async with serving.connect("/by-key", headers={"X-Key": good}) as client:
+            assert await client.receive() == "ada has a key"
+        with pytest.raises(Rejected, match="401"):
+            async with serving.connect("/by-key"):
                 pass
 
 

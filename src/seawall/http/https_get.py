@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from functools import cache
-from typing import Final, final
+from typing import Final, cast, final
 
 import h11
 import trio
@@ -196,7 +196,13 @@ def _system_context() -> ssl.SSLContext:
 def _innermost(error: BaseException) -> BaseException:
     """The cause of all causes: Trio says what has failed, and the cause why."""
     while True:
-        cause = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        cause = _cause(error)
         if cause is None:
             return error
         error = cause
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error.__cause__

@@ -125,9 +125,8 @@ class KeyFetch:
             fetch = evolve(
                 fetch, timeout=self.how.timeout, max_bytes=self.how.max_bytes, insecure_http=self.how.insecure_http
             )
-        document: object = await fetch(url)
-        if not isinstance(document, bytes):
-            raise FetchFailed(f"fetch= gave a {type(document).__name__}; it has to give bytes")
+        document = await fetch(url)
+        _check_bytes(document)
         if len(document) > self.how.max_bytes:
             raise FetchFailed(f"the answer has more than {self.how.max_bytes} bytes")
         return document
@@ -137,6 +136,12 @@ class KeyFetch:
         return keys_of(
             await self._get(self.url.removesuffix("/") + WELL_KNOWN), self.url, insecure_http=self.how.insecure_http
         )
+
+
+def _check_bytes(document: object) -> None:
+    """Refuse what a type checker would, of a function of an application's own."""
+    if not isinstance(document, bytes):
+        raise FetchFailed(f"fetch= gave a {type(document).__name__}; it has to give bytes")
 
 
 def keys_of(document: bytes, issuer: str, *, insecure_http: bool) -> str:
@@ -149,7 +154,7 @@ def keys_of(document: bytes, issuer: str, *, insecure_http: bool) -> str:
         decoded: object = json.loads(document)
     except Exception as error:  # noqa: BLE001 - json raises RecursionError too
         raise FetchFailed(f"what the issuer says about itself is no JSON ({type(error).__name__})") from None
-    said = cast("Mapping[str, object]", decoded) if isinstance(decoded, dict) else {}
+    said: Mapping[str, object] = cast("dict[str, object]", decoded) if isinstance(decoded, dict) else {}
     if said.get("issuer") != issuer:  # OpenID Connect Discovery 1.0, section 4.3: else it could speak for another
         raise FetchFailed("what the issuer says about itself names another issuer, or none")
     url = said.get("jwks_uri")
