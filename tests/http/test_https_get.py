@@ -166,7 +166,7 @@ async def test_the_time_is_that_of_all_of_it(behaviour: Behaviour, *, tls: bool)
         with pytest.raises(FetchFailed, match=r"no answer of 127\.0\.0\.1:\d+ within 0\.5 s"):
             await HttpsGet(ssl_context=client_context(), insecure_http=True, timeout=0.5)(provider.url)
         assert 0.5 <= time.monotonic() - before < SOON
-        assert set(threading.enumerate()) == threads
+        assert set(threading.enumerate()) <= threads
 
 
 @pytest.mark.slow
