@@ -47,6 +47,7 @@ EXCEPTIONS: Accepted = {
         "seawall.routing.router.Router.route": (10, "the fields of a Route, by keyword, under a decorator"),
         "seawall.connection.sessions.Sessions.find": (6, "what a connection can be told by, by keyword"),
         "seawall.connection.sessions.Sessions.revoke": (5, "what a credential can be told by, by keyword"),
+        "seawall.login.issuer.TokenIssuer.__init__": (7, "what holds for all of its tokens, by keyword"),
         "seawall.testing.client.connect": (
             6,
             "one line in a test: what a client can say in its handshake, and its patience",
