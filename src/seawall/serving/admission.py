@@ -32,11 +32,12 @@ async def ask_guards(route: AnyRoute, gate: ConnectionGate, failures: FailureHan
         else:
             admitted = await route.admit(gate)
         gate.registration.claim(failures)
-        return admitted
     except BaseException as raised:  # noqa: ASYNC103 - a refusal is raised again below, and all else here
         if not (entry.refuses_by_close and not gate.upgrade.accepted and _is_closed(raised, failures)):
             raise
         refusal = raised
+    else:
+        return admitted
     try:
         with suppress(Disconnected):
             await gate.accept()
