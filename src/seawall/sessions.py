@@ -31,6 +31,8 @@ from seawall.guards.jwt.signing import SigningKey
 from seawall.login.issuer import TokenIssuer, Tokens
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
+from seawall.sqlite.revocations import SqliteRevocations
+from seawall.sqlite.sessions import SqliteSessions
 
 __all__ = [
     "HeldCredential",
@@ -50,6 +52,8 @@ __all__ = [
     "SessionStore",
     "Sessions",
     "SigningKey",
+    "SqliteRevocations",
+    "SqliteSessions",
     "StoredSession",
     "TokenIssuer",
     "Tokens",
