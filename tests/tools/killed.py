@@ -14,9 +14,10 @@ from itertools import count
 from pathlib import Path
 
 import trio
+from attrs import evolve
 
-from seawall.sessions import Rotated
-from tests.kit.faults import OPERATIONS, START, Stores, at, contents, die, digest, operate, prepare, revocation, session
+from seawall.sessions import Rotated, SqliteRevocations, SqliteSessions
+from tests.kit.faults import OPERATIONS, START, at, contents, die, digest, operate, prepare, revocation, session
 
 
 def in_child(path: Path, name: str, number: int) -> tuple[bool, bool]:
@@ -29,7 +30,7 @@ def in_child(path: Path, name: str, number: int) -> tuple[bool, bool]:
             os.write(writing, b"done")
             os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as pipe:
+    with os.fdopen(reading, "rb") as pipe:
         said = pipe.read()
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
@@ -62,22 +63,23 @@ def everywhere(directory: Path, name: str) -> int:
 
 async def write(path: Path) -> None:
     """Revoke, begin sessions and renew them until ended, and say what has been acknowledged."""
-    stores = Stores.of(path)
+    revocations, sessions = SqliteRevocations(path), SqliteSessions(path)
+    numbers = count()
 
     async def revoke() -> None:
-        for number in count():
-            await stores.revocations.add(revocation(f"{os.getpid()} {number}"))
+        for number in numbers:
+            await revocations.add(revocation(f"{os.getpid()} {number}"))
             os.write(1, f"revoked {os.getpid()} {number}\n".encode())
 
     async def renew(name: str) -> None:
-        await stores.sessions.add(session(name))
+        await sessions.add(evolve(session(name), subject=name))
         os.write(1, f"begun {name}\n".encode())
         for step in count():
             one, two = digest(f"{name} {step}"), digest(f"{name} {step + 1}")
-            assert isinstance(await stores.sessions.rotate(digest(name), one, two, START + 1.0), Rotated)
+            assert isinstance(await sessions.rotate(digest(name), one, two, START + 1.0), Rotated)
             os.write(1, f"renewed {name} {step + 1}\n".encode())
 
-    async with stores.revocations, stores.sessions, trio.open_nursery() as nursery:
+    async with revocations, sessions, trio.open_nursery() as nursery:
         nursery.start_soon(revoke)
         nursery.start_soon(revoke)
         nursery.start_soon(renew, f"session {os.getpid()}")

@@ -26,6 +26,9 @@ BUSY_TIMEOUT: Final = 5.0
 #: The oldest SQLite that knows DELETE .. RETURNING.
 OLDEST: Final = (3, 35)
 
+#: Bytes of the smallest database. What has less is an empty one to SQLite.
+SMALLEST: Final = 512
+
 #: Bytes of the log of writes that stay on disk when they have been transferred into the file.
 LOG_SIZE: Final = 4 * 1024 * 1024
 
@@ -107,7 +110,7 @@ _REMEDIES: Final = {
     "SQLITE_NOTADB": _REMEDY,
     "SQLITE_CORRUPT": _REMEDY,
     "SQLITE_FULL": "free some space",
-    "SQLITE_BUSY": f"something else has held a lock on it for {BUSY_TIMEOUT:g} s",
+    "SQLITE_BUSY": "something else has held a lock on it for too long",
 }
 
 
@@ -145,8 +148,10 @@ def _check_file(file: Path) -> None:
         raise ConfigurationError(f"{file} is no file; give the path of one, which may be missing as yet")
     if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.parent, os.W_OK | os.X_OK):
         raise ConfigurationError(f"{file} and its directory have to be writable for this process; change their owner")
-    if not found.st_size:
-        raise ConfigurationError(f"{file} is empty: what was stored in it is lost; delete it, and a new one is made")
+    if found.st_size < SMALLEST:
+        raise ConfigurationError(
+            f"{file} is empty, or nearly: what was stored in it is lost; delete it, and a new one is made"
+        )
     for each in (file, *(file.with_name(file.name + end) for end in BESIDE)):
         _check_mode(each)
 
