@@ -144,6 +144,8 @@ FURTHER = {
         "SessionStore",
         "Sessions",
         "SigningKey",
+        "SqliteRevocations",
+        "SqliteSessions",
         "StoredSession",
         "TokenIssuer",
         "Tokens",

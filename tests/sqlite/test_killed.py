@@ -185,8 +185,9 @@ async def test_a_full_disk(tmp_path: Path) -> None:
                 refused += 1
                 await client.send("there?")
                 assert await client.receive() == "there?"
-                with pytest.raises(Rejected):
+                with pytest.raises(Rejected) as rejected:
                     await served.connect("/", headers=by(token(f"lost {number}"))).__aenter__()
+                assert rejected.value.status == 401
         await app.sessions.revoke(subject="after")
         await sessions.add(session("after"))
         assert isinstance(await rotate(sessions, "before", "next"), Rotated)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import trio
@@ -86,7 +88,8 @@ class SqliteSessions(trio.abc.AsyncResource):
         Raises:
           Unavailable: the file cannot be written now.
         """
-        return await self._database.write(lambda connection: _rotate(connection, family, presented, successor, now))
+        decide = partial(rotate, presented=presented, successor=successor, now=now)
+        return await self._database.write(lambda connection: _rotate(connection, family, decide))
 
     async def delete(self, session_id: str, /) -> None:
         """Delete the session of this id, if there is one.
@@ -120,12 +123,12 @@ class SqliteSessions(trio.abc.AsyncResource):
         connection.execute(_ADD, _row(session))
 
 
-def _rotate(connection: sqlite3.Connection, family: bytes, presented: bytes, successor: bytes, now: float) -> Rotation:
+def _rotate(connection: sqlite3.Connection, family: bytes, decide: Callable[[StoredSession], Rotation]) -> Rotation:
     row = connection.execute(_READ, (family,)).fetchone()
     if row is None:
         return None
     session = _session(row)
-    rotation = rotate(session, presented, successor, now)
+    rotation = decide(session)
     if not isinstance(rotation, Rotated):
         connection.execute("DELETE FROM sessions WHERE family = ?", (family,))
     elif rotation.session != session:
