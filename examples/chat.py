@@ -315,7 +315,7 @@ async def login(request: Request[Anonymous]) -> Response:
 @app.page("/logout", methods=["POST"], guard=member)
 async def logout(request: Request[User]) -> Response:
     """Take back the token, which ends what is connected with it, and forget it."""
-    app.sessions.revoke(session_id=request.principal.session)
+    await app.sessions.revoke(session_id=request.principal.session)
     return Response(cookies=[Cookie(name=COOKIE, value="", max_age=0)])
 
 

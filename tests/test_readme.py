@@ -15,7 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -25,13 +25,14 @@ import trio
 import trio_websocket
 import trustme
 from attrs import frozen
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import App, ConfigurationError, TokenVerifier
 from seawall.messages.codec import Codec
 from seawall.messages.decoder import decoder_for
 from seawall.messages.encoder import MessageEncoder
 from seawall.observability.principals import PrincipalNames
+from seawall.sessions import SessionInfo
 from seawall.testing import Rejected, connect, serve
 from seawall.tokens import KeyRing
 from tests.kit import tokens
@@ -118,6 +119,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "ask the proxy for",
         "load_cert_chain",
         "run_apps",
+        "keep_list",
         "conn.report",
         "hypercorn",
         "hashlib.scrypt",
@@ -418,6 +420,25 @@ async def test_clock_sends_every_second(load: Loader, autojump_clock: object) ->
     async with connect(load.app("discard_input"), "/time") as client:
         first = int(str(await client.receive()))
         assert int(str(await client.receive())) == first + 1
+
+
+@pytest.mark.parametrize("buffer", [1000, 1])
+async def test_the_list_of_who_is_connected(load: Loader, buffer: int) -> None:
+    """It follows, and is right again after it has missed something."""
+    module = load("keep_list")
+    app, here = cast("App", module.app), cast("dict[str, SessionInfo]", module.here)
+    async with trio.open_nursery() as nursery, serve(app) as served, AsyncExitStack() as stack:
+        nursery.start_soon(module.keep_list, buffer)
+        for _ in range(4):
+            await stack.enter_async_context(served.connect("/"))
+            await wait_all_tasks_blocked()
+            assert tuple(here.values()) == app.sessions.find()
+        for session in app.sessions.find()[:3]:  # at once: there is no time to look in between
+            assert app.sessions.end(session)
+        await wait_all_tasks_blocked()
+        assert tuple(here.values()) == app.sessions.find()
+        assert len(here) == 1
+        nursery.cancel_scope.cancel()
 
 
 async def test_lifespan_provides_the_greeting(load: Loader, autojump_clock: object) -> None:

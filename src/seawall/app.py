@@ -15,7 +15,8 @@ from attrs import NOTHING, NothingType, evolve, frozen
 
 from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
-from seawall.connection.sessions import REVOCATIONS_KEPT, Sessions
+from seawall.connection.revocation_store import RevocationStore
+from seawall.connection.sessions import REVOCATIONS_KEPT, Sessions, feed_of, table_of
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous, Guard, public
@@ -83,6 +84,7 @@ class App(Router[Anonymous]):
         compression: Deflate | None = None,
         codec: Codec | None = None,
         log_key: str | bytes | None = None,
+        revocations: RevocationStore | None = None,
         revocations_kept: float = REVOCATIONS_KEPT,
     ) -> None:
         """Begin with no routes.
@@ -109,6 +111,9 @@ class App(Router[Anonymous]):
             otherwise.
           log_key: 16 to 64 bytes, for the digests of subjects in the log: with the same key in several processes, or
             after a restart, a subject has the same digest. The default is drawn by chance, once for each process.
+          revocations: keeps what ``app.sessions`` has revoked for other processes, and for later ones. What it has is
+            loaded before the app listens; what others add is applied while it serves. By default a process remembers
+            its own, until it ends.
           revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
             than a credential lives, and the skew of its issuer's clock. A day and a minute are what a `TokenVerifier`
             allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
@@ -140,8 +145,10 @@ class App(Router[Anonymous]):
         self._codec = codec or JSON()
         self._root = evolve(AT_THE_ROOT, settings=Settings(codec=self._codec))
         self._names = PrincipalNames(log_key)
-        self.sessions: Final = Sessions(at_most=self._limits.max_connections_per_subject, kept=revocations_kept)
-        """The connections by credential; ``app.sessions.revoke(subject="ada")`` ends those of ``ada``."""
+        self.sessions: Final = Sessions(
+            at_most=self._limits.max_connections_per_subject, kept=revocations_kept, store=revocations
+        )
+        """Who is connected; ``await app.sessions.revoke(subject="ada")`` logs ``ada`` out."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._route_services: list[Service] = []
         self._pages: dict[str, Page | AnyPageRoute] = {}
@@ -270,6 +277,7 @@ class App(Router[Anonymous]):
 
         Raises:
           ConfigurationError: the address cannot be bound.
+          Exception: what a lifespan raises, or the store of revocations when it is asked for what it has.
           BaseExceptionGroup: what the error policy escalated.
         """
         _check_under_trio("serve")
@@ -279,6 +287,8 @@ class App(Router[Anonymous]):
             values: dict[Provided[object], object] = {}
             for handle in self._lifespan:
                 values[handle] = await stack.enter_async_context(handle.open())
+            if (feed := feed_of(self.sessions)) is not None:
+                await feed.load()
             state = ServerState(
                 routes=self._routes,
                 pages=self._pages,
@@ -290,14 +300,15 @@ class App(Router[Anonymous]):
                 codec=self._codec,
                 reporter=Reporter(self._report, self._on_end, self._names, self._on_open),
                 values=Values(values),
-                sessions=self.sessions,
+                sessions=table_of(self.sessions),
                 services=self._services(),
             )
             await Server(state, left).serve(await open_listeners(where), task_status=task_status)
 
     def _services(self) -> tuple[Service, ...]:
         of_pages = [page.services for page in self._pages.values() if isinstance(page, AnyPageRoute)]
-        return each_once(chain(self._route_services, *of_pages))
+        feed = feed_of(self.sessions)
+        return each_once(chain(self._route_services, *of_pages, () if feed is None else (feed,)))
 
     async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
         """Serve in `nursery`, and return as soon as the app listens.

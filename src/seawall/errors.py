@@ -7,7 +7,8 @@
     ├── Refused                 a guard said no
     │   ├── Unauthorized            401 · 3000   we do not know who you are
     │   │   ├── NoCredentials       nothing was presented (the only refusal after which ``a | b`` asks ``b``)
-    │   │   └── TokenExpired        the token was good once
+    │   │   ├── TokenExpired        the token was good once
+    │   │   └── RefreshTokenReused  a refresh token was used again: its session is over; carries the session's id
     │   ├── Forbidden               403 · 3003   we know, and the answer is no
     │   ├── TooManyRequests         429 · 1013   slow down
     │   └── Unavailable             503 · 1013   we cannot tell right now
@@ -88,6 +89,45 @@ class TokenExpired(Unauthorized):
     """The token was valid, and its ``exp`` has passed (RFC 7519, section 4.1.4)."""
 
     default = "token expired"
+
+
+class RefreshTokenReused(Unauthorized):
+    """A refresh token was exchanged before, and so somebody has a copy of it: its session has been deleted.
+
+    The access tokens of the session are good until they expire, unless they are revoked::
+
+        except RefreshTokenReused as reused:
+            await app.sessions.revoke(session_id=reused.session_id)
+
+    Attributes:
+      session_id: the ``sid`` of the session.
+      subject: whose session it was.
+    """
+
+    default = "refresh token used again"
+
+    session_id: str = ""
+    subject: str = ""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        session_id: str = "",
+        subject: str = "",
+    ) -> None:
+        """Describe the refusal.
+
+        Args:
+          message: for the log, as in `Refused`.
+          retry_after: seconds after which trying again makes sense, as in `Refused`.
+          session_id: the ``sid`` of the session.
+          subject: whose session it was.
+        """
+        super().__init__(message, retry_after=retry_after)
+        self.session_id = session_id
+        self.subject = subject
 
 
 class Forbidden(Refused):

@@ -39,6 +39,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_count(value: object) -> bool:
+    """Whether `value` is a whole number, 1 or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def check_text(instance: object, attribute: Attribute[str], value: object) -> None:
     """Validate an attribute that is text.
 

@@ -72,6 +72,9 @@ def entries(server: Server) -> dict[str, int]:
         "networks": len(state.capacity.per_network),
         "sessions of the app": len(state.sessions),
         "names of sessions": len(state.sessions._index),  # pyright: ignore[reportPrivateUsage] # as above
+        "open sessions": len(state.sessions._open),  # pyright: ignore[reportPrivateUsage] # as above
+        "groups of limited connections": len(state.sessions.limited),
+        "watchers of sessions": len(state.sessions.watchers),
         "deadlines": len(state.deadlines),
     }
     if (poller := state.poller) is not None:

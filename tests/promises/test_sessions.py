@@ -61,14 +61,14 @@ async def test_a_token_is_revoked(over: Transport) -> None:
         clients = [await member(place, asked) for _ in range(20)]
         other = await member(place, ask("bob"))
         began = trio.current_time()
-        assert app.sessions.revoke(subject="ada") == 20
+        assert await app.sessions.revoke(subject="ada") == 20
         for client in clients:
             assert (await client.dismissal(answer=True)).code == 3003
         assert trio.current_time() - began < AT_MOST
         client = await place.dial()
         await client.send(asked)
         assert (await client.last_response()).status == 401
-        assert app.sessions.revoke(subject="bob") == 1
+        assert await app.sessions.revoke(subject="bob") == 1
         assert (await other.dismissal(answer=True)).code == 3003
 
 
@@ -108,7 +108,7 @@ async def test_a_peer_that_does_not_answer_is_told_all_the_same(over: Transport)
     async with surviving(app, over) as place:
         client = await member(place, ask())
         began = trio.current_time()
-        assert app.sessions.revoke(subject="ada") == 1
+        assert await app.sessions.revoke(subject="ada") == 1
         told = await client.frame()
         assert (told.opcode, told.payload[:2]) == (CLOSE, (3003).to_bytes(2, "big"))
         assert trio.current_time() - began < AT_MOST

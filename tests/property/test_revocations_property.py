@@ -16,7 +16,8 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.connection.revocations import CredentialSnapshot, Revocations, Selection
+from seawall.connection.revocation_store import Revocation
+from seawall.connection.revocations import CredentialSnapshot, Entry, Revocations, Selection
 from seawall.errors import Unauthorized, Unavailable
 
 START: Final = 1_000_000.0
@@ -157,6 +158,51 @@ def test_mended_07_whatever_is_revoked_stays_refused(history: list[Step], room: 
                 held = credential(who, clock[0] - age, clock[0] + 50.0)
                 for past in remembered:
                     assert is_refused(table, held) or not past.demands(held, clock[0]), (past, held)
+
+
+@settings(deadline=None)
+@given(history=st.booleans().flatmap(lambda finds: steps(finds=finds)), room=st.integers(1, 6))
+def test_what_a_store_hands_on_is_refused_alike(history: list[Step], room: int, clock: list[float]) -> None:
+    """Another process, which knows only what was stored, refuses whatever was revoked, and with room for it no more."""
+    remembered, clock[0] = list[Remembered](), START
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", room)
+        table, there, small = Revocations(kept=KEPT), Revocations(kept=KEPT), Revocations(kept=KEPT)
+        for step in history:
+            clock[0] += step.seconds
+            stored = stored_by(step, clock[0])
+            call = remember(table, step, clock[0])
+            fits = hand_on(small, stored)
+            remembered += [call] if call is not None and fits else []
+            patch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", 1000)
+            assert hand_on(there, stored)
+            patch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", room)
+            for who, age in product(WHO, (-8.0, -4.0, 0.0, 15.0, 60.0)):
+                held = credential(who, clock[0] - age, clock[0] + 50.0)
+                for past in remembered:
+                    assert is_refused(small, held) or not past.demands(held, clock[0]), (past, held)
+                    assert is_refused(there, held) or not past.demands(held, clock[0]), (past, held)
+            eve = CredentialSnapshot("others", "eve", "s9", "t9", clock[0] - 40.0, clock[0] + 50.0, 0.0)
+            assert not is_refused(there, eve)
+            assert not is_refused(small, eve)
+
+
+def stored_by(step: Step, now: float) -> Revocation:
+    """What `Sessions.revoke` stores of a step."""
+    before = None if step.issued_before is None else now + step.issued_before
+    held = [credential(who, now - age, now + left) for who, age, left in step.connected]
+    found = tuple(one for one in held if step.selection.matches(one) and (before is None or one.issued_at < before))
+    return Revocations(kept=KEPT).entry_of(step.selection, before, found).stored(step.selection)
+
+
+def hand_on(table: Revocations, stored: Revocation) -> bool:
+    """Let a table have what was stored, as `SessionTable.apply` does; whether it has room."""
+    selection = Selection(stored.issuer, stored.subject, stored.session_id, stored.token_id)
+    try:
+        table.put(selection, Entry.of(stored, KEPT))
+    except Unavailable:
+        return False
+    return True
 
 
 @settings(deadline=None)

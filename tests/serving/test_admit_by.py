@@ -107,7 +107,7 @@ async def test_it_leases_identifies_and_renews(autojump_clock: MockClock) -> Non
             assert await client.wait_closed() == CloseFrame(3000, "lease expired")
         async with serving.connect("/", headers={"X-Key": token(jti="3", seconds=900)}) as client:
             assert await client.receive() == "ada 3"
-            assert app.sessions.revoke(token_id="3") == 1
+            assert await app.sessions.revoke(token_id="3") == 1
             assert await client.wait_closed() == CloseFrame(3003, "revoked")
         for wrong in (token(jti="3"), token(seconds=-60), "nonsense", "x" * 9000, token()[:-2]):
             with pytest.raises(Rejected, match="401"):
@@ -201,5 +201,5 @@ async def test_a_page_is_let_in_by_it(autojump_clock: MockClock) -> None:
     assert await status("X-Key: " + token(jti="1")) == 200
     assert await status("X-Key: " + token(seconds=-5)) == 401
     assert await status() == 401
-    app.sessions.revoke(token_id="1")
+    await app.sessions.revoke(token_id="1")
     assert await status("X-Key: " + token(jti="1")) == 401

@@ -33,7 +33,8 @@ from seawall import (
 from seawall.connection.deadlines import Deadline, DeadlineQueue
 from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
+from seawall.connection.sessions import table_of
 from seawall.connection.timeouts import Timeouts
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
@@ -120,7 +121,7 @@ class Without:
             arguments={},
             values=values or Values({}),
             lifecycle=self.lifecycle,
-            registration=Registration(self.sessions, self.lifecycle),
+            registration=Registration(table_of(self.sessions), self.lifecycle),
             resources=self.resources,
             upgrade=self.upgrade,
         )
@@ -213,7 +214,7 @@ async def test_a_revoked_connection_without_a_wire(autojump_clock: MockClock) ->
     """Revoking finds a connection by its registration, and ends it by its lifecycle."""
     async with without_wire() as made:
         await bearer(verifier).admit(made.gate(by(token("ada"))), Anonymous())
-        assert made.sessions.revoke(subject="ada") == 1
+        assert await made.sessions.revoke(subject="ada") == 1
         await trio.testing.wait_all_tasks_blocked()
         assert made.lifecycle.ended == End(cause_of(Revoked()), 3000)
 
@@ -261,7 +262,7 @@ async def test_another_wall_clock(autojump_clock: MockClock, monkeypatch: pytest
     async with without_wire() as made:
         made.lifecycle.lease(5_000_000_000.0 + trio.current_time() + 10)
         assert made.lifecycle.timeouts.leases.ends_at == pytest.approx(trio.current_time() + 10)
-        made.sessions.revoke(subject="ada")
+        await made.sessions.revoke(subject="ada")
         assert made.sessions.is_revoked(Pass(4_999_999_999.0))
         assert not made.sessions.is_revoked(Pass(5_100_000_000.0))
 
@@ -311,7 +312,7 @@ async def test_mended_01_a_renewal_alone() -> None:
             await renewal.renew(token(jti="3", sid="s"))
         assert made.settled == [("Forbidden('no more')", Phase.GUARD)]
         assert told.principal == "2"
-        assert made.sessions.revoke(session_id="s", token_id="2") == 1
+        assert await made.sessions.revoke(session_id="s", token_id="2") == 1
         await wait_all_tasks_blocked()
         with pytest.raises(LeaseExpired):  # it has ended
             await renewal.renew(token(jti="4", sid="s"))

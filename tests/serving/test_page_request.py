@@ -507,7 +507,7 @@ async def test_mended_26_a_page_may_log_its_visitor_out(autojump_clock: MockCloc
 
     @app.page("/logout", guard=bearer(verifier), methods=["POST"])
     async def logout(asked: Request[Claims]) -> Response:
-        app.sessions.revoke(session_id=asked.principal.session_id)
+        await app.sessions.revoke(session_id=asked.principal.session_id)
         await trio.sleep(1)
         return Response("logged out")
 

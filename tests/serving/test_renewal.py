@@ -167,7 +167,7 @@ async def test_mended_01_mounts_are_asked_too(autojump_clock: MockClock) -> None
 async def test_mended_01_a_revoked_token(autojump_clock: MockClock) -> None:
     """One that verifies and was revoked ends the connection; a revoked one of somebody else does not."""
     app = renewing(bearer(verifier))
-    app.sessions.revoke(token_id="bad")
+    await app.sessions.revoke(token_id="bad")
     async with connect(app, "/", headers=by(token(jti="1"))) as client:
         await client.send(token("eve", jti="bad"))
         assert await client.receive() == "Unauthorized: the new token is about another subject"
@@ -182,7 +182,7 @@ async def test_mended_01_while_a_revocation_is_due(autojump_clock: MockClock) ->
 
     @app.route("/", guard=bearer(verifier))
     async def handler(conn: Connection[Claims]) -> None:
-        assert app.sessions.revoke(session_id="s") == 1
+        assert await app.sessions.revoke(session_id="s") == 1
         try:
             await conn.renew(token(sid="s", jti="2"))
         finally:
@@ -212,7 +212,7 @@ async def test_mended_01_revoked_while_guards_run(revoked: str, autojump_clock: 
     async with connect(app, "/", headers=by(token(jti="old"))) as client:
         await client.send(token(jti="new"))
         await trio.sleep(0.5)
-        app.sessions.revoke(token_id=revoked)
+        await app.sessions.revoke(token_id=revoked)
         assert await client.wait_closed() == REVOKED
     assert conns[0].principal.token_id == "old"
 
@@ -438,11 +438,11 @@ async def test_mended_01_all_or_nothing(autojump_clock: MockClock) -> None:
         await client.send(token(jti="2", seconds=600))
         assert await client.receive() == "Unauthorized: later"
         assert conns[0].principal.token_id == "1"
-        assert app.sessions.revoke(token_id="2") == 0
+        assert await app.sessions.revoke(token_id="2") == 0
         await client.send(token(jti="3", seconds=90))
         assert str(await client.receive()).startswith("renewed")
         assert conns[0].principal.token_id == "3"
-        assert app.sessions.revoke(token_id="1") == 0
+        assert await app.sessions.revoke(token_id="1") == 0
         assert await client.wait_closed() == EXPIRED
     assert trio.current_time() == pytest.approx(90, abs=0.5)
 
@@ -763,8 +763,8 @@ async def test_mended_01_a_credential_that_counts_no_more(autojump_clock: MockCl
             assert str(await client.receive()).startswith("renewed")
         await client.send(token("eve"))
         assert await client.receive() == "Unauthorized: the new token is about another subject"
-        assert app.sessions.revoke(token_id="3") == 0
-        assert app.sessions.revoke(subject="row of ada") == 1
+        assert await app.sessions.revoke(token_id="3") == 0
+        assert await app.sessions.revoke(subject="row of ada") == 1
         assert await client.wait_closed() == REVOKED
 
 

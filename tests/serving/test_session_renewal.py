@@ -173,7 +173,7 @@ async def test_a_revoked_token(wall: Wall, autojump_clock: MockClock) -> None:
             for _ in range(3)
         ]
         await wait_all_tasks_blocked()
-        assert room.app.sessions.revoke(token_id="7") == 0
+        assert await room.app.sessions.revoke(token_id="7") == 0
         assert await room.app.sessions.renew(wall.token(100, jti="7")) == 0
         assert [await client.wait_closed() for client in clients] == [REVOKED] * 3
 
@@ -302,8 +302,8 @@ async def test_a_credential_that_counts_no_more(wall: Wall, autojump_clock: Mock
         assert await room.app.sessions.renew(wall.token(200)) == 1
         assert await room.app.sessions.renew(wall.token(300)) == 1
         assert room.leases(wall) == [300]
-        assert room.app.sessions.revoke(subject="ada", session_id="none") == 0
-        assert room.app.sessions.revoke(subject="row 7") == 1
+        assert await room.app.sessions.revoke(subject="ada", session_id="none") == 0
+        assert await room.app.sessions.revoke(subject="row 7") == 1
     assert await room.app.sessions.renew(wall.token(200)) == 0
 
 
@@ -374,7 +374,7 @@ async def test_ended_meanwhile(how: str, wall: Wall, autojump_clock: MockClock) 
 
             await wait_all_tasks_blocked()
             if how == "revoked":
-                assert room.app.sessions.revoke(subject="ada") == 1
+                assert await room.app.sessions.revoke(subject="ada") == 1
             elif how == "closed":
                 room.conns[0].close_nowait()
             else:

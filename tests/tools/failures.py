@@ -354,6 +354,9 @@ def of_ends() -> Iterator[Row]:
         yield evolve(row, peer=Answered(503, "banned"))
     yield ending("ended-TALK", what, Where.TALK, banned)
     yield evolve(ending("ended-HANDLER", what, Where.HANDLER, banned), handler=CLOSED)
+    replaced = End(Cause.REPLACED, 3003, "replaced")
+    what = 'another one comes, and `limit_connections(..., losing="oldest")` counts it'
+    yield evolve(ending("replaced", what, Where.HANDLER, replaced), handler=CLOSED)
     vanished, bye = End(Cause.PEER_VANISHED, 1006), End(Cause.PEER_CLOSED, 4001, "bye")
     for where, handler in ((Where.WIRE_TALK, NEVER), (Where.WIRE, WOUND_DOWN)):
         yield evolve(ending(f"closes-{where.name}", 'the peer closes: 4001 "bye"', where, bye), handler=handler)

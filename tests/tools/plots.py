@@ -35,6 +35,7 @@ from seawall import (
     public,
 )
 from seawall.serving.server import Server
+from seawall.sessions import limit_connections
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request, text
 from tests.kit.sockets import undecided
 from tests.kit.tokens import token, verifier
@@ -69,7 +70,7 @@ class Watch:
         else:
             how = "returned"
         finally:
-            self.ends[name] = how, trio.current_time()
+            self.ends.setdefault(name, (how, trio.current_time()))  # others may come later
 
     @property
     def seen(self) -> tuple[str, str, float]:
@@ -102,7 +103,7 @@ class Stage:
 
     async def revoke(self) -> None:
         """Revoke what Ada was let in by."""
-        self.app.sessions.revoke(subject=ADA.subject)
+        await self.app.sessions.revoke(subject=ADA.subject)
         await wait_all_tasks_blocked()
 
     async def end(self) -> None:
@@ -393,7 +394,7 @@ TOKEN_DOOR: Final = bearer(verifier) >> has_scope("chat") >> forget
 
 async def with_token(stage: Stage) -> None:
     """Ask for an upgrade by a token, when another one has been revoked."""
-    stage.app.sessions.revoke(token_id="revoked")
+    await stage.app.sessions.revoke(token_id="revoked")
     await stage.peer.say(request("/", f"Authorization: Bearer {token(scope='chat')}"))
 
 
@@ -443,12 +444,17 @@ async def leaving(stage: Stage) -> None:
     await vanish(stage)
 
 
-async def once_more(stage: Stage) -> None:
-    """Come as somebody who is there already."""
+async def come_too(stage: Stage) -> None:
+    """Have another one come, as the same person."""
     other = Wire()
     stage.listener.arrive(other)
     await Peer(other.far).say(request())
     await wait_all_tasks_blocked()
+
+
+async def once_more(stage: Stage) -> None:
+    """Come as somebody who is there already."""
+    await come_too(stage)
     await ask(stage)
 
 
@@ -549,6 +555,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
     yield "ended-GUARD", Plot(door=undecided, act=then(Stage.end))
     yield "ended-TALK", Plot(door=talking, act=then(Stage.end))
     yield "ended-HANDLER", Plot(act=then(Stage.end))
+    one_place = limit_connections(1, per="subject", losing="oldest")
+    yield "replaced", Plot(door=identified >> one_place, act=then(come_too))
     for where, door in (("WIRE_TALK", talking), ("WIRE", public)):
         yield f"closes-{where}", Plot(door=door, act=saying(close(4001, "bye")))
         yield f"vanishes-{where}", Plot(door=door, act=then(vanish))

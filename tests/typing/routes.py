@@ -212,15 +212,15 @@ async def by_token(gate: Gate, claims: Claims) -> Person:
     return Person()
 
 
-assert_type(App().sessions.revoke(subject="ada"), int)
+async def log_out() -> None:
+    """Revoking waits for the store."""
+    assert_type(await App().sessions.revoke(subject="ada"), int)
+    assert_type(await App(revocations_kept=660).sessions.revoke(issuer="us", session_id="9c41", issued_before=1e9), int)
 
 
 async def renewed(request: Request[Claims]) -> None:
     """How many connections go on."""
     assert_type(await app.sessions.renew("token"), int)
-
-
-assert_type(App(revocations_kept=660).sessions.revoke(issuer="us", session_id="9c41", issued_before=1e9), int)
 
 
 @guard

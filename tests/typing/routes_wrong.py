@@ -223,10 +223,7 @@ async def reads(conn: Connection[Claims], gate: Gate) -> None:
 
 # Sessions.
 wrong_app = App()
-wrong_app.sessions.revoke("ada")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by name: a subject or a token?
 renewed: int = wrong_app.sessions.renew("token")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # not awaited
-wrong_app.sessions.revoke(session_id=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name
-wrong_app.sessions.revoke(issued_before="today")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Unix time
 wrong_app.sessions = wrong_app.sessions  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the app's for good
 
 

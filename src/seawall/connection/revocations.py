@@ -11,15 +11,13 @@ import heapq
 import math
 from collections.abc import Iterable
 from itertools import count
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from seawall.clock import unix_time
+from seawall.connection.revocation_store import MAX_REVOCATIONS, Revocation
 from seawall.errors import ConfigurationError, Unauthorized, Unavailable
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
-
-#: Revocations that are remembered one by one.
-MAX_REVOCATIONS = 100_000
 
 
 class CredentialSnapshot(NamedTuple):
@@ -116,6 +114,15 @@ class Selection(NamedTuple):
             and self.token_id in {None, held.token_id}
         )
 
+    def said(self, issued_before: float | None) -> str:
+        """What it names, and whether a time was named with it, for the log: no values."""
+        given = {**self._asdict(), "issued_before": issued_before}
+        return ", ".join(name for name, value in given.items() if value is not None)
+
+
+#: What a revocation of everybody selects.
+EVERYBODY: Final = Selection(None, None, None, None)
+
 
 class _Owner(NamedTuple):
     """A subject of an issuer, or, if that is None, of every issuer."""
@@ -124,7 +131,7 @@ class _Owner(NamedTuple):
     subject: str
 
 
-class Revocation(NamedTuple):
+class Entry(NamedTuple):
     """One call of `Sessions.revoke`, or several with the same `Selection`."""
 
     before: float
@@ -138,9 +145,9 @@ class Revocation(NamedTuple):
     is_exact: bool
     """Whether it is about one credential whose end is known."""
 
-    def merged(self, other: Revocation) -> Revocation:
+    def merged(self, other: Entry) -> Entry:
         """Both."""
-        return Revocation(
+        return Entry(
             max(self.before, other.before),
             max(self.at, other.at),
             self.is_for_good or other.is_for_good,
@@ -152,7 +159,29 @@ class Revocation(NamedTuple):
         """Whether `held`, which matches the selection, was issued in time for it."""
         return self.is_for_good or held.issued_at < self.before or held.issued_at <= self.at + held.skew
 
-    def of_what_there_was(self) -> Revocation:
+    def stored(self, selection: Selection) -> Revocation:
+        """The same, of `selection`, for a `RevocationStore`."""
+        is_by_time = self.at == -math.inf
+        covered = max(self.before, -math.inf if is_by_time else math.nextafter(self.at, math.inf))
+        return Revocation(
+            **selection._asdict(),
+            issued_before=math.inf if self.is_for_good else covered,
+            revoked_at=None if is_by_time else self.at,
+            forgotten_at=self.until,
+        )
+
+    @classmethod
+    def of(cls, stored: Revocation, kept: float) -> Entry:
+        """What `stored` says, of which other processes know what it has found; `kept` as for `Revocations`."""
+        at = -math.inf if stored.revoked_at is None else stored.revoked_at
+        is_for_good = stored.issued_before == math.inf and stored.revoked_at is not None
+        before = -math.inf if is_for_good else stored.issued_before
+        kept_until = max(at, before) + kept
+        is_exact = stored.token_id is not None and stored.forgotten_at < kept_until
+        until = stored.forgotten_at if is_exact else max(stored.forgotten_at, kept_until)
+        return cls(before, at, is_for_good, until, is_exact)
+
+    def of_what_there_was(self) -> Entry:
         """The same for what there was then, not for what has been, or will be, issued later."""
         return self._replace(is_for_good=False, is_exact=False)
 
@@ -164,18 +193,14 @@ class Revocations:
     def __init__(self, *, kept: float) -> None:
         """Begin with none; each is kept for `kept` seconds, or until what it found has expired."""
         self._kept = kept
-        self._entries: dict[Selection, Revocation] = {}
+        self._entries: dict[Selection, Entry] = {}
         self._shapes: dict[tuple[bool, ...], int] = {}  # which fields the selections name, and how many name these
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
         self._counter = count()
         self._owned: dict[_Owner, set[Selection]] = {}
         self._all_before = -math.inf
-        self._given_up: Revocation | None = None
+        self._given_up: Entry | None = None
         self._has_warned = False
-
-    def refuse_before(self, time: float) -> None:
-        """Refuse whatever was issued before `time`, in Unix time."""
-        self._all_before = max(self._all_before, time)
 
     def raise_if_revoked(self, held: CredentialSnapshot) -> None:
         """Raise `Unauthorized` if `held` has been revoked, or if that is not known any more."""
@@ -206,30 +231,19 @@ class Revocations:
         return self._given_up.covers(held)
 
     def add(self, selection: Selection, issued_before: float | None, found: Iterable[CredentialSnapshot]) -> None:
-        """Remember that what matches `selection` is revoked.
+        """Remember that what matches `selection` is revoked. Arguments as of `entry_of`; raises as `put`."""
+        self.put(selection, self.entry_of(selection, issued_before, tuple(found)))
+
+    def entry_of(
+        self, selection: Selection, issued_before: float | None, found: tuple[CredentialSnapshot, ...]
+    ) -> Entry:
+        """What is to be remembered of `selection`.
 
         Args:
-          selection: names something.
+          selection: names something, or there is a time.
           issued_before: only what was issued before this, in Unix time.
           found: the credentials of connections that it has ended.
-
-        Raises:
-          Unavailable: there is no room.
         """
-        entry = self._revocation(selection, issued_before, tuple(found))
-        known = self._entries.get(selection)
-        self._put(selection, entry if known is None else known.merged(entry))
-        if len(self._entries) > MAX_REVOCATIONS and not self._make_room():
-            self._pop(selection)
-            raise Unavailable(
-                f"{MAX_REVOCATIONS} revocations are remembered and none has had its time: this one ended its "
-                "connections, but its credentials are not refused; set App(revocations_kept=...) to the seconds that a "
-                "credential lives, name the subject whose token it is, or ask a database in a guard"
-            )
-
-    def _revocation(
-        self, selection: Selection, issued_before: float | None, found: tuple[CredentialSnapshot, ...]
-    ) -> Revocation:
         now = unix_time()
         newest = max((held.issued_at for held in found), default=-math.inf)
         names_one = selection.session_id is not None or selection.token_id is not None
@@ -241,9 +255,28 @@ class Revocations:
         is_exact = selection.token_id is not None and bool(ends) and max(ends) < math.inf
         known_ends = [end for end in ends if end < math.inf]
         until = max(known_ends) if is_exact else max([since + self._kept, *known_ends])
-        return Revocation(before, at, names_one and issued_before is None, until, is_exact)
+        return Entry(before, at, names_one and issued_before is None, until, is_exact)
 
-    def _put(self, selection: Selection, entry: Revocation) -> None:
+    def put(self, selection: Selection, entry: Entry) -> None:
+        """Remember `entry` of `selection`.
+
+        Raises:
+          Unavailable: there is no room.
+        """
+        if selection == EVERYBODY:
+            self._all_before = max(self._all_before, entry.before)
+            return
+        known = self._entries.get(selection)
+        self._put(selection, entry if known is None else known.merged(entry))
+        if len(self._entries) > MAX_REVOCATIONS and not self._make_room():
+            self._pop(selection)
+            raise Unavailable(
+                f"{MAX_REVOCATIONS} revocations are remembered and none has had its time: this one ended its "
+                "connections, but its credentials are not refused; set App(revocations_kept=...) to the seconds that a "
+                "credential lives, name the subject whose token it is, or ask a database in a guard"
+            )
+
+    def _put(self, selection: Selection, entry: Entry) -> None:
         known = self._entries.get(selection)
         if known is None:
             self._push_end(entry.until, selection)
@@ -255,7 +288,7 @@ class Revocations:
         if (owner := _owner(selection, entry)) is not None:
             self._owned.setdefault(owner, set()).add(selection)
 
-    def _pop(self, selection: Selection) -> Revocation:
+    def _pop(self, selection: Selection) -> Entry:
         entry, shape = self._entries.pop(selection), _shape(selection)
         self._shapes[shape] -= 1
         if not self._shapes[shape]:
@@ -263,7 +296,7 @@ class Revocations:
         self._disown(selection, entry)
         return entry
 
-    def _disown(self, selection: Selection, entry: Revocation) -> None:
+    def _disown(self, selection: Selection, entry: Entry) -> None:
         if (owner := _owner(selection, entry)) is not None:
             owned = self._owned[owner]
             owned.discard(selection)
@@ -326,7 +359,7 @@ class Revocations:
         heapq.heappush(self._ends, (until, next(self._counter), selection))
 
 
-def _owner(selection: Selection, entry: Revocation) -> _Owner | None:
+def _owner(selection: Selection, entry: Entry) -> _Owner | None:
     """Whose all the credentials are that match, if a revocation of all that the owner had then would cover them.
 
     Only what was named counts. Connections that were found show whose some of them are, but others, which are not

@@ -1,134 +1,170 @@
-"""`Sessions`: which connections were let in by which credentials, and which credentials have been revoked."""
+"""`Sessions`: who is connected, by which credentials; ending that, and revoking the credentials."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from itertools import chain
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 import trio
 
-from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.revocations import CredentialSnapshot, Identity, NamedCredentials, Revocations, Selection
-from seawall.connection.session_renewal import Renewable, renew_all
-from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unauthorized
+from seawall.connection.revocation_feed import RevocationFeed
+from seawall.connection.revocation_store import RevocationStore
+from seawall.connection.revocations import EVERYBODY, Identity, Selection
+from seawall.connection.session_events import SessionEvent, SessionInfo
+from seawall.connection.session_renewal import renew_all
+from seawall.connection.session_table import SessionTable
+from seawall.errors import ConfigurationError, Unauthorized, Unavailable
 from seawall.guards.credential import Credential
 from seawall.guards.jwt.one_issuer import MAX_TOKEN
 from seawall.guards.jwt.unverified import identity_of
 from seawall.guards.token_source import is_token
+from seawall.mistakes import is_count, is_text
 from seawall.observability.logs import server_log
-
-#: When a subject that has too many connections may try again, in seconds.
-RETRY_AFTER = 5.0
+from seawall.policy.ending import Cause, End
+from seawall.policy.verdicts import Close
 
 #: Seconds for which a revocation is remembered: as long as a `TokenVerifier` lets a token live, a day, and its skew.
 REVOCATIONS_KEPT: Final = 86_460.0
 
-#: A kind, and the names of that kind by which a connection is found.
-_Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
-
-_EVERYBODY: Final = Selection(None, None, None, None)
-
-#: What a connection begins with.
-_NONE_NAMED: Final = NamedCredentials()
-
 
 @final
 class Sessions:
-    """The connections of an app whose guards have named the credential; see `App.sessions` and `Gate.identify`.
+    """Who is connected to an app: finding connections, watching them, ending them, revoking their credentials.
 
     ::
 
-        app.sessions.revoke(subject="ada")  # logged out, everywhere
-        app.sessions.revoke(session_id="9c41")  # logged out, here
-        app.sessions.revoke(token_id="7f3a")  # one token, which was stolen
-        app.sessions.revoke(issued_before=time.time() + 60)  # everybody, because the key was
+        await app.sessions.revoke(subject="ada")  # logged out, everywhere
+        await app.sessions.revoke(session_id="9c41")  # logged out, here
+        await app.sessions.revoke(token_id="7f3a")  # one token, which was stolen
+        await app.sessions.revoke(issued_before=time.time() + 60)  # everybody, because the key was
 
-    It covers the connections of one process, and revocations are lost when that process ends: a revocation that has to
-    last longer, or to reach several processes, belongs in a database that a guard asks. What is remembered is bounded:
-    100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token that it names has been
-    found, and has expired. When there are more, those whose time has come are given up first, and then what was revoked
-    by subject and token id becomes one revocation of all that this subject had. Name the subject with a token id: an id
-    alone may be that of several, and never becomes a revocation of one subject; nor does a session, which gets further
-    tokens.
+    It covers the connections of one process. Revocations are lost when that process ends, unless
+    ``App(revocations=...)`` was given a `RevocationStore`, which keeps them and tells other processes. What is
+    remembered is bounded: 100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token
+    that it names has been found, and has expired. When there are more, those whose time has come are given up first,
+    and then what was revoked by subject and token id becomes one revocation of all that this subject had. Name the
+    subject with a token id: an id alone may be that of several, and never becomes a revocation of one subject; nor does
+    a session, which gets further tokens.
     """
 
-    def __init__(self, *, at_most: int | None, kept: float = REVOCATIONS_KEPT) -> None:
+    def __init__(
+        self, *, at_most: int | None, kept: float = REVOCATIONS_KEPT, store: RevocationStore | None = None
+    ) -> None:
         """Begin with no connections.
 
         Args:
           at_most: how many connections a subject may have; any number if that is None.
           kept: for how many seconds a revocation is remembered.
+          store: keeps revocations for other processes, and later ones.
         """
-        self._at_most = at_most
-        self._registered: set[Registration] = set()
-        self._index: dict[_Key, set[Registration]] = {}
-        self._revocations = Revocations(kept=kept)
+        self._table = SessionTable(at_most=at_most, kept=kept)
+        self._feed = None if store is None else RevocationFeed(store, self._table)
 
     def __len__(self) -> int:
         """How many connections there are whose guards have identified them."""
-        return len(self._registered)
+        return len(self._table)
 
-    def revoke(
+    # Who is there.
+
+    def find(
         self,
         *,
         issuer: str | None = None,
         subject: str | None = None,
         session_id: str | None = None,
         token_id: str | None = None,
-        issued_before: float | None = None,
-    ) -> int:
-        """End the connections of all credentials that match, and refuse these credentials from now on.
+        route: str | None = None,
+        address: str | None = None,
+    ) -> tuple[SessionInfo, ...]:
+        """The connections that are open and match all arguments that are given; all that are open, without any.
 
-        A credential matches if all arguments that are given match it. Its connections end with `Revoked`, close code
-        3003; a later connection with it is refused as `Unauthorized`. A credential that does not say when it was issued
-        counts as issued before any time. Call this in Trio's thread; from another thread, with
-        ``trio.from_thread.run_sync``.
+        Open are those that the guards have let in, until their end is recorded; ``server.connections`` has the others
+        too. Call this in Trio's thread, as `revoke`.
 
         Args:
-          issuer: who has issued them; empty for those that name nobody. Left out, those of every issuer.
-          subject: whose credentials. Without a session, a token or a time, it revokes what was issued up to now by a
-            clock that may be ahead by the skew that the verifier allows: for so long (60 s) new tokens are refused too.
-            Whoever logs out to log in again at once needs `session_id`.
-          session_id: those of one log-in, such as a token's ``sid``.
-          token_id: the id of one credential.
-          issued_before: only credentials that were issued before this, in Unix time. Given alone, those of everybody;
-            add the skew of the issuer's clock.
+          issuer: who has issued the credential, as in `revoke`; empty for one that names nobody.
+          subject: whom the credential identifies.
+          session_id: of which log-in it is.
+          token_id: its own id. One credential of the connection has to match in all of these four.
+          route: the route's name, which is its path if it has none.
+          address: the peer's address without its port, such as ``192.0.2.7``, or ``unix``.
 
         Returns:
-          How many connections end.
+          A snapshot of each, in the order in which they were let in.
 
         Raises:
-          ConfigurationError: nothing is given, which would be everybody; the time is NaN; or it is another thread.
-          Unavailable: the connections end, but so much has been revoked lately that this cannot be remembered.
+          ConfigurationError: an argument is no text; or it is another thread.
         """
         selection = Selection(issuer, subject, session_id, token_id)
-        is_for_all = selection == _EVERYBODY
-        if is_for_all and issued_before is None:
-            raise ConfigurationError(
-                "revoke() without an issuer, a subject, a session_id, a token_id or a time; if it is to end "
-                "everybody's session, say revoke(issued_before=time.time() + 60)"
-            )
-        if issued_before is not None and math.isnan(issued_before):
-            raise ConfigurationError("revoke(issued_before=nan) is before nothing; give a Unix time")
-        if self._registered and not trio.lowlevel.in_trio_run():
-            raise ConfigurationError("revoke() outside of Trio's thread; call it with trio.from_thread.run_sync()")
-        before = math.inf if issued_before is None else issued_before
-        found = {
-            registration: matching
-            for registration in self._candidates(selection)
-            if (matching := registration.matching(selection, before))
-        }
-        ended = sum(registration.end() for registration in found)
-        given = {**selection._asdict(), "issued_before": issued_before}
-        by = ", ".join(name for name, value in given.items() if value is not None)
-        server_log.info("revoked by %s: %d connections end", by, ended)
-        if is_for_all:
-            self._revocations.refuse_before(before)
-        else:
-            self._revocations.add(selection, issued_before, chain.from_iterable(found.values()))
-        return ended
+        _check_texts("find", {**selection._asdict(), "route": route, "address": address})
+        self._check_thread("find")
+        found = self._table.opened()
+        if selection != EVERYBODY:
+            named = self._table.named_by(selection)
+            found = tuple(one for one in found if one in named and one.matching(selection))
+        infos = (one.info() for one in found if one.is_at(route, address))
+        return tuple(info for info in infos if info is not None)
+
+    def end(self, who: SessionInfo | str, code: int = 3003, reason: str = "") -> bool:
+        """End one connection, without waiting for that. Its credential stays good: see `revoke`.
+
+        Its handler sees that it is over, and has ``Limits.wind_down`` seconds to return.
+
+        Args:
+          who: what `find` or `watch` has given, or the connection's id.
+          code: the close code, as for `Close`.
+          reason: what the peer reads, at most 123 bytes of UTF-8.
+
+        Returns:
+          Whether it ends because of that. False if it is not open, or not any more.
+
+        Raises:
+          ConfigurationError: as `Close` raises; or it is another thread.
+        """
+        close = Close(code, reason)
+        connection = who.id if isinstance(who, SessionInfo) else who
+        if not is_text(connection):
+            raise ConfigurationError(f"end({who!r}): give a SessionInfo, or the id of a connection")
+        self._check_thread("end")
+        registration = self._table.get(connection)
+        if registration is None:
+            return False
+        registration.end(End(Cause.ENDED, close.code, close.reason))
+        return True
+
+    def watch(self, *, buffer: int = 1000) -> AbstractAsyncContextManager[AsyncIterator[SessionEvent]]:
+        """Watch connections open and close, from the beginning of the block on.
+
+        ::
+
+            async with app.sessions.watch() as events:
+                here = {session.id: session for session in app.sessions.find()}
+                async for event in events:
+                    match event:
+                        case SessionOpened(session):
+                            here[session.id] = session
+                        case SessionClosed(session=session):
+                            here.pop(session.id, None)
+                        case Lagged():
+                            here = {session.id: session for session in app.sessions.find()}
+
+        Nobody waits for a watcher. One that is slow is told by `Lagged`, in its place, how many events it has missed.
+        `find` may be ahead of what has been taken. The iteration does not end by itself; whoever iterates is cancelled.
+
+        Args:
+          buffer: how many events are kept until they are taken, at least 1.
+
+        Raises:
+          ConfigurationError: `buffer` is no such number.
+        """
+        if not is_count(buffer):
+            raise ConfigurationError(f"watch(buffer={buffer!r}): give a number of events, 1 or more")
+        return self._table.watchers.watching(buffer)
+
+    # Renewing, and revoking.
 
     async def renew(self, token: str) -> int:
         """Renew every connection of the token's issuer, subject and session, as `Connection.renew` renews one.
@@ -162,163 +198,108 @@ class Sessions:
             raise Unauthorized("token refused: it is too long, or has characters that no token has")
         said = identity_of(token)
         identity = Identity(said.issuer, said.subject, said.session_id, None)
-        found = self._candidates(Selection(None, said.subject, said.session_id, None))
+        found = self._table.named_by(Selection(None, said.subject, said.session_id, None))
         return await renew_all([connection for connection in found if connection.is_about(identity)], token)
 
-    def _candidates(self, selection: Selection) -> set[Registration]:
-        """All connections whose credentials may match, and perhaps others."""
-        keys: tuple[_Key, ...] = (
-            ("token", selection.token_id),
-            ("session", selection.session_id),
-            ("subject", selection.subject),
-        )
-        key = next((key for key in keys if key[1] is not None), None)
-        return self._registered if key is None else self._index.get(key, set[Registration]())
+    async def revoke(
+        self,
+        *,
+        issuer: str | None = None,
+        subject: str | None = None,
+        session_id: str | None = None,
+        token_id: str | None = None,
+        issued_before: float | None = None,
+    ) -> int:
+        """End the connections of all credentials that match, and refuse these credentials from now on.
+
+        A credential matches if all arguments that are given match it. Its connections end with `Revoked`, close code
+        3003; a later connection with it is refused as `Unauthorized`. A credential that does not say when it was issued
+        counts as issued before any time.
+
+        All of that is done here before anything is awaited. Then this waits until the `RevocationStore` has it, if
+        there is one, for 10 seconds at most; being cancelled does not interrupt that, so that a handler can revoke what
+        it was let in by itself. Call this in Trio's thread; from another one, with ``trio.from_thread.run``.
+
+        Args:
+          issuer: who has issued them; empty for those that name nobody. Left out, those of every issuer.
+          subject: whose credentials. Without a session, a token or a time, it revokes what was issued up to now by a
+            clock that may be ahead by the skew that the verifier allows: for so long (60 s) new tokens are refused too.
+            Whoever logs out to log in again at once needs `session_id`.
+          session_id: those of one log-in, such as a token's ``sid``.
+          token_id: the id of one credential.
+          issued_before: only credentials that were issued before this, in Unix time. Given alone, those of everybody;
+            add the skew of the issuer's clock.
+
+        Returns:
+          How many connections of this process end.
+
+        Raises:
+          ConfigurationError: nothing is given, which would be everybody; the time is NaN, or a name no text; or it is
+            another thread.
+          Unavailable: the connections end, but the credentials may be let in later: the store has not answered, or has
+            failed, or so much has been revoked lately that this cannot be remembered. Calling again does no harm.
+        """
+        selection = Selection(issuer, subject, session_id, token_id)
+        _check_revocation(selection, issued_before)
+        before = math.inf if issued_before is None else issued_before
+        matching = ((one, one.matching(selection)) for one in self._table.named_by(selection))
+        found = {
+            one: early for one, several in matching if (early := tuple(h for h in several if h.issued_at < before))
+        }
+        ended = sum(registration.revoke() for registration in found)
+        server_log.info("revoked by %s: %d connections end", selection.said(issued_before), ended)
+        revocations = self._table.revocations
+        entry = revocations.entry_of(selection, issued_before, tuple(chain.from_iterable(found.values())))
+        full: Unavailable | None = None
+        try:
+            revocations.put(selection, entry)
+        except Unavailable as error:
+            full = error
+        if self._feed is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:  # which may have more room than we
+            await self._feed.add(entry.stored(selection))
+        if full is None:
+            return ended
+        try:
+            raise full
+        finally:
+            del full  # a reference cycle would be left to the garbage collector
 
     def is_revoked(self, credential: Credential, *, skew: float = 0.0) -> bool:
         """Whether `credential` would be refused; `skew` as in `Gate.identify`."""
-        try:
-            self._revocations.raise_if_revoked(CredentialSnapshot.of(credential, skew))
-        except Unauthorized:
-            return True
-        return False
+        return self._table.is_revoked(credential, skew)
 
-    def raise_if_refused(self, registration: Registration, held: CredentialSnapshot) -> None:
-        """Refuse `held` for `registration` if it has been revoked, or if its subject has too many connections.
-
-        Raises:
-          Unauthorized: the credential has been revoked.
-          TooManyRequests: its subject has `at_most` other connections.
-        """
-        self._revocations.raise_if_revoked(held)
-        if held.subject is not None and self._at_most is not None:
-            siblings = self._index.get(("place", held.issuer, held.subject), set[Registration]())
-            if registration not in siblings and len(siblings) >= self._at_most:
-                raise TooManyRequests("too many connections of one subject", retry_after=RETRY_AFTER)
-
-    def raise_if_not_renewable(self, renewed: CredentialSnapshot) -> None:
-        """Refuse `renewed`, which is about somebody who is connected, if it has been revoked.
-
-        Raises:
-          Revoked: it has been.
-          Unauthorized: that is not known any more.
-        """
-        if self._revocations.is_revoked(renewed):
-            raise Revoked
-        self._revocations.raise_if_revoked(renewed)
-
-    def reindex(
-        self,
-        registration: Registration,
-        named: NamedCredentials,
-        *,
-        instead_of: NamedCredentials,
-    ) -> None:
-        """Index `registration` by the credentials `named`, and no longer by those that it had before, `instead_of`."""
-        now = _keys_of(named)
-        for gone in _keys_of(instead_of) - now:
-            siblings = self._index[gone]
-            siblings.discard(registration)
-            if not siblings:
-                del self._index[gone]
-        for key in now:
-            self._index.setdefault(key, set()).add(registration)
-        if named.held:
-            self._registered.add(registration)
-        else:
-            self._registered.discard(registration)
+    def _check_thread(self, method: str) -> None:
+        if not self._table.is_empty and not trio.lowlevel.in_trio_run():
+            raise ConfigurationError(f"{method}() outside of Trio's thread; call it with trio.from_thread.run_sync()")
 
 
-def _keys_of(named: NamedCredentials) -> set[_Key]:
-    """What a connection is found by, by those of its credentials that count no more too, for a renewal."""
-    keys = {key for held in named.held for key in _keys(held)}
-    for gone in named.replaced:
-        keys.update((kind, name) for kind, name in (("subject", gone.subject), ("session", gone.session_id)) if name)
-    return keys
+def table_of(sessions: Sessions) -> SessionTable:
+    """What servers use of `sessions`."""
+    return sessions._table  # pyright: ignore[reportPrivateUsage] # it is this module's
 
 
-def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
-    """What a connection with this credential is found by."""
-    if held.subject is not None:
-        yield "subject", held.subject
-        yield "place", held.issuer, held.subject
-    if held.session_id is not None:
-        yield "session", held.session_id
-    if held.token_id is not None:
-        yield "token", held.token_id
+def feed_of(sessions: Sessions) -> RevocationFeed | None:
+    """What a server runs for `sessions`; None if there is no store."""
+    return sessions._feed  # pyright: ignore[reportPrivateUsage] # as above
 
 
-@final
-class Registration:
-    """One connection among the `Sessions`."""
+def _check_revocation(selection: Selection, issued_before: float | None) -> None:
+    """Raise what `Sessions.revoke` says of its arguments, and of the thread."""
+    _check_texts("revoke", selection._asdict())
+    if selection == EVERYBODY and issued_before is None:
+        raise ConfigurationError(
+            "revoke() without an issuer, a subject, a session_id, a token_id or a time; if it is to end "
+            "everybody's session, say revoke(issued_before=time.time() + 60)"
+        )
+    if issued_before is not None and math.isnan(issued_before):
+        raise ConfigurationError("revoke(issued_before=nan) is before nothing; give a Unix time")
+    if not trio.lowlevel.in_trio_task():
+        raise ConfigurationError("revoke() outside of Trio's thread; call it with trio.from_thread.run()")
 
-    __slots__ = ("_lifecycle", "_named", "_sessions", "renewal")
 
-    def __init__(self, sessions: Sessions, lifecycle: Lifecycle) -> None:
-        """Begin without a credential: the connection is not among `sessions` until `identify`."""
-        self._sessions = sessions
-        self._lifecycle = lifecycle
-        self._named = _NONE_NAMED
-        self.renewal: Renewable | None = None
-        """Renews the connection, if it has been let in by a token."""
-
-    def identify(self, credential: Credential, instead_of: Credential | None, skew: float = 0.0) -> None:
-        """Add `credential`, in place of `instead_of` if that is given. Raises as `Gate.identify`."""
-        if self._lifecycle.ended is None:
-            added = CredentialSnapshot.of(credential, skew)
-            self._sessions.raise_if_refused(self, added)
-            self._set_named(self._named.adding(added, instead_of))
-
-    def raise_if_not_renewable(self, renewed: CredentialSnapshot) -> None:
-        """Refuse a credential with which the connection cannot be renewed.
-
-        Raises:
-          Unauthorized: it is about nobody, or about somebody else than those of the connection.
-          Revoked: it has been revoked.
-        """
-        identity = renewed.identity()
-        if identity.is_nobody or identity not in self._named.identities():
-            raise Unauthorized("the new token is about another subject")
-        self._sessions.raise_if_not_renewable(renewed)
-
-    def renew(self, renewed: NamedCredentials) -> None:
-        """Hold `renewed`, which have been checked, instead of those that there were.
-
-        Raises:
-          Unauthorized: somebody whom the connection was let in as is missing among them.
-          Revoked: one has been revoked since it was checked.
-        """
-        if self._named.identities() != renewed.identities():
-            raise Unauthorized("the new token does not prove all that the first one did")
-        for held in renewed.held:
-            self._sessions.raise_if_not_renewable(held)
-        self._set_named(renewed)
-
-    def matching(self, selection: Selection, before: float) -> tuple[CredentialSnapshot, ...]:
-        """Those of the connection's credentials that match `selection` and were issued before `before`."""
-        return tuple(held for held in self._named.held if held.issued_at < before and selection.matches(held))
-
-    def is_about(self, identity: Identity) -> bool:
-        """Whether the connection was let in as `identity`, by whatever credential."""
-        return identity in self._named.identities()
-
-    async def renew_for_session(self, token: str, /) -> bool:
-        """Renew the connection, if it is open and was let in by a token."""
-        if self.renewal is None:
-            await trio.lowlevel.checkpoint()
-            return False
-        return await self.renewal.renew_for_session(token)
-
-    def end(self) -> bool:
-        """End the connection. Returns as `Lifecycle.revoke`."""
-        return self._lifecycle.revoke()
-
-    def leave(self) -> None:
-        """Remove the connection from the sessions, because it is over."""
-        self.renewal = None  # a reference cycle would be left to the garbage collector
-        if self._named.held:
-            self._set_named(_NONE_NAMED)
-
-    def _set_named(self, named: NamedCredentials) -> None:
-        before, self._named = self._named, named
-        self._sessions.reindex(self, named, instead_of=before)
+def _check_texts(method: str, named: dict[str, str | None]) -> None:
+    for name, value in named.items():
+        if not (value is None or is_text(value)):
+            raise ConfigurationError(f"{method}({name}={value!r}) matches nobody; give a str")

@@ -139,7 +139,7 @@ def _add_sessions(app: App, member: Guard[Anonymous, Claims]) -> None:
     async def log_out(conn: Connection[Claims]) -> None:
         # Ends every connection of this session, in all tabs, with
         # 3003, and refuses the token from now on.
-        app.sessions.revoke(session_id=conn.principal.session_id)
+        await app.sessions.revoke(session_id=conn.principal.session_id)
 
 
 def sources() -> dict[str, str]:

@@ -31,6 +31,7 @@ ORDINARY: Final = frozenset(
         Cause.PEER_VANISHED,
         Cause.LEASE_EXPIRED,
         Cause.REVOKED,
+        Cause.REPLACED,
         Cause.IDLE,
         Cause.LIFETIME,
         Cause.KEEPALIVE,

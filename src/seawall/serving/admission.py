@@ -22,17 +22,22 @@ _CLOSED: Final = frozenset({401, 403})
 async def ask_guards(route: AnyRoute, gate: ConnectionGate, failures: FailureHandler) -> Admitted:
     """Ask the guards of `route`, whose failures `failures` judges.
 
-    Raises what they raise. If the route refuses by a close code, the upgrade has been accepted for that.
+    When all have let the connection in, it takes the places that are counted. Raises what the guards raise, and as
+    `Registration.claim`. If the route refuses by a close code, the upgrade has been accepted for that.
     """
     entry = route.table_entry
     try:
         if entry.needs_task:
-            return await in_own_task(partial(route.admit, gate), name="guards")
-        return await route.admit(gate)
+            admitted = await in_own_task(partial(route.admit, gate), name="guards")
+        else:
+            admitted = await route.admit(gate)
+        gate.registration.claim(failures)
     except BaseException as raised:  # noqa: ASYNC103 - a refusal is raised again below, and all else here
         if not (entry.refuses_by_close and not gate.upgrade.accepted and _is_closed(raised, failures)):
             raise
         refusal = raised
+    else:
+        return admitted
     try:
         with suppress(Disconnected):
             await gate.accept()

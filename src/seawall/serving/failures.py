@@ -38,6 +38,16 @@ class FailureHandler:
         """The id of the connection."""
         return self._incoming.id
 
+    @property
+    def peer(self) -> str:
+        """The other end of the socket."""
+        return self._incoming.address
+
+    @property
+    def principal_name(self) -> str:
+        """Whom the guards have proved, as the log names it."""
+        return self._server.reporter.names.name_of(self.principal)
+
     def handle(self, failure: Exception, phase: Phase, *, accepted: bool) -> Consequence:
         """Judge `failure`, report each leaf of it, and escalate what the policy escalates.
 
@@ -87,7 +97,7 @@ class FailureHandler:
             incident=secrets.token_hex(3),
             route=self.route,
             connection=self._incoming.id,
-            peer=self._incoming.address,
-            principal=self._server.reporter.names.name_of(self.principal),
+            peer=self.peer,
+            principal=self.principal_name,
             message=message,
         )

@@ -12,10 +12,11 @@ from attrs import define, field, frozen
 from seawall.callables import Parameter
 from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.auth_message import token_in
+from seawall.guards.connection_limit import ConnectionLimit, LimitedGate
 from seawall.guards.credential import Credential
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
@@ -67,7 +68,7 @@ class Upgrade(Protocol):
 
 @final
 @define(kw_only=True, eq=False, repr=False)  # not frozen, as `ConnectionState` is not
-class ConnectionGate(TokenGate):
+class ConnectionGate(TokenGate, LimitedGate):
     """The `Gate` of one connection. Only `upgrade` needs a socket, so that a test can put something else there."""
 
     asked: Handshake
@@ -109,6 +110,10 @@ class ConnectionGate(TokenGate):
     def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Say by what the connection is let in."""
         self.registration.identify(credential, instead_of, skew)
+
+    def limit(self, limit: ConnectionLimit, /) -> None:
+        """Count the connection for `limit`."""
+        self.registration.limit(limit)
 
     async def take(self, verifier: TokenVerifier[C], presented: Presented, /) -> C:
         """Let in by a token, which a renewal can replace."""

@@ -12,8 +12,9 @@ from attrs import define, frozen
 
 from seawall.callables import Parameter
 from seawall.clock import unix_time
-from seawall.connection.sessions import Sessions
+from seawall.connection.session_table import SessionTable
 from seawall.errors import ConfigurationError, LeaseExpired, Unauthorized
+from seawall.guards.connection_limit import ConnectionLimit, LimitedGate
 from seawall.guards.credential import Credential
 from seawall.guards.gate import Gate
 from seawall.guards.jwt.claims import AnyClaims
@@ -110,7 +111,7 @@ def _expects_continue(request: PageRequest) -> bool:
 
 @final
 @frozen(eq=False, repr=False)
-class PageGate(Gate):
+class PageGate(Gate, LimitedGate):
     """The `Gate` of a request for a page. It is over with the answer: nothing is leased, and no place is taken.
 
     A page is not among the sessions, so that one which revokes the session of its visitor can still answer.
@@ -118,7 +119,7 @@ class PageGate(Gate):
 
     asked: Handshake
     values: Values
-    sessions: Sessions
+    sessions: SessionTable
     resources: ResourceStack
 
     @property
@@ -146,8 +147,11 @@ class PageGate(Gate):
 
     def identify(self, credential: Credential, *, instead_of: Credential | None = None, skew: float = 0.0) -> None:
         """Refuse a credential that has been revoked."""
-        if self.sessions.is_revoked(credential, skew=skew):
+        if self.sessions.is_revoked(credential, skew):
             raise Unauthorized("the credential was revoked")
+
+    def limit(self, limit: ConnectionLimit, /) -> None:
+        """Do nothing: a page is not among the connections that are counted."""
 
     async def admit_by(self, verifier: TokenVerifier[C], token: str, /) -> C:
         """Refuse a token that is not good."""

@@ -16,7 +16,7 @@ from seawall.clock import unix_time
 from seawall.connection.leases import until
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
 from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
 from seawall.errors import (
     AuthTimeout,
@@ -29,6 +29,7 @@ from seawall.errors import (
     Unauthorized,
 )
 from seawall.exception_groups import partition
+from seawall.guards.connection_limit import ConnectionLimit, LimitedGate
 from seawall.guards.credential import Credential
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
@@ -147,7 +148,7 @@ class Renewal:
 
 
 @final
-class RenewalGate(TokenGate):
+class RenewalGate(TokenGate, LimitedGate):
     """The gate of a renewal: what guards tell it is kept until all have let it through."""
 
     def __init__(self, renewal: Renewal, token: str) -> None:
@@ -195,6 +196,9 @@ class RenewalGate(TokenGate):
         renewed = CredentialSnapshot.of(credential, skew)
         self._renewal.registration.raise_if_not_renewable(renewed)
         self.named = self.named.adding(renewed, instead_of)
+
+    def limit(self, limit: ConnectionLimit, /) -> None:
+        """Do nothing: the connection has its place."""
 
     async def take(self, verifier: TokenVerifier[C], presented: Presented, /) -> C:
         """Go on by the new token, if this is where the old one was taken; else ask about the same one again.

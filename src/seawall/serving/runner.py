@@ -23,7 +23,7 @@ from attrs import define, field
 
 from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
-from seawall.connection.sessions import Registration
+from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
@@ -241,6 +241,7 @@ class ConnectionRunner:
         state.renewal = renewal_of(route, gate, self._failures, self.settlement.settle)
         self.stage, self._failures.phase = Stage.HANDLER, Phase.BACKGROUND
         begin_handling(state.channel)
+        self._registration.open(self._failures)
         self._server.tell_opened(self)
         try:
             handling = admitted.handle(state)
@@ -360,6 +361,7 @@ class ConnectionRunner:
 
     def _on_recorded(self, end: End) -> None:
         self._server.task_watch.discard(self._inner_nursery)
+        self._registration.close(end)
         self._closing.on_recorded(end)
 
     def _release_early(self, names: str) -> None:

@@ -13,7 +13,7 @@ from attrs import Factory, define, field, frozen
 from seawall.compression import Deflate
 from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.message_format import MessageFormat
-from seawall.connection.sessions import Sessions
+from seawall.connection.session_table import SessionTable
 from seawall.connection.task_watch import TaskWatch
 from seawall.guards.origins import OriginCheck
 from seawall.guards.service import Service
@@ -154,7 +154,7 @@ class ServerState:
     codec: Codec
     reporter: Reporter
     values: Values
-    sessions: Sessions
+    sessions: SessionTable
     services: tuple[Service, ...]
     """What the guards need done beside the connections."""
     poller: Poller | None = field(factory=open_poller, init=False)

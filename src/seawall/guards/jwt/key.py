@@ -46,7 +46,7 @@ class Key:
     """The same, checked and parsed."""
 
     def _verifying(self) -> VerificationKey:
-        _check_kid(self.kid)
+        check_kid(self.kid, "Key")
         where = f"Key({self.kid!r})" if self.kid is None or len(self.kid) < _SHOWN else f"Key('{self.kid[:8]}...')"
         check_algorithms((self.algorithm,), where)
         if self.not_after is not None and not (is_number(self.not_after) and math.isfinite(self.not_after)):
@@ -55,10 +55,14 @@ class Key:
         return VerificationKey(kid=self.kid, algorithm=self.algorithm, material=material, not_after=self.not_after)
 
 
-def _check_kid(kid: object) -> None:
-    """Refuse what cannot be a ``kid``. It is not repeated: where arguments have been mixed up, it is the key."""
+def check_kid(kid: object, where: str) -> None:
+    """Refuse what cannot be a ``kid``. It is not repeated: where arguments have been mixed up, it is the key.
+
+    Raises:
+      ConfigurationError: it is no name; the text of the error begins with `where`.
+    """
     if not (kid is None or (isinstance(kid, str) and 0 < len(kid) <= MAX_KID and "-----BEGIN" not in kid)):
         raise ConfigurationError(
-            f"Key: the kid is no text of 1 to {MAX_KID} characters; give the kid that the issuer's tokens have in "
+            f"{where}: the kid is no text of 1 to {MAX_KID} characters; give the kid that the issuer's tokens have in "
             "their header, or None"
         )

@@ -67,7 +67,7 @@ def _secret(where: str, material: object, algorithms: tuple[Algorithm, ...]) -> 
             f"{where}: a secret is not read from a file, whose last line end might belong to it; read it and give the "
             "text: path.read_text().strip()"
         )
-    secret = _bytes(where, material)
+    secret = bytes_of(where, material)
     size = len(secret)
     needed = max(SECRET_SIZES[algorithm] for algorithm in algorithms)
     if size < needed:
@@ -97,7 +97,12 @@ def _is_secret(secret: bytes) -> bool:
     return True
 
 
-def _bytes(where: str, material: object) -> bytes:
+def bytes_of(where: str, material: object) -> bytes:
+    """The bytes of what an application has given, of any type.
+
+    Raises:
+      ConfigurationError: it is no text, bytes or path, or the path of nothing that can be read.
+    """
     if isinstance(material, Path):
         return _read(where, material)
     if isinstance(material, bytes):
@@ -108,7 +113,7 @@ def _bytes(where: str, material: object) -> bytes:
                 f"{where}: the key is None; is the environment variable set that it was to come from?"
             )
         raise ConfigurationError(
-            f"{where}: the key is no str, bytes or Path; give a secret as text, or the PEM of a public key or its Path"
+            f"{where}: the key is no str, bytes or Path; give a secret as text, or the PEM of a key or its Path"
         )
     try:
         return material.encode()
@@ -125,12 +130,12 @@ def _read(where: str, path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{where}: the key cannot be read from {path}: {error}") from None
     if len(found) > MAX_FILE:
-        raise ConfigurationError(f"{where}: {path} has more than {MAX_FILE} bytes; give a file with one public key")
+        raise ConfigurationError(f"{where}: {path} has more than {MAX_FILE} bytes; give a file with one key")
     return found
 
 
 def _public_key(where: str, material: object, algorithms: tuple[Algorithm, ...]) -> PublicKey:
-    pem = _bytes(where, material)
+    pem = bytes_of(where, material)
     if (mistake := _mistake(pem)) is not None:
         raise ConfigurationError(f"{where}: {'/'.join(algorithms)} needs the PEM of a public key; {mistake}")
     try:

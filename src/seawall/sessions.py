@@ -1,0 +1,58 @@
+"""Who is connected, who is logged in, and what has been revoked: what `seawall` itself does not export.
+
+::
+
+    from seawall import bearer
+    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer
+
+    issuer = TokenIssuer(secret, issuer="https://chat.example", audience="chat")
+    member = bearer(issuer.verifier)
+
+    async with app.sessions.watch() as events:
+        async for event in events:
+            ...
+"""
+
+from __future__ import annotations
+
+from seawall.connection.revocation_store import MemoryRevocations, Revocation, RevocationStore
+from seawall.connection.session_events import (
+    HeldCredential,
+    Lagged,
+    SessionClosed,
+    SessionEvent,
+    SessionInfo,
+    SessionOpened,
+)
+from seawall.connection.sessions import Sessions
+from seawall.errors import RefreshTokenReused
+from seawall.guards.connection_limit import limit_connections
+from seawall.guards.jwt.signing import SigningKey
+from seawall.login.issuer import TokenIssuer, Tokens
+from seawall.login.memory_sessions import MemorySessions
+from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
+
+__all__ = [
+    "HeldCredential",
+    "Lagged",
+    "MemoryRevocations",
+    "MemorySessions",
+    "RefreshTokenReused",
+    "Reused",
+    "Revocation",
+    "RevocationStore",
+    "Rotated",
+    "Rotation",
+    "SessionClosed",
+    "SessionEvent",
+    "SessionInfo",
+    "SessionOpened",
+    "SessionStore",
+    "Sessions",
+    "SigningKey",
+    "StoredSession",
+    "TokenIssuer",
+    "Tokens",
+    "limit_connections",
+    "rotate",
+]

@@ -1,0 +1,433 @@
+"""Revocations that outlive a process, or reach others: `RevocationStore`, and what an app does with one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import cast
+
+import pytest
+import trio
+from attrs import define, field
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall import App, Claims, ConfigurationError, Connection, Unavailable, bearer
+from seawall.sessions import MemoryRevocations, Revocation, RevocationStore
+from seawall.testing import CloseFrame, Rejected, Serving, connect, serve
+from tests.kit.log import Records, recorded
+from tests.kit.tokens import by, token, verifier
+
+REVOKED = CloseFrame(3003, "revoked")
+
+
+def members(store: RevocationStore, kept: float = 86_460.0) -> App:
+    """An app with one route, for who has a token. On ``log out`` it revokes the session that says so."""
+    app = App(revocations=store, revocations_kept=kept)
+
+    @app.route("/", guard=bearer(verifier))
+    async def handler(conn: Connection[Claims]) -> None:
+        async for message in conn:
+            if message == "log out":
+                await app.sessions.revoke(session_id=conn.principal.session_id)
+            await conn.send(message)
+
+    return app
+
+
+@define
+class Flaky:
+    """A store that does what a test says. What it has, it has in memory."""
+
+    inner: MemoryRevocations = field(factory=MemoryRevocations)
+    failure: Exception | None = None
+    """What everything raises."""
+    answers: trio.Event | None = None
+    """`add` waits for it."""
+    junk: object = None
+    """What `load` gives beside the rest."""
+    loads: list[float] = field(factory=list[float])
+    """When `load` was called, on Trio's clock."""
+    _scopes: list[trio.CancelScope] = field(factory=list[trio.CancelScope])
+
+    async def load(self) -> Iterable[Revocation]:
+        """All, and junk."""
+        self.loads.append(trio.current_time())
+        self._raise()
+        found = await self.inner.load()
+        return found if self.junk is None else (*found, cast("Revocation", self.junk))
+
+    async def add(self, revocation: Revocation) -> None:
+        """Keep it, when it is time."""
+        if self.answers is not None:
+            await self.answers.wait()
+        self._raise()
+        await self.inner.add(revocation)
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncGenerator[AsyncIterator[Revocation]]:
+        """What is added, until `break_off`."""
+        self._raise()
+        async with self.inner.changes() as changes:
+            with trio.CancelScope() as scope:  # noqa: ASYNC100 - who iterates has them
+                self._scopes.append(scope)
+                yield changes
+            if scope.cancelled_caught:
+                raise OSError("broken off")
+
+    def break_off(self) -> None:
+        """Have every stream fail."""
+        for scope in self._scopes:
+            scope.cancel()
+
+    def _raise(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+async def status(served: Serving, presented: str) -> int:
+    """The status with which a token is answered: 101 if it is let in."""
+    try:
+        async with served.connect("/", headers=by(presented)):
+            return 101
+    except Rejected as refused:
+        return refused.status
+
+
+def warnings(records: Records) -> list[str]:
+    """What the log says of revocations, but for those that succeed."""
+    return [line for line in records.lines("server") if line.startswith("revocations")]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"subject": "ada"},
+        {"issuer": "us", "subject": "ada"},
+        {"issuer": "us"},
+        {"session_id": "s1"},
+        {"token_id": "t1"},
+        {"subject": "ada", "token_id": "t1"},
+        {"issued_before": time.time() + 600},
+        {"subject": "ada", "issued_before": time.time() + 600},
+    ],
+    ids="-".join,
+)
+@pytest.mark.parametrize("while_connected", [True, False])
+async def test_after_a_restart(named: dict[str, str], while_connected: bool) -> None:
+    """What was revoked is refused by an app that has never heard of it, whether or not it was connected then."""
+    store, presented = MemoryRevocations(), token("ada", iss="us", sid="s1", jti="t1")
+    async with serve(before := members(store)) as served:
+        assert await status(served, presented) == 101
+        if while_connected:
+            async with served.connect("/", headers=by(presented)) as client:
+                assert await before.sessions.revoke(**named) == 1  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # a table
+                assert await client.wait_closed() == REVOKED
+        else:
+            assert await before.sessions.revoke(**named) == 0  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # as above
+    async with serve(members(store)) as served:
+        assert await status(served, presented) == 401
+        if "issued_before" not in named:
+            innocent = token("bob", iss="them", sid="s2", jti="t2")
+            assert await status(served, innocent) == 101
+
+
+async def test_before_an_app_listens_it_knows_all() -> None:
+    """The first request finds what had been stored, because the store is asked before that."""
+    store = Flaky()
+    app = members(store)
+    await store.add(Revocation(subject="ada", issued_before=math.inf, forgotten_at=time.time() + 60))
+    async with serve(app) as served:
+        assert await status(served, token()) == 401
+        assert await status(served, token("bob")) == 101
+
+
+async def test_in_another_process() -> None:
+    """Its connections end, and what was revoked is refused there too; nobody else's are."""
+    store, revoked, other = MemoryRevocations(), token("ada", sid="s1"), token("ada", sid="s2")
+    here, there = members(store), members(store)
+    with recorded() as records:
+        async with serve(here), serve(there) as served:
+            async with (
+                served.connect("/", headers=by(revoked)) as ada,
+                served.connect("/", headers=by(other)) as too,
+            ):
+                assert await here.sessions.revoke(session_id="s1") == 0
+                assert await ada.wait_closed() == REVOKED
+                await too.send("there?")
+                assert await too.receive() == "there?"
+            assert await status(served, revoked) == 401
+            assert await status(served, other) == 101
+    assert "revoked elsewhere by session_id: 1 connections end" in records.lines("server")
+    assert "s1" not in " ".join(records.lines("server"))
+
+
+async def test_in_another_process_whoever_logs_in_again_stays(autojump_clock: MockClock) -> None:
+    """A subject's new token, from after the revocation and the skew, is not ended by it, nor by hearing it again."""
+    store, now = Flaky(), time.time()
+    async with serve(members(store)) as served:
+        again = token("ada", iat=now + 55)
+        async with served.connect("/", headers=by(again)) as client:
+            await store.add(Revocation(subject="ada", issued_before=now, revoked_at=now - 6, forgotten_at=now + 60))
+            await wait_all_tasks_blocked()
+            store.break_off()
+            await trio.sleep(2)
+            assert len(store.loads) == 3
+            await client.send("there?")
+            assert await client.receive() == "there?"
+
+
+async def test_acting_here_comes_first(autojump_clock: MockClock) -> None:
+    """Connections end, and the credential is refused, while the store has not answered yet; then `revoke` returns."""
+    store, returned = Flaky(answers=trio.Event()), list[int]()
+    assert store.answers is not None
+    app, presented = members(store), token()
+    async with serve(app) as served, trio.open_nursery() as nursery:
+        async with served.connect("/", headers=by(presented)) as client:
+
+            async def revoke() -> None:
+                returned.append(await app.sessions.revoke(subject="ada"))
+
+            nursery.start_soon(revoke)
+            assert await client.wait_closed() == REVOKED
+            assert await status(served, presented) == 401
+            assert returned == []
+            assert len(store.inner) == 0
+            store.answers.set()
+        await wait_all_tasks_blocked()
+        assert returned == [1]
+        assert len(store.inner) == 1
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), Unavailable("disk full")], ids=["any", "its own"])
+async def test_a_store_that_has_it_not(failure: Exception, autojump_clock: MockClock) -> None:
+    """`Unavailable`, whatever it has raised; the local effect stands, and calling again stores it."""
+    store, presented = Flaky(), token()
+    app = members(store)
+    async with serve(app) as served, served.connect("/", headers=by(presented)) as client:
+        store.failure = failure
+        with pytest.raises(Unavailable, match="disk full"):
+            await app.sessions.revoke(subject="ada")
+        assert await client.wait_closed() == REVOKED
+        assert await status(served, presented) == 401
+        store.failure = None
+        assert await app.sessions.revoke(subject="ada") == 0
+    assert len(store.inner) == 1
+
+
+async def test_a_store_that_does_not_answer(autojump_clock: MockClock) -> None:
+    """`Unavailable` after ten seconds, though the caller cannot be cancelled until then."""
+    store = Flaky(answers=trio.Event())
+    app = members(store)
+    with pytest.raises(Unavailable, match="10 s"):
+        await app.sessions.revoke(subject="ada")
+    assert trio.current_time() == 10
+    with trio.move_on_after(3) as scope, pytest.raises(Unavailable):
+        await app.sessions.revoke(subject="ada")
+    assert trio.current_time() == 20
+    assert not scope.cancelled_caught
+
+
+@pytest.mark.parametrize("store", [None, MemoryRevocations()], ids=["none", "memory"])
+async def test_revoking_while_cancelled(store: MemoryRevocations | None) -> None:
+    """It is done all the same, and stored: a page whose client has gone has logged it out."""
+    app = App(revocations=store)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        assert await app.sessions.revoke(token_id="7") == 0
+    assert not scope.cancelled_caught
+    assert store is None or len(store) == 1
+
+
+async def test_a_handler_revokes_its_own_session() -> None:
+    """Its connection ends, which does not keep the store from having it."""
+    store, presented = Flaky(answers=trio.Event()), token(sid="s1")
+    assert store.answers is not None
+    async with serve(members(store)) as served, served.connect("/", headers=by(presented)) as client:
+        await client.send("log out")
+        assert await client.wait_closed() == REVOKED
+        store.answers.set()
+    async with serve(members(store)) as served:
+        assert await status(served, presented) == 401
+
+
+async def test_a_store_that_fails_at_the_start() -> None:
+    """The app does not listen, and what the store has raised comes out of `serve`."""
+    store = Flaky(failure=OSError("damaged"))
+    app = members(store)
+    with pytest.raises(OSError, match="damaged"):
+        async with serve(app):
+            raise AssertionError
+    store.failure, store.junk = None, "ada"
+    with pytest.raises(ConfigurationError, match="RevocationStore gave 'ada'"):
+        await app.serve(port=0)
+
+
+async def test_a_store_that_fails_while_serving(autojump_clock: MockClock) -> None:
+    """One WARNING each time, longer and longer pauses; the app serves on, and then applies what it has missed."""
+    store, presented = Flaky(), token(seconds=1000)
+    app = members(store)
+    with recorded() as records:
+        async with serve(app) as served, served.connect("/", headers=by(presented)) as client:
+            await trio.sleep(40)
+            store.loads.clear()
+            began, store.failure = trio.current_time(), OSError("gone")
+            store.break_off()
+            await trio.sleep(100)
+            assert await status(served, token("bob")) == 101
+            pauses = [line.rpartition(" in ")[2] for line in warnings(records)]
+            assert pauses == ["1 s", "2 s", "4 s", "8 s", "16 s", "30 s", "30 s", "30 s"]
+            store.failure = None
+            await store.inner.add(Revocation(subject="ada", issued_before=math.inf, forgotten_at=math.inf))
+            assert await client.wait_closed() == REVOKED
+            assert store.loads == [began + 121]
+            assert await status(served, presented) == 401
+
+
+async def test_what_a_store_streams_is_checked(autojump_clock: MockClock) -> None:
+    """Something else is a WARNING and a new beginning, and ends nobody's connection."""
+    store = Flaky()
+    async with serve(members(store)) as served, served.connect("/", headers=by(token())) as client:
+        await wait_all_tasks_blocked()
+        with recorded() as records:
+            store.junk = {"subject": "ada"}
+            store.break_off()
+            await trio.sleep(3)
+            (_, warning) = warnings(records)
+            assert "ConfigurationError" in warning
+            assert "seawall.sessions.Revocation" in warning
+        await client.send("there?")
+        assert await client.receive() == "there?"
+
+
+async def test_a_store_with_more_than_fits(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    """At the start it is a refusal; later a WARNING, and what fits is refused."""
+    monkeypatch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", 3)
+    store = MemoryRevocations()
+    async with serve(app := members(store)) as served, served.connect("/", headers=by(token("5"))) as last:
+        with recorded() as records:
+            for name in range(4):
+                await store.add(Revocation(subject=str(name), issued_before=math.inf, forgotten_at=math.inf))
+            await store.add(Revocation(subject="5", issued_before=math.inf, forgotten_at=math.inf))
+            assert await last.wait_closed() == REVOKED
+            assert len(warnings(records)) == 2
+        assert [await status(served, token(str(name))) for name in range(3)] == [401] * 3
+        with pytest.raises(Unavailable, match="revocations_kept"):
+            await app.sessions.revoke(subject="6")
+    assert len(store) == 6  # it has room
+    with pytest.raises(Unavailable, match="revocations_kept"):
+        await members(store).serve(port=0)
+
+
+async def test_many_are_loaded_some_at_a_time() -> None:
+    """Other tasks have their turn between them."""
+    store, turns = MemoryRevocations(), 0
+    for number in range(1000):
+        await store.add(Revocation(token_id=str(number), issued_before=math.inf, forgotten_at=math.inf))
+
+    async def breathe() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(breathe)
+        await nursery.start(partial(members(store).serve, port=0))
+        assert turns > 10
+        nursery.cancel_scope.cancel()
+
+
+async def test_two_servers_of_one_app() -> None:
+    """Both hear of what others revoke, and neither minds that the other does."""
+    store, presented = MemoryRevocations(), token()
+    app, elsewhere = members(store), members(store)
+    async with serve(app) as one, serve(app) as other:
+        async with one.connect("/", headers=by(presented)) as a, other.connect("/", headers=by(presented)) as b:
+            assert await elsewhere.sessions.revoke(subject="ada") == 0
+            assert await a.wait_closed() == REVOKED
+            assert await b.wait_closed() == REVOKED
+        await app.sessions.revoke(subject="bob")
+        for served in (one, other):
+            assert await status(served, token("bob")) == 401
+
+
+async def test_how_long_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as what it refuses could live: until the one token has expired, or for as long as credentials live."""
+    now = time.time()
+    monkeypatch.setattr("seawall.clock.source", lambda: now)
+    store = MemoryRevocations()
+    app = members(store, kept=1000.0)
+    async with connect(app, "/", headers=by(token(jti="1", exp=now + 30))):
+        await app.sessions.revoke(token_id="1")
+    await app.sessions.revoke(token_id="2")
+    await app.sessions.revoke(subject="bob")
+    await app.sessions.revoke(issued_before=now + 50)
+    lives = {(one.token_id, one.subject): one.forgotten_at - now for one in await store.load()}
+    assert lives == {
+        ("1", None): pytest.approx(90, abs=1),  # and the skew
+        ("2", None): 1000.0,
+        (None, "bob"): 1000.0,
+        (None, None): 1050.0,
+    }
+    later = now + 95
+    monkeypatch.setattr("seawall.clock.source", lambda: later)
+    assert len(await store.load()) == 3
+
+
+async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has had its time makes room; without that, it is `Unavailable`, and what is known is kept."""
+    monkeypatch.setattr("seawall.connection.revocation_store.MAX_REVOCATIONS", 2)
+    now = [1000.0]
+    monkeypatch.setattr("seawall.clock.source", lambda: now[0])
+    store = MemoryRevocations()
+    await store.add(Revocation(token_id="1", issued_before=math.inf, forgotten_at=1010.0))
+    await store.add(Revocation(token_id="2", issued_before=math.inf, forgotten_at=1020.0))
+    with pytest.raises(Unavailable, match="2 revocations"):
+        await store.add(Revocation(token_id="3", issued_before=math.inf, forgotten_at=1030.0))
+    await store.add(Revocation(token_id="1", issued_before=5.0, forgotten_at=1015.0))  # the same
+    now[0] = 1016.0
+    await store.add(Revocation(token_id="3", issued_before=math.inf, forgotten_at=1030.0))
+    assert [one.token_id for one in await store.load()] == ["2", "3"]
+
+
+async def test_memory_takes_nothing_back() -> None:
+    """Of two with the same names the later times count, in whatever order; one that named a time is its own."""
+    store = MemoryRevocations()
+    late = Revocation(subject="ada", issued_before=20.0, revoked_at=20.0, forgotten_at=math.inf)
+    for one in (late, Revocation(subject="ada", issued_before=10.0, revoked_at=10.0, forgotten_at=math.inf)):
+        await store.add(one)
+    named = Revocation(subject="ada", issued_before=15.0, forgotten_at=math.inf)
+    await store.add(named)
+    assert await store.load() == (late, named)
+
+
+async def test_who_is_slow_to_take_changes() -> None:
+    """The stream ends, and has an end for who reads on: loading again has all."""
+    store = MemoryRevocations()
+    async with store.changes() as changes:
+        for number in range(1001):
+            await store.add(Revocation(token_id=str(number), issued_before=math.inf, forgotten_at=math.inf))
+        taken = [one.token_id async for one in changes]
+    assert len(taken) == 1000
+    assert len(await store.load()) == 1001
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"subject": 42},
+        {"issued_before": math.nan},
+        {"issued_before": None},
+        {"revoked_at": "now"},
+        {"forgotten_at": True},
+    ],
+    ids=str,
+)
+def test_what_is_no_revocation(wrong: dict[str, object]) -> None:
+    """A store that reads back something else says so."""
+    right = {"subject": "ada", "issued_before": 1.0, "forgotten_at": 2.0}
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        Revocation(**(right | wrong))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # a table

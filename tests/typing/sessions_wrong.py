@@ -1,0 +1,76 @@
+"""What must not check about sessions. Each line is an error to both checkers, for the reason that stands behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seawall import App, Connection, TokenVerifier, bearer
+from seawall.sessions import MemorySessions, Rotation, SigningKey, StoredSession, TokenIssuer
+from seawall.tokens import Key
+from tests.typing.sessions import Member, issuer, signing, stored
+
+app = App()
+
+
+class ForSubjects:
+    """A store that cannot end all sessions of a subject."""
+
+    async def add(self, session: StoredSession, /) -> None: ...
+
+    async def rotate(self, family: bytes, presented: bytes, successor: bytes, now: float, /) -> Rotation: ...
+
+    async def delete(self, session_id: str, /) -> None: ...
+
+
+class Blocking:
+    """A store that does not let others go on."""
+
+    def add(self, session: StoredSession, /) -> None: ...
+
+    def rotate(self, family: bytes, presented: bytes, successor: bytes, now: float, /) -> Rotation: ...
+
+    def delete(self, session_id: str, /) -> None: ...
+
+    def delete_subject(self, issuer: str, subject: str, /) -> tuple[str, ...]:
+        return ()
+
+
+TokenIssuer("secret")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # who issues, and for whom?
+TokenIssuer("secret", issuer="id")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # for whom?
+TokenIssuer("secret", "id", "chat")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by keyword
+TokenIssuer(Path("private.pem"), issuer="id", audience="chat")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # with which algorithm? a SigningKey says
+TokenIssuer(Key(None, "secret", "HS256"), issuer="id", audience="chat")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a Key only verifies
+TokenIssuer(None, issuer="id", audience="chat")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an environment variable that is not set
+TokenIssuer("secret", issuer=["id"], audience="chat")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # one issuer
+TokenIssuer("secret", issuer="id", audience=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no waiver: a token is for somebody
+TokenIssuer("secret", issuer="id", audience="chat", access_lifetime="600")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
+TokenIssuer("secret", issuer="id", audience="chat", store=MemorySessions)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called
+TokenIssuer("secret", issuer="id", audience="chat", store=ForSubjects())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a method is missing
+TokenIssuer("secret", issuer="id", audience="chat", store=Blocking())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # its methods are not async
+TokenIssuer("secret", issuer="id", audience="chat", previous=signing)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a list of keys
+SigningKey("pem", "ES256")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the name comes first, or None
+SigningKey(None, "pem", "ES256K")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an algorithm that is not served
+MemorySessions(1000)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a bound of what? by keyword
+members: TokenVerifier[Member] = issuer.verifier  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # its claims have no email
+issuer.verifier_of(str)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # a text is no claims
+issuer.access(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # about nobody
+issuer.access("ada", "session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by keyword
+issuer.access("ada", scopes=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # scopes are texts
+issuer.begin("ada").access  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # not awaited
+signing.kid = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # a key is a value
+
+
+@app.route("/members", guard=bearer(issuer.verifier))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # these claims have no email
+async def of_members(conn: Connection[Member]) -> None: ...
+
+
+async def log_in() -> None:
+    tokens = await issuer.begin("ada", claims=["email"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # names and values
+    tokens.refresh = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # tokens are a value
+    await issuer.begin("ada", email="ada@example.org")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # in claims=
+    await issuer.rotate(tokens)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the refresh token alone
+    await issuer.rotate(refresh_token=tokens.refresh)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by position
+    await issuer.end(tokens)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the id of the session
+    await stored.rotate("family", b"presented", b"successor", 0.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # digests are bytes
+    rotation = await stored.rotate(b"family", b"presented", b"successor", 0.0)
+    rotation.session  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # there may be none
