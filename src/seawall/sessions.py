@@ -1,4 +1,4 @@
-"""Who is connected, who is logged in, and what has been revoked: what `seawall` itself does not export.
+"""Who is connected or logged in, and what has been revoked or issued: what `seawall` itself does not export.
 
 ::
 
@@ -25,18 +25,21 @@ from seawall.connection.session_events import (
     SessionOpened,
 )
 from seawall.connection.sessions import Sessions
+from seawall.connection.ticket_store import MemoryTickets, StoredTicket, TicketStore
 from seawall.errors import RefreshTokenReused
 from seawall.guards.connection_limit import limit_connections
 from seawall.guards.jwt.signing import SigningKey
 from seawall.login.issuer import TokenIssuer, Tokens
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
+from seawall.serving.tickets import Tickets
 
 __all__ = [
     "HeldCredential",
     "Lagged",
     "MemoryRevocations",
     "MemorySessions",
+    "MemoryTickets",
     "RefreshTokenReused",
     "Reused",
     "Revocation",
@@ -51,6 +54,9 @@ __all__ = [
     "Sessions",
     "SigningKey",
     "StoredSession",
+    "StoredTicket",
+    "TicketStore",
+    "Tickets",
     "TokenIssuer",
     "Tokens",
     "limit_connections",
