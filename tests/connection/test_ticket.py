@@ -57,9 +57,14 @@ def test_what_is_none(text: str) -> None:
 
 
 def test_whose_they_are() -> None:
-    """A subject's, of one issuer, whatever the token is; without a subject each token's own. Names do not run together."""
+    """A subject's, of one issuer, whatever the token is; without a subject, each token's own."""
     assert owner_of("id", "ada", "a") == owner_of("id", "ada", "b")
     others = [owner_of("id", "eve", "a"), owner_of("other", "ada", "a"), owner_of(None, "ada", "a")]
-    others += [owner_of("id", None, "a"), owner_of("id", None, "b"), owner_of("idad", "a", "a"), owner_of("", "ada", "a")]
+    others += [
+        owner_of("id", None, "a"),
+        owner_of("id", None, "b"),
+        owner_of("idad", "a", "a"),
+        owner_of("", "ada", "a"),
+    ]
     assert len({owner_of("id", "ada", "a"), *others}) == 8
     assert len(owner_of("id", "\ud800", "a")) == 32
