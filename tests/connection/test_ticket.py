@@ -1,16 +1,13 @@
-"""Tickets as values: what is drawn, what is stored of it, and that neither is of use without the other."""
+"""Tickets as values: what is drawn, what is none, and whose tickets are counted together."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from seawall.connection.ticket import Ticket, owner_of
 from seawall.errors import Unauthorized
-from tests.kit.tokens import token
 
 
 def test_each_is_another() -> None:
@@ -20,32 +17,8 @@ def test_each_is_another() -> None:
     for ticket in drawn[:10]:
         assert re.fullmatch(r"[A-Za-z0-9_-]{43}", ticket.text)
         assert ticket.text not in repr(ticket)
+        assert (len(ticket.digest), ticket.text.encode() in ticket.digest) == (32, False)
         assert Ticket.parsed(ticket.text) == ticket
-
-
-@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=9000))
-def test_sealed_and_opened(text: str) -> None:
-    """A token comes back whole, from the ticket that it was sealed with."""
-    ticket = Ticket.drawn()
-    assert ticket.open(ticket.seal(text)) == text
-
-
-@given(st.binary(max_size=200))
-def test_whatever_a_store_returns(sealed: bytes) -> None:
-    """Bytes that are nobody's are some text, which no verifier takes."""
-    assert len(Ticket.drawn().open(sealed)) == len(sealed)
-
-
-def test_a_store_reads_nothing() -> None:
-    """Digest and sealed token contain neither of the two, and are of no use to another ticket."""
-    jwt, ticket = token(), Ticket.drawn()
-    sealed = ticket.seal(jwt)
-    for stored in (ticket.digest, sealed):
-        assert not any(part.encode() in stored for part in (*jwt.split("."), ticket.text))
-    assert Ticket.drawn().open(sealed) != jwt
-    assert Ticket.drawn().seal(jwt) != sealed
-    assert len(ticket.digest) == 32
-    assert sealed[:32] != ticket.digest[: len(sealed)]
 
 
 @pytest.mark.parametrize("text", ["", "a" * 42, "a" * 44, "a" * 42 + "=", "a" * 42 + "ä", "a" * 42 + "\n", "a" * 9000])

@@ -38,9 +38,9 @@ async def quiet(conn: Connection[object]) -> None:
     """Return at once."""
 
 
-def app_of(**options: MemoryTickets) -> App:
+def app_of(tickets: MemoryTickets | None = None) -> App:
     """An app with routes that take tickets, and with others."""
-    app = App(**options)
+    app = App(tickets=tickets)
     app.route("/talk", guard=members, name="talk")(quiet)
     app.route("/a", guard=members, name="twice")(quiet)
     app.route("/b", guard=bearer(verifier), name="twice")(quiet)
@@ -52,7 +52,7 @@ def app_of(**options: MemoryTickets) -> App:
 async def test_for_which_tokens() -> None:
     """Those alone that the route would let in, so that a mistaken caller hands out nothing and uses nothing up."""
     store = MemoryTickets()
-    app = app_of(tickets=store)
+    app = app_of(store)
     good = token()
     for wrong in ("", "nonsense", good[:-3], good + "\n", f"{good}&a=b", "ä", signed({"sub": "ada"}), "A" * 9000):
         with pytest.raises(Unauthorized, match="token") as refused:

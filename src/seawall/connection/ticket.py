@@ -1,11 +1,11 @@
-"""`Ticket`: a text that is presented once in place of a token, and what is stored of both. Pure."""
+"""`Ticket`: a text that is presented once in place of a token, and its digest, which is what is stored. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-from hashlib import sha256, shake_256
+from hashlib import sha256
 from typing import Final, final
 
 from attrs import field, frozen
@@ -16,15 +16,11 @@ from seawall.errors import Unauthorized
 SIZE: Final = 32
 _WRITTEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
-#: Before a ticket, in what two different functions are computed from.
-_TO_FIND: Final = b"seawall ticket, digest:"
-_TO_READ: Final = b"seawall ticket, key:"
-
 
 @final
 @frozen
 class Ticket:
-    """A ticket. Who reads a store has neither it nor its token: both follow from what only its holder has."""
+    """A ticket. Who reads its digest in a store cannot present it."""
 
     text: str = field(repr=False)
 
@@ -47,21 +43,7 @@ class Ticket:
     @property
     def digest(self) -> bytes:
         """By what it is found in a store."""
-        return sha256(_TO_FIND + self.text.encode()).digest()
-
-    def seal(self, token: str) -> bytes:
-        """`token`, which is ASCII, encrypted."""
-        return self._masked(token.encode("ascii"))
-
-    def open(self, sealed: bytes) -> str:
-        """The token in `sealed`; nonsense, if that was sealed with another ticket."""
-        return self._masked(sealed).decode("latin-1")
-
-    def _masked(self, data: bytes) -> bytes:
-        # A key stream may be used once: there is one token to a ticket, and the ticket is random. Nothing has to show
-        # whether the bytes were changed, because the token is signed.
-        stream = shake_256(_TO_READ + self.text.encode()).digest(len(data))
-        return (int.from_bytes(data) ^ int.from_bytes(stream)).to_bytes(len(data))
+        return sha256(self.text.encode()).digest()
 
 
 def owner_of(issuer: str | None, subject: str | None, token: str) -> bytes:

@@ -24,10 +24,10 @@ MAX_PER_SUBJECT: Final = 10
 @final
 @frozen(kw_only=True)
 class StoredTicket:
-    """What is stored of a ticket. It can be read by who has the ticket, and by nobody else."""
+    """What is stored of a ticket: not the ticket itself, but the token that it stands for."""
 
-    sealed: bytes = field(repr=False)
-    """The token that it stands for, encrypted with a key that follows from the ticket."""
+    token: str = field(repr=False)
+    """Whoever can read a store can use this for as long as it is good."""
     owner: bytes = field(repr=False)
     """A digest of issuer and subject, by which tickets are counted."""
     route: str
