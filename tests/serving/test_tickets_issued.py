@@ -201,3 +201,6 @@ def test_what_an_app_has() -> None:
     app = App()
     assert isinstance(app.tickets, Tickets)
     assert App().tickets is not app.tickets
+    for mistaken in (MemoryTickets, 10_000, "tickets.db"):
+        with pytest.raises(ConfigurationError, match=r"App\(tickets=...\) was given"):
+            App(tickets=mistaken)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it

@@ -15,7 +15,7 @@ from seawall.errors import ConfigurationError, Unauthorized
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.ticket_taker import TicketTaker
 from seawall.guards.token_source import is_token
-from seawall.mistakes import is_text
+from seawall.mistakes import check_methods, is_text
 from seawall.routing.route import RouteEntry
 
 
@@ -42,7 +42,11 @@ class Tickets:
 
         Args:
           store: keeps the tickets.
+
+        Raises:
+          ConfigurationError: it is no store.
         """
+        check_methods("App(tickets=...)", store, "put", "take")
         self._store = store
         self._by_path: dict[str, RouteEntry] = {}
         self._by_name: dict[str, list[RouteEntry]] = {}
