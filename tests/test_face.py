@@ -167,6 +167,7 @@ FURTHER = {
         "KeyRing",
         "Rules",
         "Service",
+        "TicketTaker",
         "TokenSource",
         "TokenVerifier",
         "any_audience",
