@@ -15,8 +15,9 @@ from attrs import frozen
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, Forbidden, NoCredentials, Unauthorized
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.scopes import has_scope
 from seawall.http.exchange import Request, Response
