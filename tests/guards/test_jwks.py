@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, cast, final
 
 import pytest
@@ -478,11 +479,14 @@ async def test_in_two_threads_it_is_a_mistake(keys: JWKS) -> None:
     async def elsewhere() -> None:
         with pytest.raises(ConfigurationError, match=r"JWKS\(.*\) runs in another thread; make one for each"):
             await keys.run()
-        with pytest.raises(ConfigurationError, match="another thread"):
-            await verifier_of(keys).verify(token("unknown"))
+        for kid in ("unknown", "old"):  # one whose key is there too: its age is not known by another run's clock
+            with pytest.raises(ConfigurationError, match="another thread"):
+                await verifier_of(keys).verify(token(kid))
 
-    async with running(keys):
-        await trio.to_thread.run_sync(trio.run, elsewhere)
+    async with running(keys) as verifier:
+        await verifier.verify(token())
+        for clock in (None, MockClock()):  # one that shows more, or less, than that of the first run
+            await trio.to_thread.run_sync(partial(trio.run, elsewhere, clock=clock))
 
 
 @pytest.mark.parametrize(

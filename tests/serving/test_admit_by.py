@@ -154,6 +154,26 @@ async def test_a_renewal_stays_in_its_branch(autojump_clock: MockClock) -> None:
         assert await client.receive() == "this connection was let in without a token"
 
 
+@guard
+async def by_good_key(gate: Gate, proved: Anonymous) -> Claims | Anonymous:
+    """A key that is wrong is as good as none."""
+    try:
+        return await gate.admit_by(verifier, gate.handshake.header("x-key") or "")
+    except Unauthorized:
+        return proved
+
+
+@pytest.mark.parametrize(
+    "door", [by_key | public, by_key >> by_device | public, public >> (by_key | public), by_good_key]
+)
+async def test_a_guest_of_a_guard_of_ones_own_has_nothing_to_renew(door: Guard[Anonymous, object]) -> None:
+    """It is no mistake of the program that its client sends a token all the same: as behind `bearer`, it is refused."""
+    async with connect(renewing(door), "/") as client:
+        assert await client.receive() == "nobody"
+        await client.send(token())
+        assert await client.receive() == "this connection was let in without a token"
+
+
 async def test_a_chain_that_goes_another_way_takes_no_token(autojump_clock: MockClock) -> None:
     """A guard that presents more tokens than at the door gets the new one where the first one stood, and only there."""
     extra = list[str]()

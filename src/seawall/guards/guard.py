@@ -269,6 +269,11 @@ class _Either(Composed, Guard[A, B | C], Generic[A, B, C]):
     def decides(self) -> bool:
         return self.first.decides() and self.second.decides()
 
+    def may_take_token(self) -> bool:
+        return (
+            self.first.needs_task() or super().may_take_token()
+        )  # the first may be an application's own, by `admit_by`
+
     def may_prove(self) -> bool:
         return self.first.may_prove() or self.second.may_prove()
 

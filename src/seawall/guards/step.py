@@ -37,6 +37,10 @@ class Step(Serviced):
         """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
         return False
 
+    def may_take_token(self) -> bool:
+        """The same, or whether a guard of an application may do so by `Gate.admit_by`, and others let in without."""
+        return self.takes_token()
+
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
         return False
@@ -68,6 +72,10 @@ class Composed(Step, ABC):
     def takes_token(self) -> bool:
         """Whether one of its parts does."""
         return any(part.takes_token() for part in self.parts())
+
+    def may_take_token(self) -> bool:
+        """Whether one of its parts may."""
+        return any(part.may_take_token() for part in self.parts())
 
     def accepts(self) -> bool:
         """Whether one of its parts does."""

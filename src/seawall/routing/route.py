@@ -133,7 +133,7 @@ class RouteEntry:
     reads_cookie: bool
     """Whether a cookie is a credential."""
     takes_token: bool
-    """Whether `Connection.renew` has a guard to give its token to."""
+    """Whether `Connection.renew` may have a guard to give its token to, also where one came in without."""
     refuses_by_close: bool
     """Whether the upgrade is accepted in order to say that guards have refused it."""
     services: tuple[Service, ...]
@@ -317,7 +317,7 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             handler_name=owner,
             needs_task=self.guard.needs_task(),
             reads_cookie=self.guard.reads_cookie(),
-            takes_token=self.guard.takes_token(),
+            takes_token=self.guard.may_take_token(),
             refuses_by_close=self.refuse_with == "close",
             services=services_of(self.guard, self.handler),
         )
