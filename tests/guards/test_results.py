@@ -453,7 +453,7 @@ def test_mended_03_other_annotations(function: Step) -> None:
         lambda one, other: one and other,
         lambda one, other: one or other,
         lambda one, other: not one,
-        lambda one, other: one if one else other,
+        lambda one, other: (other,) if one else (),
     ],
     ids=["and", "or", "not", "if"],
 )

@@ -36,8 +36,8 @@ Need_contra = TypeVar("Need_contra", contravariant=True)
 #: What says no, or is no answer; the classes of it too.
 _REFUSALS = (BaseException, *VERDICTS, Response, HTTPStatus)
 
-#: What has not run: generators, what ``@contextmanager`` makes, functions that nobody has called, handles of which nobody
-#: has asked for the value, and another guard or check, which nobody has asked.
+#: What has not run: generators, what ``@contextmanager`` makes, functions that nobody has called, handles whose
+#: values nobody has taken, and another guard or check, which nobody has asked.
 _NOT_RUN = (
     *(GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator),
     *(FunctionType, MethodType, BuiltinFunctionType, partial, property),

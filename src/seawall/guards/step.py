@@ -15,7 +15,7 @@ class Step(Serviced):
     """What `Guard` and `Check` have in common."""
 
     def __bool__(self) -> bool:
-        """Refuse ``and``, ``or`` and ``not``, of which Python makes one of their operands, and the other is never asked.
+        """Refuse ``and`` and ``or``, of which Python makes one of the two; what the other demands is never asked.
 
         Raises:
           ConfigurationError: always.
