@@ -969,7 +969,7 @@ Renewing = Callable[[Connection[Claims]], Awaitable[None]]
 def renewing(handler: Renewing, door: Guard[Anonymous, Claims] | None = None) -> App:
     """An app whose handler renews its lease."""
     app = App()
-    app.route("/", guard=door or bearer(verifier))(handler)
+    app.route("/", guard=bearer(verifier) if door is None else door)(handler)
     return app
 
 

@@ -6,12 +6,24 @@ from abc import ABC, abstractmethod
 from functools import reduce
 
 from seawall.callables import PathArgument
+from seawall.errors import ConfigurationError
 from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
 from seawall.guards.service import Service, Serviced, services_of
 
 
 class Step(Serviced):
     """What `Guard` and `Check` have in common."""
+
+    def __bool__(self) -> bool:
+        """Refuse ``and`` and ``or``, of which Python makes one of the two; what the other demands is never asked.
+
+        Raises:
+          ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            "a guard or a check is neither true nor false, and of `a and b` Python would keep only one; write `a >> b` "
+            "for both, `a | b` for either, and `is None` to ask whether there is one"
+        )
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the functions in this chain take; see `guard` and `check`."""

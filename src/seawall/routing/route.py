@@ -6,6 +6,7 @@ when its `MountPath` is known, which is when the router is mounted.
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -149,6 +150,11 @@ def check_guard(value: object) -> None:
     if isinstance(value, Check):
         raise ConfigurationError(
             "guard= was given a check, which proves nobody; write `check >> public`, or in a router `inherited(check)`"
+        )
+    if inspect.isroutine(value) or isinstance(value, type):
+        raise ConfigurationError(
+            f"guard= was given {describe(value)}, which is no guard yet; put @guard over an async function, and call "
+            "what makes guards, as in `bearer(verifier)`"
         )
     if not isinstance(value, Guard):
         raise ConfigurationError(f"guard= was given {value!r}; give a Guard, such as `public` or `bearer(verifier)`")
