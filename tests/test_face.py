@@ -146,6 +146,8 @@ FURTHER = {
         "SessionStore",
         "Sessions",
         "SigningKey",
+        "SqliteRevocations",
+        "SqliteSessions",
         "StoredSession",
         "StoredTicket",
         "TicketStore",

@@ -35,6 +35,8 @@ from seawall.login.memory_sessions import MemorySessions
 from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
 from seawall.serving.tickets import Tickets
+from seawall.sqlite.revocations import SqliteRevocations
+from seawall.sqlite.sessions import SqliteSessions
 
 __all__ = [
     "HeldCredential",
@@ -56,6 +58,8 @@ __all__ = [
     "SessionStore",
     "Sessions",
     "SigningKey",
+    "SqliteRevocations",
+    "SqliteSessions",
     "StoredSession",
     "StoredTicket",
     "TicketStore",

@@ -118,7 +118,7 @@ NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "a method that was not called": (lambda: Promise().keep, "a method"),
     "a method of C": (lambda: "Ada".strip, "a builtin_function_or_method"),
     "a partial": (lambda: partial(later), "a partial"),
-    "a property of a class": (lambda: property(later), "a property"),
+    "a property of a class": (lambda: property(lambda _: later()), "a property"),
     "a handle": (lambda: DATABASE, "a Provided"),
     "an ellipsis": (lambda: ..., "a ellipsis"),
     "another guard": (lambda: public, "a _Public"),
