@@ -3,10 +3,11 @@
 ::
 
     from seawall import bearer
-    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer
+    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer, login_page
 
     issuer = TokenIssuer(secret, issuer="https://chat.example", audience="chat")
-    member = bearer(issuer.verifier)
+    login = login_page(app, "/session", authenticate, issuer)
+    member = bearer(issuer.verifier, login.cookie)
 
     async with app.sessions.watch() as events:
         async for event in events:
@@ -31,12 +32,16 @@ from seawall.guards.connection_limit import limit_connections
 from seawall.guards.jwt.signing import SigningKey
 from seawall.login.issuer import TokenIssuer, Tokens
 from seawall.login.memory_sessions import MemorySessions
+from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
 from seawall.serving.tickets import Tickets
+from seawall.sqlite.revocations import SqliteRevocations
+from seawall.sqlite.sessions import SqliteSessions
 
 __all__ = [
     "HeldCredential",
     "Lagged",
+    "LoginPage",
     "MemoryRevocations",
     "MemorySessions",
     "MemoryTickets",
@@ -53,6 +58,8 @@ __all__ = [
     "SessionStore",
     "Sessions",
     "SigningKey",
+    "SqliteRevocations",
+    "SqliteSessions",
     "StoredSession",
     "StoredTicket",
     "TicketStore",
@@ -60,5 +67,6 @@ __all__ = [
     "TokenIssuer",
     "Tokens",
     "limit_connections",
+    "login_page",
     "rotate",
 ]
