@@ -243,7 +243,8 @@ async def test_a_log_out(chrome: Browser, way: str) -> None:
         page.wait(*opened, "closed 3000 unauthorized")
 
     await visit(chrome, at, look)
-    assert chrome.get_log("browser") == []
+    log = chrome.get_log("browser")
+    assert len(log) == (way == "ticket"), log  # for a token that has been revoked there is no ticket
 
 
 async def test_a_first_message_that_is_no_token(chrome: Browser) -> None:
