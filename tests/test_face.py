@@ -148,6 +148,7 @@ FURTHER = {
         "SigningKey",
         "SqliteRevocations",
         "SqliteSessions",
+        "SqliteTickets",
         "StoredSession",
         "StoredTicket",
         "TicketStore",

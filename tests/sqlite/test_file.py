@@ -16,13 +16,13 @@ import pytest
 import trio
 
 from seawall import ConfigurationError, Unavailable
-from seawall.sessions import SqliteRevocations, SqliteSessions
+from seawall.sessions import SqliteRevocations, SqliteSessions, SqliteTickets
 from tests.kit.faults import contents, prepare, revocation, session
 
-Store: TypeAlias = SqliteRevocations | SqliteSessions
+Store: TypeAlias = SqliteRevocations | SqliteSessions | SqliteTickets
 
 #: Each of them makes a file of the same kind.
-MAKING: list[Callable[[str | os.PathLike[str]], Store]] = [SqliteRevocations, SqliteSessions]
+MAKING: list[Callable[[str | os.PathLike[str]], Store]] = [SqliteRevocations, SqliteSessions, SqliteTickets]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
 
@@ -49,7 +49,7 @@ def in_directory(path: Path) -> set[str]:
 def test_it_is_made(making: Callable[[str | os.PathLike[str]], Store], tmp_path: Path) -> None:
     """Where it is missing, with nothing beside it; afterwards it is what it is, for every store."""
     path = tmp_path / "logins.db"
-    for again in (making, SqliteRevocations, SqliteSessions):
+    for again in (making, SqliteRevocations, SqliteSessions, SqliteTickets):
         store = again(path)
         assert in_directory(path) == {"logins.db"}
         assert type(store).__name__ in repr(store)
