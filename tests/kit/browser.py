@@ -14,6 +14,7 @@ from typing import Final, Protocol, cast
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.switch_to import SwitchTo
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.kit.processes import PATIENCE
@@ -39,8 +40,22 @@ UNSEEN: Final = "nobody has looked at the pages"
 class Browser(Protocol):
     """What is used of a driver; Selenium leaves half of it without types."""
 
+    @property
+    def switch_to(self) -> SwitchTo:
+        """Has ``new_window("tab")``, and ``window(handle)``: which tab the other methods are about."""
+        ...
+
+    @property
+    def current_window_handle(self) -> str:
+        """Which one that is."""
+        ...
+
     def get(self, url: str) -> None:
         """Open a page."""
+        ...
+
+    def close(self) -> None:
+        """Close the tab."""
         ...
 
     def find_element(self, by: str, value: str) -> WebElement:
