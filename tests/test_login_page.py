@@ -34,6 +34,14 @@ window.WebSocket = class extends Plain {
 };
 """
 
+#: What is nearer to the right edge of the window than to the left one.
+CENTRED: Final = """
+return [...document.querySelectorAll(".card, header, dl")].filter((found) => {
+  const {left, right} = found.getBoundingClientRect();
+  return found.checkVisibility() && right > innerWidth - left + 1;
+}).map((found) => found.outerHTML)
+"""
+
 
 @frozen
 class Tab:
@@ -260,6 +268,7 @@ def test_the_page_fits(
 
         def look(what: str) -> None:
             assert tab.run("return [innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [width, True]
+            assert tab.run(CENTRED) == []
             if shots := request.config.getoption("basetemp", None):
                 tab.chrome.save_screenshot(f"{shots}/{what}-{width}-{scheme}.png")
 
