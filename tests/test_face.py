@@ -130,6 +130,7 @@ FURTHER = {
         "HeldCredential",
         "Lagged",
         "MemoryRevocations",
+        "LoginPage",
         "MemorySessions",
         "RefreshTokenReused",
         "Reused",
@@ -148,6 +149,7 @@ FURTHER = {
         "TokenIssuer",
         "Tokens",
         "limit_connections",
+        "login_page",
         "rotate",
     ],
     "seawall.tokens": [

@@ -3,10 +3,11 @@
 ::
 
     from seawall import bearer
-    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer
+    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer, login_page
 
     issuer = TokenIssuer(secret, issuer="https://chat.example", audience="chat")
-    member = bearer(issuer.verifier)
+    login = login_page(app, "/session", authenticate, issuer)
+    member = bearer(issuer.verifier, login.cookie)
 
     async with app.sessions.watch() as events:
         async for event in events:
@@ -30,11 +31,13 @@ from seawall.guards.connection_limit import limit_connections
 from seawall.guards.jwt.signing import SigningKey
 from seawall.login.issuer import TokenIssuer, Tokens
 from seawall.login.memory_sessions import MemorySessions
+from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
 
 __all__ = [
     "HeldCredential",
     "Lagged",
+    "LoginPage",
     "MemoryRevocations",
     "MemorySessions",
     "RefreshTokenReused",
@@ -54,5 +57,6 @@ __all__ = [
     "TokenIssuer",
     "Tokens",
     "limit_connections",
+    "login_page",
     "rotate",
 ]

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Claims, Connection, Guard, RefreshTokenReused, TokenVerifier, Unauthorized, bearer
 from seawall.sessions import (
+    LoginPage,
     MemorySessions,
     Reused,
     Rotated,
@@ -18,6 +19,7 @@ from seawall.sessions import (
     StoredSession,
     TokenIssuer,
     Tokens,
+    login_page,
     rotate,
 )
 
@@ -80,6 +82,31 @@ async def log_in() -> None:
         raise refused from None
     await issuer.end(tokens.session_id)
     assert_type(await issuer.end_all("ada"), tuple[str, ...])
+
+
+async def authenticate(name: str, password: str) -> str | None:
+    return name or None
+
+
+async def knows_everybody(name: str, password: str) -> str:
+    return name
+
+
+class Accounts:
+    async def check(self, username: str, secret: str) -> str | None: ...
+
+
+login = login_page(app, "/session", authenticate, issuer)
+assert_type(login, LoginPage)
+assert_type(bearer(issuer.verifier, login.cookie), Guard[Anonymous, Claims])
+assert_type(bearer(several.verifier_of(Member), login.cookie), Guard[Anonymous, Member])
+login_page(app, "/mine", knows_everybody, several, cookie="__Host-mine", refresh_cookie="__Host-again", after="/chat")
+login_page(app, "/others", Accounts().check, issuer)
+
+
+async def log_out() -> None:
+    assert_type(await login.end("session"), int)
+    assert_type(await login.end_all("ada"), int)
 
 
 def stored_as(rotation: Rotation) -> StoredSession | None:
