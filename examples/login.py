@@ -2,9 +2,9 @@
 
     python examples/login.py
 
-It prints the passwords of two accounts. Open http://127.0.0.1:8765, log in, then open it in another tab and in a private
-window. Access tokens live for 20 seconds here, so that one sees how they are renewed. With LOGIN_DATA in the
-environment, a directory, and SEAWALL_SECRET, everybody is still logged in when the program is started again.
+It prints the passwords of two accounts. Open http://127.0.0.1:8765 and log in; then once more in another tab, and in a
+private window. Access tokens live for 20 seconds here, so that one sees how they are renewed. With SEAWALL_SECRET and
+LOGIN_DATA, a directory, in the environment, everybody is still logged in when the program is started again.
 """
 
 from __future__ import annotations

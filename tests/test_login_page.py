@@ -118,6 +118,10 @@ class Tab:
         """Wait until exactly this is listed."""
         until(lambda: self.devices == [*devices], f"{devices} in {self.texts('#devices li')}")
 
+    def wait_renewed(self, count: int) -> None:
+        """Wait until its connection has been renewed so often."""
+        until(lambda: self.renewals >= count, f"renewed {count} times")
+
     def wait_seen(self, *seen: str) -> None:
         """Wait until this, and nothing else, has become of its connections."""
         until(lambda: self.seen == [*seen], f"{seen} in {self.seen}")
@@ -168,8 +172,7 @@ def opened(site: Site, *chromes: Browser) -> Generator[list[Tab]]:
     first = [(chrome, chrome.current_window_handle) for chrome in dict.fromkeys(chromes)]
     tabs: list[Tab] = []
     try:
-        for chrome in chromes:
-            tabs.append(Tab.opened(chrome, site.url))
+        tabs.extend(Tab.opened(chrome, site.url) for chrome in chromes)
         yield tabs
     finally:
         for tab in tabs:
@@ -195,7 +198,7 @@ def test_two_tabs_live_on_over_renewals_and_are_logged_out(browsers: tuple[Brows
 
         for count in (1, 2):
             for each in (tab, second, elsewhere):
-                until(lambda each=each, count=count: each.renewals >= count, f"renewed {count} times")
+                each.wait_renewed(count)
         for each in (tab, second, elsewhere):
             assert each.seen == ["open"]
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import re
-import secrets
 import socket
 import ssl
 import sys
@@ -37,13 +36,11 @@ from seawall.testing import Rejected, connect, serve
 from seawall.tokens import KeyRing
 from tests.kit import tokens
 from tests.kit.keys import ec, public_pem, rsa, signed_by
-from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
 from tests.kit.provider import provided
 from tests.kit.sockets import authority, until
 from tests.kit.tokens import SECRET, signed
-from tests.kit.wire import RawClient, Response
 
 ROOT = Path(__file__).parent.parent
 PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
