@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from argon2 import PasswordHasher
@@ -53,9 +54,8 @@ class House:
 def listed(message: Message) -> list[tuple[str, int, bool]]:
     """What a client is told of each device: its browser, its tabs, and whether it is this one."""
     assert message["type"] == "devices"
-    devices = message["devices"]
-    assert isinstance(devices, list)
-    return [(each["browser"], each["tabs"], each["session"] == message["here"]) for each in devices]
+    each = cast("list[dict[str, object]]", message["devices"])
+    return [(str(one["browser"]), cast("int", one["tabs"]), one["session"] == message["here"]) for one in each]
 
 
 async def test_passwords(passwords: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
