@@ -26,15 +26,20 @@ from argon2.exceptions import VerifyMismatchError
 from attrs import frozen
 
 from seawall import Anonymous, App, Claims, Connection, Events, Limits, Request, Response, bearer
-from seawall.sessions import Lagged, SessionInfo, TokenIssuer, login_page
+from seawall.sessions import Lagged, SessionInfo, SqliteRevocations, SqliteSessions, TokenIssuer, login_page
 
 SECRET = os.environ.get("SEAWALL_SECRET") or secrets.token_urlsafe(32)
 TEMPORARY = tempfile.TemporaryDirectory()
 DATA = Path(os.environ.get("LOGIN_DATA") or TEMPORARY.name)
 PAGE = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
 
-app = App(limits=Limits(lease_warning=5))  # the default is 30, for tokens that live for minutes
-issuer = TokenIssuer(SECRET, issuer="login", audience="login", access_lifetime=20)
+app = App(
+    revocations=SqliteRevocations(DATA / "sessions.db"),
+    limits=Limits(lease_warning=5),  # the default is 30, for tokens that live for minutes
+)
+issuer = TokenIssuer(
+    SECRET, issuer="login", audience="login", access_lifetime=20, store=SqliteSessions(DATA / "sessions.db")
+)
 
 
 # The accounts. What is stored of a password is a hash that takes long to compute, so that happens in a thread.

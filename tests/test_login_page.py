@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,6 +237,36 @@ def test_log_out_everywhere_and_one_other_device(browsers: tuple[Browser, Browse
         tab.click("#end-all")
         tab.wait_logged_out()
         elsewhere.wait_devices(("here", "1 tab"))
+
+
+def test_the_program_is_started_anew(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+    """Who was logged in still is, in the page that was open; a session that was ended is refused by its tokens."""
+    one, other = browsers
+    with served(tmp_path) as site, opened(site, one, other) as (tab, elsewhere):
+        for each in (tab, elsewhere):
+            each.log_in("ada", site.password("ada"))
+            each.wait_online()
+        cookies = cast("dict[str, list[object]]", other.execute_cdp_cmd("Network.getCookies", {}))["cookies"]
+        elsewhere.click("#end")
+        elsewhere.wait_logged_out()
+        until(lambda: other.execute_cdp_cmd("Network.getCookies", {}) == {"cookies": []}, "the cookies are gone")
+
+        site.program.tell(signal.SIGTERM)
+        until(lambda: tab.text("#state") == "Offline", "offline")
+        assert site.program.wait() == 0
+        with served(tmp_path, site.port) as again:
+            tab.wait_online()
+            assert tab.text("#me") == "ada"
+            tab.wait_devices(("here", "1 tab"))
+            assert tab.seen[0] == "open"
+
+            other.execute_cdp_cmd("Network.setCookies", {"cookies": cookies})
+            elsewhere.run("new WebSocket(location.origin.replace('http', 'ws') + '/live')")
+            elsewhere.wait_seen("open", "close 3003 revoked", "close 1006")
+            again.program.stderr.wait_for(r"/live: refused, 401 .*revoked")
+            elsewhere.run("location.reload()")
+            elsewhere.wait_logged_out()
+            assert again.program.stdout.text == ""  # no new passwords
 
 
 def test_a_wrong_password(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
