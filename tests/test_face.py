@@ -145,6 +145,8 @@ FURTHER = {
         "SessionStore",
         "Sessions",
         "SigningKey",
+        "SqliteRevocations",
+        "SqliteSessions",
         "StoredSession",
         "TokenIssuer",
         "Tokens",

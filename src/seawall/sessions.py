@@ -33,6 +33,8 @@ from seawall.login.issuer import TokenIssuer, Tokens
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
+from seawall.sqlite.revocations import SqliteRevocations
+from seawall.sqlite.sessions import SqliteSessions
 
 __all__ = [
     "HeldCredential",
@@ -53,6 +55,8 @@ __all__ = [
     "SessionStore",
     "Sessions",
     "SigningKey",
+    "SqliteRevocations",
+    "SqliteSessions",
     "StoredSession",
     "TokenIssuer",
     "Tokens",
