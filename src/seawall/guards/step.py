@@ -8,6 +8,7 @@ from functools import reduce
 from seawall.callables import PathArgument
 from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
 from seawall.guards.service import Service, Serviced, services_of
+from seawall.guards.ticket_taker import TicketTaker
 
 
 class Step(Serviced):
@@ -36,6 +37,10 @@ class Step(Serviced):
     def takes_token(self) -> bool:
         """Whether a guard in this chain, such as `bearer`, takes a token that `Connection.renew` can replace."""
         return False
+
+    def takes_tickets(self) -> tuple[TicketTaker, ...]:
+        """Where this chain takes a ticket, as `bearer` with `query` does; a page cannot use it then."""
+        return ()
 
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
@@ -68,6 +73,10 @@ class Composed(Step, ABC):
     def takes_token(self) -> bool:
         """Whether one of its parts does."""
         return any(part.takes_token() for part in self.parts())
+
+    def takes_tickets(self) -> tuple[TicketTaker, ...]:
+        """Where all its parts do."""
+        return tuple(taker for part in self.parts() for taker in part.takes_tickets())
 
     def accepts(self) -> bool:
         """Whether one of its parts does."""
