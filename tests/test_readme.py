@@ -41,6 +41,7 @@ from tests.kit.processes import PATIENCE, opened
 from tests.kit.provider import provided
 from tests.kit.sockets import authority, until
 from tests.kit.tokens import SECRET, signed
+from tests.kit.wire import RawClient, Response
 
 ROOT = Path(__file__).parent.parent
 PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
