@@ -171,6 +171,7 @@ FURTHER = {
         "KeyRing",
         "Rules",
         "Service",
+        "TicketTaker",
         "TokenSource",
         "TokenVerifier",
         "any_audience",

@@ -365,10 +365,10 @@ async def test_a_ticket_is_good_once(load: Loader, autojump_clock: object) -> No
     async with serve(load.app('route="/ticketed"')) as serving:
         answers = list[Response]()
         for presented in (good, good[:-3]):
-            client = RawClient(serving.open_stream())
+            page = RawClient(serving.open_stream())
             fields = f"Host: seawall.test\r\nAuthorization: Bearer {presented}\r\nContent-Length: 0\r\n"
-            await client.send(f"POST /ticket HTTP/1.1\r\n{fields}\r\n".encode())
-            answers.append(await client.last_response())
+            await page.send(f"POST /ticket HTTP/1.1\r\n{fields}\r\n".encode())
+            answers.append(await page.last_response())
         assert [answer.status for answer in answers] == [200, 401]
         path = f"/ticketed?ticket={answers[0].body.decode()}"
         async with serving.connect(path) as client:

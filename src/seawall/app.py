@@ -285,7 +285,7 @@ class App(Router[Anonymous]):
           where: see `seawall.serving.listening.Listen`.
 
         Raises:
-          ConfigurationError: the address cannot be bound.
+          ConfigurationError: the address cannot be bound; or the app is served in another thread.
           Exception: what a lifespan raises, or the store of revocations when it is asked for what it has.
           BaseExceptionGroup: what the error policy escalated.
         """
@@ -293,6 +293,9 @@ class App(Router[Anonymous]):
         left = trio.Event()
         async with AsyncExitStack() as stack:
             stack.callback(left.set)
+            stack.enter_context(
+                table_of(self.sessions).run.using("this app is served in another thread; make one for each")
+            )
             values: dict[Provided[object], object] = {}
             for handle in self._lifespan:
                 values[handle] = await stack.enter_async_context(handle.open())

@@ -14,7 +14,6 @@ from typing import Final, Protocol, cast
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.remote.switch_to import SwitchTo
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.kit.processes import PATIENCE
@@ -37,25 +36,37 @@ FLAGS: Final = (
 UNSEEN: Final = "nobody has looked at the pages"
 
 
+class Tabs(Protocol):
+    """Which tab a driver means."""
+
+    def new_window(self, type_hint: str) -> None:
+        """Open a new one, ``"tab"``, and mean that."""
+        ...
+
+    def window(self, window_name: str) -> None:
+        """Mean another one."""
+        ...
+
+
 class Browser(Protocol):
     """What is used of a driver; Selenium leaves half of it without types."""
 
     @property
-    def switch_to(self) -> SwitchTo:
-        """Has ``new_window("tab")``, and ``window(handle)``: which tab the other methods are about."""
+    def current_window_handle(self) -> str:
+        """The name of the tab that is meant."""
         ...
 
     @property
-    def current_window_handle(self) -> str:
-        """Which one that is."""
+    def switch_to(self) -> Tabs:
+        """For meaning another one."""
+        ...
+
+    def close(self) -> None:
+        """Close the tab that is meant."""
         ...
 
     def get(self, url: str) -> None:
         """Open a page."""
-        ...
-
-    def close(self) -> None:
-        """Close the tab."""
         ...
 
     def find_element(self, by: str, value: str) -> WebElement:

@@ -451,7 +451,7 @@ MISTAKES: list[tuple[Callable[[App], object], str]] = [
     (lambda app: login_page(app, "/session", alone, ISSUER), "does not take"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
     (lambda app: login_page(app, "/session", "good", ISSUER), "give a function"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
     (lambda app: login_page(app, "/session", good, SECRET), "give the TokenIssuer"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
-    (lambda app: login_page("app", "/session", good, ISSUER), "give the App"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportUnknownLambdaType]  # as above
+    (lambda app: login_page("app", "/session", good, ISSUER), "give the App"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
     (lambda app: login_page(app, "/session", good, ISSUER, cookie="session"), "__Host-session"),
     (lambda app: login_page(app, "/session", good, ISSUER, cookie="__Host-"), "__Host-session"),
     (lambda app: login_page(app, "/session", good, ISSUER, cookie="__Host-a b"), "__Host-session"),

@@ -35,10 +35,9 @@ from seawall import (
 )
 from seawall.connection.ticket import Ticket
 from seawall.connection.ticket_store import LIFETIME
-from seawall.guards.ticket_taker import TicketTaker
 from seawall.sessions import MemoryTickets, StoredTicket, TicketStore
 from seawall.testing import CloseFrame, Rejected, Serving, serve
-from seawall.tokens import AnyClaims, by_issuer, first_message, header, query
+from seawall.tokens import AnyClaims, TicketTaker, by_issuer, first_message, header, query
 from tests.kit.log import recorded
 from tests.kit.sockets import EVERYWHERE, Transport, serving
 from tests.kit.tokens import SECRET, by, token, verifier

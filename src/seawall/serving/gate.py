@@ -85,7 +85,7 @@ class ConnectionGate(TokenGate, LimitedGate):
     """The first token by which it was let in; None if there was none."""
     ack: str | None = field(init=False, default=None)
     """What the peer is sent when all guards have let it through."""
-    _attempts: int = field(init=False, default=0)
+    attempts: int = field(init=False, default=0)
     """So many tokens have been presented to guards."""
 
     @property
@@ -120,8 +120,8 @@ class ConnectionGate(TokenGate, LimitedGate):
 
     async def take(self, verifier: TokenVerifier[C], presented: Presented, /) -> C:
         """Let in by a token, which a renewal can replace."""
-        self._attempts += 1
-        taken = Taken(verifier, presented.source, self._attempts)
+        self.attempts += 1
+        taken = Taken(verifier, presented.source, self.attempts)
         if isinstance(presented.source, TicketQuery):
             presented = await self._redeemed(presented, presented.source)
         claims = await admit(self, verifier, presented.token)
