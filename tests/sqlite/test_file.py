@@ -241,13 +241,13 @@ def test_an_old_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_made_by_many_at_once(tmp_path: Path) -> None:
     """One of them makes it, and all have it."""
-    path, failures, barrier = tmp_path / "logins.db", list[BaseException](), threading.Barrier(8)
+    path, failures, barrier = tmp_path / "logins.db", list[Exception](), threading.Barrier(8)
 
     def make() -> None:
         barrier.wait()
         try:
             SqliteSessions(path)
-        except BaseException as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:  # noqa: BLE001 - whatever it is
             failures.append(error)
 
     threads = [threading.Thread(target=make) for _ in range(8)]

@@ -245,7 +245,7 @@ def _do_one(connection: sqlite3.Connection, job: Work) -> bool:
         job.do(connection)
     except (_sqlite_error(), OSError):
         raise
-    except BaseException as error:  # noqa: BLE001 - it is the caller's
+    except Exception as error:  # noqa: BLE001 - it is the caller's
         job.fail(error)
         return False
     return True
