@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import AsyncContextDecorator, ContextDecorator
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from types import (
     AsyncGeneratorType,
@@ -19,6 +19,7 @@ from types import (
     FunctionType,
     GeneratorType,
     MethodType,
+    NoneType,
     NotImplementedType,
 )
 from typing import NoReturn, Protocol, TypeVar
@@ -71,13 +72,16 @@ def proved(guard: Written, principal: T) -> T:
       ConfigurationError: it proves nobody: None, a bool, an exception, a verdict or another answer, a class of these,
         an awaitable that nobody has awaited, or something else that has not run.
     """
-    if _is_suspect(principal):
+    kind: type = type(principal)
+    if _is_suspect(kind):
         _refuse_suspect(guard, principal)
     return principal
 
 
-def _is_suspect(principal: object) -> bool:
-    return principal is None or hasattr(type(principal), "__await__") or isinstance(principal, _SUSPECT)
+@lru_cache(maxsize=256)  # finding out costs as much as four checks, and an application has few kinds of principals
+def _is_suspect(kind: type) -> bool:
+    """Whether an instance of `kind` may prove nobody."""
+    return kind is NoneType or hasattr(kind, "__await__") or issubclass(kind, _SUSPECT)
 
 
 def _is_other_class(principal: object) -> bool:
