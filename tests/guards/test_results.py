@@ -124,7 +124,7 @@ NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "a method that was not called": (lambda: Promise().keep, "a method"),
     "a method of C": (lambda: "Ada".strip, "a builtin_function_or_method"),
     "a partial": (lambda: partial(later), "a partial"),
-    "a property of a class": (lambda: property(later), "a property"),
+    "a property of a class": (lambda: property(repr), "a property"),
     "a handle": (lambda: DATABASE, "a Provided"),
     "an ellipsis": (lambda: ..., "a ellipsis"),
     "another guard": (lambda: public, "a _Public"),
@@ -290,10 +290,10 @@ async def test_mended_03_events(step: Making, autojump_clock: MockClock) -> None
     cases = NOBODY if step is a_guard else NOT_NONE
     for make, shown in cases.values():
         reports: list[ErrorReport] = []
-        app, events = App(report=reports.append), Events()
+        app, events = App(report=reports.append), Events[Anonymous]()
 
-        @events.on(Ask, guard=step(make, accepting=False))
-        async def on_ask(conn: Connection[object], ask: Ask) -> None:
+        @events.on(Ask, guard=cast("Check[Anonymous]", step(make, accepting=False)))
+        async def on_ask(conn: Connection[Anonymous], ask: Ask) -> None:
             raise AssertionError("it is handled")
 
         app.route("/", guard=public)(events)
