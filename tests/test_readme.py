@@ -105,6 +105,7 @@ async def test_the_app_behind_a_proxy_serves_its_name(load: Loader, autojump_clo
 def test_every_program_is_loaded_by_a_test() -> None:
     """A program that is added to a page needs a test here."""
     tested = [
+        'route="/ticketed"',
         "an open door",
         "NoSuchRoom",
         "Router[Owner]",
@@ -260,7 +261,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 10
+    assert len(verifying) == 11
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -336,12 +337,13 @@ async def test_keys_of_the_house(load: Loader, monkeypatch: pytest.MonkeyPatch, 
 async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: object) -> None:
     """Each source lets in, two at once do not, and a browser can read the refusal."""
     good, chat = token(exp=time.time() + 60), "chat.v1"
-    async with serve(load.app("gate.admit_by")) as serving:
+    app = load.app("gate.admit_by")
+    async with serve(app) as serving:
         for path, headers, offers in (
             ("/anywhere", {"Authorization": f"Bearer {good}"}, [chat]),
             ("/anywhere", {"Cookie": f"__Host-session={good}"}, [chat]),
             ("/anywhere", {}, [chat, f"bearer.{good}"]),
-            (f"/anywhere?token={good}", {}, [chat]),
+            (f"/anywhere?ticket={await app.tickets.issue(good, route='/anywhere')}", {}, [chat]),
         ):
             async with serving.connect(path, headers=headers, subprotocols=offers) as client:
                 assert await client.receive() == "ada speaks chat.v1"
@@ -355,6 +357,25 @@ async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: obje
             assert await client.receive() == "ada has a key"
         with pytest.raises(Rejected, match="401"):
             async with serving.connect("/by-key"):
+                pass
+
+
+async def test_a_ticket_is_good_once(load: Loader, autojump_clock: object) -> None:
+    """The page gives one for a token, and none for another; it lets in once."""
+    good = token(exp=time.time() + 60)
+    async with serve(load.app('route="/ticketed"')) as serving:
+        answers = list[Response]()
+        for presented in (good, good[:-3]):
+            page = RawClient(serving.open_stream())
+            fields = f"Host: seawall.test\r\nAuthorization: Bearer {presented}\r\nContent-Length: 0\r\n"
+            await page.send(f"POST /ticket HTTP/1.1\r\n{fields}\r\n".encode())
+            answers.append(await page.last_response())
+        assert [answer.status for answer in answers] == [200, 401]
+        path = f"/ticketed?ticket={answers[0].body.decode()}"
+        async with serving.connect(path) as client:
+            assert await client.receive() == "hello ada"
+        with pytest.raises(Rejected, match="401"):
+            async with serving.connect(path):
                 pass
 
 

@@ -18,8 +18,9 @@ from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, Forbidden, NoCredentials, Unauthorized
 from seawall.events.events import Events
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.scopes import has_scope
 from seawall.http.exchange import Request, Response
@@ -124,7 +125,7 @@ NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "a method that was not called": (lambda: Promise().keep, "a method"),
     "a method of C": (lambda: "Ada".strip, "a builtin_function_or_method"),
     "a partial": (lambda: partial(later), "a partial"),
-    "a property of a class": (lambda: property(repr), "a property"),
+    "a property of a class": (lambda: property(lambda _: later()), "a property"),
     "a handle": (lambda: DATABASE, "a Provided"),
     "an ellipsis": (lambda: ..., "a ellipsis"),
     "another guard": (lambda: public, "a _Public"),

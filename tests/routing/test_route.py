@@ -12,8 +12,9 @@ import pytest
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.origins import Origins, any_origin, same_origin
 from seawall.limits import LimitOverrides, Limits
 from seawall.policy.error_policy import ErrorPolicy

@@ -202,6 +202,7 @@ class Revocations:
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
         self._counter = count()
         self._owned: dict[_Owner, set[Selection]] = {}
+        self._ranked: list[tuple[int, int, _Owner]] = []  # a heap: who has most; entries may be out of date
         self._all_before = -math.inf
         self._given_up: Entry | None = None
         self._has_warned = False
@@ -294,6 +295,8 @@ class Revocations:
         self._entries[selection] = entry
         if (owner := _owner(selection, entry)) is not None:
             self._owned.setdefault(owner, set()).add(selection)
+            self._rank(owner)
+        self._rank_owner_of_all(selection)
 
     def _pop(self, selection: Selection) -> Entry:
         entry, shape = self._entries.pop(selection), _shape(selection)
@@ -301,6 +304,7 @@ class Revocations:
         if not self._shapes[shape]:
             del self._shapes[shape]
         self._disown(selection, entry)
+        self._rank_owner_of_all(selection)
         return entry
 
     def _disown(self, selection: Selection, entry: Entry) -> None:
@@ -309,20 +313,38 @@ class Revocations:
             owned.discard(selection)
             if not owned:
                 del self._owned[owner]
+            self._rank(owner)
 
     def _make_room(self) -> bool:
         """Give one entry up, or fold those of the owner who has most. False if neither is possible."""
         if self._give_one_up():
             return True
-        owner = max(self._owned, key=self._freed_by, default=None)
-        if owner is None or not self._freed_by(owner):
-            return False
-        self._fold(owner)
-        return True
+        while self._ranked:
+            freed, _, owner = self._ranked[0]
+            if self._freed_by(owner) == -freed:
+                self._fold(owner)
+                return True
+            heapq.heappop(self._ranked)
+        return False
+
+    def _rank_owner_of_all(self, selection: Selection) -> None:
+        """Count anew what folding frees, if `selection` is what the entries of an owner are folded into."""
+        if selection.subject is not None and selection.session_id is None and selection.token_id is None:
+            self._rank(_Owner(selection.issuer, selection.subject))
+
+    def _rank(self, owner: _Owner) -> None:
+        """Note how many entries fewer there are when those of `owner` are folded, which may have changed."""
+        if freed := self._freed_by(owner):
+            heapq.heappush(self._ranked, (-freed, next(self._counter), owner))
+        if len(self._ranked) > 2 * len(self._owned) + 10:  # at least half are out of date
+            counts = ((self._freed_by(each), each) for each in self._owned)
+            self._ranked = [(-freed, next(self._counter), each) for freed, each in counts if freed]
+            heapq.heapify(self._ranked)
 
     def _freed_by(self, owner: _Owner) -> int:
         """How many entries fewer there are when those of `owner` are folded."""
-        return len(self._owned[owner]) - (_everything_of(owner) not in self._entries)
+        owned = self._owned.get(owner)
+        return 0 if owned is None else len(owned) - (_everything_of(owner) not in self._entries)
 
     def _give_one_up(self) -> bool:
         """Give the entry up whose time came first, if one's has."""

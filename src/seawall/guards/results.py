@@ -24,6 +24,7 @@ from types import (
 )
 from typing import NoReturn, Protocol, TypeVar
 
+from seawall.callables import describe, returns_bool
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.step import Step
@@ -47,6 +48,24 @@ _NOT_RUN = (
 
 #: What is no principal, or, as a class, may be none.
 _SUSPECT = (bool, type, NotImplementedType, EllipsisType, *_REFUSALS, *_NOT_RUN)
+
+
+def check_annotation(kind: str, function: object) -> None:
+    """Refuse a function that says with a bool whether it lets through: True and False would be the same.
+
+    Args:
+      kind: what is made of it, ``"a guard"`` or ``"a check"``.
+      function: whatever it is.
+
+    Raises:
+      ConfigurationError: it returns a bool, by its annotation.
+    """
+    if callable(function) and returns_bool(function):
+        returns = "the principal" if kind == "a guard" else "nothing"
+        raise ConfigurationError(
+            f"{describe(function)} returns a bool by its annotation, but {kind} returns {returns} and refuses by "
+            "raising; write `raise Forbidden(...)`, and change the annotation"
+        )
 
 
 class Written(Protocol):
