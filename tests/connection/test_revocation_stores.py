@@ -143,6 +143,16 @@ async def test_changes(store: RevocationStore) -> None:
             assert (await anext(changes)).token_id == "7"
 
 
+async def test_many_changes(store: RevocationStore) -> None:
+    """They are taken as fast as they can be."""
+    async with store.changes() as changes:
+        async with trio.open_nursery() as nursery:
+            for number in range(900):
+                nursery.start_soon(store.add, of(str(number)))
+        with trio.fail_after(SOON):
+            assert {(await anext(changes)).token_id for _ in range(900)} == {str(number) for number in range(900)}
+
+
 async def test_changes_for_several(store: RevocationStore) -> None:
     """Each gets all, and being cancelled loses nothing."""
     async with store.changes() as one, store.changes() as other:

@@ -107,6 +107,46 @@ def test_it_ends_with_the_run(database: Database) -> None:
     assert trio.run(count) == 2
 
 
+async def test_stores_of_one_file(database: Database) -> None:
+    """They share the thread; it is closed when the last of those that have used it is."""
+    other, unused = (Database("another", database.file) for _ in range(2))
+    await database.write(insert)
+    await other.write(insert)
+    assert threads() == ["seawall: SQLite, it.db"]
+    await unused.aclose()
+    await database.aclose()
+    await database.aclose()
+    assert threads() == ["seawall: SQLite, it.db"]
+    assert await other.read(ended) == 2
+    assert await database.read(ended) == 2
+    await other.aclose()
+    assert threads() == ["seawall: SQLite, it.db"]
+    await database.aclose()
+    assert threads() == []
+
+
+async def test_a_store_that_writes_little(database: Database) -> None:
+    """It has its turn, however much another store of the file has to write."""
+    other, written = Database("another", database.file), 0
+
+    async def much() -> None:
+        nonlocal written
+        while True:
+            await database.write(insert)
+            written += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(much)
+        for number in range(1, 20):
+            before = written
+            await other.write(insert)
+            assert written - before <= 2 * 20 + 1, number
+        nursery.cancel_scope.cancel()
+    await database.aclose()
+    await other.aclose()
+
+
 def test_a_run_that_ends_in_the_middle(database: Database) -> None:
     """What has begun is finished, and waited for; what has not, does not happen."""
     gate = Gate()

@@ -3,18 +3,22 @@
 A store has no owner who could be relied on to close it: one that an issuer uses is made when the program is loaded, and
 known to handlers only. So the file is opened with the first use in a run of Trio, and closed by the end of that run at
 the latest, by a system task; nobody has to do anything. Who wants it closed earlier says so.
+
+Stores of one file share it. Had each a connection of its own, one that writes little could wait for a lock that another
+takes again and again, for SQLite has no queue for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
 import trio
 
 from seawall.errors import Unavailable
 from seawall.observability.logs import server_log
-from seawall.sqlite.file import BUSY_TIMEOUT, Synchronous, checked_path
+from seawall.sqlite.file import BUSY_TIMEOUT, checked_path
 from seawall.sqlite.thread import DatabaseThread, Job
 
 if TYPE_CHECKING:
@@ -27,18 +31,27 @@ CLOSED_WITHIN: Final = 2 * BUSY_TIMEOUT
 
 
 @final
+class _Opened:
+    """A file that is open in a run of Trio."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self.thread = thread
+        self.users: set[Database] = set()
+        self.is_done = trio.Event()
+        self.is_closed = trio.Event()
+
+
+#: The files that are open in a run of Trio.
+_OPEN: Final = trio.lowlevel.RunVar[dict[Path, _Opened]]("seawall: SQLite")
+
+
+@final
 class Database:
-    """A file, and in each run of Trio that uses it, a thread and a connection."""
+    """A file, as one store uses it."""
 
-    def __init__(self, where: str, path: object, *, synchronous: Synchronous = "FULL") -> None:
-        """Make the file, or look at the one that is there; arguments as of `checked_path` and `open_file`.
-
-        Raises:
-          ConfigurationError: as `checked_path`.
-        """
-        self._synchronous: Synchronous = synchronous
+    def __init__(self, where: str, path: object) -> None:
+        """Make the file, or look at the one that is there; arguments and errors as of `checked_path`."""
         self.file = checked_path(where, path)
-        self._opened: trio.lowlevel.RunVar[_Opened | None] = trio.lowlevel.RunVar(where, None)
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call `function`, which only reads, in the thread, and return what it returns.
@@ -71,9 +84,14 @@ class Database:
         return job.take()
 
     async def aclose(self) -> None:
-        """Close the file; a later use opens it again. What waits is `Unavailable`; it takes 10 seconds at most."""
-        opened = self._opened.get()
-        if opened is None:
+        """Close the file, if no other store of this run has used it and not closed it; a later use opens it again.
+
+        What waits for it is `Unavailable`. It takes 10 seconds at most, and is not cancelled.
+        """
+        opened = _open_files().get(self.file)
+        if opened is not None:
+            opened.users.discard(self)
+        if opened is None or opened.users:
             await trio.lowlevel.checkpoint()
             return
         opened.is_done.set()
@@ -81,15 +99,16 @@ class Database:
             await opened.is_closed.wait()
 
     def _thread(self) -> DatabaseThread:
-        opened = self._opened.get()
+        files = _open_files()
+        opened = files.get(self.file)
         if opened is None:
             try:
-                thread = DatabaseThread(self.file, self._synchronous)
+                opened = _Opened(DatabaseThread(self.file))
             except RuntimeError as error:
                 raise Unavailable(f"{self.file}: no thread can be started: {error}") from error
-            opened = _Opened(thread)
-            self._opened.set(opened)
+            files[self.file] = opened
             trio.lowlevel.spawn_system_task(self._mind, opened, name=f"closes {self.file.name}")
+        opened.users.add(self)
         return opened.thread
 
     async def _mind(self, opened: _Opened) -> None:
@@ -102,15 +121,14 @@ class Database:
                 await opened.thread.stop()
             if scope.cancelled_caught:
                 server_log.warning("%s: not closed in %g s; the disk does not answer", self.file, CLOSED_WITHIN)
-            self._opened.set(None)
+            del _open_files()[self.file]
             opened.is_closed.set()
 
 
-@final
-class _Opened:
-    """A thread, and the end of it."""
-
-    def __init__(self, thread: DatabaseThread) -> None:
-        self.thread = thread
-        self.is_done = trio.Event()
-        self.is_closed = trio.Event()
+def _open_files() -> dict[Path, _Opened]:
+    try:
+        return _OPEN.get()
+    except LookupError:
+        files: dict[Path, _Opened] = {}
+        _OPEN.set(files)
+        return files

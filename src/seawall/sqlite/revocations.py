@@ -42,9 +42,9 @@ class SqliteRevocations(trio.abc.AsyncResource):
     acknowledged. Other processes of this machine know it within a second. `SqliteSessions` and `SqliteTickets` can have
     the same file. It lies on a local disk, and only the user who has made it can read it.
 
-    There is nothing to close: the file is open, in a thread of its own, from the first use until the run of Trio ends;
-    ``async with`` and `aclose` end that earlier. In virtual time (`trio.testing.MockClock`) nobody waits for a thread:
-    test with `MemoryRevocations`.
+    There is nothing to close: the file is open from the first use until the run of Trio ends, in a thread that all its
+    stores share; ``async with`` and `aclose` end that earlier. In virtual time (`trio.testing.MockClock`) nobody waits
+    for a thread: test with `MemoryRevocations`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -89,7 +89,7 @@ class SqliteRevocations(trio.abc.AsyncResource):
         yield _Changes(_Rows(self._database, last))
 
     async def aclose(self) -> None:
-        """Close the file; a later use opens it again. What waits for it is `Unavailable`."""
+        """Close the file, if no other store has it open; a later use opens it again. What waits is `Unavailable`."""
         await self._database.aclose()
 
 
@@ -100,12 +100,14 @@ class _Rows:
     def __init__(self, database: Database, last: int) -> None:
         self._database = database
         self._last = last
+        self.may_be_more = False
 
     async def take(self) -> list[Revocation]:
         """The next ones; none if there are no more as yet."""
         found = await self._database.read(self._read)
         if found:
             self._last = found[-1][0]
+        self.may_be_more = len(found) == AT_ONCE
         return [revocation for _, revocation in found]
 
     def _read(self, connection: sqlite3.Connection) -> list[tuple[int, Revocation]]:
@@ -125,7 +127,8 @@ class _Changes(AsyncIterator[Revocation]):
         if self._found:
             await trio.lowlevel.checkpoint()
         while not self._found:
-            await trio.sleep(LOOKS_EVERY)
+            if not self._rows.may_be_more:
+                await trio.sleep(LOOKS_EVERY)
             self._found += await self._rows.take()
         return self._found.popleft()
 

@@ -49,9 +49,9 @@ class SqliteSessions(trio.abc.AsyncResource):
     acknowledged. `SqliteRevocations` and `SqliteTickets` can have the same file. It lies on a local disk, only the user
     who has made it can read it, and who does cannot tell a token by it.
 
-    There is nothing to close: the file is open, in a thread of its own, from the first use until the run of Trio ends;
-    ``async with`` and `aclose` end that earlier. In virtual time (`trio.testing.MockClock`) nobody waits for a thread:
-    test with `MemorySessions`.
+    There is nothing to close: the file is open from the first use until the run of Trio ends, in a thread that all its
+    stores share; ``async with`` and `aclose` end that earlier. In virtual time (`trio.testing.MockClock`) nobody waits
+    for a thread: test with `MemorySessions`.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, at_most: int = 100_000, per_subject: int = 100) -> None:
@@ -110,7 +110,7 @@ class SqliteSessions(trio.abc.AsyncResource):
         return await self._database.write(lambda connection: _delete_of(connection, owner))
 
     async def aclose(self) -> None:
-        """Close the file; a later use opens it again. What waits for it is `Unavailable`."""
+        """Close the file, if no other store has it open; a later use opens it again. What waits is `Unavailable`."""
         await self._database.aclose()
 
     def _add(self, connection: sqlite3.Connection, session: StoredSession) -> None:

@@ -36,12 +36,11 @@ class SqliteTickets(trio.abc.AsyncResource):
 
     It has the tokens that the tickets stand for, and whoever can read it can use them while they are good. Only the
     user who has made it can; what is deleted is overwritten there, and a little later in what SQLite writes beside it.
-    A loss of power may lose tickets, or bring one back that was taken just before. `SqliteRevocations` and
-    `SqliteSessions` can have the same file. It lies on a local disk.
+    `SqliteRevocations` and `SqliteSessions` can have the same file. It lies on a local disk.
 
-    There is nothing to close: the file is open, in a thread of its own, from the first use until the run of Trio ends;
-    ``async with`` and `aclose` end that earlier. In virtual time (`trio.testing.MockClock`) nobody waits for a thread:
-    test with `MemoryTickets`.
+    There is nothing to close: the file is open from the first use until the run of Trio ends, in a thread that all its
+    stores share; ``async with`` and `aclose` end that earlier. In virtual time (`trio.testing.MockClock`) nobody waits
+    for a thread: test with `MemoryTickets`.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class SqliteTickets(trio.abc.AsyncResource):
                 raise ConfigurationError(f"SqliteTickets: {name}={number!r}; give a number of tickets, such as 10")
         self._at_most = at_most
         self._per_subject = per_subject
-        self._database = Database("SqliteTickets", path, synchronous="NORMAL")
+        self._database = Database("SqliteTickets", path)
 
     async def put(self, digest: bytes, ticket: StoredTicket, now: float, /) -> None:
         """Store a ticket.
@@ -87,7 +86,7 @@ class SqliteTickets(trio.abc.AsyncResource):
         return await self._database.write(lambda connection: _take(connection, digest))
 
     async def aclose(self) -> None:
-        """Close the file; a later use opens it again. What waits for it is `Unavailable`."""
+        """Close the file, if no other store has it open; a later use opens it again. What waits is `Unavailable`."""
         await self._database.aclose()
 
     def _put(self, connection: sqlite3.Connection, digest: bytes, ticket: StoredTicket, now: float) -> None:
