@@ -444,7 +444,7 @@ async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump
         for number in range(3):
             gates.append(Ticket(f"user {number}", str(number), now - 1, "us", f"s{number}", now + 10 + number))
             async with served.connect("/") as client:
-                assert await sessions.revoke(token_id=str(number)) == 1
+                assert await sessions.revoke(issuer="us", subject=f"user {number}", token_id=str(number)) == 1
                 assert await client.wait_closed() == CloseFrame(3003, "revoked")
     wall[0] = now + 14.9
     with pytest.raises(Unavailable):
@@ -454,6 +454,35 @@ async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump
     await sessions.revoke(token_id="4")
     assert [sessions.is_revoked(ticket) for ticket in gates] == [False, True, True]
     assert not sessions.is_revoked(Ticket("innocent", "9", now - 100, "us", "s9", now + 1e6))
+
+
+@pytest.mark.parametrize("named", [{}, {"subject": "ada"}, {"issuer": "us"}], ids=["id", "subject", "issuer"])
+async def test_an_id_that_another_token_has_too(named: dict[str, str], wall: list[float]) -> None:
+    """A token that lives on is refused, though one of the same id was found, which has expired."""
+    app, gates = App(revocations_kept=1000.0), list[Ticket]()
+
+    @guard
+    async def by_ticket(gate: Gate, proved: Anonymous) -> Anonymous:
+        gate.identify(gates[-1])
+        return proved
+
+    @app.route("/", guard=by_ticket)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    now = wall[0]
+    issuer, subject = named.get("issuer", "them"), named.get("subject", "bob")
+    other = Ticket(subject, "1", now - 1, issuer, expires_at=now + 900)
+    async with serve(app) as served:
+        gates.append(Ticket("ada", "1", now - 1, "us", expires_at=now + 10))
+        async with served.connect("/"):
+            assert await app.sessions.revoke(token_id="1", **named) == 1
+    await app.sessions.revoke(token_id="2")
+    await app.sessions.revoke(token_id="3")
+    wall[0] = now + 20
+    with pytest.raises(Unavailable):
+        await app.sessions.revoke(token_id="4")
+    assert app.sessions.is_revoked(other)
 
 
 async def test_mended_07_what_is_revoked_while_the_table_is_full(wall: list[float]) -> None:
@@ -806,7 +835,10 @@ async def test_an_end_in_the_same_turn_gives_no_grace(how: str, autojump_clock: 
 
     async with serve(app) as served:
         for turns in [turns for turns in range(12) for _ in range(2)]:  # whose turn is first is chance
-            async with served.connect("/", headers=by(token(sid=(name := str(uuid4()))))) as client, trio.open_nursery() as nursery:
+            async with (
+                served.connect("/", headers=by(token(sid=(name := str(uuid4()))))) as client,
+                trio.open_nursery() as nursery,
+            ):
                 await trio.sleep(1)
                 now = trio.current_time()
                 if how == "end":

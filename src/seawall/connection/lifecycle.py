@@ -74,11 +74,6 @@ class Lifecycle:
         else:
             self.cancel_now()
 
-    @property
-    def is_ending_soon(self) -> bool:
-        """Whether `end_soon` was called, and the next turn of the `DeadlineQueue` is awaited."""
-        return self.ended is None and self.timeouts.expired is not None
-
     def set_grace(self, seconds: float) -> None:
         """Cancel guards and handler `seconds` from now, which is more than 0, instead of when it was said before.
 

@@ -106,6 +106,11 @@ class Selection(NamedTuple):
     session_id: str | None
     token_id: str | None
 
+    @classmethod
+    def of(cls, stored: Revocation) -> Selection:
+        """Whose `stored` is about."""
+        return cls(stored.issuer, stored.subject, stored.session_id, stored.token_id)
+
     def matches(self, held: CredentialSnapshot) -> bool:
         """Whether `held` is one of them."""
         return (
@@ -114,6 +119,11 @@ class Selection(NamedTuple):
             and self.session_id in {None, held.session_id}
             and self.token_id in {None, held.token_id}
         )
+
+    @property
+    def names_one_credential(self) -> bool:
+        """Whether it is about one credential at most: an id alone may be that of several issuers, or subjects."""
+        return None not in {self.issuer, self.subject, self.token_id}
 
     def said(self, issued_before: float | None) -> str:
         """What it names, and whether a time was named with it, for the log: no values."""
@@ -178,7 +188,7 @@ class Entry(NamedTuple):
         is_for_good = stored.issued_before == math.inf and stored.revoked_at is not None
         before = -math.inf if is_for_good else stored.issued_before
         kept_until = max(at, before) + kept
-        is_exact = stored.token_id is not None and stored.forgotten_at < kept_until
+        is_exact = Selection.of(stored).names_one_credential and stored.forgotten_at < kept_until
         until = stored.forgotten_at if is_exact else max(stored.forgotten_at, kept_until)
         return cls(before, at, is_for_good, until, is_exact)
 
@@ -199,7 +209,7 @@ class Revocations:
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
         self._counter = count()
         self._owners: Owners[_Owner, Selection] = Owners()
-        self._all_before = -math.inf
+        self._everybody: Entry | None = None
         self._given_up: Entry | None = None
         self._has_warned = False
 
@@ -215,7 +225,7 @@ class Revocations:
 
     def is_revoked(self, held: CredentialSnapshot) -> bool:
         """Whether `held` has been revoked, for all that is remembered."""
-        if held.issued_at < self._all_before:
+        if self._everybody is not None and self._everybody.covers(held):
             return True
         for shape in self._shapes:
             selection = _selection(held, shape)
@@ -253,7 +263,7 @@ class Revocations:
         else:  # later than any that was found
             before, at, since = math.nextafter(newest, math.inf) if found else -math.inf, now, now
         ends = [held.expires_at + held.skew for held in found]
-        is_exact = selection.token_id is not None and bool(ends) and max(ends) < math.inf
+        is_exact = selection.names_one_credential and bool(ends) and max(ends) < math.inf
         known_ends = [end for end in ends if end < math.inf]
         until = max(known_ends) if is_exact else max([since + self._kept, *known_ends])
         return Entry(before, at, names_one and issued_before is None, until, is_exact)
@@ -265,7 +275,7 @@ class Revocations:
           Unavailable: there is no room.
         """
         if selection == EVERYBODY:
-            self._all_before = max(self._all_before, entry.before)
+            self._everybody = entry if self._everybody is None else self._everybody.merged(entry)
             return
         known = self._entries.get(selection)
         self._put(selection, entry if known is None else known.merged(entry))

@@ -116,7 +116,7 @@ class SessionTable:
         """
         if not isinstance(stored, Revocation):  # pyright: ignore[reportUnnecessaryIsInstance] # a store may be anything
             raise ConfigurationError(f"a RevocationStore gave {stored!r}; give values of seawall.sessions.Revocation")
-        selection = Selection(stored.issuer, stored.subject, stored.session_id, stored.token_id)
+        selection = Selection.of(stored)
         entry = Entry.of(stored, self._kept)
         found = [one for one in self.named_by(selection) if any(map(entry.covers, one.matching(selection)))]
         if ended := sum(one.revoke() for one in found):

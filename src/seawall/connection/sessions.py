@@ -43,11 +43,12 @@ class Sessions:
 
     It covers the connections of one process. Revocations are lost when that process ends, unless
     ``App(revocations=...)`` was given a `RevocationStore`, which keeps them and tells other processes. What is
-    remembered is bounded: 100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token
-    that it names has been found, and has expired. When there are more, those whose time has come are given up first,
-    and then what was revoked by subject and token id becomes one revocation of all that this subject had. Name the
-    subject with a token id: an id alone may be that of several, and never becomes a revocation of one subject; nor does
-    a session, which gets further tokens.
+    remembered is bounded: 100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or, if it names a token
+    id with its issuer and subject and the token has been found, until that has expired. When there are more, those
+    whose time has come are given up first, and then what was revoked by subject and token id becomes one revocation of
+    all that this subject had. Name issuer and subject with a token id: an id alone may be that of several, is
+    remembered for as long as any of them may live, and never becomes a revocation of one subject; nor does a session,
+    which gets further tokens.
     """
 
     def __init__(

@@ -149,8 +149,8 @@ class ConnectionGate(TokenGate, LimitedGate):
         await self.upgrade.accept()
         if self.ack is not None:
             await self.upgrade.send(self.ack)
-        if self.lifecycle.is_ending_soon:
-            await trio.sleep_forever()
+        if self.lifecycle.ended is None and self.lifecycle.timeouts.expired is not None:
+            await trio.sleep_forever()  # until the `DeadlineQueue` has its turn, which comes next
 
     async def accept(self) -> None:
         """Accept the upgrade now."""
