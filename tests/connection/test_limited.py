@@ -27,12 +27,14 @@ from seawall import (
     Outcome,
     Request,
     Response,
+    TooManyRequests,
     bearer,
     check,
     guard,
     public,
 )
-from seawall.guards.connection_limit import Losing, Per
+from seawall.connection.limited import LimitedConnections
+from seawall.guards.connection_limit import ConnectionLimit, Losing, Per
 from seawall.sessions import limit_connections
 from seawall.testing import Client, CloseFrame, Rejected, connect, serve
 from tests.kit.sockets import EVERYWHERE, Transport, serving, until
@@ -249,6 +251,37 @@ async def test_who_was_revoked_at_the_door_replaces_nobody() -> None:
             async with served.connect("/", headers=by(token(jti="stolen"))):
                 pass
         assert await is_served(first)
+
+
+@pytest.mark.parametrize("losing", ["oldest", "newest"])
+def test_where_there_is_room_nobody_is_asked(losing: Losing) -> None:
+    """However many are there: who comes costs no more."""
+    asked = 0
+
+    class Other:
+        """A connection that is open."""
+
+        @property
+        def is_over(self) -> bool:
+            """It is not."""
+            nonlocal asked
+            asked += 1
+            return False
+
+        def replace(self) -> None:
+            """There is room."""
+            raise AssertionError
+
+    connections, limit = LimitedConnections(), ConnectionLimit(1000, "subject", losing)
+    groups = ((limit, ("us", "ada")),)
+    for _ in range(1000):
+        connections.claim(other := Other(), groups)
+        connections.open(other, groups)
+    assert asked == 0
+    if losing == "newest":
+        with pytest.raises(TooManyRequests):
+            connections.claim(Other(), groups)
+    assert len(connections) == 1
 
 
 async def test_after_a_conversation() -> None:

@@ -15,7 +15,7 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import App, Claims, ConfigurationError, Connection, Unavailable, bearer
-from seawall.sessions import MemoryRevocations, Revocation, RevocationStore
+from seawall.sessions import MemoryRevocations, MemorySessions, Revocation, RevocationStore
 from seawall.testing import CloseFrame, Rejected, Serving, connect, serve
 from tests.kit.log import Records, recorded
 from tests.kit.tokens import by, token, verifier
@@ -481,6 +481,24 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.token_id for one in await store.load()] == ["2", "3"]
 
 
+async def test_memory_that_is_full_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever adds one too many does not have all gone through."""
+    monkeypatch.setattr("seawall.connection.revocation_store.MAX_REVOCATIONS", 20_000)
+    store, began = MemoryRevocations(), time.process_time()
+
+    async def add(number: int) -> bool:
+        try:
+            await store.add(Revocation(token_id=str(number), issued_before=math.inf, forgotten_at=math.inf))
+        except Unavailable:
+            return False
+        return True
+
+    assert all([await add(number) for number in range(20_000)])
+    filled = time.process_time()
+    assert not any([await add(number) for number in range(20_000, 23_000)])
+    assert time.process_time() - filled < 2 * (filled - began) + 1.0
+
+
 async def test_memory_takes_nothing_back() -> None:
     """Of two with the same names the later times count, in whatever order; one that named a time is its own."""
     store = MemoryRevocations()
@@ -519,3 +537,18 @@ def test_what_is_no_revocation(wrong: dict[str, object]) -> None:
     right = {"subject": "ada", "issued_before": 1.0, "forgotten_at": 2.0}
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Revocation(**(right | wrong))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # a table
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("revocations.db", "a str, which has no load and no add and no changes"),
+        (MemorySessions(), "a MemorySessions, which has no load and no changes"),
+        (MemoryRevocations, "the class MemoryRevocations; call it"),
+    ],
+    ids=["a path", "of sessions", "a class"],
+)
+def test_what_is_no_store(store: object, said: str) -> None:
+    """It is refused where the app is made."""
+    with pytest.raises(ConfigurationError, match=said):
+        App(revocations=cast("RevocationStore", store))

@@ -17,7 +17,15 @@ from seawall import App, Claims, Connection, TokenVerifier, bearer
 from seawall.errors import ConfigurationError, RefreshTokenReused, TokenExpired, Unauthorized, Unavailable
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.login.refresh_token import RefreshToken
-from seawall.sessions import MemorySessions, SessionStore, SigningKey, StoredSession, TokenIssuer, Tokens
+from seawall.sessions import (
+    MemoryRevocations,
+    MemorySessions,
+    SessionStore,
+    SigningKey,
+    StoredSession,
+    TokenIssuer,
+    Tokens,
+)
 from seawall.testing import serve
 from tests.kit.keys import key_for, private_pem
 from tests.kit.tokens import SECRET, by
@@ -526,6 +534,11 @@ MISTAKES = {
         lambda: TokenIssuer(SECRET, issuer="i", audience="a", refresh_lifetime=float("inf")),
         "refresh_lifetime=inf",
     ),
+    "a store of something else": (
+        lambda: make(store=cast("SessionStore", MemoryRevocations())),
+        "a MemoryRevocations, which has no rotate and no delete and no delete_subject",
+    ),
+    "a store that nobody called": (lambda: make(store=cast("SessionStore", MemorySessions)), "MemorySessions; call it"),
     "no subject": (lambda: make().access(""), "no subject"),
     "None as a subject": (lambda: make().access(cast("str", None)), "a NoneType that is empty or no text"),
     "a subject of bytes that are no text": (lambda: make().access("\udcff"), "cannot be UTF-8"),
@@ -549,6 +562,13 @@ def test_mistakes(mistake: object, said: str) -> None:
         mistake()
     assert caught.value.__cause__ is None
     assert "MII" not in str(caught.value)
+
+
+@pytest.mark.parametrize("presented", [None, 5, b"x" * 65, ["x"]], ids=repr)
+async def test_what_is_no_text(presented: object) -> None:
+    """A field of JSON that is something else is no refresh token, and no fault of ours."""
+    with pytest.raises(Unauthorized, match="it is none"):
+        await make().rotate(cast("str", presented))
 
 
 async def test_mistakes_leave_no_session() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sized
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 import trio
@@ -262,10 +263,11 @@ async def test_cancelled(store: SessionStore) -> None:
 
 
 @pytest.mark.parametrize("bound", ["at_most", "per_subject"])
-def test_bounds_that_are_none(bound: str) -> None:
+@pytest.mark.parametrize("number", [0, True, 1.5, math.nan, "5"], ids=repr)
+def test_bounds_that_are_none(bound: str, number: object) -> None:
     """A store for no session is a mistake."""
-    with pytest.raises(ConfigurationError, match=f"MemorySessions: {bound}=0; give a number"):
-        MemorySessions(**{bound: 0})
+    with pytest.raises(ConfigurationError, match=f"MemorySessions: {bound}={number!r}; give a number"):
+        MemorySessions(**{bound: cast("int", number)})
 
 
 async def test_memory_is_bounded() -> None:

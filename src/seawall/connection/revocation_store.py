@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Final, Protocol, TypeAlias, cast, final
 
 import trio
@@ -97,6 +99,8 @@ class MemoryRevocations:
     def __init__(self) -> None:
         """Begin with none."""
         self._entries: dict[_Names, Revocation] = {}
+        self._ends: list[tuple[float, int, _Names]] = []  # a heap, with each entry once; it may be kept for longer
+        self._counter = count()
         self._listeners: dict[trio.MemorySendChannel[Revocation], None] = {}
 
     def __len__(self) -> int:
@@ -122,6 +126,8 @@ class MemoryRevocations:
             self._forget()
             if len(self._entries) >= MAX_REVOCATIONS:
                 raise Unavailable(f"{MAX_REVOCATIONS} revocations are stored, and none has had its time")
+        if known is None:
+            heapq.heappush(self._ends, (revocation.forgotten_at, next(self._counter), names))
         self._entries[names] = revocation if known is None else _later(known, revocation)
         for listener in tuple(self._listeners):
             self._tell(listener, revocation)
@@ -147,7 +153,13 @@ class MemoryRevocations:
 
     def _forget(self) -> None:
         now = unix_time()
-        self._entries = {names: kept for names, kept in self._entries.items() if kept.forgotten_at > now}
+        while self._ends and self._ends[0][0] <= now:
+            _, number, names = self._ends[0]
+            if (forgotten_at := self._entries[names].forgotten_at) > now:
+                heapq.heapreplace(self._ends, (forgotten_at, number, names))
+            else:
+                heapq.heappop(self._ends)
+                del self._entries[names]
 
 
 def _names(revocation: Revocation) -> _Names:

@@ -21,6 +21,7 @@ from seawall.guards.connection_limit import ConnectionLimit
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
 from seawall.policy.ending import Cause, End
+from seawall.wire.transport.sockets import host_of
 
 #: A kind, and the names of that kind by which a connection is found.
 _Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
@@ -317,11 +318,11 @@ class Registration:
         )
 
     def is_at(self, route: str | None, address: str | None) -> bool:
-        """Whether the connection is open, of the route of this name, and from this address, where they are given."""
+        """Whether the connection is open, and of the route and from the `plain_host` that are given."""
         if self._opened is None:
             return False
         about = self._opened.about
-        return route in {None, about.route} and address in {None, address_of(about.peer)}
+        return route in {None, about.route} and (address is None or address == host_of(about.peer))
 
     def matching(self, selection: Selection) -> tuple[CredentialSnapshot, ...]:
         """Those of the connection's credentials that match `selection`."""
@@ -359,9 +360,3 @@ class Registration:
     def _set_named(self, named: NamedCredentials) -> None:
         before, self._named = self._named, named
         self._table.reindex(self, named, instead_of=before)
-
-
-def address_of(peer: str) -> str:
-    """The address in ``192.0.2.7:50000`` or ``[2001:db8::7]:50000``; all of what has no port."""
-    host, separator, _ = peer.rpartition(":")
-    return host.strip("[]") if separator else peer

@@ -23,6 +23,7 @@ from seawall.login.contents import checked_contents, checked_names, checked_seco
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.refresh_token import RefreshToken
 from seawall.login.session_store import Reused, Rotated, SessionStore, StoredSession
+from seawall.mistakes import check_methods
 
 C = TypeVar("C", bound=AnyClaims)
 
@@ -112,6 +113,8 @@ class TokenIssuer:
         self._audience = audiences[0] if len(audiences) == 1 else list(audiences)
         self._access_lifetime = checked_seconds("access_lifetime", access_lifetime, 1.0, MAX_ACCESS_LIFETIME)
         self._refresh_lifetime = checked_seconds("refresh_lifetime", refresh_lifetime, access_lifetime, math.inf)
+        if store is not None:
+            check_methods("TokenIssuer(store=...)", store, "add", "rotate", "delete", "delete_subject")
         self._store: SessionStore = MemorySessions() if store is None else store
         self._ring = KeyRing(*(each.verifying for each in self._keys))
         self._rules = Rules(
