@@ -37,7 +37,7 @@ from seawall.connection.limited import LimitedConnections
 from seawall.guards.connection_limit import ConnectionLimit, Losing, Per
 from seawall.sessions import limit_connections
 from seawall.testing import Client, CloseFrame, Rejected, connect, serve
-from tests.kit.sockets import EVERYWHERE, Transport, serving, until
+from tests.kit.sockets import EVERYWHERE, SHORT, Transport, serving, until
 from tests.kit.tokens import about_anything, by, token, verifier
 from tests.kit.wire import request
 
@@ -282,6 +282,32 @@ def test_where_there_is_room_nobody_is_asked(losing: Losing) -> None:
         with pytest.raises(TooManyRequests):
             connections.claim(Other(), groups)
     assert len(connections) == 1
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_either_counts_its_own(place: str) -> None:
+    """A limit of one side of ``|`` is not one of who came in by the other, wherever it stands on that side."""
+    app, asked = App(limits=SHORT), list[str]()
+
+    @check
+    async def noted(gate: Gate, principal: object) -> None:
+        asked.append(gate.handshake.path)
+
+    of_members, of_strangers = limit_connections(1, per="subject"), limit_connections(2, per="address")
+    members = {
+        "before": noted >> of_members >> bearer(verifier),
+        "after": noted >> bearer(verifier) >> of_members,
+    }
+    app.route("/", guard=members[place] | (of_strangers >> public))(echo)
+    ada = b"Authorization: Bearer " + token().encode()
+    async with serving(app) as server:
+        for fields in (list[bytes](), list[bytes](), [ada]):
+            client = await server.dial()
+            assert (await client.upgrade("/", *fields)).status == 101
+        for fields in (list[bytes](), [ada]):
+            assert await server.rejected(request("/", *fields)) == 429
+        assert len(app.sessions.find()) == 3
+    assert len(asked) == 5
 
 
 async def test_after_a_conversation() -> None:
