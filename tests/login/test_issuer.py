@@ -290,6 +290,35 @@ async def test_reuse_within_ten_seconds(again: str, later: float, clock: Clock) 
     assert (await other.rotate(first.refresh)).session_id == tokens.session_id
 
 
+@pytest.mark.parametrize("last", ["the first", "the second"])
+async def test_three_tabs(last: str, clock: Clock) -> None:
+    """One tab has the next pair already and goes on with it when another one's request comes: all have that pair."""
+    issuer = make(store=MemorySessions())
+    tokens = await issuer.begin("ada")
+    clock.now += 500
+    pair = await issuer.rotate(tokens.refresh)
+    clock.now += 1
+    assert await issuer.rotate(pair.refresh) == pair
+    clock.now += 9
+    assert await issuer.rotate(tokens.refresh) == pair
+    assert await issuer.rotate(pair.refresh) == pair
+    clock.now += 0.1
+    if last == "the first":
+        with pytest.raises(RefreshTokenReused):
+            await issuer.rotate(tokens.refresh)
+    else:
+        after = await issuer.rotate(pair.refresh)
+        assert after.refresh != pair.refresh
+        assert after.access_expires_at == pytest.approx(clock.now + 600, abs=1)
+
+
+async def test_a_session_that_has_just_begun() -> None:
+    """Its first token is exchanged at once: nobody else has used it."""
+    issuer = make()
+    tokens = await issuer.begin("ada")
+    assert (await issuer.rotate(tokens.refresh)).refresh != tokens.refresh
+
+
 async def test_reuse_after_ten_seconds(clock: Clock) -> None:
     """The session is over, for who has stolen the token and for whom it was stolen from; the refusal says which."""
     issuer = make(store=(store := MemorySessions()))
