@@ -499,6 +499,18 @@ async def test_memory_that_is_full_is_no_slower(monkeypatch: pytest.MonkeyPatch)
     assert time.process_time() - filled < 2 * (filled - began) + 1.0
 
 
+async def test_memory_of_one_event_loop() -> None:
+    """Another one is refused while the first listens, and may have it after that."""
+    store = MemoryRevocations()
+    other = partial(trio.run, store.add, Revocation(subject="ada", issued_before=1.0, forgotten_at=math.inf))
+    async with store.changes():
+        with pytest.raises(ConfigurationError, match="two event loops"):
+            await trio.to_thread.run_sync(other)
+        await store.add(Revocation(subject="bob", issued_before=1.0, forgotten_at=math.inf))
+    await trio.to_thread.run_sync(other)
+    assert {one.subject for one in await store.load()} == {"ada", "bob"}
+
+
 async def test_memory_takes_nothing_back() -> None:
     """Of two with the same names the later times count, in whatever order; one that named a time is its own."""
     store = MemoryRevocations()

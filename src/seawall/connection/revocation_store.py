@@ -94,7 +94,11 @@ _Names: TypeAlias = tuple[str | None, str | None, str | None, str | None, bool]
 
 @final
 class MemoryRevocations:
-    """A `RevocationStore` for several apps of one process, and for tests. It is gone with the process."""
+    """A `RevocationStore` for several apps of one `trio.run`, as of `run_apps`, and for tests.
+
+    It is gone with the process. Whatever it is asked in another event loop, while apps of one listen to it, raises
+    `ConfigurationError`.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -102,6 +106,7 @@ class MemoryRevocations:
         self._ends: list[tuple[float, int, _Names]] = []  # a heap, with each entry once; it may be kept for longer
         self._counter = count()
         self._listeners: dict[trio.MemorySendChannel[Revocation], None] = {}
+        self._loop: trio.lowlevel.TrioToken | None = None  # of the listeners
 
     def __len__(self) -> int:
         """How many there are, including those whose time has come."""
@@ -110,6 +115,7 @@ class MemoryRevocations:
     async def load(self) -> tuple[Revocation, ...]:
         """All whose time has not come."""
         await trio.lowlevel.checkpoint()
+        self._check_loop()
         self._forget()
         return tuple(self._entries.values())
 
@@ -120,6 +126,7 @@ class MemoryRevocations:
           Unavailable: there are 100,000, and no one's time has come.
         """
         await trio.lowlevel.checkpoint()
+        self._check_loop()
         names = _names(revocation)
         known = self._entries.get(names)
         if known is None and len(self._entries) >= MAX_REVOCATIONS:
@@ -135,6 +142,7 @@ class MemoryRevocations:
     @asynccontextmanager
     async def changes(self) -> AsyncGenerator[AsyncIterator[Revocation]]:
         """What is added from now on. It ends when 1,000 have not been taken: load again then."""
+        self._check_loop()
         send, receive = trio.open_memory_channel[Revocation](BUFFER)
         self._listeners[send] = None
         try:
@@ -143,6 +151,12 @@ class MemoryRevocations:
         finally:
             self._listeners.pop(send, None)
             send.close()
+
+    def _check_loop(self) -> None:
+        loop = trio.lowlevel.current_trio_token()
+        if self._listeners and loop is not self._loop:
+            raise ConfigurationError("MemoryRevocations in two event loops at once; serve its apps in one trio.run()")
+        self._loop = loop
 
     def _tell(self, listener: trio.MemorySendChannel[Revocation], revocation: Revocation) -> None:
         try:
