@@ -46,6 +46,8 @@ class Flaky:
     """What everything raises."""
     answers: trio.Event | None = None
     """`add` waits for it."""
+    is_silent: bool = False
+    """Whether `load` never answers."""
     junk: object = None
     """What `load` gives beside the rest."""
     loads: list[float] = field(factory=list[float])
@@ -55,6 +57,8 @@ class Flaky:
     async def load(self) -> Iterable[Revocation]:
         """All, and junk."""
         self.loads.append(trio.current_time())
+        if self.is_silent:
+            await trio.sleep_forever()
         self._raise()
         found = await self.inner.load()
         return found if self.junk is None else (cast("Revocation", self.junk), *found)
@@ -284,6 +288,29 @@ async def test_a_store_that_fails_while_serving(autojump_clock: MockClock) -> No
             assert await client.wait_closed() == REVOKED
             assert store.loads == [began + 121]
             assert await status(served, presented) == 401
+
+
+async def test_a_store_that_is_silent(autojump_clock: MockClock) -> None:
+    """After a minute it is as one that fails: at the start a refusal, later a WARNING, and it is asked again."""
+    store = Flaky()
+    app = members(store)
+    async with serve(app) as served:
+        await trio.sleep(40)
+        store.is_silent = True
+        began = trio.current_time()
+        with recorded() as records:
+            store.break_off()
+            await trio.sleep(70)
+            assert warnings(records)[-1].endswith("has not answered in 60 s); it is asked again in 1 s")
+        store.is_silent = False
+        await store.inner.add(Revocation(subject="ada", issued_before=math.inf, forgotten_at=math.inf))
+        await trio.sleep(70)
+        assert store.loads[2:] == [began + 1, began + 62, began + 62 + 61]
+        assert await status(served, token()) == 401
+    store.is_silent, began = True, trio.current_time()
+    with pytest.raises(Unavailable, match="60 s"):
+        await app.serve(port=0)
+    assert trio.current_time() == began + 60
 
 
 async def test_what_a_store_streams_is_checked(autojump_clock: MockClock) -> None:

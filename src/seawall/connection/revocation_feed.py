@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, Protocol, final
 
 import trio
@@ -15,6 +16,9 @@ from seawall.printable import name_of
 
 #: Seconds in which a store has to have stored something.
 STORED_WITHIN: Final = 10.0
+
+#: Seconds in which it has to tell what it has.
+LOADED_WITHIN: Final = 60.0
 
 #: Seconds until a store that has failed is asked again: the first time, and at most. Each time doubles them; a store
 #: that has worked for as long as the longest begins anew.
@@ -68,16 +72,20 @@ class RevocationFeed(Service):
                 raise
             raise Unavailable(f"the store of revocations has failed: {why}") from raised
         if scope.cancelled_caught:
-            raise Unavailable(f"the store of revocations has not answered in {STORED_WITHIN:g} s")
+            raise _silent(STORED_WITHIN)
 
     async def load(self) -> None:
         """Apply all that the store has. Raises what the store does.
 
         Raises:
           ConfigurationError: it has something that is no `Revocation`.
-          Unavailable: it has more than can be remembered.
+          Unavailable: it has more than can be remembered, or has not answered in a minute.
         """
-        if problems := await self._apply_all():
+        with trio.CancelScope(deadline=trio.current_time() + LOADED_WITHIN) as scope:
+            problems = await self._apply_all()
+        if scope.cancelled_caught:
+            raise _silent(LOADED_WITHIN)
+        if problems:
             try:
                 raise problems[0]
             finally:
@@ -120,14 +128,24 @@ class RevocationFeed(Service):
         return "its stream has ended"
 
     async def _follow(self) -> None:
-        async with self._store.changes() as changes:
-            for problem in await self._apply_all():  # what is new may be in order, and may still fit
-                _warn(problem)
-            async for revocation in changes:
-                try:
-                    self._refusing.apply(revocation)
-                except Unavailable as full:
-                    _warn(full)
+        with trio.CancelScope(deadline=trio.current_time() + LOADED_WITHIN) as scope:
+            async with self._store.changes() as changes:
+                problems = await self._apply_all()
+                scope.deadline = math.inf
+                for problem in problems:  # what is new may be in order, and may still fit
+                    _warn(problem)
+                del problems
+                async for revocation in changes:
+                    try:
+                        self._refusing.apply(revocation)
+                    except Unavailable as full:
+                        _warn(full)
+        if scope.cancelled_caught:
+            raise _silent(LOADED_WITHIN)
+
+
+def _silent(seconds: float) -> Unavailable:
+    return Unavailable(f"the store of revocations has not answered in {seconds:g} s")
 
 
 def _warn(problem: Exception) -> None:

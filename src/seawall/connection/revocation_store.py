@@ -70,7 +70,10 @@ class RevocationStore(Protocol):
     """
 
     async def load(self) -> Iterable[Revocation]:
-        """All that has to be refused. It is called before the app listens, and after each beginning of `changes`."""
+        """All that has to be refused. It is called before the app listens, and after each beginning of `changes`.
+
+        Within a minute, together with that beginning; else it is cancelled, and has failed.
+        """
         ...
 
     async def add(self, revocation: Revocation) -> None:
