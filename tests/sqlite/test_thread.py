@@ -367,6 +367,7 @@ async def test_no_thread(database: Database, monkeypatch: pytest.MonkeyPatch) ->
 async def test_nothing_is_kept(database: Database) -> None:
     """What a call was given, and what has come of it, is nobody's afterwards; a failure leaves no cycle either."""
     gc.collect()
+    known = [each for each in gc.get_objects() if isinstance(each, Unavailable)]  # what other tests are given
     gc.disable()
     try:
         result = await database.read(lambda _: bytearray(10))
@@ -376,7 +377,7 @@ async def test_nothing_is_kept(database: Database) -> None:
             await database.read(lambda connection: connection.execute("SELECT nothing"))
         await database.read(ended)
         found = [each for each in gc.get_objects() if isinstance(each, Unavailable)]
-        assert len(found) <= 1  # pytest's
+        assert len(found) <= len(known) + 1  # pytest's
     finally:
         gc.enable()
     await database.aclose()
