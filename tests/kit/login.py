@@ -11,7 +11,7 @@ import trio
 from attrs import define, field, frozen
 
 from seawall import App, Claims, Connection, bearer
-from seawall.sessions import LoginPage, TokenIssuer, login_page
+from seawall.sessions import LoginLimits, LoginPage, TokenIssuer, login_page
 from seawall.testing import Client, Serving
 from tests.kit.tokens import SECRET
 from tests.kit.wire import RawClient, Response
@@ -45,6 +45,7 @@ class Place:
 
     app: App = field(factory=App)
     accounts: Accounts = field(factory=Accounts)
+    limits: LoginLimits | None = None
     issuer: TokenIssuer = field(
         factory=lambda: TokenIssuer(SECRET, issuer="https://chat.example", audience="chat", access_lifetime=600)
     )
@@ -52,7 +53,7 @@ class Place:
 
     def __attrs_post_init__(self) -> None:
         """Define them."""
-        self.login = login_page(self.app, "/session", self.accounts.authenticate, self.issuer)
+        self.login = login_page(self.app, "/session", self.accounts.authenticate, self.issuer, limits=self.limits)
         self.app.route("/chat", guard=bearer(self.issuer.verifier, self.login.cookie))(who)
 
 
@@ -116,6 +117,11 @@ class Browser:
     def line(self) -> str:
         """The cookies, as they are sent."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether it has a cookie with a token."""
+        return any(name.endswith(("session", "refresh")) for name in self.cookies)
 
     def keep(self, line: str) -> None:
         """Do what a ``Set-Cookie`` says."""
