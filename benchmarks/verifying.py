@@ -1,43 +1,34 @@
-"""``python -m benchmarks.verifying``: what `TokenVerifier` takes beyond PyJWT, which checks the signatures for it.
+"""``python -m benchmarks.verifying``: what `TokenVerifier` takes beyond PyJWT, and what checks take behind a guard.
 
 Both verify the same token, in one process and in turns: PyJWT with a key that has been parsed before, by the same
-options, so that all the rest is Seawall's: finding the key, its own checks, and an object with the claims. Each number
-is the median of the turns, and what Seawall takes more is the median of the differences within a turn.
+options, so that all the rest is Seawall's: finding the key, its own checks, and an object with the claims. A chain of
+four checks is asked in turns with its guard alone, which proves claims that are there already. A turn measures
+everything once, so that what slows the machine down for a while slows all of it down. Each number is the median of the
+turns, and what is taken more is the median of the differences within a turn.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from statistics import median
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
-import jwt
-from attrs import frozen
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
-from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys
+from attrs import define, field
 
+from benchmarks.guarding import CHAINS, admitting, proved, verifying
 from benchmarks.method import machine
 from benchmarks.report import fill_in, table
-from seawall.tokens import Algorithm, TokenVerifier
+from seawall.tokens import Algorithm
 
-#: Microseconds that Seawall may take more than PyJWT.
+#: Microseconds that Seawall may take more than PyJWT, and that four checks may take.
 AT_MOST: Final = 10.0
+CHECKS_AT_MOST: Final = 2.0
 
-#: Tokens that each verifies in a turn, and turns.
-TOKENS, TURNS = 50, 200
-
-AUDIENCE, ISSUER = "chat", "https://id.example"
-SECRET: Final = "a secret that is long enough for HS256"
-
-Signing: TypeAlias = "tuple[AllowedPrivateKeys | str, AllowedPublicKeys | str, bytes]"
+#: Tokens that each verifies in a turn, connections that each chain lets in, and turns.
+TOKENS, CONNECTIONS, TURNS = 50, 1000, 200
 
 
 @final
@@ -48,91 +39,35 @@ class Options(argparse.Namespace):
 
 
 @final
-@frozen
-class Taken:
-    """Microseconds for one token."""
+@define
+class Compared:
+    """The same done with less and with more, in turns: microseconds of CPU time."""
 
-    algorithm: str
-    by_pyjwt: float
-    by_seawall: float
-    more: float
+    name: str
+    pair: tuple[Callable[[], None], Callable[[], None]]
+    times: int
+    at_most: float
+    turns: list[tuple[float, float]] = field(init=False, factory=list[tuple[float, float]])
+
+    def turn(self) -> None:
+        """Measure once."""
+        less, more = self.pair
+        self.turns.append((timed(less, self.times), timed(more, self.times)))
 
     def row(self) -> list[str]:
-        """A line of the table."""
-        reached = "ok" if self.more <= AT_MOST else "**not**"
-        return [self.algorithm, *(f"{value:.1f}" for value in (self.by_pyjwt, self.by_seawall, self.more)), reached]
+        """A line of a table."""
+        less, more = zip(*self.turns, strict=True)
+        difference = median(one - other for other, one in self.turns)
+        reached = "ok" if difference <= self.at_most else "**not**"
+        return [self.name, *(f"{value:.1f}" for value in (median(less), median(more), difference)), reached]
 
 
-def keys(algorithm: Algorithm) -> Signing:
-    """What signs, the same for PyJWT to verify with, and the same for Seawall."""
-    if algorithm == "HS256":
-        return SECRET, SECRET, SECRET.encode()
-    private: AllowedPrivateKeys
-    match algorithm:
-        case "RS256":
-            private = generate_rsa(65537, 2048)
-        case "ES256":
-            private = generate_ec(SECP256R1())
-        case _:
-            private = Ed25519PrivateKey.generate()
-    pem = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return private, jwt.get_algorithm_by_name(algorithm).prepare_key(pem), pem
-
-
-def verifying(algorithm: Algorithm) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Verifying once, by PyJWT and by Seawall."""
-    signing, prepared, given = keys(algorithm)
-    now = time.time()
-    claims = {
-        "sub": "ada",
-        "aud": AUDIENCE,
-        "iss": ISSUER,
-        "exp": now + 3600,
-        "iat": now,
-        "scope": "chat:read chat:write",
-    }
-    token = jwt.encode(claims, signing, algorithm, headers={"kid": "2026-03"})
-    verifier = TokenVerifier(given, algorithms=[algorithm], audience=AUDIENCE, issuer=ISSUER)
-
-    def by_pyjwt() -> None:
-        jwt.decode_complete(
-            token,
-            prepared,
-            algorithms=[algorithm],
-            options={
-                "require": ["exp", "aud", "iss"],
-                "enforce_minimum_key_length": True,
-                "verify_iat": False,
-                "verify_nbf": False,
-            },
-            audience=AUDIENCE,
-            issuer=ISSUER,
-        )
-
-    def by_seawall() -> None:
-        try:
-            verifier.verify(token).send(None)  # it waits for nothing, where the key is known
-        except StopIteration as returned:
-            if returned.value.subject != "ada":
-                sys.exit(f"verifying: {returned.value} was verified")
-
-    return by_pyjwt, by_seawall
-
-
-def timed(function: Callable[[], None]) -> float:
-    """Microseconds of CPU time that a token takes."""
+def timed(function: Callable[[], None], times: int) -> float:
+    """Microseconds of CPU time that it takes once."""
     start = time.process_time()
-    for _ in range(TOKENS):
+    for _ in range(times):
         function()
-    return (time.process_time() - start) / TOKENS * 1e6
-
-
-def measure(algorithm: Algorithm) -> Taken:
-    """What both take."""
-    pair = verifying(algorithm)
-    turns = [(timed(pair[0]), timed(pair[1])) for _ in range(TURNS)]
-    theirs, ours = zip(*turns, strict=True)
-    return Taken(algorithm, median(theirs), median(ours), median(mine - its for its, mine in turns))
+    return (time.process_time() - start) / times * 1e6
 
 
 def main() -> None:
@@ -141,13 +76,29 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     given = parser.parse_args(namespace=Options())
     algorithms: tuple[Algorithm, ...] = ("HS256", "RS256", "ES256", "EdDSA")
-    rows = [measure(algorithm).row() for algorithm in algorithms]
-    text = table(["a token, CPU, µs", "PyJWT", "seawall", "more", f"at most {AT_MOST:.0f}"], rows)
+    tokens = [Compared(algorithm, verifying(algorithm), TOKENS, AT_MOST) for algorithm in algorithms]
+    alone = admitting(proved)
+    checks = [Compared(name, (alone, admitting(chain)), CONNECTIONS, CHECKS_AT_MOST) for name, chain in CHAINS.items()]
+    for _ in range(TURNS):
+        for work in (*tokens, *checks):
+            work.turn()
+    text = "\n".join(
+        (
+            table(["a token, CPU, µs", "PyJWT", "seawall", "more", f"at most {AT_MOST:.0f}"], _rows(tokens)),
+            table(
+                ["four checks, CPU, µs", "guard", "with them", "more", f"at most {CHECKS_AT_MOST:.0f}"], _rows(checks)
+            ),
+        )
+    )
     print(text)
     if given.write:
         day = time.strftime("%Y-%m-%d", time.gmtime())
         versions = ", ".join(f"{package} {version(package)}" for package in ("PyJWT", "cryptography"))
         fill_in("verifying", f"{day}, `python -m benchmarks.verifying`, on {machine()}; {versions}.\n\n{text}")
+
+
+def _rows(works: Iterable[Compared]) -> list[list[str]]:
+    return [work.row() for work in works]
 
 
 if __name__ == "__main__":

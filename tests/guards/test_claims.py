@@ -53,6 +53,20 @@ def upper(text: str) -> str:
     return text.upper()
 
 
+@frozen
+class Group:
+    """What may be part of another one."""
+
+    of: Group | None = None
+
+
+@frozen(kw_only=True)
+class Grouped(Claims):
+    """A claim that may be as deep as a token allows."""
+
+    group: Group | None = None
+
+
 @frozen(kw_only=True)
 class Member(Claims):
     """Claims of many kinds."""
@@ -308,6 +322,25 @@ def test_a_derived_class() -> None:
     assert (found.email, found.desk) == ("a@b.example", "a")
     with pytest.raises(Unauthorized, match=r"desk: refused by Admin"):
         verified(token(email="a@b.example", desk="c"), verifier_of(Admin))
+
+
+def test_a_claim_that_is_nested_too_deeply() -> None:
+    """JSON may be deeper than objects can be made; it is refused for that, and not for what a validator would say."""
+    groups = verifier_of(Grouped)
+
+    def refused(depth: int) -> str | None:
+        group: dict[str, object] = {}
+        for _ in range(depth):
+            group = {"of": group}
+        try:
+            verified(made({"group": group}), groups)
+        except Unauthorized as error:
+            return str(error)
+        return None
+
+    assert refused(100) is None
+    assert refused(700) == "token refused: group: nested too deeply"
+    assert {refused(depth) for depth in range(200, 700, 10)} <= {None, refused(700)}
 
 
 def test_claims_are_compared_and_shown_without_the_rest() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
+import re
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import pytest
+from attrs import frozen
 
 from seawall import (
     App,
@@ -15,6 +17,7 @@ from seawall import (
     Connection,
     ConnectionSnapshot,
     ErrorReport,
+    Events,
     Forbidden,
     Gate,
     Outcome,
@@ -23,6 +26,7 @@ from seawall import (
     Unauthorized,
     bearer,
     check,
+    guard,
     public,
 )
 from seawall.observability.logs import JsonFormatter, TextFormatter
@@ -65,6 +69,12 @@ def everything() -> Generator[Everything]:
         root.setLevel(level)
 
 
+def shown(what: object) -> list[str]:
+    """How `what` shows itself, and each thing that a program can reach from it by a name."""
+    names = [name for name in dir(what) if not name.startswith("_")]
+    return [repr(what), str(what), *(repr(getattr(what, name)) for name in names)]
+
+
 def app_of(said: list[str]) -> App:
     """An app that shows all that it is handed, and fails in every way."""
 
@@ -83,7 +93,7 @@ def app_of(said: list[str]) -> App:
 
     @check
     async def look(gate: Gate, principal: object) -> None:
-        said.extend((repr(gate), repr(gate.handshake), str(gate.handshake)))
+        said.extend(shown(gate))
 
     @check
     async def fail(gate: Gate, principal: object) -> None:
@@ -94,7 +104,7 @@ def app_of(said: list[str]) -> App:
         raise Forbidden(repr(gate))
 
     async def show(conn: Connection[object]) -> None:
-        said.extend((repr(conn), repr(conn.handshake), repr(conn.principal)))
+        said.extend(shown(conn))
         async for message in conn:
             try:
                 await conn.renew(str(message))
@@ -143,6 +153,63 @@ def requests(presented: str) -> Generator[bytes]:
         yield b"GET /show%b HTTP/1.1\r\nHost: evil.example:5\r\n%b\r\n" % (suffix.encode(), fields)
         yield b"GET /show%b HTTP/1.1\r\nHost localhost\r\n%b\r\n" % (suffix.encode(), fields)
         yield b"BREW /show%b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (suffix.encode(), fields)
+
+
+@frozen
+class Settings:
+    """A lifespan value that is careless about its repr."""
+
+    password: str = OPAQUE
+
+
+@frozen(kw_only=True)
+class Ask:
+    """An event."""
+
+
+async def test_every_gate_is_shown_by_what_was_asked_for() -> None:
+    """At the door, for an event, in a renewal and for a page: nothing else is in it, such as a lifespan value."""
+    gates = list[str]()
+    app, events = App(), Events[Claims]()
+
+    @app.lifespan
+    @asynccontextmanager
+    async def settings() -> AsyncGenerator[Settings]:
+        yield Settings()
+
+    @guard
+    async def look(gate: Gate, claims: Claims) -> Claims:
+        assert gate.provided(settings).password == OPAQUE
+        gates.append(repr(gate))
+        return claims
+
+    @events.on(Ask, guard=look)
+    async def ask(conn: Connection[Claims], event: Ask) -> None:
+        await conn.renew(token())
+        await conn.aclose()
+
+    app.route("/", guard=bearer(verifier) >> look)(events)
+
+    @app.page("/page", guard=bearer(verifier) >> look)
+    async def page(request: Request[Claims]) -> Response:
+        return Response("")
+
+    async with serving(app) as place:
+        client = await place.dial()
+        await client.send(request(f"/?a={OPAQUE}", b"Authorization: Bearer " + token().encode()))
+        assert (await client.response()).status == 101
+        await client.send(frame(TEXT, b'{"type": "ask"}'))
+        await client.end(answer=True)
+        client.close()
+        client = await place.dial()
+        lines = b"Host: localhost\r\nAuthorization: Bearer " + token().encode()
+        await client.send(b"GET /page HTTP/1.1\r\n%b\r\n\r\n" % lines)
+        assert (await client.response()).status == 200
+        client.close()
+    asked = r"\(handshake=Handshake\(path='/\w*', host='localhost', peer='127.0.0.1:\d+', secure=False\)\)"
+    kinds = ("ConnectionGate", "EventGate", "RenewalGate", "PageGate")
+    for kind, gate in zip(kinds, gates, strict=True):
+        assert re.fullmatch(kind + asked, gate)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ class Gate(ABC):
     What the guards tell it (`lease`, `identify`) replaces what they told the first one, when all have let it through.
     """
 
+    def __repr__(self) -> str:
+        """Show what was asked for, without what may carry a credential."""
+        return f"{type(self).__name__}(handshake={self.handshake!r})"
+
     @property
     @abstractmethod
     def handshake(self) -> Handshake:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import AsyncContextDecorator, ContextDecorator
+from functools import lru_cache
 from http import HTTPStatus
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, NotImplementedType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType, NotImplementedType
 from typing import NoReturn, Protocol, TypeVar
 
 from seawall.errors import ConfigurationError
@@ -55,13 +56,16 @@ def proved(guard: Written, principal: T) -> T:
       ConfigurationError: it proves nobody: None, a bool, an exception, a verdict or another answer, a class of these,
         an awaitable that nobody has awaited, or something else that has not run.
     """
-    if _is_suspect(principal):
+    kind: type = type(principal)
+    if _is_suspect(kind):
         _refuse_suspect(guard, principal)
     return principal
 
 
-def _is_suspect(principal: object) -> bool:
-    return principal is None or hasattr(type(principal), "__await__") or isinstance(principal, _SUSPECT)
+@lru_cache(maxsize=256)  # finding out costs as much as four checks, and an application has few kinds of principals
+def _is_suspect(kind: type) -> bool:
+    """Whether an instance of `kind` may prove nobody."""
+    return kind is NoneType or hasattr(kind, "__await__") or issubclass(kind, _SUSPECT)
 
 
 def _is_other_class(principal: object) -> bool:

@@ -17,6 +17,9 @@ from seawall.guards.requirements import Requirement, Requirements
 Need = TypeVar("Need")
 E = TypeVar("E", bound=enum.Enum)
 
+#: As a tuple, because a union would be made anew for each connection.
+_TEXTS = (str, bytes)
+
 
 @overload
 def has(values_of: Callable[[Need], Collection[str]], /, *wanted: str) -> Check[Need]: ...
@@ -64,13 +67,14 @@ class _Has(Check[Need], Generic[Need]):
 
     async def inspect(self, gate: Gate, principal: Need, /) -> None:
         values = self.values_of(principal)
-        if isinstance(values, str | bytes):  # "admin" is in "no admin"
+        if isinstance(values, _TEXTS):  # "admin" is in "no admin"
             raise ConfigurationError(
                 f"has(): {describe(self.values_of)} returned a text; return a set or a list of texts"
             )
-        missing = [one for one in self.wanted if one not in values]
-        if missing:
-            raise Forbidden(f"{', '.join(map(_name, missing))} is missing")
+        for one in self.wanted:
+            if one not in values:
+                missing = [other for other in self.wanted if other not in values]
+                raise Forbidden(f"{', '.join(map(_name, missing))} is missing")
 
     def describe(self) -> Requirements:
         document = cast("object", getattr(self.values_of, "__doc__", None))

@@ -15,7 +15,7 @@ from seawall.messages.codec import Codec
 from seawall.messages.fields import is_class_of_fields
 from seawall.messages.forms import class_of, members_of, union
 from seawall.messages.hints import UnresolvedName
-from seawall.messages.problems import REF_EXPECTED, REFUSED, Problem
+from seawall.messages.problems import REF_EXPECTED, REFUSED, TOO_DEEP, Problem
 from seawall.messages.records import Behind
 from seawall.messages.shapes import Choice, Shape
 from seawall.messages.shaping import Envelope, Shaper, check_decodable
@@ -125,7 +125,7 @@ class _Wire:
         except msgspec.ValidationError as error:
             problem = self._of_msgspec(str(error), message)
         except RecursionError:
-            problem = Problem("$", "nested too deeply")
+            problem = Problem("$", TOO_DEEP)
         except Exception:  # noqa: BLE001 - a codec may raise anything for what is no message of its format
             problem = Problem("$", "malformed")
         if problem is not None:
@@ -135,7 +135,7 @@ class _Wire:
             if not isinstance(found, Problem):  # it needs less of the stack than the builder
                 (shape.builder() or _same)(decoded)
         except RecursionError:
-            return Problem("$", "nested too deeply")
+            return Problem("$", TOO_DEEP)
         except Exception:  # noqa: BLE001 - of a validator that finds fault now and then
             return Problem("$", REFUSED)
         return found if isinstance(found, Problem) else Problem("$", REFUSED)

@@ -8,7 +8,7 @@ import msgspec
 
 from seawall.errors import InvalidMessage
 from seawall.messages.codec import MessagePack
-from seawall.messages.problems import REFUSED, Problem, of_msgspec
+from seawall.messages.problems import REFUSED, TOO_DEEP, Problem, of_msgspec
 from seawall.messages.shaping import Shaper
 
 #: Whatever else an object has is no concern of ours. The shapes of MessagePack look whether numbers are finite; those
@@ -47,6 +47,8 @@ class PartReader:
         except msgspec.ValidationError as error:
             problem = of_msgspec(str(error))
             problem = Problem(path + problem.path.removeprefix("$"), problem.detail)
+        except RecursionError:
+            problem = Problem(path, TOO_DEEP)
         except Exception:  # noqa: BLE001 - whatever a validator raises
             problem = self._refused(value, path)
         raise InvalidMessage(problem.path, problem.detail)

@@ -14,6 +14,7 @@ from attrs import frozen
 from seawall.errors import Invalid, InvalidMessageCode
 
 REFUSED: Final = "refused by its validator"
+TOO_DEEP: Final = "nested too deeply"
 COLLIDING: Final = "too many values of one hash"
 REF_EXPECTED: Final = "expected an integer from 0 to 2^53-1, or text of at most 64 bytes"
 MAX_PATH: Final = 160

@@ -67,7 +67,7 @@ class Upgrade(Protocol):
 
 
 @final
-@define(kw_only=True, eq=False)  # not frozen, as `ConnectionState` is not
+@define(kw_only=True, eq=False, repr=False)  # not frozen, as `ConnectionState` is not
 class ConnectionGate(TokenGate, LimitedGate):
     """The `Gate` of one connection. Only `upgrade` needs a socket, so that a test can put something else there."""
 

@@ -111,7 +111,7 @@ def _expects_continue(request: PageRequest) -> bool:
 
 
 @final
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class PageGate(Gate, LimitedGate):
     """The `Gate` of a request for a page. It is over with the answer: nothing is leased, and no place is taken.
 
