@@ -95,9 +95,9 @@ login_page(app, "/session", authenticate, issuer, after=None)  # type: ignore[ar
 login_page(app, "/session", authenticate, issuer, limits=LoginLimits)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called
 login_page(app, "/session", authenticate, issuer, device_cookie=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name
 LoginLimits(per_account=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an account is always bounded
-LoginLimits(5)  # type: ignore[misc]  # pyright: ignore[reportCallIssue]  # five of what? by keyword
+LoginLimits(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # five of what? by keyword
 LoginLimits(clients=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # proxies= says it
-LoggedIn("ada", ["chat"])  # type: ignore[misc]  # pyright: ignore[reportCallIssue]  # by keyword
+LoggedIn("ada", ["chat"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by keyword
 LoggedIn(17)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a subject is a text
 bearer(issuer.verifier, login)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # its cookie
 bearer(login.cookie)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # verified by what?

@@ -178,8 +178,7 @@ class _Pages:
         found = await self._attempts.attempt(request.handshake, credentials, known_by)
         if isinstance(found, Refusal):
             return self._answers.refused(request, found)
-        for presented in await self._ends.presented(request.handshake):
-            await self._ends.end(presented.session_id)
+        await self._ends.end_presented(request.handshake)
         tokens = await self._issuer.begin(found.subject, scopes=found.scopes, claims=found.claims)
         device = self._marks.renewed(known_by, account_of(credentials), unix_time())
         return self._answers.tokens(request, tokens, device)
@@ -209,9 +208,7 @@ class _Pages:
         """Log out here."""
         if (refused := self._refused(request)) is not None:
             return refused
-        found = await self._ends.presented(request.handshake)
-        for presented in found:
-            await self._ends.end(presented.session_id)
+        found = await self._ends.end_presented(request.handshake)
         return self._answers.ended(request, len(found))
 
     async def end_all(self, request: Request[Anonymous]) -> Response:
