@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, cast, final
 from urllib.parse import urlencode
 
@@ -91,12 +91,25 @@ class Answer:
 @final
 @define
 class Browser:
-    """One profile of a browser, over memory streams."""
+    """One profile of a browser, over memory streams, or whatever `dial` connects to."""
 
-    serving: Serving
+    serving: Serving | None
     host: str = "chat.example"
     origin: str | None = "https://chat.example"
     cookies: dict[str, str] = field(factory=dict[str, str])
+    dial: Callable[[], Awaitable[RawClient]] | None = None
+
+    async def connected(self) -> RawClient:
+        """A connection."""
+        if self.dial is not None:
+            return await self.dial()
+        return RawClient(self.serving_here.open_stream())
+
+    @property
+    def serving_here(self) -> Serving:
+        """What it talks to over memory streams."""
+        assert self.serving is not None
+        return self.serving
 
     async def post(self, path: str, body: bytes = b"", kind: str = JSON, **fields: str) -> Answer:
         """Post something."""
@@ -106,7 +119,7 @@ class Browser:
         if self.cookies:
             named["Cookie"] = self.line
         head = "\r\n".join([f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""])
-        client = RawClient(self.serving.open_stream())
+        client = await self.connected()
         await client.send(head.encode(), body)
         answer = Answer(await client.last_response())
         for line in answer.values("set-cookie"):
@@ -146,7 +159,7 @@ class Browser:
 
     def copy(self) -> Browser:
         """Another one, with copies of all cookies: somebody who has stolen them."""
-        return Browser(self.serving, self.host, self.origin, dict(self.cookies))
+        return Browser(self.serving, self.host, self.origin, dict(self.cookies), self.dial)
 
     def headers(self) -> dict[str, str]:
         """What a WebSocket of it says."""

@@ -77,7 +77,7 @@ async def test_logging_in_renewing_and_logging_out(wall: Wall, autojump_clock: M
         assert access.endswith("; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Strict")
         assert refresh.endswith("; Path=/; Max-Age=2592000; Secure; HttpOnly; SameSite=Strict")
         assert device.endswith("; Path=/; Max-Age=31536000; Secure; HttpOnly; SameSite=Strict")
-        async with browser.serving.connect(
+        async with browser.serving_here.connect(
             "/chat", host=browser.host, headers=browser.headers(), timeout=5000
         ) as client:
             assert await subject_of(client) == "ada"
@@ -92,7 +92,7 @@ async def test_logging_in_renewing_and_logging_out(wall: Wall, autojump_clock: M
             answer = await browser.post("/session/end")
             assert (answer.status, answer.said, sorted(browser.cookies)) == (200, {"ended": 1}, ["__Host-device"])
             assert await client.wait_closed() == REVOKED
-        assert await turned_away(stolen.serving, stolen.host, stolen.headers())
+        assert await turned_away(stolen.serving_here, stolen.host, stolen.headers())
         assert (await stolen.post("/session/renew")).status == 401
 
 
@@ -133,13 +133,13 @@ async def test_logging_out_everywhere(autojump_clock: MockClock) -> None:
         for one, name in ((browser, "ada"), (phone, "ada"), (other, "bob")):
             assert (await one.log_in(name)).status == 200
         headers = phone.headers()
-        async with browser.serving.connect("/chat", host=phone.host, headers=headers) as client:
+        async with browser.serving_here.connect("/chat", host=phone.host, headers=headers) as client:
             assert (await browser.post("/session/end-all")).said == {"ended": 2}
             assert await client.wait_closed() == REVOKED
         assert (await phone.post("/session/renew")).status == 401
         assert (await other.post("/session/renew")).status == 200
         assert (await browser.log_in()).status == 200
-        async with browser.serving.connect("/chat", host=browser.host, headers=browser.headers()) as client:
+        async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
             assert await subject_of(client) == "ada"
 
 
@@ -149,7 +149,7 @@ async def test_an_application_ends_sessions(autojump_clock: MockClock) -> None:
     async with browsing(place) as browser:
         for end in ("one", "all"):
             assert (await browser.log_in()).status == 200
-            async with browser.serving.connect("/chat", host=browser.host, headers=browser.headers()) as client:
+            async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
                 ended = place.login.end(session_of(browser)) if end == "one" else place.login.end_all("ada")
                 assert await ended == 1
                 assert await client.wait_closed() == REVOKED
@@ -183,7 +183,7 @@ async def test_a_session_of_before_the_log_in_ends(autojump_clock: MockClock) ->
         victim = eve.copy()
         planted = session_of(victim)
         assert (await victim.log_in("ada", "wrong")).status == 401  # who fails to log in keeps what there was
-        async with eve.serving.connect("/chat", host=eve.host, headers=eve.headers()) as client:
+        async with eve.serving_here.connect("/chat", host=eve.host, headers=eve.headers()) as client:
             assert (await victim.log_in("ada")).status == 200
             assert await client.wait_closed() == REVOKED
         assert session_of(victim) != planted
@@ -219,7 +219,7 @@ async def test_another_page_posts_nothing(path: str, autojump_clock: MockClock) 
             evil.cookies = {}
             assert (await evil.post(f"/session{path}", body)).status == 403
             assert evil.cookies == {}
-        curl = Browser(browser.serving, origin=None)
+        curl = Browser(browser.serving_here, origin=None)
         answer = await curl.post(f"/session{path}", body)
         assert answer.status == 403
         assert "add -H 'Origin: https://...'" in str(answer.said["error"])
@@ -238,7 +238,7 @@ async def test_a_refresh_token_of_two_tabs(autojump_clock: MockClock) -> None:
             nursery.start_soon(browser.post, "/session/renew")
             nursery.start_soon(tab.post, "/session/renew")
         assert browser.cookies == tab.cookies
-        async with browser.serving.connect("/chat", host=browser.host, headers=browser.headers()) as client:
+        async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
             await trio.sleep(11)
             with recorded() as log:
                 answer = await thief.post("/session/renew")
@@ -307,7 +307,7 @@ async def test_what_can_be_posted(autojump_clock: MockClock) -> None:
 async def test_a_get_is_no_log_in(autojump_clock: MockClock) -> None:
     """Nothing is in an address: only POST is answered."""
     async with browsing(Place()) as browser:
-        client = RawClient(browser.serving.open_stream())
+        client = RawClient(browser.serving_here.open_stream())
         await client.send(b"GET /session?username=ada&password=x HTTP/1.1\r\nHost: chat.example\r\n\r\n")
         answer = await client.last_response()
         assert (answer.status, answer.header("allow")) == (405, "POST, OPTIONS")
@@ -357,7 +357,7 @@ async def test_a_store_that_is_down(autojump_clock: MockClock) -> None:
         before = dict(browser.cookies)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(place.issuer, "end", fail)
-            async with browser.serving.connect("/chat", host=browser.host, headers=browser.headers()) as client:
+            async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
                 assert (await browser.post("/session/end")).status == 503
                 assert await client.wait_closed() == REVOKED
         assert browser.cookies == before
