@@ -1,4 +1,4 @@
-"""Who is connected, who is logged in, and what has been revoked: what `seawall` itself does not export.
+"""Who is connected or logged in, and what has been revoked or issued: what `seawall` itself does not export.
 
 ::
 
@@ -26,6 +26,7 @@ from seawall.connection.session_events import (
     SessionOpened,
 )
 from seawall.connection.sessions import Sessions
+from seawall.connection.ticket_store import MemoryTickets, StoredTicket, TicketStore
 from seawall.errors import RefreshTokenReused
 from seawall.guards.connection_limit import limit_connections
 from seawall.guards.jwt.signing import SigningKey
@@ -35,6 +36,9 @@ from seawall.login.limits import LoginLimits
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
+from seawall.serving.tickets import Tickets
+from seawall.sqlite.revocations import SqliteRevocations
+from seawall.sqlite.sessions import SqliteSessions
 
 __all__ = [
     "HeldCredential",
@@ -44,6 +48,7 @@ __all__ = [
     "LoginPage",
     "MemoryRevocations",
     "MemorySessions",
+    "MemoryTickets",
     "RefreshTokenReused",
     "Reused",
     "Revocation",
@@ -57,7 +62,12 @@ __all__ = [
     "SessionStore",
     "Sessions",
     "SigningKey",
+    "SqliteRevocations",
+    "SqliteSessions",
     "StoredSession",
+    "StoredTicket",
+    "TicketStore",
+    "Tickets",
     "TokenIssuer",
     "Tokens",
     "limit_connections",

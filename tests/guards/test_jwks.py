@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, cast, final
 
 import pytest
@@ -17,14 +18,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import seawall.clock
 from seawall import (
+    Anonymous,
     App,
     Claims,
     ConfigurationError,
     Connection,
+    Forbidden,
+    Gate,
     TokenVerifier,
     Unauthorized,
     Unavailable,
     bearer,
+    guard,
 )
 from seawall.guards.jwt.key_fetch import WELL_KNOWN
 from seawall.testing import Rejected, Serving, serve
@@ -140,6 +145,35 @@ async def test_one_that_does_not_run_is_a_mistake(provider: Provider, keys: JWKS
     with pytest.raises(ConfigurationError, match="does not run"):
         await verifier.verify(token())
     assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_guard_of_ones_own_names_them(
+    autojump_clock: MockClock, provider: Provider, keys: JWKS, *, is_named: bool
+) -> None:
+    """A server runs what stands over the function; where nothing does, the text of the error names the remedy."""
+    verifier, app, reported = verifier_of(keys), App(), list[str]()
+
+    async def by_key(gate: Gate, proved: Anonymous) -> Claims:
+        try:
+            return await gate.admit_by(verifier, gate.handshake.header("x-key") or "")
+        except ConfigurationError as error:
+            reported.append(str(error))
+            raise Forbidden from None
+
+    @app.route("/", guard=guard(services=verifier.services())(by_key) if is_named else guard(by_key))
+    async def greet(conn: Connection[Claims]) -> None:
+        await conn.send(conn.principal.subject)
+
+    async with serve(app) as server:
+        try:
+            async with server.connect("/", headers={"X-Key": token()}) as client:
+                assert await client.receive() == "ada"
+        except Rejected:
+            (error,) = reported
+            assert "write @guard(services=verifier.services()) over a guard of your own" in error
+        assert bool(reported) is not is_named
+    assert bool(provider.asked) is is_named
 
 
 async def test_a_program_of_ones_own_verifies_at_once(
@@ -445,11 +479,14 @@ async def test_in_two_threads_it_is_a_mistake(keys: JWKS) -> None:
     async def elsewhere() -> None:
         with pytest.raises(ConfigurationError, match=r"JWKS\(.*\) runs in another thread; make one for each"):
             await keys.run()
-        with pytest.raises(ConfigurationError, match="another thread"):
-            await verifier_of(keys).verify(token("unknown"))
+        for kid in ("unknown", "old"):  # one whose key is there too: its age is not known by another run's clock
+            with pytest.raises(ConfigurationError, match="another thread"):
+                await verifier_of(keys).verify(token(kid))
 
-    async with running(keys):
-        await trio.to_thread.run_sync(trio.run, elsewhere)
+    async with running(keys) as verifier:
+        await verifier.verify(token())
+        for clock in (None, MockClock()):  # one that shows more, or less, than that of the first run
+            await trio.to_thread.run_sync(partial(trio.run, elsewhere, clock=clock))
 
 
 @pytest.mark.parametrize(

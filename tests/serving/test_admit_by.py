@@ -73,7 +73,7 @@ def name(principal: object) -> str:
     return f"{principal.subject} {principal.token_id}" if isinstance(principal, Claims) else "nobody"
 
 
-async def renew_each(conn: Connection[object]) -> None:
+async def tell(conn: Connection[object]) -> None:
     """Say who it is; take each message as a token, and say who it is then."""
     await conn.send(name(conn.principal))
     async for message in conn:
@@ -88,7 +88,7 @@ async def renew_each(conn: Connection[object]) -> None:
 def renewing(door: Guard[Anonymous, object]) -> App:
     """An app with one route, which renews."""
     app = App()
-    app.route("/", guard=door)(renew_each)
+    app.route("/", guard=door)(tell)
     return app
 
 
@@ -151,6 +151,26 @@ async def test_a_renewal_stays_in_its_branch(autojump_clock: MockClock) -> None:
     async with connect(app, "/") as client:
         assert await client.receive() == "nobody"
         await client.send(token(jti="2"))
+        assert await client.receive() == "this connection was let in without a token"
+
+
+@guard
+async def by_good_key(gate: Gate, proved: Anonymous) -> Claims | Anonymous:
+    """A key that is wrong is as good as none."""
+    try:
+        return await gate.admit_by(verifier, gate.handshake.header("x-key") or "")
+    except Unauthorized:
+        return proved
+
+
+@pytest.mark.parametrize(
+    "door", [by_key | public, by_key >> by_device | public, public >> (by_key | public), by_good_key]
+)
+async def test_a_guest_of_a_guard_of_ones_own_has_nothing_to_renew(door: Guard[Anonymous, object]) -> None:
+    """It is no mistake of the program that its client sends a token all the same: as behind `bearer`, it is refused."""
+    async with connect(renewing(door), "/") as client:
+        assert await client.receive() == "nobody"
+        await client.send(token())
         assert await client.receive() == "this connection was let in without a token"
 
 

@@ -18,6 +18,8 @@ from seawall.sessions import (
     Rotation,
     SessionStore,
     SigningKey,
+    SqliteRevocations,
+    SqliteSessions,
     StoredSession,
     TokenIssuer,
     Tokens,
@@ -56,6 +58,8 @@ several = TokenIssuer(
     previous=[b"secret", signing],
 )
 stored: SessionStore = Store()
+in_a_file: SessionStore = SqliteSessions("logins.db", at_most=1000, per_subject=5)
+App(revocations=SqliteRevocations(Path("logins.db")))
 elsewhere = TokenIssuer(b"secret", issuer="id", audience="chat", store=Store())
 
 assert_type(issuer.verifier, TokenVerifier[Claims])

@@ -11,6 +11,8 @@ from seawall.sessions import (
     MemorySessions,
     Rotation,
     SigningKey,
+    SqliteRevocations,
+    SqliteSessions,
     StoredSession,
     TokenIssuer,
     login_page,
@@ -60,6 +62,15 @@ TokenIssuer("secret", issuer="id", audience="chat", previous=signing)  # type: i
 SigningKey("pem", "ES256")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the name comes first, or None
 SigningKey(None, "pem", "ES256K")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an algorithm that is not served
 MemorySessions(1000)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a bound of what? by keyword
+SqliteSessions()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # where?
+SqliteSessions(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an environment variable that is not set
+SqliteSessions("logins.db", 1000)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a bound of what? by keyword
+SqliteSessions("logins.db", at_most="1000")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
+SqliteRevocations("logins.db", kept=660)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the app says it
+App(revocations=SqliteSessions("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
+App(revocations=SqliteRevocations)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called
+TokenIssuer("secret", issuer="id", audience="chat", store=SqliteRevocations("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
+SqliteRevocations("logins.db").close()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # aclose, and awaited
 members: TokenVerifier[Member] = issuer.verifier  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # its claims have no email
 issuer.verifier_of(str)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # a text is no claims
 issuer.access(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # about nobody

@@ -254,8 +254,11 @@ class Connection(Generic[P_co]):
           reason: at most 123 bytes of UTF-8.
 
         Raises:
-          ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text.
+          ConfigurationError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or no text; or
+            it is another thread than the server's.
         """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("aclose", by="run")
         lifecycle, end = self._state.lifecycle, checked_end("aclose", Cause.CLOSED, code, reason)
         limits = lifecycle.timeouts.limits
         lifecycle.end(end, grace=limits.close_timeout + limits.wind_down)
@@ -312,8 +315,10 @@ class Connection(Generic[P_co]):
           Disconnected: a guard has said `Forbidden`, or the token has been revoked, and the connection ends with 3003.
           LeaseExpired: it is too late.
           AuthTimeout: the guards took longer than ``Limits.auth_timeout``.
-          ConfigurationError: no guard of this route takes a token.
+          ConfigurationError: no guard of this route takes a token; or it is another thread than the server's.
         """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("renew", by="run")
         await self._state.renewal.renew(token)
 
     def narrowed(self, principal: T, /) -> Connection[T]:
@@ -342,9 +347,9 @@ def state_of(connection: Connection[object]) -> ConnectionState:
     return connection._state  # pyright: ignore[reportPrivateUsage] # it is this module's
 
 
-def _wrong_thread(method: str) -> ConfigurationError:
+def _wrong_thread(method: str, *, by: str = "run_sync") -> ConfigurationError:
     return ConfigurationError(
-        f"{method}() in another thread than the server's; call it with trio.from_thread.run_sync(conn.{method}, ...)"
+        f"{method}() in another thread than the server's; call it with trio.from_thread.{by}(conn.{method}, ...)"
     )
 
 

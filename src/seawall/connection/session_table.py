@@ -20,6 +20,7 @@ from seawall.errors import ConfigurationError, Revoked, TooManyRequests, Unautho
 from seawall.guards.connection_limit import ConnectionLimit
 from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
+from seawall.one_run import OneRun
 from seawall.policy.ending import Cause, End
 
 #: A kind, and the names of that kind by which a connection is found.
@@ -65,6 +66,8 @@ class SessionTable:
         """Begin with none; arguments as of `Sessions`."""
         self._at_most = at_most
         self._kept = kept
+        self.run: Final = OneRun()
+        """In which the app is served."""
         self._registered: set[Registration] = set()
         self._index: dict[_Key, set[Registration]] = {}
         self._open: dict[str, Registration] = {}  # by id, in the order in which they were let in
@@ -75,11 +78,6 @@ class SessionTable:
     def __len__(self) -> int:
         """How many connections there are whose guards have named a credential."""
         return len(self._registered)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing that could be found."""
-        return not (self._registered or self._open)
 
     def named_by(self, selection: Selection) -> set[Registration]:
         """All connections whose credentials may match, and perhaps others."""

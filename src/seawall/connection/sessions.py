@@ -158,10 +158,11 @@ class Sessions:
           buffer: how many events are kept until they are taken, at least 1.
 
         Raises:
-          ConfigurationError: `buffer` is no such number.
+          ConfigurationError: `buffer` is no such number; or it is another thread.
         """
         if not is_count(buffer):
             raise ConfigurationError(f"watch(buffer={buffer!r}): give a number of events, 1 or more")
+        self._check_thread("watch")
         return self._table.watchers.watching(buffer)
 
     # Renewing, and revoking.
@@ -193,6 +194,7 @@ class Sessions:
         """
         if not trio.lowlevel.in_trio_task():
             raise ConfigurationError("renew() outside of Trio's thread; call it with trio.from_thread.run()")
+        self._check_thread("renew")
         await trio.lowlevel.checkpoint()
         if not is_token(token) or len(token) > MAX_TOKEN:
             raise Unauthorized("token refused: it is too long, or has characters that no token has")
@@ -241,6 +243,7 @@ class Sessions:
         """
         selection = Selection(issuer, subject, session_id, token_id)
         _check_revocation(selection, issued_before)
+        self._check_thread("revoke")
         before = math.inf if issued_before is None else issued_before
         matching = ((one, one.matching(selection)) for one in self._table.named_by(selection))
         found = {
@@ -271,8 +274,12 @@ class Sessions:
         return self._table.is_revoked(credential, skew)
 
     def _check_thread(self, method: str) -> None:
-        if not self._table.is_empty and not trio.lowlevel.in_trio_run():
-            raise ConfigurationError(f"{method}() outside of Trio's thread; call it with trio.from_thread.run_sync()")
+        """Refuse another thread than the app's: the scopes of its connections are of one run of Trio."""
+        if self._table.run.is_elsewhere():
+            raise ConfigurationError(
+                f"{method}() in another thread than the one in which the app is served; have it called there, by "
+                "trio.from_thread.run() or run_sync()"
+            )
 
 
 def table_of(sessions: Sessions) -> SessionTable:

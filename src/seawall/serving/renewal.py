@@ -46,7 +46,7 @@ from seawall.serving.resources import HeldResource, in_own_task
 C = TypeVar("C", bound=AnyClaims)
 T = TypeVar("T")
 
-#: Of who came in as anonymous, where a route has ``bearer(verifier) | public``.
+#: Of who came in without, where a route has ``bearer(verifier) | public``, or a guard of its own in place of `bearer`.
 _WITHOUT_TOKEN: Final = NothingToRenew(Unauthorized, "this connection was let in without a token")
 
 
@@ -263,7 +263,7 @@ def renewal_of(
 ) -> Renewer:
     """What renews a connection that has just been let in through `gate`, for its handler and for `Sessions.renew`."""
     if gate.taken is None:
-        return _WITHOUT_TOKEN if route.table_entry.takes_token else NOT_RENEWABLE
+        return _WITHOUT_TOKEN if gate.attempts or route.table_entry.takes_token else NOT_RENEWABLE
     gate.registration.renewal = renewal = Renewal(
         route=route,
         taken=gate.taken,

@@ -114,10 +114,10 @@ class Server:
         end, served = checked_end("end", Cause.ENDED, code, reason), self._state.connections.get(connection)
         return served is not None and served.end(end)
 
-    def _check_thread(self, name: str) -> None:
+    def _check_thread(self, name: str, by: str = "run_sync") -> None:
         if get_ident() != self._state.thread:
             raise ConfigurationError(
-                f"server.{name} in another thread than the server's; ask for it with trio.from_thread.run_sync"
+                f"server.{name} in another thread than the server's; ask for it with trio.from_thread.{by}"
             )
 
     async def drain(self, *, restarting: bool = False) -> None:
@@ -137,7 +137,11 @@ class Server:
 
         Args:
           restarting: the server will be back: peers get 1012 instead. What the first call says counts.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's.
         """
+        self._check_thread("drain", "run")
         if not self._state.drain.begun:
             self._state.drain.begun, self._state.drain.restarting = True, restarting
             await self._accept_rest()
@@ -162,7 +166,12 @@ class Server:
         await self._left.wait()
 
     async def wait_closed(self) -> None:
-        """Wait until the server has stopped, for whatever reason, and the app's lifespans have been left."""
+        """Wait until the server has stopped, for whatever reason, and the app's lifespans have been left.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's.
+        """
+        self._check_thread("wait_closed", "run")
         await self._left.wait()
 
     @trio.lowlevel.enable_ki_protection

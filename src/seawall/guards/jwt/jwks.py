@@ -24,6 +24,7 @@ from seawall.guards.jwt.unverified import TokenHeader
 from seawall.guards.service import Service
 from seawall.http.https_get import FetchFailed
 from seawall.observability.logs import server_log
+from seawall.one_run import OneRun
 from seawall.printable import safe
 
 #: Seconds after which the wall clock is looked at: Trio's has not gone on while the machine was suspended.
@@ -63,8 +64,7 @@ class JWKS(KeySource, Service):
         self._source = KeyFetch(url, fetching)
         self._schedule = RefreshSchedule(fetching.refresh, fetching.stale, fetching.cool_down)
         self._keys: KeySet | None = None
-        self._runners = 0
-        self._run_of: trio.lowlevel.TrioToken | None = None
+        self._run = OneRun()
         self._turn = trio.Lock()
         self._is_fetching = False
         self._wanted = trio.Event()
@@ -113,12 +113,14 @@ class JWKS(KeySource, Service):
         """The key of a token with this header, if there is one that is not too old.
 
         Raises:
-          ConfigurationError: nothing fetches the keys.
+          ConfigurationError: nothing fetches the keys, or what does is in another thread.
         """
-        if not self._runners:
+        self._check_run()
+        if not self._run.is_used:
             raise ConfigurationError(
                 f"{self!r} does not run, and is not fetched for each token; serve an app whose guard has it in a "
-                "`bearer`, name it in the services of a guard of your own, or `await nursery.start(keys.run)`"
+                "`bearer`, write @guard(services=verifier.services()) over a guard of your own that calls the "
+                "verifier, or `await nursery.start(keys.run)`"
             )
         if self._keys is None or self._schedule.is_stale(_now()):
             return None
@@ -126,7 +128,6 @@ class JWKS(KeySource, Service):
 
     async def fetch(self, header: TokenHeader, algorithms: tuple[Algorithm, ...], /) -> VerificationKey:
         """The key, after fetching, if one could be there now and `Fetching.cool_down` has passed."""
-        self._check_run()
         keys = None if self._schedule.is_stale(_now()) else self._keys
         if keys is not None and (header.kid is None or keys.has(header.kid)):
             raise _unusable(keys.undecided(header, algorithms))  # a newer set would not help
@@ -134,7 +135,7 @@ class JWKS(KeySource, Service):
             raise self._refusal()
         self._wanted.set()
         await self._done.wait()
-        key = self.find(header, algorithms) if self._runners else None
+        key = self.find(header, algorithms) if self._run.is_used else None
         if key is None:
             raise self._refusal()
         return key
@@ -149,26 +150,27 @@ class JWKS(KeySource, Service):
         Raises:
           ConfigurationError: it runs in another thread already, under another Trio.
         """
-        self._check_run()
-        if not self._runners:
-            self._run_of = trio.lowlevel.current_trio_token()
-            self._schedule.restart(_now())
-        self._runners += 1
-        task_status.started()
+        is_first = not self._run.is_used
         try:
-            async with self._turn:
-                while True:
-                    await self._wait_for_turn()
-                    await self._fetch()
+            with self._run.using(self._elsewhere()):
+                if is_first:
+                    self._schedule.restart(_now())
+                task_status.started()
+                async with self._turn:
+                    while True:
+                        await self._wait_for_turn()
+                        await self._fetch()
         finally:
-            self._runners -= 1
-            if not self._runners:
+            if not self._run.is_used:
                 self._tell()
 
     def _check_run(self) -> None:
-        """Refuse another thread than that of `run`: events and locks are of one."""
-        if self._runners and trio.lowlevel.current_trio_token() is not self._run_of:
-            raise ConfigurationError(f"{self!r} runs in another thread; make one for each")
+        """Refuse another thread than that of `run`: events, locks and clocks are of one."""
+        if self._run.is_elsewhere():
+            raise ConfigurationError(self._elsewhere())
+
+    def _elsewhere(self) -> str:
+        return f"{self!r} runs in another thread; make one for each"
 
     def _has_failed(self) -> bool:
         """Whether it is not known which keys there are now."""
