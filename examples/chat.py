@@ -4,7 +4,7 @@
 
 Open http://127.0.0.1:8765 and choose a name; then once more in a private window, to talk to yourself. Whoever asks is
 given a token for the name, in a cookie that no script can read. A real chat asks for a password first, which
-docs/recipes.md does. Tokens are good until the program ends; with SEAWALL_SECRET in the environment, longer.
+examples/login.py does. Tokens are good until the program ends; with SEAWALL_SECRET in the environment, longer.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.kit.leaks import OPEN, Watch, descriptors
+from tests.kit.leaks import OPEN, Watch, descriptors, threads
 
 #: Where a test that runs under Trio has its `Watch`.
 WATCH = pytest.StashKey[Watch]()
@@ -43,13 +43,14 @@ def encodable(data: object) -> object:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing(request: pytest.FixtureRequest) -> Generator[None]:
-    """No task of Seawall's, no entry in a server's tables and no descriptor outlives the test, whatever its path."""
+    """No task or thread of Seawall's, no entry in a server's tables, no descriptor outlives it, whatever its path."""
     before = descriptors() if OPEN.exists() else {}
     yield
     item = request.node
     assert isinstance(item, pytest.Item)
     left = item.stash[WATCH].take() if WATCH in item.stash else []
     assert not left, f"left behind: {'; '.join(left)}"
+    assert not threads(), f"left running: {threads()}"
     if not before:
         return
     if descriptors().items() - before.items():

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import re
-import secrets
 import socket
 import ssl
 import sys
@@ -37,7 +36,6 @@ from seawall.testing import Rejected, connect, serve
 from seawall.tokens import KeyRing
 from tests.kit import tokens
 from tests.kit.keys import ec, public_pem, rsa, signed_by
-from tests.kit.log import recorded
 from tests.kit.messages import Level
 from tests.kit.processes import PATIENCE, opened
 from tests.kit.provider import provided
@@ -105,6 +103,7 @@ async def test_the_app_behind_a_proxy_serves_its_name(load: Loader, autojump_clo
 def test_every_program_is_loaded_by_a_test() -> None:
     """A program that is added to a page needs a test here."""
     tested = [
+        'route="/ticketed"',
         "an open door",
         "NoSuchRoom",
         "Router[Owner]",
@@ -120,9 +119,10 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "load_cert_chain",
         "run_apps",
         "keep_list",
+        "CODES",
+        "PasswordHasher",
         "conn.report",
         "hypercorn",
-        "hashlib.scrypt",
         "test_everybody_hears",
         "OrderTaken",
         "Spoilt",
@@ -259,8 +259,8 @@ async def test_the_token_opens_the_chat(
 
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
-    verifying = [program for program in PROGRAMS if "TokenVerifier(" in program]
-    assert len(verifying) == 10
+    verifying = [program for program in PROGRAMS if "TokenVerifier(" in program or "TokenIssuer(" in program]
+    assert len(verifying) == 12
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -336,12 +336,13 @@ async def test_keys_of_the_house(load: Loader, monkeypatch: pytest.MonkeyPatch, 
 async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: object) -> None:
     """Each source lets in, two at once do not, and a browser can read the refusal."""
     good, chat = token(exp=time.time() + 60), "chat.v1"
-    async with serve(load.app("gate.admit_by")) as serving:
+    app = load.app("gate.admit_by")
+    async with serve(app) as serving:
         for path, headers, offers in (
             ("/anywhere", {"Authorization": f"Bearer {good}"}, [chat]),
             ("/anywhere", {"Cookie": f"__Host-session={good}"}, [chat]),
             ("/anywhere", {}, [chat, f"bearer.{good}"]),
-            (f"/anywhere?token={good}", {}, [chat]),
+            (f"/anywhere?ticket={await app.tickets.issue(good, route='/anywhere')}", {}, [chat]),
         ):
             async with serving.connect(path, headers=headers, subprotocols=offers) as client:
                 assert await client.receive() == "ada speaks chat.v1"
@@ -355,6 +356,25 @@ async def test_a_token_may_come_from_anywhere(load: Loader, autojump_clock: obje
             assert await client.receive() == "ada has a key"
         with pytest.raises(Rejected, match="401"):
             async with serving.connect("/by-key"):
+                pass
+
+
+async def test_a_ticket_is_good_once(load: Loader, autojump_clock: object) -> None:
+    """The page gives one for a token, and none for another; it lets in once."""
+    good = token(exp=time.time() + 60)
+    async with serve(load.app('route="/ticketed"')) as serving:
+        answers = list[Response]()
+        for presented in (good, good[:-3]):
+            page = RawClient(serving.open_stream())
+            fields = f"Host: seawall.test\r\nAuthorization: Bearer {presented}\r\nContent-Length: 0\r\n"
+            await page.send(f"POST /ticket HTTP/1.1\r\n{fields}\r\n".encode())
+            answers.append(await page.last_response())
+        assert [answer.status for answer in answers] == [200, 401]
+        path = f"/ticketed?ticket={answers[0].body.decode()}"
+        async with serving.connect(path) as client:
+            assert await client.receive() == "hello ada"
+        with pytest.raises(Rejected, match="401"):
+            async with serving.connect(path):
                 pass
 
 
@@ -479,37 +499,6 @@ async def test_mended_31_tls_in_two_lines(load: Loader, tmp_path: Path, monkeypa
         async with trio_websocket.open_websocket_url(server.addresses[0].url, ssl_context=trusting) as client:
             assert await client.get_message() == "privately"
         await server.aclose()
-
-
-async def test_mended_31_a_log_in_without_a_second_server(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recipe's form is answered with a cookie, by which page and WebSocket are open until the log-out."""
-    monkeypatch.setenv("CHAT_SECRET", secrets.token_urlsafe(32))
-    async with serve(load.app("hashlib.scrypt")) as server:
-
-        async def say(method: str, path: str, body: str = "", cookie: str = "") -> Response:
-            client = RawClient(server.open_stream())
-            fields = [f"Cookie: {cookie}"] * bool(cookie) + ["Content-Type: application/x-www-form-urlencoded"]
-            lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Origin: http://localhost", *fields]
-            await client.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode())
-            return await client.last_response()
-
-        assert (await say("GET", "/")).status == 401
-        assert (await say("POST", "/login", "name=ada&password=wrong")).status == 403
-        assert (await say("POST", "/login", "name=eve&password=correct+horse")).status == 403
-        let_in = await say("POST", "/login", "name=ada&password=correct+horse")
-        assert (let_in.status, let_in.header("location")) == (303, "/")
-        cookie = let_in.header("set-cookie").partition(";")[0]
-        assert (await say("GET", "/", cookie=cookie)).status == 200
-        async with server.connect("/chat", headers={"Cookie": cookie, "Origin": "http://seawall.test"}) as client:
-            assert await client.receive() == "hello, ada"
-            with recorded() as records:
-                refreshed = await say("POST", "/refresh", cookie=cookie)
-            assert refreshed.status == 200
-            assert refreshed.header("set-cookie").partition(";")[0] != cookie
-            assert records.lines("server") == ["renewed: 1 of 1 connections"]
-            assert (await say("POST", "/logout", cookie=cookie)).status == 303
-            assert await client.wait_closed() == (3003, "revoked")
-        assert (await say("GET", "/", cookie=cookie)).status == 401
 
 
 async def test_mended_26_beside_an_http_framework(load: Loader) -> None:

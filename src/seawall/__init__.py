@@ -35,8 +35,9 @@ from seawall.errors import (
 from seawall.events.events import Events
 from seawall.guards.bearer import bearer
 from seawall.guards.credential import Credential
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.jwt.rules import any_audience, any_issuer

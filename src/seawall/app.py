@@ -17,6 +17,7 @@ from seawall.callables import check_sync_callback, describe
 from seawall.compression import Deflate, check_compression
 from seawall.connection.revocation_store import RevocationStore
 from seawall.connection.sessions import REVOCATIONS_KEPT, Sessions, feed_of, table_of
+from seawall.connection.ticket_store import MemoryTickets, TicketStore
 from seawall.errors import ConfigurationError
 from seawall.exception_groups import flatten
 from seawall.guards.guard import Anonymous, Guard, public
@@ -45,6 +46,7 @@ from seawall.serving.listening import Listen, open_listeners
 from seawall.serving.server import Server
 from seawall.serving.signals import serve_until_signalled
 from seawall.serving.state import ServerState
+from seawall.serving.tickets import Tickets, add_route
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -86,6 +88,7 @@ class App(Router[Anonymous]):
         log_key: str | bytes | None = None,
         revocations: RevocationStore | None = None,
         revocations_kept: float = REVOCATIONS_KEPT,
+        tickets: TicketStore | None = None,
     ) -> None:
         """Begin with no routes.
 
@@ -117,6 +120,8 @@ class App(Router[Anonymous]):
           revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
             than a credential lives, and the skew of its issuer's clock. A day and a minute are what a `TokenVerifier`
             allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
+          tickets: keeps what ``app.tickets`` has issued, where one process issues a ticket and another takes it. By
+            default a process takes its own.
 
         Raises:
           ConfigurationError: an origin is not one that a browser sends, a host is none, or something is not what it
@@ -149,6 +154,9 @@ class App(Router[Anonymous]):
             at_most=self._limits.max_connections_per_subject, kept=revocations_kept, store=revocations
         )
         """Who is connected; ``await app.sessions.revoke(subject="ada")`` logs ``ada`` out."""
+        self._ticket_store: TicketStore = MemoryTickets() if tickets is None else tickets
+        self.tickets: Final = Tickets(self._ticket_store, table_of(self.sessions).run)
+        """What clients present once in place of a token: ``await app.tickets.issue(token, route="/chat")``."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._route_services: list[Service] = []
         self._pages: dict[str, Page | AnyPageRoute] = {}
@@ -164,6 +172,7 @@ class App(Router[Anonymous]):
         super()._add_templates(routes)
         for route in routes:
             self._routes.add(route.pattern, route)
+            add_route(self.tickets, route.table_entry)
             self._route_services += route.table_entry.services
 
     def _templates_to_mount(self, where: object) -> NoReturn:
@@ -304,6 +313,7 @@ class App(Router[Anonymous]):
                 reporter=Reporter(self._report, self._on_end, self._names, self._on_open),
                 values=Values(values),
                 sessions=table_of(self.sessions),
+                tickets=self._ticket_store,
                 services=self._services(),
             )
             await Server(state, left).serve(await open_listeners(where), task_status=task_status)

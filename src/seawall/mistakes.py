@@ -56,6 +56,22 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def check_methods(where: str, value: object, *names: str) -> None:
+    """Refuse what has not all methods of a Protocol; the text of the error begins with `where`.
+
+    Raises:
+      ConfigurationError: one is missing, or `value` is the class instead of an instance.
+    """
+    if isinstance(value, type):
+        raise ConfigurationError(f"{where} was given the class {value.__name__}; call it")
+    missing = [name for name in names if not callable(getattr(value, name, None))]
+    if missing:
+        raise ConfigurationError(
+            f"{where} was given a {type(value).__name__}, which has no {' and no '.join(missing)}; give a store of "
+            "this kind, such as those of seawall.sessions"
+        )
+
+
 def check_text(instance: object, attribute: Attribute[str], value: object) -> None:
     """Validate an attribute that is text.
 

@@ -24,8 +24,11 @@ _NAMED: Final = re.compile(r"((?:token|ticket)" + _VALUE, re.IGNORECASE)
 #: The same, for the names that an application has given its own; see `redact_named`.
 _NAMED_BY_APPS: Final[dict[str, re.Pattern[str]]] = {}
 
-#: One in the header ``Authorization``: of the two schemes that everybody uses, what is too long to be a word.
-_SCHEME: Final = re.compile(r"(bearer|basic)((?:\s|[:=]|%20)++)[A-Za-z0-9._~+/-]{16,}+=*+", re.IGNORECASE)
+#: One in the header ``Authorization``: of the two schemes that everybody uses, what is too long to be a word. And one
+#: among the subprotocols, ``bearer.<token>``, but no name of Python such as ``guards.bearer.something``.
+_SCHEME: Final = re.compile(
+    r"(bearer|basic)((?:\s|[:=]|%20)++|(?<=bearer)(?<![\w.]bearer)\.)[A-Za-z0-9._~+/-]{16,}+=*+", re.IGNORECASE
+)
 
 #: Characters behind the end of a text that is shortened in which a credential is still seen whole.
 _BEYOND: Final = 16 * 1024

@@ -1,12 +1,13 @@
-"""Who is connected, who is logged in, and what has been revoked: what `seawall` itself does not export.
+"""Who is connected or logged in, and what has been revoked or issued: what `seawall` itself does not export.
 
 ::
 
     from seawall import bearer
-    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer
+    from seawall.sessions import SessionClosed, SessionOpened, TokenIssuer, login_page
 
     issuer = TokenIssuer(secret, issuer="https://chat.example", audience="chat")
-    member = bearer(issuer.verifier)
+    login = login_page(app, "/session", authenticate, issuer)
+    member = bearer(issuer.verifier, login.cookie)
 
     async with app.sessions.watch() as events:
         async for event in events:
@@ -25,18 +26,25 @@ from seawall.connection.session_events import (
     SessionOpened,
 )
 from seawall.connection.sessions import Sessions
+from seawall.connection.ticket_store import MemoryTickets, StoredTicket, TicketStore
 from seawall.errors import RefreshTokenReused
 from seawall.guards.connection_limit import limit_connections
 from seawall.guards.jwt.signing import SigningKey
 from seawall.login.issuer import TokenIssuer, Tokens
 from seawall.login.memory_sessions import MemorySessions
+from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
+from seawall.serving.tickets import Tickets
+from seawall.sqlite.revocations import SqliteRevocations
+from seawall.sqlite.sessions import SqliteSessions
 
 __all__ = [
     "HeldCredential",
     "Lagged",
+    "LoginPage",
     "MemoryRevocations",
     "MemorySessions",
+    "MemoryTickets",
     "RefreshTokenReused",
     "Reused",
     "Revocation",
@@ -50,9 +58,15 @@ __all__ = [
     "SessionStore",
     "Sessions",
     "SigningKey",
+    "SqliteRevocations",
+    "SqliteSessions",
     "StoredSession",
+    "StoredTicket",
+    "TicketStore",
+    "Tickets",
     "TokenIssuer",
     "Tokens",
     "limit_connections",
+    "login_page",
     "rotate",
 ]

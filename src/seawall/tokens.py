@@ -21,6 +21,7 @@ from seawall.guards.jwt.rules import Rules, any_audience, any_issuer, any_tenant
 from seawall.guards.jwt.verifier import TokenVerifier, by_issuer
 from seawall.guards.service import Service
 from seawall.guards.sources import cookie, first_message, header, query, subprotocol
+from seawall.guards.ticket_taker import TicketTaker
 from seawall.guards.token_source import TokenSource
 from seawall.guards.values import has
 from seawall.http.https_get import FetchFailed, HttpsGet, https_get
@@ -38,6 +39,7 @@ __all__ = [
     "KeyRing",
     "Rules",
     "Service",
+    "TicketTaker",
     "TokenSource",
     "TokenVerifier",
     "any_audience",

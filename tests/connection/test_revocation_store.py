@@ -377,33 +377,6 @@ async def test_how_long_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(await store.load()) == 3
 
 
-async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has had its time makes room; without that, it is `Unavailable`, and what is known is kept."""
-    monkeypatch.setattr("seawall.connection.revocation_store.MAX_REVOCATIONS", 2)
-    now = [1000.0]
-    monkeypatch.setattr("seawall.clock.source", lambda: now[0])
-    store = MemoryRevocations()
-    await store.add(Revocation(token_id="1", issued_before=math.inf, forgotten_at=1010.0))
-    await store.add(Revocation(token_id="2", issued_before=math.inf, forgotten_at=1020.0))
-    with pytest.raises(Unavailable, match="2 revocations"):
-        await store.add(Revocation(token_id="3", issued_before=math.inf, forgotten_at=1030.0))
-    await store.add(Revocation(token_id="1", issued_before=5.0, forgotten_at=1015.0))  # the same
-    now[0] = 1016.0
-    await store.add(Revocation(token_id="3", issued_before=math.inf, forgotten_at=1030.0))
-    assert [one.token_id for one in await store.load()] == ["2", "3"]
-
-
-async def test_memory_takes_nothing_back() -> None:
-    """Of two with the same names the later times count, in whatever order; one that named a time is its own."""
-    store = MemoryRevocations()
-    late = Revocation(subject="ada", issued_before=20.0, revoked_at=20.0, forgotten_at=math.inf)
-    for one in (late, Revocation(subject="ada", issued_before=10.0, revoked_at=10.0, forgotten_at=math.inf)):
-        await store.add(one)
-    named = Revocation(subject="ada", issued_before=15.0, forgotten_at=math.inf)
-    await store.add(named)
-    assert await store.load() == (late, named)
-
-
 async def test_who_is_slow_to_take_changes() -> None:
     """The stream ends, and has an end for who reads on: loading again has all."""
     store = MemoryRevocations()

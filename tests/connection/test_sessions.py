@@ -455,6 +455,37 @@ async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump
     assert not sessions.is_revoked(Ticket("innocent", "9", now - 100, "us", "s9", now + 1e6))
 
 
+async def test_mended_07_a_token_id_that_two_issuers_gave(wall: list[float]) -> None:
+    """It is revoked of both, and remembered for the one that was not found: its token may live longer."""
+    app, gates = App(revocations_kept=1000.0), list[Ticket]()
+
+    @guard
+    async def by_ticket(gate: Gate, proved: Anonymous) -> Anonymous:
+        gate.identify(gates[-1])
+        return proved
+
+    @app.route("/", guard=by_ticket)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    now, sessions = wall[0], app.sessions
+    mine = Ticket("ada", "t", now - 1, "us", "s", now + 500)
+    async with serve(app) as served:
+        gates.append(Ticket("bob", "u", now - 1, "us", "s", now + 500))
+        async with served.connect("/"):
+            pass
+        gates.append(Ticket("eve", "t", now - 1, "them", "s", now + 10))
+        async with served.connect("/") as client:
+            assert await sessions.revoke(token_id="t") == 1
+            assert await client.wait_closed() == CloseFrame(3003, "revoked")
+    for number in range(2):
+        await sessions.revoke(token_id=f"another {number}")
+    wall[0] = now + 20
+    with pytest.raises(Unavailable):
+        await sessions.revoke(token_id="one more")
+    assert sessions.is_revoked(mine)
+
+
 async def test_mended_07_what_is_revoked_while_the_table_is_full(wall: list[float]) -> None:
     """The connections end all the same, before it raises."""
     app = members()

@@ -21,7 +21,6 @@ from seawall import (
     Guard,
     Limits,
     MessagePack,
-    Unauthorized,
     bearer,
     guard,
     public,
@@ -30,6 +29,7 @@ from seawall.testing import Closed, CloseFrame, connect, serve
 from seawall.tokens import cookie, first_message
 from tests.kit.log import recorded
 from tests.kit.memory import Doorstep, Peer, Wire
+from tests.kit.renewing import renew_each
 from tests.kit.tokens import by, verifier
 from tests.kit.wall import Wall
 
@@ -50,17 +50,6 @@ class Expiring:
 def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
     """The wall clock of Seawall."""
     return Wall.instead_of(monkeypatch)
-
-
-async def renew_each(conn: Connection[object]) -> None:
-    """Take each message as a token, and say what came of it."""
-    async for message in conn:
-        try:
-            await conn.renew(str(message))
-        except Unauthorized:
-            await conn.send("no")
-        else:
-            await conn.send("renewed")
 
 
 def app_of(door: Guard[Anonymous, object], limits: Limits | None = None) -> App:
@@ -209,7 +198,7 @@ async def test_who_came_without_a_token(wall: Wall, autojump_clock: MockClock) -
     async with connect(app, "/", timeout=5000) as client:
         await trio.sleep(1000)
         await client.send("nonsense")
-        assert await client.receive() == "no"
+        assert await client.receive() == "Unauthorized: this connection was let in without a token"
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), True, "8 hours"])

@@ -9,8 +9,9 @@ from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, Forbidden, NoCredentials, TokenExpired, Unauthorized
 from seawall.guards.bearer import bearer
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.scopes import has_scope

@@ -30,8 +30,9 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.guards.bearer import bearer
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.jwt.claims import Claims
 from seawall.guards.jwt.rules import any_audience, any_issuer
@@ -43,6 +44,7 @@ from seawall.policy.error_policy import ErrorPolicy
 from seawall.policy.verdicts import Close, Escalate, Ignore, Phase, Refuse
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from seawall.tokens import AnyClaims, cookie, first_message, header
+from tests.kit.renewing import renew_each
 from tests.kit.tokens import SECRET, about_anything, by, token, verifier
 
 
@@ -967,19 +969,8 @@ Renewing = Callable[[Connection[Claims]], Awaitable[None]]
 def renewing(handler: Renewing, door: Guard[Anonymous, Claims] | None = None) -> App:
     """An app whose handler renews its lease."""
     app = App()
-    app.route("/", guard=door or bearer(verifier))(handler)
+    app.route("/", guard=bearer(verifier) if door is None else door)(handler)
     return app
-
-
-async def renew_each(conn: Connection[Claims]) -> None:
-    """Take each message as a token and say what came of it."""
-    async for message in conn:
-        try:
-            await conn.renew(str(message))
-        except Unauthorized as refusal:
-            await conn.send(str(refusal))
-        else:
-            await conn.send("renewed")
 
 
 async def test_renewing(autojump_clock: trio.abc.Clock) -> None:
@@ -1008,12 +999,12 @@ async def test_renewing_with_what_does_not_prove_the_same(autojump_clock: trio.a
         for who, claims in (("eve", {"iss": "us"}), ("ada", {"iss": "them"}), ("ada", {})):
             wrong = token(who, seconds=90, **claims)
             await client.send(wrong)
-            assert await client.receive() == "the new token is about another subject"
+            assert await client.receive() == "Unauthorized: the new token is about another subject"
         for garbage in ("garbage", "", "x" * 10_000, token(seconds=90, iss="us") + "; session=x", "\N{SNOWMAN}"):
             await client.send(garbage)
-            assert str(await client.receive()).startswith("token ")
+            assert str(await client.receive()).startswith("Unauthorized: token ")
         await client.send(token(seconds=-1, iss="us"))
-        assert await client.receive() == "token expired"
+        assert await client.receive() == "TokenExpired: token expired"
         assert await client.wait_closed() == CloseFrame(3000, "lease expired")
     assert trio.current_time() == pytest.approx(60, abs=0.5)
 

@@ -18,14 +18,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import seawall.clock
 from seawall import (
+    Anonymous,
     App,
     Claims,
     ConfigurationError,
     Connection,
+    Forbidden,
+    Gate,
     TokenVerifier,
     Unauthorized,
     Unavailable,
     bearer,
+    guard,
 )
 from seawall.guards.jwt.key_fetch import WELL_KNOWN
 from seawall.testing import Rejected, Serving, serve
@@ -141,6 +145,35 @@ async def test_one_that_does_not_run_is_a_mistake(provider: Provider, keys: JWKS
     with pytest.raises(ConfigurationError, match="does not run"):
         await verifier.verify(token())
     assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_guard_of_ones_own_names_them(
+    autojump_clock: MockClock, provider: Provider, keys: JWKS, *, is_named: bool
+) -> None:
+    """A server runs what stands over the function; where nothing does, the text of the error names the remedy."""
+    verifier, app, reported = verifier_of(keys), App(), list[str]()
+
+    async def by_key(gate: Gate, proved: Anonymous) -> Claims:
+        try:
+            return await gate.admit_by(verifier, gate.handshake.header("x-key") or "")
+        except ConfigurationError as error:
+            reported.append(str(error))
+            raise Forbidden from None
+
+    @app.route("/", guard=guard(services=verifier.services())(by_key) if is_named else guard(by_key))
+    async def greet(conn: Connection[Claims]) -> None:
+        await conn.send(conn.principal.subject)
+
+    async with serve(app) as server:
+        try:
+            async with server.connect("/", headers={"X-Key": token()}) as client:
+                assert await client.receive() == "ada"
+        except Rejected:
+            (error,) = reported
+            assert "write @guard(services=verifier.services()) over a guard of your own" in error
+        assert bool(reported) is not is_named
+    assert bool(provider.asked) is is_named
 
 
 async def test_a_program_of_ones_own_verifies_at_once(

@@ -6,6 +6,7 @@ import gc
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, cast, get_args, get_origin
 
@@ -15,8 +16,9 @@ from attrs import frozen
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, Forbidden, NoCredentials, Unauthorized
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Check, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Check, Guard, public
 from seawall.guards.inherited import inherited
 from seawall.guards.scopes import has_scope
 from seawall.http.exchange import Request, Response
@@ -63,6 +65,10 @@ async def later_and_later() -> AsyncGenerator[Anonymous]:
 class Promise:
     """What can be awaited and is no coroutine."""
 
+    def keep(self) -> Anonymous:
+        """A principal, for who calls it."""
+        return Anonymous()
+
     def __await__(self) -> Generator[None, None, Anonymous]:
         """Give a principal at once."""
         yield from ()
@@ -80,6 +86,9 @@ def suspended() -> Generator[Anonymous]:
     """The same, without waiting."""
     yield Anonymous()
 
+
+#: The handle of a lifespan value, where the value was meant.
+DATABASE = App().lifespan(opened)
 
 #: What is no principal: how to make it, and how the log calls it.
 NOBODY: dict[str, tuple[Callable[[], object], str]] = {
@@ -105,6 +114,13 @@ NOBODY: dict[str, tuple[Callable[[], object], str]] = {
     "an object to await": (Promise, "a Promise, for which an `await` is missing"),
     "a resource that was not entered": (opened, "a _AsyncGeneratorContextManager"),
     "a context that was not entered": (suspended, "a _GeneratorContextManager"),
+    "a function that was not called": (lambda: later, "a function"),
+    "a method that was not called": (lambda: Promise().keep, "a method"),
+    "a method of C": (lambda: "Ada".strip, "a builtin_function_or_method"),
+    "a partial": (lambda: partial(later), "a partial"),
+    "a property of a class": (lambda: property(lambda _: later()), "a property"),
+    "a handle": (lambda: DATABASE, "a Provided"),
+    "an ellipsis": (lambda: ..., "a ellipsis"),
     "another guard": (lambda: public, "a _Public"),
     "another check": (lambda: has_scope("chat"), "a _HasScope"),
 }
@@ -430,3 +446,20 @@ async def never(gate: Gate, proved: Anonymous) -> Coroutine[object, object, bool
 def test_mended_03_other_annotations(function: Step) -> None:
     """What is not known to be a bool is not refused at definition."""
     assert isinstance(guard(cast("Callable[[Gate, Anonymous], Awaitable[object]]", function)), Guard)
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda one, other: one and other,
+        lambda one, other: one or other,
+        lambda one, other: not one,
+        lambda one, other: (other,) if one else (),
+    ],
+    ids=["and", "or", "not", "if"],
+)
+@pytest.mark.parametrize("one", [public, public >> a_good_check, inherited(), has_scope("chat"), a_good_check])
+def test_mended_03_and_is_no_way_to_combine(combine: Callable[[object, object], object], one: object) -> None:
+    """Python would keep one of the two, and what the other demands would not be asked."""
+    with pytest.raises(ConfigurationError, match=r"neither true nor false.*`a >> b` for both, `a \| b` for either"):
+        combine(one, public)

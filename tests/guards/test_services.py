@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import final
+from typing import cast, final
 
 import pytest
 import trio
@@ -23,6 +23,7 @@ from seawall import (
     Request,
     Response,
     Router,
+    check,
     guard,
     inherited,
     public,
@@ -31,6 +32,7 @@ from seawall.guards.service import services_of
 from seawall.testing import serve
 from seawall.tokens import Service
 from tests.kit.log import recorded
+from tests.kit.tokens import verifier
 
 
 @define  # two that are equal are two services all the same
@@ -86,13 +88,24 @@ class Wanting(Check[object]):
         return (self.service,)
 
 
+a, b = Counter(), Counter()
+
+
+@guard(services=[a, b])
+async def needing(gate: Gate, proved: Anonymous) -> Anonymous:
+    """A function that needs two."""
+    return proved
+
+
+@check(services=(b,))
+async def wanting(gate: Gate, principal: object) -> None:
+    """A function that needs one."""
+
+
 @guard
 async def same(gate: Gate, proved: Anonymous) -> Anonymous:
     """A guard that needs none."""
     return proved
-
-
-a, b = Counter(), Counter()
 
 
 @pytest.mark.parametrize(
@@ -112,6 +125,10 @@ a, b = Counter(), Counter()
         (same >> Needing(a) | Needing(b), (a, b)),
         (same >> Wanting(a) | public, (a,)),
         (Wanting(a) >> Needing(b) | public, (a, b)),
+        (needing, (a, b)),
+        (wanting, (b,)),
+        (same >> wanting >> needing | public, (b, a)),
+        (inherited(wanting), (b,)),
         (inherited(), ()),
         (inherited(Wanting(a), Wanting(b)), (a, b)),
         (same >> inherited(Wanting(a)), (a,)),
@@ -140,6 +157,24 @@ def test_what_is_no_service_is_refused_where_the_route_is_defined() -> None:
         app.route("/", guard=Wrong())(idle)
     with pytest.raises(ConfigurationError, match=r"Wrong\.services\(\)"):
         services_of(same, Wrong())
+
+
+@pytest.mark.parametrize("decorator", [guard, check])
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        (verifier, r"services=TokenVerifier\(.*\): give a list, such as verifier\.services\(\)"),
+        (a, r"services=Counter\(.*\): give a list, such as verifier\.services\(\)"),
+        (None, r"services=None: give a list, such as verifier\.services\(\)"),
+        ([verifier], r"services= names a TokenVerifier, which .*; a verifier has some: services=verifier.services\(\)"),
+    ],
+    ids=["verifier", "one", "none", "list"],
+)
+def test_what_is_no_service_is_refused_over_a_function(decorator: object, wrong: object, remedy: str) -> None:
+    """The text says what was most likely meant."""
+    unchecked = cast("Callable[..., object]", decorator)  # type: ignore[explicit-any]  # as no type checker has seen it
+    with pytest.raises(ConfigurationError, match=rf"^@(guard|check): {remedy}$"):
+        unchecked(services=wrong)
 
 
 async def idle(conn: Connection[Anonymous]) -> None:

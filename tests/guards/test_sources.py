@@ -166,9 +166,7 @@ def test_their_handshakes_and_reprs_show_none() -> None:
 
 
 def test_what_a_query_is_not() -> None:
-    """A ticket that is good once there is not yet; a token that can be used again is named so knowingly."""
-    with pytest.raises(ConfigurationError, match=r"query\('ticket', reusable=True\) knowingly"):
-        query("ticket")
+    """A name that no parameter has, an argument that is no bool, and sources that stand in each other's way."""
     with pytest.raises(ConfigurationError, match="reusable=True"):
         query("token", reusable=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no checker has seen it
     for name in ("", "a b", "a=b", "a&b", "ä", "%74", "a\n", None, 5, b"token"):
@@ -185,10 +183,11 @@ def test_what_a_query_is_not() -> None:
 
 def test_what_they_ask_for() -> None:
     """Each has words, and a scheme where there is one; only a cookie is sent whatever page asks."""
-    sources = (subprotocol(), query("t", reusable=True), first_message(ack="ok"))
+    sources = (subprotocol(), query("t", reusable=True), query("once"), first_message(ack="ok"))
     assert [source.describe() for source in sources] == [
         Requirement(text="a token among the subprotocols, as bearer.<token>", scheme=SubprotocolToken()),
         Requirement(text="a token in the query, as t=<token>", scheme=QueryKey("t")),
+        Requirement(text="a ticket in the query, as once=<ticket>", scheme=QueryKey("once")),
         Requirement(text="a token as the first message", scheme=FirstMessage()),
     ]
     assert not bearer(verifier, header(), *sources).reads_cookie()

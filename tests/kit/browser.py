@@ -36,8 +36,34 @@ FLAGS: Final = (
 UNSEEN: Final = "nobody has looked at the pages"
 
 
+class Tabs(Protocol):
+    """Which tab a driver means."""
+
+    def new_window(self, type_hint: str) -> None:
+        """Open a new one, ``"tab"``, and mean that."""
+        ...
+
+    def window(self, window_name: str) -> None:
+        """Mean another one."""
+        ...
+
+
 class Browser(Protocol):
     """What is used of a driver; Selenium leaves half of it without types."""
+
+    @property
+    def current_window_handle(self) -> str:
+        """The name of the tab that is meant."""
+        ...
+
+    @property
+    def switch_to(self) -> Tabs:
+        """For meaning another one."""
+        ...
+
+    def close(self) -> None:
+        """Close the tab that is meant."""
+        ...
 
     def get(self, url: str) -> None:
         """Open a page."""

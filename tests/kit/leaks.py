@@ -1,4 +1,4 @@
-"""What no test may leave behind: descriptors, tasks that Seawall has started, and entries in a server's tables.
+"""What no test may leave behind: descriptors, threads, tasks that Seawall has started, entries in a server's tables.
 
 `Watch` sees the tasks as Trio's own instruments do, and through them every server that is served, whoever serves it and
 however: nothing of Seawall is replaced, and nothing has to cooperate. It looks at a server's tables when the test is
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar, final
@@ -19,6 +20,8 @@ from attrs import define, field
 import seawall
 from seawall.serving.runner import run_connection
 from seawall.serving.server import Server
+from seawall.sqlite import thread
+from seawall.sqlite.database import Database
 from seawall.wire.transport.poller import Poller
 
 T = TypeVar("T")
@@ -40,6 +43,10 @@ _HOST: Final = inspect.unwrap(Server._host).__code__  # pyright: ignore[reportPr
 _ACCEPT: Final = inspect.unwrap(Server._accept).__code__  # pyright: ignore[reportPrivateUsage] # as above
 _SESSION: Final = inspect.unwrap(run_connection).__code__
 
+# The task that closes the file of a store when the run is over: it is there until then, and what it has to close is
+# looked at afterwards.
+_CLOSES: Final = Database._mind.__code__  # pyright: ignore[reportPrivateUsage] # to be recognised
+
 
 def descriptors() -> dict[str, str]:
     """Which descriptors are open, and on what."""
@@ -50,6 +57,11 @@ def descriptors() -> dict[str, str]:
         except FileNotFoundError:
             pass  # the one that lists them
     return found
+
+
+def threads() -> list[str]:
+    """Which threads of ours run that should have ended with their run of Trio."""
+    return sorted(each.name for each in threading.enumerate() if each.name.startswith(thread.NAME))
 
 
 def registered(poller: Poller | None) -> int:
@@ -109,6 +121,8 @@ class Watch(trio.abc.Instrument):
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         """Note it if it is Seawall's, and whose it is if it is one of those that every server has."""
         code = task.coro.cr_code
+        if code is _CLOSES:
+            return
         if code.co_filename.startswith(CODE):
             self._tasks.add(task)
             if code is _HOST:

@@ -21,6 +21,7 @@ from seawall.login.session_store import (
     SessionStore,
     StoredSession,
 )
+from seawall.sqlite.sessions import SqliteSessions
 
 #: Opens a store in a directory, for so many sessions, and so many of a subject.
 Open: TypeAlias = Callable[[Path, int, int], AbstractAsyncContextManager[SessionStore]]
@@ -32,7 +33,14 @@ async def in_memory(path: Path, at_most: int, per_subject: int) -> AsyncGenerato
     yield MemorySessions(at_most=at_most, per_subject=per_subject)
 
 
-STORES: dict[str, Open] = {"memory": in_memory}
+@asynccontextmanager
+async def in_a_file(path: Path, at_most: int, per_subject: int) -> AsyncGenerator[SessionStore]:
+    """A store in a file."""
+    async with SqliteSessions(path / "sessions.db", at_most=at_most, per_subject=per_subject) as store:
+        yield store
+
+
+STORES: dict[str, Open] = {"memory": in_memory, "sqlite": in_a_file}
 
 START = 1_750_000_000.0
 AT_MOST = 20

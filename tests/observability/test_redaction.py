@@ -50,6 +50,8 @@ SHOWN = {
     '{"ticket": "opa\\"que", "id": 7}': f'{{"ticket": {REDACTED}, "id": 7}}',
     '{"line": "{\\"ticket\\": \\"opaque\\"}"}': f'{{"line": "{{\\"ticket\\": {REDACTED}}}',  # JSON in JSON
     "b'Authorization: Bearer 2YotnFZFEjr1zCsicMWpAA=='": f"b'Authorization: Bearer {REDACTED}'",
+    "chat.v1, bearer.2YotnFZFEjr1zCsicMWpAA": f"chat.v1, bearer.{REDACTED}",
+    "bearer.2YotnFZFEjr1zCsicMWpAA": f"bearer.{REDACTED}",
     "basic YWRhOmEgcGFzc3dvcmQ=": f"basic {REDACTED}",
 }
 
@@ -63,6 +65,8 @@ KEPT = [
     "monkeys.keyboard.newlines.of.they",
     "WWW-Authenticate: Bearer realm",
     "the bearer of a basic ticket",
+    "seawall.guards.bearer._admitted_by_token_2()",
+    "test_bearer.test_one_of_several_sources",
     "",
 ]
 

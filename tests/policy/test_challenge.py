@@ -17,8 +17,9 @@ from seawall.errors import (
     Unavailable,
 )
 from seawall.guards.bearer import bearer
+from seawall.guards.functions import guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, guard, public
+from seawall.guards.guard import Anonymous, public
 from seawall.guards.scopes import has_scope
 from seawall.policy.ending import refusal_headers
 from seawall.policy.error_policy import ErrorPolicy

@@ -1,7 +1,8 @@
 """Properties of revocations: whatever is revoked stays refused, however small the table, and whoever shares its name.
 
 The limits are those of docs/guards.md: an entry is kept for `KEPT` seconds, or until the one token that it found has
-expired; and a token id that is named together with its subject stands for what that subject has then.
+expired, if it names the issuer, because there are several; and a token id that is named together with its subject
+stands for what that subject has then.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Remembered:
     selection: Selection
     issued_before: float | None
     ends_at: float | None
-    """When the last of the tokens that it found by their id expires, if it found one and all expire."""
+    """When the last of the tokens that it found by id and issuer expires, if it found one and all expire."""
 
     def demands(self, held: CredentialSnapshot, now: float) -> bool:
         """Whether `held` has to be refused at `now` because of this call."""
@@ -124,13 +125,21 @@ def remember(table: Revocations, step: Step, now: float) -> Remembered | None:
         table.add(step.selection, before, found)
     except Unavailable:
         return None
-    is_exact = step.selection.token_id is not None and bool(ends) and max(ends) < math.inf
+    names_one = step.selection.token_id is not None and step.selection.issuer is not None
+    is_exact = names_one and bool(ends) and max(ends) < math.inf
     return Remembered(now, step.selection, before, max(ends) if is_exact else None)
 
 
 def credential(who: Issued, issued_at: float, expires_at: float) -> CredentialSnapshot:
     """A credential with its dates."""
     return CredentialSnapshot(*who, issued_at=issued_at, expires_at=expires_at, skew=SKEW)
+
+
+def knowing_both(table: Revocations) -> Revocations:
+    """The table, which has seen credentials of both issuers."""
+    for issuer in ("us", "them"):
+        table.raise_if_revoked(CredentialSnapshot(issuer, None, None, None, START, math.inf, SKEW))
+    return table
 
 
 def is_refused(table: Revocations, held: CredentialSnapshot) -> bool:
@@ -149,7 +158,7 @@ def test_mended_07_whatever_is_revoked_stays_refused(history: list[Step], room: 
     remembered, clock[0] = list[Remembered](), START
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", room)
-        table = Revocations(kept=KEPT)
+        table = knowing_both(Revocations(kept=KEPT))
         for step in history:
             clock[0] += step.seconds
             call = remember(table, step, clock[0])
@@ -167,7 +176,7 @@ def test_what_a_store_hands_on_is_refused_alike(history: list[Step], room: int, 
     remembered, clock[0] = list[Remembered](), START
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", room)
-        table, there, small = Revocations(kept=KEPT), Revocations(kept=KEPT), Revocations(kept=KEPT)
+        table, there, small = (knowing_both(Revocations(kept=KEPT)) for _ in range(3))
         for step in history:
             clock[0] += step.seconds
             stored = stored_by(step, clock[0])

@@ -12,8 +12,9 @@ import pytest
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError
+from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
-from seawall.guards.guard import Anonymous, Guard, check, guard, public
+from seawall.guards.guard import Anonymous, Guard, public
 from seawall.guards.origins import Origins, any_origin, same_origin
 from seawall.limits import LimitOverrides, Limits
 from seawall.policy.error_policy import ErrorPolicy
@@ -142,12 +143,22 @@ def test_a_lone_check_is_no_guard() -> None:
 
 @pytest.mark.parametrize(
     "door",
-    [None, object(), Anonymous(), Guard[Anonymous, Anonymous], echo],
-    ids=["None", "object", "principal", "class", "handler"],
+    [None, object(), Anonymous(), Guard[Anonymous, Anonymous]],
+    ids=["None", "object", "principal", "class"],
 )
 def test_what_is_no_guard(door: object) -> None:
     """Anything else than a guard is a mistake, with an example of a guard."""
     with pytest.raises(ConfigurationError, match=r"^echo\(\) \(.*guard= was given .*; give a Guard, such as `public`"):
+        defined("/", echo, cast("Guard[Anonymous, Anonymous]", door))
+
+
+@pytest.mark.parametrize("door", [echo, guard, type(public)], ids=["handler", "decorator", "class"])
+def test_mended_29_what_is_no_guard_yet(door: object) -> None:
+    """A function without @guard, or what makes guards and was not called: the error says which of both."""
+    with pytest.raises(
+        ConfigurationError,
+        match=r"guard= was given .*\(\).*, which is no guard yet; put @guard over .*`bearer\(verifier\)`",
+    ):
         defined("/", echo, cast("Guard[Anonymous, Anonymous]", door))
 
 

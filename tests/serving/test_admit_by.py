@@ -73,7 +73,7 @@ def name(principal: object) -> str:
     return f"{principal.subject} {principal.token_id}" if isinstance(principal, Claims) else "nobody"
 
 
-async def renew_each(conn: Connection[object]) -> None:
+async def tell(conn: Connection[object]) -> None:
     """Say who it is; take each message as a token, and say who it is then."""
     await conn.send(name(conn.principal))
     async for message in conn:
@@ -88,7 +88,7 @@ async def renew_each(conn: Connection[object]) -> None:
 def renewing(door: Guard[Anonymous, object]) -> App:
     """An app with one route, which renews."""
     app = App()
-    app.route("/", guard=door)(renew_each)
+    app.route("/", guard=door)(tell)
     return app
 
 

@@ -129,6 +129,33 @@ async def test_mended_12_what_is_not_delivered_is_counted_and_said(
     assert record.getMessage().endswith("20 in, 0 out (13 of them never received)")
 
 
+async def test_mended_12_a_handler_that_only_sends_is_told_how_to_say_so(
+    autojump_clock: MockClock, records: Records
+) -> None:
+    """What its peer has said counts as lost, unless it says that it never receives; the line names the call."""
+
+    async def feed(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    async def deaf(conn: Connection[Anonymous]) -> None:
+        conn.discard_input()
+        await trio.sleep_forever()
+
+    app = App()
+    app.route("/feed", guard=public)(feed)
+    app.route("/deaf", guard=public)(deaf)
+    async with serve(app) as served:
+        for path in ("/feed", "/deaf"):
+            async with served.connect(path) as client:
+                await trio.sleep(1)
+                await client.send("hello")
+    feeds, deafs = [record for record in records.found if record.name == "seawall.connection"]
+    assert (feeds.levelno, deafs.levelno) == (logging.WARNING, logging.INFO)
+    assert feeds.getMessage().endswith(
+        "1 of them never received; a handler that only sends says so: conn.discard_input())"
+    )
+
+
 async def test_mended_12_a_reset_prolongs_nothing(autojump_clock: MockClock, records: Records) -> None:
     """After a reset there is ``wind_down`` for everything; what is thrown away is counted all the same."""
     story = Story()

@@ -9,15 +9,19 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Claims, Connection, Guard, RefreshTokenReused, TokenVerifier, Unauthorized, bearer
 from seawall.sessions import (
+    LoginPage,
     MemorySessions,
     Reused,
     Rotated,
     Rotation,
     SessionStore,
     SigningKey,
+    SqliteRevocations,
+    SqliteSessions,
     StoredSession,
     TokenIssuer,
     Tokens,
+    login_page,
     rotate,
 )
 
@@ -52,6 +56,8 @@ several = TokenIssuer(
     previous=[b"secret", signing],
 )
 stored: SessionStore = Store()
+in_a_file: SessionStore = SqliteSessions("logins.db", at_most=1000, per_subject=5)
+App(revocations=SqliteRevocations(Path("logins.db")))
 elsewhere = TokenIssuer(b"secret", issuer="id", audience="chat", store=Store())
 
 assert_type(issuer.verifier, TokenVerifier[Claims])
@@ -80,6 +86,31 @@ async def log_in() -> None:
         raise refused from None
     await issuer.end(tokens.session_id)
     assert_type(await issuer.end_all("ada"), tuple[str, ...])
+
+
+async def authenticate(name: str, password: str) -> str | None:
+    return name or None
+
+
+async def knows_everybody(name: str, password: str) -> str:
+    return name
+
+
+class Accounts:
+    async def check(self, username: str, secret: str) -> str | None: ...
+
+
+login = login_page(app, "/session", authenticate, issuer)
+assert_type(login, LoginPage)
+assert_type(bearer(issuer.verifier, login.cookie), Guard[Anonymous, Claims])
+assert_type(bearer(several.verifier_of(Member), login.cookie), Guard[Anonymous, Member])
+login_page(app, "/mine", knows_everybody, several, cookie="__Host-mine", refresh_cookie="__Host-again", after="/chat")
+login_page(app, "/others", Accounts().check, issuer)
+
+
+async def log_out() -> None:
+    assert_type(await login.end("session"), int)
+    assert_type(await login.end_all("ada"), int)
 
 
 def stored_as(rotation: Rotation) -> StoredSession | None:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from seawall import Anonymous, App, Claims, Connection, Gate, Guard, NoCredentials, Router, bearer, guard, inherited
+from seawall import (
+    Anonymous,
+    App,
+    Check,
+    Claims,
+    Connection,
+    Gate,
+    Guard,
+    NoCredentials,
+    Router,
+    bearer,
+    check,
+    guard,
+    inherited,
+)
 from seawall.tokens import TokenSource, cookie, first_message, header, query, subprotocol
 from tests.typing.tokens import Member, members, plain
 
@@ -33,13 +47,23 @@ async def closed(conn: Connection[Member]) -> None: ...
 async def refused(conn: Connection[Member]) -> None: ...
 
 
-@guard
+@guard(services=members.services())
 async def by_key(gate: Gate, proved: Anonymous) -> Member:
     key = gate.handshake.header("x-key")
     if key is None:
         raise NoCredentials
     assert_type(await gate.admit_by(plain, key), Claims)
     return assert_type(await gate.admit_by(members, key), Member)
+
+
+assert_type(by_key, Guard[Anonymous, Member])
+
+
+@check(services=[*members.services(), *plain.services()])
+async def looks(gate: Gate, member: Member, room: str) -> None: ...
+
+
+assert_type(looks, Check[Member])
 
 
 @app.route("/c", guard=by_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seawall import Anonymous, App, Connection, Gate, Router, bearer, guard
+from seawall import Anonymous, App, Claims, Connection, Gate, Router, bearer, guard
 from seawall.tokens import first_message, query, subprotocol
 from tests.typing.tokens import Member, members, plain
 
@@ -43,6 +43,19 @@ async def by_secret(gate: Gate, proved: Anonymous) -> Member:
 @guard
 async def not_awaited(gate: Gate, proved: Anonymous) -> Member:
     return gate.admit_by(members, "token")  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # not awaited
+
+
+guard(services=members)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # a verifier has services, and is none
+guard(members.services())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # services= is written out
+
+
+@guard(services=members.services())
+async def services_and_less(gate: Gate, proved: Anonymous) -> Claims:
+    return await gate.admit_by(plain, "token")
+
+
+@app.route("/d", guard=services_and_less)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # claims are no member
+async def of_members(conn: Connection[Member]) -> None: ...
 
 
 @app.route("/", guard=by_less, refuse_with="close")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a member is no text

@@ -89,6 +89,8 @@ assert_type(has(groups_of, "admins", "editors"), Check[Member])
 assert_type(has(ranks_of, 5), Check[Robot])
 assert_type(bearer(members) >> has(roles_of, Role.ADMIN), Guard[Anonymous, Member])
 assert_type(bearer(members) >> has(scopes_of, "chat"), Guard[Anonymous, Member])
+by_group: Check[Member] = has(lambda member: member.groups, "admins")
+by_role: Check[Member] = has(lambda member: member.roles, Role.ADMIN)
 
 app = App()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seawall import App, Connection, TokenVerifier, any_audience, bearer, has_scope
+from seawall import App, Check, Connection, TokenVerifier, any_audience, bearer, has_scope
 from seawall.tokens import (
     JWKS,
     AnyClaims,
@@ -60,6 +60,7 @@ bearer(members, first_message(members))  # type: ignore[arg-type, call-arg]  # p
 has(roles_of, "admin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a role is no text
 has(roles_of, Door.FRONT, "x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # nor are these
 has(groups_of, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a group is a text
+by_name: Check[Member] = has(lambda member: member.nobody, "x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownLambdaType, reportUnknownMemberType]  # what a lambda is called with is known
 has(ranks_of, "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a rank is a number
 has("admin")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # of what?
 has(Member, "admin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a class gives no values

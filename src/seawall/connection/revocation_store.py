@@ -122,7 +122,7 @@ class MemoryRevocations:
             self._forget()
             if len(self._entries) >= MAX_REVOCATIONS:
                 raise Unavailable(f"{MAX_REVOCATIONS} revocations are stored, and none has had its time")
-        self._entries[names] = revocation if known is None else _later(known, revocation)
+        self._entries[names] = revocation if known is None else merged(known, revocation)
         for listener in tuple(self._listeners):
             self._tell(listener, revocation)
 
@@ -156,7 +156,7 @@ def _names(revocation: Revocation) -> _Names:
     return *named, revocation.revoked_at is None
 
 
-def _later(one: Revocation, other: Revocation) -> Revocation:
+def merged(one: Revocation, other: Revocation) -> Revocation:
     """Both, of the same names."""
     times = [at for at in (one.revoked_at, other.revoked_at) if at is not None]
     return evolve(

@@ -124,6 +124,10 @@ class Selection(NamedTuple):
 EVERYBODY: Final = Selection(None, None, None, None)
 
 
+#: So many issuers are more than one.
+_SEVERAL: Final = 2
+
+
 class _Owner(NamedTuple):
     """A subject of an issuer, or, if that is None, of every issuer."""
 
@@ -201,9 +205,12 @@ class Revocations:
         self._all_before = -math.inf
         self._given_up: Entry | None = None
         self._has_warned = False
+        self._issuers: set[str] = set()  # of the credentials that were looked at, until there are two
 
     def raise_if_revoked(self, held: CredentialSnapshot) -> None:
         """Raise `Unauthorized` if `held` has been revoked, or if that is not known any more."""
+        if len(self._issuers) < _SEVERAL:
+            self._issuers.add(held.issuer)
         if self.is_revoked(held):
             raise Unauthorized("the credential was revoked")
         if self._may_be_given_up(held):
@@ -325,6 +332,9 @@ class Revocations:
             entry = self._entries.get(selection)
             if entry is None:
                 continue
+            if self._is_anybodys(selection, entry):
+                until = max(entry.at, entry.before) + self._kept
+                self._entries[selection] = entry = entry._replace(until=until, is_exact=False)
             if entry.until > now:
                 self._push_end(entry.until, selection)
                 continue
@@ -334,6 +344,10 @@ class Revocations:
                 self._given_up = left if self._given_up is None else self._given_up.merged(left)
             return True
         return False
+
+    def _is_anybodys(self, selection: Selection, entry: Entry) -> bool:
+        """Whether it is about one token id of several issuers, of which another one's token may live longer."""
+        return entry.is_exact and selection.issuer is None and len(self._issuers) >= _SEVERAL
 
     def _fold(self, owner: _Owner) -> None:
         """Replace what was revoked of one owner, token by token, by all that the owner had then."""

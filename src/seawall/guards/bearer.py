@@ -14,7 +14,8 @@ from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
 from seawall.guards.requirements import CookieKey, Requirements
 from seawall.guards.service import Service
-from seawall.guards.sources import FirstMessage, header
+from seawall.guards.sources import FirstMessage, Query, TicketQuery, header
+from seawall.guards.ticket_taker import TicketTaker
 from seawall.guards.token_gate import Presented, TokenGate
 from seawall.guards.token_source import TokenSource
 from seawall.messages.codec import Sendable
@@ -60,6 +61,7 @@ def bearer(
                 "bearer(): first_message() waits for a token, so that what stands behind it would never be looked at; "
                 "name it last"
             )
+    _check_parameters([source.name for source in sources if isinstance(source, Query)])
     return _Bearer(verifier, sources or (header(),), LeaseTerms.parse(warn, max_age))
 
 
@@ -83,6 +85,11 @@ class _Bearer(Guard[Anonymous, C]):
             raise NoCredentials
         if isinstance(gate, TokenGate):
             return await gate.take(self.verifier, Presented(token, source, self.terms))
+        if isinstance(source, TicketQuery):
+            raise ConfigurationError(
+                f"query({source.name!r}) behind a {type(gate).__name__}, which takes no tickets: they are for the "
+                "routes of an app; name another source, such as header()"
+            )
         return await gate.admit_by(self.verifier, token)
 
     def describe(self) -> Requirements:
@@ -96,6 +103,9 @@ class _Bearer(Guard[Anonymous, C]):
 
     def takes_token(self) -> bool:
         return True
+
+    def takes_tickets(self) -> tuple[TicketTaker, ...]:
+        return tuple(TicketTaker(one.name, self.verifier) for one in self.sources if isinstance(one, TicketQuery))
 
     def services(self) -> tuple[Service, ...]:
         return self.verifier.services()
@@ -130,3 +140,13 @@ def _check_source(source: object) -> None:
             f"bearer() was given a {type(source).__name__} as a source; give some of seawall.tokens, such as "
             "header(), cookie('__Host-session') or first_message()"
         )
+
+
+def _check_parameters(names: list[str]) -> None:
+    """Refuse a parameter of the query that would be a ticket and a token: each request had two of them."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                f"bearer(): the query's {name!r} is to be a ticket and a token; give them two names, such as "
+                "query('ticket') and query('token', reusable=True)"
+            )

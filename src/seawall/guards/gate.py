@@ -97,7 +97,7 @@ class Gate(ABC):
 
         ::
 
-            @guard
+            @guard(services=verifier.services())
             async def by_key(gate: Gate, proved: Anonymous) -> Claims:
                 key = gate.handshake.header("X-Key")
                 if key is None:
@@ -109,7 +109,8 @@ class Gate(ABC):
         with the same verifier. Every other call verifies its argument again.
 
         Args:
-          verifier: says which tokens are good.
+          verifier: says which tokens are good. The guard names its services, because a server that does not know them
+            fetches no keys; `bearer` does so by itself.
           token: as the client presents it.
 
         Returns:
@@ -118,6 +119,7 @@ class Gate(ABC):
         Raises:
           Unauthorized: the token is not good; or what `identify` raises.
           Unavailable: the verifier cannot fetch the key.
+          ConfigurationError: nothing fetches its keys.
         """
 
     @abstractmethod

@@ -11,22 +11,20 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, final, overload
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, final, overload
 
 from attrs import frozen
 
-from seawall.callables import Parameter, PathArgument, describe, is_async, path_arguments, returns_bool, yields
+from seawall.callables import describe
 from seawall.errors import ConfigurationError, NoCredentials, Unauthorized
 from seawall.guards.gate import Gate
-from seawall.guards.requirements import NOTHING, Requirements, requirement_of
-from seawall.guards.results import Inspecting, inspected, proved, refuse_result
+from seawall.guards.requirements import NOTHING, Requirements
+from seawall.guards.results import Inspecting, check_annotation, inspected, proved, refuse_result
 from seawall.guards.step import Composed, Step
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-Q = ParamSpec("Q")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
@@ -61,7 +59,7 @@ class Guard(Step, ABC, Generic[In_contra, Out_co]):
     def __init_subclass__(cls, **options: object) -> None:
         """Refuse a subclass whose `admit` cannot return a principal."""
         super().__init_subclass__(**options)
-        _check_result("a guard", cls.__dict__.get("admit"))
+        check_annotation("a guard", cls.__dict__.get("admit"))
 
     @abstractmethod
     async def admit(self, gate: Gate, proved: In_contra, /) -> Out_co:
@@ -134,7 +132,7 @@ class Check(Step, ABC, Generic[Need_contra]):
     def __init_subclass__(cls, **options: object) -> None:
         """Refuse a subclass whose `inspect` returns whether it lets through, instead of raising."""
         super().__init_subclass__(**options)
-        _check_result("a check", cls.__dict__.get("inspect"))
+        check_annotation("a check", cls.__dict__.get("inspect"))
 
     @abstractmethod
     async def inspect(self, gate: Gate, principal: Need_contra, /) -> None:
@@ -167,95 +165,6 @@ def _is(operand: object, kind: type) -> bool:
             "if it makes one"
         )
     return isinstance(operand, kind)
-
-
-def guard(function: Callable[Concatenate[Gate, A, Q], Awaitable[B]], /) -> Guard[A, B]:
-    """Make a guard of an async function ``(gate, proved, ...)`` that returns the principal.
-
-    Further parameters are path parameters, by name; they are checked when a route uses the guard.
-
-    Raises:
-      ConfigurationError: the function is not async, or yields; does not begin with two positional parameters; returns
-        a bool.
-    """
-    _check_async("guard", function)
-    _check_result("a guard", function)
-    return _FunctionGuard(function, path_arguments(function, leading=2))
-
-
-def check(function: Callable[Concatenate[Gate, A, Q], Awaitable[None]], /) -> Check[A]:
-    """Make a check of an async function ``(gate, principal, ...)`` that returns nothing. See `guard`."""
-    _check_async("check", function)
-    _check_result("a check", function)
-    return _FunctionCheck(function, path_arguments(function, leading=2))
-
-
-def _check_async(decorator: str, function: Callable[..., object]) -> None:  # type: ignore[explicit-any]  # any function
-    if yields(function):
-        raise ConfigurationError(
-            f"@{decorator}: {describe(function)} yields, and nobody would go on with it; write `return`, and "
-            "`await gate.enter(...)` for what has to be left again"
-        )
-    if not is_async(function):
-        raise ConfigurationError(f"@{decorator}: {describe(function)} is not an async function; write `async def`")
-
-
-def _check_result(kind: str, function: object) -> None:
-    """Refuse a function that says with a bool whether it lets through: True and False would be the same."""
-    if callable(function) and returns_bool(function):
-        returns = "the principal" if kind == "a guard" else "nothing"
-        raise ConfigurationError(
-            f"{describe(function)} returns a bool by its annotation, but {kind} returns {returns} and refuses by "
-            "raising; write `raise Forbidden(...)`, and change the annotation"
-        )
-
-
-#: A function under `guard` or `check`, whose path parameters are known from its signature.
-_Function: TypeAlias = Callable[Concatenate[Gate, A, ...], Awaitable[B]]  # type: ignore[explicit-any]  # any parameters
-
-
-def _arguments(gate: Gate, wanted: tuple[PathArgument, ...]) -> dict[str, Parameter]:
-    return {parameter.name: gate.params[parameter.name] for parameter in wanted if parameter.name in gate.params}
-
-
-@final
-@frozen
-class _FunctionGuard(Guard[A, B]):
-    function: _Function[A, B]
-    wanted: tuple[PathArgument, ...]
-
-    async def admit(self, gate: Gate, proved: A, /) -> B:
-        return await self.function(gate, proved, **_arguments(gate, self.wanted))
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return (self.wanted,)
-
-    def owner(self) -> str:
-        return describe(self.function)
-
-    def describe(self) -> Requirements:
-        return requirement_of(self.function.__doc__, getattr(self.function, "__name__", type(self.function).__name__))
-
-
-@final
-@frozen
-class _FunctionCheck(Check[A]):
-    function: _Function[A, None]
-    wanted: tuple[PathArgument, ...]
-
-    async def inspect(self, gate: Gate, principal: A, /) -> None:
-        if not self.wanted:
-            return await self.function(gate, principal)
-        return await self.function(gate, principal, **_arguments(gate, self.wanted))
-
-    def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
-        return (self.wanted,)
-
-    def owner(self) -> str:
-        return describe(self.function)
-
-    def describe(self) -> Requirements:
-        return requirement_of(self.function.__doc__, getattr(self.function, "__name__", type(self.function).__name__))
 
 
 @final

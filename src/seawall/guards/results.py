@@ -9,15 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import AsyncContextDecorator, ContextDecorator
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType, NotImplementedType
+from types import (
+    AsyncGeneratorType,
+    BuiltinFunctionType,
+    CoroutineType,
+    EllipsisType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    NoneType,
+    NotImplementedType,
+)
 from typing import NoReturn, Protocol, TypeVar
 
+from seawall.callables import describe, returns_bool
 from seawall.errors import ConfigurationError
 from seawall.guards.gate import Gate
 from seawall.guards.step import Step
 from seawall.http.exchange import Response
+from seawall.lifespan import Provided
 from seawall.policy.verdicts import VERDICTS
 
 T = TypeVar("T")
@@ -26,11 +38,34 @@ Need_contra = TypeVar("Need_contra", contravariant=True)
 #: What says no, or is no answer; the classes of it too.
 _REFUSALS = (BaseException, *VERDICTS, Response, HTTPStatus)
 
-#: What has not run: generators, what ``@contextmanager`` makes, and another guard or check, which nobody has asked.
-_NOT_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, Step)
+#: What has not run: generators, what ``@contextmanager`` makes, functions that nobody has called, handles whose
+#: values nobody has taken, and another guard or check, which nobody has asked.
+_NOT_RUN = (
+    *(GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator),
+    *(FunctionType, MethodType, BuiltinFunctionType, partial, property),
+    *(Provided, Step),
+)
 
 #: What is no principal, or, as a class, may be none.
-_SUSPECT = (bool, type, NotImplementedType, *_REFUSALS, *_NOT_RUN)
+_SUSPECT = (bool, type, NotImplementedType, EllipsisType, *_REFUSALS, *_NOT_RUN)
+
+
+def check_annotation(kind: str, function: object) -> None:
+    """Refuse a function that says with a bool whether it lets through: True and False would be the same.
+
+    Args:
+      kind: what is made of it, ``"a guard"`` or ``"a check"``.
+      function: whatever it is.
+
+    Raises:
+      ConfigurationError: it returns a bool, by its annotation.
+    """
+    if callable(function) and returns_bool(function):
+        returns = "the principal" if kind == "a guard" else "nothing"
+        raise ConfigurationError(
+            f"{describe(function)} returns a bool by its annotation, but {kind} returns {returns} and refuses by "
+            "raising; write `raise Forbidden(...)`, and change the annotation"
+        )
 
 
 class Written(Protocol):

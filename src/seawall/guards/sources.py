@@ -70,31 +70,35 @@ def subprotocol() -> TokenSource:
 
 
 def query(name: str, *, reusable: bool = False) -> TokenSource:
-    """A parameter of the query, ``wss://chat.example/chat?token=...``, for clients that can set nothing else.
+    """A ticket in a parameter of the query, ``wss://chat.example/chat?ticket=...``, for clients that can set no more.
 
-    An address is written to logs of proxies, to histories and to ``Referer``, and who reads one of these can use the
-    token for as long as it lives. Seawall itself logs no query, and redacts what has this name wherever it logs text.
-    Two parameters of the name are refused.
+    An address is written to logs of proxies, to histories and to ``Referer``. So what stands there is good once, for 30
+    seconds, and at this route only: a ticket, which ``await app.tickets.issue(token, route="/chat")`` gives for a
+    token. The token is verified when the ticket is presented, and the connection lasts as long as the token does. What
+    `Connection.renew` takes is a token, not a ticket.
+
+    Seawall itself logs no query, and redacts what has this name wherever it logs text. Two parameters of the name are
+    refused.
 
     Args:
       name: of the parameter.
-      reusable: write ``reusable=True`` to say that you know this, and that your tokens live for a short time only.
+      reusable: whether it is a token itself, and no ticket. Who reads the address can use it for as long as it lives:
+        write ``reusable=True`` if you know this, and your tokens live for a short time only.
 
     Raises:
-      ConfigurationError: it is not `reusable`; or the name has other characters than letters, digits and ``-._~``.
+      ConfigurationError: the name has other characters than letters, digits and ``-._~``; `reusable` is no bool.
     """
     if not (is_text(name) and _PARAMETER.fullmatch(name)):
         raise ConfigurationError(
             f"query({name!r}): give the name of a parameter, of letters, digits and -._~, such as 'token'"
         )
-    if reusable is not True:
+    if reusable is not True and reusable is not False:
         raise ConfigurationError(
-            f"query({name!r}): whoever finds this address in a log could use its token again; there are no tickets for "
-            f"one use yet, so take the token from somewhere else, such as subprotocol(), or write query({name!r}, "
-            "reusable=True) knowingly"
+            f"query({name!r}, reusable={reusable!r}): write reusable=True for tokens that whoever finds the address in "
+            "a log could use again, and leave it out for tickets, which are good once"
         )
     redact_named(name)
-    return _Query(name)
+    return Query(name) if reusable else TicketQuery(name)
 
 
 def first_message(*, ack: str | None = None) -> TokenSource:
@@ -190,12 +194,14 @@ class _Subprotocol(TokenSource):
         return Requirement(text="a token among the subprotocols, as bearer.<token>", scheme=SubprotocolToken())
 
 
-@final
 @frozen
-class _Query(TokenSource):
+class Query(TokenSource):
+    """What `query` makes for a token."""
+
     name: str
 
     def find(self, handshake: Handshake, /) -> str | None:
+        """The value of the parameter."""
         values = [value for key, value in _parameters(handshake.query) if key == self.name]
         if len(values) > 1:
             raise Unauthorized("more than one parameter of the name in the query")
@@ -204,6 +210,7 @@ class _Query(TokenSource):
         return values[0] if values else None
 
     def with_token(self, handshake: Handshake, token: str, /) -> Handshake:
+        """`handshake`, with `token` as the parameter's value."""
         parts = [
             f"{self.name}={quote(token, safe='')}" if _key_and_value(part)[0] == self.name else part
             for part in handshake.query.split("&")
@@ -211,7 +218,18 @@ class _Query(TokenSource):
         return evolve(handshake, query="&".join(parts))
 
     def describe(self) -> Requirement:
+        """What a client has to present."""
         return Requirement(text=f"a token in the query, as {self.name}=<token>", scheme=QueryKey(self.name))
+
+
+@final
+@frozen
+class TicketQuery(Query):
+    """What `query` makes for a ticket."""
+
+    def describe(self) -> Requirement:
+        """What a client has to present."""
+        return Requirement(text=f"a ticket in the query, as {self.name}=<ticket>", scheme=QueryKey(self.name))
 
 
 @final

@@ -6,12 +6,25 @@ from abc import ABC, abstractmethod
 from functools import reduce
 
 from seawall.callables import PathArgument
+from seawall.errors import ConfigurationError
 from seawall.guards.requirements import NOTHING, Requirements, both, requirement_of
 from seawall.guards.service import Service, Serviced, services_of
+from seawall.guards.ticket_taker import TicketTaker
 
 
 class Step(Serviced):
     """What `Guard` and `Check` have in common."""
+
+    def __bool__(self) -> bool:
+        """Refuse ``and`` and ``or``, of which Python makes one of the two; what the other demands is never asked.
+
+        Raises:
+          ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            "a guard or a check is neither true nor false, and of `a and b` Python would keep only one; write `a >> b` "
+            "for both, `a | b` for either, and `is None` to ask whether there is one"
+        )
 
     def parameters(self) -> tuple[tuple[PathArgument, ...], ...]:
         """The path parameters that the functions in this chain take; see `guard` and `check`."""
@@ -40,6 +53,10 @@ class Step(Serviced):
     def may_take_token(self) -> bool:
         """The same, or whether a guard of an application may do so by `Gate.admit_by`, and others let in without."""
         return self.takes_token()
+
+    def takes_tickets(self) -> tuple[TicketTaker, ...]:
+        """Where this chain takes a ticket, as `bearer` with `query` does; a page cannot use it then."""
+        return ()
 
     def accepts(self) -> bool:
         """Whether it accepts the upgrade in order to talk, as `first_message` does; a page cannot use it then."""
@@ -76,6 +93,10 @@ class Composed(Step, ABC):
     def may_take_token(self) -> bool:
         """Whether one of its parts may."""
         return any(part.may_take_token() for part in self.parts())
+
+    def takes_tickets(self) -> tuple[TicketTaker, ...]:
+        """Where all its parts do."""
+        return tuple(taker for part in self.parts() for taker in part.takes_tickets())
 
     def accepts(self) -> bool:
         """Whether one of its parts does."""

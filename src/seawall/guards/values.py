@@ -39,7 +39,8 @@ def has(values_of: Callable[[Need], Collection[object]], /, *wanted: object) -> 
         admin = bearer(verifier) >> has(roles_of, "admin")
 
     Args:
-      values_of: gives the values of a principal, of which there are several: a text is refused, and so is a mapping.
+      values_of: gives the values of a principal, of which there are several: a text is refused, and so is a mapping. A
+        function with a name: pyright does not know what a lambda behind ``>>`` is called with.
       wanted: texts, members of an enumeration, or whole numbers.
 
     Raises:

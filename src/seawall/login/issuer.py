@@ -131,6 +131,16 @@ class TokenIssuer:
         """What verifies the access tokens: their signature, type, audience and issuer. It refuses all others."""
         return self._verifier
 
+    @property
+    def issuer(self) -> str:
+        """Who issues: the ``iss`` of the tokens."""
+        return self._issuer
+
+    @property
+    def refresh_lifetime(self) -> float:
+        """Seconds from a log-in to the end of its session."""
+        return self._refresh_lifetime
+
     def verifier_of(self, claims: type[C]) -> TokenVerifier[C]:
         """The same, for claims of an application's own, which it has given to `begin`.
 

@@ -135,6 +135,14 @@ def outcome_of(end: End, about: Context, seconds: float, traffic: Traffic) -> Ou
     )
 
 
+def _unreceived(dropped: int, received: int) -> str:
+    """What a line says of messages that nobody has received."""
+    if not dropped:
+        return ""
+    remedy = "" if dropped < received else "; a handler that only sends says so: conn.discard_input()"
+    return f"{dropped} of them never received{remedy}"
+
+
 def log_end(outcome: Outcome) -> None:
     """Log the end of a connection in one line: a WARNING if something was wrong with it, else INFO.
 
@@ -143,7 +151,7 @@ def log_end(outcome: Outcome) -> None:
     """
     reason = redacted(outcome.reason if len(outcome.reason) <= MAX_REASON else f"{outcome.reason[:MAX_REASON]}…")
     rule, dropped = outcome.rule, outcome.messages_dropped
-    about = (outcome.detail, rule and f"by the rule for {rule}", dropped and f"{dropped} of them never received")
+    about = (outcome.detail, rule and f"by the rule for {rule}", _unreceived(dropped, outcome.messages_in))
     why = "; ".join(str(part) for part in about if part)
     fields = {
         "connection": outcome.connection,

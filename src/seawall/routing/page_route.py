@@ -90,8 +90,8 @@ class PageRoute(AnyPageRoute, Generic[P]):
 
         Raises:
           ConfigurationError: the path is not one that a client sends; there is no method, or another than GET and POST;
-            the function is not async, or takes something else than the request; the guard accepts an upgrade or takes
-            path parameters.
+            the function is not async, or takes something else than the request; the guard accepts an upgrade, takes
+            tickets or path parameters.
         """
         check_path(path)
         where = f"page({path!r})"
@@ -110,6 +110,11 @@ class PageRoute(AnyPageRoute, Generic[P]):
             raise ConfigurationError(
                 f"{where}: its guard talks over the WebSocket, and a page has none; use one that reads the request, "
                 "such as bearer(verifier, header(), cookie('__Host-session'))"
+            )
+        if takers := guard.takes_tickets():
+            raise ConfigurationError(
+                f"{where}: its guard takes tickets, query({takers[0].parameter!r}), and they are for the routes of an "
+                "app; take the token from elsewhere, such as cookie('__Host-session')"
             )
         return cls(path=path, guard=guard, handler=handler, methods=tuple(dict.fromkeys(methods)))
 

@@ -6,6 +6,7 @@ when its `MountPath` is known, which is when the router is mounted.
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -28,6 +29,7 @@ from seawall.guards.requirements import SubprotocolToken
 from seawall.guards.results import proved
 from seawall.guards.service import Service, services_of
 from seawall.guards.step import Step
+from seawall.guards.ticket_taker import TicketTaker, check_takers
 from seawall.http.upgrade import token_in_subprotocol
 from seawall.limits import LimitOverrides
 from seawall.messages.codec import Codec, check_codec
@@ -134,6 +136,8 @@ class RouteEntry:
     """Whether a cookie is a credential."""
     takes_token: bool
     """Whether `Connection.renew` may have a guard to give its token to, also where one came in without."""
+    takes_tickets: tuple[TicketTaker, ...]
+    """Where a guard takes a ticket."""
     refuses_by_close: bool
     """Whether the upgrade is accepted in order to say that guards have refused it."""
     services: tuple[Service, ...]
@@ -149,6 +153,11 @@ def check_guard(value: object) -> None:
     if isinstance(value, Check):
         raise ConfigurationError(
             "guard= was given a check, which proves nobody; write `check >> public`, or in a router `inherited(check)`"
+        )
+    if inspect.isroutine(value) or isinstance(value, type):
+        raise ConfigurationError(
+            f"guard= was given {describe(value)}, which is no guard yet; put @guard over an async function, and call "
+            "what makes guards, as in `bearer(verifier)`"
         )
     if not isinstance(value, Guard):
         raise ConfigurationError(f"guard= was given {value!r}; give a Guard, such as `public` or `bearer(verifier)`")
@@ -318,9 +327,12 @@ class Route(RouteTemplate[Anonymous, P], AnyRoute, Generic[P]):
             needs_task=self.guard.needs_task(),
             reads_cookie=self.guard.reads_cookie(),
             takes_token=self.guard.may_take_token(),
+            takes_tickets=self.guard.takes_tickets(),
             refuses_by_close=self.refuse_with == "close",
             services=services_of(self.guard, self.handler),
         )
+        with naming(owner):
+            check_takers(entry.takes_tickets)
         object.__setattr__(self, "_entry", entry)
 
     @property

@@ -27,23 +27,6 @@ async def turn_away(accepted: AcceptedConnection) -> None:
     await abandon(accepted.stream)
 
 
-async def send_response(
-    stream: trio.abc.Stream, adapter: TrioWebSocketAdapter | None, response: SerializedResponse | None
-) -> None:
-    """Send `response`, if there is one, half-close, and discard input for a moment so that the client can read it.
-
-    The caller bounds the time, and has aborted the channel.
-
-    Raises:
-      trio.BrokenResourceError, trio.ClosedResourceError: the peer has gone.
-    """
-    if adapter is not None:
-        await adapter.stream.wait_released()
-    if response is not None:
-        await stream.send_all(response.data)
-    await linger(stream, most=MOST_OF_STRANGERS)
-
-
 async def close_websocket(channel: MessageChannel, adapter: TrioWebSocketAdapter, lifecycle: Lifecycle) -> None:
     """Send our Close unless the peer closed first, wait for the peer's Close and an empty send buffer, and half-close.
 
@@ -106,6 +89,8 @@ class Closing:
     """Set by `attach`, once the request has named a route."""
     _adapter: TrioWebSocketAdapter | None = field(init=False, default=None)
     _responding: trio.CancelScope | None = field(init=False, default=None)
+    _is_untaken: bool = field(init=False, default=False)
+    """Whether the peer has not taken, in its time, what we had to say: there is no use in the kernel going on."""
     closed_by: Closer = field(init=False, default=Closer.RUNNER)
 
     def attach(self, channel: MessageChannel, adapter: TrioWebSocketAdapter) -> None:
@@ -167,9 +152,8 @@ class Closing:
 
     async def close_socket(self) -> None:
         """Close the socket without sending anything more."""
-        if self.channel is not None:
-            self.channel.abort()
-        await abandon(self._incoming.stream)
+        self.abort_channel()
+        await abandon(self._incoming.stream, reset=self._is_untaken)
         self._incoming.place.work()
         self._lifecycle.on_closed()
         if self._inner_nursery.child_tasks:
@@ -185,6 +169,7 @@ class Closing:
     def abort_channel(self) -> None:
         """Send nothing more and wake the tasks that wait for the peer, because it has taken too long."""
         if self.channel is not None:
+            self._is_untaken = self._is_untaken or bool(self.channel.send_buffer.pending)
             self.channel.abort()
 
     def cut_short(self) -> None:
@@ -195,9 +180,14 @@ class Closing:
             self.abort_channel()
 
     async def _respond(self) -> None:
+        """Send the response, half-close, and discard input for a moment so that the client can read it."""
+        stream, adapter, response = self._incoming.stream, self._adapter, self.response
         close_timeout = self._lifecycle.timeouts.limits.close_timeout
         with trio.move_on_after(close_timeout if self._incoming.place.refusal is None else LINGER) as self._responding:
-            response = self.response
-            if response is not None and self._incoming.head_only:
-                response = response.without_body()
-            await send_response(self._incoming.stream, self._adapter, response)
+            if adapter is not None:
+                await adapter.stream.wait_released()
+            if response is not None:
+                self._is_untaken = True
+                await stream.send_all((response.without_body() if self._incoming.head_only else response).data)
+                self._is_untaken = False
+            await linger(stream, most=MOST_OF_STRANGERS)

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol, TypeVar, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from seawall.callables import Parameter
 from seawall.connection.leases import Notice
@@ -21,7 +21,7 @@ from seawall.guards.credential import Credential
 from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.guards.lease_terms import LeaseTerms
-from seawall.guards.sources import FirstMessage
+from seawall.guards.sources import FirstMessage, TicketQuery
 from seawall.guards.token_gate import Presented, Taken, TokenGate, admit
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
@@ -29,6 +29,7 @@ from seawall.messages.codec import JSON, Sendable
 from seawall.serving.capacity import Place
 from seawall.serving.eviction import Waiting
 from seawall.serving.resources import ResourceStack
+from seawall.serving.tickets import Redeemer
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
@@ -78,6 +79,8 @@ class ConnectionGate(TokenGate, LimitedGate):
     registration: Registration
     resources: ResourceStack
     upgrade: Upgrade
+    tickets: Redeemer | None = None
+    """Takes the tickets of the route; None if it has none."""
     taken: Taken | None = field(init=False, default=None)
     """The first token by which it was let in; None if there was none."""
     ack: str | None = field(init=False, default=None)
@@ -119,12 +122,25 @@ class ConnectionGate(TokenGate, LimitedGate):
         """Let in by a token, which a renewal can replace."""
         self.attempts += 1
         taken = Taken(verifier, presented.source, self.attempts)
+        if isinstance(presented.source, TicketQuery):
+            presented = await self._redeemed(presented, presented.source)
         claims = await admit(self, verifier, presented.token)
         self.taken = self.taken or taken
         if isinstance(presented.source, FirstMessage):
             self.ack = presented.source.ack
         self._agree(presented.terms)
         return claims
+
+    async def _redeemed(self, presented: Presented, source: TicketQuery) -> Presented:
+        """The token for which a ticket was presented. It stands in the handshake from now on, for a renewal."""
+        if self.tickets is None:
+            raise ConfigurationError(
+                f"query({source.name!r}) in a guard that does not say so, so that nobody can have a ticket for it; let "
+                "takes_tickets() of the guard that asks it return what it returns"
+            )
+        token = await self.tickets.redeem(presented.token)
+        self.asked = source.with_token(self.asked, token)
+        return evolve(presented, token=token)
 
     def _agree(self, terms: LeaseTerms) -> None:
         """Prepare the warning, and let the connection end after ``max_age``, whatever is renewed."""

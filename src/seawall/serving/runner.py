@@ -208,6 +208,7 @@ class ConnectionRunner:
             registration=self._registration,
             resources=self._resources,
             upgrade=WebSocketUpgrade(state, adapter, self._incoming.place),
+            tickets=settings.tickets,
         )
         await adapter.start(self._outer_nursery, on_exited=self._on_reader_exited)
         return gate, state

@@ -15,6 +15,7 @@ from seawall.connection.deadlines import DeadlineQueue
 from seawall.connection.message_format import MessageFormat
 from seawall.connection.session_table import SessionTable
 from seawall.connection.task_watch import TaskWatch
+from seawall.connection.ticket_store import TicketStore
 from seawall.guards.origins import OriginCheck
 from seawall.guards.service import Service
 from seawall.http.hosts import HostCheck
@@ -33,6 +34,7 @@ from seawall.routing.paths import PathTable
 from seawall.routing.route import AnyRoute
 from seawall.serving.background import BackgroundTasks
 from seawall.serving.capacity import Capacity, Place
+from seawall.serving.tickets import Redeemer, redeemer_of
 from seawall.wire.budget import Budget
 from seawall.wire.transport.base import Transport
 from seawall.wire.transport.polled import HangupWatch, SocketTransport
@@ -155,6 +157,7 @@ class ServerState:
     reporter: Reporter
     values: Values
     sessions: SessionTable
+    tickets: TicketStore
     services: tuple[Service, ...]
     """What the guards need done beside the connections."""
     poller: Poller | None = field(factory=open_poller, init=False)
@@ -191,6 +194,7 @@ class ServerState:
                 compression=(self.compression if entry.compression is None else entry.compression) or None,
                 subprotocols=entry.subprotocols,
                 format=MessageFormat(entry.codec or self.codec, entry.name),
+                tickets=redeemer_of(self.tickets, entry),
             )
             self._settings[id(route)] = found
         return found
@@ -249,6 +253,8 @@ class ResolvedSettings:
     compression: Deflate | None
     subprotocols: tuple[str, ...]
     format: MessageFormat
+    tickets: Redeemer | None
+    """Takes those of the route; None if it has none."""
 
 
 @final

@@ -121,7 +121,8 @@ class JWKS(KeySource, Service):
         if not self._run.is_used:
             raise ConfigurationError(
                 f"{self!r} does not run, and is not fetched for each token; serve an app whose guard has it in a "
-                "`bearer`, name it in the services of a guard of your own, or `await nursery.start(keys.run)`"
+                "`bearer`, write @guard(services=verifier.services()) over a guard of your own that calls the "
+                "verifier, or `await nursery.start(keys.run)`"
             )
         if self._keys is None or self._schedule.is_stale(_now()):
             return None

@@ -81,7 +81,7 @@ class KeyRing(KeySource):
         if self._reloading is not None and not self._reloading.runs:
             raise ConfigurationError(
                 "KeyRing(reload=...): nothing reloads it; give it to the verifier of a `bearer` in the guard of a "
-                "route, or name its services in those of your own guard"
+                "route, or write @guard(services=verifier.services()) over a guard of your own that calls the verifier"
             )
         return self._table.find(header, unix_time())
 

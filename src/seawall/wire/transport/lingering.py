@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 import socket
-from typing import TypeGuard
+import struct
+import sys
+from typing import Final, TypeGuard
 
 import trio
 
+from seawall.wire.transport.sockets import socket_of
+
 #: Seconds for which we read at most after our last write, so that a connection ends within a second after it.
 LINGER = 0.9
+
+#: Seconds for which a peer may take nothing of what the kernel still has for it when the socket is closed. Without a
+#: bound the kernel of a peer that reads nothing, but answers, has ours keep that for ever: megabytes, and for each
+#: connection anew.
+UNTAKEN = 10
+
+#: The value of SO_LINGER for a socket that is reset when it is closed.
+_RESET: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 #: Bytes discarded in one read: a peer in the middle of a large message should be able to send all of it in `LINGER`.
 READ_SIZE = 256 * 1024
@@ -37,8 +49,14 @@ async def linger(stream: trio.abc.Stream, *, most: float = math.inf) -> None:
             await abandon(transport)  # noqa: ASYNC102 - it does not wait
 
 
-async def abandon(stream: trio.abc.Stream) -> None:
-    """Close `stream` without waiting, and ignore errors: a stream whose `aclose` raises is closed too, says Trio."""
+async def abandon(stream: trio.abc.Stream, *, reset: bool = False) -> None:
+    """Close `stream` without waiting, and ignore errors: a stream whose `aclose` raises is closed too, says Trio.
+
+    The kernel goes on sending what it has, if the peer takes some of it every `UNTAKEN` seconds. With `reset` it throws
+    that away and resets the connection, where it is a socket.
+    """
+    if (connected := socket_of(stream)) is not None:
+        _limit_kernel(connected, reset=reset)
     if isinstance(stream, trio.SocketStream):
         stream.socket.close()  # as its `aclose` does, without a turn of the scheduler
         return
@@ -46,6 +64,17 @@ async def abandon(stream: trio.abc.Stream) -> None:
         await trio.aclose_forcefully(stream)
     except Exception:  # noqa: BLE001, S110 - it is not used any more, and nobody could act on the error
         pass
+
+
+def _limit_kernel(connected: trio.socket.SocketType, *, reset: bool) -> None:
+    """Say what the kernel does with what it still has for the peer when the socket is closed."""
+    try:
+        if reset:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        elif sys.platform == "linux":
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN * 1000)
+    except OSError:
+        pass  # a Unix socket, of which nothing is kept, or one that has been closed
 
 
 async def _half_close(stream: trio.abc.Stream, transport: trio.abc.Stream) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
@@ -26,7 +26,7 @@ from seawall import (
 )
 from seawall.routing.refusing import RefuseWith
 from seawall.tokens import TokenSource, cookie, first_message, query, subprotocol
-from tests.kit.browser import Browser, chromium, until
+from tests.kit.browser import Browser, until
 from tests.kit.sockets import serving
 from tests.kit.tokens import token, verifier
 
@@ -45,12 +45,18 @@ AHEAD: Final = 3.0
 #: that this one is about to end, and notes all that it sees, in the order in which it sees it.
 PAGE: Final = """<!doctype html><meta charset="utf-8"><title>tokens</title><link rel="icon" href="data:,"><script>
 const seen = [];
-let socket = null, closed = null, host = location.host;
+let socket = null, closed = null, host = location.host, ticket = null;
 async function fetched(path) { return (await fetch(path, {cache: "no-store"})).text(); }
+async function ticketed() {
+  const headers = {"Authorization": `Bearer ${await fetched("/token")}`};
+  ticket = await (await fetch("/ticket", {method: "POST", headers})).text();
+}
 const ways = {
   cookie: async () => { await fetch("/login", {cache: "no-store"}); return new WebSocket(url("/talk")); },
   subprotocol: async () => new WebSocket(url("/talk"), ["talk.v1", `bearer.${await fetched("/token")}`]),
-  query: async () => new WebSocket(url(`/talk?ticket=${encodeURIComponent(await fetched("/token"))}`)),
+  query: async () => new WebSocket(url(`/talk?token=${encodeURIComponent(await fetched("/token"))}`)),
+  ticket: async () => { await ticketed(); return new WebSocket(url(`/talk?ticket=${ticket}`)); },
+  again: async () => new WebSocket(url(`/talk?ticket=${ticket}`)),
   message: async () => {
     const token = await fetched("/token"), opening = new WebSocket(url("/talk"));
     opening.addEventListener("open", () => opening.send(token));
@@ -78,13 +84,6 @@ async function knock(way) {
   });
 }
 </script>"""
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all tests of this module."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
 
 
 @frozen
@@ -156,6 +155,11 @@ class Site:
         async def first(request: Request[Anonymous]) -> Response:
             return Response(self.issue(LIFE))
 
+        @self.app.page("/ticket", methods=["POST"], guard=bearer(verifier))
+        async def ticket(request: Request[Claims]) -> Response:
+            _, _, presented = (request.handshake.header("authorization") or "").partition(" ")
+            return Response(await self.app.tickets.issue(presented, route="/talk"))
+
         @self.app.page("/longer")
         async def further(request: Request[Anonymous]) -> Response:
             return Response(self.issue(LONGER))
@@ -200,7 +204,8 @@ async def visit(chrome: Browser, at: Site, look: Callable[[Page], None]) -> None
 WAYS: Final = {
     "cookie": ((cookie(COOKIE),), (), ()),
     "subprotocol": ((subprotocol(),), ("talk.v1",), ("speaks talk.v1",)),
-    "query": ((query("ticket", reusable=True),), (), ()),
+    "query": ((query("token", reusable=True),), (), ()),
+    "ticket": ((query("ticket"),), (), ()),
     "message": ((first_message(ack="you are in"),), (), ("you are in",)),
 }
 
@@ -238,7 +243,8 @@ async def test_a_log_out(chrome: Browser, way: str) -> None:
         page.wait(*opened, "closed 3000 unauthorized")
 
     await visit(chrome, at, look)
-    assert chrome.get_log("browser") == []
+    log = chrome.get_log("browser")
+    assert len(log) == (way == "ticket"), log  # for a token that has been revoked there is no ticket
 
 
 async def test_a_first_message_that_is_no_token(chrome: Browser) -> None:
@@ -248,6 +254,24 @@ async def test_a_first_message_that_is_no_token(chrome: Browser) -> None:
     def look(page: Page) -> None:
         page.knock("nonsense")
         page.wait("closed 3000 unauthorized")
+
+    await visit(chrome, at, look)
+    assert chrome.get_log("browser") == []
+
+
+async def test_a_ticket_is_good_once(chrome: Browser) -> None:
+    """A page that opens the same address again is refused, and one that gets another ticket is let in."""
+    at = site(query("ticket"), refuse_with="close")
+
+    def look(page: Page) -> None:
+        page.knock("ticket")
+        page.wait("hello, ada")
+        page.forget()
+        page.knock("again")
+        page.wait("closed 3000 unauthorized")
+        page.forget()
+        page.knock("ticket")
+        page.wait("hello, ada")
 
     await visit(chrome, at, look)
     assert chrome.get_log("browser") == []

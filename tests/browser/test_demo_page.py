@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from seawall import Anonymous, App, Claims, Connection, Deflate, any_host, bearer, public
 from seawall.http.hosts import Hosts
 from seawall.tokens import cookie, header
-from tests.kit.browser import Browser, chromium, until
+from tests.kit.browser import Browser, until
 from tests.kit.log import recorded
 from tests.kit.processes import Demo, demo
 from tests.kit.proxies import documented, nginx
@@ -30,13 +30,6 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 #: One line of a log on the page: what happened, and its text.
 Line: TypeAlias = tuple[str, str]
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all tests of this module."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
 
 
 @frozen
@@ -461,9 +454,7 @@ async def test_mended_21_chromium_through_nginx(chrome: Browser, tmp_path: Path)
 
 async def test_mended_31_the_three_lines_in_the_readme(chrome: Browser) -> None:
     """What the README says into a browser's console is echoed, on the page that it names."""
-    (script,) = re.findall(
-        r"```js\n(.*?)```", Path(__file__).parent.parent.joinpath("README.md").read_text(), re.DOTALL
-    )
+    (script,) = re.findall(r"```js\n(.*?)```", Path(__file__).parents[2].joinpath("README.md").read_text(), re.DOTALL)
     app = App()
     app.route("/echo", guard=public)(echo)
 

@@ -1,0 +1,284 @@
+"""`login_page`: logging in, renewing and logging out, on the port of the WebSockets."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, final
+
+from attrs import evolve, frozen
+
+from seawall.app import App
+from seawall.callables import describe, is_async
+from seawall.connection.sessions import Sessions
+from seawall.errors import ConfigurationError, RefreshTokenReused, Unauthorized
+from seawall.guards.gate import Gate
+from seawall.guards.guard import Anonymous, Guard
+from seawall.guards.token_source import TokenSource
+from seawall.http.exchange import Request, Response
+from seawall.http.pages import check_path
+from seawall.login.answers import Answers, Refusal
+from seawall.login.cookies import HostCookie, is_local, is_plain
+from seawall.login.credentials import Unreadable, read_credentials
+from seawall.login.ending import SessionEnds
+from seawall.login.issuer import TokenIssuer
+from seawall.mistakes import is_text
+from seawall.observability.logs import server_log
+
+Authenticate: TypeAlias = Callable[[str, str], Awaitable[str | None]]
+"""The application's: takes a name and a password, and returns the subject whose they are, or None."""
+
+#: The same for a name that nobody has and for a password that is wrong.
+_WRONG: Final = Refusal(401, "wrong name or password")
+
+_NOT_LOGGED_IN: Final = Refusal(401, "not logged in")
+_LOGGED_OUT: Final = Refusal(401, "logged out", clear=True)
+
+_NO_ORIGIN: Final = Refusal(
+    403,
+    "no Origin: only pages log in here, and browsers say which page it is; to try it with curl, add "
+    "-H 'Origin: https://...', with an origin that the app allows",
+)
+_NO_TLS: Final = Refusal(403, "the page came in plain text, as a password would: open it by https://")
+
+
+@final
+@frozen(eq=False)
+class LoginPage:
+    """What `login_page` has defined."""
+
+    cookie: TokenSource
+    """Where a browser that has logged in presents its access token: for ``bearer(issuer.verifier, login.cookie)``. It
+    is the cookie with ``__Host-`` in its name; and, where the page itself does without, on this machine, that."""
+    _ends: SessionEnds
+
+    async def end(self, session_id: str) -> int:
+        """Log out one browser: end its session, its tokens, and its connections, which read 3003.
+
+        Returns:
+          How many connections of this process end.
+
+        Raises:
+          Unavailable: all has ended here; a store did not answer, so that it may not be so elsewhere, or after a
+            restart. Calling again does no harm.
+        """
+        return await self._ends.end(session_id)
+
+    async def end_all(self, subject: str) -> int:
+        """Log out somebody everywhere: end all sessions of a subject, as `end` ends one.
+
+        It refuses no later log-in, as ``app.sessions.revoke(subject=...)`` does for a minute; and whoever has a session
+        can renew nothing any more, as after that.
+
+        Returns:
+          How many connections of this process end.
+
+        Raises:
+          Unavailable: as `end`.
+        """
+        _, connections = await self._ends.end_all(subject)
+        return connections
+
+
+def login_page(
+    app: App,
+    path: str,
+    authenticate: Authenticate,
+    issuer: TokenIssuer,
+    *,
+    cookie: str = "__Host-session",
+    refresh_cookie: str = "__Host-refresh",
+    after: str = "/",
+) -> LoginPage:
+    """Let browsers log in, renew their tokens and log out, by four pages of `app` to which they post.
+
+    ::
+
+        login = login_page(app, "/session", authenticate, issuer)
+
+
+        @app.route("/chat", guard=bearer(issuer.verifier, login.cookie))
+        async def chat(conn: Connection[Claims]) -> None: ...
+
+    - ``POST /session`` logs in: JSON or a form, with the fields ``username`` and ``password``. It begins a session,
+      and ends the one that the browser had.
+    - ``POST /session/renew`` exchanges the refresh token for the next pair, and renews the connections of the session.
+    - ``POST /session/end`` logs out: the session is over, its connections read 3003, the cookies are gone.
+    - ``POST /session/end-all`` does the same to all sessions of whoever is logged in.
+
+    The tokens are in cookies that no script can read and that no other site can send or set. A script gets JSON:
+    ``{"subject": "ada", "expires_at": 1750000600}``, in Unix time, which is when to renew; ``{"ended": 1}``; or a
+    status from 400 and ``{"error": "..."}``. A form is sent on to `after`, or gets a line of text.
+
+    A request without an ``Origin`` is refused, and one of another page than the app's `origins` allow (403); so is a
+    page that came in plain text, except on this machine, for development: there the cookies have no ``__Host-`` and no
+    ``Secure``, and the log says so, once.
+
+    Args:
+      app: whose pages they are, and whose connections are renewed and ended.
+      path: of the log-in; the others are below it.
+      authenticate: an async function that takes a name and a password, and returns the subject whose they are, or None.
+        It takes as long for a name that nobody has: it hashes in any case. Names have at most 320 bytes and no control
+        characters, passwords at most 1,024. What it raises is handled as a failure of any page is, but for
+        `Unauthorized`, which is the same as None.
+      issuer: issues the tokens. Its verifier is what guards verify with.
+      cookie: the name of the cookie with the access token.
+      refresh_cookie: that of the refresh token's.
+      after: where a form leads when it has done what it is for: a path, or a URL. Never what a request says.
+
+    Raises:
+      ConfigurationError: there is a page at one of the paths; the app allows any origin; a cookie's name does not begin
+        with ``__Host-``, or is that of the other; `authenticate` is not async, or takes something else; `after` is no
+        path and no URL.
+    """
+    _check(app, path, authenticate, issuer)
+    access, refresh = HostCookie(cookie), HostCookie(refresh_cookie)
+    if access == refresh:
+        raise ConfigurationError(f"login_page: both cookies are called {cookie!r}; give the two different names")
+    answers = Answers(access=access, refresh=refresh, after=_checked_after(after))
+    ends = SessionEnds(sessions=app.sessions, issuer=issuer, access=access, refresh=refresh)
+    pages = _Pages(path, authenticate, answers, ends)
+    for at, page in (("", pages.log_in), ("/renew", pages.renew), ("/end", pages.end), ("/end-all", pages.end_all)):
+        app.page(path + at, methods=["POST"], guard=_from_page)(page)
+    return LoginPage(access, ends)
+
+
+@final
+class _Pages:
+    """The four of them."""
+
+    def __init__(self, path: str, authenticate: Authenticate, answers: Answers, ends: SessionEnds) -> None:
+        """Log in by `authenticate`."""
+        self._path = path
+        self._authenticate = authenticate
+        self._answers = answers
+        self._ends = ends
+        self._issuer: TokenIssuer = ends.issuer
+        self._sessions: Sessions = ends.sessions
+        self._has_told = False
+
+    async def log_in(self, request: Request[Anonymous]) -> Response:
+        """Begin a session, and end the one that was presented."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        credentials = read_credentials(request)
+        if isinstance(credentials, Unreadable):
+            return self._answers.refused(request, Refusal(credentials.status, credentials.text))
+        try:
+            subject = await self._authenticate(credentials.name, credentials.password)
+        except Unauthorized:
+            subject = None
+        if subject is None:
+            return self._answers.refused(request, _WRONG)
+        for presented in await self._ends.presented(request.handshake):
+            await self._ends.end(presented.session_id)
+        return self._answers.tokens(request, await self._issuer.begin(subject))
+
+    async def renew(self, request: Request[Anonymous]) -> Response:
+        """Exchange the refresh token, and renew the connections."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        try:
+            presented = self._answers.refresh.find(request.handshake)
+            if presented is None:
+                return self._answers.refused(request, _NOT_LOGGED_IN)
+            tokens = await self._issuer.rotate(presented)
+        except RefreshTokenReused as reused:
+            server_log.warning("%s/renew: a refresh token was used again, so that its session ends", self._path)
+            await self._ends.end(reused.session_id)
+            return self._answers.refused(request, _LOGGED_OUT)
+        except Unauthorized:
+            return self._answers.refused(request, _LOGGED_OUT)
+        if self._ends.is_revoked(tokens):
+            await self._ends.end(tokens.session_id)
+            return self._answers.refused(request, _LOGGED_OUT)
+        await self._sessions.renew(tokens.access)
+        return self._answers.tokens(request, tokens)
+
+    async def end(self, request: Request[Anonymous]) -> Response:
+        """Log out here."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        found = await self._ends.presented(request.handshake)
+        for presented in found:
+            await self._ends.end(presented.session_id)
+        return self._answers.ended(request, len(found))
+
+    async def end_all(self, request: Request[Anonymous]) -> Response:
+        """Log out everywhere."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        found = await self._ends.presented(request.handshake)
+        subjects = {presented.subject for presented in found if presented.is_proof}
+        if not subjects:  # it may have a cookie that is worth nothing
+            return self._answers.refused(request, evolve(_NOT_LOGGED_IN, clear=True))
+        ended = 0
+        for subject in subjects:
+            also = (one.session_id for one in found if one.subject == subject)
+            sessions, _ = await self._ends.end_all(subject, *also)
+            ended += sessions
+        return self._answers.ended(request, ended)
+
+    def _refused(self, request: Request[Anonymous]) -> Response | None:
+        """The answer to a request that comes from no page, or from one in plain text; None if it may go on."""
+        asked = request.handshake
+        if asked.origin is None:
+            return self._answers.refused(request, _NO_ORIGIN)
+        if is_local(asked):
+            if not self._has_told:
+                self._has_told = True
+                server_log.warning(
+                    "%s: without TLS, on this machine: cookies without __Host- and Secure, for development only",
+                    self._path,
+                )
+        elif is_plain(asked):
+            return self._answers.refused(request, _NO_TLS)
+        return None
+
+
+@final
+@frozen
+class _FromPage(Guard[Anonymous, Anonymous]):
+    """Lets everybody ask, and says that cookies are credentials here: then the app must not allow any origin."""
+
+    async def admit(self, gate: Gate, proved: Anonymous, /) -> Anonymous:
+        return proved
+
+    def needs_task(self) -> bool:
+        return False
+
+    def reads_cookie(self) -> bool:
+        return True
+
+
+_from_page: Final = _FromPage()
+
+
+def _check(app: object, path: str, authenticate: object, issuer: object) -> None:
+    """Refuse what could not work. Raises `ConfigurationError`."""
+    if not isinstance(app, App):
+        raise ConfigurationError(f"login_page() was given a {type(app).__name__}; give the App whose page it is")
+    check_path(path)
+    if path.endswith("/"):
+        raise ConfigurationError(f"login_page({path!r}): there are pages below it; give a path such as '/session'")
+    where = f"login_page({path!r})"
+    if not isinstance(issuer, TokenIssuer):
+        raise ConfigurationError(f"{where} was given a {type(issuer).__name__}; give the TokenIssuer of its tokens")
+    if not callable(authenticate):
+        raise ConfigurationError(f"{where} was given a {type(authenticate).__name__}; give a function")
+    if not is_async(authenticate):
+        shown = describe(authenticate)
+        raise ConfigurationError(f"{where}: {shown} is not async; write `async def`, and hash in a thread")
+    try:
+        inspect.signature(authenticate).bind("name", "password")
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{where}: {describe(authenticate)} is called with a name and a password, which it does not take ({error})"
+        ) from None
+
+
+def _checked_after(after: str) -> str:
+    if not is_text(after) or not after:
+        raise ConfigurationError(f"login_page: after={after!r} is no text; give a path such as '/'")
+    Response(status=303, headers=[("Location", after)])
+    return after

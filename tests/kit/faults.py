@@ -1,0 +1,183 @@
+"""Connections to SQLite that fail, or end the process, between two statements; and what stores do meanwhile.
+
+`sqlite3.connect` is replaced: whoever connects gets a connection that counts its statements, and has a place before and
+behind each of them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol, final
+
+import trio
+from attrs import define, evolve, frozen
+
+from seawall.sessions import Revocation, SqliteRevocations, SqliteSessions, StoredSession
+
+START: Final = 1_750_000_000.0
+
+
+class Happening(Protocol):
+    """What happens at a place."""
+
+    def __call__(self, where: str) -> None:
+        """Happen; `where` says between which statements."""
+
+
+@final
+@define
+class Place:
+    """One place among all that are passed."""
+
+    number: int
+    happening: Happening
+    passed: list[str]
+    """Where all has been."""
+
+    def pass_by(self, where: str) -> None:
+        """Let it happen, if this is the place."""
+        self.passed.append(where)
+        if len(self.passed) - 1 == self.number:
+            self.happening(where)
+
+
+def fail(where: str) -> None:
+    """Fail as SQLite does when the disk is broken."""
+    raise sqlite3.OperationalError(f"disk I/O error: {where}")
+
+
+def die(where: str) -> None:
+    """End the process as a signal would that cannot be handled."""
+    os._exit(9)
+
+
+@contextmanager
+def at(number: int, happening: Happening) -> Generator[Place]:
+    """Let `happening` happen at the place of this number, before or behind some statement, in the block."""
+    place, connect = Place(number, happening, []), sqlite3.connect
+
+    class Faulty(sqlite3.Connection):
+        """Has places."""
+
+        def execute(self, sql: str, parameters: Sequence[object] = (), /) -> sqlite3.Cursor:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] # of ours
+            place.pass_by(f"before {sql}")
+            cursor = super().execute(sql, parameters)  # pyright: ignore[reportArgumentType] # what SQLite takes
+            place.pass_by(f"behind {sql}")
+            return cursor
+
+    def connecting(database: str, *, uri: bool, timeout: float = 5.0, isolation_level: None) -> sqlite3.Connection:
+        return connect(database, uri=uri, timeout=timeout, isolation_level=isolation_level, factory=Faulty)
+
+    sqlite3.connect = connecting  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue] # as we call it
+    try:
+        yield place
+    finally:
+        sqlite3.connect = connect
+
+
+def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All that is stored, but for the numbers of rows."""
+    connection = sqlite3.connect(path)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        columns = {
+            "revocations": "issuer, subject, session_id, token_id, issued_before, revoked_at, forgotten_at",
+            "sessions": "*",
+            "tickets": "*",
+        }
+        return {
+            name: sorted(connection.execute(f"SELECT {some} FROM {name}").fetchall(), key=repr)
+            for name, some in columns.items()
+        }
+    finally:
+        connection.close()
+
+
+@final
+@frozen
+class Stores:
+    """All stores of one file."""
+
+    revocations: SqliteRevocations
+    sessions: SqliteSessions
+
+    @classmethod
+    def of(cls, path: Path) -> Stores:
+        """Those of a file."""
+        return cls(SqliteRevocations(path), SqliteSessions(path, at_most=10, per_subject=3))
+
+
+def digest(name: str) -> bytes:
+    """What stands for a token, or for a family."""
+    return name.encode().ljust(32, b".")
+
+
+def session(name: str, *, begins: float = START) -> StoredSession:
+    """One whose first token is 0."""
+    return StoredSession(
+        session_id=f"id of {name}",
+        issuer="here",
+        subject="ada",
+        claims="{}",
+        ends_at=START + 1000.0,
+        family=digest(name),
+        current=digest(f"{name} 0"),
+        used_at=begins,
+    )
+
+
+def revocation(subject: str, *, until: float = math.inf) -> Revocation:
+    """That of a subject."""
+    return Revocation(subject=subject, issued_before=START, revoked_at=START, forgotten_at=until)
+
+
+async def prepare(path: Path) -> None:
+    """Store some of everything."""
+    stores = Stores.of(path)
+    async with stores.revocations, stores.sessions:
+        for one in (revocation("known"), revocation("forgotten", until=5.0), revocation("gone", until=6.0)):
+            await stores.revocations.add(one)
+        for name in "abc":
+            await stores.sessions.add(session(name))
+        await stores.sessions.add(evolve(session("ended"), subject="bob", ends_at=START + 1.0))
+        await stores.sessions.rotate(digest("b"), digest("b 0"), digest("b 1"), START + 5.0)
+
+
+async def _several(stores: Stores) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stores.sessions.delete, "id of a")
+        nursery.start_soon(stores.sessions.add, evolve(session("new"), subject="bob"))
+        nursery.start_soon(stores.sessions.rotate, digest("b"), digest("b 1"), digest("b 2"), START + 9.0)
+
+
+def _rotating(name: str, step: int, now: float) -> Callable[[Stores], Awaitable[object]]:
+    return lambda stores: stores.sessions.rotate(digest(name), digest(f"{name} {step}"), digest(f"{name} next"), now)
+
+
+#: What is done with what has been prepared: each by itself is one step.
+OPERATIONS: Final[dict[str, Callable[[Stores], Awaitable[object]]]] = {
+    "revoke": lambda stores: stores.revocations.add(revocation("new")),
+    "revoke again": lambda stores: stores.revocations.add(evolve(revocation("known"), revoked_at=START + 7.0)),
+    "begin": lambda stores: stores.sessions.add(evolve(session("new", begins=START + 2.0), subject="bob")),
+    "begin instead of another": lambda stores: stores.sessions.add(session("new", begins=START + 2.0)),
+    "rotate": _rotating("a", 0, START + 9.0),
+    "rotate again": _rotating("b", 0, START + 9.0),
+    "reuse": _rotating("b", 0, START + 90.0),
+    "rotate what has ended": _rotating("a", 0, START + 1000.0),
+    "rotate what is unknown": _rotating("x", 0, START),
+    "end": lambda stores: stores.sessions.delete("id of a"),
+    "end all": lambda stores: stores.sessions.delete_subject("here", "ada"),
+    "several at once": _several,
+}
+
+
+async def operate(path: Path, name: str) -> None:
+    """Open the stores and do one of these."""
+    stores = Stores.of(path)
+    async with stores.revocations, stores.sessions:
+        await OPERATIONS[name](stores)

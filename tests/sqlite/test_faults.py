@@ -1,0 +1,60 @@
+"""A connection that fails at every boundary of a statement: what was not acknowledged is wholly there or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import trio
+
+from seawall import ConfigurationError, Unavailable
+from tests.kit.faults import OPERATIONS, at, contents, fail, operate, prepare
+
+
+def attempt(path: Path, name: str) -> bool:
+    """Do something, and return whether that was acknowledged."""
+    refused = list[BaseException]()
+    try:
+        trio.run(operate, path, name)
+    except* (Unavailable, ConfigurationError) as group:
+        refused += group.exceptions
+    return not refused
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with some of everything, closed."""
+    path = tmp_path_factory.mktemp("prepared") / "prepared.db"
+    trio.run(prepare, path)
+    return path
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_failure_between_two_statements(name: str, prepared: Path, tmp_path: Path) -> None:
+    """Wherever it is, what is refused is done wholly or not at all, and what was not done can be done then."""
+    before = contents(prepared)
+    shutil.copy(prepared, tmp_path / "after.db")
+    assert attempt(tmp_path / "after.db", name)
+    after = contents(tmp_path / "after.db")
+    number, acknowledged, found = 0, 0, list[bool]()
+    while True:
+        path = tmp_path / f"{number}.db"
+        shutil.copy(prepared, path)
+        with at(number, fail) as place:
+            acknowledged += (was_acknowledged := attempt(path, name))
+        if number >= len(place.passed):
+            break
+        left = contents(path)
+        assert left in ((after,) if was_acknowledged else (before, after)), place.passed[number]
+        found.append(left == after)
+        if left == before:
+            assert attempt(path, name)
+            assert contents(path) == after
+        number += 1
+    assert number > 20
+    assert acknowledged == 1, "that of the last round, in which nothing failed"
+    assert before == after or {*found} == {False, True}
+    with at(-1, fail) as place:
+        assert attempt(tmp_path / "new.db", name)
+    assert any("BEGIN IMMEDIATE" in where for where in place.passed), "they are statements of ours"

@@ -1,0 +1,312 @@
+"""The log-in among the examples in headless Chromium: two browsers, one of which has two tabs."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
+from attrs import frozen
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.kit.browser import Browser, chromium, until
+from tests.kit.processes import Program, running
+
+pytestmark = pytest.mark.slow
+
+#: A secret that outlives the program.
+SECRET: Final = "a secret of the tests, long enough for HS256"
+
+#: Notes what becomes of the connections of a page; it runs before the page's own script.
+WATCH: Final = """
+const Plain = WebSocket;
+window.seen = [];
+window.WebSocket = class extends Plain {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("open", () => seen.push("open"));
+    this.addEventListener("close", ({code, reason}) => seen.push(`close ${code} ${reason}`.trim()));
+  }
+};
+"""
+
+#: What is nearer to the right edge of the window than to the left one.
+CENTRED: Final = """
+return [...document.querySelectorAll(".card, header, dl")].filter((found) => {
+  const {left, right} = found.getBoundingClientRect();
+  return found.checkVisibility() && right > innerWidth - left + 1;
+}).map((found) => found.outerHTML)
+"""
+
+
+@frozen
+class Tab:
+    """A tab of a browser, and who sits before it."""
+
+    chrome: Browser
+    handle: str
+
+    @classmethod
+    def opened(cls, chrome: Browser, url: str) -> Tab:
+        """A new one, at a page that is watched."""
+        chrome.switch_to.new_window("tab")
+        tab = cls(chrome, chrome.current_window_handle)
+        chrome.execute_cdp_cmd("Page.enable", {})
+        chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        chrome.get(url)
+        return tab
+
+    def run(self, script: str) -> object:
+        """Run JavaScript in it."""
+        self.chrome.switch_to.window(self.handle)
+        return self.chrome.execute_script(script)
+
+    def text(self, selector: str) -> str:
+        """What is read in the first element that matches; empty if it is not seen."""
+        return cast("str", self.run(f"return document.querySelector({selector!r})?.innerText ?? ''"))
+
+    def texts(self, selector: str) -> list[str]:
+        """What is read in each element that matches."""
+        return cast("list[str]", self.run(f"return [...document.querySelectorAll({selector!r})].map(e => e.innerText)"))
+
+    def sees(self, selector: str) -> bool:
+        """Whether an element is displayed."""
+        return bool(self.run(f"return document.querySelector({selector!r}).checkVisibility()"))
+
+    def click(self, selector: str) -> None:
+        """Click on an element."""
+        self.chrome.switch_to.window(self.handle)
+        self.chrome.find_element(By.CSS_SELECTOR, selector).click()
+
+    @property
+    def seen(self) -> list[str]:
+        """What has become of its connections, since the page was loaded."""
+        return cast("list[str]", self.run("return seen"))
+
+    @property
+    def renewals(self) -> int:
+        """How often its connection has been renewed, as the page says."""
+        return int(self.text("#renewals"))
+
+    @property
+    def devices(self) -> list[tuple[str, str]]:
+        """What the page says of each browser: whether it is this one, and how many tabs it has."""
+        entries = self.texts("#devices li")
+        return [("here" if "this browser" in entry else "there", entry.split(" · ")[1]) for entry in entries]
+
+    def log_in(self, name: str, password: str) -> None:
+        """Write both, and press Enter."""
+        self.wait_logged_out()
+        for field, text in (("username", name), ("password", password + Keys.ENTER)):
+            found = self.chrome.find_element(By.CSS_SELECTOR, f"[name={field}]")
+            found.clear()
+            found.send_keys(text)
+
+    def wait_logged_out(self) -> None:
+        """Wait for the form."""
+        until(lambda: self.sees("#login") and not self.sees("#home"), "the form is seen")
+
+    def wait_online(self) -> None:
+        """Wait for the connection."""
+        until(lambda: self.text("#state") == "Online", "online")
+
+    def wait_devices(self, *devices: tuple[str, str]) -> None:
+        """Wait until exactly this is listed."""
+        until(lambda: self.devices == [*devices], f"{devices} in {self.texts('#devices li')}")
+
+    def wait_renewed(self, count: int) -> None:
+        """Wait until its connection has been renewed so often."""
+        until(lambda: self.renewals >= count, f"renewed {count} times")
+
+    def wait_seen(self, *seen: str) -> None:
+        """Wait until this, and nothing else, has become of its connections."""
+        until(lambda: self.seen == [*seen], f"{seen} in {self.seen}")
+
+
+@frozen
+class Site:
+    """The example, as a program."""
+
+    program: Program
+    url: str
+
+    @property
+    def port(self) -> str:
+        """Where it listens."""
+        return self.url.strip("/").rpartition(":")[2]
+
+    def password(self, name: str) -> str:
+        """What it has printed."""
+        return self.program.stdout.wait_for(rf"as {name}, with the password (\S+)\n")[1]
+
+
+@contextmanager
+def served(data: Path, port: str = "0") -> Generator[Site]:
+    """Start it, with what it has stored."""
+    with running("examples/login.py", port, env={"SEAWALL_SECRET": SECRET, "LOGIN_DATA": str(data)}) as program:
+        yield Site(program, "http" + program.stderr.wait_for(r"listening on ws(://\S+)\n")[1] + "/")
+
+
+@pytest.fixture(scope="module")
+def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, Browser]]:
+    """Two browsers that share no cookie."""
+    with chromium(tmp_path_factory.mktemp("one")) as one, chromium(tmp_path_factory.mktemp("two")) as other:
+        yield one, other
+
+
+@pytest.fixture(autouse=True)
+def _no_cookies(browsers: tuple[Browser, Browser]) -> None:
+    """Nobody has ever been there."""
+    for chrome in browsers:
+        chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        chrome.get_log("browser")
+
+
+@contextmanager
+def opened(site: Site, *chromes: Browser) -> Generator[list[Tab]]:
+    """A tab in each; they are closed afterwards."""
+    first = [(chrome, chrome.current_window_handle) for chrome in dict.fromkeys(chromes)]
+    tabs: list[Tab] = []
+    try:
+        tabs.extend(Tab.opened(chrome, site.url) for chrome in chromes)
+        yield tabs
+    finally:
+        for tab in tabs:
+            tab.chrome.switch_to.window(tab.handle)
+            tab.chrome.close()
+        for chrome, handle in first:
+            chrome.switch_to.window(handle)
+
+
+def test_two_tabs_live_on_over_renewals_and_are_logged_out(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+    """Tokens end and connections do not; a log-out ends both tabs of one browser, and nothing of the other."""
+    one, other = browsers
+    with served(tmp_path) as site, opened(site, one, one, other) as (tab, second, elsewhere):
+        tab.log_in("ada", site.password("ada"))
+        for each in (tab, second):  # the second learns of it from the first
+            each.wait_online()
+            assert each.text("#me") == "ada"
+        elsewhere.log_in("ada", site.password("ada"))
+        for each in (tab, second):
+            each.wait_devices(("here", "2 tabs"), ("there", "1 tab"))
+        elsewhere.wait_devices(("there", "2 tabs"), ("here", "1 tab"))
+        assert "Chrome on Linux" in tab.text("#devices")
+
+        for count in (1, 2):
+            for each in (tab, second, elsewhere):
+                each.wait_renewed(count)
+        for each in (tab, second, elsewhere):
+            assert each.seen == ["open"]
+
+        second.click("#end")
+        for each in (tab, second):
+            each.wait_seen("open", "close 3003 revoked")
+            each.wait_logged_out()
+        elsewhere.wait_devices(("here", "1 tab"))
+        assert elsewhere.seen == ["open"]
+
+
+def test_log_out_everywhere_and_one_other_device(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+    """Each device can log out another one of the same user, and all; nobody else is logged out."""
+    one, other = browsers
+    with served(tmp_path) as site, opened(site, one, other) as (tab, elsewhere):
+        for each in (tab, elsewhere):
+            each.log_in("ada", site.password("ada"))
+            each.wait_online()
+        tab.click("#devices button")
+        elsewhere.wait_seen("open", "close 3003 revoked")
+        elsewhere.wait_logged_out()
+        tab.wait_devices(("here", "1 tab"))
+
+        elsewhere.log_in("ada", site.password("ada"))
+        elsewhere.wait_online()
+        tab.wait_devices(("here", "1 tab"), ("there", "1 tab"))
+        elsewhere.click("#end-all")
+        for each in (tab, elsewhere):
+            each.wait_logged_out()
+        assert tab.seen == ["open", "close 3003 revoked"]
+
+        tab.log_in("ada", site.password("ada"))
+        elsewhere.log_in("grace", site.password("grace"))
+        elsewhere.wait_devices(("here", "1 tab"))
+        tab.click("#end-all")
+        tab.wait_logged_out()
+        elsewhere.wait_devices(("here", "1 tab"))
+
+
+def test_the_program_is_started_anew(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+    """Who was logged in still is, in the page that was open; a session that was ended is refused by its tokens."""
+    one, other = browsers
+    with served(tmp_path) as site, opened(site, one, other) as (tab, elsewhere):
+        for each in (tab, elsewhere):
+            each.log_in("ada", site.password("ada"))
+            each.wait_online()
+        cookies = cast("dict[str, list[object]]", other.execute_cdp_cmd("Network.getCookies", {}))["cookies"]
+        elsewhere.click("#end")
+        elsewhere.wait_logged_out()
+        until(lambda: other.execute_cdp_cmd("Network.getCookies", {}) == {"cookies": []}, "the cookies are gone")
+
+        site.program.tell(signal.SIGTERM)
+        until(lambda: tab.text("#state") == "Offline", "offline")
+        assert site.program.wait() == 0
+        with served(tmp_path, site.port) as again:
+            tab.wait_online()
+            assert tab.text("#me") == "ada"
+            tab.wait_devices(("here", "1 tab"))
+            assert tab.seen[0] == "open"
+
+            other.execute_cdp_cmd("Network.setCookies", {"cookies": cookies})
+            elsewhere.run("new WebSocket(location.origin.replace('http', 'ws') + '/live')")
+            elsewhere.wait_seen("open", "close 3003 revoked", "close 1006")
+            again.program.stderr.wait_for(r"/live: refused, 401 .*revoked")
+            elsewhere.run("location.reload()")
+            elsewhere.wait_logged_out()
+            assert again.program.stdout.text == ""  # no new passwords
+
+
+def test_a_wrong_password(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+    """It is said at the form, the same as for a name that nobody has; the next try is good."""
+    with served(tmp_path) as site, opened(site, browsers[0]) as (tab,):
+        for name in ("ada", "nobody"):
+            tab.log_in(name, "wrong")
+            until(lambda: tab.text("#login .problem") == "wrong name or password", "the problem is seen")
+            tab.run("location.reload()")
+        tab.log_in("ada", site.password("ada"))
+        tab.wait_online()
+        tab.run("location.reload()")
+        tab.wait_online()
+        wrong = [entry for entry in tab.chrome.get_log("browser") if not re.search("401", str(entry))]
+        assert wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 420, 1280])
+def test_the_page_fits(
+    browsers: tuple[Browser, Browser], tmp_path: Path, scheme: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is wider than the screen, on a phone and on a desk, before the log-in and after it."""
+    with served(tmp_path) as site, opened(site, *browsers) as (tab, elsewhere):
+        elsewhere.log_in("ada", site.password("ada"))
+        elsewhere.wait_online()
+        tab.wait_logged_out()
+        size: dict[str, object] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        tab.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        tab.chrome.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+
+        def look(what: str) -> None:
+            assert tab.run("return [innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [width, True]
+            assert tab.run(CENTRED) == []
+            if shots := request.config.getoption("basetemp", None):
+                tab.chrome.save_screenshot(f"{shots}/{what}-{width}-{scheme}.png")
+
+        look("login")
+        tab.log_in("ada", site.password("ada"))
+        tab.wait_devices(("there", "1 tab"), ("here", "1 tab"))
+        look("home")
