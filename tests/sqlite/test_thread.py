@@ -58,7 +58,7 @@ class Gate:
     async def wait_until_entered(self) -> None:
         """Wait until the thread is in it."""
         with trio.fail_after(SOON):
-            while not self.entered.is_set():
+            while not self.entered.is_set():  # noqa: ASYNC110 - another thread sets it
                 await trio.sleep(0.001)
 
 
