@@ -14,7 +14,7 @@ from itertools import count
 from typing import Final, NamedTuple, final
 
 from seawall.clock import unix_time
-from seawall.connection.foldable_groups import FoldableGroups
+from seawall.connection.revocation_owners import Owners
 from seawall.connection.revocation_store import MAX_REVOCATIONS, Revocation
 from seawall.errors import ConfigurationError, Unauthorized, Unavailable
 from seawall.guards.credential import Credential
@@ -208,7 +208,7 @@ class Revocations:
         self._shapes: dict[tuple[bool, ...], int] = {}  # which fields the selections name, and how many name these
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
         self._counter = count()
-        self._owned = FoldableGroups[_Owner, Selection]()
+        self._owners: Owners[_Owner, Selection] = Owners()
         self._everybody: Entry | None = None
         self._given_up: Entry | None = None
         self._has_warned = False
@@ -293,36 +293,29 @@ class Revocations:
             self._push_end(entry.until, selection)
             shape = _shape(selection)
             self._shapes[shape] = self._shapes.get(shape, 0) + 1
-        else:
-            self._disown(selection, known)
+        elif (before := _owner(selection, known)) is not None:
+            self._owners.discard(before, selection)
         self._entries[selection] = entry
         if (owner := _owner(selection, entry)) is not None:
-            self._owned.add(owner, selection)
-        elif (whole := _owner_of_all(selection)) is not None:
-            self._owned.mark(whole, folded=True)
+            self._owners.add(owner, selection)
 
     def _pop(self, selection: Selection) -> Entry:
         entry, shape = self._entries.pop(selection), _shape(selection)
         self._shapes[shape] -= 1
         if not self._shapes[shape]:
             del self._shapes[shape]
-        self._disown(selection, entry)
-        return entry
-
-    def _disown(self, selection: Selection, entry: Entry) -> None:
         if (owner := _owner(selection, entry)) is not None:
-            self._owned.discard(owner, selection)
-        elif (whole := _owner_of_all(selection)) is not None:
-            self._owned.mark(whole, folded=False)
+            self._owners.discard(owner, selection)
+        return entry
 
     def _make_room(self) -> bool:
         """Give one entry up, or fold those of the owner who has most. False if neither is possible."""
         if self._give_one_up():
             return True
-        if (owner := self._owned.largest()) is None:
-            return False
-        self._fold(owner)
-        return True
+        owner = self._owners.largest()
+        if owner is not None:
+            self._fold(owner)
+        return owner is not None
 
     def _give_one_up(self) -> bool:
         """Give the entry up whose time came first, if one's has."""
@@ -344,14 +337,15 @@ class Revocations:
 
     def _fold(self, owner: _Owner) -> None:
         """Replace what was revoked of one owner, token by token, by all that the owner had then."""
-        folded = [self._pop(selection).of_what_there_was() for selection in self._owned.members(owner)]
-        selection = _everything_of(owner)
-        if selection in self._entries:
-            folded.append(self._entries[selection])
+        everything = _everything_of(owner)
+        single = [selection for selection in self._owners.of(owner) if selection != everything]
+        folded = [self._pop(selection).of_what_there_was() for selection in single]
+        if everything in self._entries:
+            folded.append(self._entries[everything])
         entry = folded[0]
         for other in folded[1:]:
             entry = entry.merged(other)
-        self._put(selection, entry)
+        self._put(everything, entry)
         if not self._has_warned:
             self._has_warned = True
             server_log.warning(
@@ -367,22 +361,17 @@ class Revocations:
 
 
 def _owner(selection: Selection, entry: Entry) -> _Owner | None:
-    """Whose all the credentials are that match, if a revocation of all that the owner had then would cover them.
+    """Whose all the credentials are that match, if a revocation of all that the owner had then covers them, or would.
 
     Only what was named counts. Connections that were found show whose some of them are, but others, which are not
     connected, may have the same token id or session: of another issuer, or subject. A session gets further tokens, and
     so a revocation of it is about more than what there was.
     """
-    names_one = selection.token_id is not None or (selection.session_id is not None and not entry.is_for_good)
-    if selection.subject is None or not names_one or entry.before == math.inf:
+    if selection.subject is None:
         return None
-    return _Owner(selection.issuer, selection.subject)
-
-
-def _owner_of_all(selection: Selection) -> _Owner | None:
-    """Whose all the credentials are, if it names nothing else."""
-    issuer, subject, *others = selection
-    return None if subject is None or others != [None, None] else _Owner(issuer, subject)
+    owner = _Owner(selection.issuer, selection.subject)
+    names_one = selection.token_id is not None or (selection.session_id is not None and not entry.is_for_good)
+    return owner if selection == _everything_of(owner) or (names_one and entry.before < math.inf) else None
 
 
 def _everything_of(owner: _Owner) -> Selection:

@@ -294,5 +294,16 @@ class TokenIssuer:
         return token
 
 
+def derived_keys(issuer: TokenIssuer, label: bytes) -> tuple[bytes, ...]:
+    """Secrets of 32 bytes that only who has the keys of `issuer` knows: of its own key, and of each of before.
+
+    Args:
+      issuer: whose they are; two with the same keys have the same only if they issue for the same audience, too.
+      label: what they are for.
+    """
+    whole = label + b": " + json.dumps(issuer._owner).encode()  # pyright: ignore[reportPrivateUsage] # its own module
+    return tuple(key.derived(whole) for key in issuer._keys)  # pyright: ignore[reportPrivateUsage] # as above
+
+
 def _signing_key(key: str | bytes | SigningKey) -> SigningKey:
     return key if isinstance(key, SigningKey) else SigningKey(None, key, "HS256")
