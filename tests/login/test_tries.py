@@ -18,6 +18,7 @@ from seawall.login.checks import MAX_WAITING, PATIENCE, PasswordChecks
 from seawall.login.clients import Clients
 from seawall.login.credentials import Credentials
 from seawall.login.device_cookie import LIFETIME, DeviceMarks
+from seawall.login.issuer import TokenIssuer, derived_keys
 from seawall.login.tries import WITHIN, Tries
 from seawall.sessions import LoginLimits
 
@@ -106,6 +107,17 @@ def test_a_browser_is_known_for_an_account() -> None:
     assert marks.renewed(None, b"ada", 1000.0) != cookie
 
 
+def test_the_keys_of_marks() -> None:
+    """They are of an issuer's keys, those of before too, and others for each audience, and for each use."""
+    one, new = (f"secret of one server, which is long enough {number}" for number in (1, 2))
+
+    def keys(key: str, *previous: str, audience: str = "chat", label: bytes = b"a: b") -> tuple[bytes, ...]:
+        return derived_keys(TokenIssuer(key, issuer="i", audience=audience, previous=previous), label)
+
+    assert len({*keys(one), *keys(new), *keys(one, audience="mail"), *keys(one, label=b"a: c")}) == 4
+    assert keys(new, one) == (*keys(new), *keys(one))
+
+
 def test_a_mark_cannot_be_forged() -> None:
     """A change of any bit that counts makes it nobody's; one in what base64 has to spare changes nothing."""
     marks = DeviceMarks(KEY)
@@ -159,7 +171,9 @@ def test_a_clock_that_is_wrong(now: float) -> None:
 @pytest.mark.parametrize("name", ["Ada", "ADA", " ada ", "\uff21da", "ad\u1d43"])
 def test_one_account_however_it_is_written(name: str) -> None:
     """Capitals, spaces and compatible letters give nobody more tries."""
-    assert account_of(Credentials(name=name, password="x")) == b"ada"
+    ada, bob = (account_of(Credentials(name=each, password="x")) for each in ("ada", "bob"))
+    assert account_of(Credentials(name=name, password="x")) == ada != bob
+    assert b"ada" not in ada
 
 
 # ---------------------------------------------------------------------------------------------------------- the turns
