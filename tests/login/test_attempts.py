@@ -336,6 +336,13 @@ PASSWORD = "correct horse battery staple"
 SUFFIX = "-xyzzy"
 
 
+class Mute(Exception):
+    """It cannot be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
 @define
 class Broken:
     """Accounts that fail, each name in its way, with the password wherever a program may have it."""
@@ -359,6 +366,8 @@ class Broken:
                     self.deeper(password)
                 except KeyError as error:
                     raise RuntimeError("in the store") from error
+            case "mute":
+                raise Mute
             case "down":
                 raise Unavailable("the database")
             case _:
@@ -388,7 +397,7 @@ def frames(failure: BaseException, seen: set[int]) -> Iterator[str]:
             yield from frames(other, seen)
 
 
-@pytest.mark.parametrize("name", ["plain", "text", "group", "note", "cause", "down", "nobody"])
+@pytest.mark.parametrize("name", ["plain", "text", "group", "note", "cause", "mute", "down", "nobody"])
 @pytest.mark.parametrize("kind", ["json", "form"])
 async def test_no_password_in_a_report(autojump_clock: MockClock, name: str, kind: str) -> None:
     """Nor a name: not in the log, nor in a report, nor in the variables of its frames, nor in what is answered."""
