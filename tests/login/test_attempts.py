@@ -71,6 +71,7 @@ async def test_five_a_minute_of_an_address(autojump_clock: MockClock) -> None:
     assert [await trier.status(f"user{number}") for number in range(7)] == [401] * 5 + [429] * 2
     refused = await trier.tries("ada", PASSWORDS["ada"])
     assert isinstance(refused, Refusal)
+    assert refused.retry_after is not None
     assert refused.retry_after == 60 - 5 * 1.0
     assert await trier.status("ada", PASSWORDS["ada"], "192.0.2.2") == 200
     await trio.sleep(refused.retry_after)

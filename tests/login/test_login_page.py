@@ -383,7 +383,7 @@ async def test_revocations_that_cannot_be_stored(autojump_clock: MockClock) -> N
         async def load(self) -> tuple[Revocation, ...]:
             return ()
 
-        async def add(self, revocation: Revocation, /) -> None:
+        async def add(self, revocation: Revocation) -> None:
             await trio.lowlevel.checkpoint()
             if self.is_full:
                 raise Unavailable("full")

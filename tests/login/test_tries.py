@@ -130,7 +130,7 @@ def test_a_mark_cannot_be_forged() -> None:
             changed[at] ^= 1 << bit
             forged = urlsafe_b64encode(changed).rstrip(b"=").decode()
             assert marks.find(forged, b"ada", 1000.0) is None
-    spare = next(letter for letter in "ABCDEFGHIJ" if urlsafe_b64decode(f"{cookie[:-1]}{letter}=") != data)
+    spare = next(letter for letter in "ABCDEFGHIJ" if urlsafe_b64decode(f"{cookie[:-1]}{letter}=") != bytes(data))
     assert marks.find(cookie[:-1] + spare, b"ada", 1000.0) in {None, known}
 
 
