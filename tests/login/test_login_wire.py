@@ -54,22 +54,27 @@ class Slow:
     """A store that takes as long as a test says, once it is told to."""
 
     def __init__(self) -> None:
+        """Answer at once."""
         self.kept = MemorySessions()
         self.asked, self.may_answer = trio.Event(), trio.Event()
         self.may_answer.set()
 
     async def add(self, session: StoredSession, /) -> None:
+        """Store it."""
         await self.kept.add(session)
 
     async def rotate(self, family: bytes, presented: bytes, successor: bytes, now: float, /) -> Rotation:
+        """Decide, when it may."""
         self.asked.set()
         await self.may_answer.wait()
         return await self.kept.rotate(family, presented, successor, now)
 
     async def delete(self, session_id: str, /) -> None:
+        """Delete it."""
         await self.kept.delete(session_id)
 
     async def delete_subject(self, issuer: str, subject: str, /) -> tuple[str, ...]:
+        """Delete them."""
         return await self.kept.delete_subject(issuer, subject)
 
 
