@@ -155,7 +155,7 @@ class App(Router[Anonymous]):
         )
         """Who is connected; ``await app.sessions.revoke(subject="ada")`` logs ``ada`` out."""
         self._ticket_store: TicketStore = MemoryTickets() if tickets is None else tickets
-        self.tickets: Final = Tickets(self._ticket_store)
+        self.tickets: Final = Tickets(self._ticket_store, table_of(self.sessions).run)
         """What clients present once in place of a token: ``await app.tickets.issue(token, route="/chat")``."""
         self._routes: PathTable[AnyRoute] = PathTable()
         self._route_services: list[Service] = []

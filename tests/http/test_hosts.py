@@ -172,10 +172,10 @@ def test_mended_04_why_a_host_is_not_served() -> None:
 
 def test_mended_04_a_long_host_takes_no_time() -> None:
     """What fills a whole request head with dots is refused before its parents are compared."""
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100):
         assert not served(["*.example"], ".".join("a" * 8000))
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @given(st.text())

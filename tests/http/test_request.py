@@ -303,9 +303,9 @@ def test_nothing_yet() -> None:
 def test_time_is_linear() -> None:
     """The largest head, byte by byte, costs microseconds a byte, not milliseconds."""
     data = b"GET /" + b"a" * (MAX_HEAD - 5)
-    began = time.perf_counter()
+    began = time.thread_time()
     assert outcome(octets(data)) is None
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 pieces = st.one_of(

@@ -164,13 +164,13 @@ def test_mended_11_finding_the_next_takes_no_walk() -> None:
         queue.first()
         best = float("inf")
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()
             for number in range(500):
                 first = queue.first()
                 assert first is not None
                 queue.discard(first)
                 queue.put(Item(str(number % networks)), Waiting.REQUEST)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.thread_time() - started)
         return best
 
     for few, many in ((1, 1), (2_000, 200_000)):
@@ -186,13 +186,13 @@ def test_mended_11_few_among_many_are_not_counted_each_time() -> None:
             queue.put(Item("a", number), Waiting.REQUEST)
         best = float("inf")
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()
             for number in range(100):
                 first = queue.first()
                 assert first is not None
                 queue.discard(first)
                 queue.put(Item("a", number), Waiting.REQUEST)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.thread_time() - started)
         return best
 
     assert seconds(50_000) < 20 * seconds(500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 import trio
@@ -26,6 +27,7 @@ from seawall.connection.ticket_store import LIFETIME
 from seawall.sessions import MemoryTickets, Tickets
 from seawall.testing import serve
 from seawall.tokens import header, query
+from tests.connection.test_threads import refusal_elsewhere
 from tests.kit.sockets import echo
 from tests.kit.tokens import SECRET, about_anything, signed, token, verifier
 from tests.kit.wall import Wall
@@ -166,6 +168,16 @@ def test_outside_of_trio() -> None:
     issuing = app_of().tickets.issue(token(), route="/talk")
     with pytest.raises(ConfigurationError, match="from_thread"):
         issuing.send(None)
+
+
+async def test_in_a_trio_of_another_thread() -> None:
+    """It is refused while the app is served here: store and keys are of this run of Trio."""
+    app = app_of()
+    issuing = partial(app.tickets.issue, token(), route="/talk")
+    async with serve(app):
+        assert "another thread than the one in which the app is served" in await refusal_elsewhere(issuing)
+        await issuing()
+    assert await refusal_elsewhere(issuing) == ""
 
 
 # At definition.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seawall import App, Claims, Connection, Request, Response, bearer
 from seawall.sessions import MemoryTickets, StoredTicket, Tickets
 from seawall.tokens import query
-from tests.typing.tickets import door, memory
+from tests.typing.tickets import door, here
 from tests.typing.tokens import Member, members
 
 app = App()
@@ -43,7 +43,7 @@ MemoryTickets(per_subject="10")  # type: ignore[arg-type]  # pyright: ignore[rep
 Tickets()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # an app makes it
 StoredTicket("token", b"", "/", 0.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by keyword
 StoredTicket(token=b"token", owner=b"", route="/", expires_at=0.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a token is a text
-app.tickets = Tickets(memory)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # App(tickets=...) takes a store
+app.tickets = here.tickets  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # App(tickets=...) takes a store
 bearer(members, query("ticket", once=True))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnknownArgumentType]  # that is what it is
 bearer(members, app.tickets)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # query("ticket") is the source
 

@@ -16,6 +16,7 @@ from seawall.guards.jwt.claims import AnyClaims
 from seawall.guards.ticket_taker import TicketTaker
 from seawall.guards.token_source import is_token
 from seawall.mistakes import check_methods, is_text
+from seawall.one_run import OneRun
 from seawall.routing.route import RouteEntry
 
 
@@ -37,17 +38,19 @@ class Tickets:
     There may be 10,000 that have neither been presented nor ended, and ten of one subject.
     """
 
-    def __init__(self, store: TicketStore) -> None:
+    def __init__(self, store: TicketStore, run: OneRun) -> None:
         """Begin with no routes.
 
         Args:
           store: keeps the tickets.
+          run: in which the app is served.
 
         Raises:
           ConfigurationError: it is no store.
         """
         check_methods("App(tickets=...)", store, "put", "take")
         self._store = store
+        self._run = run
         self._by_path: dict[str, RouteEntry] = {}
         self._by_name: dict[str, list[RouteEntry]] = {}
 
@@ -70,10 +73,15 @@ class Tickets:
           TooManyRequests: its subject has ten tickets that have neither been presented nor ended.
           Unavailable: there are 10,000 of them, the store cannot be asked, or a key cannot be fetched.
           ConfigurationError: the app has no such route, or more than one of the name; the route takes no tickets; or
-            this is not Trio's thread.
+            this is another thread than that of the app.
         """
         if not trio.lowlevel.in_trio_task():
             raise ConfigurationError("tickets.issue() outside of Trio's thread; call it with trio.from_thread.run()")
+        if self._run.is_elsewhere():
+            raise ConfigurationError(
+                "tickets.issue() in another thread than the one in which the app is served; have it called there, by "
+                "trio.from_thread.run()"
+            )
         await trio.lowlevel.checkpoint()
         entry = self._entry(route)
         if not is_token(token):

@@ -415,9 +415,9 @@ def test_time_is_linear() -> None:
     def best(count: int) -> float:
         times: list[float] = []
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             blocks_at_once(count)
-            times.append(time.perf_counter() - began)
+            times.append(time.thread_time() - began)
         return min(times)
 
     assert best(256_000) < 80 * best(16_000)
