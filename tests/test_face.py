@@ -150,6 +150,7 @@ FURTHER = {
         "SigningKey",
         "SqliteRevocations",
         "SqliteSessions",
+        "SqliteTickets",
         "StoredSession",
         "StoredTicket",
         "TicketStore",

@@ -39,6 +39,7 @@ from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore,
 from seawall.serving.tickets import Tickets
 from seawall.sqlite.revocations import SqliteRevocations
 from seawall.sqlite.sessions import SqliteSessions
+from seawall.sqlite.tickets import SqliteTickets
 
 __all__ = [
     "HeldCredential",
@@ -64,6 +65,7 @@ __all__ = [
     "SigningKey",
     "SqliteRevocations",
     "SqliteSessions",
+    "SqliteTickets",
     "StoredSession",
     "StoredTicket",
     "TicketStore",

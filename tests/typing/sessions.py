@@ -20,6 +20,7 @@ from seawall.sessions import (
     SigningKey,
     SqliteRevocations,
     SqliteSessions,
+    SqliteTickets,
     StoredSession,
     TokenIssuer,
     Tokens,
@@ -59,7 +60,7 @@ several = TokenIssuer(
 )
 stored: SessionStore = Store()
 in_a_file: SessionStore = SqliteSessions("logins.db", at_most=1000, per_subject=5)
-App(revocations=SqliteRevocations(Path("logins.db")))
+App(revocations=SqliteRevocations(Path("logins.db")), tickets=SqliteTickets(Path("logins.db"), per_subject=3))
 elsewhere = TokenIssuer(b"secret", issuer="id", audience="chat", store=Store())
 
 assert_type(issuer.verifier, TokenVerifier[Claims])

@@ -13,6 +13,7 @@ from seawall.sessions import (
     SigningKey,
     SqliteRevocations,
     SqliteSessions,
+    SqliteTickets,
     StoredSession,
     TokenIssuer,
     login_page,
@@ -68,6 +69,8 @@ SqliteSessions("logins.db", 1000)  # type: ignore[call-arg]  # pyright: ignore[r
 SqliteSessions("logins.db", at_most="1000")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
 SqliteRevocations("logins.db", kept=660)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the app says it
 App(revocations=SqliteSessions("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
+App(tickets=SqliteSessions("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
+SqliteTickets("logins.db", lifetime=30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # it is always 30 s
 App(revocations=SqliteRevocations)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called
 TokenIssuer("secret", issuer="id", audience="chat", store=SqliteRevocations("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
 SqliteRevocations("logins.db").close()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # aclose, and awaited
