@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -193,6 +196,8 @@ def test_a_token_that_has_expired(
         ((*GOOD, "--lifetime", "864000"), "it is good for 10 days: a verifier refuses more than a day"),
         ((*GOOD, "--claim", 'exp="soon"'), "there is no exp, or it is no date"),
         ((*GOOD, "--claim", "exp=1e300"), "it is good for"),
+        ((*GOOD, "--claim", "sub=7"), "sub is not a string: every verifier refuses it"),
+        ((*GOOD, "--claim", 'nbf="soon"'), "nbf is not a date: every verifier refuses it"),
     ],
 )
 def test_warnings(
@@ -225,7 +230,6 @@ def test_a_token_without_a_signature(capsys: pytest.CaptureFixture[str], monkeyp
         ("ab" * 20, "the secret has only 2 different bytes"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_a_weak_secret(
     weak: str, warning: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +238,8 @@ def test_a_weak_secret(
     file.write_text(weak)
     status, out, err = said(capsys, "issue", "--secret-file", str(file), *GOOD)
     assert status == 0
-    assert f"Warning: {warning}" in err
+    assert err == f"Warning: {warning}{err.partition(warning)[2]}"
+    assert err.count("\n") == 1
     status, shown, err = inspected(capsys, monkeypatch, out.strip(), "--secret-file", str(file))
     assert status == 1
     assert f"Warning: {warning}" in err
@@ -272,6 +277,7 @@ def test_a_token_in_a_file_and_of_a_header(secret: Path, tmp_path: Path, capsys:
         (("issue", "--new-secret"), "--new-secret needs --secret-file"),
         (("issue", "--secret-file", "/dev/zero"), "the file of --secret-file has more than 65536 characters"),
         (("inspect", "/nowhere"), "the file of the token cannot be read: FileNotFoundError"),
+        (("issue", "--secret-file", "/dev/null", "--claim", "iss=7"), "iss has to be a text"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -296,6 +302,64 @@ def test_wrong_command_lines(arguments: tuple[str, ...], capsys: pytest.CaptureF
         main(["token", *arguments])
     assert stopped.value.code == 2
     assert "usage: seawall" in capsys.readouterr().err
+
+
+def test_a_weak_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that a verifier refuses signs all the same, which is said in a line of ours."""
+    file = tmp_path / "key.pem"
+    key = rsa.generate_private_key(65537, 1024)
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    status, out, err = said(capsys, "issue", "--key-file", str(file), "--algorithm", "RS256", *GOOD)
+    assert (status, out.count(".")) == (0, 2)
+    assert err == "Warning: the key is too short: a verifier refuses it.\n"
+
+
+@pytest.mark.parametrize("read", ["error", "nothing"])
+def test_no_standard_input(read: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is closed, or holds no text, is a mistake in one line."""
+    text = io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr("sys.stdin", text if read == "error" else None)
+    status, out, err = said(capsys, "inspect")
+    assert (status, out) == (1, "")
+    assert err.startswith("seawall token inspect: standard input cannot be read: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+@pytest.mark.parametrize("action", ["issue", "inspect"])
+def test_standard_output_is_full(action: str, secret: Path, tmp_path: Path) -> None:
+    """It is said in one line, and the status is not 0: nobody has read the token."""
+    file = tmp_path / "token"
+    file.write_text(jwt.encode({"sub": "ada", "exp": time.time() + 60}, SECRET))
+    arguments = ["--secret-file", str(secret), *GOOD] if action == "issue" else [str(file)]
+    with Path("/dev/full").open("w") as full:
+        program = subprocess.run(  # our own program
+            [sys.executable, "-m", "seawall", "token", action, *arguments],
+            stdout=full, stderr=subprocess.PIPE, timeout=20, check=False, encoding="utf-8",
+        )  # fmt: skip
+    assert program.returncode == 1
+    assert program.stderr.splitlines()[-1] == (
+        f"seawall token {action}: standard output cannot be written: No space left on device"
+    )
+    assert "Traceback" not in program.stderr
+
+
+@pytest.mark.slow
+def test_nobody_reads_standard_output(tmp_path: Path) -> None:
+    """As behind ``| head -1``: it ends without a word."""
+    file = tmp_path / "token"
+    file.write_text(jwt.encode({"sub": "ada", "aud": "a", "iss": "i", "iat": 1, "exp": time.time() + 60}, SECRET))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        program = subprocess.run(  # our own program
+            [sys.executable, "-m", "seawall", "token", "inspect", str(file)],
+            stdout=writing, stderr=subprocess.PIPE, timeout=20, check=False, encoding="utf-8",
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (program.returncode, program.stderr) == (1, "")
 
 
 def test_as_a_program(secret: Path) -> None:

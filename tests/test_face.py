@@ -130,6 +130,8 @@ FURTHER = {
         "HeldCredential",
         "Lagged",
         "MemoryRevocations",
+        "LoggedIn",
+        "LoginLimits",
         "LoginPage",
         "MemorySessions",
         "MemoryTickets",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -18,6 +21,7 @@ from seawall.http.https_get import _system_context  # pyright: ignore[reportPriv
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from tests.kit.keys import key_for
 from tests.kit.provider import Provider, provided
+from tests.kit.proxies import free_ports
 from tests.kit.sockets import authority_file
 from tests.kit.tokens import by, signed
 from tests.test_readme import PAGES, ROOT, Loader, load
@@ -45,13 +49,44 @@ async def test_a_secret(load: Loader, autojump_clock: MockClock) -> None:
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The token that the page has issued is one that its program takes."""
-    (shell,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    issue, inspect = re.findall(r"^seawall token (.*?)(?: > token)?$", shell, re.MULTILINE)
+    issue, inspect = re.findall(r"^seawall token (.*?)(?: > token)?$", PAGE, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     assert main(["token", *issue.split()]) == 0
     (tmp_path / "token").write_text(capsys.readouterr().out)
     assert main(["token", *inspect.split()]) == 0
     assert capsys.readouterr().out.endswith("\nGood.\n")
+
+
+@pytest.mark.slow
+def test_the_commands_as_they_are_written(tmp_path: Path) -> None:
+    """The first block serves, and when it does, the second one is greeted and finds the token good."""
+    port = str(free_ports()[0])
+    program = PAGE.partition("```python\n")[2].partition("```")[0]
+    serving, trying = (block.replace("8765", port) for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+    (tmp_path / "feed.py").write_text(program.replace("8765", port))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    shell = ["sh", "-e", "-c"]
+    server = subprocess.Popen(
+        [*shell, serving.replace(" python ", " exec python ")],  # which is then the one to be told to stop
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, encoding="utf-8",
+    )  # fmt: skip
+    try:
+        assert server.stderr is not None
+        assert "listening on" in server.stderr.readline()
+        said = subprocess.run(
+            [*shell, trying],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            timeout=20,
+            check=True,
+            encoding="utf-8",
+        ).stdout
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+    assert said.startswith("hello, ada\n")
+    assert said.endswith("\nGood.\n")
 
 
 def token(provider: Provider, *roles: str, **changes: object) -> str:

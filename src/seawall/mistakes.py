@@ -29,6 +29,18 @@ def _check_several(where: str, value: object, such_as: str) -> None:
         raise ConfigurationError(f"{where}={value!r}: give a list, such as {such_as}")
 
 
+def check_names(where: str, given: Iterable[str], known: Iterable[str], *, kind: str = "option") -> None:
+    """Refuse an option that is misspelt, where options come by keyword for a value that does not know who is asked.
+
+    Raises:
+      ConfigurationError: one of those `given` is not `known`; the text begins with `where`.
+    """
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise ConfigurationError(f"{where}: there is no {kind} {name!r}; the {kind}s are {', '.join(known)}")
+
+
 def is_text(value: object) -> bool:
     """Whether `value` is a str."""
     return isinstance(value, str)

@@ -568,7 +568,9 @@ def test_mistakes() -> None:
         JWKS(URL, fetch=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # the mistake
     with pytest.raises(ConfigurationError, match="JWKS was given a NoneType; give the URL"):
         JWKS(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # the mistake
-    with pytest.raises(TypeError, match="refrsh"):
+    with pytest.raises(
+        ConfigurationError, match=r"^JWKS: there is no option 'refrsh'; the options are refresh, stale, "
+    ):
         JWKS(URL, refrsh=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # the mistake
     with pytest.raises(ConfigurationError, match="an issuer has no query"):
         JWKS.discover("https://id.example/?a=b")

@@ -118,20 +118,27 @@ async def test_rotated_and_killed_under_load(*, tls: bool) -> None:
     with nothing_left():
         async with provided(tls=tls) as provider:
             provider.publish(("one", rsa()))
-            keys = keys_of(provider, refresh=0.1, timeout=0.2)
+            keys = keys_of(provider, refresh=0.1, timeout=SOON)
             port = int(provider.url.split(":")[2].partition("/")[0])
+
+            async def fetched() -> None:
+                """A fetch that has begun since is over, because another one has begun."""
+                before = len(provider.asked)
+                await provider.wait_until(lambda provider: len(provider.asked) >= before + 2)
+
             async with served(keys) as serving, trio.open_nursery() as nursery:
                 for _ in range(20):
                     nursery.start_soon(keep_logging_in, serving)
                 provider.publish(("one", rsa()), ("two", rsa(nth=1)))
-                await trio.sleep(0.3)
+                await fetched()
                 new = True  # whoever asks by the old key meanwhile still may
                 await trio.sleep(0.3)
                 provider.publish(("two", rsa(nth=1)))
-                await trio.sleep(0.3)
+                await fetched()
                 provider.killed.cancel()
-                await trio.sleep(0.5)
-                assert keys._schedule.failures > 0  # pyright: ignore[reportPrivateUsage] # that it was so
+                with trio.fail_after(SOON):
+                    while not keys._schedule.failures:  # noqa: ASYNC110 # pyright: ignore[reportPrivateUsage] # that it was so
+                        await trio.sleep(0.05)
                 async with provided(tls=tls, port=port) as again:
                     again.publish(("two", rsa(nth=1)), ("three", rsa(nth=2)))
                     await again.wait_until(lambda again: bool(again.asked))

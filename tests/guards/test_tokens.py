@@ -22,7 +22,7 @@ from seawall.errors import ConfigurationError, TokenExpired, Unauthorized
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.guards.jwt.claims import AnyClaims, Claims
 from seawall.guards.jwt.one_issuer import MAX_TOKEN
-from seawall.guards.jwt.rules import any_audience, any_issuer
+from seawall.guards.jwt.rules import Rules, any_audience, any_issuer
 from seawall.guards.jwt.secret import KNOWN
 from seawall.guards.jwt.verifier import TokenVerifier
 from tests.kit.tokens import verified
@@ -640,3 +640,23 @@ def test_a_secret_that_cannot_be_encoded_is_in_no_text() -> None:
     assert "hunter2" not in "".join(traceback.format_exception(caught.value)).partition("Error: ")[2]
     assert "hunter2" not in repr(caught.value)
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"algorithms": ["HS256"], "issuer": "id"}, "audience= is missing; give its name, or waive it: any_audience"),
+        ({"algorithms": ["HS256"], "audience": "chat"}, "issuer= is missing; give its name, or waive it: any_issuer"),
+        ({"audience": "chat", "issuer": "id"}, "algorithms= is missing; name what the issuer signs with: ['HS256']"),
+        ({}, "algorithms= is missing"),
+        (
+            {"algorithms": ["HS256"], "audience": "chat", "issuer": "id", "leway": 5},
+            "there is no rule 'leway'; the rules are algorithms, audience, issuer, tenants, require, leeway, ",
+        ),
+    ],
+)
+def test_rules_that_are_missing_or_misspelt(rules: Rules, text: str) -> None:
+    """A type checker finds them; without one, the remedy is said in words of the verifier's."""
+    with pytest.raises(ConfigurationError) as caught:
+        TokenVerifier(SECRET, **rules)
+    assert str(caught.value).startswith(f"TokenVerifier: {text}")

@@ -101,6 +101,19 @@ async def test_a_text_has_no_values() -> None:
     assert await status(has(text_of, "admin"), token({})) == 500
 
 
+async def test_a_mapping_has_no_values() -> None:
+    """Of one that says of each role whether somebody has it, the names alone would let everybody in."""
+
+    def flags_of(member: Member) -> Mapping[str, bool]:
+        return {"admin": member.groups == ("admin",)}
+
+    def keys_of(member: Member) -> Collection[str]:
+        return flags_of(member).keys()
+
+    assert await status(has(flags_of, "admin"), token({})) == 500
+    assert await status(has(keys_of, "admin"), token({})) == 101
+
+
 async def roles_later(member: Member) -> frozenset[Role]:  # noqa: D103 - is refused
     return member.roles
 
@@ -115,7 +128,7 @@ def test_what_gives_no_values(values_of: object) -> None:
 def test_nothing_is_wanted() -> None:
     """It would let everybody through."""
     with pytest.raises(ConfigurationError, match=r"^has\(\): name what the principal has to have"):
-        has(groups_of)
+        has(groups_of)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # the mistake
 
 
 @pytest.mark.parametrize(

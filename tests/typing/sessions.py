@@ -9,6 +9,8 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Claims, Connection, Guard, RefreshTokenReused, TokenVerifier, Unauthorized, bearer
 from seawall.sessions import (
+    LoggedIn,
+    LoginLimits,
     LoginPage,
     MemorySessions,
     Reused,
@@ -107,6 +109,13 @@ assert_type(bearer(issuer.verifier, login.cookie), Guard[Anonymous, Claims])
 assert_type(bearer(several.verifier_of(Member), login.cookie), Guard[Anonymous, Member])
 login_page(app, "/mine", knows_everybody, several, cookie="__Host-mine", refresh_cookie="__Host-again", after="/chat")
 login_page(app, "/others", Accounts().check, issuer)
+
+
+async def with_claims(name: str, password: str) -> LoggedIn | None:
+    return LoggedIn(name, scopes=["chat"], claims={"email": "ada@example.org"}) if password else None
+
+
+login_page(app, "/claims", with_claims, issuer, limits=LoginLimits(per_address=None, proxies=["unix"], answer_after=1))
 
 
 async def log_out() -> None:

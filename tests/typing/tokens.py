@@ -76,6 +76,8 @@ assert_type(robots, TokenVerifier[Robot])
 assert_type(by_issuer(plain, members), TokenVerifier[Claims | Member])
 assert_type(by_issuer(members, robots), TokenVerifier[Member | Robot])
 assert_type(by_issuer(members, robots, plain), TokenVerifier[Member | Robot | Claims])
+several: list[TokenVerifier[Member]] = [members, members]
+assert_type(by_issuer(*several), TokenVerifier[Member])
 wider: TokenVerifier[AnyClaims] = members  # a verifier is covariant
 unnamed: TokenVerifier = plain  # without an argument it is one of Claims
 

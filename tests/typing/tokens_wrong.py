@@ -48,6 +48,9 @@ wrong_robot: TokenVerifier[Claims] = robots  # type: ignore[assignment]  # pyrig
 members.verify("token").email  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # not awaited
 At(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is a text
 by_issuer(members, "secret")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a secret is no verifier
+by_issuer()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # of which issuers?
+by_issuer(members)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # one needs no choice
+has(groups_of)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # which of them?
 either: TokenVerifier[Member] = by_issuer(members, robots)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]  # it may be a robot
 bearer(members, "cookie")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is no source
 bearer(members, cookie)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called, with a name

@@ -9,9 +9,10 @@ import os
 import secrets
 import sys
 import time
+import warnings
 from functools import partial
 from pathlib import Path
-from typing import Final, cast, final
+from typing import Final, TextIO, cast, final
 
 import jwt
 import trio
@@ -116,10 +117,18 @@ def _add_key_options(parser: argparse.ArgumentParser, key: str) -> None:
 def run_token(action: str, options: argparse.Namespace) -> int:
     """Issue a token or inspect one, and return the exit status."""
     try:
-        return _issue(cast("IssueOptions", options)) if action == "issue" else _inspect(cast("InspectOptions", options))
+        issue = action == "issue"
+        status = _issue(cast("IssueOptions", options)) if issue else _inspect(cast("InspectOptions", options))
+        print(end="", flush=True)  # now, when it can still be said that it fails
     except _Mistake as mistake:
         print(f"seawall token {action}: {mistake}", file=sys.stderr)
         return 1
+    except OSError as error:  # of standard output: what else there is to read or to write is a `_Mistake`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left there fails no more at the end
+        if not isinstance(error, BrokenPipeError):
+            print(f"seawall token {action}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    return status
 
 
 @final
@@ -133,8 +142,6 @@ def _issue(options: IssueOptions) -> int:
     key = _key(options)
     if key is None:
         raise _Mistake(f"there is no key; give --secret-file or --key-file, or set ${VARIABLE}")
-    if isinstance(key, _Secret):
-        _warn(key.weakness(options.algorithm))
     now = math.floor(time.time())
     registered = {
         "aud": options.audience[0] if len(options.audience) == 1 else options.audience or None,
@@ -143,11 +150,19 @@ def _issue(options: IssueOptions) -> int:
         "exp": math.ceil(now + options.lifetime),
     }
     claims = {name: value for name, value in registered.items() if value is not None} | dict(options.claims)
+    if not isinstance(claims.get("iss", ""), str):
+        raise _Mistake("iss has to be a text: PyJWT makes no token with another one")
+    if isinstance(key, _Secret):
+        _warn(key.weakness(options.algorithm))
     header = {name: value for name, value in (("kid", options.kid), ("typ", options.type)) if value is not None}
     try:
-        token = jwt.encode(claims, key.material, algorithm=options.algorithm, headers=header)
+        with warnings.catch_warnings(record=True) as weaknesses:
+            warnings.simplefilter("always", jwt.InsecureKeyLengthWarning)
+            token = jwt.encode(claims, key.material, algorithm=options.algorithm, headers=header)
     except Exception as error:  # noqa: BLE001 - PyJWT and cryptography raise several kinds, some of which quote the key
         raise _Mistake(f"the key cannot sign with {options.algorithm} ({type(error).__name__})") from None
+    if weaknesses and not isinstance(key, _Secret):
+        _warn("the key is too short: a verifier refuses it")
     print(token)
     _warn(*report(claims_of(token)).warnings)
     return 0
@@ -252,12 +267,22 @@ def _write_secret(options: KeyOptions) -> None:
 
 
 def _token(path: Path | None) -> str:
-    text = sys.stdin.read(_MOST) if path is None else _read(path, "the token")
+    text = _standard_input() if path is None else _read(path, "the token")
     return text.strip(" \t\r\n").removeprefix("Bearer ").strip(" ")
 
 
-def _warn(*warnings: str | None) -> None:
-    for warning in warnings:
+def _standard_input() -> str:
+    stdin: TextIO | None = sys.stdin  # None, if it was closed
+    if stdin is None:
+        raise _Mistake("standard input cannot be read: it is closed")
+    try:
+        return stdin.read(_MOST)
+    except (OSError, ValueError) as error:
+        raise _Mistake(f"standard input cannot be read: {type(error).__name__}") from None
+
+
+def _warn(*texts: str | None) -> None:
+    for warning in texts:
         if warning is not None:
             print(f"Warning: {warning}.", file=sys.stderr)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final, cast, final
 
@@ -11,6 +12,7 @@ import jwt
 from attrs import frozen
 
 from seawall.clock import unix_time
+from seawall.guards.jwt.claims import MalformedClaim, registered_claims
 from seawall.guards.jwt.one_issuer import MAX_TOKEN
 
 #: The claims that are dates.
@@ -89,6 +91,10 @@ def _warnings(token: Unverified) -> Iterator[str]:
     for name, waiver in (("sub", "claims=AnyClaims"), ("aud", "audience=any_audience"), ("iss", "issuer=any_issuer")):
         if name not in token.claims:
             yield f"there is no {name}: a verifier refuses it, but for {waiver}"
+    try:
+        registered_claims({**token.claims, "exp": 0}, now=math.inf, max_lifetime=math.inf)
+    except MalformedClaim as malformed:
+        yield f"{malformed}: every verifier refuses it"
     expires_at = token.claims.get("exp")
     if not _is_number(expires_at):
         yield "there is no exp, or it is no date: every verifier refuses it"

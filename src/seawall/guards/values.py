@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Generic, TypeVar, cast, final, overload
 
 from attrs import frozen
@@ -22,11 +22,11 @@ _TEXTS = (str, bytes)
 
 
 @overload
-def has(values_of: Callable[[Need], Collection[str]], /, *wanted: str) -> Check[Need]: ...
+def has(values_of: Callable[[Need], Collection[str]], first: str, /, *more: str) -> Check[Need]: ...
 @overload
-def has(values_of: Callable[[Need], Collection[E]], /, *wanted: E) -> Check[Need]: ...
+def has(values_of: Callable[[Need], Collection[E]], first: E, /, *more: E) -> Check[Need]: ...
 @overload
-def has(values_of: Callable[[Need], Collection[int]], /, *wanted: int) -> Check[Need]: ...
+def has(values_of: Callable[[Need], Collection[int]], first: int, /, *more: int) -> Check[Need]: ...
 def has(values_of: Callable[[Need], Collection[object]], /, *wanted: object) -> Check[Need]:
     """Let a principal through that has all of `wanted`; others get `Forbidden`.
 
@@ -39,8 +39,8 @@ def has(values_of: Callable[[Need], Collection[object]], /, *wanted: object) -> 
         admin = bearer(verifier) >> has(roles_of, "admin")
 
     Args:
-      values_of: gives the values of a principal, of which there are several: a text is refused. A function with a name:
-        pyright does not know what a lambda behind ``>>`` is called with.
+      values_of: gives the values of a principal, of which there are several: a text is refused, and so is a mapping. A
+        function with a name: pyright does not know what a lambda behind ``>>`` is called with.
       wanted: texts, members of an enumeration, or whole numbers.
 
     Raises:
@@ -71,6 +71,10 @@ class _Has(Check[Need], Generic[Need]):
         if isinstance(values, _TEXTS):  # "admin" is in "no admin"
             raise ConfigurationError(
                 f"has(): {describe(self.values_of)} returned a text; return a set or a list of texts"
+            )
+        if isinstance(values, Mapping):  # {"admin": False} has the name, and may mean the opposite
+            raise ConfigurationError(
+                f"has(): {describe(self.values_of)} returned a mapping; return a set or a list, such as its keys()"
             )
         for one in self.wanted:
             if one not in values:

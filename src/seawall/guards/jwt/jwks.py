@@ -23,6 +23,7 @@ from seawall.guards.jwt.refresh_schedule import Now, RefreshSchedule
 from seawall.guards.jwt.unverified import TokenHeader
 from seawall.guards.service import Service
 from seawall.http.https_get import FetchFailed
+from seawall.mistakes import check_names
 from seawall.observability.logs import server_log
 from seawall.one_run import OneRun
 from seawall.printable import safe
@@ -60,6 +61,7 @@ class JWKS(KeySource, Service):
           url: of the key set, ``https://``.
           how: see `Fetching`.
         """
+        check_names("JWKS", how, Fetching.__annotations__)
         fetching = CheckedFetching(**how)
         self._source = KeyFetch(url, fetching)
         self._schedule = RefreshSchedule(fetching.refresh, fetching.stale, fetching.cool_down)

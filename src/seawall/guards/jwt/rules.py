@@ -12,7 +12,7 @@ from attrs import Factory, field, frozen
 
 from seawall.errors import ConfigurationError, Unauthorized
 from seawall.guards.jwt.algorithms import Algorithm
-from seawall.mistakes import is_number, several
+from seawall.mistakes import check_names, is_number, several
 
 #: What stands in an issuer for the tenant that a token names in its ``tid``.
 _TENANT: Final = "{tid}"
@@ -68,6 +68,26 @@ class Rules(TypedDict, total=False):
     max_lifetime: float
     """How far ``exp`` may lie in the future, in seconds: a token for a thousand years is a mistake or a forgery. A day
     by default."""
+
+
+#: The rules that there have to be, and what to write.
+_DEMANDED: Final[Mapping[str, str]] = {
+    "algorithms": "name what the issuer signs with: ['HS256']",
+    "audience": "give its name, or waive it: any_audience",
+    "issuer": "give its name, or waive it: any_issuer",
+}
+
+
+def check_rules(given: Mapping[str, object]) -> None:
+    """Refuse rules that are misspelt, or missing, for programs that no type checker has seen.
+
+    Raises:
+      ConfigurationError: there are some.
+    """
+    check_names("TokenVerifier", given, Rules.__annotations__, kind="rule")
+    for name, remedy in _DEMANDED.items():
+        if name not in given:
+            raise ConfigurationError(f"TokenVerifier: {name}= is missing; {remedy}")
 
 
 def _algorithms(value: Iterable[Algorithm]) -> tuple[Algorithm, ...]:

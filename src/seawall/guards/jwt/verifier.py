@@ -9,7 +9,7 @@ from seawall.guards.jwt.claims import AnyClaims, Claims
 from seawall.guards.jwt.keys import Keys, key_source
 from seawall.guards.jwt.one_issuer import MAX_TOKEN, OneIssuer, Proof
 from seawall.guards.jwt.own_claims import ClaimsReader
-from seawall.guards.jwt.rules import CheckedRules, Rules, any_issuer
+from seawall.guards.jwt.rules import CheckedRules, Rules, any_issuer, check_rules
 from seawall.guards.jwt.unverified import issuer_of
 from seawall.guards.service import Service, Serviced, services_of
 
@@ -54,6 +54,7 @@ class TokenVerifier(Serviced, Generic[C_co]):
             claims of the token.
           rules: what is demanded of a token; see `Rules`.
         """
+        check_rules(rules)
         checked = CheckedRules(**rules)
         reader = ClaimsReader(cast("type[C_co]", claims))  # as the overloads say
         self._issuers: tuple[OneIssuer[C_co], ...] = (OneIssuer(key_source(keys, checked.algorithms), checked, reader),)
@@ -105,7 +106,7 @@ def by_issuer(
     first: TokenVerifier[A], second: TokenVerifier[B], third: TokenVerifier[D], fourth: TokenVerifier[E], /
 ) -> TokenVerifier[A | B | D | E]: ...
 @overload
-def by_issuer(*verifiers: TokenVerifier[A]) -> TokenVerifier[A]: ...
+def by_issuer(first: TokenVerifier[A], second: TokenVerifier[A], /, *more: TokenVerifier[A]) -> TokenVerifier[A]: ...
 def by_issuer(*verifiers: TokenVerifier[AnyClaims]) -> TokenVerifier[AnyClaims]:
     """A verifier of the tokens of several issuers.
 
