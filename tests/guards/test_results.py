@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, cast, get_args, 
 
 import pytest
 from attrs import frozen
+from trio.testing import MockClock
 
 from seawall.app import App
 from seawall.connection.connection import Connection
 from seawall.errors import ConfigurationError, Forbidden, NoCredentials, Unauthorized
+from seawall.events.events import Events
 from seawall.guards.functions import check, guard
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Check, Guard, public
@@ -73,6 +75,11 @@ class Promise:
         """Give a principal at once."""
         yield from ()
         return Anonymous()
+
+
+@frozen
+class Ask:
+    """A message."""
 
 
 @asynccontextmanager
@@ -276,6 +283,26 @@ async def test_mended_03_what_proves_nobody(
         assert f"{__file__}:" in said
         assert "raise Forbidden(...)" in said
         assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("step", [a_guard, a_check])
+async def test_mended_03_events(step: Making, autojump_clock: MockClock) -> None:
+    """Nor does the guard of an event let one through, whatever it returns."""
+    cases = NOBODY if step is a_guard else NOT_NONE
+    for make, shown in cases.values():
+        reports: list[ErrorReport] = []
+        app, events = App(report=reports.append), Events[Anonymous]()
+
+        @events.on(Ask, guard=cast("Check[Anonymous]", step(make, accepting=False)))
+        async def on_ask(conn: Connection[Anonymous], ask: Ask) -> None:
+            raise AssertionError("it is handled")
+
+        app.route("/", guard=public)(events)
+        async with connect(app, "/") as client:
+            await client.send('{"type": "ask"}')
+            assert (await client.wait_closed()).code == 1011, shown
+        (report,) = reports
+        assert f"returned {shown}" in str(report.exception)
 
 
 @pytest.mark.parametrize("over", EVERYWHERE)

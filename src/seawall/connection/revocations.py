@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final, NamedTuple, final
 
 from seawall.clock import unix_time
+from seawall.connection.foldable_groups import FoldableGroups
 from seawall.connection.revocation_store import MAX_REVOCATIONS, Revocation
 from seawall.errors import ConfigurationError, Unauthorized, Unavailable
 from seawall.guards.credential import Credential
@@ -201,7 +202,7 @@ class Revocations:
         self._shapes: dict[tuple[bool, ...], int] = {}  # which fields the selections name, and how many name these
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
         self._counter = count()
-        self._owned: dict[_Owner, set[Selection]] = {}
+        self._owned = FoldableGroups[_Owner, Selection]()
         self._all_before = -math.inf
         self._given_up: Entry | None = None
         self._has_warned = False
@@ -293,7 +294,9 @@ class Revocations:
             self._disown(selection, known)
         self._entries[selection] = entry
         if (owner := _owner(selection, entry)) is not None:
-            self._owned.setdefault(owner, set()).add(selection)
+            self._owned.add(owner, selection)
+        elif (whole := _owner_of_all(selection)) is not None:
+            self._owned.mark(whole, folded=True)
 
     def _pop(self, selection: Selection) -> Entry:
         entry, shape = self._entries.pop(selection), _shape(selection)
@@ -305,24 +308,18 @@ class Revocations:
 
     def _disown(self, selection: Selection, entry: Entry) -> None:
         if (owner := _owner(selection, entry)) is not None:
-            owned = self._owned[owner]
-            owned.discard(selection)
-            if not owned:
-                del self._owned[owner]
+            self._owned.discard(owner, selection)
+        elif (whole := _owner_of_all(selection)) is not None:
+            self._owned.mark(whole, folded=False)
 
     def _make_room(self) -> bool:
         """Give one entry up, or fold those of the owner who has most. False if neither is possible."""
         if self._give_one_up():
             return True
-        owner = max(self._owned, key=self._freed_by, default=None)
-        if owner is None or not self._freed_by(owner):
+        if (owner := self._owned.largest()) is None:
             return False
         self._fold(owner)
         return True
-
-    def _freed_by(self, owner: _Owner) -> int:
-        """How many entries fewer there are when those of `owner` are folded."""
-        return len(self._owned[owner]) - (_everything_of(owner) not in self._entries)
 
     def _give_one_up(self) -> bool:
         """Give the entry up whose time came first, if one's has."""
@@ -351,7 +348,7 @@ class Revocations:
 
     def _fold(self, owner: _Owner) -> None:
         """Replace what was revoked of one owner, token by token, by all that the owner had then."""
-        folded = [self._pop(selection).of_what_there_was() for selection in tuple(self._owned[owner])]
+        folded = [self._pop(selection).of_what_there_was() for selection in self._owned.members(owner)]
         selection = _everything_of(owner)
         if selection in self._entries:
             folded.append(self._entries[selection])
@@ -384,6 +381,12 @@ def _owner(selection: Selection, entry: Entry) -> _Owner | None:
     if selection.subject is None or not names_one or entry.before == math.inf:
         return None
     return _Owner(selection.issuer, selection.subject)
+
+
+def _owner_of_all(selection: Selection) -> _Owner | None:
+    """Whose all the credentials are, if it names nothing else."""
+    issuer, subject, *others = selection
+    return None if subject is None or others != [None, None] else _Owner(issuer, subject)
 
 
 def _everything_of(owner: _Owner) -> Selection:
