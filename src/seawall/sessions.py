@@ -30,17 +30,22 @@ from seawall.connection.ticket_store import MemoryTickets, StoredTicket, TicketS
 from seawall.errors import RefreshTokenReused
 from seawall.guards.connection_limit import limit_connections
 from seawall.guards.jwt.signing import SigningKey
+from seawall.login.attempts import LoggedIn
 from seawall.login.issuer import TokenIssuer, Tokens
+from seawall.login.limits import LoginLimits
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.page import LoginPage, login_page
 from seawall.login.session_store import Reused, Rotated, Rotation, SessionStore, StoredSession, rotate
 from seawall.serving.tickets import Tickets
 from seawall.sqlite.revocations import SqliteRevocations
 from seawall.sqlite.sessions import SqliteSessions
+from seawall.sqlite.tickets import SqliteTickets
 
 __all__ = [
     "HeldCredential",
     "Lagged",
+    "LoggedIn",
+    "LoginLimits",
     "LoginPage",
     "MemoryRevocations",
     "MemorySessions",
@@ -60,6 +65,7 @@ __all__ = [
     "SigningKey",
     "SqliteRevocations",
     "SqliteSessions",
+    "SqliteTickets",
     "StoredSession",
     "StoredTicket",
     "TicketStore",

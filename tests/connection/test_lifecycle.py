@@ -509,6 +509,18 @@ async def test_ended_from_outside(autojump_clock: MockClock) -> None:
         assert subject.due == [(7, SlowConsumer)]
 
 
+@pytest.mark.parametrize("grace", [0.0, 5.0])
+async def test_no_grace_after_a_revocation(grace: float, autojump_clock: MockClock) -> None:
+    """An end that comes between a revocation and the next look at the deadlines gives nobody more time."""
+    async with sweeping() as deadlines:
+        subject = Subject(deadlines, Limits())
+        with subject.lifecycle.scope:
+            assert subject.lifecycle.revoke()
+            subject.lifecycle.end(DONE, grace=grace)
+            await trio.sleep_forever()
+        assert trio.current_time() == 0
+
+
 async def test_the_wire_is_minded(autojump_clock: MockClock) -> None:
     """It is looked at when it wants to be, and what is wrong with it is reported; as long as nothing is, it goes on."""
     async with sweeping() as deadlines:

@@ -27,15 +27,17 @@ from seawall import (
     Outcome,
     Request,
     Response,
+    TooManyRequests,
     bearer,
     check,
     guard,
     public,
 )
-from seawall.guards.connection_limit import Losing, Per
+from seawall.connection.limited import LimitedConnections
+from seawall.guards.connection_limit import ConnectionLimit, Losing, Per
 from seawall.sessions import limit_connections
 from seawall.testing import Client, CloseFrame, Rejected, connect, serve
-from tests.kit.sockets import EVERYWHERE, Transport, serving, until
+from tests.kit.sockets import EVERYWHERE, SHORT, Transport, serving, until
 from tests.kit.tokens import about_anything, by, token, verifier
 from tests.kit.wire import request
 
@@ -249,6 +251,63 @@ async def test_who_was_revoked_at_the_door_replaces_nobody() -> None:
             async with served.connect("/", headers=by(token(jti="stolen"))):
                 pass
         assert await is_served(first)
+
+
+@pytest.mark.parametrize("losing", ["oldest", "newest"])
+def test_where_there_is_room_nobody_is_asked(losing: Losing) -> None:
+    """However many are there: who comes costs no more."""
+    asked = 0
+
+    class Other:
+        """A connection that is open."""
+
+        @property
+        def is_over(self) -> bool:
+            """It is not."""
+            nonlocal asked
+            asked += 1
+            return False
+
+        def replace(self) -> None:
+            """There is room."""
+            raise AssertionError
+
+    connections, limit = LimitedConnections(), ConnectionLimit(1000, "subject", losing)
+    groups = ((limit, ("us", "ada")),)
+    for _ in range(1000):
+        connections.claim(other := Other(), groups)
+        connections.open(other, groups)
+    assert asked == 0
+    if losing == "newest":
+        with pytest.raises(TooManyRequests):
+            connections.claim(Other(), groups)
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_either_counts_its_own(place: str) -> None:
+    """A limit of one side of ``|`` is not one of who came in by the other, wherever it stands on that side."""
+    app, asked = App(limits=SHORT), list[str]()
+
+    @check
+    async def noted(gate: Gate, principal: object) -> None:
+        asked.append(gate.handshake.path)
+
+    of_members, of_strangers = limit_connections(1, per="subject"), limit_connections(2, per="address")
+    members = {
+        "before": noted >> of_members >> bearer(verifier),
+        "after": noted >> bearer(verifier) >> of_members,
+    }
+    app.route("/", guard=members[place] | (of_strangers >> public))(echo)
+    ada = b"Authorization: Bearer " + token().encode()
+    async with serving(app) as server:
+        for fields in (list[bytes](), list[bytes](), [ada]):
+            client = await server.dial()
+            assert (await client.upgrade("/", *fields)).status == 101
+        for fields in (list[bytes](), [ada]):
+            assert await server.rejected(request("/", *fields)) == 429
+        assert len(app.sessions.find()) == 3
+    assert len(asked) == 5
 
 
 async def test_after_a_conversation() -> None:

@@ -15,7 +15,7 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import App, Claims, ConfigurationError, Connection, Unavailable, bearer
-from seawall.sessions import MemoryRevocations, Revocation, RevocationStore
+from seawall.sessions import MemoryRevocations, MemorySessions, Revocation, RevocationStore
 from seawall.testing import CloseFrame, Rejected, Serving, connect, serve
 from tests.kit.log import Records, recorded
 from tests.kit.tokens import by, token, verifier
@@ -42,10 +42,12 @@ class Flaky:
     """A store that does what a test says. What it has, it has in memory."""
 
     inner: MemoryRevocations = field(factory=MemoryRevocations)
-    failure: Exception | None = None
+    failure: BaseException | None = None
     """What everything raises."""
     answers: trio.Event | None = None
     """`add` waits for it."""
+    is_silent: bool = False
+    """Whether `load` never answers."""
     junk: object = None
     """What `load` gives beside the rest."""
     loads: list[float] = field(factory=list[float])
@@ -55,9 +57,11 @@ class Flaky:
     async def load(self) -> Iterable[Revocation]:
         """All, and junk."""
         self.loads.append(trio.current_time())
+        if self.is_silent:
+            await trio.sleep_forever()
         self._raise()
         found = await self.inner.load()
-        return found if self.junk is None else (*found, cast("Revocation", self.junk))
+        return found if self.junk is None else (cast("Revocation", self.junk), *found)
 
     async def add(self, revocation: Revocation) -> None:
         """Keep it, when it is time."""
@@ -286,6 +290,29 @@ async def test_a_store_that_fails_while_serving(autojump_clock: MockClock) -> No
             assert await status(served, presented) == 401
 
 
+async def test_a_store_that_is_silent(autojump_clock: MockClock) -> None:
+    """After a minute it is as one that fails: at the start a refusal, later a WARNING, and it is asked again."""
+    store = Flaky()
+    app = members(store)
+    async with serve(app) as served:
+        await trio.sleep(40)
+        store.is_silent = True
+        began = trio.current_time()
+        with recorded() as records:
+            store.break_off()
+            await trio.sleep(70)
+            assert warnings(records)[-1].endswith("has not answered in 60 s); it is asked again in 1 s")
+        store.is_silent = False
+        await store.inner.add(Revocation(subject="ada", issued_before=math.inf, forgotten_at=math.inf))
+        await trio.sleep(70)
+        assert store.loads[2:] == [began + 1, began + 62, began + 62 + 61]
+        assert await status(served, token()) == 401
+    store.is_silent, began = True, trio.current_time()
+    with pytest.raises(Unavailable, match="60 s"):
+        await app.serve(port=0)
+    assert trio.current_time() == began + 60
+
+
 async def test_what_a_store_streams_is_checked(autojump_clock: MockClock) -> None:
     """Something else is a WARNING and a new beginning, and ends nobody's connection."""
     store = Flaky()
@@ -300,6 +327,91 @@ async def test_what_a_store_streams_is_checked(autojump_clock: MockClock) -> Non
             assert "seawall.sessions.Revocation" in warning
         await client.send("there?")
         assert await client.receive() == "there?"
+
+
+async def test_what_is_no_revocation_hides_nothing(autojump_clock: MockClock) -> None:
+    """What a store has behind it is refused all the same, and what is added after that."""
+    store = Flaky()
+    async with serve(members(store)) as served:
+        await wait_all_tasks_blocked()
+        store.junk = "a newer version's"
+        with recorded() as records:
+            store.break_off()
+            await wait_all_tasks_blocked()  # nobody is told of what is added now
+            for name in ("ada", "bob"):
+                await store.inner.add(Revocation(subject=name, issued_before=math.inf, forgotten_at=math.inf))
+            await trio.sleep(3)
+            (_, warning) = warnings(records)
+            assert "a newer version's" in warning
+        assert await status(served, token("ada")) == 401
+        assert await status(served, token("bob")) == 401
+        await store.inner.add(Revocation(subject="carol", issued_before=math.inf, forgotten_at=math.inf))
+        await wait_all_tasks_blocked()
+        assert await status(served, token("carol")) == 401
+        assert await status(served, token("dan")) == 101
+
+
+class Foreign(BaseException):
+    """As `asyncio.CancelledError` of a client that runs elsewhere: none of Trio's, and no `Exception`."""
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (Foreign(), "Foreign was raised"),
+        (ExceptionGroup("tasks", [OSError("reset"), ValueError("torn")]), "OSError: reset; ValueError: torn"),
+        (BaseExceptionGroup("tasks", [Foreign(), OSError("reset")]), "OSError: reset; RuntimeError: Foreign"),
+    ],
+    ids=["no Exception", "a group", "both"],
+)
+async def test_whatever_a_store_raises(failure: BaseException, said: str, autojump_clock: MockClock) -> None:
+    """The log says what it was, `revoke` raises `Unavailable`, and the store is asked again."""
+    store = Flaky()
+    app = members(store)
+    async with serve(app) as served:
+        await wait_all_tasks_blocked()
+        store.failure = failure
+        with recorded() as records:
+            store.break_off()
+            await trio.sleep(2)
+        assert said in warnings(records)[-1]
+        with pytest.raises(Unavailable) as raised:
+            await app.sessions.revoke(subject="bob")
+        assert said in str(raised.value)
+        store.failure = None
+        await store.inner.add(Revocation(subject="ada", issued_before=math.inf, forgotten_at=math.inf))
+        await trio.sleep(40)
+        assert await status(served, token("ada")) == 401
+
+
+@pytest.mark.parametrize("fatal", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+async def test_what_stops_the_server(fatal: BaseException, autojump_clock: MockClock) -> None:
+    """It comes out of `revoke` as it is, and out of the server, though a store has raised it."""
+    store = Flaky()
+    app = members(store)
+    with pytest.raises(type(fatal)):
+        await members(Flaky(failure=fatal)).sessions.revoke(subject="bob")
+
+    async def fail() -> None:
+        async with serve(app):
+            await wait_all_tasks_blocked()
+            store.failure = fatal
+            store.break_off()
+            await trio.sleep(5)
+
+    with pytest.raises(BaseExceptionGroup) as stopped:
+        await fail()
+    assert stopped.group_contains(type(fatal))
+
+
+@pytest.mark.parametrize("issued_before", [-math.inf, math.inf], ids=["up to then", "for good"])
+async def test_everybody_by_a_store(issued_before: float) -> None:
+    """A store of somebody's own may name nobody, and say when that was: all are refused that it is about."""
+    store, now = MemoryRevocations(), time.time()
+    await store.add(Revocation(issued_before=issued_before, revoked_at=now, forgotten_at=math.inf))
+    async with serve(members(store)) as served:
+        assert await status(served, token()) == 401
+        assert await status(served, token(iat=now + 50, exp=now + 300)) == 401  # by a clock that is ahead
 
 
 async def test_a_store_with_more_than_fits(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
@@ -360,21 +472,54 @@ async def test_how_long_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seawall.clock.source", lambda: now)
     store = MemoryRevocations()
     app = members(store, kept=1000.0)
-    async with connect(app, "/", headers=by(token(jti="1", exp=now + 30))):
-        await app.sessions.revoke(token_id="1")
+    async with connect(app, "/", headers=by(token(jti="1", iss="us", exp=now + 30))):
+        await app.sessions.revoke(token_id="1", issuer="us", subject="ada")
+    async with connect(app, "/", headers=by(token(jti="3", iss="us", exp=now + 30))):
+        await app.sessions.revoke(token_id="3")  # which may be the id of another issuer's as well
     await app.sessions.revoke(token_id="2")
     await app.sessions.revoke(subject="bob")
     await app.sessions.revoke(issued_before=now + 50)
     lives = {(one.token_id, one.subject): one.forgotten_at - now for one in await store.load()}
     assert lives == {
-        ("1", None): pytest.approx(90, abs=1),  # and the skew
+        ("1", "ada"): pytest.approx(90, abs=1),  # and the skew
+        ("3", None): 1000.0,
         ("2", None): 1000.0,
         (None, "bob"): 1000.0,
         (None, None): 1050.0,
     }
     later = now + 95
     monkeypatch.setattr("seawall.clock.source", lambda: later)
-    assert len(await store.load()) == 3
+    assert len(await store.load()) == 4
+
+
+async def test_memory_that_is_full_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever adds one too many does not have all gone through."""
+    monkeypatch.setattr("seawall.connection.revocation_store.MAX_REVOCATIONS", 20_000)
+    store, began = MemoryRevocations(), time.process_time()
+
+    async def add(number: int) -> bool:
+        try:
+            await store.add(Revocation(token_id=str(number), issued_before=math.inf, forgotten_at=math.inf))
+        except Unavailable:
+            return False
+        return True
+
+    assert all([await add(number) for number in range(20_000)])
+    filled = time.process_time()
+    assert not any([await add(number) for number in range(20_000, 23_000)])
+    assert time.process_time() - filled < 2 * (filled - began) + 1.0
+
+
+async def test_memory_of_one_event_loop() -> None:
+    """Another one is refused while the first listens, and may have it after that."""
+    store = MemoryRevocations()
+    other = partial(trio.run, store.add, Revocation(subject="ada", issued_before=1.0, forgotten_at=math.inf))
+    async with store.changes():
+        with pytest.raises(ConfigurationError, match="two event loops"):
+            await trio.to_thread.run_sync(other)
+        await store.add(Revocation(subject="bob", issued_before=1.0, forgotten_at=math.inf))
+    await trio.to_thread.run_sync(other)
+    assert {one.subject for one in await store.load()} == {"ada", "bob"}
 
 
 async def test_who_is_slow_to_take_changes() -> None:
@@ -404,3 +549,18 @@ def test_what_is_no_revocation(wrong: dict[str, object]) -> None:
     right = {"subject": "ada", "issued_before": 1.0, "forgotten_at": 2.0}
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Revocation(**(right | wrong))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # a table
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("revocations.db", "a str, which has no load and no add and no changes"),
+        (MemorySessions(), "a MemorySessions, which has no load and no changes"),
+        (MemoryRevocations, "the class MemoryRevocations; call it"),
+    ],
+    ids=["a path", "of sessions", "a class"],
+)
+def test_what_is_no_store(store: object, said: str) -> None:
+    """It is refused where the app is made."""
+    with pytest.raises(ConfigurationError, match=said):
+        App(revocations=cast("RevocationStore", store))

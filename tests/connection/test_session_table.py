@@ -26,6 +26,7 @@ from seawall import (
     Limits,
     Outcome,
     Sessions,
+    any_host,
     bearer,
     guard,
     public,
@@ -34,6 +35,7 @@ from seawall.sessions import HeldCredential, Lagged, SessionClosed, SessionEvent
 from seawall.testing import CloseFrame, Rejected, connect, serve
 from tests.kit.sockets import EVERYWHERE, Transport, echo_app, surviving, until
 from tests.kit.tokens import by, token, verifier
+from tests.kit.wire import request
 
 
 async def echo(conn: Connection[object]) -> None:
@@ -115,6 +117,37 @@ async def test_finding() -> None:
         assert ids(find(route="/rooms/tea")) == []
         assert len(find(address="memory")) == 5
         assert find(address="192.0.2.7") == find(subject="eve") == ()
+
+
+async def test_an_address_behind_a_listener_for_both() -> None:
+    """Whoever comes by IPv4 is found by that, and by what the socket says, where a listener is for IPv6 as well."""
+    try:
+        listening = trio.socket.socket(trio.socket.AF_INET6)
+        listening.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 0)
+        await listening.bind(("::", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    listening.listen()
+    app = App(hosts=any_host)
+    app.route("/", guard=public)(echo)
+    async with trio.open_nursery() as nursery:
+        await app.start(nursery, listeners=[trio.SocketListener(listening)])
+        port = listening.getsockname()[1]
+        async with (
+            await trio.open_tcp_stream("127.0.0.1", port) as by_4,
+            await trio.open_tcp_stream("::1", port) as by_6,
+        ):
+            for stream in (by_4, by_6):
+                await stream.send_all(request("/", host=b"localhost"))
+                assert b" 101 " in await stream.receive_some()
+            find = app.sessions.find
+            await until(lambda: len(find()) == 2)
+            first, second = find()
+            for spelled in ("127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1"):
+                assert find(address=spelled) == (first,)
+            for spelled in ("::1", "0:0:0:0:0:0:0:1"):
+                assert find(address=spelled) == (second,)
+        nursery.cancel_scope.cancel()
 
 
 async def test_two_credentials_do_not_match_together() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import cast
 from uuid import uuid4
@@ -37,8 +37,9 @@ from seawall import (
 )
 from seawall.connection.sessions import table_of
 from seawall.observability.reports import log_report
-from seawall.testing import Client, CloseFrame, Rejected, connect, serve
-from seawall.tokens import AnyClaims
+from seawall.sessions import SessionInfo
+from seawall.testing import Client, Closed, CloseFrame, Rejected, Serving, connect, serve
+from seawall.tokens import AnyClaims, first_message, header
 from tests.kit.tokens import SECRET, about_anything, by, token, verifier
 
 
@@ -443,7 +444,7 @@ async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump
         for number in range(3):
             gates.append(Ticket(f"user {number}", str(number), now - 1, "us", f"s{number}", now + 10 + number))
             async with served.connect("/") as client:
-                assert await sessions.revoke(token_id=str(number)) == 1
+                assert await sessions.revoke(issuer="us", subject=f"user {number}", token_id=str(number)) == 1
                 assert await client.wait_closed() == CloseFrame(3003, "revoked")
     wall[0] = now + 14.9
     with pytest.raises(Unavailable):
@@ -453,6 +454,37 @@ async def test_mended_07_until_what_it_found_expires(wall: list[float], autojump
     await sessions.revoke(token_id="4")
     assert [sessions.is_revoked(ticket) for ticket in gates] == [False, True, True]
     assert not sessions.is_revoked(Ticket("innocent", "9", now - 100, "us", "s9", now + 1e6))
+
+
+@pytest.mark.parametrize("named", [{}, {"subject": "ada"}, {"issuer": "us"}], ids=["id", "subject", "issuer"])
+async def test_an_id_that_another_token_has_too(named: dict[str, str], wall: list[float]) -> None:
+    """A token that lives on is refused, though one of the same id was found, which has expired."""
+    app, gates = App(revocations_kept=1000.0), list[Ticket]()
+
+    @guard
+    async def by_ticket(gate: Gate, proved: Anonymous) -> Anonymous:
+        gate.identify(gates[-1])
+        return proved
+
+    @app.route("/", guard=by_ticket)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await trio.sleep_forever()
+
+    now = wall[0]
+    issuer, subject = named.get("issuer", "them"), named.get("subject", "bob")
+    other = Ticket(subject, "1", now - 1, issuer, expires_at=now + 900)
+    async with serve(app) as served:
+        gates.append(Ticket("ada", "1", now - 1, "us", expires_at=now + 10))
+        async with served.connect("/"):
+            assert (
+                await app.sessions.revoke(token_id="1", issuer=named.get("issuer"), subject=named.get("subject")) == 1
+            )
+    await app.sessions.revoke(token_id="2")
+    await app.sessions.revoke(token_id="3")
+    wall[0] = now + 20
+    with pytest.raises(Unavailable):
+        await app.sessions.revoke(token_id="4")
+    assert app.sessions.is_revoked(other)
 
 
 async def test_mended_07_a_token_id_that_two_issuers_gave(wall: list[float]) -> None:
@@ -816,6 +848,75 @@ async def test_a_close_does_not_put_it_off(how: str, autojump_clock: trio.abc.Cl
             assert await app.sessions.revoke(subject="ada") == 0
         await trio.sleep(20)
     assert 2 < max(done) < 3.1
+
+
+@pytest.mark.parametrize("how", ["end", "peer"])
+async def test_an_end_in_the_same_turn_gives_no_grace(how: str, autojump_clock: trio.abc.Clock) -> None:
+    """Whatever ends a connection while its revocation is about to: its handler has no more time."""
+    app, gone = App(), list[float]()
+
+    @app.route("/", guard=bearer(verifier))
+    async def busy(conn: Connection[Claims]) -> None:
+        try:
+            await trio.sleep(1000)
+        finally:
+            gone.append(trio.current_time())
+
+    async def end(who: SessionInfo) -> None:
+        await trio.lowlevel.checkpoint()
+        app.sessions.end(who)
+
+    async with serve(app) as served:
+        for turns in [turns for turns in range(12) for _ in range(2)]:  # whose turn is first is chance
+            async with (
+                served.connect("/", headers=by(token(sid=(name := str(uuid4()))))) as client,
+                trio.open_nursery() as nursery,
+            ):
+                await trio.sleep(1)
+                now = trio.current_time()
+                if how == "end":
+                    (found,) = app.sessions.find()
+                    nursery.start_soon(end, found)
+                else:
+                    nursery.start_soon(client.aclose)
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                await app.sessions.revoke(session_id=name)
+                await client.wait_closed()
+                await trio.sleep(1)
+            assert gone.pop() == now
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["header", "first message"])
+async def test_who_is_revoked_at_the_door_does_not_get_in(first: bool, autojump_clock: trio.abc.Clock) -> None:
+    """Whenever the revocation comes while the guards are at work, or the upgrade is being accepted."""
+    app, presented, revoked = App(), token(), False
+    late = list[str]()
+
+    @app.route("/", guard=bearer(verifier, first_message() if first else header()))
+    async def handler(conn: Connection[Claims]) -> None:
+        if revoked:
+            late.append(conn.id)
+        await trio.sleep_forever()
+
+    async def come(served: Serving) -> None:
+        with suppress(Rejected, Closed):
+            async with served.connect("/", headers={} if first else by(presented)) as client:
+                if first:
+                    await client.send(presented)
+                await client.receive()
+
+    async with serve(app) as served:
+        for turns in [turns for turns in range(1, 50) for _ in range(4)]:  # whose turn is first is chance
+            revoked, token_id = False, str(uuid4())
+            presented = token(jti=token_id)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(come, served)
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                revoked = True
+                await app.sessions.revoke(token_id=token_id)
+    assert not late
 
 
 async def test_an_issuer_whose_clock_is_ahead() -> None:

@@ -12,6 +12,7 @@ import trio
 
 from seawall.connection.ticket_store import LIFETIME, SKEW, MemoryTickets, StoredTicket, TicketStore
 from seawall.errors import ConfigurationError, TooManyRequests, Unavailable
+from seawall.sqlite.tickets import SqliteTickets
 
 #: Opens a store in a directory, for so many tickets, and so many of a subject.
 Open: TypeAlias = Callable[[Path, int, int], AbstractAsyncContextManager[TicketStore]]
@@ -23,7 +24,14 @@ async def in_memory(path: Path, at_most: int, per_subject: int) -> AsyncGenerato
     yield MemoryTickets(at_most=at_most, per_subject=per_subject)
 
 
-STORES: dict[str, Open] = {"memory": in_memory}
+@asynccontextmanager
+async def in_a_file(path: Path, at_most: int, per_subject: int) -> AsyncGenerator[TicketStore]:
+    """A store in a file."""
+    async with SqliteTickets(path / "tickets.db", at_most=at_most, per_subject=per_subject) as store:
+        yield store
+
+
+STORES: dict[str, Open] = {"memory": in_memory, "sqlite": in_a_file}
 
 START = 1_750_000_000.0
 AT_MOST = 12

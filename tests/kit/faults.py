@@ -11,13 +11,14 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol, final
 
 import trio
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
-from seawall.sessions import Revocation, SqliteRevocations, SqliteSessions, StoredSession
+from seawall.sessions import Revocation, SqliteRevocations, SqliteSessions, SqliteTickets, StoredSession, StoredTicket
 
 START: Final = 1_750_000_000.0
 
@@ -99,17 +100,37 @@ def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 @final
-@frozen
 class Stores:
-    """All stores of one file."""
+    """The stores of one file, each made when it is used, and closed with the block."""
 
-    revocations: SqliteRevocations
-    sessions: SqliteSessions
-
-    @classmethod
-    def of(cls, path: Path) -> Stores:
+    def __init__(self, path: Path) -> None:
         """Those of a file."""
-        return cls(SqliteRevocations(path), SqliteSessions(path, at_most=10, per_subject=3))
+        self._path = path
+
+    @cached_property
+    def revocations(self) -> SqliteRevocations:
+        """What has been revoked."""
+        return SqliteRevocations(self._path)
+
+    @cached_property
+    def sessions(self) -> SqliteSessions:
+        """Who is logged in, of few."""
+        return SqliteSessions(self._path, at_most=10, per_subject=3)
+
+    @cached_property
+    def tickets(self) -> SqliteTickets:
+        """What has been issued."""
+        return SqliteTickets(self._path)
+
+    async def __aenter__(self) -> Stores:
+        """Nothing is open yet."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close those that have been used."""
+        for each in list(vars(self).values()):
+            if isinstance(each, trio.abc.AsyncResource):
+                await each.aclose()
 
 
 def digest(name: str) -> bytes:
@@ -136,16 +157,22 @@ def revocation(subject: str, *, until: float = math.inf) -> Revocation:
     return Revocation(subject=subject, issued_before=START, revoked_at=START, forgotten_at=until)
 
 
+def ticket(name: str, at: float = 0.0) -> StoredTicket:
+    """One that is issued so many seconds after the start."""
+    return StoredTicket(token=name, owner=digest("owner"), route="/", expires_at=START + at + 30.0)
+
+
 async def prepare(path: Path) -> None:
     """Store some of everything."""
-    stores = Stores.of(path)
-    async with stores.revocations, stores.sessions:
+    async with Stores(path) as stores:
         for one in (revocation("known"), revocation("forgotten", until=5.0), revocation("gone", until=6.0)):
             await stores.revocations.add(one)
         for name in "abc":
             await stores.sessions.add(session(name))
         await stores.sessions.add(evolve(session("ended"), subject="bob", ends_at=START + 1.0))
         await stores.sessions.rotate(digest("b"), digest("b 0"), digest("b 1"), START + 5.0)
+        for name, at in (("early", -60.0), ("late", 0.0)):
+            await stores.tickets.put(digest(name), ticket(name, at), START + at)
 
 
 async def _several(stores: Stores) -> None:
@@ -172,12 +199,14 @@ OPERATIONS: Final[dict[str, Callable[[Stores], Awaitable[object]]]] = {
     "rotate what is unknown": _rotating("x", 0, START),
     "end": lambda stores: stores.sessions.delete("id of a"),
     "end all": lambda stores: stores.sessions.delete_subject("here", "ada"),
+    "issue a ticket": lambda stores: stores.tickets.put(digest("new"), ticket("new"), START),
+    "take a ticket": lambda stores: stores.tickets.take(digest("late")),
+    "take what is no ticket": lambda stores: stores.tickets.take(digest("none")),
     "several at once": _several,
 }
 
 
 async def operate(path: Path, name: str) -> None:
     """Open the stores and do one of these."""
-    stores = Stores.of(path)
-    async with stores.revocations, stores.sessions:
+    async with Stores(path) as stores:
         await OPERATIONS[name](stores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, cast, final
 from urllib.parse import urlencode
 
@@ -11,7 +11,7 @@ import trio
 from attrs import define, field, frozen
 
 from seawall import App, Claims, Connection, bearer
-from seawall.sessions import LoginPage, TokenIssuer, login_page
+from seawall.sessions import LoginLimits, LoginPage, TokenIssuer, login_page
 from seawall.testing import Client, Serving
 from tests.kit.tokens import SECRET
 from tests.kit.wire import RawClient, Response
@@ -45,6 +45,7 @@ class Place:
 
     app: App = field(factory=App)
     accounts: Accounts = field(factory=Accounts)
+    limits: LoginLimits | None = None
     issuer: TokenIssuer = field(
         factory=lambda: TokenIssuer(SECRET, issuer="https://chat.example", audience="chat", access_lifetime=600)
     )
@@ -52,7 +53,7 @@ class Place:
 
     def __attrs_post_init__(self) -> None:
         """Define them."""
-        self.login = login_page(self.app, "/session", self.accounts.authenticate, self.issuer)
+        self.login = login_page(self.app, "/session", self.accounts.authenticate, self.issuer, limits=self.limits)
         self.app.route("/chat", guard=bearer(self.issuer.verifier, self.login.cookie))(who)
 
 
@@ -90,12 +91,25 @@ class Answer:
 @final
 @define
 class Browser:
-    """One profile of a browser, over memory streams."""
+    """One profile of a browser, over memory streams, or whatever `dial` connects to."""
 
-    serving: Serving
+    serving: Serving | None
     host: str = "chat.example"
     origin: str | None = "https://chat.example"
     cookies: dict[str, str] = field(factory=dict[str, str])
+    dial: Callable[[], Awaitable[RawClient]] | None = None
+
+    async def connected(self) -> RawClient:
+        """A connection."""
+        if self.dial is not None:
+            return await self.dial()
+        return RawClient(self.serving_here.open_stream())
+
+    @property
+    def serving_here(self) -> Serving:
+        """What it talks to over memory streams."""
+        assert self.serving is not None
+        return self.serving
 
     async def post(self, path: str, body: bytes = b"", kind: str = JSON, **fields: str) -> Answer:
         """Post something."""
@@ -105,7 +119,7 @@ class Browser:
         if self.cookies:
             named["Cookie"] = self.line
         head = "\r\n".join([f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""])
-        client = RawClient(self.serving.open_stream())
+        client = await self.connected()
         await client.send(head.encode(), body)
         answer = Answer(await client.last_response())
         for line in answer.values("set-cookie"):
@@ -116,6 +130,11 @@ class Browser:
     def line(self) -> str:
         """The cookies, as they are sent."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether it has a cookie with a token."""
+        return any(name.endswith(("session", "refresh")) for name in self.cookies)
 
     def keep(self, line: str) -> None:
         """Do what a ``Set-Cookie`` says."""
@@ -140,7 +159,7 @@ class Browser:
 
     def copy(self) -> Browser:
         """Another one, with copies of all cookies: somebody who has stolen them."""
-        return Browser(self.serving, self.host, self.origin, dict(self.cookies))
+        return Browser(self.serving, self.host, self.origin, dict(self.cookies), self.dial)
 
     def headers(self) -> dict[str, str]:
         """What a WebSocket of it says."""

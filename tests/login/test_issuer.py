@@ -17,7 +17,15 @@ from seawall import App, Claims, Connection, TokenVerifier, bearer
 from seawall.errors import ConfigurationError, RefreshTokenReused, TokenExpired, Unauthorized, Unavailable
 from seawall.guards.jwt.algorithms import Algorithm
 from seawall.login.refresh_token import RefreshToken
-from seawall.sessions import MemorySessions, SessionStore, SigningKey, StoredSession, TokenIssuer, Tokens
+from seawall.sessions import (
+    MemoryRevocations,
+    MemorySessions,
+    SessionStore,
+    SigningKey,
+    StoredSession,
+    TokenIssuer,
+    Tokens,
+)
 from seawall.testing import serve
 from tests.kit.keys import key_for, private_pem
 from tests.kit.tokens import SECRET, by
@@ -282,6 +290,35 @@ async def test_reuse_within_ten_seconds(again: str, later: float, clock: Clock) 
     assert (await other.rotate(first.refresh)).session_id == tokens.session_id
 
 
+@pytest.mark.parametrize("last", ["the first", "the second"])
+async def test_three_tabs(last: str, clock: Clock) -> None:
+    """One tab has the next pair already and goes on with it when another one's request comes: all have that pair."""
+    issuer = make(store=MemorySessions())
+    tokens = await issuer.begin("ada")
+    clock.now += 500
+    pair = await issuer.rotate(tokens.refresh)
+    clock.now += 1
+    assert await issuer.rotate(pair.refresh) == pair
+    clock.now += 9
+    assert await issuer.rotate(tokens.refresh) == pair
+    assert await issuer.rotate(pair.refresh) == pair
+    clock.now += 0.1
+    if last == "the first":
+        with pytest.raises(RefreshTokenReused):
+            await issuer.rotate(tokens.refresh)
+    else:
+        after = await issuer.rotate(pair.refresh)
+        assert after.refresh != pair.refresh
+        assert after.access_expires_at == pytest.approx(clock.now + 600, abs=1)
+
+
+async def test_a_session_that_has_just_begun() -> None:
+    """Its first token is exchanged at once: nobody else has used it."""
+    issuer = make()
+    tokens = await issuer.begin("ada")
+    assert (await issuer.rotate(tokens.refresh)).refresh != tokens.refresh
+
+
 async def test_reuse_after_ten_seconds(clock: Clock) -> None:
     """The session is over, for who has stolen the token and for whom it was stolen from; the refusal says which."""
     issuer = make(store=(store := MemorySessions()))
@@ -526,6 +563,11 @@ MISTAKES = {
         lambda: TokenIssuer(SECRET, issuer="i", audience="a", refresh_lifetime=float("inf")),
         "refresh_lifetime=inf",
     ),
+    "a store of something else": (
+        lambda: make(store=cast("SessionStore", MemoryRevocations())),
+        "a MemoryRevocations, which has no rotate and no delete and no delete_subject",
+    ),
+    "a store that nobody called": (lambda: make(store=cast("SessionStore", MemorySessions)), "MemorySessions; call it"),
     "no subject": (lambda: make().access(""), "no subject"),
     "None as a subject": (lambda: make().access(cast("str", None)), "a NoneType that is empty or no text"),
     "a subject of bytes that are no text": (lambda: make().access("\udcff"), "cannot be UTF-8"),
@@ -549,6 +591,13 @@ def test_mistakes(mistake: object, said: str) -> None:
         mistake()
     assert caught.value.__cause__ is None
     assert "MII" not in str(caught.value)
+
+
+@pytest.mark.parametrize("presented", [None, 5, b"x" * 65, ["x"]], ids=repr)
+async def test_what_is_no_text(presented: object) -> None:
+    """A field of JSON that is something else is no refresh token, and no fault of ours."""
+    with pytest.raises(Unauthorized, match="it is none"):
+        await make().rotate(cast("str", presented))
 
 
 async def test_mistakes_leave_no_session() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sized
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 import trio
@@ -96,7 +97,7 @@ async def test_a_long_chain(store: SessionStore) -> None:
     """Each token is exchanged once, and the session stays one entry."""
     await store.add(session())
     for step in range(50):
-        rotation = await present(store, step, at=step)
+        rotation = await present(store, step, at=step * (REUSE_WITHIN + 0.1))
         assert isinstance(rotation, Rotated)
         assert (rotation.session.previous, rotation.session.current) == (digest(f"s {step}"), digest(f"s {step + 1}"))
     assert await store.delete_subject("here", "ada") == ("id of s",)
@@ -109,8 +110,10 @@ async def test_a_token_again_soon(store: SessionStore, later: float) -> None:
     first = await present(store, 0, at=100.0)
     for _ in range(3):
         assert await store.rotate(digest("s"), digest("s 0"), digest("another"), START + 100.0 + later) == first
-    assert isinstance(await present(store, 1, at=100.0 + later), Rotated)
-    assert not isinstance(await present(store, 0, at=100.0 + later), Rotated)
+    assert await present(store, 1, at=100.0 + later) == first  # nor is the one exchanged that has just been given
+    assert await present(store, 0, at=100.0 + later) == first
+    assert await present(store, 1, at=100.0 + REUSE_WITHIN + 0.1) != first
+    assert isinstance(await present(store, 0, at=100.0 + REUSE_WITHIN + 0.1), Reused)
 
 
 @pytest.mark.parametrize("later", [REUSE_WITHIN + 0.1, 500.0, -REUSE_WITHIN - 0.1])
@@ -129,9 +132,9 @@ async def test_a_token_of_long_ago(store: SessionStore) -> None:
     """One from before the previous one ends the session at any time."""
     await store.add(session())
     for step in range(3):
-        await present(store, step, at=0.0)
-    assert isinstance(await present(store, 1, at=0.0), Reused)
-    assert await present(store, 3, at=0.0) is None
+        await present(store, step, at=20.0 * step)
+    assert isinstance(await present(store, 1, at=40.0), Reused)
+    assert await present(store, 3, at=40.0) is None
 
 
 async def test_a_token_that_never_was(store: SessionStore) -> None:
@@ -270,10 +273,11 @@ async def test_cancelled(store: SessionStore) -> None:
 
 
 @pytest.mark.parametrize("bound", ["at_most", "per_subject"])
-def test_bounds_that_are_none(bound: str) -> None:
+@pytest.mark.parametrize("number", [0, True, 1.5, math.nan, "5"], ids=repr)
+def test_bounds_that_are_none(bound: str, number: object) -> None:
     """A store for no session is a mistake."""
-    with pytest.raises(ConfigurationError, match=f"MemorySessions: {bound}=0; give a number"):
-        MemorySessions(**{bound: 0})
+    with pytest.raises(ConfigurationError, match=f"MemorySessions: {bound}={number!r}; give a number"):
+        MemorySessions(**{bound: cast("int", number)})
 
 
 async def test_memory_is_bounded() -> None:

@@ -82,9 +82,9 @@ class Sessions(RuleBasedStateMachine):
         if model.is_over or model.ends_at <= self.now:
             model.is_over = True
             assert found == ["Unauthorized"] * tasks
-        elif index == len(model.line) - 1:
+        elif index == len(model.line) - 1 and not (index and abs(self.now - model.used_at) <= REUSE_WITHIN):
             self.check_new(model, found)
-        elif index == len(model.line) - 2 and abs(self.now - model.used_at) <= REUSE_WITHIN:
+        elif index >= len(model.line) - 2 and abs(self.now - model.used_at) <= REUSE_WITHIN:
             assert found == [model.line[-1]] * tasks
         else:
             model.is_over = True

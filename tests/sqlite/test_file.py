@@ -16,13 +16,13 @@ import pytest
 import trio
 
 from seawall import ConfigurationError, Unavailable
-from seawall.sessions import SqliteRevocations, SqliteSessions
+from seawall.sessions import SqliteRevocations, SqliteSessions, SqliteTickets
 from tests.kit.faults import contents, prepare, revocation, session
 
-Store: TypeAlias = SqliteRevocations | SqliteSessions
+Store: TypeAlias = SqliteRevocations | SqliteSessions | SqliteTickets
 
 #: Each of them makes a file of the same kind.
-MAKING: list[Callable[[str | os.PathLike[str]], Store]] = [SqliteRevocations, SqliteSessions]
+MAKING: list[Callable[[str | os.PathLike[str]], Store]] = [SqliteRevocations, SqliteSessions, SqliteTickets]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
 
@@ -49,7 +49,7 @@ def in_directory(path: Path) -> set[str]:
 def test_it_is_made(making: Callable[[str | os.PathLike[str]], Store], tmp_path: Path) -> None:
     """Where it is missing, with nothing beside it; afterwards it is what it is, for every store."""
     path = tmp_path / "logins.db"
-    for again in (making, SqliteRevocations, SqliteSessions):
+    for again in (making, SqliteRevocations, SqliteSessions, SqliteTickets):
         store = again(path)
         assert in_directory(path) == {"logins.db"}
         assert type(store).__name__ in repr(store)
@@ -241,13 +241,13 @@ def test_an_old_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_made_by_many_at_once(tmp_path: Path) -> None:
     """One of them makes it, and all have it."""
-    path, failures, barrier = tmp_path / "logins.db", list[BaseException](), threading.Barrier(8)
+    path, failures, barrier = tmp_path / "logins.db", list[Exception](), threading.Barrier(8)
 
     def make() -> None:
         barrier.wait()
         try:
             SqliteSessions(path)
-        except BaseException as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:  # noqa: BLE001 - whatever it is
             failures.append(error)
 
     threads = [threading.Thread(target=make) for _ in range(8)]

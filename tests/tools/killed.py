@@ -1,6 +1,7 @@
 """``python -m tests.tools.killed``: ends processes that write into a file of SQLite, before and behind each statement.
 
-What such a process has acknowledged is there afterwards; what not, wholly or not at all. Also ``writer FILE``: a
+What such a process has acknowledged is there afterwards; what not, wholly or not at all. With names of operations, only
+these. Also ``writer FILE``: a
 process that writes, and says what it has written, until somebody ends it.
 """
 
@@ -92,7 +93,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         trio.run(prepare, Path(directory) / "prepared.db")
-        for name in OPERATIONS:
+        for name in sys.argv[1:] or OPERATIONS:
             sys.stdout.write(f"{name}: {everywhere(Path(directory), name)} places\n")
 
 

@@ -9,6 +9,8 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Claims, Connection, Guard, RefreshTokenReused, TokenVerifier, Unauthorized, bearer
 from seawall.sessions import (
+    LoggedIn,
+    LoginLimits,
     LoginPage,
     MemorySessions,
     Reused,
@@ -18,6 +20,7 @@ from seawall.sessions import (
     SigningKey,
     SqliteRevocations,
     SqliteSessions,
+    SqliteTickets,
     StoredSession,
     TokenIssuer,
     Tokens,
@@ -57,7 +60,7 @@ several = TokenIssuer(
 )
 stored: SessionStore = Store()
 in_a_file: SessionStore = SqliteSessions("logins.db", at_most=1000, per_subject=5)
-App(revocations=SqliteRevocations(Path("logins.db")))
+App(revocations=SqliteRevocations(Path("logins.db")), tickets=SqliteTickets(Path("logins.db"), per_subject=3))
 elsewhere = TokenIssuer(b"secret", issuer="id", audience="chat", store=Store())
 
 assert_type(issuer.verifier, TokenVerifier[Claims])
@@ -106,6 +109,13 @@ assert_type(bearer(issuer.verifier, login.cookie), Guard[Anonymous, Claims])
 assert_type(bearer(several.verifier_of(Member), login.cookie), Guard[Anonymous, Member])
 login_page(app, "/mine", knows_everybody, several, cookie="__Host-mine", refresh_cookie="__Host-again", after="/chat")
 login_page(app, "/others", Accounts().check, issuer)
+
+
+async def with_claims(name: str, password: str) -> LoggedIn | None:
+    return LoggedIn(name, scopes=["chat"], claims={"email": "ada@example.org"}) if password else None
+
+
+login_page(app, "/claims", with_claims, issuer, limits=LoginLimits(per_address=None, proxies=["unix"], answer_after=1))
 
 
 async def log_out() -> None:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from seawall import App, Connection, TokenVerifier, bearer
 from seawall.sessions import (
+    LoggedIn,
+    LoginLimits,
     MemorySessions,
     Rotation,
     SigningKey,
     SqliteRevocations,
     SqliteSessions,
+    SqliteTickets,
     StoredSession,
     TokenIssuer,
     login_page,
@@ -66,6 +69,8 @@ SqliteSessions("logins.db", 1000)  # type: ignore[call-arg]  # pyright: ignore[r
 SqliteSessions("logins.db", at_most="1000")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a number
 SqliteRevocations("logins.db", kept=660)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the app says it
 App(revocations=SqliteSessions("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
+App(tickets=SqliteSessions("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
+SqliteTickets("logins.db", lifetime=30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # it is always 30 s
 App(revocations=SqliteRevocations)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called
 TokenIssuer("secret", issuer="id", audience="chat", store=SqliteRevocations("logins.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the other store
 SqliteRevocations("logins.db").close()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # aclose, and awaited
@@ -101,6 +106,13 @@ login_page(app, "/session", authenticate, issuer.verifier)  # type: ignore[arg-t
 login_page(app, "/session", authenticate)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # who issues?
 login_page(app, "/session", authenticate, issuer, "__Host-session")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by keyword
 login_page(app, "/session", authenticate, issuer, after=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a path
+login_page(app, "/session", authenticate, issuer, limits=LoginLimits)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # called
+login_page(app, "/session", authenticate, issuer, device_cookie=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name
+LoginLimits(per_account=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # an account is always bounded
+LoginLimits(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # five of what? by keyword
+LoginLimits(clients=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # proxies= says it
+LoggedIn("ada", ["chat"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # by keyword
+LoggedIn(17)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a subject is a text
 bearer(issuer.verifier, login)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # its cookie
 bearer(login.cookie)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # verified by what?
 login.cookie = login.cookie  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # a page stays as it was defined

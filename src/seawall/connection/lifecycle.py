@@ -57,7 +57,8 @@ class Lifecycle:
     def end(self, end: End, *, grace: float = 0.0, at_most: float = math.inf) -> None:
         """Record why the connection ends, and cancel its scope `grace` seconds later. Only the first call counts.
 
-        What `set_grace` adds later is bounded by ``drain_timeout`` and by `at_most` seconds from now.
+        What `set_grace` adds later is bounded by ``drain_timeout`` and by `at_most` seconds from now. There is no grace
+        period if `end_soon` was called before: whoever has been revoked gets none from an end that comes in between.
         """
         if self.ended is not None:
             return
@@ -68,7 +69,7 @@ class Lifecycle:
         self.timeouts.end_stage()
         self.deadline.disarm()
         self._on_recorded(end)
-        if grace > 0:
+        if grace > 0 and self.timeouts.expired is None:
             self.set_grace(grace)
         else:
             self.cancel_now()

@@ -75,8 +75,11 @@ class LimitedConnections:
                     del self._groups[group]
 
     def _others(self, rival: Rival, group: Group) -> list[Rival]:
-        """Those in `group` that are open, but for `rival`; the oldest first."""
-        return [other for other in self._groups.get(group, ()) if other is not rival and not other.is_over]
+        """Those in `group` that are open, but for `rival`; the oldest first. None if there is room for all of them."""
+        there = self._groups.get(group, ())
+        if len(there) < group[0].at_most:
+            return []
+        return [other for other in there if other is not rival and not other.is_over]
 
 
 def groups_of(limits: Iterable[ConnectionLimit], peer: str, held: Sequence[CredentialSnapshot]) -> tuple[Group, ...]:

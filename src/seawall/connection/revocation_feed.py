@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, Protocol, final
 
 import trio
 
 from seawall.connection.revocation_store import Revocation, RevocationStore
-from seawall.errors import Unavailable
+from seawall.errors import ConfigurationError, Unavailable
+from seawall.exception_groups import partition, replace_stray_cancelled
 from seawall.guards.service import Service
 from seawall.observability.logs import server_log
 from seawall.printable import name_of
 
 #: Seconds in which a store has to have stored something.
 STORED_WITHIN: Final = 10.0
+
+#: Seconds in which it has to tell what it has.
+LOADED_WITHIN: Final = 60.0
 
 #: Seconds until a store that has failed is asked again: the first time, and at most. Each time doubles them; a store
 #: that has worked for as long as the longest begins anew.
@@ -31,6 +36,7 @@ class Refusing(Protocol):
         """End the connections that `stored` is about, and refuse their credentials from now on.
 
         Raises:
+          ConfigurationError: it is no `Revocation`.
           Unavailable: there is no room to remember it.
         """
         ...
@@ -61,45 +67,48 @@ class RevocationFeed(Service):
                 await self._store.add(revocation)
         except Unavailable:
             raise
-        except Exception as failure:
-            raise Unavailable(f"the store of revocations has failed: {name_of(failure)}") from failure
+        except BaseException as raised:  # noqa: ASYNC103 - what belongs to a cancel scope is raised again
+            if (why := _why(raised)) is None:
+                raise
+            raise Unavailable(f"the store of revocations has failed: {why}") from raised
         if scope.cancelled_caught:
-            raise Unavailable(f"the store of revocations has not answered in {STORED_WITHIN:g} s")
+            raise _silent(STORED_WITHIN)
 
     async def load(self) -> None:
         """Apply all that the store has. Raises what the store does.
 
         Raises:
-          Unavailable: it has more than can be remembered.
+          ConfigurationError: it has something that is no `Revocation`.
+          Unavailable: it has more than can be remembered, or has not answered in a minute.
         """
-        if (full := await self._apply_all()) is not None:
+        with trio.CancelScope(deadline=trio.current_time() + LOADED_WITHIN) as scope:
+            problems = await self._apply_all()
+        if scope.cancelled_caught:
+            raise _silent(LOADED_WITHIN)
+        if problems:
             try:
-                raise full
+                raise problems[0]
             finally:
-                del full  # a reference cycle would be left to the garbage collector
+                del problems  # a reference cycle would be left to the garbage collector
 
-    async def _apply_all(self) -> Unavailable | None:
-        """Apply all that the store has, and return why some of it is not remembered."""
-        full: Unavailable | None = None
+    async def _apply_all(self) -> list[Exception]:
+        """Apply all that the store has, and return one of each kind of failure: one entry hides no others."""
+        problems: dict[type[Exception], Exception] = {}
         for number, revocation in enumerate(await self._store.load(), 1):
             try:
                 self._refusing.apply(revocation)
-            except Unavailable as error:
-                full = error
+            except (ConfigurationError, Unavailable) as problem:
+                problems[type(problem)] = problem
             if not number % AT_A_TIME:
                 await trio.lowlevel.checkpoint()
-        return full
+        return sorted(problems.values(), key=lambda problem: isinstance(problem, Unavailable))
 
     async def run(self) -> None:
         """Apply what others revoke, until cancelled. While the store fails, the app serves on with what it knows."""
         pause = FIRST_PAUSE
         while True:
             began = trio.current_time()
-            try:
-                await self._follow()
-                why = "its stream has ended"
-            except Exception as failure:  # noqa: BLE001 - a store may be anything, and it may come back
-                why = name_of(failure)
+            why = await self._attempt()
             if trio.current_time() - began >= LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             server_log.warning(
@@ -108,17 +117,44 @@ class RevocationFeed(Service):
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    async def _attempt(self) -> str:
+        """Apply what others revoke, and return why that has ended."""
+        try:
+            await self._follow()
+        except BaseException as raised:  # noqa: ASYNC103 - what belongs to a cancel scope is raised again
+            if (why := _why(raised)) is None:
+                raise
+            return why
+        return "its stream has ended"
+
     async def _follow(self) -> None:
-        async with self._store.changes() as changes:
-            if (missing := await self._apply_all()) is not None:  # what is new may still fit
-                _warn_full(missing)
-                del missing
-            async for revocation in changes:
-                try:
-                    self._refusing.apply(revocation)
-                except Unavailable as full:
-                    _warn_full(full)
+        with trio.CancelScope(deadline=trio.current_time() + LOADED_WITHIN) as scope:
+            async with self._store.changes() as changes:
+                problems = await self._apply_all()
+                scope.deadline = math.inf
+                for problem in problems:  # what is new may be in order, and may still fit
+                    _warn(problem)
+                del problems
+                async for revocation in changes:
+                    try:
+                        self._refusing.apply(revocation)
+                    except Unavailable as full:
+                        _warn(full)
+        if scope.cancelled_caught:
+            raise _silent(LOADED_WITHIN)
 
 
-def _warn_full(full: Unavailable) -> None:
-    server_log.warning("revocations of others: %s", name_of(full))
+def _silent(seconds: float) -> Unavailable:
+    return Unavailable(f"the store of revocations has not answered in {seconds:g} s")
+
+
+def _warn(problem: Exception) -> None:
+    server_log.warning("revocations of others: %s", name_of(problem))
+
+
+def _why(raised: BaseException) -> str | None:
+    """What a store has raised, which may be anything, and it may come back; None if it is to be raised again."""
+    parts = partition(replace_stray_cancelled(raised))
+    if parts.fatal or parts.cancelled is not None:
+        return None
+    return "; ".join(map(name_of, parts.failures))

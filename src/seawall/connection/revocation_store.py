@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Final, Protocol, TypeAlias, cast, final
 
 import trio
@@ -68,7 +70,10 @@ class RevocationStore(Protocol):
     """
 
     async def load(self) -> Iterable[Revocation]:
-        """All that has to be refused. It is called before the app listens, and after each beginning of `changes`."""
+        """All that has to be refused. It is called before the app listens, and after each beginning of `changes`.
+
+        Within a minute, together with that beginning; else it is cancelled, and has failed.
+        """
         ...
 
     async def add(self, revocation: Revocation) -> None:
@@ -92,12 +97,19 @@ _Names: TypeAlias = tuple[str | None, str | None, str | None, str | None, bool]
 
 @final
 class MemoryRevocations:
-    """A `RevocationStore` for several apps of one process, and for tests. It is gone with the process."""
+    """A `RevocationStore` for several apps of one `trio.run`, as of `run_apps`, and for tests.
+
+    It is gone with the process. Whatever it is asked in another event loop, while apps of one listen to it, raises
+    `ConfigurationError`.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
         self._entries: dict[_Names, Revocation] = {}
+        self._ends: list[tuple[float, int, _Names]] = []  # a heap, with each entry once; it may be kept for longer
+        self._counter = count()
         self._listeners: dict[trio.MemorySendChannel[Revocation], None] = {}
+        self._loop: trio.lowlevel.TrioToken | None = None  # of the listeners
 
     def __len__(self) -> int:
         """How many there are, including those whose time has come."""
@@ -106,6 +118,7 @@ class MemoryRevocations:
     async def load(self) -> tuple[Revocation, ...]:
         """All whose time has not come."""
         await trio.lowlevel.checkpoint()
+        self._check_loop()
         self._forget()
         return tuple(self._entries.values())
 
@@ -116,12 +129,15 @@ class MemoryRevocations:
           Unavailable: there are 100,000, and no one's time has come.
         """
         await trio.lowlevel.checkpoint()
+        self._check_loop()
         names = _names(revocation)
         known = self._entries.get(names)
         if known is None and len(self._entries) >= MAX_REVOCATIONS:
             self._forget()
             if len(self._entries) >= MAX_REVOCATIONS:
                 raise Unavailable(f"{MAX_REVOCATIONS} revocations are stored, and none has had its time")
+        if known is None:
+            heapq.heappush(self._ends, (revocation.forgotten_at, next(self._counter), names))
         self._entries[names] = revocation if known is None else merged(known, revocation)
         for listener in tuple(self._listeners):
             self._tell(listener, revocation)
@@ -129,6 +145,7 @@ class MemoryRevocations:
     @asynccontextmanager
     async def changes(self) -> AsyncGenerator[AsyncIterator[Revocation]]:
         """What is added from now on. It ends when 1,000 have not been taken: load again then."""
+        self._check_loop()
         send, receive = trio.open_memory_channel[Revocation](BUFFER)
         self._listeners[send] = None
         try:
@@ -137,6 +154,12 @@ class MemoryRevocations:
         finally:
             self._listeners.pop(send, None)
             send.close()
+
+    def _check_loop(self) -> None:
+        loop = trio.lowlevel.current_trio_token()
+        if self._listeners and loop is not self._loop:
+            raise ConfigurationError("MemoryRevocations in two event loops at once; serve its apps in one trio.run()")
+        self._loop = loop
 
     def _tell(self, listener: trio.MemorySendChannel[Revocation], revocation: Revocation) -> None:
         try:
@@ -147,7 +170,13 @@ class MemoryRevocations:
 
     def _forget(self) -> None:
         now = unix_time()
-        self._entries = {names: kept for names, kept in self._entries.items() if kept.forgotten_at > now}
+        while self._ends and self._ends[0][0] <= now:
+            _, number, names = self._ends[0]
+            if (forgotten_at := self._entries[names].forgotten_at) > now:
+                heapq.heapreplace(self._ends, (forgotten_at, number, names))
+            else:
+                heapq.heappop(self._ends)
+                del self._entries[names]
 
 
 def _names(revocation: Revocation) -> _Names:

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Final, NamedTuple, final
 
 from seawall.clock import unix_time
-from seawall.connection.foldable_groups import FoldableGroups
+from seawall.connection.revocation_owners import Owners
 from seawall.connection.revocation_store import MAX_REVOCATIONS, Revocation
 from seawall.errors import ConfigurationError, Unauthorized, Unavailable
 from seawall.guards.credential import Credential
@@ -106,6 +106,11 @@ class Selection(NamedTuple):
     session_id: str | None
     token_id: str | None
 
+    @classmethod
+    def of(cls, stored: Revocation) -> Selection:
+        """Whose `stored` is about."""
+        return cls(stored.issuer, stored.subject, stored.session_id, stored.token_id)
+
     def matches(self, held: CredentialSnapshot) -> bool:
         """Whether `held` is one of them."""
         return (
@@ -115,6 +120,11 @@ class Selection(NamedTuple):
             and self.token_id in {None, held.token_id}
         )
 
+    @property
+    def names_one_credential(self) -> bool:
+        """Whether it is about one credential at most: an id alone may be that of several issuers, or subjects."""
+        return None not in {self.issuer, self.subject, self.token_id}
+
     def said(self, issued_before: float | None) -> str:
         """What it names, and whether a time was named with it, for the log: no values."""
         given = {**self._asdict(), "issued_before": issued_before}
@@ -123,10 +133,6 @@ class Selection(NamedTuple):
 
 #: What a revocation of everybody selects.
 EVERYBODY: Final = Selection(None, None, None, None)
-
-
-#: So many issuers are more than one.
-_SEVERAL: Final = 2
 
 
 class _Owner(NamedTuple):
@@ -182,7 +188,7 @@ class Entry(NamedTuple):
         is_for_good = stored.issued_before == math.inf and stored.revoked_at is not None
         before = -math.inf if is_for_good else stored.issued_before
         kept_until = max(at, before) + kept
-        is_exact = stored.token_id is not None and stored.forgotten_at < kept_until
+        is_exact = Selection.of(stored).names_one_credential and stored.forgotten_at < kept_until
         until = stored.forgotten_at if is_exact else max(stored.forgotten_at, kept_until)
         return cls(before, at, is_for_good, until, is_exact)
 
@@ -202,16 +208,13 @@ class Revocations:
         self._shapes: dict[tuple[bool, ...], int] = {}  # which fields the selections name, and how many name these
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
         self._counter = count()
-        self._owned = FoldableGroups[_Owner, Selection]()
-        self._all_before = -math.inf
+        self._owners: Owners[_Owner, Selection] = Owners()
+        self._everybody: Entry | None = None
         self._given_up: Entry | None = None
         self._has_warned = False
-        self._issuers: set[str] = set()  # of the credentials that were looked at, until there are two
 
     def raise_if_revoked(self, held: CredentialSnapshot) -> None:
         """Raise `Unauthorized` if `held` has been revoked, or if that is not known any more."""
-        if len(self._issuers) < _SEVERAL:
-            self._issuers.add(held.issuer)
         if self.is_revoked(held):
             raise Unauthorized("the credential was revoked")
         if self._may_be_given_up(held):
@@ -222,7 +225,7 @@ class Revocations:
 
     def is_revoked(self, held: CredentialSnapshot) -> bool:
         """Whether `held` has been revoked, for all that is remembered."""
-        if held.issued_at < self._all_before:
+        if self._everybody is not None and self._everybody.covers(held):
             return True
         for shape in self._shapes:
             selection = _selection(held, shape)
@@ -260,7 +263,7 @@ class Revocations:
         else:  # later than any that was found
             before, at, since = math.nextafter(newest, math.inf) if found else -math.inf, now, now
         ends = [held.expires_at + held.skew for held in found]
-        is_exact = selection.token_id is not None and bool(ends) and max(ends) < math.inf
+        is_exact = selection.names_one_credential and bool(ends) and max(ends) < math.inf
         known_ends = [end for end in ends if end < math.inf]
         until = max(known_ends) if is_exact else max([since + self._kept, *known_ends])
         return Entry(before, at, names_one and issued_before is None, until, is_exact)
@@ -272,7 +275,7 @@ class Revocations:
           Unavailable: there is no room.
         """
         if selection == EVERYBODY:
-            self._all_before = max(self._all_before, entry.before)
+            self._everybody = entry if self._everybody is None else self._everybody.merged(entry)
             return
         known = self._entries.get(selection)
         self._put(selection, entry if known is None else known.merged(entry))
@@ -290,36 +293,29 @@ class Revocations:
             self._push_end(entry.until, selection)
             shape = _shape(selection)
             self._shapes[shape] = self._shapes.get(shape, 0) + 1
-        else:
-            self._disown(selection, known)
+        elif (before := _owner(selection, known)) is not None:
+            self._owners.discard(before, selection)
         self._entries[selection] = entry
         if (owner := _owner(selection, entry)) is not None:
-            self._owned.add(owner, selection)
-        elif (whole := _owner_of_all(selection)) is not None:
-            self._owned.mark(whole, folded=True)
+            self._owners.add(owner, selection)
 
     def _pop(self, selection: Selection) -> Entry:
         entry, shape = self._entries.pop(selection), _shape(selection)
         self._shapes[shape] -= 1
         if not self._shapes[shape]:
             del self._shapes[shape]
-        self._disown(selection, entry)
-        return entry
-
-    def _disown(self, selection: Selection, entry: Entry) -> None:
         if (owner := _owner(selection, entry)) is not None:
-            self._owned.discard(owner, selection)
-        elif (whole := _owner_of_all(selection)) is not None:
-            self._owned.mark(whole, folded=False)
+            self._owners.discard(owner, selection)
+        return entry
 
     def _make_room(self) -> bool:
         """Give one entry up, or fold those of the owner who has most. False if neither is possible."""
         if self._give_one_up():
             return True
-        if (owner := self._owned.largest()) is None:
-            return False
-        self._fold(owner)
-        return True
+        owner = self._owners.largest()
+        if owner is not None:
+            self._fold(owner)
+        return owner is not None
 
     def _give_one_up(self) -> bool:
         """Give the entry up whose time came first, if one's has."""
@@ -329,9 +325,6 @@ class Revocations:
             entry = self._entries.get(selection)
             if entry is None:
                 continue
-            if self._is_anybodys(selection, entry):
-                until = max(entry.at, entry.before) + self._kept
-                self._entries[selection] = entry = entry._replace(until=until, is_exact=False)
             if entry.until > now:
                 self._push_end(entry.until, selection)
                 continue
@@ -342,20 +335,17 @@ class Revocations:
             return True
         return False
 
-    def _is_anybodys(self, selection: Selection, entry: Entry) -> bool:
-        """Whether it is about one token id of several issuers, of which another one's token may live longer."""
-        return entry.is_exact and selection.issuer is None and len(self._issuers) >= _SEVERAL
-
     def _fold(self, owner: _Owner) -> None:
         """Replace what was revoked of one owner, token by token, by all that the owner had then."""
-        folded = [self._pop(selection).of_what_there_was() for selection in self._owned.members(owner)]
-        selection = _everything_of(owner)
-        if selection in self._entries:
-            folded.append(self._entries[selection])
+        everything = _everything_of(owner)
+        single = [selection for selection in self._owners.of(owner) if selection != everything]
+        folded = [self._pop(selection).of_what_there_was() for selection in single]
+        if everything in self._entries:
+            folded.append(self._entries[everything])
         entry = folded[0]
         for other in folded[1:]:
             entry = entry.merged(other)
-        self._put(selection, entry)
+        self._put(everything, entry)
         if not self._has_warned:
             self._has_warned = True
             server_log.warning(
@@ -371,22 +361,17 @@ class Revocations:
 
 
 def _owner(selection: Selection, entry: Entry) -> _Owner | None:
-    """Whose all the credentials are that match, if a revocation of all that the owner had then would cover them.
+    """Whose all the credentials are that match, if a revocation of all that the owner had then covers them, or would.
 
     Only what was named counts. Connections that were found show whose some of them are, but others, which are not
     connected, may have the same token id or session: of another issuer, or subject. A session gets further tokens, and
     so a revocation of it is about more than what there was.
     """
-    names_one = selection.token_id is not None or (selection.session_id is not None and not entry.is_for_good)
-    if selection.subject is None or not names_one or entry.before == math.inf:
+    if selection.subject is None:
         return None
-    return _Owner(selection.issuer, selection.subject)
-
-
-def _owner_of_all(selection: Selection) -> _Owner | None:
-    """Whose all the credentials are, if it names nothing else."""
-    issuer, subject, *others = selection
-    return None if subject is None or others != [None, None] else _Owner(issuer, subject)
+    owner = _Owner(selection.issuer, selection.subject)
+    names_one = selection.token_id is not None or (selection.session_id is not None and not entry.is_for_good)
+    return owner if selection == _everything_of(owner) or (names_one and entry.before < math.inf) else None
 
 
 def _everything_of(owner: _Owner) -> Selection:

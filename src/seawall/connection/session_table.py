@@ -22,6 +22,7 @@ from seawall.guards.credential import Credential
 from seawall.observability.logs import server_log
 from seawall.one_run import OneRun
 from seawall.policy.ending import Cause, End
+from seawall.wire.transport.sockets import host_of
 
 #: A kind, and the names of that kind by which a connection is found.
 _Key: TypeAlias = tuple[str, str | None] | tuple[str, str, str]
@@ -114,7 +115,7 @@ class SessionTable:
         """
         if not isinstance(stored, Revocation):  # pyright: ignore[reportUnnecessaryIsInstance] # a store may be anything
             raise ConfigurationError(f"a RevocationStore gave {stored!r}; give values of seawall.sessions.Revocation")
-        selection = Selection(stored.issuer, stored.subject, stored.session_id, stored.token_id)
+        selection = Selection.of(stored)
         entry = Entry.of(stored, self._kept)
         found = [one for one in self.named_by(selection) if any(map(entry.covers, one.matching(selection)))]
         if ended := sum(one.revoke() for one in found):
@@ -315,11 +316,11 @@ class Registration:
         )
 
     def is_at(self, route: str | None, address: str | None) -> bool:
-        """Whether the connection is open, of the route of this name, and from this address, where they are given."""
+        """Whether the connection is open, and of the route and from the `plain_host` that are given."""
         if self._opened is None:
             return False
         about = self._opened.about
-        return route in {None, about.route} and address in {None, address_of(about.peer)}
+        return route in {None, about.route} and (address is None or address == host_of(about.peer))
 
     def matching(self, selection: Selection) -> tuple[CredentialSnapshot, ...]:
         """Those of the connection's credentials that match `selection`."""
@@ -357,9 +358,3 @@ class Registration:
     def _set_named(self, named: NamedCredentials) -> None:
         before, self._named = self._named, named
         self._table.reindex(self, named, instead_of=before)
-
-
-def address_of(peer: str) -> str:
-    """The address in ``192.0.2.7:50000`` or ``[2001:db8::7]:50000``; all of what has no port."""
-    host, separator, _ = peer.rpartition(":")
-    return host.strip("[]") if separator else peer

@@ -21,10 +21,11 @@ from seawall.guards.credential import Credential
 from seawall.guards.jwt.one_issuer import MAX_TOKEN
 from seawall.guards.jwt.unverified import identity_of
 from seawall.guards.token_source import is_token
-from seawall.mistakes import is_count, is_text
+from seawall.mistakes import check_methods, is_count, is_text
 from seawall.observability.logs import server_log
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import Close
+from seawall.wire.transport.sockets import plain_host
 
 #: Seconds for which a revocation is remembered: as long as a `TokenVerifier` lets a token live, a day, and its skew.
 REVOCATIONS_KEPT: Final = 86_460.0
@@ -43,11 +44,12 @@ class Sessions:
 
     It covers the connections of one process. Revocations are lost when that process ends, unless
     ``App(revocations=...)`` was given a `RevocationStore`, which keeps them and tells other processes. What is
-    remembered is bounded: 100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or until the one token
-    that it names has been found, and has expired. When there are more, those whose time has come are given up first,
-    and then what was revoked by subject and token id becomes one revocation of all that this subject had. Name the
-    subject with a token id: an id alone may be that of several, and never becomes a revocation of one subject; nor does
-    a session, which gets further tokens.
+    remembered is bounded: 100,000 revocations, each for ``App(revocations_kept=...)`` seconds, or, if it names a token
+    id with its issuer and subject and the token has been found, until that has expired. When there are more, those
+    whose time has come are given up first, and then what was revoked by subject and token id becomes one revocation of
+    all that this subject had. Name issuer and subject with a token id: an id alone may be that of several, is
+    remembered for as long as any of them may live, and never becomes a revocation of one subject; nor does a session,
+    which gets further tokens.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Sessions:
           kept: for how many seconds a revocation is remembered.
           store: keeps revocations for other processes, and later ones.
         """
+        if store is not None:
+            check_methods("App(revocations=...)", store, "load", "add", "changes")
         self._table = SessionTable(at_most=at_most, kept=kept)
         self._feed = None if store is None else RevocationFeed(store, self._table)
 
@@ -90,7 +94,8 @@ class Sessions:
           session_id: of which log-in it is.
           token_id: its own id. One credential of the connection has to match in all of these four.
           route: the route's name, which is its path if it has none.
-          address: the peer's address without its port, such as ``192.0.2.7``, or ``unix``.
+          address: the peer's address without its port, such as ``192.0.2.7``, or ``unix``; an IPv6 address in whatever
+            spelling, and an IPv4 one also where the listener is one for IPv6.
 
         Returns:
           A snapshot of each, in the order in which they were let in.
@@ -105,7 +110,8 @@ class Sessions:
         if selection != EVERYBODY:
             named = self._table.named_by(selection)
             found = tuple(one for one in found if one in named and one.matching(selection))
-        infos = (one.info() for one in found if one.is_at(route, address))
+        host = None if address is None else plain_host(address)
+        infos = (one.info() for one in found if one.is_at(route, host))
         return tuple(info for info in infos if info is not None)
 
     def end(self, who: SessionInfo | str, code: int = 3003, reason: str = "") -> bool:

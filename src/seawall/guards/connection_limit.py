@@ -50,7 +50,7 @@ def limit_connections(at_most: int, *, per: Per, losing: Losing = "newest") -> C
 
     Counted are the connections of all routes that share this very check, from when all their guards have let them in
     until their end is recorded. Nobody loses a connection to one that is refused; and one that is renewed is not its
-    own rival.
+    own rival. In ``(a >> limit) | b`` only those count whom `a` has let in.
 
     Args:
       at_most: how many, 1 or more.
@@ -93,3 +93,6 @@ class _LimitConnections(Check[object]):
 
     def needs_task(self) -> bool:
         return False
+
+    def looks_at_nothing(self) -> bool:
+        return True

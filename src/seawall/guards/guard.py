@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final, overload
 
 from attrs import frozen
 
@@ -142,6 +142,10 @@ class Check(Step, ABC, Generic[Need_contra]):
         """Where the function was written that is called, for messages."""
         return describe(self.inspect)
 
+    def looks_at_nothing(self) -> bool:
+        """Whether it looks at no principal, and only says what is to be done when all guards have passed."""
+        return False
+
     def __rshift__(self, after: Check[Need_contra], /) -> Check[Need_contra]:
         """This check, then `after`."""
         return _Checks(_checks_of(self) + _checks_of(after)) if _is(after, Check) else NotImplemented
@@ -244,7 +248,14 @@ class _CheckThenGuard(Composed, Guard[A, B]):
         return self.second.may_prove()
 
     def before_or(self) -> Guard[A, B]:
-        return _CheckThenGuard(_LaterCheck(self.first), self.second.before_or())
+        """As it is, but that what looks at nothing is asked last: it is not to count for who comes in by the other."""
+        checks = _checks_of(self.first)
+        first = tuple(one for one in checks if not one.looks_at_nothing())
+        last = tuple(cast("Check[B]", one) for one in checks if one.looks_at_nothing())
+        guard = self.second.before_or()
+        for one in reversed(first):
+            guard = _CheckThenGuard(_LaterCheck(one), guard)
+        return _checked(guard, _Checks(last)) if last else guard
 
 
 @final

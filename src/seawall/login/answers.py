@@ -15,6 +15,7 @@ from seawall.http.cookies import Cookie
 from seawall.http.exchange import Request, Response, redirect
 from seawall.login.cookies import HostCookie, is_local
 from seawall.login.credentials import FORM, media_type
+from seawall.login.device_cookie import LIFETIME
 from seawall.login.issuer import Tokens
 
 P = TypeVar("P")
@@ -43,17 +44,26 @@ class Answers:
     """The cookie with the access token."""
     refresh: HostCookie
     """The one with the refresh token."""
+    device: HostCookie
+    """The one by which a browser is known."""
     after: str
     """Where a form leads, once it has done what it is for."""
 
-    def tokens(self, request: Request[P], tokens: Tokens, *more: Cookie) -> Response:
-        """A pair, in cookies that live as long as the tokens; and whose it is, and until when, for a script."""
+    def tokens(self, request: Request[P], tokens: Tokens, device: str | None = None) -> Response:
+        """A pair, in cookies that live as long as the tokens; and whose it is, and until when, for a script.
+
+        Args:
+          request: what is answered.
+          tokens: the pair.
+          device: what its browser is known by from now on.
+        """
         local, now = is_local(request.handshake), unix_time()
         cookies = [
             self.access.made(tokens.access, _seconds(tokens.access_expires_at - now), local=local),
             self.refresh.made(tokens.refresh, _seconds(tokens.refresh_expires_at - now), local=local),
-            *more,
         ]
+        if device is not None:
+            cookies.append(self.device.made(device, LIFETIME, local=local))
         said = {"subject": tokens.subject, "expires_at": tokens.access_expires_at}
         return self._done(request, said, cookies)
 

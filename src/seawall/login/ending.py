@@ -53,6 +53,14 @@ class SessionEnds:
     access: HostCookie
     refresh: HostCookie
 
+    async def end_presented(self, handshake: Handshake) -> tuple[Presented, ...]:
+        """End the sessions whose tokens a request brings, whoever is cancelled meanwhile. Raises as `end`."""
+        with _uninterrupted():
+            found = await self.presented(handshake)
+            for one in found:
+                await self.end(one.session_id)
+        return found
+
     async def presented(self, handshake: Handshake) -> tuple[Presented, ...]:
         """The sessions whose tokens a request brings, each once; the refresh token is used up by that.
 
@@ -80,11 +88,13 @@ class SessionEnds:
         Raises:
           Unavailable: it may not be over elsewhere, or after a restart.
         """
-        with _uninterrupted():
-            try:
-                return await self.sessions.revoke(session_id=session_id)
-            finally:
+        try:
+            return await self.sessions.revoke(session_id=session_id)
+        finally:
+            with trio.move_on_after(PATIENCE, shield=True) as scope:
                 await self.issuer.end(session_id)
+            if scope.cancelled_caught:
+                raise Unavailable("the store of sessions has not answered")
 
     async def end_all(self, subject: str, *also: str) -> tuple[int, int]:
         """End all sessions of a subject, and `also` those with these ids, as `end` does.
@@ -92,18 +102,22 @@ class SessionEnds:
         Returns:
           How many sessions there were, and how many connections.
         """
-        ended = 0
+        ended: list[int] = []
 
         async def revoke(session_id: str) -> None:
-            nonlocal ended
-            ended += await self.sessions.revoke(session_id=session_id)
+            try:
+                ended.append(await self.sessions.revoke(session_id=session_id))
+            except Unavailable:
+                return  # which is told below: the others are revoked all the same
 
         with _uninterrupted():
             ids = {*await self.issuer.end_all(subject), *also}
             async with trio.open_nursery() as nursery:  # so that none waits for what a store does with another one
                 for session_id in ids:
                     nursery.start_soon(revoke, session_id)
-        return len(ids), ended
+        if len(ended) < len(ids):
+            raise Unavailable("the store of revocations does not have all of them")
+        return len(ids), sum(ended)
 
     async def _by_access(self, handshake: Handshake) -> list[Presented]:
         try:

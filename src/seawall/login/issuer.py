@@ -23,6 +23,7 @@ from seawall.login.contents import checked_contents, checked_names, checked_seco
 from seawall.login.memory_sessions import MemorySessions
 from seawall.login.refresh_token import RefreshToken
 from seawall.login.session_store import Reused, Rotated, SessionStore, StoredSession
+from seawall.mistakes import check_methods
 
 C = TypeVar("C", bound=AnyClaims)
 
@@ -72,9 +73,10 @@ class TokenIssuer:
     A session begins with a log-in. It has access tokens that live for minutes, and one refresh token at a time, which
     is exchanged once for the next pair. Used again within 10 s, it gives the same pair once more: the same refresh
     token, and an access token of the same claims; also from another process and after a restart, if the store outlives
-    it. Whoever presents it later, or any other of the session, has a copy, or somebody else has: the session is
-    deleted, and `RefreshTokenReused` says which it was (RFC 9700, section 4.14.2). Whatever happens, the session ends
-    `refresh_lifetime` after the log-in.
+    it. So does the refresh token of that pair: within 10 s all tabs of a browser have the same, however their requests
+    overtake each other. Whoever presents it later, or any other of the session, has a copy, or somebody else has: the
+    session is deleted, and `RefreshTokenReused` says which it was (RFC 9700, section 4.14.2). Whatever happens, the
+    session ends `refresh_lifetime` after the log-in.
 
     Raises:
       ConfigurationError: the key cannot sign, or protects nothing; the issuer or the audience is not named; a lifetime
@@ -98,7 +100,8 @@ class TokenIssuer:
           key: a secret for HS256, of 32 bytes at least; or a `SigningKey` for any other algorithm.
           issuer: the ``iss`` of the tokens: who we are.
           audience: their ``aud``: whom they are for. One of them, or all, which each token names.
-          access_lifetime: seconds from the issue of an access token to its ``exp``.
+          access_lifetime: seconds from the issue of an access token to its ``exp``. Less than 20 leave too little
+            beside the 10 in which `rotate` gives the same again.
           refresh_lifetime: seconds from the log-in to the end of the session.
           store: where the sessions are kept; `MemorySessions()` by default. Several issuers may share one: the refresh
             tokens of one are unknown to another, if their `issuer` or their `audience` differs.
@@ -112,6 +115,8 @@ class TokenIssuer:
         self._audience = audiences[0] if len(audiences) == 1 else list(audiences)
         self._access_lifetime = checked_seconds("access_lifetime", access_lifetime, 1.0, MAX_ACCESS_LIFETIME)
         self._refresh_lifetime = checked_seconds("refresh_lifetime", refresh_lifetime, access_lifetime, math.inf)
+        if store is not None:
+            check_methods("TokenIssuer(store=...)", store, "add", "rotate", "delete", "delete_subject")
         self._store: SessionStore = MemorySessions() if store is None else store
         self._ring = KeyRing(*(each.verifying for each in self._keys))
         self._rules = Rules(
@@ -236,9 +241,9 @@ class TokenIssuer:
             case Reused(session):
                 raise RefreshTokenReused(session_id=session.session_id, subject=session.subject)
             case Rotated(session):
-                for successor in successors:  # one that has been made with a key of before is exchanged as well
-                    if compare_digest(successor.digest, session.current):
-                        return self._tokens(session, successor)
+                for now_current in (*successors, token):  # made with a key of before, or just given out itself
+                    if compare_digest(now_current.digest, session.current):
+                        return self._tokens(session, now_current)
                 raise Unauthorized("refresh token refused: it was exchanged by a server with another key")
             case _:
                 assert_never(rotation)
@@ -287,6 +292,17 @@ class TokenIssuer:
                 "what it says in a database, and look it up in a guard"
             )
         return token
+
+
+def derived_keys(issuer: TokenIssuer, label: bytes) -> tuple[bytes, ...]:
+    """Secrets of 32 bytes that only who has the keys of `issuer` knows: of its own key, and of each of before.
+
+    Args:
+      issuer: whose they are; two with the same keys have the same only if they issue for the same audience, too.
+      label: what they are for.
+    """
+    whole = label + b": " + json.dumps(issuer._owner).encode()  # pyright: ignore[reportPrivateUsage] # its own module
+    return tuple(key.derived(whole) for key in issuer._keys)  # pyright: ignore[reportPrivateUsage] # as above
 
 
 def _signing_key(key: str | bytes | SigningKey) -> SigningKey:

@@ -9,6 +9,7 @@ import trio
 
 from seawall.errors import ConfigurationError, Unavailable
 from seawall.login.session_store import Rotated, Rotation, StoredSession, rotate
+from seawall.mistakes import is_count
 
 #: Entries of the heap beside those of the sessions that there are, before it is made anew.
 _SLACK: Final = 64
@@ -29,10 +30,10 @@ class MemorySessions:
           per_subject: how many a subject may have. One more takes the place of the one that was used longest ago.
 
         Raises:
-          ConfigurationError: one of the numbers is less than 1.
+          ConfigurationError: one of the numbers is none, or less than 1.
         """
         for name, number in (("at_most", at_most), ("per_subject", per_subject)):
-            if number < 1:
+            if not is_count(number):
                 raise ConfigurationError(f"MemorySessions: {name}={number!r}; give a number of sessions, such as 100")
         self._at_most = at_most
         self._per_subject = per_subject

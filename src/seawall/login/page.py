@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from attrs import evolve, frozen
 
 from seawall.app import App
 from seawall.callables import describe, is_async
+from seawall.clock import unix_time
 from seawall.connection.sessions import Sessions
 from seawall.errors import ConfigurationError, RefreshTokenReused, Unauthorized
 from seawall.guards.gate import Gate
@@ -18,18 +18,18 @@ from seawall.guards.token_source import TokenSource
 from seawall.http.exchange import Request, Response
 from seawall.http.pages import check_path
 from seawall.login.answers import Answers, Refusal
+from seawall.login.attempts import Attempts, Authenticate, account_of
 from seawall.login.cookies import HostCookie, is_local, is_plain
 from seawall.login.credentials import Unreadable, read_credentials
+from seawall.login.device_cookie import DeviceMarks
 from seawall.login.ending import SessionEnds
-from seawall.login.issuer import TokenIssuer
+from seawall.login.issuer import TokenIssuer, derived_keys
+from seawall.login.limits import LoginLimits
 from seawall.mistakes import is_text
 from seawall.observability.logs import server_log
 
-Authenticate: TypeAlias = Callable[[str, str], Awaitable[str | None]]
-"""The application's: takes a name and a password, and returns the subject whose they are, or None."""
-
-#: The same for a name that nobody has and for a password that is wrong.
-_WRONG: Final = Refusal(401, "wrong name or password")
+#: What the server's key is derived by, with which a browser is marked.
+_DEVICE: Final = b"seawall: device cookie"
 
 _NOT_LOGGED_IN: Final = Refusal(401, "not logged in")
 _LOGGED_OUT: Final = Refusal(401, "logged out", clear=True)
@@ -88,7 +88,9 @@ def login_page(
     *,
     cookie: str = "__Host-session",
     refresh_cookie: str = "__Host-refresh",
+    device_cookie: str = "__Host-device",
     after: str = "/",
+    limits: LoginLimits | None = None,
 ) -> LoginPage:
     """Let browsers log in, renew their tokens and log out, by four pages of `app` to which they post.
 
@@ -123,21 +125,28 @@ def login_page(
         `Unauthorized`, which is the same as None.
       issuer: issues the tokens. Its verifier is what guards verify with.
       cookie: the name of the cookie with the access token.
-      refresh_cookie: that of the refresh token's.
+      refresh_cookie: that of the cookie with the refresh token.
+      device_cookie: that of the one by which a browser is known where somebody has logged in with it before.
       after: where a form leads when it has done what it is for: a path, or a URL. Never what a request says.
+      limits: how often somebody may try.
 
     Raises:
       ConfigurationError: there is a page at one of the paths; the app allows any origin; a cookie's name does not begin
-        with ``__Host-``, or is that of the other; `authenticate` is not async, or takes something else; `after` is no
+        with ``__Host-``, or is that of another; `authenticate` is not async, or takes something else; `after` is no
         path and no URL.
     """
     _check(app, path, authenticate, issuer)
-    access, refresh = HostCookie(cookie), HostCookie(refresh_cookie)
-    if access == refresh:
-        raise ConfigurationError(f"login_page: both cookies are called {cookie!r}; give the two different names")
-    answers = Answers(access=access, refresh=refresh, after=_checked_after(after))
+    access, refresh, device = names = HostCookie(cookie), HostCookie(refresh_cookie), HostCookie(device_cookie)
+    if len(set(names)) < len(names):
+        raise ConfigurationError(
+            "login_page: two of its cookies have one name; give different ones, such as '__Host-session'"
+        )
+    answers = Answers(access=access, refresh=refresh, device=device, after=_checked_after(after))
     ends = SessionEnds(sessions=app.sessions, issuer=issuer, access=access, refresh=refresh)
-    pages = _Pages(path, authenticate, answers, ends)
+    marks = DeviceMarks(*derived_keys(issuer, _DEVICE))
+    pages = _Pages(
+        path, Attempts(path, authenticate, LoginLimits() if limits is None else limits, marks), answers, ends
+    )
     for at, page in (("", pages.log_in), ("/renew", pages.renew), ("/end", pages.end), ("/end-all", pages.end_all)):
         app.page(path + at, methods=["POST"], guard=_from_page)(page)
     return LoginPage(access, ends)
@@ -147,12 +156,13 @@ def login_page(
 class _Pages:
     """The four of them."""
 
-    def __init__(self, path: str, authenticate: Authenticate, answers: Answers, ends: SessionEnds) -> None:
-        """Log in by `authenticate`."""
+    def __init__(self, path: str, attempts: Attempts, answers: Answers, ends: SessionEnds) -> None:
+        """Log in by `attempts`."""
         self._path = path
-        self._authenticate = authenticate
+        self._attempts = attempts
         self._answers = answers
         self._ends = ends
+        self._marks = attempts.marks
         self._issuer: TokenIssuer = ends.issuer
         self._sessions: Sessions = ends.sessions
         self._has_told = False
@@ -164,15 +174,14 @@ class _Pages:
         credentials = read_credentials(request)
         if isinstance(credentials, Unreadable):
             return self._answers.refused(request, Refusal(credentials.status, credentials.text))
-        try:
-            subject = await self._authenticate(credentials.name, credentials.password)
-        except Unauthorized:
-            subject = None
-        if subject is None:
-            return self._answers.refused(request, _WRONG)
-        for presented in await self._ends.presented(request.handshake):
-            await self._ends.end(presented.session_id)
-        return self._answers.tokens(request, await self._issuer.begin(subject))
+        known_by = self._known_by(request)
+        found = await self._attempts.attempt(request.handshake, credentials, known_by)
+        if isinstance(found, Refusal):
+            return self._answers.refused(request, found)
+        await self._ends.end_presented(request.handshake)
+        tokens = await self._issuer.begin(found.subject, scopes=found.scopes, claims=found.claims)
+        device = self._marks.renewed(known_by, account_of(credentials), unix_time())
+        return self._answers.tokens(request, tokens, device)
 
     async def renew(self, request: Request[Anonymous]) -> Response:
         """Exchange the refresh token, and renew the connections."""
@@ -199,9 +208,7 @@ class _Pages:
         """Log out here."""
         if (refused := self._refused(request)) is not None:
             return refused
-        found = await self._ends.presented(request.handshake)
-        for presented in found:
-            await self._ends.end(presented.session_id)
+        found = await self._ends.end_presented(request.handshake)
         return self._answers.ended(request, len(found))
 
     async def end_all(self, request: Request[Anonymous]) -> Response:
@@ -218,6 +225,12 @@ class _Pages:
             sessions, _ = await self._ends.end_all(subject, *also)
             ended += sessions
         return self._answers.ended(request, ended)
+
+    def _known_by(self, request: Request[Anonymous]) -> str | None:
+        try:
+            return self._answers.device.find(request.handshake)
+        except Unauthorized:  # several, which is none
+            return None
 
     def _refused(self, request: Request[Anonymous]) -> Response | None:
         """The answer to a request that comes from no page, or from one in plain text; None if it may go on."""

@@ -17,6 +17,7 @@ from typing import Final, final
 from attrs import field, frozen
 
 from seawall.errors import Unauthorized
+from seawall.mistakes import is_text
 
 #: Bytes of the two parts.
 FAMILY_SIZE: Final = 16
@@ -47,7 +48,7 @@ class RefreshToken:
         Raises:
           Unauthorized: it can be none. The text is not repeated.
         """
-        if _SHAPE.fullmatch(text) is None:
+        if not (is_text(text) and _SHAPE.fullmatch(text)):  # a field of JSON may be anything
             raise Unauthorized("refresh token refused: it is none")
         return cls(text)
 

@@ -12,8 +12,8 @@ from typing import Final, Protocol, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
-#: For so many seconds a refresh token that has been used gives the same successor again: two tabs of a browser may use
-#: it at once, and an answer may be lost on its way.
+#: For so many seconds a refresh token that has been used gives the same successor again, and that one gives itself: all
+#: tabs of a browser are warned at once, and what one sends may overtake what another does. An answer may be lost, too.
 REUSE_WITHIN: Final = 10.0
 
 
@@ -48,7 +48,7 @@ class Rotated:
     """The token may be exchanged."""
 
     session: StoredSession
-    """To be stored. Its current token is the successor; if the token has been exchanged before, nothing has changed."""
+    """To be stored. Its current token is the successor; if one has been exchanged just before, nothing has changed."""
 
 
 @final
@@ -77,14 +77,12 @@ def rotate(session: StoredSession, presented: bytes, successor: bytes, now: floa
     """
     if session.ends_at <= now:
         return None
-    if compare_digest(presented, session.current):
+    is_current = compare_digest(presented, session.current)
+    if session.previous is not None and abs(now - session.used_at) <= REUSE_WITHIN:
+        if is_current or compare_digest(presented, session.previous):
+            return Rotated(session)
+    elif is_current:
         return Rotated(evolve(session, current=successor, previous=presented, used_at=now))
-    if (
-        session.previous is not None
-        and compare_digest(presented, session.previous)
-        and abs(now - session.used_at) <= REUSE_WITHIN
-    ):
-        return Rotated(session)
     return Reused(session)
 
 

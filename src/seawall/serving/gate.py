@@ -158,10 +158,15 @@ class ConnectionGate(TokenGate, LimitedGate):
         return token_in(text) if self.upgrade.speaks_json else text
 
     async def let_in(self) -> None:
-        """Accept the upgrade, if no guard has, because all have let it through; and tell a peer that waits for that."""
+        """Accept the upgrade, if no guard has, because all have let it through; and tell a peer that waits for that.
+
+        If it has been revoked meanwhile, this does not return.
+        """
         await self.upgrade.accept()
         if self.ack is not None:
             await self.upgrade.send(self.ack)
+        if self.lifecycle.ended is None and self.lifecycle.timeouts.expired is not None:
+            await trio.sleep_forever()  # until the `DeadlineQueue` has its turn, which comes next
 
     async def accept(self) -> None:
         """Accept the upgrade now."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, TypeVar, final
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from seawall.callables import Parameter
 from seawall.clock import unix_time
@@ -47,7 +47,7 @@ class PageRequest:
     page: AnyPageRoute
     head: Head
     handshake: Handshake
-    early: bytes
+    early: bytes = field(repr=False)
     """What the client sent after its request's head."""
 
 
@@ -83,6 +83,7 @@ async def answer(request: PageRequest, incoming: AcceptedConnection, gate: PageG
         return Ends(End(Cause.PEER_VANISHED, 1006, "before its request was whole"))
     head = request.head
     posted = Posted(method="GET" if head.method == "HEAD" else head.method, handshake=request.handshake, body=body)
+    del body  # it may hold a password, and who reports a failure may report the variables of all frames
     response = await in_own_task(
         partial(request.page.respond, gate, posted, gate.values), name=f"page {request.page.path}", beside=watch.run
     )

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Final, Protocol, TypeAlias, final
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from seawall.callables import Parameter
 from seawall.handshake import Handshake
@@ -40,7 +40,7 @@ class UpgradeRequest:
     """A request for a WebSocket, and the route that its path leads to."""
 
     handshake: Handshake
-    early: bytes
+    early: bytes = field(repr=False)
     """What the client sent after its request."""
     route: AnyRoute
     params: Mapping[str, Parameter]

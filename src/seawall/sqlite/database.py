@@ -14,7 +14,7 @@ import trio
 
 from seawall.errors import Unavailable
 from seawall.observability.logs import server_log
-from seawall.sqlite.file import BUSY_TIMEOUT, checked_path
+from seawall.sqlite.file import BUSY_TIMEOUT, Synchronous, checked_path
 from seawall.sqlite.thread import DatabaseThread, Job
 
 if TYPE_CHECKING:
@@ -30,8 +30,13 @@ CLOSED_WITHIN: Final = 2 * BUSY_TIMEOUT
 class Database:
     """A file, and in each run of Trio that uses it, a thread and a connection."""
 
-    def __init__(self, where: str, path: object) -> None:
-        """Make the file, or look at the one that is there; arguments and errors as of `checked_path`."""
+    def __init__(self, where: str, path: object, *, synchronous: Synchronous = "FULL") -> None:
+        """Make the file, or look at the one that is there; arguments as of `checked_path` and `open_file`.
+
+        Raises:
+          ConfigurationError: as `checked_path`.
+        """
+        self._synchronous: Synchronous = synchronous
         self.file = checked_path(where, path)
         self._opened: trio.lowlevel.RunVar[_Opened | None] = trio.lowlevel.RunVar(where, None)
 
@@ -79,7 +84,7 @@ class Database:
         opened = self._opened.get()
         if opened is None:
             try:
-                thread = DatabaseThread(self.file)
+                thread = DatabaseThread(self.file, self._synchronous)
             except RuntimeError as error:
                 raise Unavailable(f"{self.file}: no thread can be started: {error}") from error
             opened = _Opened(thread)

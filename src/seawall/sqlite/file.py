@@ -12,13 +12,15 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from seawall.errors import ConfigurationError
 from seawall.sqlite.schema import APPLICATION_ID, SCHEMA, VERSION
 
 if TYPE_CHECKING:
     import sqlite3
+
+Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
 #: Seconds that a statement waits for another process, or another store of this one, that is writing.
 BUSY_TIMEOUT: Final = 5.0
@@ -66,8 +68,10 @@ def checked_path(where: str, path: object) -> Path:
     return file
 
 
-def open_file(file: Path) -> sqlite3.Connection:
+def open_file(file: Path, synchronous: Synchronous = "FULL") -> sqlite3.Connection:
     """A connection to a file that is there, for the thread that calls this.
+
+    What has been committed outlives the process; with ``FULL``, a loss of power, too.
 
     Raises:
       ConfigurationError: it is not there, others may read it, or it is of another program or a newer Seawall.
@@ -79,7 +83,7 @@ def open_file(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         _check_contents(connection, file)
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
     except BaseException:

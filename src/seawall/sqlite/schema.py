@@ -42,7 +42,7 @@ CREATE INDEX sessions_owners ON sessions (issuer, subject, used_at);
 CREATE INDEX sessions_ends ON sessions (ends_at);
 CREATE TABLE tickets (
     digest BLOB PRIMARY KEY,
-    sealed BLOB NOT NULL,
+    token BLOB NOT NULL,
     owner BLOB NOT NULL,
     route BLOB NOT NULL,
     expires_at REAL NOT NULL

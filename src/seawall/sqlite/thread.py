@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, final
 import trio
 
 from seawall.errors import ConfigurationError, Unavailable
-from seawall.sqlite.file import identity_of, open_file, said_of
+from seawall.sqlite.file import Synchronous, identity_of, open_file, said_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -101,13 +101,14 @@ class Job(Generic[T]):
 class DatabaseThread:
     """A thread, and what it has to do. Its methods are for the thread of Trio that has made it."""
 
-    def __init__(self, file: Path) -> None:
-        """Start it. It opens `file` when there is something to do.
+    def __init__(self, file: Path, synchronous: Synchronous) -> None:
+        """Start it. It opens `file` when there is something to do; arguments as of `open_file`.
 
         Raises:
           RuntimeError: there are too many threads.
         """
         self._file = file
+        self._synchronous: Synchronous = synchronous
         self._jobs = SimpleQueue[Work | None]()
         self._token = trio.lowlevel.current_trio_token()
         self._is_stopping = False
@@ -203,7 +204,7 @@ class DatabaseThread:
             self._close()
             raise Unavailable(f"{self._file} was removed or replaced while it was open; restart")
         if self._connection is None:
-            self._connection = open_file(self._file)
+            self._connection = open_file(self._file, self._synchronous)
             self._identity = identity
         return self._connection
 
@@ -244,7 +245,7 @@ def _do_one(connection: sqlite3.Connection, job: Work) -> bool:
         job.do(connection)
     except (_sqlite_error(), OSError):
         raise
-    except BaseException as error:  # noqa: BLE001 - it is the caller's
+    except Exception as error:  # noqa: BLE001 - it is the caller's
         job.fail(error)
         return False
     return True

@@ -1,4 +1,4 @@
-"""The socket under a stream or a listener, the address of its peer, and the network of that address."""
+"""The socket under a stream or a listener, the address of its peer, and what of that is compared."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ def peer_of(stream: trio.abc.Stream) -> str:
     except OSError:
         return "gone"  # reset before we asked
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_of(peer: str) -> str:
+    """The address in one from `peer_of`, as `plain_host` has it; all of what has no port."""
+    host, separator, _ = peer.rpartition(":")
+    if not separator:
+        return peer
+    return plain_host(host.strip("[]")) if host.startswith("[") else host
+
+
+def plain_host(host: str) -> str:
+    """An IP address as it is written everywhere, and an IPv4 one inside of IPv6 as itself; any other text as it is."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(address if mapped is None else mapped)
 
 
 def network_of(peer: str) -> str:

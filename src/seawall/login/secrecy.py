@@ -1,0 +1,46 @@
+"""A failure without the password that it failed with: not in its text, nor in what its traceback holds."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+
+class AuthenticationFailed(Exception):
+    """What ``authenticate()`` has raised had the password in its text, which is therefore not repeated."""
+
+
+def without_password(failure: Exception, password: str) -> Exception:
+    """`failure`, whose frames have no variables any more; or, if a text of it has the password, what says so.
+
+    Whoever reports failures with the variables of all frames, as services for that do, would report the password.
+    """
+    found = tuple(_all_of(failure, set()))
+    for each in found:
+        traceback.clear_frames(each.__traceback__)
+    if not any(password in text for each in found for text in _texts(each)):
+        return failure
+    kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in found))
+    replaced = AuthenticationFailed(f"authenticate() raised {kinds}, with the password in its text, which is left out")
+    return replaced.with_traceback(failure.__traceback__)
+
+
+def _all_of(failure: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+    """A failure, what is in it, and what was before it."""
+    if failure is None or id(failure) in seen:
+        return
+    seen.add(id(failure))
+    yield failure
+    for other in (failure.__cause__, failure.__context__):
+        yield from _all_of(other, seen)
+    if isinstance(failure, BaseExceptionGroup):
+        for leaf in failure.exceptions:
+            yield from _all_of(leaf, seen)
+
+
+def _texts(failure: BaseException) -> tuple[str, ...]:
+    notes: tuple[object, ...] = tuple(getattr(failure, "__notes__", ()))
+    try:
+        return (str(failure), repr(failure), *map(str, notes))
+    except Exception:  # noqa: BLE001 - what cannot be shown is not shown in the log, either
+        return ()

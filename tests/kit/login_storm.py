@@ -1,0 +1,44 @@
+"""A program: many who try to log in at the same time, again and again, each on a connection of its own.
+
+``python -m tests.kit.login_storm PORT CLIENTS SECONDS`` prints how often each status was answered, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+
+import trio
+
+
+async def main(port: int, clients: int, seconds: float) -> Counter[str]:
+    """Storm."""
+    statuses = Counter[str]()
+
+    async def client(number: int) -> None:
+        while True:
+            body = json.dumps({"username": f"user{number}", "password": "guess"}).encode()
+            origin = f"http://localhost:{port}"
+            head = (
+                f"POST /session HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: {origin}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            try:
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(head.encode() + body)
+                    answer = await stream.receive_some(4096)
+            except OSError:
+                statuses["broken"] += 1
+            else:
+                statuses[answer[9:12].decode()] += 1
+
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for number in range(clients):
+                nursery.start_soon(client, number)
+    return statuses
+
+
+if __name__ == "__main__":
+    print(json.dumps(trio.run(main, int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))))  # noqa: T201 - as above
