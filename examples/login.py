@@ -44,7 +44,7 @@ issuer = TokenIssuer(
 
 # The accounts. What is stored of a password is a hash that takes long to compute, so that happens in a thread.
 
-hasher = PasswordHasher()
+hasher = PasswordHasher(parallelism=1)  # several of them are hashed at once
 NOBODY = hasher.hash(secrets.token_urlsafe())  # for names that nobody has: they are answered as slowly
 
 

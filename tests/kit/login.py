@@ -113,11 +113,12 @@ class Browser:
 
     async def post(self, path: str, body: bytes = b"", kind: str = JSON, **fields: str) -> Answer:
         """Post something."""
-        named = {"Host": self.host, "Content-Type": kind, "Content-Length": str(len(body)), **fields}
+        named = {"Host": self.host, "Content-Type": kind, "Content-Length": str(len(body))}
         if self.origin is not None:
             named["Origin"] = self.origin
         if self.cookies:
             named["Cookie"] = self.line
+        named |= fields
         head = "\r\n".join([f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""])
         client = await self.connected()
         await client.send(head.encode(), body)

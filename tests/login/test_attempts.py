@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import App, ErrorReport, Handshake, Limits, Unavailable
 from seawall.clock import unix_time
 from seawall.login.answers import Refusal
-from seawall.login.attempts import Attempts, Authenticate, LoggedIn
+from seawall.login.attempts import Attempts, Authenticate, LoggedIn, account_of
 from seawall.login.checks import MAX_WAITING
 from seawall.login.credentials import Credentials
 from seawall.login.device_cookie import DeviceMarks
@@ -26,6 +26,7 @@ from tests.kit.tokens import SECRET
 from tests.kit.wall import Wall
 
 MARKS = DeviceMarks(b"k" * 32)
+ADA, BOB = (account_of(Credentials(name=name, password="x")) for name in ("ada", "bob"))
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,7 @@ async def test_five_a_minute_of_an_address(autojump_clock: MockClock) -> None:
     assert [await trier.status(f"user{number}") for number in range(7)] == [401] * 5 + [429] * 2
     refused = await trier.tries("ada", PASSWORDS["ada"])
     assert isinstance(refused, Refusal)
+    assert refused.retry_after is not None
     assert refused.retry_after == 60 - 5 * 1.0
     assert await trier.status("ada", PASSWORDS["ada"], "192.0.2.2") == 200
     await trio.sleep(refused.retry_after)
@@ -186,7 +188,7 @@ async def exhaust(trier: Trier) -> None:
 async def test_others_keep_nobody_out_who_is_known(autojump_clock: MockClock) -> None:
     """A browser that ada has logged in with gets in, also from an address of which others have tried; another not."""
     trier = Trier()
-    mark = MARKS.renewed(None, b"ada", unix_time())
+    mark = MARKS.renewed(None, ADA, unix_time())
     await exhaust(trier)
     assert await trier.status("ada", PASSWORDS["ada"], "203.0.113.1") == 429
     assert await trier.status("ada", PASSWORDS["ada"], device=mark) == 200
@@ -197,11 +199,11 @@ async def test_a_mark_of_somebody_else_is_worth_nothing(autojump_clock: MockCloc
     trier = Trier()
     await exhaust(trier)
     for device in (
-        MARKS.renewed(None, b"bob", unix_time()),
-        DeviceMarks(b"o" * 32).renewed(None, b"ada", unix_time()),
+        MARKS.renewed(None, BOB, unix_time()),
+        DeviceMarks(b"o" * 32).renewed(None, ADA, unix_time()),
         "A" * 43,
         ".".join(["A" * 43] * 100),
-        MARKS.renewed(None, b"ada", unix_time() - 31_536_001),
+        MARKS.renewed(None, ADA, unix_time() - 31_536_001),
     ):
         assert await trier.status("ada", PASSWORDS["ada"], device=device) == 429
 
@@ -209,11 +211,11 @@ async def test_a_mark_of_somebody_else_is_worth_nothing(autojump_clock: MockCloc
 async def test_a_stolen_mark_gives_five_tries_a_minute(autojump_clock: MockClock) -> None:
     """From however many addresses; then it counts as anybody's. Its owner gets another one with each log-in."""
     trier = Trier()
-    mark = MARKS.renewed(None, b"ada", unix_time())
+    mark = MARKS.renewed(None, ADA, unix_time())
     await exhaust(trier)
     found = [await trier.status(peer=f"203.0.113.{number}", device=mark) for number in range(7)]
     assert found == [401] * 5 + [429] * 2
-    fresh = MARKS.renewed(mark, b"ada", unix_time())
+    fresh = MARKS.renewed(mark, ADA, unix_time())
     assert await trier.status("ada", PASSWORDS["ada"], device=mark) == 429
     assert await trier.status("ada", PASSWORDS["ada"], device=fresh) == 200
 
@@ -280,7 +282,7 @@ async def test_a_storm_keeps_nobody_out_who_is_known(autojump_clock: MockClock) 
         return name if password == "right" else None
 
     trier = Trier(authenticate)
-    mark = MARKS.renewed(None, b"ada", unix_time())
+    mark = MARKS.renewed(None, ADA, unix_time())
     async with trio.open_nursery() as nursery:
         for number in range(250):
             nursery.start_soon(trier.status, f"user{number}", "guess", f"192.0.2.{number}")
@@ -331,6 +333,16 @@ async def test_a_check_that_never_ends(autojump_clock: MockClock) -> None:
 
 PASSWORD = "correct horse battery staple"
 
+#: With which all names end here.
+SUFFIX = "-xyzzy"
+
+
+class Mute(Exception):
+    """It cannot be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
 
 @define
 class Broken:
@@ -339,7 +351,7 @@ class Broken:
     async def authenticate(self, name: str, password: str) -> str | None:
         """Fail."""
         copy = [password]
-        match name:
+        match name.removesuffix(SUFFIX):
             case "plain":
                 raise ValueError("broken")
             case "text":
@@ -355,6 +367,8 @@ class Broken:
                     self.deeper(password)
                 except KeyError as error:
                     raise RuntimeError("in the store") from error
+            case "mute":
+                raise Mute
             case "down":
                 raise Unavailable("the database")
             case _:
@@ -384,10 +398,10 @@ def frames(failure: BaseException, seen: set[int]) -> Iterator[str]:
             yield from frames(other, seen)
 
 
-@pytest.mark.parametrize("name", ["plain", "text", "group", "note", "cause", "down", "nobody"])
+@pytest.mark.parametrize("name", ["plain", "text", "group", "note", "cause", "mute", "down", "nobody"])
 @pytest.mark.parametrize("kind", ["json", "form"])
 async def test_no_password_in_a_report(autojump_clock: MockClock, name: str, kind: str) -> None:
-    """Not in the log, not in a report, not in the variables of any frame of its traceback, not in what is answered."""
+    """Nor a name: not in the log, nor in a report, nor in the variables of its frames, nor in what is answered."""
     reports: list[ErrorReport] = []
     shown: list[str] = []
 
@@ -402,11 +416,11 @@ async def test_no_password_in_a_report(autojump_clock: MockClock, name: str, kin
         browser = Browser(serving)
         with recorded() as log:
             log_in = browser.log_in if kind == "json" else browser.submit
-            answer: Answer = await log_in(name, PASSWORD)
+            answer: Answer = await log_in(name + SUFFIX, PASSWORD)
     assert answer.status == {"nobody": 401, "down": 503}.get(name, 500)
     texts = [answer.raw.body.decode(), repr(answer.raw.headers), *shown]
     texts += [f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in log.found]
-    assert not [text for text in texts if "horse" in text]
+    assert not [text for text in texts if "horse" in text or "xyzzy" in text]
     assert bool(reports) == (name != "nobody")
     if name in ("plain", "cause"):
         assert any("in authenticate" in text for text in shown)  # who looks for the fault finds it

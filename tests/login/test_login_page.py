@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -21,7 +21,7 @@ from seawall import (
     any_origin,
 )
 from seawall.login.cookies import HostCookie
-from seawall.sessions import TokenIssuer, login_page
+from seawall.sessions import Revocation, TokenIssuer, login_page
 from seawall.testing import CloseFrame, Rejected, Serving, serve
 from tests.kit.log import recorded
 from tests.kit.login import FORM, PASSWORDS, Browser, Place, subject_of
@@ -344,15 +344,17 @@ async def test_what_authenticate_raises(autojump_clock: MockClock) -> None:
 
 
 async def test_a_store_that_is_down(autojump_clock: MockClock) -> None:
-    """503, with the cookies as they were; what can be ended here has been."""
+    """503, with the cookies as they were; what can be ended here has been. One that says nothing is down after 5 s."""
     place = Place()
-    down = Unavailable("full")
     async with browsing(place) as browser:
         await browser.log_in()
 
         async def fail(*_: object) -> None:
             await trio.lowlevel.checkpoint()
-            raise down
+            raise Unavailable("full")
+
+        async def hang(*_: object) -> None:
+            await trio.sleep_forever()
 
         before = dict(browser.cookies)
         with pytest.MonkeyPatch.context() as patch:
@@ -360,7 +362,66 @@ async def test_a_store_that_is_down(autojump_clock: MockClock) -> None:
             async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
                 assert (await browser.post("/session/end")).status == 503
                 assert await client.wait_closed() == REVOKED
-        assert browser.cookies == before
+            assert browser.cookies == before
+            patch.setattr(place.issuer, "end", hang)
+            with pytest.raises(Unavailable):
+                await place.login.end("session")
+            patch.setattr(place.issuer, "end_all", hang)
+            began = trio.current_time()
+            assert (await browser.post("/session/end-all")).status in (401, 503)
+            with pytest.raises(Unavailable):
+                await place.login.end_all("ada")
+            assert trio.current_time() - began <= 10
+
+
+async def test_revocations_that_cannot_be_stored(autojump_clock: MockClock) -> None:
+    """All connections end here, and it is told that it may not be so elsewhere; once it is stored, it is."""
+
+    class Full:
+        is_full = True
+
+        async def load(self) -> tuple[Revocation, ...]:
+            return ()
+
+        async def add(self, revocation: Revocation) -> None:
+            await trio.lowlevel.checkpoint()
+            if self.is_full:
+                raise Unavailable("full")
+
+        @asynccontextmanager
+        async def changes(self) -> AsyncGenerator[AsyncIterator[Revocation]]:
+            send, receive = trio.open_memory_channel[Revocation](0)
+            with send, receive:
+                yield receive
+
+    store = Full()
+    place = Place(App(revocations=store))
+    async with browsing(place) as browser:
+        phone = browser.copy()
+        await browser.log_in()
+        await phone.log_in()
+        async with (
+            browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as here,
+            browser.serving_here.connect("/chat", host=browser.host, headers=phone.headers()) as there,
+        ):
+            assert (await browser.post("/session/end-all")).status == 503
+            assert await here.wait_closed() == await there.wait_closed() == REVOKED
+        assert (await phone.post("/session/renew")).status == 401
+        with pytest.raises(Unavailable):
+            await place.login.end("session")
+        store.is_full = False
+        assert await place.login.end("session") == 0
+
+
+async def test_two_cookies_of_a_name(autojump_clock: MockClock) -> None:
+    """Nobody can tell which is the browser's, so they are none; whoever has the right password gets in."""
+    async with browsing(Place()) as browser:
+        for names in (("__Host-device",), ("__Host-session", "__Host-refresh")):
+            await browser.log_in()
+            line = "; ".join(f"{name}={browser.cookies[name]}" for name in names for _ in range(2))
+            twice = browser.copy()
+            assert (await twice.log_in(Cookie=line)).status == 200
+            assert (await browser.post("/session/renew", Cookie=line)).status == 401
 
 
 # ----------------------------------------------------------------------------------------- without TLS, on this machine

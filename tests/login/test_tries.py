@@ -18,6 +18,7 @@ from seawall.login.checks import MAX_WAITING, PATIENCE, PasswordChecks
 from seawall.login.clients import Clients
 from seawall.login.credentials import Credentials
 from seawall.login.device_cookie import LIFETIME, DeviceMarks
+from seawall.login.issuer import TokenIssuer, derived_keys
 from seawall.login.tries import WITHIN, Tries
 from seawall.sessions import LoginLimits
 
@@ -66,6 +67,17 @@ def test_one_that_was_none_is_taken_back() -> None:
     assert tries.wait(b"ada", 6.0) == 0
 
 
+def test_another_run_has_another_clock() -> None:
+    """An app that is served again, as in the next test of a user's, begins with no tries, whatever its clock says."""
+    tries = Tries(1)
+    tries.add(b"ada", 900_000.0)
+    assert tries.wait(b"ada", 10_000.0) == 0
+    tries.add(b"ada", 10_000.0)
+    assert tries.wait(b"ada", 10_001.0) == 59
+    tries.add(b"bob", 10_002.0)
+    assert len(tries) == 2
+
+
 def test_it_is_bounded_and_keeps_nobody_out() -> None:
     """Any number of names have no more than 65,536 places, and hardly ever somebody else's; a minute later, none."""
     tries = Tries(20)
@@ -106,6 +118,17 @@ def test_a_browser_is_known_for_an_account() -> None:
     assert marks.renewed(None, b"ada", 1000.0) != cookie
 
 
+def test_the_keys_of_marks() -> None:
+    """They are of an issuer's keys, those of before too, and others for each audience, and for each use."""
+    one, new = (f"secret of one server, which is long enough {number}" for number in (1, 2))
+
+    def keys(key: str, *previous: str, audience: str = "chat", label: bytes = b"a: b") -> tuple[bytes, ...]:
+        return derived_keys(TokenIssuer(key, issuer="i", audience=audience, previous=previous), label)
+
+    assert len({*keys(one), *keys(new), *keys(one, audience="mail"), *keys(one, label=b"a: c")}) == 4
+    assert keys(new, one) == (*keys(new), *keys(one))
+
+
 def test_a_mark_cannot_be_forged() -> None:
     """A change of any bit that counts makes it nobody's; one in what base64 has to spare changes nothing."""
     marks = DeviceMarks(KEY)
@@ -118,7 +141,7 @@ def test_a_mark_cannot_be_forged() -> None:
             changed[at] ^= 1 << bit
             forged = urlsafe_b64encode(changed).rstrip(b"=").decode()
             assert marks.find(forged, b"ada", 1000.0) is None
-    spare = next(letter for letter in "ABCDEFGHIJ" if urlsafe_b64decode(f"{cookie[:-1]}{letter}=") != data)
+    spare = next(letter for letter in "ABCDEFGHIJ" if urlsafe_b64decode(f"{cookie[:-1]}{letter}=") != bytes(data))
     assert marks.find(cookie[:-1] + spare, b"ada", 1000.0) in {None, known}
 
 
@@ -159,7 +182,9 @@ def test_a_clock_that_is_wrong(now: float) -> None:
 @pytest.mark.parametrize("name", ["Ada", "ADA", " ada ", "\uff21da", "ad\u1d43"])
 def test_one_account_however_it_is_written(name: str) -> None:
     """Capitals, spaces and compatible letters give nobody more tries."""
-    assert account_of(Credentials(name=name, password="x")) == b"ada"
+    ada, bob = (account_of(Credentials(name=each, password="x")) for each in ("ada", "bob"))
+    assert account_of(Credentials(name=name, password="x")) == ada != bob
+    assert b"ada" not in ada
 
 
 # ---------------------------------------------------------------------------------------------------------- the turns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -145,8 +146,12 @@ class Attempts:
 
 
 def account_of(credentials: Credentials) -> bytes:
-    """By what the tries for a name are counted, however it is written: in capitals, or with spaces around it."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", credentials.name).casefold()).strip(" ").encode()
+    """By what the tries for a name are counted, however it is written: in capitals, or with spaces around it.
+
+    It is a digest, so that no variable has the name which a report could show.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", credentials.name).casefold())
+    return hashlib.sha256(folded.strip(" ").encode()).digest()
 
 
 def _checked(found: object) -> LoggedIn | None:

@@ -28,8 +28,8 @@ class LoginLimits:
     per_address: int | None = 5
     """Tries in a minute from one IPv4 address, or one /64 of IPv6; None counts none."""
     per_account: int = 20
-    """Tries in a minute for one name, from all addresses, whether there is such an account or not. 20: six million a
-    decade, of passwords that nobody guesses in that many."""
+    """Tries in a minute for one name, from all addresses, whether there is such an account or not. 20 are 28,800 a day,
+    in which the most common passwords are found: refuse these where a password is set."""
     per_browser: int = 5
     """Tries in a minute for one name of a browser that is known there. Further ones count as anybody's."""
     checks: int = 2

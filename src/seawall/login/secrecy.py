@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from typing import cast
 
 
 class AuthenticationFailed(Exception):
@@ -34,8 +35,9 @@ def _all_of(failure: BaseException | None, seen: set[int]) -> Iterator[BaseExcep
     for other in (failure.__cause__, failure.__context__):
         yield from _all_of(other, seen)
     if isinstance(failure, BaseExceptionGroup):
-        for leaf in failure.exceptions:
-            yield from _all_of(leaf, seen)
+        group = cast("BaseExceptionGroup[BaseException]", failure)
+        for member in group.exceptions:
+            yield from _all_of(member, seen)
 
 
 def _texts(failure: BaseException) -> tuple[str, ...]:

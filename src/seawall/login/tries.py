@@ -64,15 +64,20 @@ class Tries:
             self._times[place] = tuple(times)
 
     def _recent(self, place: bytes, now: float) -> tuple[float, ...]:
-        return tuple(time for time in self._times.get(place, ()) if time + WITHIN > now)
+        return tuple(time for time in self._times.get(place, ()) if _is_recent(time, now))
 
     def _forget(self, now: float) -> None:
         """Drop the places to which nothing was added for so long."""
         while self._times:
             place, times = next(iter(self._times.items()))
-            if times and times[-1] + WITHIN > now:
+            if times and _is_recent(times[-1], now):
                 return
             del self._times[place]
 
     def _place(self, what: bytes) -> bytes:
         return hashlib.blake2b(what, key=self._key, digest_size=_PLACE_SIZE).digest()
+
+
+def _is_recent(time: float, now: float) -> bool:
+    """Whether it counts. What is yet to come is of another run of Trio, whose clock began elsewhere."""
+    return time <= now < time + WITHIN
