@@ -228,7 +228,7 @@ def test_verifiers_of_one_issuer() -> None:
     with pytest.raises(ConfigurationError, match=r"any_issuer would take the tokens of the others"):
         by_issuer(own, anybodys)
     with pytest.raises(ConfigurationError, match=r"give it one for each issuer"):
-        by_issuer(own)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue] # the mistake
+        by_issuer(own)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # the mistake
     with pytest.raises(ConfigurationError, match=r"was given a str; give it verifiers"):
         by_issuer(own, cast("TokenVerifier[Claims]", SECRET))
 

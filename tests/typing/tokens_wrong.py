@@ -49,7 +49,7 @@ members.verify("token").email  # type: ignore[attr-defined]  # pyright: ignore[r
 At(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is a text
 by_issuer(members, "secret")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a secret is no verifier
 by_issuer()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # of which issuers?
-by_issuer(members)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # one needs no choice
+by_issuer(members)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # one needs no choice
 has(groups_of)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # which of them?
 either: TokenVerifier[Member] = by_issuer(members, robots)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]  # it may be a robot
 bearer(members, "cookie")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a name is no source
@@ -62,7 +62,7 @@ has(roles_of, Door.FRONT, "x")  # type: ignore[call-overload]  # pyright: ignore
 has(groups_of, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a group is a text
 by_name: Check[Member] = has(lambda member: member.nobody, "x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownLambdaType, reportUnknownMemberType]  # what a lambda is called with is known
 has(ranks_of, "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a rank is a number
-has("admin")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]  # of what?
+has("admin")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # of what?
 has(Member, "admin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # a class gives no values
 bearer(robots) >> has(roles_of, Role.ADMIN)  # type: ignore[arg-type]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]  # a robot has no roles
 bearer(plain) >> has(groups_of, "x")  # type: ignore[arg-type]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]  # these claims have no groups
