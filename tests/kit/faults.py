@@ -179,7 +179,7 @@ async def _several(stores: Stores) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stores.sessions.delete, "id of a")
         nursery.start_soon(stores.sessions.add, evolve(session("new"), subject="bob"))
-        nursery.start_soon(stores.sessions.rotate, digest("b"), digest("b 1"), digest("b 2"), START + 9.0)
+        nursery.start_soon(stores.sessions.rotate, digest("b"), digest("b 1"), digest("b 2"), START + 20.0)
 
 
 def _rotating(name: str, step: int, now: float) -> Callable[[Stores], Awaitable[object]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 from attrs import evolve
 
+from seawall.login.session_store import REUSE_WITHIN
 from seawall.sessions import Rotated, SqliteRevocations, SqliteSessions
 from tests.kit.faults import OPERATIONS, START, at, contents, die, digest, operate, prepare, revocation, session
 
@@ -73,11 +74,12 @@ async def write(path: Path) -> None:
             os.write(1, f"revoked {os.getpid()} {number}\n".encode())
 
     async def renew(name: str) -> None:
-        await sessions.add(evolve(session(name), subject=name))
+        await sessions.add(evolve(session(name), subject=name, ends_at=START + 1e9))
         os.write(1, f"begun {name}\n".encode())
         for step in count():
             one, two = digest(f"{name} {step}"), digest(f"{name} {step + 1}")
-            assert isinstance(await sessions.rotate(digest(name), one, two, START + 1.0), Rotated)
+            now = START + 2 * REUSE_WITHIN * (step + 1)
+            assert isinstance(await sessions.rotate(digest(name), one, two, now), Rotated)
             os.write(1, f"renewed {name} {step + 1}\n".encode())
 
     async with revocations, sessions, trio.open_nursery() as nursery:
