@@ -43,4 +43,6 @@ async def main(port: int, clients: int, pause: float, seconds: float) -> Counter
 
 
 if __name__ == "__main__":
-    print(json.dumps(trio.run(main, int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:]))))  # noqa: T201 - as above
+    port, clients, pause, seconds = sys.argv[1:]
+    found = trio.run(main, int(port), int(clients), float(pause), float(seconds))
+    print(json.dumps(found))  # noqa: T201 - what the test reads

@@ -323,7 +323,11 @@ def test_a_proxy_on_this_machine_that_is_not_named() -> None:
 @pytest.mark.parametrize(("cores", "checks"), [(1, 1), (2, 1), (3, 2), (64, 2)])
 def test_a_core_is_left(monkeypatch: pytest.MonkeyPatch, cores: int, checks: int) -> None:
     """Where there is one: a hash takes a core, and the connections need one as well."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+
+    def affinity(process: int) -> set[int]:
+        return set(range(cores))
+
+    monkeypatch.setattr("os.sched_getaffinity", affinity)
     assert LoginLimits().checks == checks
 
 
