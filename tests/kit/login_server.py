@@ -18,7 +18,7 @@ from tests.kit.login import PASSWORDS
 from tests.kit.sockets import echo
 from tests.kit.tokens import SECRET
 
-#: One lane: two checks at once are then two threads, and not eight.
+#: One lane: a check is then one thread, and not four.
 HASHER: Final = PasswordHasher(parallelism=1)
 HASHES: Final = {name: HASHER.hash(password) for name, password in PASSWORDS.items()}
 

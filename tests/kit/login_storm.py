@@ -1,6 +1,7 @@
 """A program: many who try to log in at the same time, again and again, each on a connection of its own.
 
-``python -m tests.kit.login_storm PORT CLIENTS SECONDS`` prints how often each status was answered, as JSON.
+``python -m tests.kit.login_storm PORT CLIENTS PAUSE SECONDS`` prints how often each status was answered, as JSON. Each
+client pauses for so many seconds between two tries.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 import trio
 
 
-async def main(port: int, clients: int, seconds: float) -> Counter[str]:
+async def main(port: int, clients: int, pause: float, seconds: float) -> Counter[str]:
     """Storm."""
     statuses = Counter[str]()
 
@@ -32,6 +33,7 @@ async def main(port: int, clients: int, seconds: float) -> Counter[str]:
                 statuses["broken"] += 1
             else:
                 statuses[answer[9:12].decode()] += 1
+            await trio.sleep(pause)
 
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
@@ -41,4 +43,6 @@ async def main(port: int, clients: int, seconds: float) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(trio.run(main, int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))))  # noqa: T201 - as above
+    port, clients, pause, seconds = sys.argv[1:]
+    found = trio.run(main, int(port), int(clients), float(pause), float(seconds))
+    print(json.dumps(found))  # noqa: T201 - what the test reads

@@ -258,7 +258,7 @@ async def test_two_passwords_at_once(autojump_clock: MockClock) -> None:
         running -= 1
         return name
 
-    trier = Trier(authenticate)
+    trier = Trier(authenticate, LoginLimits(checks=2))
     found: list[LoggedIn | Refusal] = []
 
     async def one(number: int) -> None:
@@ -281,7 +281,7 @@ async def test_a_storm_keeps_nobody_out_who_is_known(autojump_clock: MockClock) 
         await trio.sleep(0.25)
         return name if password == "right" else None
 
-    trier = Trier(authenticate)
+    trier = Trier(authenticate, LoginLimits(checks=2))
     mark = MARKS.renewed(None, ADA, unix_time())
     async with trio.open_nursery() as nursery:
         for number in range(250):

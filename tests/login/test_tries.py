@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from functools import partial
@@ -316,6 +317,18 @@ def test_a_proxy_on_this_machine_that_is_not_named() -> None:
     assert not none.is_unnamed(asked("127.0.0.1:5", host="localhost:8765"))
     assert not none.is_unnamed(asked("192.0.2.7:5"))
     assert not none.is_unnamed(asked("unix"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the machine's cores are all that is known")
+@pytest.mark.parametrize(("cores", "checks"), [(1, 1), (2, 1), (3, 2), (64, 2)])
+def test_a_core_is_left(monkeypatch: pytest.MonkeyPatch, cores: int, checks: int) -> None:
+    """Where there is one: a hash takes a core, and the connections need one as well."""
+
+    def affinity(process: int) -> set[int]:
+        return set(range(cores))
+
+    monkeypatch.setattr("os.sched_getaffinity", affinity)
+    assert LoginLimits().checks == checks
 
 
 @pytest.mark.parametrize(

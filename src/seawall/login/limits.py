@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import final
 
@@ -10,6 +12,12 @@ from attrs import field, frozen
 from seawall.errors import ConfigurationError
 from seawall.login.clients import Clients
 from seawall.mistakes import is_count, is_number
+
+
+def _checks() -> int:
+    """How many passwords are checked at once by default. A hash takes a core for as long as it takes."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, min(2, cores - 1))
 
 
 @final
@@ -32,9 +40,10 @@ class LoginLimits:
     in which the most common passwords are found: refuse these where a password is set."""
     per_browser: int = 5
     """Tries in a minute for one name of a browser that is known there. Further ones count as anybody's."""
-    checks: int = 2
-    """Passwords that are checked at once. For a moment, 16 more wait for their turn, and as many of browsers that are
-    known, who come first; for others the server is busy, which is 429 too."""
+    checks: int = field(factory=_checks)
+    """Passwords that are checked at once: two, or one on a machine of one or two cores, so that a core is left for
+    everybody else. For a moment, 16 more wait for their turn, and as many of browsers that are known, who come first;
+    for others the server is busy, which is 429 too."""
     answer_after: float = 1.0
     """Seconds after the beginning of a check at which its failure is answered, or a multiple of them: more than it
     takes, so that the time does not tell whether there is such an account."""
