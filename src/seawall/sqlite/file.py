@@ -12,7 +12,7 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from seawall.errors import ConfigurationError
 from seawall.sqlite.schema import APPLICATION_ID, SCHEMA, VERSION
@@ -54,7 +54,9 @@ def checked_path(where: str, path: object) -> Path:
         raise ConfigurationError(
             f"{where}({path!r}): give the path of a file on a local disk; what needs none is in memory by default"
         )
-    file = Path(os.fsdecode(path)).resolve()  # what SQLite puts beside it lies beside what a link points to
+    file = Path(
+        os.fsdecode(cast("str | os.PathLike[str]", path))
+    ).resolve()  # what SQLite puts beside it lies beside what a link points to
     try:
         _make_if_missing(file)
         with _closed_afterwards(open_file(file)) as connection:
