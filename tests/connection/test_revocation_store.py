@@ -513,7 +513,11 @@ async def test_memory_that_is_full_is_no_slower(monkeypatch: pytest.MonkeyPatch)
 async def test_memory_of_one_event_loop() -> None:
     """Another one is refused while the first listens, and may have it after that."""
     store = MemoryRevocations()
-    other = partial(trio.run, store.add, Revocation(subject="ada", issued_before=1.0, forgotten_at=math.inf))
+    revocation = Revocation(subject="ada", issued_before=1.0, forgotten_at=math.inf)
+
+    def other() -> None:
+        trio.run(store.add, revocation)
+
     async with store.changes():
         with pytest.raises(ConfigurationError, match="two event loops"):
             await trio.to_thread.run_sync(other)

@@ -67,14 +67,14 @@ def at(number: int, happening: Happening) -> Generator[Place]:
 
         def execute(self, sql: str, parameters: Sequence[object] = (), /) -> sqlite3.Cursor:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] # of ours
             place.pass_by(f"before {sql}")
-            cursor = super().execute(sql, parameters)  # pyright: ignore[reportArgumentType] # what SQLite takes
+            cursor = super().execute(sql, parameters)
             place.pass_by(f"behind {sql}")
             return cursor
 
     def connecting(database: str, *, uri: bool, timeout: float = 5.0, isolation_level: None) -> sqlite3.Connection:
         return connect(database, uri=uri, timeout=timeout, isolation_level=isolation_level, factory=Faulty)
 
-    sqlite3.connect = connecting  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue] # as we call it
+    sqlite3.connect = connecting  # type: ignore[assignment] # as we call it
     try:
         yield place
     finally:

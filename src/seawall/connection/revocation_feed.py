@@ -81,6 +81,7 @@ class RevocationFeed(Service):
           ConfigurationError: it has something that is no `Revocation`.
           Unavailable: it has more than can be remembered, or has not answered in a minute.
         """
+        problems: list[Exception] = []
         with trio.CancelScope(deadline=trio.current_time() + LOADED_WITHIN) as scope:
             problems = await self._apply_all()
         if scope.cancelled_caught:

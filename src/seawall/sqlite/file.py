@@ -12,7 +12,7 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from seawall.errors import ConfigurationError
 from seawall.sqlite.schema import APPLICATION_ID, SCHEMA, VERSION
@@ -52,7 +52,8 @@ def checked_path(where: str, path: object) -> Path:
         raise ConfigurationError(
             f"{where}({path!r}): give the path of a file on a local disk; what needs none is in memory by default"
         )
-    file = Path(os.fsdecode(path)).resolve()  # what SQLite puts beside it lies beside what a link points to
+    given = cast("str | os.PathLike[str]", path)
+    file = Path(os.fsdecode(given)).resolve()  # what SQLite puts beside it lies beside what a link points to
     try:
         _make_if_missing(file)
         with _closed_afterwards(open_file(file)) as connection:
