@@ -121,6 +121,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "keep_list",
         "CODES",
         "PasswordHasher",
+        "LoginLimits(proxies",
         "conn.report",
         "hypercorn",
         "test_everybody_hears",
