@@ -85,7 +85,7 @@ async def test_behind_nginx(load: Loader) -> None:
 
         async def tries(forwarded: str, host: str = "chat.example", **fields: str) -> list[int]:
             async def one() -> None:
-                browser = Browser(None, host, dial=place.dial_raw)
+                browser = Browser(None, host, dial=place.dial)
                 found.append((await browser.log_in("ada", "x", **{"X-Forwarded-For": forwarded}, **fields)).status)
 
             found: list[int] = []
@@ -96,7 +96,7 @@ async def test_behind_nginx(load: Loader) -> None:
 
         assert await tries("198.51.100.1, 203.0.113.1") == [401] * 5 + [429]
         assert await tries("203.0.113.2") == [401] * 5 + [429]
-        assert await tries("203.0.113.3", place.at.url.removeprefix("ws://")) == [403] * 6
+        assert await tries("203.0.113.3", place.at.url.removeprefix("ws://")) == [421] * 6
         assert await tries("203.0.113.3", Origin="http://chat.example") == [403] * 6
 
 
