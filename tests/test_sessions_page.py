@@ -78,6 +78,28 @@ async def test_the_pages(load: Loader) -> None:
         assert (submitted.status, submitted.raw.header("location")) == (303, "/")
 
 
+@pytest.mark.slow
+async def test_behind_nginx(load: Loader) -> None:
+    """The proxy's own name is no host of the app; tries are counted by the address that the proxy has seen."""
+    async with serving(cast("App", load("LoginLimits(proxies").app)) as place:
+
+        async def tries(forwarded: str, host: str = "chat.example", **fields: str) -> list[int]:
+            async def one() -> None:
+                browser = Browser(None, host, dial=place.dial)
+                found.append((await browser.log_in("ada", "x", **{"X-Forwarded-For": forwarded}, **fields)).status)
+
+            found: list[int] = []
+            async with trio.open_nursery() as nursery:
+                for _ in range(6):
+                    nursery.start_soon(one)
+            return sorted(found)
+
+        assert await tries("198.51.100.1, 203.0.113.1") == [401] * 5 + [429]
+        assert await tries("203.0.113.2") == [401] * 5 + [429]
+        assert await tries("203.0.113.3", place.at.url.removeprefix("ws://")) == [421] * 6
+        assert await tries("203.0.113.3", Origin="http://chat.example") == [403] * 6
+
+
 @pytest.fixture
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """A browser."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from urllib.parse import quote, urlencode
 
 import pytest
 import trio
@@ -18,6 +20,7 @@ from seawall.login.attempts import Attempts, Authenticate, LoggedIn, account_of
 from seawall.login.checks import MAX_WAITING
 from seawall.login.credentials import Credentials
 from seawall.login.device_cookie import DeviceMarks
+from seawall.login.secrecy import without_password
 from seawall.sessions import LoginLimits, TokenIssuer, login_page
 from seawall.testing import serve
 from tests.kit.log import recorded
@@ -218,6 +221,28 @@ async def test_a_stolen_mark_gives_five_tries_a_minute(autojump_clock: MockClock
     fresh = MARKS.renewed(mark, ADA, unix_time())
     assert await trier.status("ada", PASSWORDS["ada"], device=mark) == 429
     assert await trier.status("ada", PASSWORDS["ada"], device=fresh) == 200
+
+
+async def test_all_marks_of_a_name_together(autojump_clock: MockClock) -> None:
+    """Who has logged in a hundred times has no more turns for it: twenty tries a minute, and then as anybody."""
+    trier = Trier()
+    marks = [MARKS.renewed(None, ADA, unix_time()) for _ in range(100)]
+    found = [await trier.status(peer="203.0.113.1", password=PASSWORDS["ada"], device=mark) for mark in marks]
+    assert found == [200] * 25 + [429] * 75
+    assert await trier.status("bob", PASSWORDS["bob"], device=MARKS.renewed(None, BOB, unix_time())) == 200
+
+
+async def test_a_name_like_it_is_not_known(autojump_clock: MockClock) -> None:
+    """Where "Ada" is somebody else than "ada", logging in as one gives no tries for the other."""
+    place = Place()
+    place.accounts.passwords["Ada"] = "eve's"
+    async with serve(place.app) as serving:
+        eve = Browser(serving)
+        assert (await eve.log_in("Ada", "eve's")).status == 200
+        while (await Browser(serving).log_in("ada", "guess")).status != 429:
+            pass
+        assert (await eve.log_in("ada", "guess")).status == 429
+        assert (await eve.log_in("Ada", "eve's")).status == 200
 
 
 async def test_a_known_browser_over_the_wire(autojump_clock: MockClock) -> None:
@@ -428,6 +453,30 @@ async def test_no_password_in_a_report(autojump_clock: MockClock, name: str, kin
         assert any("authenticate() raised ValueError, with the password in its text" in text for text in shown)
 
 
+@pytest.mark.parametrize("password", ["a\\b'\"c", "p\u00e4ss w\u00f6rd", "tab\tin it", "line\nend", "\\", "plain"])
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        str,
+        repr,
+        ascii,
+        json.dumps,
+        quote,
+        lambda password: f"{password.encode()}",
+        lambda password: f"{(password, chr(39))!r}",
+        lambda password: json.dumps({"password": password}, ensure_ascii=False),
+        lambda password: urlencode({"password": password}),
+    ],
+    ids=["as it is", "repr", "ascii", "json", "quoted", "bytes", "in a tuple", "json in unicode", "form"],
+)
+def test_no_password_however_it_is_spelled(spelled: Callable[[str], str], password: str) -> None:
+    """As Python, JSON or a form writes it, in the text of a failure, or in what its repr shows."""
+    for failure in (ValueError(f"no row for {spelled(password)}"), KeyError(spelled(password))):
+        assert str(without_password(failure, password)).startswith("authenticate() raised ")
+    unconcerned = ValueError("broken")
+    assert without_password(unconcerned, f"{password} 1") is unconcerned
+
+
 def test_no_password_in_a_repr() -> None:
     """Whoever logs our values logs none."""
     assert PASSWORD not in repr(Credentials(name="ada", password=PASSWORD))
@@ -446,6 +495,18 @@ async def test_a_proxy_that_is_not_named_counts_no_addresses(autojump_clock: Moc
     assert sum("LoginLimits(proxies=['127.0.0.1'])" in line for line in log.lines("server")) == 1
     named = Trier(limits=LoginLimits(proxies=["127.0.0.1"]))
     assert [await named.status(f"user{number}", peer="127.0.0.1") for number in range(6)] == [401] * 5 + [429]
+
+
+async def test_a_proxy_elsewhere_that_is_not_named(autojump_clock: MockClock) -> None:
+    """It is one address for everybody, and the log says so, once; not of one that is named, nor without a proxy."""
+    forwarded = (("x-forwarded-for", "203.0.113.9"),)
+    for named, headers, times in (((), forwarded, 1), (("172.18.0.0/16",), forwarded, 0), ((), (), 0)):
+        attempts = Trier(limits=LoginLimits(proxies=named)).attempts
+        asked = Handshake(path="/session", host="chat.example", key="", headers=headers, peer="172.18.0.3:5000")
+        with recorded() as log:
+            for _ in range(2):
+                await attempts.attempt(asked, Credentials(name="ada", password="guess"), None)
+        assert sum("name it: LoginLimits(proxies=[...])" in line for line in log.lines("server")) == times
 
 
 async def test_addresses_need_not_be_counted(autojump_clock: MockClock) -> None:

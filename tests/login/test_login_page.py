@@ -21,7 +21,15 @@ from seawall import (
     any_origin,
 )
 from seawall.login.cookies import HostCookie
-from seawall.sessions import MemoryRevocations, MemorySessions, Revocation, TokenIssuer, login_page
+from seawall.sessions import (
+    MemoryRevocations,
+    MemorySessions,
+    Revocation,
+    Rotation,
+    StoredSession,
+    TokenIssuer,
+    login_page,
+)
 from seawall.testing import CloseFrame, Rejected, Serving, serve
 from tests.kit.log import recorded
 from tests.kit.login import FORM, PASSWORDS, Browser, Place, subject_of
@@ -324,6 +332,7 @@ async def test_what_can_be_posted(autojump_clock: MockClock) -> None:
         (b'{"username": "", "password": "x"}', "application/json", 400),
         (b'{"username": "a\\u0000", "password": "x"}', "application/json", 400),
         (b'{"username": "a\\n", "password": "x"}', "application/json", 400),
+        (b'{"username": "a\\u0085", "password": "x"}', "application/json", 400),
         (b'{"username": "ada", "password": "x\\u0000"}', "application/json", 400),
         (b'{"username": "ada", "password": "\\ud800"}', "application/json", 400),
         (b'{"username": "\xff", "password": "x"}', "application/json", 400),
@@ -417,6 +426,72 @@ async def test_a_store_that_is_down(autojump_clock: MockClock) -> None:
             with pytest.raises(Unavailable):
                 await place.login.end_all("ada")
             assert trio.current_time() - began <= 10
+
+
+@pytest.mark.parametrize("way", ["fails", "hangs"])
+@pytest.mark.parametrize("asked", ["end", "end-all", "by the application"])
+async def test_sessions_that_cannot_be_stored(way: str, asked: str, autojump_clock: MockClock) -> None:
+    """Whoever logs out is logged out here while the store of sessions is down; 503 says that it may not be all."""
+
+    class Down:
+        """A store of sessions that can be down."""
+
+        def __init__(self) -> None:
+            self.of = MemorySessions()
+            self.is_down = False
+
+        async def _ask(self) -> None:
+            await trio.lowlevel.checkpoint()
+            if self.is_down and way == "hangs":
+                await trio.sleep_forever()
+            if self.is_down:
+                raise Unavailable("down")
+
+        async def add(self, session: StoredSession, /) -> None:
+            await self._ask()
+            await self.of.add(session)
+
+        async def rotate(self, family: bytes, presented: bytes, successor: bytes, now: float, /) -> Rotation:
+            await self._ask()
+            return await self.of.rotate(family, presented, successor, now)
+
+        async def delete(self, session_id: str, /) -> None:
+            await self._ask()
+            await self.of.delete(session_id)
+
+        async def delete_subject(self, issuer: str, subject: str, /) -> tuple[str, ...]:
+            await self._ask()
+            return await self.of.delete_subject(issuer, subject)
+
+    store = Down()
+    place = Place(issuer=TokenIssuer(SECRET, issuer="https://chat.example", audience="chat", store=store))
+    async with browsing(place) as browser:
+        await browser.log_in()
+        async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
+            store.is_down = True
+            if asked == "by the application":
+                with pytest.raises(Unavailable):
+                    await place.login.end_all("ada")
+            else:
+                assert (await browser.post(f"/session/{asked}")).status == 503
+            assert await client.wait_closed() == REVOKED
+        store.is_down = False
+        assert (await browser.copy().post("/session/renew")).status == 401
+        assert not browser.is_logged_in or (await browser.post("/session/end")).status == 200
+
+
+async def test_a_session_that_its_store_has_given_up(autojump_clock: MockClock) -> None:
+    """It is connected all the same, and ends with all others of its subject."""
+    store = MemorySessions(per_subject=1)
+    place = Place(issuer=TokenIssuer(SECRET, issuer="https://chat.example", audience="chat", store=store))
+    async with browsing(place) as browser:
+        phone = browser.copy()
+        await browser.log_in()
+        async with browser.serving_here.connect("/chat", host=browser.host, headers=browser.headers()) as client:
+            assert (await phone.log_in()).status == 200
+            assert len(store) == 1
+            assert await place.login.end_all("ada") == 1
+            assert await client.wait_closed() == REVOKED
 
 
 async def test_revocations_that_cannot_be_stored(autojump_clock: MockClock) -> None:

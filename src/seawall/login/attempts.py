@@ -65,6 +65,7 @@ class Attempts:
         self._by_address = None if limits.per_address is None else Tries(limits.per_address)
         self._by_account = Tries(limits.per_account)
         self._by_browser = Tries(limits.per_browser)
+        self._by_known = Tries(limits.per_account)
         self._told: set[str] = set()
 
     async def attempt(self, handshake: Handshake, credentials: Credentials, device: str | None) -> LoggedIn | Refusal:
@@ -78,7 +79,7 @@ class Attempts:
         Raises what the application raises, but for `Unauthorized`.
         """
         now = trio.current_time()
-        counted, known = self._counted(handshake, account_of(credentials), device, now)
+        counted, known = self._counted(handshake, credentials, device, now)
         if seconds := max((tries.wait(what, now) for tries, what in counted), default=0.0):
             return Refusal(429, "too many tries", retry_after=seconds)
         for tries, what in counted:
@@ -121,11 +122,17 @@ class Attempts:
             )
         await trio.sleep_until(begun + floor * max(1, math.ceil(took / floor)))
 
-    def _counted(self, handshake: Handshake, account: bytes, device: str | None, now: float) -> tuple[_Counted, bool]:
-        """What a try is counted by, and whether its browser is known."""
-        mark = self.marks.find(device, account, unix_time())
-        if mark is not None and not self._by_browser.wait(mark, now):
-            return ((self._by_browser, mark),), True
+    def _counted(
+        self, handshake: Handshake, credentials: Credentials, device: str | None, now: float
+    ) -> tuple[_Counted, bool]:
+        """What a try is counted by, and whether its browser is known.
+
+        Each log-in makes a mark. So that nobody has as many tries as marks, all of a name are counted together, too.
+        """
+        name, account = name_of(credentials), account_of(credentials)
+        mark = self.marks.find(device, name, unix_time())
+        if mark is not None and not (self._by_browser.wait(mark, now) or self._by_known.wait(name, now)):
+            return ((self._by_browser, mark), (self._by_known, name)), True
         network = self._limits.clients.network(handshake)
         if not network or self._by_address is None:
             return ((self._by_account, account),), False
@@ -135,6 +142,11 @@ class Attempts:
                 "LoginLimits(proxies=['127.0.0.1'])"
             )
             return ((self._by_account, account),), False
+        if self._limits.clients.is_forwarded(handshake):
+            self._tell(
+                "X-Forwarded-For is not looked at in what no named proxy sends, so that all who come through one are "
+                "one address; if this was yours, name it: LoginLimits(proxies=[...])"
+            )
         return ((self._by_account, account), (self._by_address, network.encode())), False
 
     def _tell(self, what: str) -> None:
@@ -143,6 +155,14 @@ class Attempts:
         if kind not in self._told:
             self._told.add(kind)
             server_log.warning("%s: %s", self._path, what)
+
+
+def name_of(credentials: Credentials) -> bytes:
+    """By what a browser is known for a name, as it is written: "Ada" may be somebody else than "ada".
+
+    It is a digest, as that of `account_of`.
+    """
+    return hashlib.sha256(credentials.name.encode()).digest()
 
 
 def account_of(credentials: Credentials) -> bytes:

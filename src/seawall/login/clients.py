@@ -85,6 +85,11 @@ class Clients:
             return False
         return bool(handshake.host) and not LOOPBACK.admits(handshake.host, secure=False)
 
+    def is_forwarded(self, handshake: Handshake) -> bool:
+        """Whether a request says that it comes through a proxy, and the peer is none that is trusted."""
+        peer = _address(handshake.peer.rpartition(":")[0])
+        return peer is not None and not self._trusts(peer) and handshake.header("x-forwarded-for") is not None
+
     def _trusts(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self.networks)
 

@@ -23,7 +23,7 @@ MAX_NAME: Final = 320
 MAX_PASSWORD: Final = 1024
 
 #: What no name has.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 #: The type of a form without files.
 FORM: Final = "application/x-www-form-urlencoded"

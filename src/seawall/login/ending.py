@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, final
@@ -17,6 +18,9 @@ from seawall.login.issuer import TokenIssuer, Tokens
 
 #: Seconds that ending sessions may take whoever is cancelled meanwhile: a browser that logs out may leave at once.
 PATIENCE: Final = 5.0
+
+#: Seconds in which a store has to say whose a refresh token is, where an access token says it too.
+_ASKED_WITHIN: Final = 2.0
 
 
 @final
@@ -64,10 +68,18 @@ class SessionEnds:
     async def presented(self, handshake: Handshake) -> tuple[Presented, ...]:
         """The sessions whose tokens a request brings, each once; the refresh token is used up by that.
 
+        If the store cannot be asked now, those whose access token it brings: they can be ended here all the same.
+
         Raises:
-          Unavailable: the store cannot be asked now.
+          Unavailable: the store cannot be asked now, and there is no access token.
         """
-        found = [*await self._by_access(handshake), *await self._by_refresh(handshake)]
+        found = await self._by_access(handshake)
+        with trio.move_on_after(_ASKED_WITHIN if found else math.inf):
+            try:
+                found += await self._by_refresh(handshake)
+            except Unavailable:
+                if not found:
+                    raise
         proofs = {one.session_id for one in found if one.is_proof}
         by_id = {one.session_id: Presented(one.session_id, one.subject, one.session_id in proofs) for one in found}
         return tuple(by_id.values())
@@ -99,25 +111,43 @@ class SessionEnds:
     async def end_all(self, subject: str, *also: str) -> tuple[int, int]:
         """End all sessions of a subject, and `also` those with these ids, as `end` does.
 
+        Those that are connected end whatever the store says: it may be down, or have given one up for another.
+
         Returns:
           How many sessions there were, and how many connections.
         """
-        ended: list[int] = []
+        connected = {*self._connected(subject), *also}
+        ids, ended, unavailable = set(connected), list[int](), list[str]()
 
         async def revoke(session_id: str) -> None:
             try:
                 ended.append(await revoke_deleted(self.sessions, session_id))
-            except Unavailable:
-                return  # which is told below: the others are revoked all the same
+            except Unavailable:  # which is told below: the others are revoked all the same
+                unavailable.append("the store of revocations does not have all of them")
 
         with _uninterrupted():
-            ids = {*await self.issuer.end_all(subject), *also}
             async with trio.open_nursery() as nursery:  # so that none waits for what a store does with another one
-                for session_id in ids:
+                for session_id in connected:
                     nursery.start_soon(revoke, session_id)
-        if len(ended) < len(ids):
-            raise Unavailable("the store of revocations does not have all of them")
+                try:
+                    ids.update(await self.issuer.end_all(subject))
+                except Unavailable:
+                    unavailable.append("the store of sessions does not end them now")
+                for session_id in ids - connected:
+                    nursery.start_soon(revoke, session_id)
+        if unavailable:
+            raise Unavailable("; ".join(sorted({*unavailable})))
         return len(ids), sum(ended)
+
+    def _connected(self, subject: str) -> set[str]:
+        """The sessions of a subject that have connections here."""
+        found = self.sessions.find(issuer=self.issuer.issuer, subject=subject)
+        held = (one for info in found for one in info.credentials)
+        return {
+            one.session_id
+            for one in held
+            if one.session_id is not None and (one.issuer, one.subject) == (self.issuer.issuer, subject)
+        }
 
     async def _by_access(self, handshake: Handshake) -> list[Presented]:
         try:

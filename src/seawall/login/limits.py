@@ -26,8 +26,8 @@ class LoginLimits:
     """How often somebody may try to log in. Each process counts by itself, and anew when it starts.
 
     One try too many is 429, with ``Retry-After``. A browser that has logged in to an account before is known there by a
-    cookie, for a year: for this account it is counted by itself alone, so that others who try use up nothing of what it
-    has.
+    cookie, for a year: there it is counted by itself, and with others that are known there, so that strangers who try
+    use up nothing of what it has.
 
     Raises:
       ConfigurationError: something is no number, or too small; or a proxy is none.
@@ -39,7 +39,8 @@ class LoginLimits:
     """Tries in a minute for one name, from all addresses, whether there is such an account or not. 20 are 28,800 a day,
     in which the most common passwords are found: refuse these where a password is set."""
     per_browser: int = 5
-    """Tries in a minute for one name of a browser that is known there. Further ones count as anybody's."""
+    """Tries in a minute for one name of a browser that is known there. Further ones count as anybody's; so do those of
+    all that are known there together, from `per_account` on, because each log-in makes one more known."""
     checks: int = field(factory=_checks)
     """Passwords that are checked at once: two, or one on a machine of one or two cores, so that a core is left for
     everybody else. For a moment, 16 more wait for their turn, and as many of browsers that are known, who come first;
@@ -50,7 +51,7 @@ class LoginLimits:
     proxies: Sequence[str] = ()
     """The proxies in front, whose ``X-Forwarded-For`` names the client: addresses, networks, ``unix``. Of one on this
     machine that is not named, no addresses are counted, and the log says so, once. One that is elsewhere, and not
-    named, is one address for everybody who comes through it."""
+    named, is one address for everybody who comes through it, and the log says so, once."""
     clients: Clients = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:

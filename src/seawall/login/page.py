@@ -18,7 +18,7 @@ from seawall.guards.token_source import TokenSource
 from seawall.http.exchange import Request, Response
 from seawall.http.pages import check_path
 from seawall.login.answers import Answers, Refusal
-from seawall.login.attempts import Attempts, Authenticate, account_of
+from seawall.login.attempts import Attempts, Authenticate, name_of
 from seawall.login.cookies import HostCookie, is_local, is_plain
 from seawall.login.credentials import Unreadable, read_credentials
 from seawall.login.device_cookie import DeviceMarks
@@ -181,7 +181,7 @@ class _Pages:
             return self._answers.refused(request, found)
         await self._ends.end_presented(request.handshake)
         tokens = await self._issuer.begin(found.subject, scopes=found.scopes, claims=found.claims)
-        device = self._marks.renewed(known_by, account_of(credentials), unix_time())
+        device = self._marks.renewed(known_by, name_of(credentials), unix_time())
         return self._answers.tokens(request, tokens, device)
 
     async def renew(self, request: Request[Anonymous]) -> Response:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Iterator
 from typing import cast
+from urllib.parse import quote, quote_plus
 
 
 class AuthenticationFailed(Exception):
@@ -19,7 +21,8 @@ def without_password(failure: Exception, password: str) -> Exception:
     found = tuple(_all_of(failure, set()))
     for each in found:
         traceback.clear_frames(each.__traceback__)
-    if not any(password in text for each in found for text in _texts(each)):
+    texts = [text.replace("\\", "") for each in found for text in _texts(each)]
+    if not any(spelling in text for spelling in _spellings(password) for text in texts):
         return failure
     kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in found))
     replaced = AuthenticationFailed(f"authenticate() raised {kinds}, with the password in its text, which is left out")
@@ -38,6 +41,12 @@ def _all_of(failure: BaseException | None, seen: set[int]) -> Iterator[BaseExcep
         group = cast("BaseExceptionGroup[BaseException]", failure)
         for member in group.exceptions:
             yield from _all_of(member, seen)
+
+
+def _spellings(password: str) -> set[str]:
+    """As what a text may have it, without backslashes: as it is, or as Python, JSON or an address writes it."""
+    escaped = (repr(password)[1:-1], ascii(password)[1:-1], json.dumps(password)[1:-1], repr(password.encode())[2:-1])
+    return {each.replace("\\", "") for each in (password, *escaped, quote(password, safe=""), quote_plus(password))}
 
 
 def _texts(failure: BaseException) -> tuple[str, ...]:
