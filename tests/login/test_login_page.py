@@ -642,8 +642,6 @@ MISTAKES: list[tuple[Callable[[App], object], str]] = [
     (lambda app: login_page(app, "/session", good, ISSUER, cookie="__Host-"), "__Host-session"),
     (lambda app: login_page(app, "/session", good, ISSUER, cookie="__Host-a b"), "__Host-session"),
     (lambda app: login_page(app, "/session", good, ISSUER, refresh_cookie="__Host-session"), "give different ones"),
-    (lambda app: login_page(app, "/session", good, ISSUER, after=""), "give a path"),
-    (lambda app: login_page(app, "/session", good, ISSUER, after="/\r\nA: b"), "cannot be sent"),
     (lambda app: [login_page(app, "/session", good, ISSUER) for _ in range(2)], "already"),
 ]
 
@@ -653,6 +651,30 @@ def test_a_mistake_is_found_at_definition(define: Callable[[App], object], remed
     """What could not work, or protects nobody, is refused where it is written, with what to write instead."""
     with pytest.raises(ConfigurationError, match=remedy):
         define(App())
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "",
+        " /",
+        "chat",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil",
+        "javascript:alert(1)",
+        "/a b",
+        "/\r\nA: b",
+        "https:///x",
+        "/\u00e4",
+    ],
+)
+def test_a_form_leads_somewhere(after: str) -> None:
+    """To a path, or to a URL of http; what browsers take for something else is refused."""
+    with pytest.raises(ConfigurationError, match="no path and no URL of http"):
+        login_page(App(), "/session", good, ISSUER, after=after)
+    for good_one in ("/", "/chat?a=b#c", "https://chat.example", "http://localhost:8765/a"):
+        login_page(App(), "/session", good, ISSUER, after=good_one)
 
 
 @pytest.mark.parametrize("app", [App(origins=any_origin), App(origins=["null"])])

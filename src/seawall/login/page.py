@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Final, final
 
 from attrs import evolve, frozen
@@ -30,6 +31,9 @@ from seawall.observability.logs import server_log
 
 #: What the server's key is derived by, with which a browser is marked.
 _DEVICE: Final = b"seawall: device cookie"
+
+#: Where a form may lead.
+_AFTER: Final = re.compile(r"(?:/(?![/\\])|https?://[^/\\])[!-~]*")
 
 _NOT_LOGGED_IN: Final = Refusal(401, "not logged in")
 _LOGGED_OUT: Final = Refusal(401, "logged out", clear=True)
@@ -292,7 +296,9 @@ def _check(app: object, path: str, authenticate: object, issuer: object) -> None
 
 
 def _checked_after(after: str) -> str:
-    if not is_text(after) or not after:
-        raise ConfigurationError(f"login_page: after={after!r} is no text; give a path such as '/'")
+    if not (is_text(after) and _AFTER.fullmatch(after)):  # browsers take //host for another host
+        raise ConfigurationError(
+            f"login_page: after={after!r} is no path and no URL of http; give such as '/', or 'https://chat.example/'"
+        )
     Response(status=303, headers=[("Location", after)])
     return after
