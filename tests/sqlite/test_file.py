@@ -287,6 +287,35 @@ async def test_removed_while_it_is_open(file: Path) -> None:
     assert len(contents(file)["sessions"]) == 2
 
 
+async def test_replaced_while_it_is_open(file: Path, tmp_path: Path) -> None:
+    """Another file of its name is not taken for it, whichever store asks first: its ids tell a follower nothing."""
+    other = tmp_path / "other.db"
+    async with SqliteRevocations(file) as store, SqliteTickets(file) as tickets, store.changes() as changes:
+        await store.add(revocation("ada"))
+        assert (await anext(aiter(changes))).subject == "ada"
+        SqliteTickets(other)
+        other.replace(file)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="removed or replaced while it was open; restart"):
+                await tickets.take(bytes(32))
+        with pytest.raises(Unavailable, match="removed or replaced while it was open; restart"):
+            await anext(aiter(changes))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a file that is open cannot be removed")
+async def test_its_log_removed_while_it_is_open(file: Path) -> None:
+    """What would be written into a log that nobody can find again is `Unavailable`; what stands in it is kept."""
+    log = file.with_name(f"{file.name}-wal")
+    async with SqliteRevocations(file) as store:
+        await store.add(revocation("ada"))
+        log.unlink()
+        with pytest.raises(Unavailable, match=r"-wal was removed or replaced while it was open; leave it to SQLite"):
+            await store.add(revocation("bob"))
+        await store.add(revocation("eve"))
+        assert log.exists()
+        assert {"ada", "eve"} <= {each.subject for each in await store.load()}
+
+
 async def test_damaged_while_it_is_open(file: Path) -> None:
     """It is `Unavailable`, with the remedy, whoever asks and however often."""
     async with SqliteRevocations(file) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Generator
@@ -207,6 +208,32 @@ def test_a_run_that_breaks(database: Database) -> None:
         if thread.name in threads():
             thread.join(SOON)
     assert threads() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("daemon", "printed"), [(False, "1\n1\n"), (True, "1\n")])
+def test_a_main_thread_that_is_over(daemon: bool, printed: str, database: Database) -> None:
+    """A run of Trio that the program goes on for keeps its thread; one in a daemon thread does not keep the program."""
+    program = f"""
+import threading, time, trio
+from seawall.sqlite.database import Database
+
+database = Database("test", {str(database.file)!r})
+has_asked = threading.Event()
+
+async def main():
+    for _ in range(2):
+        print(await database.read(lambda connection: 1), flush=True)
+        has_asked.set()
+        await trio.sleep(2.5)
+
+threading.Thread(target=trio.run, args=(main,), daemon={daemon}).start()
+has_asked.wait()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=4 * SOON, check=False
+    )
+    assert (ended.stdout, ended.stderr) == (printed, "")
 
 
 async def test_cancelled_before_it_begins(database: Database) -> None:

@@ -3,8 +3,8 @@
 Whatever waits to be written is written in one transaction, in which each job happens or not by itself: all together
 wait for the disk once. A job is done when the transaction is.
 
-It ends with its owner: when it is told to, when the run of Trio that has started it is over, whatever ended that, and
-when the main thread is.
+It ends with its owner: when it is told to, when the run of Trio that has started it is over, whatever ended that, and,
+if that is in a daemon thread, when the main thread is.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ class DatabaseThread:
         self._is_stopping = False
         self._ended = trio.Event()
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = None  # of the first that was opened: another one is never
+        self._log = file.with_name(f"{file.name}-wal")
+        self._log_identity: tuple[int, int] | None = None
+        self._owner = threading.current_thread()
         self._thread = threading.Thread(target=self._main, name=f"{NAME}, {file.name}", daemon=False)
         self._thread.start()
 
@@ -154,9 +157,13 @@ class DatabaseThread:
             try:
                 return self._jobs.get(timeout=LOOKS_EVERY)
             except Empty:
-                if not (threading.main_thread().is_alive() and self._tell(_nothing)):
+                if not (self._has_owner() and self._tell(_nothing)):
                     break
         return None
+
+    def _has_owner(self) -> bool:
+        """Whether the program goes on for the sake of the thread of Trio: a daemon is not waited for."""
+        return threading.main_thread().is_alive() or not self._owner.daemon
 
     def _waiting(self) -> Iterator[Work]:
         """What waits besides, as much as is done at once."""
@@ -197,14 +204,21 @@ class DatabaseThread:
         connection.execute("COMMIT")
 
     def _opened(self) -> sqlite3.Connection:
-        """The connection. What is written to a file that has been removed would be lost without anybody's noticing."""
+        """The connection. What is written to a file that has been removed would be lost without anybody's noticing.
+
+        Another file of the same name is not taken for it: who follows what is added knows only how far the first was.
+        """
         identity = identity_of(self._file)
-        if self._connection is not None and identity != self._identity:
+        if self._identity not in {None, identity} and (self._connection is not None or identity is not None):
             self._close()
             raise Unavailable(f"{self._file} was removed or replaced while it was open; restart")
+        if self._connection is not None and identity_of(self._log) != self._log_identity:
+            self._close()  # which transfers what stands in it
+            raise Unavailable(f"{self._log} was removed or replaced while it was open; leave it to SQLite")
         if self._connection is None:
             self._connection = open_file(self._file)
             self._identity = identity
+            self._log_identity = identity_of(self._log)
         return self._connection
 
     def _close(self) -> None:
