@@ -493,6 +493,12 @@ async def test_a_proxy_that_is_not_named_counts_no_addresses(autojump_clock: Moc
         found = [await trier.status(f"user{number}", peer="127.0.0.1") for number in range(10)]
     assert found == [401] * 10
     assert sum("LoginLimits(proxies=['127.0.0.1'])" in line for line in log.lines("server")) == 1
+    asked = Handshake(path="/session", host="chat.example", key="", headers=(), peer="unix")
+    with recorded() as log:
+        for _ in range(2):
+            await Trier().attempts.attempt(asked, Credentials(name="ada", password="guess"), None)
+            await trier.attempts.attempt(asked, Credentials(name="ada", password="guess"), None)
+    assert sum("LoginLimits(proxies=['unix'])" in line for line in log.lines("server")) == 2  # each of the new ones
     named = Trier(limits=LoginLimits(proxies=["127.0.0.1"]))
     assert [await named.status(f"user{number}", peer="127.0.0.1") for number in range(6)] == [401] * 5 + [429]
 
