@@ -120,6 +120,7 @@ class App(Router[Anonymous]):
           revocations_kept: for how many seconds what ``app.sessions`` has revoked is remembered, at the least: no fewer
             than a credential lives, and the skew of its issuer's clock. A day and a minute are what a `TokenVerifier`
             allows. ``math.inf`` never gives one up, for credentials that do not end; `Sessions` says what is bounded.
+            A `login_page` has it remembered for as long as its sessions live, unless a token is named.
           tickets: keeps what ``app.tickets`` has issued, where one process issues a ticket and another takes it. By
             default a process takes its own.
 

@@ -21,7 +21,15 @@ from seawall import (
     any_origin,
 )
 from seawall.login.cookies import HostCookie
-from seawall.sessions import MemorySessions, Revocation, Rotation, StoredSession, TokenIssuer, login_page
+from seawall.sessions import (
+    MemoryRevocations,
+    MemorySessions,
+    Revocation,
+    Rotation,
+    StoredSession,
+    TokenIssuer,
+    login_page,
+)
 from seawall.testing import CloseFrame, Rejected, Serving, serve
 from tests.kit.log import recorded
 from tests.kit.login import FORM, PASSWORDS, Browser, Place, subject_of
@@ -170,6 +178,51 @@ async def test_a_subject_that_was_revoked_renews_nothing(wall: Wall, autojump_cl
         assert (await stolen.post("/session/renew")).status == 401
         await browser.log_in()
         assert (await browser.post("/session/renew")).status == 200
+
+
+@pytest.mark.parametrize("named", ["subject", "session_id", "issuer", "issued_before"])
+async def test_what_was_revoked_stays_so_as_long_as_sessions(named: str, wall: Wall, autojump_clock: MockClock) -> None:
+    """Days later, in a process that was started since, and with a session that nobody has renewed meanwhile."""
+    revocations, sessions = MemoryRevocations(), MemorySessions()
+
+    def place() -> Place:
+        issuer = TokenIssuer(SECRET, issuer="https://chat.example", audience="chat", store=sessions)
+        return Place(App(revocations=revocations), issuer=issuer)
+
+    first, copies = place(), list[Browser]()
+    async with browsing(first) as browser:
+        await browser.log_in()
+        copies.append(browser.copy())
+        await trio.sleep(100)
+        revoke, session_id, now = first.app.sessions.revoke, session_of(browser), wall.time()
+        by = {
+            "subject": lambda: revoke(subject="ada"),
+            "session_id": lambda: revoke(session_id=session_id),
+            "issuer": lambda: revoke(issuer="https://chat.example"),
+            "issued_before": lambda: revoke(issued_before=now),
+        }
+        await by[named]()
+    wall.ahead += 29 * 86_400
+    async with browsing(place()) as later:
+        later.cookies |= copies[0].cookies
+        assert (await later.post("/session/renew")).status == 401
+
+
+async def test_log_outs_are_remembered_no_longer_than_tokens_live(wall: Wall, autojump_clock: MockClock) -> None:
+    """Their sessions are in no store any more; and innocent ones of before go on when the oldest are given up."""
+    revocations = MemoryRevocations()
+    place = Place(App(revocations=revocations))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seawall.connection.revocations.MAX_REVOCATIONS", 3)
+        async with browsing(place) as browser:
+            await browser.log_in()
+            other = Browser(browser.serving_here)
+            for _ in range(5):
+                await other.log_in()
+                assert (await other.post("/session/end")).status == 200
+                wall.ahead += 90_000
+            assert len(await revocations.load()) == 0
+            assert (await browser.post("/session/renew")).status == 200
 
 
 # -------------------------------------------------------------------------------------------------------- attacks

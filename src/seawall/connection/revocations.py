@@ -204,6 +204,7 @@ class Revocations:
     def __init__(self, *, kept: float) -> None:
         """Begin with none; each is kept for `kept` seconds, or until what it found has expired."""
         self._kept = kept
+        self._sessions_live = 0.0
         self._entries: dict[Selection, Entry] = {}
         self._shapes: dict[tuple[bool, ...], int] = {}  # which fields the selections name, and how many name these
         self._ends: list[tuple[float, int, Selection]] = []  # a heap; an entry may have gone, or be kept for longer
@@ -212,6 +213,10 @@ class Revocations:
         self._everybody: Entry | None = None
         self._given_up: Entry | None = None
         self._has_warned = False
+
+    def keep_for_sessions(self, seconds: float) -> None:
+        """Keep for so long at least what may be about sessions that live so long, and get tokens all the time."""
+        self._sessions_live = max(self._sessions_live, seconds)
 
     def raise_if_revoked(self, held: CredentialSnapshot) -> None:
         """Raise `Unauthorized` if `held` has been revoked, or if that is not known any more."""
@@ -246,7 +251,12 @@ class Revocations:
         self.put(selection, self.entry_of(selection, issued_before, tuple(found)))
 
     def entry_of(
-        self, selection: Selection, issued_before: float | None, found: tuple[CredentialSnapshot, ...]
+        self,
+        selection: Selection,
+        issued_before: float | None,
+        found: tuple[CredentialSnapshot, ...],
+        *,
+        gets_tokens: bool = True,
     ) -> Entry:
         """What is to be remembered of `selection`.
 
@@ -254,8 +264,11 @@ class Revocations:
           selection: names something, or there is a time.
           issued_before: only what was issued before this, in Unix time.
           found: the credentials of connections that it has ended.
+          gets_tokens: whether a session that it is about may still get some; not if its store has it no more.
         """
         now = unix_time()
+        may_renew = gets_tokens and selection.token_id is None
+        kept = max(self._kept, self._sessions_live) if may_renew else self._kept
         newest = max((held.issued_at for held in found), default=-math.inf)
         names_one = selection.session_id is not None or selection.token_id is not None
         if issued_before is not None:
@@ -265,7 +278,7 @@ class Revocations:
         ends = [held.expires_at + held.skew for held in found]
         is_exact = selection.names_one_credential and bool(ends) and max(ends) < math.inf
         known_ends = [end for end in ends if end < math.inf]
-        until = max(known_ends) if is_exact else max([since + self._kept, *known_ends])
+        until = max(known_ends) if is_exact else max([since + kept, *known_ends])
         return Entry(before, at, names_one and issued_before is None, until, is_exact)
 
     def put(self, selection: Selection, entry: Entry) -> None:

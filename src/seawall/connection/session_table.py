@@ -131,6 +131,13 @@ class SessionTable:
             return True
         return False
 
+    def is_session_revoked(self, session: Credential) -> bool:
+        """Whether a session that is stored elsewhere has been revoked since it began.
+
+        It is none of those whose revocation is forgotten: see `Revocations.keep_for_sessions`.
+        """
+        return self.revocations.is_revoked(CredentialSnapshot.of(session, 0.0))
+
     def raise_if_refused(self, registration: Registration, held: CredentialSnapshot) -> None:
         """Refuse `held` for `registration` if it has been revoked, or if its subject has too many connections.
 

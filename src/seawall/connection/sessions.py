@@ -247,7 +247,9 @@ class Sessions:
           Unavailable: the connections end, but the credentials may be let in later: the store has not answered, or has
             failed, or so much has been revoked lately that this cannot be remembered. Calling again does no harm.
         """
-        selection = Selection(issuer, subject, session_id, token_id)
+        return await self._revoke(Selection(issuer, subject, session_id, token_id), issued_before, gets_tokens=True)
+
+    async def _revoke(self, selection: Selection, issued_before: float | None, *, gets_tokens: bool) -> int:
         _check_revocation(selection, issued_before)
         self._check_thread("revoke")
         before = math.inf if issued_before is None else issued_before
@@ -258,7 +260,8 @@ class Sessions:
         ended = sum(registration.revoke() for registration in found)
         server_log.info("revoked by %s: %d connections end", selection.said(issued_before), ended)
         revocations = self._table.revocations
-        entry = revocations.entry_of(selection, issued_before, tuple(chain.from_iterable(found.values())))
+        credentials = tuple(chain.from_iterable(found.values()))
+        entry = revocations.entry_of(selection, issued_before, credentials, gets_tokens=gets_tokens)
         full: Unavailable | None = None
         try:
             revocations.put(selection, entry)
@@ -291,6 +294,13 @@ class Sessions:
 def table_of(sessions: Sessions) -> SessionTable:
     """What servers use of `sessions`."""
     return sessions._table  # pyright: ignore[reportPrivateUsage] # it is this module's
+
+
+async def revoke_deleted(sessions: Sessions, session_id: str) -> int:
+    """Revoke as `Sessions.revoke`, for a session that is deleted from its store, and so gets no more tokens."""
+    selection = Selection(None, None, session_id, None)
+    revoke = sessions._revoke  # pyright: ignore[reportPrivateUsage] # as above
+    return await revoke(selection, None, gets_tokens=False)
 
 
 def feed_of(sessions: Sessions) -> RevocationFeed | None:

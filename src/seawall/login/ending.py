@@ -10,7 +10,7 @@ from typing import Final, final
 import trio
 from attrs import frozen
 
-from seawall.connection.sessions import Sessions
+from seawall.connection.sessions import Sessions, revoke_deleted, table_of
 from seawall.errors import RefreshTokenReused, Unauthorized, Unavailable
 from seawall.handshake import Handshake
 from seawall.login.cookies import HostCookie
@@ -92,7 +92,7 @@ class SessionEnds:
             session_id=tokens.session_id,
             issued_at=tokens.refresh_expires_at - self.issuer.refresh_lifetime,
         )
-        return self.sessions.is_revoked(log_in)
+        return table_of(self.sessions).is_session_revoked(log_in)
 
     async def end(self, session_id: str) -> int:
         """End a session, and its connections, which read 3003. The number of them.
@@ -101,7 +101,7 @@ class SessionEnds:
           Unavailable: it may not be over elsewhere, or after a restart.
         """
         try:
-            return await self.sessions.revoke(session_id=session_id)
+            return await revoke_deleted(self.sessions, session_id)
         finally:
             with trio.move_on_after(PATIENCE, shield=True) as scope:
                 await self.issuer.end(session_id)
@@ -121,7 +121,7 @@ class SessionEnds:
 
         async def revoke(session_id: str) -> None:
             try:
-                ended.append(await self.sessions.revoke(session_id=session_id))
+                ended.append(await revoke_deleted(self.sessions, session_id))
             except Unavailable:  # which is told below: the others are revoked all the same
                 unavailable.append("the store of revocations does not have all of them")
 

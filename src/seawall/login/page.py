@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from seawall.app import App
 from seawall.callables import describe, is_async
 from seawall.clock import unix_time
-from seawall.connection.sessions import Sessions
+from seawall.connection.sessions import Sessions, table_of
 from seawall.errors import ConfigurationError, RefreshTokenReused, Unauthorized
 from seawall.guards.gate import Gate
 from seawall.guards.guard import Anonymous, Guard
@@ -146,6 +146,7 @@ def login_page(
             "login_page: two of its cookies have one name; give different ones, such as '__Host-session'"
         )
     answers = Answers(access=access, refresh=refresh, device=device, after=_checked_after(after))
+    table_of(app.sessions).revocations.keep_for_sessions(issuer.refresh_lifetime)
     ends = SessionEnds(sessions=app.sessions, issuer=issuer, access=access, refresh=refresh)
     marks = DeviceMarks(*derived_keys(issuer, _DEVICE))
     pages = _Pages(
