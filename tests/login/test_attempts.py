@@ -453,22 +453,28 @@ async def test_no_password_in_a_report(autojump_clock: MockClock, name: str, kin
         assert any("authenticate() raised ValueError, with the password in its text" in text for text in shown)
 
 
+def as_bytes(password: str) -> str:
+    """As the repr of its bytes."""
+    return f"{password.encode()!r}"
+
+
+def in_a_tuple(password: str) -> str:
+    """With something that changes nothing of how it is quoted."""
+    return repr((password, "'"))
+
+
+def as_json(password: str) -> str:
+    """With all letters as they are."""
+    return json.dumps({"password": password}, ensure_ascii=False)
+
+
+def as_form(password: str) -> str:
+    """As it was posted."""
+    return urlencode({"password": password})
+
+
 @pytest.mark.parametrize("password", ["a\\b'\"c", "p\u00e4ss w\u00f6rd", "tab\tin it", "line\nend", "\\", "plain"])
-@pytest.mark.parametrize(
-    "spelled",
-    [
-        str,
-        repr,
-        ascii,
-        json.dumps,
-        quote,
-        lambda password: f"{password.encode()}",
-        lambda password: f"{(password, chr(39))!r}",
-        lambda password: json.dumps({"password": password}, ensure_ascii=False),
-        lambda password: urlencode({"password": password}),
-    ],
-    ids=["as it is", "repr", "ascii", "json", "quoted", "bytes", "in a tuple", "json in unicode", "form"],
-)
+@pytest.mark.parametrize("spelled", [str, repr, ascii, json.dumps, quote, as_bytes, in_a_tuple, as_json, as_form])
 def test_no_password_however_it_is_spelled(spelled: Callable[[str], str], password: str) -> None:
     """As Python, JSON or a form writes it, in the text of a failure, or in what its repr shows."""
     for failure in (ValueError(f"no row for {spelled(password)}"), KeyError(spelled(password))):
@@ -493,6 +499,12 @@ async def test_a_proxy_that_is_not_named_counts_no_addresses(autojump_clock: Moc
         found = [await trier.status(f"user{number}", peer="127.0.0.1") for number in range(10)]
     assert found == [401] * 10
     assert sum("LoginLimits(proxies=['127.0.0.1'])" in line for line in log.lines("server")) == 1
+    asked = Handshake(path="/session", host="chat.example", key="", headers=(), peer="unix")
+    with recorded() as log:
+        for _ in range(2):
+            await Trier().attempts.attempt(asked, Credentials(name="ada", password="guess"), None)
+            await trier.attempts.attempt(asked, Credentials(name="ada", password="guess"), None)
+    assert sum("LoginLimits(proxies=['unix'])" in line for line in log.lines("server")) == 2  # each of the new ones
     named = Trier(limits=LoginLimits(proxies=["127.0.0.1"]))
     assert [await named.status(f"user{number}", peer="127.0.0.1") for number in range(6)] == [401] * 5 + [429]
 

@@ -312,11 +312,12 @@ def test_a_proxy_on_a_unix_socket() -> None:
 def test_a_proxy_on_this_machine_that_is_not_named() -> None:
     """Whoever asks from here for a host that is elsewhere."""
     none, named = Clients.behind([]), Clients.behind(["127.0.0.1"])
-    assert none.is_unnamed(asked("127.0.0.1:5"))
-    assert not named.is_unnamed(asked("127.0.0.1:5"))
-    assert not none.is_unnamed(asked("127.0.0.1:5", host="localhost:8765"))
-    assert not none.is_unnamed(asked("192.0.2.7:5"))
-    assert not none.is_unnamed(asked("unix"))
+    unix = Clients.behind(["unix"])
+    assert none.unnamed(asked("127.0.0.1:5")) == unix.unnamed(asked("127.0.0.1:5")) == "127.0.0.1"
+    assert none.unnamed(asked("[::1]:5")) == named.unnamed(asked("[::1]:5")) == "::1"
+    assert none.unnamed(asked("unix")) == named.unnamed(asked("unix")) == "unix"
+    assert named.unnamed(asked("127.0.0.1:5")) == unix.unnamed(asked("unix")) == ""
+    assert none.unnamed(asked("127.0.0.1:5", host="localhost:8765")) == none.unnamed(asked("192.0.2.7:5")) == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the machine's cores are all that is known")

@@ -29,8 +29,6 @@ class Refusal:
     status: int
     text: str
     """What is wrong. It repeats nothing of the request."""
-    clear: bool = field(default=False, kw_only=True)
-    """Whether the browser is to forget the cookies."""
     retry_after: float | None = field(default=None, kw_only=True)
     """Seconds after which trying again makes sense."""
 
@@ -78,10 +76,9 @@ class Answers:
             headers.append(("WWW-Authenticate", f'Cookie cookie-name="{self.access.name}"'))
         if refusal.retry_after is not None:
             headers.append(("Retry-After", str(_seconds(refusal.retry_after))))
-        cookies = self.cleared(request.handshake) if refusal.clear else []
         if media_type(request) == FORM:
-            return Response(f"{refusal.text}\n", status=status, headers=headers, cookies=cookies)
-        return _json({"error": refusal.text}, status=status, headers=headers, cookies=cookies)
+            return Response(f"{refusal.text}\n", status=status, headers=headers)
+        return _json({"error": refusal.text}, status=status, headers=headers)
 
     def cleared(self, handshake: Handshake) -> list[Cookie]:
         """The cookies, so that the browser forgets them."""

@@ -134,13 +134,14 @@ class Attempts:
         if mark is not None and not (self._by_browser.wait(mark, now) or self._by_known.wait(name, now)):
             return ((self._by_browser, mark), (self._by_known, name)), True
         network = self._limits.clients.network(handshake)
-        if not network or self._by_address is None:
+        if self._by_address is None:
             return ((self._by_account, account),), False
-        if self._limits.clients.is_unnamed(handshake):
+        if proxy := self._limits.clients.unnamed(handshake):
             self._tell(
                 "tries come through a proxy on this machine, and are not counted by address; name it: "
-                "LoginLimits(proxies=['127.0.0.1'])"
+                f"LoginLimits(proxies=[{proxy!r}])"
             )
+        if proxy or not network:
             return ((self._by_account, account),), False
         if self._limits.clients.is_forwarded(handshake):
             self._tell(

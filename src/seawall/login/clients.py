@@ -75,15 +75,18 @@ class Clients:
                 break
         return _network(found)
 
-    def is_unnamed(self, handshake: Handshake) -> bool:
-        """Whether a request comes through a proxy on this machine that is not trusted.
+    def unnamed(self, handshake: Handshake) -> str:
+        """How a proxy on this machine is named that a request comes through and that is not trusted; empty if none is.
 
         Nobody else asks from here for a host that is elsewhere.
         """
+        if handshake.peer == UNIX:
+            return "" if self.trusts_unix else UNIX
         peer = _address(handshake.peer.rpartition(":")[0])
         if peer is None or not peer.is_loopback or self._trusts(peer):
-            return False
-        return bool(handshake.host) and not LOOPBACK.admits(handshake.host, secure=False)
+            return ""
+        is_elsewhere = bool(handshake.host) and not LOOPBACK.admits(handshake.host, secure=False)
+        return str(peer) if is_elsewhere else ""
 
     def is_forwarded(self, handshake: Handshake) -> bool:
         """Whether a request says that it comes through a proxy, and the peer is none that is trusted."""

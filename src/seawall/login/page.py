@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import Final, final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from seawall.app import App
 from seawall.callables import describe, is_async
@@ -36,7 +36,9 @@ _DEVICE: Final = b"seawall: device cookie"
 _AFTER: Final = re.compile(r"(?:/(?![/\\])|https?://[^/\\])[!-~]*")
 
 _NOT_LOGGED_IN: Final = Refusal(401, "not logged in")
-_LOGGED_OUT: Final = Refusal(401, "logged out", clear=True)
+#: It leaves the cookies alone, which are worth nothing: it may come after another tab has logged in, and would delete
+#: what that one has set.
+_LOGGED_OUT: Final = Refusal(401, "logged out")
 
 _NO_ORIGIN: Final = Refusal(
     403,
@@ -222,8 +224,8 @@ class _Pages:
             return refused
         found = await self._ends.presented(request.handshake)
         subjects = {presented.subject for presented in found if presented.is_proof}
-        if not subjects:  # it may have a cookie that is worth nothing
-            return self._answers.refused(request, evolve(_NOT_LOGGED_IN, clear=True))
+        if not subjects:
+            return self._answers.refused(request, _NOT_LOGGED_IN)
         ended = 0
         for subject in subjects:
             also = (one.session_id for one in found if one.subject == subject)
