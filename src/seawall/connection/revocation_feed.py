@@ -70,7 +70,7 @@ class RevocationFeed(Service):
         except BaseException as raised:  # noqa: ASYNC103 - what belongs to a cancel scope is raised again
             if (why := _why(raised)) is None:
                 raise
-            raise Unavailable(f"the store of revocations has failed: {why}") from raised
+            raise Unavailable(f"the store of revocations has failed: {why}") from raised  # noqa: ASYNC104 - as said
         if scope.cancelled_caught:
             raise _silent(STORED_WITHIN)
 
@@ -125,7 +125,7 @@ class RevocationFeed(Service):
         except BaseException as raised:  # noqa: ASYNC103 - what belongs to a cancel scope is raised again
             if (why := _why(raised)) is None:
                 raise
-            return why
+            return why  # noqa: ASYNC104 - as said
         return "its stream has ended"
 
     async def _follow(self) -> None:
