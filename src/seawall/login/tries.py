@@ -67,12 +67,9 @@ class Tries:
         return tuple(time for time in self._times.get(place, ()) if _is_recent(time, now))
 
     def _forget(self, now: float) -> None:
-        """Drop the places to which nothing was added for so long."""
-        while self._times:
-            place, times = next(iter(self._times.items()))
-            if times and _is_recent(times[-1], now):
-                return
-            del self._times[place]
+        """Drop the places to which nothing was added for so long: those before the first one that counts."""
+        while not any(_is_recent(time, now) for time in next(iter(self._times.values()))):
+            self._times.popitem(last=False)
 
     def _place(self, what: bytes) -> bytes:
         return hashlib.blake2b(what, key=self._key, digest_size=_PLACE_SIZE).digest()
