@@ -15,9 +15,14 @@ _Tracer: TypeAlias = "Callable[[FrameType, str, object], _Tracer]"
 def steps(function: Callable[[], object]) -> int:
     """The instructions of Python's virtual machine that `function` takes, and the functions that it calls.
 
-    It has run once before, so that what is remembered is remembered.
+    It has run once before, so that what is remembered is remembered; under the same tracer, because Python 3.12 counts
+    nothing of what it traces for the first time.
     """
-    function()
+    _traced(function)
+    return _traced(function)
+
+
+def _traced(function: Callable[[], object]) -> int:
     counter, before = _Counter(), sys.gettrace()
     sys.settrace(counter.trace)
     try:

@@ -19,7 +19,7 @@ from tests.kit.processes import PATIENCE, Program, ending, opened, running
 pytestmark = pytest.mark.slow
 
 APP = """
-import json, sys
+import json, signal, sys
 import trio
 from seawall import Anonymous, App, Claims, Connection, SeawallError, bearer, public
 from seawall.sessions import SqliteRevocations, SqliteSessions, TokenIssuer
@@ -62,6 +62,7 @@ async def main() -> None:
         print("port", server.addresses[0].port, flush=True)
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever has started us may ignore it
 trio.run(main)
 """
 
