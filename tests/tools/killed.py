@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from itertools import count
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from tests.kit.faults import OPERATIONS, START, at, contents, die, digest, opera
 def in_child(path: Path, name: str, number: int) -> tuple[bool, bool]:
     """Do something in a process that is ended at a place: whether it was ended, and whether that was acknowledged."""
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():  # that there are threads: one that has been joined may be there for a moment
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if not child:
         with at(number, die):
             trio.run(operate, path, name)
