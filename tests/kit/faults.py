@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -175,11 +177,39 @@ async def prepare(path: Path) -> None:
             await stores.tickets.put(digest(name), ticket(name, at), START + at)
 
 
+#: What is done at once, of which each is one step; they may share a transaction or not.
+AT_ONCE: Final[tuple[Callable[[Stores], Awaitable[object]], ...]] = (
+    lambda stores: stores.sessions.delete("id of a"),
+    lambda stores: stores.sessions.add(evolve(session("new"), subject="bob")),
+    lambda stores: stores.sessions.rotate(digest("b"), digest("b 1"), digest("b 2"), START + 20.0),
+)
+
+#: What these are called together.
+SEVERAL: Final = "several at once"
+
+
 async def _several(stores: Stores) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stores.sessions.delete, "id of a")
-        nursery.start_soon(stores.sessions.add, evolve(session("new"), subject="bob"))
-        nursery.start_soon(stores.sessions.rotate, digest("b"), digest("b 1"), digest("b 2"), START + 20.0)
+        for one in AT_ONCE:
+            nursery.start_soon(one, stores)
+
+
+async def _some(path: Path, several: Iterable[Callable[[Stores], Awaitable[object]]]) -> None:
+    async with Stores(path) as stores:
+        for one in several:
+            await one(stores)
+
+
+def between(prepared: Path, directory: Path, name: str) -> list[dict[str, list[tuple[object, ...]]]]:
+    """What there may be when some of what is done at once has been done, and some not; nothing if it is one step."""
+    found: list[dict[str, list[tuple[object, ...]]]] = []
+    for size in range(1, len(AT_ONCE)) if name == SEVERAL else ():
+        for chosen in combinations(range(len(AT_ONCE)), size):
+            path = directory / f"some {chosen}.db"
+            shutil.copy(prepared, path)
+            trio.run(_some, path, [AT_ONCE[index] for index in chosen])
+            found.append(contents(path))
+    return found
 
 
 def _rotating(name: str, step: int, now: float) -> Callable[[Stores], Awaitable[object]]:
@@ -202,7 +232,7 @@ OPERATIONS: Final[dict[str, Callable[[Stores], Awaitable[object]]]] = {
     "issue a ticket": lambda stores: stores.tickets.put(digest("new"), ticket("new"), START),
     "take a ticket": lambda stores: stores.tickets.take(digest("late")),
     "take what is no ticket": lambda stores: stores.tickets.take(digest("none")),
-    "several at once": _several,
+    SEVERAL: _several,
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from seawall import ConfigurationError, Unavailable
-from tests.kit.faults import OPERATIONS, at, contents, fail, operate, prepare
+from tests.kit.faults import OPERATIONS, at, between, contents, fail, operate, prepare
 
 
 def attempt(path: Path, name: str) -> bool:
@@ -41,6 +41,7 @@ def test_a_failure_between_two_statements(name: str, prepared: Path, tmp_path: P
     shutil.copy(prepared, tmp_path / "after.db")
     assert attempt(tmp_path / "after.db", name)
     after = contents(tmp_path / "after.db")
+    states = [before, after, *between(prepared, tmp_path, name)]
     number, acknowledged, found = 0, 0, list[bool]()
     while True:
         path = tmp_path / f"{number}.db"
@@ -50,7 +51,7 @@ def test_a_failure_between_two_statements(name: str, prepared: Path, tmp_path: P
         if number >= len(place.passed):
             break
         left = contents(path)
-        assert left in ((after,) if was_acknowledged else (before, after)), place.passed[number]
+        assert left in ([after] if was_acknowledged else states), place.passed[number]
         found.append(left == after)
         if left == before:
             assert attempt(path, name)

@@ -20,7 +20,19 @@ from attrs import evolve
 
 from seawall.login.session_store import REUSE_WITHIN
 from seawall.sessions import Rotated, SqliteRevocations, SqliteSessions
-from tests.kit.faults import OPERATIONS, START, at, contents, die, digest, operate, prepare, revocation, session
+from tests.kit.faults import (
+    OPERATIONS,
+    START,
+    at,
+    between,
+    contents,
+    die,
+    digest,
+    operate,
+    prepare,
+    revocation,
+    session,
+)
 
 
 def in_child(path: Path, name: str, number: int) -> tuple[bool, bool]:
@@ -50,12 +62,13 @@ def everywhere(directory: Path, name: str) -> int:
     shutil.copy(prepared, done)
     trio.run(operate, done, name)
     after = contents(done)
+    states = [before, after, *between(prepared, directory, name)]
     for number in count():
         path = directory / f"{name} {number}.db"
         shutil.copy(prepared, path)
         was_ended, was_acknowledged = in_child(path, name, number)
         left = contents(path)
-        assert left in ((after,) if was_acknowledged else (before, after)), (name, number)
+        assert left in ([after] if was_acknowledged else states), (name, number)
         if left == before:
             trio.run(operate, path, name)
             assert contents(path) == after, (name, number)
