@@ -56,6 +56,17 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def check_counts(where: str, of: str, **counts: object) -> None:
+    """Refuse what is no count, such as 100 `of` something.
+
+    Raises:
+      ConfigurationError: one is not; the text begins with `where`.
+    """
+    for name, number in counts.items():
+        if not is_count(number):
+            raise ConfigurationError(f"{where}: {name}={number!r}; give a number of {of}, such as 100")
+
+
 def check_methods(where: str, value: object, *names: str) -> None:
     """Refuse what has not all methods of a Protocol; the text of the error begins with `where`.
 

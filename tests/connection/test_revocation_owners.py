@@ -61,7 +61,8 @@ def test_a_full_table_is_no_slower(tokens: int, monkeypatch: pytest.MonkeyPatch)
 
     def revoke(number: int) -> bool:
         try:
-            revocations.add(Selection("us", f"user {number // tokens}", None, str(number)), None, ())
+            selection = Selection("us", f"user {number // tokens}", None, str(number))
+            revocations.put(selection, revocations.entry_of(selection, None, ()))
         except Unavailable:
             return False
         return True

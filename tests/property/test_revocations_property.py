@@ -122,7 +122,7 @@ def remember(table: Revocations, step: Step, now: float) -> Remembered | None:
     found = [one for one in held if step.selection.matches(one) and (before is None or one.issued_at < before)]
     ends = [one.expires_at + one.skew for one in found]
     try:
-        table.add(step.selection, before, found)
+        table.put(step.selection, table.entry_of(step.selection, before, tuple(found)))
     except Unavailable:
         return None
     names_one = step.selection.token_id is not None and step.selection.issuer is not None

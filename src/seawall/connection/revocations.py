@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
 from itertools import count
 from typing import Final, NamedTuple, final
 
@@ -245,10 +244,6 @@ class Revocations:
         if held.issued_at == -math.inf:  # as old as its end says, at the most
             return held.expires_at > unix_time() + self._kept
         return self._given_up.covers(held)
-
-    def add(self, selection: Selection, issued_before: float | None, found: Iterable[CredentialSnapshot]) -> None:
-        """Remember that what matches `selection` is revoked. Arguments as of `entry_of`; raises as `put`."""
-        self.put(selection, self.entry_of(selection, issued_before, tuple(found)))
 
     def entry_of(
         self,

@@ -7,8 +7,8 @@ from typing import Final, Protocol, final
 import trio
 from attrs import field, frozen
 
-from seawall.errors import ConfigurationError, TooManyRequests, Unavailable
-from seawall.mistakes import is_count
+from seawall.errors import TooManyRequests, Unavailable
+from seawall.mistakes import check_counts
 
 #: Seconds for which a ticket is good.
 LIFETIME: Final = 30.0
@@ -83,9 +83,7 @@ class MemoryTickets:
         Raises:
           ConfigurationError: one of the numbers is less than 1.
         """
-        for name, number in (("at_most", at_most), ("per_subject", per_subject)):
-            if not is_count(number):
-                raise ConfigurationError(f"MemoryTickets: {name}={number!r}; give a number of tickets, such as 10")
+        check_counts("MemoryTickets", "tickets", at_most=at_most, per_subject=per_subject)
         self._at_most = at_most
         self._per_subject = per_subject
         self._tickets: dict[bytes, StoredTicket] = {}  # in the order in which they came, and end

@@ -13,7 +13,7 @@ from seawall.handshake import Handshake
 from seawall.http.hosts import LOOPBACK
 from seawall.http.request import elements
 from seawall.mistakes import is_text, several
-from seawall.wire.transport.sockets import network_of
+from seawall.wire.transport.sockets import host_of, network_of
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -62,7 +62,7 @@ class Clients:
         A proxy adds the address of who has asked it to the end of ``X-Forwarded-For``. What stands before the first one
         that is no proxy of ours may be made up.
         """
-        peer = _address(handshake.peer.rpartition(":")[0])
+        peer = _address(host_of(handshake.peer))
         if not (self.trusts_unix and handshake.peer == UNIX) and not (peer is not None and self._trusts(peer)):
             return _network(peer)
         found = peer
@@ -82,7 +82,7 @@ class Clients:
         """
         if handshake.peer == UNIX:
             return "" if self.trusts_unix else UNIX
-        peer = _address(handshake.peer.rpartition(":")[0])
+        peer = _address(host_of(handshake.peer))
         if peer is None or not peer.is_loopback or self._trusts(peer):
             return ""
         is_elsewhere = bool(handshake.host) and not LOOPBACK.admits(handshake.host, secure=False)
@@ -90,7 +90,7 @@ class Clients:
 
     def is_forwarded(self, handshake: Handshake) -> bool:
         """Whether a request says that it comes through a proxy, and the peer is none that is trusted."""
-        peer = _address(handshake.peer.rpartition(":")[0])
+        peer = _address(host_of(handshake.peer))
         return peer is not None and not self._trusts(peer) and handshake.header("x-forwarded-for") is not None
 
     def _trusts(self, address: Address) -> bool:

@@ -8,7 +8,7 @@ who is elsewhere can have a cookie taken that another host of the domain has set
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Final, final
 
 from attrs import frozen
@@ -22,7 +22,7 @@ from seawall.http.cookies import Cookie
 from seawall.http.hosts import LOOPBACK
 from seawall.http.request import TOKEN
 from seawall.mistakes import is_text
-from seawall.wire.transport.sockets import MEMORY
+from seawall.wire.transport.sockets import MEMORY, host_of
 
 #: How the name of a cookie begins that a browser keeps for one host, with ``Secure`` (RFC 6265bis, section 4.1.3.2).
 PREFIX: Final = "__Host-"
@@ -106,12 +106,12 @@ class HostCookie(TokenSource):
 
 def _is_here(peer: str) -> bool:
     """Whether a peer is in this process, or on this machine by TCP."""
-    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
-    if not host:
-        return peer == MEMORY
-    address = ip_address(host)
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    if peer == MEMORY:
+        return True
+    try:
+        return ip_address(host_of(peer)).is_loopback
+    except ValueError:
+        return False  # a Unix socket has no address
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,9 +7,9 @@ from typing import Final, final
 
 import trio
 
-from seawall.errors import ConfigurationError, Unavailable
+from seawall.errors import Unavailable
 from seawall.login.session_store import Rotated, Rotation, StoredSession, rotate
-from seawall.mistakes import is_count
+from seawall.mistakes import check_counts
 
 #: Entries of the heap beside those of the sessions that there are, before it is made anew.
 _SLACK: Final = 64
@@ -32,9 +32,7 @@ class MemorySessions:
         Raises:
           ConfigurationError: one of the numbers is none, or less than 1.
         """
-        for name, number in (("at_most", at_most), ("per_subject", per_subject)):
-            if not is_count(number):
-                raise ConfigurationError(f"MemorySessions: {name}={number!r}; give a number of sessions, such as 100")
+        check_counts("MemorySessions", "sessions", at_most=at_most, per_subject=per_subject)
         self._at_most = at_most
         self._per_subject = per_subject
         self._by_family: dict[bytes, StoredSession] = {}

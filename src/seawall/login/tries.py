@@ -27,15 +27,14 @@ class Tries:
     and only as many as there have been checks of passwords meanwhile.
     """
 
-    def __init__(self, at_most: int, *, key: bytes | None = None) -> None:
+    def __init__(self, at_most: int) -> None:
         """Begin with none.
 
         Args:
           at_most: how many there may be in any 60 seconds.
-          key: of the hash, at most 64 bytes; drawn by chance if left out.
         """
         self._at_most = at_most
-        self._key = secrets.token_bytes(16) if key is None else key
+        self._key = secrets.token_bytes(16)
         self._times = OrderedDict[bytes, tuple[float, ...]]()  # those that were added to last stand last
 
     def __len__(self) -> int:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import trio
 
-from seawall.errors import ConfigurationError, Unavailable
+from seawall.errors import Unavailable
 from seawall.login.session_store import Rotated, Rotation, StoredSession, rotate
-from seawall.mistakes import is_count
+from seawall.mistakes import check_counts
 from seawall.sqlite.database import Database
 from seawall.sqlite.schema import read, written
 
@@ -67,9 +67,7 @@ class SqliteSessions(trio.abc.AsyncResource):
             or it is damaged, empty, of another program or of a newer Seawall; or this Python has no SQLite, or one
             before 3.35.
         """
-        for name, number in (("at_most", at_most), ("per_subject", per_subject)):
-            if not is_count(number):
-                raise ConfigurationError(f"SqliteSessions: {name}={number!r}; give a number of sessions, such as 100")
+        check_counts("SqliteSessions", "sessions", at_most=at_most, per_subject=per_subject)
         self._at_most = at_most
         self._per_subject = per_subject
         self._database = Database("SqliteSessions", path)

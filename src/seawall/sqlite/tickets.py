@@ -15,8 +15,8 @@ from seawall.connection.ticket_store import (
     StoredTicket,
     retry_after,
 )
-from seawall.errors import ConfigurationError, TooManyRequests, Unavailable
-from seawall.mistakes import is_count
+from seawall.errors import TooManyRequests, Unavailable
+from seawall.mistakes import check_counts
 from seawall.sqlite.database import Database
 from seawall.sqlite.schema import read, written
 
@@ -58,9 +58,7 @@ class SqliteTickets(trio.abc.AsyncResource):
             or it is damaged, empty, of another program or of another version of Seawall; or this Python has no SQLite,
             or one before 3.35.
         """
-        for name, number in (("at_most", at_most), ("per_subject", per_subject)):
-            if not is_count(number):
-                raise ConfigurationError(f"SqliteTickets: {name}={number!r}; give a number of tickets, such as 10")
+        check_counts("SqliteTickets", "tickets", at_most=at_most, per_subject=per_subject)
         self._at_most = at_most
         self._per_subject = per_subject
         self._database = Database("SqliteTickets", path)
