@@ -17,6 +17,7 @@ from seawall.errors import (
     IdleTimeout,
     InvalidMessage,
     KeepaliveLost,
+    Kicked,
     LeaseExpired,
     LifetimeReached,
     LimitReached,
@@ -26,6 +27,7 @@ from seawall.errors import (
     Revoked,
     SeawallError,
     SlowConsumer,
+    SubscriptionLost,
     TokenExpired,
     TooManyInvalidMessages,
     TooManyRequests,
@@ -121,6 +123,19 @@ def test_a_refusal_has_a_text_and_a_time(kind: type[Refused], text: str) -> None
 def test_a_limit_has_its_text(kind: type[LimitReached], text: str) -> None:
     """Each deadline has its phrase."""
     assert str(kind()) == text
+
+
+def test_what_a_subscription_raises() -> None:
+    """It names the topic by its pattern, which a peer has not chosen, and what is known about the events."""
+    lost = SubscriptionLost("rooms/{room}", 3)
+    assert (lost.topic, lost.lost, str(lost)) == ("rooms/{room}", 3, "3 events of 'rooms/{room}' lost")
+    assert [str(SubscriptionLost("feed", 1)), str(SubscriptionLost("feed")), str(SubscriptionLost())] == [
+        "1 event of 'feed' lost",
+        "events of 'feed' lost",
+        "events lost",
+    ]
+    kicked = Kicked("rooms/{room}")
+    assert (kicked.topic, str(kicked), str(Kicked())) == ("rooms/{room}", "kicked out of 'rooms/{room}'", "kicked")
 
 
 def test_what_the_others_carry() -> None:

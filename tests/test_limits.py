@@ -53,6 +53,9 @@ def test_the_defaults() -> None:
         inbound_queue=64,
         inbound_buffer=None,
         outbound_buffer=1024 * 1024,
+        max_subscriptions=100,
+        max_rooms=100_000,
+        room_history=64 * 1024 * 1024,
     )
 
 
@@ -123,7 +126,7 @@ def test_every_override_is_a_limit() -> None:
     """The names that a route may set are names of limits; those of the whole server are not among them."""
     own = set(LimitOverrides.__annotations__)
     assert own < set(NAMES)
-    assert own.isdisjoint({"handshake_timeout", "drain_timeout", "max_connections"})
+    assert own.isdisjoint({"handshake_timeout", "drain_timeout", "max_connections", "max_rooms", "room_history"})
 
 
 @pytest.mark.parametrize("name", ["max_connections", "drain_timeout", "idle", "Idle_timeout", ""])
@@ -149,7 +152,7 @@ def test_an_override_must_work_too() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_and_counts_are_whole(name: str) -> None:
     """A time may have a fraction; half a byte, message or connection may be a mistake."""
-    if name.startswith("max_") or name.endswith(("_queue", "_buffer")):
+    if name.startswith("max_") or name.endswith(("_queue", "_buffer", "_history")):
         with pytest.raises(ConfigurationError, match=rf"Limits\.{name} is 1048576.5; give a whole number"):
             with_value(name, 1048576.5)
     else:

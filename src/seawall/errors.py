@@ -23,6 +23,8 @@
     ├── EventTimeout                  3008   a handler of events, or the peer that was asked, took too long
     ├── LeaseExpired            401 · 3000   what a guard proved was valid until now, and was not renewed
     ├── Revoked                 403 · 3003   what a guard proved was taken back by ``app.sessions.revoke``
+    ├── SubscriptionLost              1013   a subscription has missed events, and nothing would tell its peer
+    ├── Kicked                        3003   ``room.kick`` has ended a subscription, or refuses a new one
     ├── ProtocolViolation       the peer broke RFC 6455; carries the close code
     ├── Draining                the server is stopping; there is nothing more to receive (a trio.EndOfChannel too)
     ├── InvalidMessage                1008   a message is not what was asked for; answered where it is received (1008
@@ -196,7 +198,8 @@ class LifetimeReached(LimitReached):
 class SlowConsumer(LimitReached):
     """The peer has taken nothing for ``Limits.send_timeout``: 1008 in log and `Outcome`; the peer sees the end of TCP.
 
-    A Close frame would wait behind the data that the peer does not take, and so none is sent.
+    A Close frame would wait behind the data that the peer does not take, and so none is sent. A subscription raises it,
+    too, whose peer is further behind than its `Disconnect` allows.
     """
 
     default = "slow consumer"
@@ -244,6 +247,53 @@ class Revoked(SeawallError):
     def __str__(self) -> str:
         """A fixed text."""
         return "revoked"
+
+
+class SubscriptionLost(SeawallError):
+    """A subscription has missed events of its room, and has no ``wrap`` that tells its peer: close code 1013.
+
+    The ``async with`` of `Connection.subscribe` raises it: at once where what followed the ``since`` is no longer kept,
+    later where the reader was behind. The client may connect again, and ask for what is still there.
+
+    Attributes:
+      topic: the pattern of the topic.
+      lost: how many events; None if that is not known.
+    """
+
+    topic: str = ""
+    lost: int | None = None
+
+    def __init__(self, topic: str = "", lost: int | None = None) -> None:
+        """Say which topic it was, and how many events are missing."""
+        super().__init__(topic, lost)
+        self.topic = topic
+        self.lost = lost
+
+    def __str__(self) -> str:
+        """Say so, without the name of the room, which a peer may have chosen."""
+        count = "events" if self.lost is None else "1 event" if self.lost == 1 else f"{self.lost} events"
+        return f"{count} of {self.topic!r} lost" if self.topic else f"{count} lost"
+
+
+class Kicked(SeawallError):
+    """Somebody was put out of a room by its `kick`: close code 3003.
+
+    The ``async with`` of a subscription raises it, also of a new one, for as long as the kick holds.
+
+    Attributes:
+      topic: the pattern of the topic.
+    """
+
+    topic: str = ""
+
+    def __init__(self, topic: str = "") -> None:
+        """Say which topic it was."""
+        super().__init__(topic)
+        self.topic = topic
+
+    def __str__(self) -> str:
+        """Say so, without the name of the room, which a peer may have chosen."""
+        return f"kicked out of {self.topic!r}" if self.topic else "kicked"
 
 
 class ProtocolViolation(SeawallError):

@@ -52,6 +52,7 @@ class LimitOverrides(TypedDict, total=False):
     inbound_queue: int
     inbound_buffer: int | None
     outbound_buffer: int
+    max_subscriptions: int
 
 
 @final
@@ -174,6 +175,20 @@ class Limits:
     outbound_buffer: int = 1024 * 1024
     """Bytes sent and not yet taken by the transport (kernel, TLS), from which on `send` waits. 1 MiB, the size of one
     message, where asyncio has 64 KiB; an empty buffer takes one message of any size. See ``send_timeout``."""
+
+    max_subscriptions: int = 100
+    """Subscriptions to rooms that one connection has at a time. 100, where AWS IoT has 50: a person looks at a few.
+    One too many is a `TooManyRequests`."""
+
+    max_rooms: int = 100_000
+    """Rooms of an app that take memory at a time, because somebody is in them or because of what they keep: clients
+    name rooms. 100,000, ten for each of ``max_connections``, at about a KiB each while empty. One too many is a
+    `TooManyRequests`."""
+
+    room_history: int = 64 * 1024 * 1024
+    """Bytes of the events that all rooms of an app keep, for who comes back and for who is behind. 64 MiB, twice what
+    Redis lets wait for a single subscriber. Above it the room that holds most gives up its oldest events, and who needs
+    them has a `Gap`. One event that is larger is a `TooManyRequests`."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse values and combinations that cannot work."""

@@ -25,12 +25,14 @@ from seawall.errors import (
     Forbidden,
     IdleTimeout,
     KeepaliveLost,
+    Kicked,
     LeaseExpired,
     LifetimeReached,
     ProtocolViolation,
     Revoked,
     SeawallError,
     SlowConsumer,
+    SubscriptionLost,
 )
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
@@ -647,6 +649,8 @@ async def test_no_more_grace(autojump_clock: MockClock) -> None:
         (LifetimeReached(), Cause.LIFETIME),
         (SlowConsumer(), Cause.SLOW_CONSUMER),
         (KeepaliveLost(), Cause.KEEPALIVE),
+        (SubscriptionLost(), Cause.MESSAGES_LOST),
+        (Kicked(), Cause.KICKED),
         (ProtocolViolation(1002, "x"), Cause.VIOLATION),
         (Forbidden(), Cause.REFUSED),
         (AuthTimeout(), Cause.REFUSED),

@@ -31,6 +31,7 @@ ORDINARY: Final = frozenset(
         Cause.PEER_VANISHED,
         Cause.LEASE_EXPIRED,
         Cause.REVOKED,
+        Cause.KICKED,
         Cause.REPLACED,
         Cause.IDLE,
         Cause.LIFETIME,
@@ -51,6 +52,7 @@ FOLDED: Final = {
     Cause.FAILED: "failed",
     Cause.MESSAGE_TIMEOUT: "were too slow",
     Cause.SLOW_CONSUMER: "were too slow",
+    Cause.MESSAGES_LOST: "were too slow",
 }
 
 _UNREAD: Final = "ended with messages that nobody received"

@@ -19,6 +19,7 @@ from seawall.errors import (
     Forbidden,
     IdleTimeout,
     KeepaliveLost,
+    Kicked,
     LeaseExpired,
     LifetimeReached,
     MessageTimeout,
@@ -27,6 +28,7 @@ from seawall.errors import (
     Refused,
     Revoked,
     SlowConsumer,
+    SubscriptionLost,
     TooManyInvalidMessages,
     Unauthorized,
 )
@@ -83,6 +85,8 @@ class Cause(enum.Enum):
     """A lease has ended: what a guard proved is no longer valid, such as a token."""
     REVOKED = "revoked"
     """`Sessions.revoke`, here or in another process."""
+    KICKED = "kicked"
+    """``room.kick``, and the handler let the `Kicked` out."""
     REPLACED = "replaced"
     """`limit_connections`: another connection of the same subject, or address, has come."""
     IDLE = "idle"
@@ -92,7 +96,9 @@ class Cause(enum.Enum):
     MESSAGE_TIMEOUT = "message timed out"
     """``Limits.message_timeout``."""
     SLOW_CONSUMER = "slow consumer"
-    """``Limits.send_timeout``."""
+    """``Limits.send_timeout``, or the `Disconnect` of a subscription."""
+    MESSAGES_LOST = "messages lost"
+    """A subscription has missed events, and the handler let the `SubscriptionLost` out."""
     KEEPALIVE = "keepalive lost"
     """``Limits.ping_timeout``."""
     DRAINED = "server draining"
@@ -154,6 +160,10 @@ def cause_of(failure: Exception) -> Cause:
             return Cause.MESSAGE_TIMEOUT
         case SlowConsumer():
             return Cause.SLOW_CONSUMER
+        case SubscriptionLost():
+            return Cause.MESSAGES_LOST
+        case Kicked():
+            return Cause.KICKED
         case KeepaliveLost():
             return Cause.KEEPALIVE
         case ProtocolViolation():

@@ -22,12 +22,14 @@ from seawall.errors import (
     IdleTimeout,
     InvalidMessage,
     KeepaliveLost,
+    Kicked,
     LeaseExpired,
     LifetimeReached,
     MessageTimeout,
     ProtocolViolation,
     Revoked,
     SlowConsumer,
+    SubscriptionLost,
     TooManyInvalidMessages,
     TooManyRequests,
     Unauthorized,
@@ -268,6 +270,8 @@ DEFAULTS = (
     .on(LifetimeReached, Close(3008, "lifetime reached"))
     .on(MessageTimeout, Close(1008, "message timed out"))
     .on(SlowConsumer, Close(1008, "slow consumer"))
+    .on(SubscriptionLost, Close(1013, "messages lost"))
+    .on(Kicked, Close(3003, "kicked"))
     .on(KeepaliveLost, Close(1011, "keepalive lost"))
     .on(LeaseExpired, Refuse(401), Close(3000, "lease expired"))
     .on(Revoked, Refuse(403), Close(3003, "revoked"))
