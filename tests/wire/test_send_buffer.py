@@ -194,23 +194,6 @@ async def test_only_what_is_sent_is_compressed(autojump_clock: MockClock) -> Non
     assert inflated == [b"one" + shared, b"two" + shared]
 
 
-async def test_a_frame_is_sent_as_it_is() -> None:
-    """`put_frame_nowait` compresses nothing, counts a message, and is refused where a message is."""
-    bench, frame = Bench(limit=10), encode_message(b"x" * 100)
-    bench.out.deflater = Deflater(bits=15, takeover=True, config=Deflate(threshold=0))
-    bench.out.put_frame_nowait(frame)
-    assert bench.transport.written == frame
-    assert bench.out.messages == 1
-    bench.transport.room = 0
-    bench.out.put_frame_nowait(frame)
-    with pytest.raises(trio.WouldBlock):
-        bench.out.put_frame_nowait(frame)
-    bench.out.begin_closing()
-    with pytest.raises(trio.ClosedResourceError):
-        bench.out.put_frame_nowait(frame)
-    assert bench.out.messages == 2
-
-
 async def test_senders_take_turns(autojump_clock: MockClock) -> None:
     """Senders who wait for room get it in the order in which they came; a small one does not overtake a large one."""
     bench = full()

@@ -145,19 +145,11 @@ class SendBuffer:
           trio.WouldBlock: there is no room, or other senders wait for room.
           trio.ClosedResourceError, trio.BrokenResourceError: as `put_message`.
         """
-        self._check_now(len(frame))
+        if (self._room is not None and self._room.has_queue()) or self.is_full(len(frame)):
+            raise trio.WouldBlock
+        if self.replying is not _OPEN:
+            raise _refusal(self.replying)
         self._write(frame if self.deflater is None else compress_frame(frame, self.deflater))
-        self.messages += 1
-
-    @trio.lowlevel.enable_ki_protection
-    def put_frame_nowait(self, frame: bytes) -> None:
-        """Send a data frame now and never compress it, so that one frame can go to many connections.
-
-        Raises:
-          trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError: as `put_message_nowait`.
-        """
-        self._check_now(len(frame))
-        self._write(frame)
         self.messages += 1
 
     @trio.lowlevel.enable_ki_protection
@@ -260,17 +252,11 @@ class SendBuffer:
             self.is_watched = True
             self._events.tell(_BLOCKED)
 
-    def _check_now(self, size: int) -> None:
-        if (self._room is not None and self._room.has_queue()) or self.is_full(size):
-            raise trio.WouldBlock
-        if self.replying is not _OPEN:
-            raise _refusal(self.replying)
-
     async def _wait_turn(self, size: int) -> None:
         """Wait for room, after the senders that came before. The caller sends without a checkpoint in between."""
         self._room = room = self._room or _SendWaiters()
         if room.has_queue() or self.is_full(size):
-            async with room.queue():  # only senders that wait hold the lock, which `_check_now` relies on
+            async with room.queue():  # only senders that wait hold the lock, which `put_message_nowait` relies on
                 while self.is_full(size):
                     await room.wait_shrunk()
 
