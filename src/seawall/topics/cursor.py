@@ -17,7 +17,7 @@ from seawall.topics.log import Entry, Log
 
 #: In `Cursor.lost`: it is not known how many.
 UNKNOWN: Final = -1
-#: In `Cursor.stop`: nothing newer is lost.
+#: In `Cursor._stop_at`: nothing newer is lost.
 _NOWHERE: Final = -1
 
 #: What a reader is to have next.
@@ -27,7 +27,7 @@ Item: TypeAlias = Entry | Gap
 class Cursor:
     """A place in a log. `place` comes first, and `leave` last."""
 
-    __slots__ = ("_index", "_lag", "_mark", "_stop", "log", "lost", "next", "slot")
+    __slots__ = ("_index", "_lag", "_mark", "_stop_at", "log", "lost", "next", "slot")
 
     if TYPE_CHECKING:
         log: Log
@@ -38,7 +38,7 @@ class Cursor:
         self._lag = lag
         self._index: NewestIndex | None = None
         self._mark = 0  # from where what waits is counted, if that is further than `next`
-        self._stop = _NOWHERE  # the first number that is lost because it is too new
+        self._stop_at = _NOWHERE  # the first number that is lost because it is too new
         self.next = 0
         """The number of the event that is to come next, behind a gap, if there is one."""
         self.lost = 0
@@ -83,13 +83,13 @@ class Cursor:
         """Where the reader goes on that has had all that it was given, with nothing lost that it has not been told."""
         return self.log.position(0 if self.lost == UNKNOWN else self.next - 1 - self.lost)
 
-    def failure(self) -> Exception | None:
+    def fault(self) -> Exception | None:
         """What the key function by which it reads has raised."""
         return None if self._index is None else self._index.failure
 
     def needs(self) -> int:
         """The first event that has to stay in the log for it; `Log.end` if none has to."""
-        if self._index is not None or self._stop != _NOWHERE:
+        if self._index is not None or self._stop_at != _NOWHERE:
             return self.log.end
         return self.next
 
@@ -97,7 +97,7 @@ class Cursor:
         """What is to be read next; None if there is nothing. Ask again, and it is the same, or a larger gap."""
         if self._index is not None:
             self._seek_newest(self._index)
-        elif self.next == self._stop:
+        elif self.next == self._stop_at:
             self._lose_newest()
         elif self.next < self.log.base and self.log.get(self.next) is None:
             self._skip_given_up()
@@ -112,7 +112,7 @@ class Cursor:
             return
         number = self.next
         self.next = number + 1
-        if number < self._stop:
+        if number < self._stop_at:
             self.log.unpin(number)
 
     def fall_behind(self) -> None:
@@ -123,7 +123,7 @@ class Cursor:
     def check_lag(self) -> SlowConsumer | None:
         """It still does not take what there is: drop what is too much, or return why it has to end."""
         lag = self._lag
-        if isinstance(lag, Latest) or self._stop != _NOWHERE:
+        if isinstance(lag, Latest) or self._stop_at != _NOWHERE:
             return None
         first = max(self.next, self._mark)
         if self.log.end - first <= lag.n:
@@ -134,8 +134,8 @@ class Cursor:
             case DropOldest():
                 self._lose_until(self.log.end - lag.n)
             case DropNewest():
-                self._stop = first + lag.n
-                for number in range(self.next, self._stop):
+                self._stop_at = first + lag.n
+                for number in range(self.next, self._stop_at):
                     self.log.pin(number)
             case _:
                 assert_never(lag)
@@ -151,17 +151,17 @@ class Cursor:
 
     def _lose_newest(self) -> None:
         """What waited has been read; the rest is lost up to now."""
-        self._stop = _NOWHERE
+        self._stop_at = _NOWHERE
         self._lose_until(self.log.end)
 
     def _skip_given_up(self) -> None:
         """The next events have been given up, because all rooms together held too much."""
-        until = self.log.base if self._stop == _NOWHERE else self._stop
+        until = self.log.base if self._stop_at == _NOWHERE else self._stop_at
         found = self.next
         while found < until and self.log.get(found) is None:
             found += 1
         self._lose_until(found)
-        if found == self._stop:
+        if found == self._stop_at:
             self._lose_newest()
 
     def _lose_until(self, number: int) -> None:
@@ -170,6 +170,6 @@ class Cursor:
         self.next = number
 
     def _release_window(self) -> None:
-        for number in range(self.next, self._stop):
+        for number in range(self.next, self._stop_at):
             self.log.unpin(number)
-        self._stop = _NOWHERE
+        self._stop_at = _NOWHERE

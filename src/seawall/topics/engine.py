@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final, Protocol, cast, final
+from typing import Final, Protocol, final
 
 import trio
 
-from seawall.errors import TooManyRequests
+from seawall.errors import TooManyRequests, Unavailable
 from seawall.limits import Limits
 from seawall.position import Position
 from seawall.topics.history_budget import HistoryBudget
@@ -31,6 +30,7 @@ class Engine(Protocol):
 
         Raises:
           TooManyRequests: there are ``Limits.max_rooms``.
+          Unavailable: the app is not served.
         """
         ...
 
@@ -51,6 +51,7 @@ class Engine(Protocol):
 
         Raises:
           TooManyRequests: there are ``Limits.max_rooms``, or the event is larger than ``Limits.room_history``.
+          Unavailable: the app is not served.
         """
         ...
 
@@ -61,8 +62,9 @@ class MemoryEngine:
 
     def __init__(self, limits: Limits, pump: Pump) -> None:
         """Begin with no rooms."""
+        self._is_open = False
         self._most = limits.max_rooms
-        self._budget = HistoryBudget(limits.room_history)
+        self._budget = HistoryBudget[Log](limits.room_history)
         self._pump = pump
         self._logs: dict[RoomKey, Log] = {}
         self._due: list[tuple[float, int, Log]] = []  # when to look at those that have a ttl, each once
@@ -80,6 +82,7 @@ class MemoryEngine:
     async def open(self, key: RoomKey, retention: Retention, /) -> Log:
         """The log of a room, made if there is none."""
         await trio.lowlevel.checkpoint()
+        self._check_open()
         log = self._logs.get(key)
         if log is None:
             log = self._make(key, retention)
@@ -93,20 +96,25 @@ class MemoryEngine:
     def release(self, log: Log, /) -> None:
         """One needs it no more."""
         log.use.count -= 1
-        if not log.use.count and self._logs.get(log.use.key) is log:
+        if self._logs.get(log.use.key) is not log:
+            return  # the app is not served any more
+        if not log.use.count:
             now = log.use.last = trio.current_time()
             log.trim(log.end, now)
             self._forget_unless_kept(log)
+        elif log.readers.count and len(log.entries) > log.retention.history:
+            self._pump.schedule(log)  # the one who has left may be the one for whom so much was kept
 
     async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish, once the pump is not far behind in that room."""
         await self._pump.turn(entry.size)
-        while (log := self._logs.get(key)) is not None and log.readers.count and log.end - log.readers.done > FAR:
+        while (log := self._logs.get(key)) is not None and log.readers.is_behind(log.end - FAR):
             await self._pump.progress.park()
         return self.publish_nowait(key, retention, entry)
 
     def publish_nowait(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish now."""
+        self._check_open()
         if entry.size > self._budget.limit:
             raise TooManyRequests("an event larger than Limits.room_history")
         log = self._logs.get(key)
@@ -124,8 +132,13 @@ class MemoryEngine:
             self._make_room()
         return log.position(number)
 
-    def expire(self, now: float) -> float:
-        """Remove what is too old by now; when to do that again."""
+    @property
+    def due(self) -> float:
+        """When there is something too old."""
+        return self._due[0][0] if self._due else math.inf
+
+    def run_due(self, now: float, /) -> None:
+        """Remove what is too old by now."""
         while self._due and self._due[0][0] <= now:
             _, _, log = heappop(self._due)
             if self._logs.get(log.use.key) is not log:
@@ -138,16 +151,24 @@ class MemoryEngine:
                 self._look_again(log, now)
             else:
                 self._forget(log)
-        return self._due[0][0] if self._due else math.inf
 
-    def end(self, failure: Callable[[], Exception]) -> None:
-        """Forget all rooms, because the app is not served any more; who still reads has a `failure` of its own."""
+    def begin(self) -> None:
+        """The app is served."""
+        self._is_open = True
+
+    def end(self) -> None:
+        """The app is not served any more: forget all rooms, and end who still reads."""
+        self._is_open = False
         for log in tuple(self._logs.values()):
             for reader in log.readers:
-                reader.end(failure())
+                reader.end(_unavailable())
             log.drop()
         self._logs.clear()
         self._due.clear()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise _unavailable()
 
     def _make(self, key: RoomKey, retention: Retention) -> Log:
         if len(self._logs) >= self._most:
@@ -164,7 +185,7 @@ class MemoryEngine:
         due = log.entries[0].at + ttl if log.entries else self._kept_until(log)
         due = due if due > now else now + ttl
         heappush(self._due, (due, next(self._ties), log))
-        self._pump.expire_at(due)
+        self._pump.wake()
 
     def _kept_until(self, log: Log) -> float:
         """Until when a log is kept that nobody uses."""
@@ -183,12 +204,15 @@ class MemoryEngine:
         log.drop()
 
     def _make_room(self) -> None:
-        for holder in self._budget.make_room():
-            log = cast("Log", holder)  # nothing else holds events
+        for log in self._budget.make_room():
             if log.readers.count:
                 self._pump.schedule(log)  # who has lost events is to be told
             else:
                 self._forget_unless_kept(log)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("the app of this room is not served")
 
 
 def _new_epoch() -> str:

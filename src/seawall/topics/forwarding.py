@@ -7,16 +7,19 @@ from types import TracebackType
 from typing import Final, Protocol, final
 
 import trio
+from attrs import frozen
 
+from seawall.connection.connection import Connection, renewed_principal, state_of
 from seawall.connection.state import ConnectionState
 from seawall.errors import SubscriptionLost
 from seawall.lag import Lag
 from seawall.position import Since
 from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor, Item
+from seawall.topics.keys import RoomKey
 from seawall.topics.log import Log
 from seawall.topics.pump import Pump
-from seawall.topics.rendering import Style
+from seawall.topics.rendering import Style, Styles, Wrap
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 
@@ -26,33 +29,48 @@ JOINED: Final = 4096
 _TURN: Final = 64
 
 
+@final
+@frozen
+class Arrival:
+    """Who wants to read which room, before it is let in."""
+
+    key: RoomKey
+    since: Since
+    wrap: Wrap | None
+
+
 class Entrance(Protocol):
-    """Where a subscription comes from: a room, seen from one connection."""
+    """Where subscriptions come from: a topic."""
 
     @property
-    def topic(self) -> str:
-        """The pattern of the topic, for errors."""
+    def name(self) -> str:
+        """The pattern, for errors."""
         ...
 
     @property
     def pump(self) -> Pump:
-        """What serves those who read the room."""
+        """What serves those who read its rooms."""
         ...
 
-    async def ask(self, principal: object, /) -> None:
-        """Ask whether `principal` may read. Raises what says no."""
+    @property
+    def styles(self) -> Styles:
+        """How events are written."""
         ...
 
-    async def open(self) -> Log:
-        """The log of the room, kept until `release`; there is no checkpoint after it has been found.
+    async def ask(self, key: RoomKey, principal: object, /) -> None:
+        """Ask whether `principal` may read a room. Raises what says no."""
+        ...
+
+    async def enter(self, key: RoomKey, state: ConnectionState, /) -> Log:
+        """The log of a room, kept until `release`; there is no checkpoint after it has been found.
 
         Raises:
-          SeawallError: the connection may not come in, or there is no room for it.
+          SeawallError: the connection may not come in, or there are too many rooms.
         """
         ...
 
-    def release(self, log: Log, style: Style, /) -> None:
-        """Neither log nor style are needed any more."""
+    def release(self, log: Log, /) -> None:
+        """It is not needed any more."""
         ...
 
 
@@ -79,121 +97,124 @@ _READY: Final = Status.READY
 class Forwarding(Cursor):
     """Forwards what is published in a room to one connection, while the ``async with`` lasts."""
 
-    __slots__ = ("_entrance", "_failure", "_scope", "_since", "_state", "_status", "buffer", "outlet", "style")
+    __slots__ = ("_arrival", "_connection", "_entrance", "_failure", "_scope", "_status", "buffer", "outlet", "style")
 
-    def __init__(self, entrance: Entrance, state: ConnectionState, style: Style, *, since: Since, lag: Lag[object]) -> None:
-        """Say from where, to whom, and how."""
+    def __init__(self, entrance: Entrance, arrival: Arrival, connection: Connection[object], lag: Lag[object]) -> None:
+        """Say to whom what is forwarded, and how."""
         super().__init__(lag)
         self._entrance = entrance
-        self._state = state
-        self._since = since
+        self._arrival: Arrival | None = arrival  # dropped when it is let in, as it may be the only one who has the key
+        self._connection = connection
         self._status = Status.NEW
         self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
-        self.style = style
-        """How events are written."""
-        self.buffer = state.channel.send_buffer
+        self.style: Style | None = None
+        """How events are written; set when it is let in."""
+        self.buffer = state_of(connection).channel.send_buffer
         """Where they are written to."""
         self.outlet: SendBuffer | None = None
         """The same, while the next event can be put there without more ado."""
 
     async def __aenter__(self) -> Forwarding:
         """Begin, with what was published before as `since` says."""
-        if self._status is not Status.NEW:
+        arrival, self._arrival = self._arrival, None
+        if arrival is None:
             raise RuntimeError("a subscription is entered once; call subscribe() for another one")
-        self._status = Status.OVER
-        self._state.hold(self)
+        state = state_of(self._connection)
+        state.hold(self)
         try:
-            await self._begin()
+            self._arrival = arrival  # for who asks during a renewal
+            await self._entrance.ask(arrival.key, self._connection.principal)
+            self._begin(arrival, await self._entrance.enter(arrival.key, state))
         except BaseException:
-            self._state.subscriptions.discard(self)
+            state.subscriptions.discard(self)
             raise
+        finally:
+            self._arrival = None
         return self
 
-    async def _begin(self) -> None:
-        await self._entrance.ask(self._state.reports.principal)
-        log = await self._entrance.open()
+    def _begin(self, arrival: Arrival, log: Log) -> None:
         try:
             if self._failure is not None:
                 raise self._failure
-            self.place(log, self._since, trio.current_time())
-            if self.lost and self.style.wrap is None:
-                item = self.peek()
+            self.place(log, arrival.since, trio.current_time())
+            gap = self.peek() if self.lost and arrival.wrap is None else None
+            if gap is not None:
                 self.leave()
-                raise SubscriptionLost(self._entrance.topic, item.lost if isinstance(item, Gap) else None)
+                raise SubscriptionLost(self._entrance.name, gap.lost if isinstance(gap, Gap) else None)
         except BaseException:
-            self._entrance.release(log, self.style)
+            self._entrance.release(log)
             raise
+        self.style = self._entrance.styles.join(arrival.wrap, state_of(self._connection).format)
         log.readers.add(self)
         self._scope = trio.CancelScope()
         self._scope.__enter__()
         self._status = Status.WOKEN
-        self._entrance.pump.wake(self)
+        self._entrance.pump.put(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
         """End; raise why it has ended before, unless the body has raised something else."""
         scope, self._scope = self._scope, None
-        self._stop()
+        self._halt()
         self.log.readers.remove(self)
         self.leave()
-        self._state.subscriptions.discard(self)
-        self._entrance.release(self.log, self.style)
+        if self.style is not None:
+            self._entrance.styles.leave(self.style)
+        self._entrance.release(self.log)
+        state_of(self._connection).subscriptions.discard(self)
         caught = scope is not None and scope.__exit__(kind, raised, traceback)
         if self._failure is not None and (raised is None or caught):
             raise self._failure from self._failure.__cause__
         return caught
 
     @property
-    def connection(self) -> str:
-        """The id of the connection."""
-        return self._state.id
-
-    @property
     def state(self) -> ConnectionState:
         """The connection, as a room knows it."""
-        return self._state
+        return state_of(self._connection)
 
     def end(self, failure: Exception) -> None:
         """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
         if self._failure is None:
             self._failure = failure
-            self._stop()
+            self._halt()
             if self._scope is not None:
                 self._scope.cancel()
 
     async def ask(self, principal: object, /) -> None:
         """Ask whether `principal`, of a renewal, may read on. Raises what says no."""
-        await self._entrance.ask(principal)
+        key = self.log.use.key if self._arrival is None else self._arrival.key
+        await self._entrance.ask(key, renewed_principal(self._connection, principal))
 
     # What the pump does.
 
     def visit(self) -> None:
         """There are new events."""
+        self._end_on(self.fault())
         if self._status is _READY:
             if self.buffer.pending:
                 self._fall_behind()
             else:
                 self._deliver()
         if self._status is Status.BEHIND:
-            failure = self.check_lag()
-            if failure is not None:
-                self.end(failure)
+            self._end_on(self.check_lag())
 
     def wake(self) -> None:
         """Nothing is pending any more."""
         if self._status is Status.BEHIND:
             self._status = Status.WOKEN
-            self._entrance.pump.wake(self)
+            self._entrance.pump.put(self)
 
     def resume(self) -> None:
         """It is its turn."""
         if self._status is not Status.WOKEN:
             return
         self._status = _READY
-        if self.buffer.deflater is None or True:
-            self.outlet = self.buffer
+        self.outlet = self.buffer
+        self._end_on(self.fault())
+        if self._status is not _READY:
+            return
         if self.buffer.pending:
             self._fall_behind()
         else:
@@ -203,7 +224,11 @@ class Forwarding(Cursor):
         """What has to stay in the log for it."""
         return self.log.end if self._status is Status.OVER else super().needs()
 
-    def _stop(self) -> None:
+    def _end_on(self, failure: Exception | None) -> None:
+        if failure is not None:
+            self.end(failure)
+
+    def _halt(self) -> None:
         self._status = Status.OVER
         self.outlet = None
         self.buffer.stop_notifying(self)
@@ -217,7 +242,7 @@ class Forwarding(Cursor):
     def _deliver(self) -> None:
         """Write what it has not had: up to 4 KiB, or one frame."""
         if self.buffer.replying is not Replying.OPEN:
-            self._stop()  # the connection is over, and its handler will be soon
+            self._halt()  # the connection is over, and its handler will be soon
             return
         frames = self._take()
         if frames:
@@ -228,7 +253,7 @@ class Forwarding(Cursor):
             else:
                 self._status = Status.WOKEN
                 self.outlet = None
-                self._entrance.pump.wake(self)
+                self._entrance.pump.put(self)
 
     def _take(self) -> list[bytes]:
         """The next frames, for one write."""
@@ -252,15 +277,16 @@ class Forwarding(Cursor):
 
     def _frame(self, item: Item) -> bytes | None:
         """The frame of an event or a gap; None to send nothing. Ends the subscription if there can be none."""
+        style = self.style
+        if style is None or (isinstance(item, Gap) and style.wrap is None):
+            self.end(SubscriptionLost(self._entrance.name, item.lost if isinstance(item, Gap) else None))
+            return None
         try:
             if isinstance(item, Gap):
-                if self.style.wrap is None:
-                    self.end(SubscriptionLost(self._entrance.topic, item.lost))
-                    return None
-                return self.style.gap(item)
-            if item.but is not None and item.but == self._state.id:
+                return style.gap(item)
+            if item.but is not None and item.but == self._connection.id:
                 return None
-            return self.style.frame(self.log, self.next, item)
+            return style.frame(self.log, self.next, item)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is this subscription's alone
             self.end(failure)
             return None

@@ -1,7 +1,7 @@
 """`Log`: the events of one room that are kept, for who comes back and for who is behind. No I/O, and no clock.
 
-An event has a number, the first one has 1. Those from `Log.base` to before `Log.end` are in `Log.entries`. Older
-ones are kept where somebody has pinned them: an index of the newest values (`Latest`), or a reader that is so far behind
+An event has a number, the first one has 1. Those from `Log.base` to before `Log.end` are in `Log.entries`. Older ones
+are kept where somebody has pinned them: an index of the newest values (`Latest`), or a reader that is so far behind
 that newer ones are lost to it (`DropNewest`). Everybody else reads what is in `entries`, and may find that it is gone.
 """
 
@@ -65,6 +65,11 @@ class Entry:
 
 class Index(Protocol):
     """What is told of each event: the newest value of each key."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it is of no use any more."""
+        ...
 
     def add(self, number: int, entry: Entry, /) -> None:
         """An event has been published. Must not raise."""

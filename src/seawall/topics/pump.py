@@ -1,15 +1,14 @@
 """`Pump`: the one task that writes to all who read rooms, some at a time, with the other tasks in between.
 
-A round goes over all who read one room, and ends with removing what nobody needs any more. There is one after whatever
-has been published, and another one if more was published meanwhile. Who has been behind, and can be written to again, is
-woken by its send buffer and has a turn of its own.
+A round goes over all who read one room, and ends with removing what nobody needs any more. There is one whenever
+something has been published, and another one if more was published meanwhile. Who has been behind, and can be written
+to again, is woken by its send buffer and has a turn of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import Final, Protocol, final
 
 import trio
@@ -33,6 +32,19 @@ class Resumed(Protocol):
         ...
 
 
+class Timed(Protocol):
+    """What has something to do at certain times."""
+
+    @property
+    def due(self) -> float:
+        """When, on Trio's clock; infinity for never."""
+        ...
+
+    def run_due(self, now: float, /) -> None:
+        """Do what is due at `now`. Must not raise."""
+        ...
+
+
 @final
 class Pump:
     """Serves all who read the rooms of one app."""
@@ -43,7 +55,8 @@ class Pump:
         self._woken: deque[Resumed] = deque()
         self._waiter = Waiter()
         self._budget = Budget()
-        self._due = math.inf
+        self.timers: list[Timed] = []
+        """What is done at certain times."""
         self.progress = trio.lowlevel.ParkingLot()
         """Who waits until a round has ended."""
 
@@ -62,40 +75,43 @@ class Pump:
             self._rounds.append(log)
             self._waiter.wake()
 
-    def wake(self, reader: Resumed) -> None:
+    def put(self, reader: Resumed) -> None:
         """Have a turn of one reader."""
         self._woken.append(reader)
         self._waiter.wake()
 
-    def expire_at(self, due: float) -> None:
-        """Have what is too old removed at that time, or earlier."""
-        if due < self._due:
-            self._due = due
-            self._waiter.wake()
+    def wake(self) -> None:
+        """Look again at what is due when."""
+        self._waiter.wake()
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self, expire: Callable[[float], float]) -> None:
-        """Serve until cancelled. `expire` removes what is too old at a given time, and returns when to do so again."""
+    async def run(self) -> None:
+        """Serve until cancelled."""
         while True:
-            if self._due <= trio.current_time():
-                self._due = math.inf
-                due = expire(trio.current_time())
-                self._due = min(self._due, due)
+            due = self._run_due(trio.current_time())
             if self._rounds or self._woken:
                 self._serve_some()
                 await trio.lowlevel.checkpoint()
-            elif self._due == math.inf:
+            elif due == math.inf:
                 await self._waiter.wait()
             else:
-                with trio.move_on_at(self._due):
+                with trio.move_on_at(due):
                     await self._waiter.wait()
 
     def stop(self) -> None:
         """Forget what was to be done."""
         self._rounds.clear()
         self._woken.clear()
-        self._due = math.inf
         self.progress.unpark_all()
+
+    def _run_due(self, now: float) -> float:
+        """Do what is due, and return when there is more to do."""
+        first = math.inf
+        for timer in self.timers:
+            if timer.due <= now:
+                timer.run_due(now)
+            first = min(first, timer.due)
+        return first
 
     def _serve_some(self) -> None:
         """Do what is done between two checkpoints."""
@@ -160,6 +176,8 @@ class Pump:
 
 
 def _newest_for_all(log: Log) -> Entry | None:
-    """The newest event of a log, unless somebody does not get it."""
+    """The newest event of a log, unless it ends somebody, or somebody does not get it."""
     entry = log.entries[-1] if log.entries else None
-    return None if entry is None or entry.but is not None else entry
+    if entry is None or entry.but is not None or any(index.failure is not None for index in log.indexes):
+        return None
+    return entry

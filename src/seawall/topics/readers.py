@@ -88,6 +88,10 @@ class Readers:
         if not self.is_scheduled:
             self._compact()
 
+    def is_behind(self, number: int) -> bool:
+        """Whether there will be a round, and the last one began before the event with this number came."""
+        return self.is_scheduled and self.done < number
+
     def begin_round(self, end: int) -> None:
         """Begin a round, when `end` is the number of the next event to come."""
         self.is_scheduled = True

@@ -1,0 +1,157 @@
+"""`Reading`: the events of a room as values, for code of the application that reads them itself."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar, cast, final
+
+import trio
+
+from seawall.lag import Lag
+from seawall.position import Since
+from seawall.room_event import Gap, RoomEvent
+from seawall.topics.cursor import Cursor, Item
+from seawall.topics.keys import RoomKey
+from seawall.topics.log import Log
+from seawall.wire.waiter import Waiter
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where logs come from: a topic."""
+
+    async def open(self, key: RoomKey, /) -> Log:
+        """The log of a room, kept until `release`; there is no checkpoint after it has been found."""
+        ...
+
+    def release(self, log: Log, /) -> None:
+        """It is not needed any more."""
+        ...
+
+
+@final
+class Status(enum.Enum):
+    """What the reader does."""
+
+    NEW = "new"
+    """It has not begun."""
+    BUSY = "busy"
+    """It is busy with the last event."""
+    BEHIND = "behind"
+    """It still is, although there is another one."""
+    WAITING = "waiting"
+    """It waits for the next one."""
+    WOKEN = "woken"
+    """It has been told that there is one."""
+    OVER = "over"
+    """There is nothing more."""
+
+
+@final
+class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
+    """Iterates over what is published in a room, while the ``async with`` lasts."""
+
+    outlet = None
+    style = None
+
+    def __init__(self, source: Source, key: RoomKey, *, since: Since, lag: Lag[object]) -> None:
+        """Say what is read, and from where."""
+        super().__init__(lag)
+        self._source = source
+        self._key = key
+        self._since = since
+        self._status = Status.NEW
+        self._waiter = Waiter()
+        self._scope: trio.CancelScope | None = None
+        self._failure: Exception | None = None
+
+    async def __aenter__(self) -> Reading[T]:
+        """Begin to read."""
+        if self._status is not Status.NEW:
+            raise RuntimeError("a room is read once; call events() for another time")
+        self._status = Status.OVER
+        log = await self._source.open(self._key)
+        try:
+            self.place(log, self._since, trio.current_time())
+        except BaseException:
+            self._source.release(log)
+            raise
+        log.readers.add(self)
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+        self._status = Status.BUSY
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool:
+        """End; raise why it has ended before, unless the body has raised something else."""
+        scope, self._scope = self._scope, None
+        self._status = Status.OVER
+        self.log.readers.remove(self)
+        self.leave()
+        self._source.release(self.log)
+        caught = scope is not None and scope.__exit__(kind, raised, traceback)
+        if self._failure is not None and (raised is None or caught):
+            raise self._failure from self._failure.__cause__
+        return caught
+
+    async def __anext__(self) -> RoomEvent[T] | Gap:
+        """The next event, or the gap before it.
+
+        Raises:
+          trio.BusyResourceError: another task waits for it.
+        """
+        if self._status in {Status.WAITING, Status.WOKEN}:
+            raise trio.BusyResourceError("another task reads these events")
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._status is Status.OVER:
+                raise StopAsyncIteration
+            item = None if self.fault() is not None else self.peek()
+            if item is not None:
+                return self._read(item)
+            self._status = Status.WAITING
+            try:
+                await self._waiter.wait()
+            finally:
+                if self._status is not Status.OVER:
+                    self._status = Status.BUSY
+
+    def end(self, failure: Exception) -> None:
+        """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
+        if self._failure is None:
+            self._failure = failure
+            self._status = Status.OVER
+            if self._scope is not None:
+                self._scope.cancel()
+
+    def visit(self) -> None:
+        """There are new events."""
+        failure = self.fault()
+        if failure is None and self._status is Status.BUSY and self.peek() is not None:
+            self._status = Status.BEHIND
+            self.fall_behind()
+        if failure is None and self._status is Status.BEHIND:
+            failure = self.check_lag()
+        if failure is not None:
+            self.end(failure)
+        elif self._status is Status.WAITING and self.peek() is not None:
+            self._status = Status.WOKEN
+            self._waiter.wake()
+
+    def needs(self) -> int:
+        """What has to stay in the log for it."""
+        return self.log.end if self._status is Status.OVER else super().needs()
+
+    def _read(self, item: Item) -> RoomEvent[T] | Gap:
+        number = self.next
+        self.move(item)
+        if self._status is Status.BEHIND and self.peek() is None:
+            self._status = Status.BUSY
+        if isinstance(item, Gap):
+            return item
+        return RoomEvent(cast("T", item.value), self.log.position(number))  # the topic's, as publish() takes no other
