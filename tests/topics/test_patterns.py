@@ -16,9 +16,11 @@ def test_each_pattern_has_one_topic_and_one_presence() -> None:
     patterns = Patterns()
     topic, presence = patterns.add("topic", "rooms/{room}"), patterns.add("presence", "rooms/{room}")
     assert topic.key({"room": "a"}) == presence.key({"room": "a"})
-    with pytest.raises(ConfigurationError, match="topic 'rooms/{room}': this app has a topic of this pattern already"):
+    with pytest.raises(
+        ConfigurationError, match=r"topic 'rooms/\{room\}': this app has a topic of this pattern already"
+    ):
         patterns.add("topic", "rooms/{room}")
-    with pytest.raises(ConfigurationError, match="presence 'rooms/{room}': this app has a presence of this pattern"):
+    with pytest.raises(ConfigurationError, match=r"presence 'rooms/\{room\}': this app has a presence of this pattern"):
         patterns.add("presence", "rooms/{room}")
 
 
