@@ -6,14 +6,15 @@ than that came at once, before anybody could find out, from the last of these: a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never, final
 
 from seawall.errors import SlowConsumer
 from seawall.lag import Disconnect, DropNewest, DropOldest, Lag, Latest
 from seawall.position import Position, Since
 from seawall.room_event import Gap
+from seawall.topics.entry import Entry
 from seawall.topics.latest import NewestIndex, join_index, leave_index
-from seawall.topics.log import Entry, Log
+from seawall.topics.log import Log
 
 #: In `Cursor.lost`: it is not known how many.
 UNKNOWN: Final = -1
@@ -24,10 +25,11 @@ _NOWHERE: Final = -1
 Item: TypeAlias = Entry | Gap
 
 
+@final
 class Cursor:
     """A place in a log. `place` comes first, and `leave` last."""
 
-    __slots__ = ("_index", "_lag", "_mark", "_stop_at", "log", "lost", "next", "slot")
+    __slots__ = ("_index", "_lag", "_mark", "_stop_at", "log", "lost", "next")
 
     if TYPE_CHECKING:
         log: Log
@@ -43,8 +45,6 @@ class Cursor:
         """The number of the event that is to come next, behind a gap, if there is one."""
         self.lost = 0
         """How many events before `next` are lost, of which the reader has not been told; or `UNKNOWN`."""
-        self.slot = -1
-        """Of `Readers`."""
 
     def place(self, log: Log, since: Since, now: float) -> None:
         """Begin to read `log`.

@@ -23,6 +23,7 @@ P = TypeVar("P")
 
 #: Asks whether somebody may read: with the principal, and the parameters of the room by their names.
 MayRead: TypeAlias = Callable[Concatenate[P, ...], Awaitable[None]]  # type: ignore[explicit-any]  # any parameters
+_Asked: TypeAlias = Callable[..., Awaitable[object]]  # type: ignore[explicit-any]  # the same, without a type
 
 #: What a function is annotated with that returns nothing, or of which that is not known.
 _NOTHING: Final = (None, type(None), inspect.Parameter.empty, NoReturn, Never)
@@ -33,7 +34,7 @@ _NOTHING: Final = (None, type(None), inspect.Parameter.empty, NoReturn, Never)
 class ReadCheck:
     """Who is asked whether somebody may read."""
 
-    function: MayRead[object]
+    function: _Asked
     wanted: frozenset[str]
     """The parameters of the pattern that it takes."""
 
@@ -117,18 +118,7 @@ class Definition:
                     f"the check of topic {self.name!r} returned {answer!r}; raise to refuse, or return nothing"
                 )
 
-    async def enter(self, key: RoomKey, state: ConnectionState, /) -> Log:
-        """The log of a room, for a connection that is let in."""
-        self.admit(key, state)
-        log = await self.open(key)
-        try:
-            self.admit(key, state)  # it may have been kicked meanwhile
-        except BaseException:
-            self.release(log)
-            raise
-        return log
-
-    def admit(self, key: RoomKey, state: ConnectionState) -> Visitor:
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
         """The connection as a visitor of a room. Raises as `Kicks.admit`."""
         return self.hub.kicks.admit(key, state.id)
 

@@ -13,9 +13,10 @@ import trio
 from seawall.errors import TooManyRequests, Unavailable
 from seawall.limits import Limits
 from seawall.position import Position
+from seawall.topics.entry import Entry
 from seawall.topics.history_budget import HistoryBudget
 from seawall.topics.keys import RoomKey
-from seawall.topics.log import Entry, Log, Retention
+from seawall.topics.log import Log, Retention
 from seawall.topics.pump import Pump
 
 #: Events that the pump may be behind before who can wait does.

@@ -10,13 +10,16 @@ import trio
 from attrs import frozen
 
 from seawall.connection.connection import Connection, renewed_principal, state_of
+from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
 from seawall.errors import SubscriptionLost
 from seawall.lag import Lag
-from seawall.position import Since
+from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor, Item
+from seawall.topics.ending import left
 from seawall.topics.keys import RoomKey
+from seawall.topics.kicks import Visitor
 from seawall.topics.log import Log
 from seawall.topics.pump import Pump
 from seawall.topics.rendering import Style, Styles, Wrap
@@ -61,11 +64,15 @@ class Entrance(Protocol):
         """Ask whether `principal` may read a room. Raises what says no."""
         ...
 
-    async def enter(self, key: RoomKey, state: ConnectionState, /) -> Log:
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
+        """The connection, as a visitor of a room. Raises if it may not come in."""
+        ...
+
+    async def open(self, key: RoomKey, /) -> Log:
         """The log of a room, kept until `release`; there is no checkpoint after it has been found.
 
         Raises:
-          SeawallError: the connection may not come in, or there are too many rooms.
+          SeawallError: there are too many rooms, or the app is not served.
         """
         ...
 
@@ -94,26 +101,41 @@ _READY: Final = Status.READY
 
 
 @final
-class Forwarding(Cursor):
+class Forwarding:
     """Forwards what is published in a room to one connection, while the ``async with`` lasts."""
 
-    __slots__ = ("_arrival", "_connection", "_entrance", "_failure", "_scope", "_status", "buffer", "outlet", "style")
+    __slots__ = (
+        "_arrival",
+        "_buffer",
+        "_connection",
+        "_entrance",
+        "_failure",
+        "_registration",
+        "_scope",
+        "_status",
+        "cursor",
+        "outlet",
+        "slot",
+        "style",
+    )
 
     def __init__(self, entrance: Entrance, arrival: Arrival, connection: Connection[object], lag: Lag[object]) -> None:
         """Say to whom what is forwarded, and how."""
-        super().__init__(lag)
+        self.cursor = Cursor(lag)
+        """How far it is."""
+        self.slot = -1
         self._entrance = entrance
         self._arrival: Arrival | None = arrival  # dropped when it is let in, as it may be the only one who has the key
         self._connection = connection
+        self._registration: Registration | None = None
         self._status = Status.NEW
         self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
         self.style: Style | None = None
         """How events are written; set when it is let in."""
-        self.buffer = state_of(connection).channel.send_buffer
-        """Where they are written to."""
+        self._buffer = state_of(connection).channel.send_buffer
         self.outlet: SendBuffer | None = None
-        """The same, while the next event can be put there without more ado."""
+        """Where they are written to, while the next one can be put there without more ado."""
 
     async def __aenter__(self) -> Forwarding:
         """Begin, with what was published before as `since` says."""
@@ -124,8 +146,9 @@ class Forwarding(Cursor):
         state.hold(self)
         try:
             self._arrival = arrival  # for who asks during a renewal
+            self._entrance.admit(arrival.key, state)
             await self._entrance.ask(arrival.key, self._connection.principal)
-            self._begin(arrival, await self._entrance.enter(arrival.key, state))
+            self._begin(arrival, await self._entrance.open(arrival.key))
         except BaseException:
             state.subscriptions.discard(self)
             raise
@@ -137,10 +160,12 @@ class Forwarding(Cursor):
         try:
             if self._failure is not None:
                 raise self._failure
-            self.place(log, arrival.since, trio.current_time())
-            gap = self.peek() if self.lost and arrival.wrap is None else None
+            # Who has been kicked meanwhile does not come in, and from here on a kick finds it.
+            self._registration = self._entrance.admit(arrival.key, state_of(self._connection)).registration
+            self.cursor.place(log, arrival.since, trio.current_time())
+            gap = self.cursor.peek() if self.cursor.lost and arrival.wrap is None else None
             if gap is not None:
-                self.leave()
+                self.cursor.leave()
                 raise SubscriptionLost(self._entrance.name, gap.lost if isinstance(gap, Gap) else None)
         except BaseException:
             self._entrance.release(log)
@@ -153,26 +178,30 @@ class Forwarding(Cursor):
         self._entrance.pump.put(self)
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+        self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
         """End; raise why it has ended before, unless the body has raised something else."""
-        scope, self._scope = self._scope, None
         self._halt()
-        self.log.readers.remove(self)
-        self.leave()
+        log, scope, self._scope = self.cursor.log, self._scope, None
+        log.readers.remove(self)
+        self.cursor.leave()
         if self.style is not None:
             self._entrance.styles.leave(self.style)
-        self._entrance.release(self.log)
+        self._entrance.release(log)
         state_of(self._connection).subscriptions.discard(self)
-        caught = scope is not None and scope.__exit__(kind, raised, traceback)
-        if self._failure is not None and (raised is None or caught):
-            raise self._failure from self._failure.__cause__
-        return caught
+        return left(scope, self._failure, raised, traceback)
 
     @property
-    def state(self) -> ConnectionState:
-        """The connection, as a room knows it."""
-        return state_of(self._connection)
+    def position(self) -> Position:
+        """Where to go on, for who has had all that was handed to the connection."""
+        return self.cursor.position
+
+    @property
+    def visitor(self) -> Visitor:
+        """Whose it is, for a kick."""
+        if self._registration is None:
+            raise RuntimeError("a subscription that has not been let in")
+        return Visitor(self._connection.id, self._registration)
 
     def end(self, failure: Exception) -> None:
         """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
@@ -184,21 +213,21 @@ class Forwarding(Cursor):
 
     async def ask(self, principal: object, /) -> None:
         """Ask whether `principal`, of a renewal, may read on. Raises what says no."""
-        key = self.log.use.key if self._arrival is None else self._arrival.key
+        key = self.cursor.log.use.key if self._arrival is None else self._arrival.key
         await self._entrance.ask(key, renewed_principal(self._connection, principal))
 
     # What the pump does.
 
     def visit(self) -> None:
         """There are new events."""
-        self._end_on(self.fault())
+        self._end_on(self.cursor.fault())
         if self._status is _READY:
-            if self.buffer.pending:
+            if self._buffer.pending:
                 self._fall_behind()
             else:
                 self._deliver()
         if self._status is Status.BEHIND:
-            self._end_on(self.check_lag())
+            self._end_on(self.cursor.check_lag())
 
     def wake(self) -> None:
         """Nothing is pending any more."""
@@ -211,18 +240,18 @@ class Forwarding(Cursor):
         if self._status is not Status.WOKEN:
             return
         self._status = _READY
-        self.outlet = self.buffer
-        self._end_on(self.fault())
+        self.outlet = self._buffer
+        self._end_on(self.cursor.fault())
         if self._status is not _READY:
             return
-        if self.buffer.pending:
+        if self._buffer.pending:
             self._fall_behind()
         else:
             self._deliver()
 
     def needs(self) -> int:
         """What has to stay in the log for it."""
-        return self.log.end if self._status is Status.OVER else super().needs()
+        return self.cursor.log.end if self._status is Status.OVER else self.cursor.needs()
 
     def _end_on(self, failure: Exception | None) -> None:
         if failure is not None:
@@ -231,24 +260,24 @@ class Forwarding(Cursor):
     def _halt(self) -> None:
         self._status = Status.OVER
         self.outlet = None
-        self.buffer.stop_notifying(self)
+        self._buffer.stop_notifying(self)
 
     def _fall_behind(self) -> None:
         self._status = Status.BEHIND
         self.outlet = None
-        self.fall_behind()
-        self.buffer.notify_when_empty(self)
+        self.cursor.fall_behind()
+        self._buffer.notify_when_empty(self)
 
     def _deliver(self) -> None:
         """Write what it has not had: up to 4 KiB, or one frame."""
-        if self.buffer.replying is not Replying.OPEN:
+        if self._buffer.replying is not Replying.OPEN:
             self._halt()  # the connection is over, and its handler will be soon
             return
         frames = self._take()
         if frames:
-            self.buffer.put_shared(b"".join(frames), len(frames))
-        if self._status is _READY and self.peek() is not None:
-            if self.buffer.pending:
+            self._buffer.put_shared(b"".join(frames), len(frames))
+        if self._status is _READY and self.cursor.peek() is not None:
+            if self._buffer.pending:
                 self._fall_behind()
             else:
                 self._status = Status.WOKEN
@@ -259,9 +288,9 @@ class Forwarding(Cursor):
         """The next frames, for one write."""
         frames: list[bytes] = []
         size = 0
-        most = 0 if self.buffer.deflater is not None else JOINED  # those that are compressed go one by one
+        most = 0 if self._buffer.deflater is not None else JOINED  # those that are compressed go one by one
         for _ in range(_TURN):
-            item = self.peek()
+            item = self.cursor.peek()
             if item is None:
                 break
             frame = self._frame(item)
@@ -272,7 +301,7 @@ class Forwarding(Cursor):
                 if frames and size > most:
                     break
                 frames.append(frame)
-            self.move(item)
+            self.cursor.move(item)
         return frames
 
     def _frame(self, item: Item) -> bytes | None:
@@ -286,7 +315,7 @@ class Forwarding(Cursor):
                 return style.gap(item)
             if item.but is not None and item.but == self._connection.id:
                 return None
-            return style.frame(self.log, self.next, item)
+            return style.frame(self.cursor.log, self.cursor.next, item)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is this subscription's alone
             self.end(failure)
             return None

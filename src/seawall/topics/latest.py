@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable
 from typing import Final, final
 
 from seawall.lag import Latest
-from seawall.topics.log import Entry, Log
+from seawall.topics.entry import Entry
+from seawall.topics.log import Log
 
 #: Numbers that are no longer the newest of their key, beyond one for each key, from which on they are removed.
 _SPARE: Final = 64

@@ -13,8 +13,9 @@ from typing import Final, Protocol, final
 
 import trio
 
-from seawall.topics.log import Entry, Log
-from seawall.topics.rendering import Style
+from seawall.topics.entry import Entry
+from seawall.topics.log import Log
+from seawall.topics.readers import Written
 from seawall.wire.budget import Budget
 from seawall.wire.waiter import Waiter
 
@@ -136,7 +137,7 @@ class Pump:
         readers, end = log.readers, log.end
         slots, at, lowest = readers.slots, readers.at, readers.lowest
         newest, entry = end - 1, _newest_for_all(log)
-        style: Style | None = None  # the one that `frame` is of
+        style: Written | None = None  # the one that `frame` is of
         frame = b""
         while left > 0 and at < len(slots):
             reader = slots[at]
@@ -144,14 +145,15 @@ class Pump:
             left -= 1
             if reader is None:
                 continue
-            outlet, number = reader.outlet, reader.next
+            outlet, cursor = reader.outlet, reader.cursor
+            number = cursor.next
             if outlet is not None:
                 if number == newest and entry is not None:
                     if style is not reader.style:
                         style = reader.style
                         frame = (style and style.known(entry)) or b""
                     if frame and outlet.put_shared(frame, 1):
-                        reader.next = end
+                        cursor.next = end
                         left -= _DELIVERY
                         continue
                 elif number == log.end:
@@ -159,7 +161,7 @@ class Pump:
                 style = None  # what is done now may make the frame
             reader.visit()
             lowest = min(lowest, reader.needs())
-            if reader.next != number:
+            if cursor.next != number:
                 left -= _DELIVERY
         readers.at, readers.lowest = at, lowest
         if at >= len(slots):

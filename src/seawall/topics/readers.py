@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import Final, Protocol, final
 
+from seawall.topics.entry import Entry
 from seawall.wire.send_buffer import SendBuffer
-
-if TYPE_CHECKING:
-    from seawall.topics.rendering import Style
 
 #: A number that no event has.
 ENDLESS: Final = 1 << 63
@@ -17,13 +15,31 @@ ENDLESS: Final = 1 << 63
 _SPARE: Final = 8
 
 
+class Place(Protocol):
+    """How far one reader is: a `Cursor`."""
+
+    next: int
+    """The number of the event that it is to have next."""
+
+
+class Written(Protocol):
+    """How events are written for some readers: a `Style`."""
+
+    def known(self, entry: Entry, /) -> bytes | None:
+        """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
+        ...
+
+
 class Reader(Protocol):
-    """One who reads a room: a `Cursor`."""
+    """One who reads a room."""
 
     slot: int
     """Its place among the readers; only `Readers` changes it."""
-    next: int
-    """The number of the event that it is to have next."""
+
+    @property
+    def cursor(self) -> Place:
+        """How far it is."""
+        ...
 
     @property
     def outlet(self) -> SendBuffer | None:
@@ -31,7 +47,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def style(self) -> Style | None:
+    def style(self) -> Written | None:
         """How that frame is written."""
         ...
 

@@ -13,6 +13,7 @@ from seawall.lag import Lag
 from seawall.position import Since
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.cursor import Cursor, Item
+from seawall.topics.ending import left
 from seawall.topics.keys import RoomKey
 from seawall.topics.log import Log
 from seawall.wire.waiter import Waiter
@@ -51,7 +52,7 @@ class Status(enum.Enum):
 
 
 @final
-class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
+class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
     """Iterates over what is published in a room, while the ``async with`` lasts."""
 
     outlet = None
@@ -59,7 +60,9 @@ class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
 
     def __init__(self, source: Source, key: RoomKey, *, since: Since, lag: Lag[object]) -> None:
         """Say what is read, and from where."""
-        super().__init__(lag)
+        self.cursor = Cursor(lag)
+        """How far it is."""
+        self.slot = -1
         self._source = source
         self._key = key
         self._since = since
@@ -75,7 +78,7 @@ class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         self._status = Status.OVER
         log = await self._source.open(self._key)
         try:
-            self.place(log, self._since, trio.current_time())
+            self.cursor.place(log, self._since, trio.current_time())
         except BaseException:
             self._source.release(log)
             raise
@@ -86,18 +89,15 @@ class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+        self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
         """End; raise why it has ended before, unless the body has raised something else."""
-        scope, self._scope = self._scope, None
         self._status = Status.OVER
-        self.log.readers.remove(self)
-        self.leave()
-        self._source.release(self.log)
-        caught = scope is not None and scope.__exit__(kind, raised, traceback)
-        if self._failure is not None and (raised is None or caught):
-            raise self._failure from self._failure.__cause__
-        return caught
+        log, scope, self._scope = self.cursor.log, self._scope, None
+        log.readers.remove(self)
+        self.cursor.leave()
+        self._source.release(log)
+        return left(scope, self._failure, raised, traceback)
 
     async def __anext__(self) -> RoomEvent[T] | Gap:
         """The next event, or the gap before it.
@@ -111,7 +111,7 @@ class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         while True:
             if self._status is Status.OVER:
                 raise StopAsyncIteration
-            item = None if self.fault() is not None else self.peek()
+            item = None if self.cursor.fault() is not None else self.cursor.peek()
             if item is not None:
                 return self._read(item)
             self._status = Status.WAITING
@@ -131,27 +131,29 @@ class Reading(Cursor, AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
 
     def visit(self) -> None:
         """There are new events."""
-        failure = self.fault()
-        if failure is None and self._status is Status.BUSY and self.peek() is not None:
+        failure = self.cursor.fault()
+        if failure is None and self._status is Status.BUSY and self.cursor.peek() is not None:
             self._status = Status.BEHIND
-            self.fall_behind()
+            self.cursor.fall_behind()
         if failure is None and self._status is Status.BEHIND:
-            failure = self.check_lag()
+            failure = self.cursor.check_lag()
         if failure is not None:
             self.end(failure)
-        elif self._status is Status.WAITING and self.peek() is not None:
+        elif self._status is Status.WAITING and self.cursor.peek() is not None:
             self._status = Status.WOKEN
             self._waiter.wake()
 
     def needs(self) -> int:
         """What has to stay in the log for it."""
-        return self.log.end if self._status is Status.OVER else super().needs()
+        return self.cursor.log.end if self._status is Status.OVER else self.cursor.needs()
 
     def _read(self, item: Item) -> RoomEvent[T] | Gap:
-        number = self.next
-        self.move(item)
-        if self._status is Status.BEHIND and self.peek() is None:
+        number = self.cursor.next
+        self.cursor.move(item)
+        if self._status is Status.BEHIND and self.cursor.peek() is None:
             self._status = Status.BUSY
         if isinstance(item, Gap):
             return item
-        return RoomEvent(cast("T", item.value), self.log.position(number))  # the topic's, as publish() takes no other
+        return RoomEvent(
+            cast("T", item.value), self.cursor.log.position(number)
+        )  # the topic's, as publish() takes no other

@@ -9,13 +9,14 @@ from typing import Final, TypeAlias, cast, final
 from seawall.connection.message_format import MessageFormat
 from seawall.messages.codec import Sendable
 from seawall.room_event import Gap, RoomEvent
-from seawall.topics.log import Entry, Log
+from seawall.topics.entry import Entry
+from seawall.topics.log import Log
 
 #: Frames that are kept with one event; more are made again each time.
 MOST: Final = 8
 
 #: What makes the message of an event, or of a gap; None sends nothing.
-Wrap: TypeAlias = Callable[[RoomEvent[object] | Gap], Sendable | None]
+Wrap: TypeAlias = "Callable[[RoomEvent[object] | Gap], Sendable | None]"
 
 
 @final

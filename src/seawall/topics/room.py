@@ -12,15 +12,15 @@ from seawall.connection.connection import Connection, state_of
 from seawall.connection.subscriptions import Subscription, Terms
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
-from seawall.lag import DropNewest, DropOldest, Lag, check_lag
+from seawall.lag import DropNewest, DropOldest, Lag
 from seawall.messages.codec import Sendable
 from seawall.mistakes import is_count
 from seawall.position import Position, Since
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.definition import Definition
+from seawall.topics.entry import Entry
 from seawall.topics.forwarding import Arrival, Forwarding
 from seawall.topics.keys import RoomKey
-from seawall.topics.log import Entry
 from seawall.topics.reading import Reading
 from seawall.topics.rendering import Wrap
 
@@ -192,5 +192,4 @@ class Room(Generic[T, R_contra]):
     def _lag(self, terms: Terms[T]) -> Lag[object]:
         if terms.lag is None:
             return self._definition.lag
-        check_lag("subscribe", terms.lag)
         return cast("Lag[object]", terms.lag)  # its key takes the values of this topic, and gets no others

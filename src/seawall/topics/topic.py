@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from seawall.callables import Parameter
 from seawall.errors import ConfigurationError
-from seawall.lag import Lag, check_lag
 from seawall.messages.forms import UNIONS, arguments_of, origin_of
-from seawall.mistakes import is_count, is_number
 from seawall.topics.definition import Definition, MayRead, ReadCheck
 from seawall.topics.hub import Hub
-from seawall.topics.keys import RoomPattern
-from seawall.topics.log import Retention
 from seawall.topics.room import R_contra, Room
 
 P = TypeVar("P")
@@ -96,31 +92,15 @@ class Topic(Generic[T, R_contra]):
             )
 
 
-def define_topic(hub: Hub, pattern: RoomPattern, kind: object, *, retention: Retention, lag: Lag[T]) -> Topic[T]:
-    """A topic of an app.
+def check_kind(hub: Hub, kind: object, where: str) -> None:
+    """Refuse what no message can carry: a topic has text, bytes, or classes of messages, or a union of such.
 
     Raises:
-      ConfigurationError: nothing of that kind can be sent; or history, ttl or lag is not what it should be.
+      ConfigurationError: it is none of these.
     """
-    where = f"topic({pattern.text!r})"
-    if not _is_size(retention.history):
-        raise ConfigurationError(f"{where}: history={retention.history!r}; give a number of events")
-    if retention.ttl is not None and not (is_number(retention.ttl) and retention.ttl > 0):
-        raise ConfigurationError(f"{where}: ttl={retention.ttl!r}; give a number of seconds above 0, or None")
-    check_lag(where, lag)
-    _check_kind(hub, kind, where)
-    return Topic[T](Definition(hub, pattern, retention, cast("Lag[object]", lag)))
-
-
-def _check_kind(hub: Hub, kind: object, where: str) -> None:
-    """Refuse what no message can carry: a topic has text, bytes, or classes of messages, or a union of such."""
     kind = getattr(kind, "__value__", kind)
     if origin_of(kind) in UNIONS:
         for member in arguments_of(kind):
-            _check_kind(hub, member, where)
+            check_kind(hub, member, where)
     elif kind not in (str, bytes):
         hub.format.encoder.check(kind, where=where)
-
-
-def _is_size(value: object) -> bool:
-    return value == 0 or is_count(value)
