@@ -42,6 +42,7 @@ Accepted = Mapping[str, Mapping[str, tuple[int, str]]]
 EXCEPTIONS: Accepted = {
     "parameters": {
         "seawall.app.App.__init__": (13, "what holds for all routes, by keyword"),
+        "seawall.app.App.topic": (5, "a pattern, what is published, and what holds for its rooms, by keyword"),
         "seawall.app.App.page": (5, "a fixed page or one on request, by two overloads"),
         "seawall.routing.router.Router.__init__": (6, "what holds for all of its routes, by keyword"),
         "seawall.routing.router.Router.route": (10, "the fields of a Route, by keyword, under a decorator"),

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Final, cast
 
@@ -290,29 +291,32 @@ def test_a_wrong_password(browsers: tuple[Browser, Browser], tmp_path: Path) -> 
         assert wrong == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 420, 1280])
-def test_the_page_fits(
-    browsers: tuple[Browser, Browser], tmp_path: Path, scheme: str, width: int, request: pytest.FixtureRequest
-) -> None:
+#: A phone, a larger one, and a desk.
+WIDTHS: Final = (360, 420, 1280)
+
+
+def test_the_page_fits(browsers: tuple[Browser, Browser], tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Nothing is wider than the screen, on a phone and on a desk, before the log-in and after it."""
     with served(tmp_path) as site, opened(site, *browsers) as (tab, elsewhere):
         elsewhere.log_in("ada", site.password("ada"))
         elsewhere.wait_online()
         tab.wait_logged_out()
-        size: dict[str, object] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-        tab.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        tab.chrome.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        )
 
-        def look(what: str) -> None:
+        def look(what: str, width: int, scheme: str) -> None:
+            size: dict[str, object] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+            tab.chrome.switch_to.window(tab.handle)
+            tab.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            tab.chrome.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            )
             assert tab.run("return [innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [width, True]
-            assert tab.run(CENTRED) == []
+            assert tab.run(CENTRED) == [], (what, width, scheme)
             if shots := request.config.getoption("basetemp", None):
                 tab.chrome.save_screenshot(f"{shots}/{what}-{width}-{scheme}.png")
 
-        look("login")
+        for shown in product(WIDTHS, ("light", "dark")):
+            look("login", *shown)
         tab.log_in("ada", site.password("ada"))
         tab.wait_devices(("there", "1 tab"), ("here", "1 tab"))
-        look("home")
+        for shown in product(WIDTHS, ("light", "dark")):
+            look("home", *shown)

@@ -13,6 +13,8 @@ import msgspec
 from attrs import define, field, frozen
 from attrs.validators import ge, le, lt, max_len, min_len
 
+from seawall.position import Position
+
 T = TypeVar("T")
 
 
@@ -178,6 +180,9 @@ class Everything:
     nested: Point
     pages: Page[Point]
     tree: Tree
+    since: Position
+    seen: set[Position]
+    last: Position | None = None
 
 
 @frozen

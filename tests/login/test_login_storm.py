@@ -13,7 +13,10 @@ from tests.kit.processes import running
 pytestmark = pytest.mark.slow
 
 #: Seconds of a storm.
-SECONDS = 6.0
+SECONDS = 4.0
+
+#: How many storms there may be. Other programs disturb some, hardly all; what a fault of ours disturbs are all.
+STORMS = 3
 
 #: Seconds that an echo takes at the most where nobody storms, in 99 of 100 cases, or nothing can be said of a storm.
 ALONE = 0.01
@@ -45,14 +48,23 @@ def test_an_echo_beside_a_storm(clients: int, pause: float) -> None:
             alone = p99(echoed(client, 1))
             if alone > ALONE:
                 pytest.skip(f"this machine is busy with others: alone, an echo takes {alone * 1e3:.0f} ms")
-            with running("-m", "tests.kit.login_storm", *map(str, (port, clients, pause, SECONDS))) as storm:
-                time.sleep(1)  # until they all storm
-                took = echoed(client, SECONDS - 2)
-                assert storm.wait() == 0
-                statuses = json.loads(storm.stdout.text)
+            took, measured = beside_a_storm(client, port, clients, pause)
+            for _ in range(STORMS - 1):
+                if took > 0.05:
+                    took, measured = beside_a_storm(client, port, clients, pause)
+    assert took <= 0.05, measured
+
+
+def beside_a_storm(client: ClientConnection, port: int, clients: int, pause: float) -> tuple[float, str]:
+    """The 99th percentile of the echoes beside one, and all that was measured."""
+    with running("-m", "tests.kit.login_storm", *map(str, (port, clients, pause, SECONDS))) as storm:
+        time.sleep(1)  # until they all storm
+        took = echoed(client, SECONDS - 2)
+        assert storm.wait() == 0
+        statuses = json.loads(storm.stdout.text)
     measured = (
         f"{statuses}; {len(took)} echoes: median {took[len(took) // 2] * 1e3:.1f} ms, p99 {p99(took) * 1e3:.1f} ms"
     )
     assert statuses.get("401", 0) >= 4, measured  # passwords were checked all the time
     assert set(statuses) <= {"401", "429"}, measured
-    assert p99(took) <= 0.05, measured
+    return p99(took), measured

@@ -16,6 +16,7 @@ from seawall.messages.codec import Codec, Fields
 from seawall.messages.decoder import Control, EventDecoder, MessageDecoder, decoder_for
 from seawall.messages.encoder import MessageEncoder
 from seawall.policy.answers import answer_invalid
+from seawall.position import Position
 from tests.kit import messages
 
 CODECS: tuple[Codec, ...] = (
@@ -45,6 +46,7 @@ OPTIONS = st.fixed_dictionaries(
         "more": st.lists(st.fixed_dictionaries({"limit": INTEGERS}, optional={"near": PLACES}), max_size=2),
     },
 )
+POSITIONS = st.builds(Position, st.from_regex("[A-Za-z0-9]{1,24}", fullmatch=True), st.integers(0, 10**19 - 1))
 VALUES: st.SearchStrategy[Fields] = st.one_of(
     st.builds(messages.Say, room=TEXT.filter(bool), text=TEXT, n=st.integers(0, 2**63 - 1)),
     st.builds(messages.RoomLeft, room_id=TEXT, last_message=st.none() | TEXT),
@@ -98,6 +100,9 @@ VALUES: st.SearchStrategy[Fields] = st.one_of(
         nested=POINTS,
         pages=PAGES,
         tree=TREES,
+        since=POSITIONS,
+        seen=st.sets(POSITIONS, max_size=2),
+        last=st.none() | POSITIONS,
     ),
 )
 

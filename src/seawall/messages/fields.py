@@ -18,6 +18,7 @@ from seawall.errors import ConfigurationError
 from seawall.messages.forms import arguments_of, class_of, origin_of, shown
 from seawall.messages.hints import UnresolvedName, evaluated, resolved_hints, resolved_types
 from seawall.messages.validators import email, normalised_email
+from seawall.position import Position
 
 #: In place of what the message did not bring. attrs takes it for "use the factory".
 NOTHING: Final = attrs.NOTHING
@@ -99,8 +100,8 @@ class FieldSpec:
 
 
 def is_class_of_fields(kind: object) -> bool:
-    """Whether `kind` is an attrs class, a dataclass or a Struct."""
-    if not isinstance(kind, type):
+    """Whether `kind` is an attrs class, a dataclass or a Struct; not a `Position`, which is text in a message."""
+    if not isinstance(kind, type) or kind is Position:
         return False
     known = cast("type[object]", kind)
     return is_attrs(known) or dataclasses.is_dataclass(known) or _is_struct(known)

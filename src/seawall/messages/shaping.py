@@ -44,6 +44,7 @@ from seawall.messages.forms import (
 )
 from seawall.messages.hints import resolved_hints
 from seawall.messages.limits import annotated, limited, validator_of
+from seawall.messages.positions import position_shape
 from seawall.messages.records import Member, Record, struct_default
 from seawall.messages.shapes import Choice, Limited, Many, Plain, Row, Shape, Table
 from seawall.messages.tags import TAG_FIELD, tag_of
@@ -206,7 +207,7 @@ class Shaper:
             form = kind if self.describes and kind in _FORMATS else None
             wire = kind if form is None else annotated(kind, described(format=_FORMATS[form]))
             return Plain(wire, (cast("type", kind),))
-        return None
+        return position_shape(kind)
 
     def _collection(self, kind: object, path: str, depth: int) -> Shape | None:
         origin = origin_of(kind)

@@ -41,12 +41,14 @@ def check_names(known: Mapping[str, object], more: Iterable[tuple[str, object]])
 
 
 def check_told_apart(members: Iterable[Shape], path: str) -> None:
-    """Refuse two members of a union that msgspec would take for one: a list, and a set that it decodes as a list.
+    """Refuse two members of a union that msgspec would take for one.
+
+    Such are a list, and a set that it decodes as a list; text, and a position.
 
     Raises:
       ConfigurationError: there are two.
     """
-    for name, kinds in (("arrays", {list, tuple, set, frozenset}), ("objects", {dict})):
+    for name, kinds in (("arrays", {list, tuple, set, frozenset}), ("objects", {dict}), ("texts", {str})):
         if sum(not kinds.isdisjoint(member.wire_kinds()) for member in members) > 1:
             raise ConfigurationError(
                 f"{path}: a union of two {name}, which look the same in a message; give it members that differ"

@@ -1,11 +1,19 @@
-"""`Waiter`: something that one task waits for, again and again."""
+"""`Waiter`: something that one task waits for, again and again; `Wakes`: what may be told instead."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import final
+from typing import Protocol, final
 
 import trio
+
+
+class Wakes(Protocol):
+    """What is told that something has happened: a `Waiter`, or what does more than wake a task."""
+
+    def wake(self) -> None:
+        """It has happened. Must not raise."""
+        ...
 
 
 @final
