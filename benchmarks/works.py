@@ -36,7 +36,14 @@ SERVERS = (
     Server("fastapi", ("fastapi",), paths=(TYPED, STRUCT), works=MESSAGES),
     Server("fastapi-uvloop", ("fastapi", "uvloop"), paths=(TYPED, STRUCT), works=MESSAGES),
     # No server: what is left when nothing is checked, and as much as anything on Trio takes.
-    Server("bare Trio", ("bare",), answers_close=False, works=("echo-64", "echo-1k"), takes_pieces=False),
+    Server(
+        "bare Trio",
+        ("bare",),
+        paths=(ECHO, ROOM, FEED),
+        answers_close=False,
+        works=("echo-64", "echo-1k", "broadcast", "publish", "publish-5000"),
+        takes_pieces=False,
+    ),
     # No column of its own, but a note.
     Server(
         "without epoll", ("seawall_portable",), works=("echo-64", "echo-64k", "handshake", "broadcast"), is_aside=True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import trio
-from seawall.rooms import DropOldest, Gap, RoomEvent
 
 from benchmarks.servers import common
 from benchmarks.typed import Say, SayStruct
 from seawall import Anonymous, App, Claims, Connection, Disconnected, Events, TokenVerifier, bearer, public
+from seawall.rooms import DropOldest, Gap, RoomEvent
 
 app = App()
 verifier = TokenVerifier(common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER)
