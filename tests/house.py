@@ -47,6 +47,8 @@ EXCEPTIONS: Accepted = {
         "seawall.routing.router.Router.__init__": (6, "what holds for all of its routes, by keyword"),
         "seawall.routing.router.Router.route": (10, "the fields of a Route, by keyword, under a decorator"),
         "seawall.connection.sessions.Sessions.find": (6, "what a connection can be told by, by keyword"),
+        "seawall.topics.room.Room.kick": (5, "what somebody can be told by, by keyword, and for how long"),
+        "seawall.topics.presence.People.kick": (5, "likewise"),
         "seawall.connection.sessions.Sessions.revoke": (5, "what a credential can be told by, by keyword"),
         "seawall.login.issuer.TokenIssuer.__init__": (7, "what holds for all of its tokens, by keyword"),
         "seawall.login.page.login_page": (9, "an app and an issuer, what it asks, and names and limits by keyword"),

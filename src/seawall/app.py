@@ -51,6 +51,7 @@ from seawall.serving.tickets import Tickets, add_route
 from seawall.topics.defined import DefinedTopics
 from seawall.topics.hub import Hub
 from seawall.topics.log import Retention
+from seawall.topics.presence import Presence
 from seawall.topics.topic import Topic
 
 if TYPE_CHECKING:
@@ -308,6 +309,27 @@ class App(Router[Anonymous]):
             argument is not what it should be.
         """
         return self._topics.topic(pattern, kind, Retention(history, ttl), lag)
+
+    def presence(self, pattern: str, kind: TypeForm[T], *, linger: float = 5.0) -> Presence[T]:
+        """Define rooms in which it is known who is there.
+
+        ::
+
+            people = app.presence("rooms/{room}", Who)
+
+        A topic and a presence of one pattern have the same rooms: who is kicked out of one is out of the other.
+
+        Args:
+          pattern: what the rooms are called, as for `topic`.
+          kind: what each says of itself: a class of messages, a union of such, `str`, or `bytes`.
+          linger: for how many seconds somebody stays whose peer has ended the connection, and may come back; see
+            `People.joined`.
+
+        Raises:
+          ConfigurationError: the app has a presence of this pattern, or it is none; no message can carry `kind`;
+            `linger` is no number of seconds up to 300.
+        """
+        return self._topics.presence(pattern, kind, linger)
 
     async def serve(  # noqa: ASYNC128 - the server calls started()
         self, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED, **where: Unpack[Listen]

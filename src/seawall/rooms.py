@@ -14,20 +14,33 @@ from seawall.errors import Kicked, SlowConsumer, SubscriptionLost
 from seawall.lag import Disconnect, DropNewest, DropOldest, Lag, Latest
 from seawall.position import Position, Since
 from seawall.room_event import Gap, RoomEvent
+from seawall.topics.presence import People, Presence
+from seawall.topics.presence_changes import Change, Joined, Left, Member, PresenceEvent, Snapshot, Updated
+from seawall.topics.presence_membership import Membership
 
 __all__ = [
+    "Change",
     "Disconnect",
     "DropNewest",
     "DropOldest",
     "Gap",
+    "Joined",
     "Kicked",
     "Lag",
     "Latest",
+    "Left",
+    "Member",
+    "Membership",
+    "People",
     "Position",
+    "Presence",
+    "PresenceEvent",
     "RoomEvent",
     "Since",
     "SlowConsumer",
+    "Snapshot",
     "Subscribable",
     "Subscription",
     "SubscriptionLost",
+    "Updated",
 ]

@@ -12,7 +12,6 @@ from seawall.connection.deadlines import Deadline, DeadlineQueue
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.session_table import Registration, SessionTable
 from seawall.connection.timeouts import Timeouts
-from seawall.errors import SeawallError
 from seawall.topics.kicks import Visitor
 from seawall.wire.lateness import Lateness
 
@@ -72,8 +71,8 @@ class Present:
     """What a connection has in a room."""
 
     visitor: Visitor
-    ended: list[SeawallError] = field(factory=list[SeawallError])
+    ended: list[Exception] = field(factory=list[Exception])
 
-    def end(self, failure: SeawallError, /) -> None:
+    def end(self, failure: Exception, /) -> None:
         """Keep what has ended it."""
         self.ended.append(failure)

@@ -1,4 +1,4 @@
-"""`DefinedTopics`: the topics of one app."""
+"""`DefinedTopics`: the topics and presences of one app."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from seawall.topics.definition import Definition
 from seawall.topics.hub import Hub
 from seawall.topics.log import Retention
 from seawall.topics.patterns import Patterns, check_retention
+from seawall.topics.presence import Presence, check_linger
 from seawall.topics.topic import Topic, check_kind
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 @final
 class DefinedTopics:
-    """The topics of one app."""
+    """The topics and presences of one app."""
 
     def __init__(self, hub: Hub) -> None:
         """Begin with none."""
@@ -35,3 +36,10 @@ class DefinedTopics:
         check_kind(self.hub, kind, where)
         plain = cast("Lag[object]", lag)  # its key takes the values of this topic, and gets no others
         return Topic[T](Definition(self.hub, self._patterns.add("topic", pattern), retention, plain))
+
+    def presence(self, pattern: str, kind: TypeForm[T], linger: float) -> Presence[T]:
+        """One more. Raises as `App.presence`."""
+        where = f"presence({pattern!r})"
+        check_linger(where, linger)
+        check_kind(self.hub, kind, where)
+        return Presence[T](self.hub, self._patterns.add("presence", pattern), linger)

@@ -19,6 +19,7 @@ from seawall.messages.codec import Codec
 from seawall.one_run import OneRun
 from seawall.topics.engine import Engine, MemoryEngine
 from seawall.topics.kicks import Kicks
+from seawall.topics.presences import Presences
 from seawall.topics.pump import Pump
 from seawall.topics.rendering import Styles
 
@@ -44,6 +45,10 @@ class Hub(Service):
         self._table = table
         self.kicks = Kicks(table)
         """Who has been put out."""
+        self.presences = Presences()
+        """Who is in them."""
+        self.pump.timers.append(self.presences.lingering)
+        table.revocations.watcher = self.presences.lingering
         self._memory = MemoryEngine(limits, self.pump)
         self.engine: Engine = self._memory
         """Has the logs."""
@@ -76,6 +81,7 @@ class Hub(Service):
             finally:
                 self._servers -= 1
                 if not self._servers:
+                    self.presences.lingering.end()
                     self._memory.end()
                     self.pump.stop()
                     self.kicks.clear()
@@ -85,6 +91,11 @@ class Hub(Service):
         """Run the pump, as soon as no other server of the app does."""
         async with self._turn:
             await self.pump.run()
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the app is."""
+        return self._thread is not None
 
     def check_here(self, call: str) -> None:
         """Refuse a call that is not made where the app is served; `call` is its name.

@@ -13,7 +13,7 @@ import trio
 from seawall.connection.revocation_owners import Owners
 from seawall.connection.revocations import EVERYBODY, CredentialSnapshot, Selection
 from seawall.connection.session_table import Registration, SessionTable
-from seawall.errors import ConfigurationError, Disconnected, Kicked, SeawallError, Unavailable
+from seawall.errors import ConfigurationError, Disconnected, Kicked, Unavailable
 from seawall.mistakes import is_number, is_text
 from seawall.observability.logs import server_log
 from seawall.topics.keys import RoomKey
@@ -47,7 +47,7 @@ class Attendant(Protocol):
         """Whose it is."""
         ...
 
-    def end(self, failure: SeawallError, /) -> None:
+    def end(self, failure: Exception, /) -> None:
         """Cancel its block, whose ``async with`` raises `failure`."""
         ...
 
@@ -112,7 +112,8 @@ class Kicks:
 
     def __init__(self, table: SessionTable) -> None:
         """Begin with none. `table` says by what its connections were let in."""
-        self._table = table
+        self.table: Final = table
+        """Who is connected."""
         self._rooms: dict[RoomKey, _RoomKicks] = {}
         self._most: Owners[RoomKey, Who] = Owners()
         self._ends: list[tuple[float, int, RoomKey, Who]] = []  # a heap; an entry may have gone, or hold for longer
@@ -130,7 +131,7 @@ class Kicks:
           Disconnected: it is not open any more.
           Kicked: it has been kicked out of the room, or who it is has been.
         """
-        registration = self._table.get(connection)
+        registration = self.table.get(connection)
         if registration is None or registration.is_over:
             raise Disconnected(connection)
         visitor = Visitor(connection, registration)
@@ -172,7 +173,7 @@ class Kicks:
     def _found(self, who: Who, attendants: Iterable[Attendant]) -> list[Attendant]:
         if who.selection == EVERYBODY:
             return [one for one in attendants if one.visitor.connection == who.connection]
-        named = self._table.named_by(who.selection)
+        named = self.table.named_by(who.selection)
         some = ((one, one.visitor) for one in attendants)
         return [one for one, at in some if at.registration in named and who.matches(at.connection, at.held)]
 

@@ -100,6 +100,11 @@ class Lingering:
         while self.due <= now:
             self._end(heapq.heappop(self._ends)[2])
 
+    def end(self) -> None:
+        """Have all leave, because the app is not served any more."""
+        for lingerer in list(self._lingerers):
+            self._end(lingerer)
+
     def on_revoked(self, selection: Selection, entry: Entry) -> None:
         """Have those leave at once whose credential has been revoked."""
         for lingerer in [one for one in self._lingerers if one.is_revoked_by(selection, entry)]:
