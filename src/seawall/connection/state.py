@@ -94,6 +94,10 @@ class ConnectionState:
     """Of the route: how typed messages are written."""
     renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
 
+    def end_of_messages(self) -> Exception:
+        """What ends an iteration over the messages; `ending_of` says why there are no more."""
+        return StopAsyncIteration()
+
     def on_received(self) -> None:
         """Count for the idle time that a message has been received, and give time for the next if the peer has gone."""
         lifecycle = self.lifecycle
