@@ -191,6 +191,18 @@ class FrameDecoder:
         """
         if self._at != len(self._buffer) or self._kind is not None or self._opcode is not None or self._stopped:
             return None
+        size = len(data) - 6
+        if 0 <= size <= MAX_CONTROL:  # decoded here, because most messages are as short; nothing else is different
+            if data[0] != _WHOLE_TEXT or data[1] != size + 0x80 or size > self.max_message_size:
+                return self._receive_whole(data)
+            try:
+                return str(unmask(data[6:], data[2:6]), "utf-8")
+            except UnicodeDecodeError:
+                return None
+        return self._receive_whole(data)
+
+    def _receive_whole(self, data: bytes | bytearray) -> str | bytes | None:
+        """The same, if nothing is left from before."""
         self._buffer, self._at = data, 0
         try:
             message = self._read_whole()
