@@ -1,4 +1,7 @@
-"""One session for each question that can be asked of this tree; a plain ``nox`` asks those that must hold."""
+"""One session for each question that can be asked of this tree; a plain ``nox`` asks what must hold before a push.
+
+What takes longer, and seldom has another answer, has the tag `ci`: ``nox --tags ci``, as `.ci/run` does.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +18,6 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 nox.needs_version = ">=2025.5.1"
-nox.options.sessions = ["tests", "types", "lint"]
 nox.options.default_venv_backend = "venv"  # needs nothing but Python; never downloads an interpreter
 nox.options.error_on_missing_interpreters = True  # only those that were found are named below
 
@@ -135,12 +138,14 @@ def interpreter(version: str, proof: str = "import ensurepip") -> str | None:
 FOUND = {version: python for version in SUPPORTED if (python := interpreter(version))} or {RUNNING: sys.executable}
 MISSING = [version for version in SUPPORTED if version not in FOUND]
 MAIN = next(iter(FOUND))  # the oldest there is: what it accepts, the newer ones do too
-EACH = [nox.param(python, id=version) for version, python in FOUND.items()]
+EACH = [nox.param(FOUND[one], id=one, tags=[] if one == MAIN else ["ci"]) for one in FOUND]
+
+nox.options.sessions = [f"tests({MAIN})", "types", "lint"]
 
 # A process for each core; who has nothing left to do takes over from the others.
 SPREAD = ("-n", "auto", "--dist", "worksteal")
 
-# What waits more than it works: two processes for each core.
+# Two for each core: while slow tests wait, others work.
 WAITING = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 
 
@@ -160,44 +165,44 @@ def floors() -> list[str]:
 def install(session: nox.Session, *what: str) -> None:
     """Install into the session's environment. Python compiles what is imported; pip would compile all that is there."""
     session.install("--no-compile", *what)
+    # Once, even where PYTHONDONTWRITEBYTECODE is set, as in many containers: the tests start hundreds of programs.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.env["PYTHONPYCACHEPREFIX"] = str((session.cache_dir / "bytecode").resolve())
 
 
 @nox.session
 @nox.parametrize("python", EACH)
 def tests(session: nox.Session) -> None:
-    """Do the fast tests pass on each Python that is here? On the oldest: is each branch reached, do the slow pass?"""
+    """Do all the tests, fast and slow, pass on each Python that is here? A plain ``nox`` asks the oldest."""
     install(session, "-e", ".[fast]", *group("test"))
-    if session.posargs:
-        session.run("pytest", *session.posargs)
-        return
-    if session.python != FOUND[MAIN]:
-        session.run("pytest", *SPREAD, "-m", "not slow")
-        return
     if MISSING:
         session.warn(f"not tested, because not on this machine: Python {', '.join(MISSING)}")
+    session.run("pytest", *(session.posargs or WAITING))
+
+
+@nox.session(python=FOUND[MAIN], tags=["ci"])
+def coverage(session: nox.Session) -> None:
+    """Do the fast tests reach each branch of the modules without I/O, and 95 % of all?"""
+    install(session, "-e", ".[fast]", *group("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *SPREAD, "-m", "not slow")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--fail-under=100", "--include=" + ",".join(f"*/seawall/{name}" for name in PURE))
-    session.run("pytest", *WAITING, "-m", "slow")
-    # What reads frames passes without the extra `fast` too, so in Python alone.
-    session.run("python", "-m", "pytest", *SPREAD, "-p", "tests.without_speedups", *UNMASKING)
 
 
-@nox.session
-@nox.parametrize("python", EACH)
-def everything(session: nox.Session) -> None:
-    """Do all the tests, fast and slow, pass on each Python that is here?"""
+@nox.session(python=FOUND[MAIN], tags=["ci"])
+def pure(session: nox.Session) -> None:
+    """Does what reads frames pass without the extra `fast` too, so in Python alone?"""
     install(session, "-e", ".[fast]", *group("test"))
-    session.run("pytest", *SPREAD, *session.posargs)
+    session.run("python", "-m", "pytest", *SPREAD, "-p", "tests.without_speedups", *UNMASKING, *session.posargs)
 
 
 @nox.session(python=FOUND[MAIN])
 def lowest(session: nox.Session) -> None:
     """Do the tests pass with the lowest versions that we declare?"""
     install(session, "-e", ".", *group("test"), *floors())
-    session.run("pytest", *SPREAD, *session.posargs)
+    session.run("pytest", *(session.posargs or WAITING))
 
 
 @nox.session(python=FOUND[MAIN])
@@ -218,8 +223,16 @@ def soak(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Do mypy and pyright, both strict, accept what is right and refuse every mistake in tests/typing?"""
     install(session, "-e", ".", *group("types"))
-    session.run("mypy", *session.posargs)
-    session.run("pyright", *session.posargs, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # asks for no newer release
+    with ThreadPoolExecutor() as beside:  # each works on one core
+        pyright = beside.submit(
+            session.run,
+            "pyright",
+            *session.posargs,
+            env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},  # asks for no newer release
+            silent=True,  # but says what is wrong
+        )
+        session.run("mypy", *session.posargs)
+    session.log(pyright.result())
 
 
 @nox.session(python=FOUND[MAIN])
@@ -231,8 +244,8 @@ def lint(session: nox.Session) -> None:
     # ASYNC9 wants a checkpoint on every path, but cannot see one in a loop or before an error that is dealt with;
     # ASYNC114 wants every startable function listed here, for a rule about nurseries in __aenter__, which we have not;
     # ASYNC124 wants no async function without an await, but an interface may ask for one.
-    # The tests take it longer than all the rest and are asked for by `-- tests`, as `.ci/run` does.
-    code = session.posargs or ("src", "examples", "benchmarks", "tests/kit", "tests/tools")
+    # The tests, their kit and tools take it longer than all the rest: `.ci/run` asks for these, by `-- tests`.
+    code = session.posargs or ("src", "examples", "benchmarks")
     session.run("flake8", "--select=ASYNC", "--disable=ASYNC9,ASYNC114,ASYNC124", *code)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("python", "tests/house.py")

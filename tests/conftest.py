@@ -7,8 +7,13 @@ from collections.abc import Generator, Sequence
 from typing import cast
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.kit.leaks import OPEN, Watch, descriptors, threads
+
+# How long an example takes depends on what else the machine does; what must not take long has tests of its own.
+settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 #: Where a test that runs under Trio has its `Watch`.
 WATCH = pytest.StashKey[Watch]()
@@ -21,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("trio") is not None:
             item.stash[WATCH] = watch = Watch()
             item.add_marker(pytest.mark.trio(run=watch.run), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """What is here by now lives to the end: no test that collects garbage, and many do, has to look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

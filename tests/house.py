@@ -42,10 +42,13 @@ Accepted = Mapping[str, Mapping[str, tuple[int, str]]]
 EXCEPTIONS: Accepted = {
     "parameters": {
         "seawall.app.App.__init__": (13, "what holds for all routes, by keyword"),
+        "seawall.app.App.topic": (5, "a pattern, what is published, and what holds for its rooms, by keyword"),
         "seawall.app.App.page": (5, "a fixed page or one on request, by two overloads"),
         "seawall.routing.router.Router.__init__": (6, "what holds for all of its routes, by keyword"),
         "seawall.routing.router.Router.route": (10, "the fields of a Route, by keyword, under a decorator"),
         "seawall.connection.sessions.Sessions.find": (6, "what a connection can be told by, by keyword"),
+        "seawall.topics.room.Room.kick": (5, "what somebody can be told by, by keyword, and for how long"),
+        "seawall.topics.presence.People.kick": (5, "likewise"),
         "seawall.connection.sessions.Sessions.revoke": (5, "what a credential can be told by, by keyword"),
         "seawall.login.issuer.TokenIssuer.__init__": (7, "what holds for all of its tokens, by keyword"),
         "seawall.login.page.login_page": (9, "an app and an issuer, what it asks, and names and limits by keyword"),

@@ -60,7 +60,7 @@ DEFINED = defined()
 #: Packages, and what is not in a module's namespace.
 ELSEWHERE = {
     *("cli", "demo", "testing", "login", "app", "serving", "routing", "connection", "guards", "observability"),
-    *("policy", "http", "wire", "messages", "errors", "sqlite", "topics"),
+    *("policy", "http", "wire", "messages", "errors", "sqlite", "topics", "rooms"),
     *("serve", "Origin"),  # a method of an app, and a header
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from itertools import chain
-from typing import Final, NoReturn, TypeVar, Unpack, cast, final, overload
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, Unpack, cast, final, overload
 
 import trio
 from attrs import NOTHING, NothingType, evolve, frozen
@@ -25,6 +25,7 @@ from seawall.guards.origins import OriginCheck, Origins, same_origin
 from seawall.guards.service import Service, each_once
 from seawall.http.hosts import HostCheck, Hosts
 from seawall.http.pages import Page, check_path
+from seawall.lag import Disconnect, Lag
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits, check_limits
 from seawall.messages.codec import JSON, Codec, check_codec
@@ -47,6 +48,14 @@ from seawall.serving.server import Server
 from seawall.serving.signals import serve_until_signalled
 from seawall.serving.state import ServerState
 from seawall.serving.tickets import Tickets, add_route
+from seawall.topics.defined import DefinedTopics
+from seawall.topics.hub import Hub
+from seawall.topics.log import Retention
+from seawall.topics.presence import Presence
+from seawall.topics.topic import Topic
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -158,6 +167,7 @@ class App(Router[Anonymous]):
         self._ticket_store: TicketStore = MemoryTickets() if tickets is None else tickets
         self.tickets: Final = Tickets(self._ticket_store, table_of(self.sessions).run)
         """What clients present once in place of a token: ``await app.tickets.issue(token, route="/chat")``."""
+        self._topics = DefinedTopics(Hub(self._limits, self._codec, table_of(self.sessions)))
         self._routes: PathTable[AnyRoute] = PathTable()
         self._route_services: list[Service] = []
         self._pages: dict[str, Page | AnyPageRoute] = {}
@@ -272,6 +282,55 @@ class App(Router[Anonymous]):
         self._lifespan.append(handle)
         return handle
 
+    def topic(
+        self,
+        pattern: str,
+        kind: TypeForm[T],
+        *,
+        history: int = 0,
+        ttl: float | None = None,
+        lag: Lag[T] = Disconnect(256),  # noqa: B008 - a frozen value
+    ) -> Topic[T]:
+        """Define rooms in which values of one type are published.
+
+        ::
+
+            said = app.topic("rooms/{room}", Said, history=100, ttl=300)
+
+        Args:
+          pattern: what the rooms are called: words and placeholders between ``/``: ``{room}``, ``{id:int}``.
+          kind: what is published: a class of messages, a union of such, `str`, or `bytes`.
+          history: how many events a room keeps for who comes back.
+          ttl: for how many seconds it keeps them; without end if that is None.
+          lag: what becomes of a reader who does not keep up, unless it is said where it reads.
+
+        Raises:
+          ConfigurationError: the app has a topic of this pattern, or it is none; no message can carry `kind`; another
+            argument is not what it should be.
+        """
+        return self._topics.topic(pattern, kind, Retention(history, ttl), lag)
+
+    def presence(self, pattern: str, kind: TypeForm[T], *, linger: float = 5.0) -> Presence[T]:
+        """Define rooms in which it is known who is there.
+
+        ::
+
+            people = app.presence("rooms/{room}", Who)
+
+        A topic and a presence of one pattern have the same rooms: who is kicked out of one is out of the other.
+
+        Args:
+          pattern: what the rooms are called, as for `topic`.
+          kind: what each says of itself: a class of messages, a union of such, `str`, or `bytes`.
+          linger: for how many seconds somebody stays whose peer has ended the connection, and may come back; see
+            `People.joined`.
+
+        Raises:
+          ConfigurationError: the app has a presence of this pattern, or it is none; no message can carry `kind`;
+            `linger` is no number of seconds up to 300.
+        """
+        return self._topics.presence(pattern, kind, linger)
+
     async def serve(  # noqa: ASYNC128 - the server calls started()
         self, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED, **where: Unpack[Listen]
     ) -> None:
@@ -297,6 +356,7 @@ class App(Router[Anonymous]):
             stack.enter_context(
                 table_of(self.sessions).run.using("this app is served in another thread; make one for each")
             )
+            stack.enter_context(self._topics.hub.serving())
             values: dict[Provided[object], object] = {}
             for handle in self._lifespan:
                 values[handle] = await stack.enter_async_context(handle.open())
@@ -322,7 +382,7 @@ class App(Router[Anonymous]):
     def _services(self) -> tuple[Service, ...]:
         of_pages = [page.services for page in self._pages.values() if isinstance(page, AnyPageRoute)]
         feed = feed_of(self.sessions)
-        return each_once(chain(self._route_services, *of_pages, () if feed is None else (feed,)))
+        return each_once(chain(self._route_services, *of_pages, () if feed is None else (feed,), (self._topics.hub,)))
 
     async def start(self, nursery: trio.Nursery, **where: Unpack[Listen]) -> Server:
         """Serve in `nursery`, and return as soon as the app listens.

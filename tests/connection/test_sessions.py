@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import cast
+from typing import cast, final
 from uuid import uuid4
 
 import pytest
@@ -35,9 +35,10 @@ from seawall import (
     guard,
     public,
 )
+from seawall.connection.revocations import CredentialSnapshot, Entry, Selection
 from seawall.connection.sessions import table_of
 from seawall.observability.reports import log_report
-from seawall.sessions import SessionInfo
+from seawall.sessions import Revocation, SessionInfo
 from seawall.testing import Client, Closed, CloseFrame, Rejected, Serving, connect, serve
 from seawall.tokens import AnyClaims, first_message, header
 from tests.kit.tokens import SECRET, about_anything, by, token, verifier
@@ -971,3 +972,32 @@ async def test_a_crowd_is_ended_some_at_a_time(autojump_clock: trio.abc.Clock) -
             assert await client.wait_closed() == CloseFrame(3003, "revoked")
     assert turns >= 4
     assert trio.current_time() == 0
+
+
+@final
+class Told:
+    """Keeps what it is told of revocations."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.selections: list[Selection] = []
+
+    def on_revoked(self, selection: Selection, entry: Entry, /) -> None:
+        """Keep it."""
+        assert entry.covers(CredentialSnapshot.of(Pass(subject="ada"), 0.0))
+        self.selections.append(selection)
+
+
+async def test_what_outlives_connections_is_told_of_revocations() -> None:
+    """It is told of each, whoever they are about, here or in another process."""
+    sessions, told = Sessions(at_most=None), Told()
+    table = table_of(sessions)
+    table.revocations.watcher = told
+    await sessions.revoke(subject="ada")
+    await sessions.revoke(issued_before=time.time())
+    table.apply(Revocation(issuer="us", issued_before=math.inf, revoked_at=time.time(), forgotten_at=time.time() + 60))
+    assert told.selections == [
+        Selection(None, "ada", None, None),
+        Selection(None, None, None, None),
+        Selection("us", None, None, None),
+    ]

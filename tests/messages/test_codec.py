@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import msgspec
 import pytest
 from attrs import frozen
 
 from seawall import JSON, ConfigurationError, InvalidMessage, MessagePack
-from seawall.messages.codec import Codec, Rename, UnknownFields, check_codec, spelled
+from seawall.messages.codec import Codec, Fields, Rename, Sendable, UnknownFields, check_codec, spelled
 from seawall.messages.decoder import Control, EventDecoder, decoder_for
 from seawall.messages.encoder import MessageEncoder
 from tests.kit.messages import Circle, Say, Shapes, Square, Tree
@@ -103,3 +103,8 @@ def test_what_a_codec_cannot_be_made_with(codec: Callable[..., object]) -> None:
 def test_names(name: str, rename: Literal["camel", "pascal", "kebab"] | None, said: str) -> None:
     """Words are told apart by underscores."""
     assert spelled(name, rename) == said
+
+
+def test_what_can_be_sent_is_a_type_at_run_time() -> None:
+    """Annotations that are evaluated may join it to others: what a `wrap` returns is ``Sendable | None``."""
+    assert get_args(Sendable | None) == (str, bytes, Fields, type(None))

@@ -62,14 +62,13 @@ def seconds(define: Callable[[int], None], count: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("define", "count"), [(literals, 10_000), (placeholders, 5_000), (by_hand, 5_000), (mounts, 5_000)]
-)
-def test_mended_19_defining_routes_is_not_quadratic(define: Callable[[int], None], count: int) -> None:
-    """Twice as many routes take about twice as long, however they are defined."""
-    # Other programs disturb some of the measurements, hardly all: the shortest are compared (3.3 before, of 20,000).
-    rounds = [(seconds(define, count), seconds(define, 2 * count)) for _ in range(5)]
-    assert min(twice for _, twice in rounds) <= 2.3 * min(once for once, _ in rounds)
+@pytest.mark.parametrize("define", [literals, placeholders, by_hand, mounts])
+def test_mended_19_defining_routes_is_not_quadratic(define: Callable[[int], None]) -> None:
+    """Four times as many routes take about four times as long, however they are defined."""
+    # Other programs disturb some of the measurements, hardly all: the shortest are compared. Where each definition only
+    # counts those before it, without doing anything with them, it is 5.1 to 5.8.
+    rounds = [(seconds(define, 1_500), seconds(define, 6_000)) for _ in range(4)]
+    assert min(more for _, more in rounds) <= 4.6 * min(once for once, _ in rounds)
 
 
 def test_mended_19_nothing_stays_of_what_is_refused() -> None:

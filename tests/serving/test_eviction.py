@@ -36,7 +36,7 @@ from tests.kit.log import Records, recorded
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, request, text
 from tests.kit.sockets import Place as Running
 from tests.kit.sockets import Transport, client_context, echo_app, serving, until
-from tests.kit.wire import SOON
+from tests.kit.wire import PATIENCE, SOON
 from tests.kit.wire import request as raw_request
 
 
@@ -679,7 +679,7 @@ WRONG = raw_request("/distrusting") + text("wrong")
 )
 @pytest.mark.parametrize("limits", [Limits(max_unauthenticated=20), Limits(max_connections=20)], ids=["door", "house"])
 async def test_mended_11_good_clients_under_attack(saying: bytes, over: Transport, limits: Limits) -> None:
-    """Forty clients that come one after another are all let in, each soon, while one address keeps all places taken."""
+    """As many good clients as there are places are all let in, each soon, while one address keeps all places taken."""
     app = echo_app(limits=limits)
 
     @guard
@@ -695,9 +695,11 @@ async def test_mended_11_good_clients_under_attack(saying: bytes, over: Transpor
             nursery.start_soon(attack, place, saying)
         capacity = place.server._state.capacity  # pyright: ignore[reportPrivateUsage] # what is attacked
         await until(lambda: capacity.unauthenticated == 20 and capacity.over_capacity > 0)
-        for _ in range(40):
-            with trio.fail_after(SOON):
+        for _ in range(20):
+            began = time.process_time()  # what else the machine does is not counted, the attackers' work is
+            with trio.fail_after(PATIENCE):
                 client = await place.open()
                 await client.echo(b"let in")
+            assert time.process_time() - began < SOON
             client.close()
         nursery.cancel_scope.cancel()

@@ -35,6 +35,7 @@ from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.session_table import Registration
 from seawall.connection.sessions import table_of
+from seawall.connection.subscriptions import Subscriptions
 from seawall.connection.timeouts import Timeouts
 from seawall.lifespan import Provided, Values
 from seawall.limits import Limits
@@ -79,6 +80,11 @@ class Letter:
     def notice(self, message: Sendable, /) -> Notice:
         """None: there is no peer."""
         raise NotImplementedError
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """None yet."""
+        return Subscriptions()
 
 
 @define(eq=False)

@@ -23,6 +23,7 @@ from seawall.errors import (
     IdleTimeout,
     InvalidMessage,
     KeepaliveLost,
+    Kicked,
     LeaseExpired,
     LifetimeReached,
     MessageTimeout,
@@ -30,6 +31,7 @@ from seawall.errors import (
     ProtocolViolation,
     Revoked,
     SlowConsumer,
+    SubscriptionLost,
     TokenExpired,
     TooManyInvalidMessages,
     TooManyRequests,
@@ -78,6 +80,7 @@ BEGIN, MARK = f"<!-- written by: {COMMAND} -->\n", "<!-- end -->\n"
 NEVER = View(text="never begins")
 RAISED = View(text="has raised it", receiving="raised")
 RETURNED = View(text="has returned", receiving="returned")
+LEFT_OFF = View(text="its `async with` is cancelled, and raises it", receiving="raised")
 AT_ONCE = View(text="is cancelled at once", receiving="cancelled", busy="cancelled")
 REFUSED = View(text="`Disconnected` from `renew`; is cancelled at once", receiving="Disconnected", busy="cancelled")
 ENDED = View(
@@ -258,6 +261,9 @@ def of_limits() -> Iterator[Row]:
     for failure in EVENT_FAILURES[:-1]:
         yield failing(failure, Where.EVENT, GOES_ON, Phase.MESSAGE)
     yield failing(EVENT_FAILURES[-1], Where.EVENT, AT_ONCE, Phase.MESSAGE)
+    for ended in (SubscriptionLost("rooms/{room}", 3), Kicked("rooms/{room}")):
+        yield failing(ended, Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER)
+    yield evolve(failing(SlowConsumer(), Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER), peer=Told(1006))
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)

@@ -25,15 +25,20 @@ from seawall import (
     Gate,
     Guard,
     InvalidMessage,
+    Kicked,
     Limits,
     Outcome,
     Refuse,
     Reply,
+    SlowConsumer,
+    SubscriptionLost,
     bearer,
     guard,
     has_scope,
     public,
 )
+from seawall.connection.subscriptions import Subscription, Terms
+from seawall.position import Position
 from seawall.serving.server import Server
 from seawall.sessions import limit_connections
 from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request, text
@@ -489,6 +494,34 @@ def then(act: Act) -> Act:
     return both
 
 
+@final
+@define
+class Ending:
+    """What can be subscribed to, and ends the subscription after a second."""
+
+    failure: Exception
+    position: Position | None = None
+
+    @asynccontextmanager
+    async def subscription(
+        self, connection: Connection[object], terms: Terms[object], /
+    ) -> AsyncGenerator[Subscription]:
+        """As a room does it."""
+        with trio.move_on_after(1):
+            yield self
+        raise self.failure
+
+
+def subscribed(failure: Exception) -> Body:
+    """A handler whose subscription ends."""
+
+    async def subscribe(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(Ending(failure)):
+            await trio.sleep_forever()
+
+    return subscribe
+
+
 #: Frames that break the protocol, by the code of the answer.
 VIOLATIONS: Final = {1002: BROKEN, 1007: frame(TEXT, b"\xff"), 1009: frame(TEXT, b"x" * 2000)}
 
@@ -524,6 +557,8 @@ def plots() -> Iterator[tuple[str, Plot]]:
         yield name, Plot(handler=eventful(failure), busy=not goes_on, act=saying(*said))
     silly = ErrorPolicy().on(InvalidMessage, Reply(unprepared))
     yield "RuntimeError-MESSAGE", Plot(handler=count, errors=silly, act=saying(text('"x"')))
+    for ended in (SubscriptionLost("rooms/{room}", 3), Kicked("rooms/{room}"), SlowConsumer()):
+        yield f"{type(ended).__name__}-SUBSCRIPTION", Plot(handler=subscribed(ended), busy=False)
     yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))
     yield "LifetimeReached-WIRE", Plot(limits=evolve(quiet, lifetime=30))
     yield "KeepaliveLost-WIRE", Plot()

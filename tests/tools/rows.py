@@ -55,6 +55,7 @@ class Where(enum.Enum):
     WIRE = "transport, while the handler runs"
     MESSAGE = "a message, where the handler receives values"
     EVENT = "an event: its guard or its handler"
+    SUBSCRIPTION = "a subscription, while the handler is in it"
     RENEWAL = "a guard, while the handler renews"
     AFTER = "the handler, after the peer has closed"
 

@@ -377,24 +377,6 @@ async def test_a_fault_nobody_foresaw() -> None:
         await made.channel.queue.receive()
 
 
-async def test_an_encoded_frame(autojump_clock: MockClock) -> None:
-    """`send_frame_nowait` sends it as it is, and counts it; it is refused as others are."""
-    made = await alone(Limits(outbound_buffer=10))
-    encoded = encode_message("said to many")
-    made.channel.send_frame_nowait(encoded)
-    assert frames(made.transport.written) == [(TEXT, b"said to many")]
-    assert made.channel.traffic().messages_out == 1
-    made.transport.room = 0
-    made.channel.send_frame_nowait(encoded)
-    with pytest.raises(trio.WouldBlock):
-        made.channel.send_frame_nowait(encoded)
-    made.channel.begin_closing()
-    with pytest.raises(trio.ClosedResourceError):
-        made.channel.send_frame_nowait(encoded)
-    made.channel.abort()
-    assert made.channel.traffic().messages_out == 2
-
-
 async def test_what_has_gone_through() -> None:
     """`traffic` counts both ways, early data and what is thrown away too; it is a value that does not change."""
     made = await alone(closed=True)

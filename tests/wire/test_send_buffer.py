@@ -32,6 +32,18 @@ class Fact(enum.Flag):
 
 
 @define(eq=False)
+class Noted:
+    """Remembers that it was woken."""
+
+    name: str
+    woken: list[str]
+
+    def wake(self) -> None:
+        """Remember."""
+        self.woken.append(self.name)
+
+
+@define(eq=False)
 class Bench:
     """A `SendBuffer` over a transport that does nothing by itself, and what it has said about what waits."""
 
@@ -53,7 +65,7 @@ class Bench:
 
     def at(self) -> tuple[Replying, Fact]:
         """The state that it is in, and what it says of that itself."""
-        silent, broken = self.out.is_closing, self.out.broken
+        silent, broken = self.out.replying.is_closing, self.out.broken
         return self.out.replying, (Fact.CLOSING if silent else Fact.NONE) | (Fact.BROKEN if broken else Fact.NONE)
 
     async def run(self, *, pace: float, size: int) -> None:
@@ -180,23 +192,6 @@ async def test_only_what_is_sent_is_compressed(autojump_clock: MockClock) -> Non
         payload, data = data[2 : 2 + data[1]], data[2 + data[1] :]
         inflated.append(inflater.decompress(payload + b"\x00\x00\xff\xff"))
     assert inflated == [b"one" + shared, b"two" + shared]
-
-
-async def test_a_frame_is_sent_as_it_is() -> None:
-    """`put_frame_nowait` compresses nothing, counts a message, and is refused where a message is."""
-    bench, frame = Bench(limit=10), encode_message(b"x" * 100)
-    bench.out.deflater = Deflater(bits=15, takeover=True, config=Deflate(threshold=0))
-    bench.out.put_frame_nowait(frame)
-    assert bench.transport.written == frame
-    assert bench.out.messages == 1
-    bench.transport.room = 0
-    bench.out.put_frame_nowait(frame)
-    with pytest.raises(trio.WouldBlock):
-        bench.out.put_frame_nowait(frame)
-    bench.out.begin_closing()
-    with pytest.raises(trio.ClosedResourceError):
-        bench.out.put_frame_nowait(frame)
-    assert bench.out.messages == 2
 
 
 async def test_senders_take_turns(autojump_clock: MockClock) -> None:
@@ -511,6 +506,58 @@ async def test_who_is_notified_at_once(autojump_clock: MockClock) -> None:
         bench.transport.drain(bench.out, 1)
         assert await waiting.count() == 1
         nursery.cancel_scope.cancel()
+
+
+async def test_anything_can_be_notified_and_told_not_to_wait() -> None:
+    """What is notified need not be a task; whoever has been told to stop notifying does not, and others still are."""
+    bench = full()
+    woken: list[str] = []
+    first, second = Noted("first", woken), Noted("second", woken)
+    bench.out.stop_notifying(first)  # nobody waits yet
+    bench.out.notify_when_empty(first)
+    bench.out.notify_when_empty(second)
+    bench.out.stop_notifying(first)
+    bench.transport.drain(bench.out, 10)
+    assert woken == ["second"]
+
+
+async def test_shared_frames_are_sent_only_if_nothing_waits() -> None:
+    """`put_shared` sends several frames in one write and counts them; it never adds to what waits."""
+    bench, frame = Bench(limit=1000), encode_message(b"x" * 10)
+    assert bench.out.put_shared(frame * 3, 3)
+    assert bench.transport.written == frame * 3
+    assert (bench.out.messages, bench.out.bytes_written) == (3, 36)
+    bench.transport.room = 5
+    assert bench.out.put_shared(frame, 1)
+    assert bench.out.pending == frame[5:]
+    assert bench.told == [SendBlocked()]
+    assert not bench.out.put_shared(frame, 1)
+    assert bench.out.messages == 4
+    bench.transport.drain(bench.out, 1000)
+    bench.transport.room = 1000
+    assert bench.out.put_shared(frame, 1)
+    bench.out.begin_closing()
+    assert not bench.out.put_shared(frame, 1)
+    assert bench.transport.written == frame * 5
+
+
+async def test_a_shared_frame_finds_the_transport_broken() -> None:
+    """A transport that has failed is no exception here: nothing is sent, and the buffer knows."""
+    bench = Bench()
+    bench.transport.broken = True
+    assert not bench.out.put_shared(encode_message(b"x"), 1)
+    assert bench.out.broken
+    assert not bench.out.put_shared(encode_message(b"x"), 1)
+
+
+async def test_a_shared_frame_is_compressed_for_each_connection() -> None:
+    """Where compression was agreed on, what is shared is compressed as any message is."""
+    bench, plain = Bench(), b"x" * 200
+    bench.out.deflater = Deflater(bits=15, takeover=True, config=Deflate(threshold=0))
+    assert bench.out.put_shared(encode_message(plain), 1)
+    written = bytes(bench.transport.written)
+    assert written[0] == 0xC2
+    assert zlib.decompressobj(wbits=-15).decompress(written[2:] + b"\x00\x00\xff\xff") == plain
 
 
 async def test_the_flush_waits_for_the_last_byte(autojump_clock: MockClock) -> None:

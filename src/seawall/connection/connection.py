@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from threading import get_ident
-from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast, final
 
 import trio
 from attrs import define, field
 
 from seawall.connection.state import ConnectionState, wind_down
+from seawall.connection.subscriptions import Subscription, Terms
 from seawall.connection.typed_messages import TypedMessages, ending_of
+from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError, Disconnected
 from seawall.handshake import Handshake
+from seawall.lag import Lag
 from seawall.lifespan import Provided
 from seawall.messages.codec import Sendable
 from seawall.policy.ending import Cause, End
 from seawall.policy.verdicts import MAX_REASON
+from seawall.position import Since
+from seawall.room_event import Gap, RoomEvent
 from seawall.wire.frames.codes import sendable_code
 
 if TYPE_CHECKING:
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
 
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 
 
 @final
@@ -78,8 +87,7 @@ class Connection(Generic[P_co]):
 
         What a task raises must have a repr that does not fail: Trio calls it, and ends the whole program if it raises.
         """
-        self._state.task_watch.add(self._state.nursery, self._state.lifecycle)
-        return self._state.nursery
+        return self._state.nursery.watched(self._state.lifecycle)
 
     @property
     def draining(self) -> trio.Event:
@@ -137,7 +145,7 @@ class Connection(Generic[P_co]):
           trio.BusyResourceError: another task is receiving.
         """
         try:
-            return await self._state.channel.queue.receive_for(self._state)
+            return await self._state.channel.queue.receive(self._state)
         except StopAsyncIteration:
             raise ending_of(self._state) from None
 
@@ -147,7 +155,7 @@ class Connection(Generic[P_co]):
 
     def __anext__(self) -> Awaitable[str | bytes]:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
-        return self._state.channel.queue.receive_for(self._state)
+        return self._state.channel.queue.receive(self._state)
 
     def messages(self, kind: TypeForm[T], /) -> TypedMessages[T]:
         """The messages as values of one type, until the conversation is over.
@@ -317,6 +325,53 @@ class Connection(Generic[P_co]):
             raise _wrong_thread("renew", by="run")
         await self._state.renewal.renew(token)
 
+    def subscribe(
+        self: Connection[R],
+        room: Subscribable[T, R],
+        *,
+        since: Since = None,
+        lag: Lag[T] | None = None,
+        wrap: Callable[[RoomEvent[T] | Gap], Sendable | None] | None = None,
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """Send what is published in a room to the peer, for as long as the ``async with`` lasts.
+
+        ::
+
+            async with conn.subscribe(said(room=room), since=join.since):
+                async for message in conn:
+                    ...
+
+        Events are sent in their order, beside what is sent otherwise, and do not count for ``Limits.idle_timeout``. A
+        peer that does not keep up makes nobody wait; what becomes of it, `lag` says.
+
+        Args:
+          room: that of a topic, ``topic(room="lobby")``. One of a readable topic takes only connections whose principal
+            its check is about.
+          since: a `Position` goes on behind it, where the peer had been; None begins with all that the room keeps;
+            ``"joined"`` with what is published from now on.
+          lag: what becomes of this peer if it does not keep up; as the topic says, when left out. `DropOldest` and
+            `DropNewest` need a `wrap`.
+          wrap: makes the message of an event, or of a `Gap`; None sends nothing. It is called once for each event, also
+            where many subscribe with it: give the same function to all. Without it the values are sent as they are.
+
+        Raises, where it is entered:
+          Refused: the check of the room says no; `Forbidden` for instance.
+          Kicked: who is connected may not come back yet.
+          SubscriptionLost: what followed `since` is no longer kept, and there is no `wrap` to tell the peer.
+          TooManyRequests: there are ``Limits.max_subscriptions`` of this connection, or ``Limits.max_rooms``.
+          Unavailable: the app of the room is not served.
+          Disconnected: the connection is over.
+          ConfigurationError: the room is another app's; or an argument is none of those above.
+
+        When it ends before its body, the body is cancelled, and the ``async with`` raises why: `SubscriptionLost`,
+        `SlowConsumer`, `Kicked`, what its check has raised about a renewal, or what `wrap` has raised.
+        """
+        if get_ident() != self._state.thread:
+            raise _wrong_thread("subscribe", by="run")
+        _check_subscribable(room)
+        terms = Terms(since=since, lag=lag, wrap=wrap)
+        return MustBeEntered("conn.subscribe(...)", room.subscription(self, terms))
+
     def narrowed(self, principal: T, /) -> Connection[T]:
         """The same connection with another principal: what the guard of an event has made of it.
 
@@ -333,6 +388,21 @@ class Connection(Generic[P_co]):
         return self._state.values.get(handle)
 
 
+class Subscribable(Protocol[T_co, R_contra]):
+    """What `Connection.subscribe` takes: a room whose events are `T_co`, for those who have proved `R_contra`."""
+
+    def subscription(
+        self, connection: Connection[R_contra], terms: Terms[T_co], /
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """Send what is published there to the peer of `connection`, once that is entered."""
+        ...
+
+
+def renewed_principal(connection: Connection[T], principal: object) -> T:
+    """Whom `connection` is about once a renewal has proved `principal`: itself, unless an event has narrowed it."""
+    return cast("T", connection._narrowed if connection._is_narrowed else principal)  # pyright: ignore[reportPrivateUsage] # it is this module's
+
+
 def connection_of(proved: T, state: ConnectionState) -> Connection[T]:
     """The connection of a handler that takes what its guards have `proved`, which is the principal of `state`."""
     return Connection(state)
@@ -347,6 +417,11 @@ def _wrong_thread(method: str, *, by: str = "run_sync") -> ConfigurationError:
     return ConfigurationError(
         f"{method}() in another thread than the server's; call it with trio.from_thread.{by}(conn.{method}, ...)"
     )
+
+
+def _check_subscribable(value: object) -> None:
+    if not callable(getattr(value, "subscription", None)):
+        raise ConfigurationError(f"subscribe() was given {value!r}; give a room, as in topic(room='lobby')")
 
 
 def _check_exception(value: object) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from itertools import count
-from typing import Final, NamedTuple, final
+from typing import Final, NamedTuple, Protocol, final
 
 from seawall.clock import unix_time
 from seawall.connection.revocation_owners import Owners
@@ -120,6 +120,22 @@ class Selection(NamedTuple):
         )
 
     @property
+    def shape(self) -> tuple[bool, ...]:
+        """Which of its fields are not None."""
+        return tuple(field is not None for field in self)
+
+    @classmethod
+    def naming(cls, held: CredentialSnapshot, shape: tuple[bool, ...]) -> Selection:
+        """What names of `held` the fields that `shape` has."""
+        issuer, subject, session_id, token_id = shape
+        return cls(
+            held.issuer if issuer else None,
+            held.subject if subject else None,
+            held.session_id if session_id else None,
+            held.token_id if token_id else None,
+        )
+
+    @property
     def names_one_credential(self) -> bool:
         """Whether it is about one credential at most: an id alone may be that of several issuers, or subjects."""
         return None not in {self.issuer, self.subject, self.token_id}
@@ -196,6 +212,14 @@ class Entry(NamedTuple):
         return self._replace(is_for_good=False, is_exact=False)
 
 
+class RevocationWatcher(Protocol):
+    """Is told of each revocation: for what outlives the connections that it ends."""
+
+    def on_revoked(self, selection: Selection, entry: Entry, /) -> None:
+        """Do what follows for credentials that match `selection` and that `entry` covers."""
+        ...
+
+
 @final
 class Revocations:
     """The revocations of one app."""
@@ -212,6 +236,8 @@ class Revocations:
         self._everybody: Entry | None = None
         self._given_up: Entry | None = None
         self._has_warned = False
+        self.watcher: RevocationWatcher | None = None
+        """Told of each before it is remembered, if there is one."""
 
     def keep_for_sessions(self, seconds: float) -> None:
         """Keep for so long at least what may be about sessions that live so long, and get tokens all the time."""
@@ -232,7 +258,7 @@ class Revocations:
         if self._everybody is not None and self._everybody.covers(held):
             return True
         for shape in self._shapes:
-            selection = _selection(held, shape)
+            selection = Selection.naming(held, shape)
             entry = self._entries.get(selection)
             if entry is not None and entry.covers(held):
                 return True
@@ -282,6 +308,8 @@ class Revocations:
         Raises:
           Unavailable: there is no room.
         """
+        if self.watcher is not None:
+            self.watcher.on_revoked(selection, entry)
         if selection == EVERYBODY:
             self._everybody = entry if self._everybody is None else self._everybody.merged(entry)
             return
@@ -299,7 +327,7 @@ class Revocations:
         known = self._entries.get(selection)
         if known is None:
             self._push_end(entry.until, selection)
-            shape = _shape(selection)
+            shape = selection.shape
             self._shapes[shape] = self._shapes.get(shape, 0) + 1
         elif (before := _owner(selection, known)) is not None:
             self._owners.discard(before, selection)
@@ -308,7 +336,7 @@ class Revocations:
             self._owners.add(owner, selection)
 
     def _pop(self, selection: Selection) -> Entry:
-        entry, shape = self._entries.pop(selection), _shape(selection)
+        entry, shape = self._entries.pop(selection), selection.shape
         self._shapes[shape] -= 1
         if not self._shapes[shape]:
             del self._shapes[shape]
@@ -384,21 +412,6 @@ def _owner(selection: Selection, entry: Entry) -> _Owner | None:
 
 def _everything_of(owner: _Owner) -> Selection:
     return Selection(owner.issuer, owner.subject, None, None)
-
-
-def _shape(selection: Selection) -> tuple[bool, ...]:
-    return tuple(field is not None for field in selection)
-
-
-def _selection(held: CredentialSnapshot, shape: tuple[bool, ...]) -> Selection:
-    """What names of `held` the fields that `shape` has."""
-    issuer, subject, session_id, token_id = shape
-    return Selection(
-        held.issuer if issuer else None,
-        held.subject if subject else None,
-        held.session_id if session_id else None,
-        held.token_id if token_id else None,
-    )
 
 
 def _text(credential: Credential, name: str) -> str | None:

@@ -9,8 +9,9 @@ from attrs import define, field
 
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.message_format import MessageFormat
-from seawall.connection.task_watch import TaskWatch
-from seawall.errors import ConfigurationError, SeawallError
+from seawall.connection.subscriptions import Held, Subscriptions
+from seawall.connection.task_watch import HandlerNursery
+from seawall.errors import ConfigurationError, Disconnected, SeawallError
 from seawall.handshake import Handshake
 from seawall.lifespan import Values
 from seawall.policy.ending import Consequence, Ends
@@ -80,10 +81,8 @@ class ConnectionState:
     handshake: Handshake
     subprotocol: str | None
     """The one that was selected, if any."""
-    nursery: trio.Nursery = field(repr=False)
+    nursery: HandlerNursery = field(repr=False)
     """For the guards, the handler, and what the handler starts."""
-    task_watch: TaskWatch = field(repr=False)
-    """Of the server; it watches `nursery` from when the handler asks for that."""
     channel: MessageChannel = field(repr=False)
     lifecycle: Lifecycle = field(repr=False)
     values: Values = field(repr=False)
@@ -93,6 +92,18 @@ class ConnectionState:
     format: MessageFormat = field(repr=False)
     """Of the route: how typed messages are written."""
     renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
+    subscriptions: Subscriptions = field(init=False, repr=False, factory=Subscriptions)
+
+    def hold(self, subscription: Held) -> None:
+        """Count one more subscription, until it is discarded from `subscriptions`.
+
+        Raises:
+          TooManyRequests: there are ``Limits.max_subscriptions`` others.
+          Disconnected: the connection is over.
+        """
+        if self.lifecycle.ended is not None:
+            raise Disconnected(self.id)
+        self.subscriptions.add(subscription, at_most=self.lifecycle.timeouts.limits.max_subscriptions)
 
     def end_of_messages(self) -> Exception:
         """What ends an iteration over the messages; `ending_of` says why there are no more."""

@@ -1,4 +1,4 @@
-"""`TaskWatch`: notices at once that a task in ``conn.nursery`` has failed.
+"""`TaskWatch`: notices at once that a task in ``conn.nursery``, which is a `HandlerNursery`, has failed.
 
 A nursery raises only when all of its tasks have ended, and one of them may be in a cleanup that is shielded. Until then
 Trio tells nobody that the first has failed, other than by cancelling the others.
@@ -10,6 +10,7 @@ from itertools import chain
 from typing import cast, final
 
 import trio
+from attrs import define
 
 from seawall.connection.lifecycle import Lifecycle
 from seawall.exception_groups import flatten
@@ -48,6 +49,20 @@ class TaskWatch(trio.abc.Instrument):
         lifecycle = self._watched[nursery]
         self.discard(nursery)
         lifecycle.on_task_failed()
+
+
+@final
+@define(eq=False)
+class HandlerNursery:
+    """The nursery of one connection's handler, watched once the handler has asked for it."""
+
+    _nursery: trio.Nursery
+    _watch: TaskWatch
+
+    def watched(self, lifecycle: Lifecycle) -> trio.Nursery:
+        """The nursery; `lifecycle` is told when a task in it has failed."""
+        self._watch.add(self._nursery, lifecycle)
+        return self._nursery
 
 
 def known_failures(nursery: trio.Nursery) -> tuple[BaseException, ...]:

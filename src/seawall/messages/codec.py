@@ -28,7 +28,7 @@ class Fields(Protocol):
 
 
 #: What a connection sends.
-Sendable: TypeAlias = "str | bytes | Fields"
+Sendable: TypeAlias = str | bytes | Fields
 
 
 class Codec(Protocol):

@@ -14,6 +14,7 @@ from seawall.connection.leases import Notice
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
+from seawall.connection.subscriptions import Subscriptions
 from seawall.errors import ConfigurationError, Disconnected, Unauthorized
 from seawall.guards.auth_message import token_in
 from seawall.guards.connection_limit import ConnectionLimit, LimitedGate
@@ -64,6 +65,11 @@ class Upgrade(Protocol):
 
     def notice(self, message: Sendable, /) -> Notice:
         """What sends `message` later. Raises as `MessageFormat.frame`."""
+        ...
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Those of the connection, once it is handled."""
         ...
 
 
@@ -210,6 +216,11 @@ class WebSocketUpgrade:
     def speaks_json(self) -> bool:
         """Whether the messages of the route are JSON."""
         return isinstance(self.state.format.codec, JSON)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Those of the connection."""
+        return self.state.subscriptions
 
     async def accept(self) -> None:
         """Accept it, if that has not happened yet."""

@@ -18,6 +18,7 @@ from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.revocations import CredentialSnapshot, NamedCredentials
 from seawall.connection.session_table import Registration
 from seawall.connection.state import NOT_RENEWABLE, NothingToRenew, Renewer
+from seawall.connection.subscriptions import Review, Subscriptions
 from seawall.errors import (
     AuthTimeout,
     ConfigurationError,
@@ -39,7 +40,7 @@ from seawall.guards.token_source import is_token
 from seawall.handshake import Handshake
 from seawall.lifespan import Provided, Values
 from seawall.policy.verdicts import Phase
-from seawall.routing.route import Admitted, AnyRoute
+from seawall.routing.route import AnyRoute
 from seawall.serving.gate import ConnectionGate
 from seawall.serving.resources import HeldResource, in_own_task
 
@@ -81,6 +82,7 @@ class Renewal:
     """What they have entered."""
     lifecycle: Lifecycle
     registration: Registration
+    subscriptions: Subscriptions
     failures: Failures
     settle: Callable[[BaseException, Phase], None]
     """Ends the connection because of what a guard has raised, as the policy says."""
@@ -122,7 +124,7 @@ class Renewal:
         if not is_token(token):
             raise Unauthorized("token refused: it has characters that no token has")
         gate = RenewalGate(self, token)
-        principal = (await self._ask(gate)).principal
+        principal, review = await self._ask(gate)
         await trio.lowlevel.checkpoint_if_cancelled()
         # From here on nothing waits: all of it changes, or nothing.
         _raise_if_over(self.lifecycle)
@@ -130,12 +132,17 @@ class Renewal:
         self.registration.renew(gate.named)
         self.lifecycle.renew(gate.leases)
         self.failures.principal = principal
+        review.settle()
 
-    async def _ask(self, gate: RenewalGate) -> Admitted:
+    async def _ask(self, gate: RenewalGate) -> tuple[object, Review]:
+        """The new principal, and what the checks of all subscriptions say about it: until now, as others may begin."""
         with trio.move_on_after(self.lifecycle.timeouts.limits.auth_timeout) as scope:
-            admitted = await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")
+            principal = (await in_own_task(partial(self.route.admit, gate), name="guards, for a renewal")).principal
+            review = Review(self.subscriptions, principal)
+            while not review.is_complete:
+                await in_own_task(review.ask, name="checks of subscriptions, for a renewal")
             if not scope.cancel_called:  # else what they have proved has come too late
-                return admitted
+                return principal, review
         raise AuthTimeout
 
     def _refusal(self, failures: tuple[Exception, ...]) -> Exception:
@@ -273,6 +280,7 @@ def renewal_of(
         entered=gate.resources.held,
         lifecycle=gate.lifecycle,
         registration=gate.registration,
+        subscriptions=gate.upgrade.subscriptions,
         failures=failures,
         settle=settle,
     )

@@ -25,6 +25,7 @@ from seawall.connection.deadlines import Deadline
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
+from seawall.connection.task_watch import HandlerNursery
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import AuthTimeout, Disconnected
 from seawall.http.response import refusal
@@ -191,8 +192,7 @@ class ConnectionRunner:
             id=self._incoming.id,
             handshake=asked,
             subprotocol=selected,
-            nursery=self._inner_nursery,
-            task_watch=server.task_watch,
+            nursery=HandlerNursery(self._inner_nursery, server.task_watch),
             channel=channel,
             lifecycle=self.lifecycle,
             values=server.values,

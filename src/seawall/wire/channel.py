@@ -220,13 +220,6 @@ class MessageChannel:
         """Send a message once there is room; await the result at once. Raises as `SendBuffer.put_message`."""
         return self.send_buffer.put_message(encode_message(message))
 
-    def send_frame_nowait(self, frame: bytes) -> None:
-        """Send a frame of `encode_message` now, without compressing it. Raises as `SendBuffer.put_frame_nowait`.
-
-        No method here resets the idle time: the layer above the wire decides what counts as activity.
-        """
-        self.send_buffer.put_frame_nowait(frame)
-
     def traffic(self) -> Traffic:
         """How much has gone through the connection up to now."""
         return Traffic(

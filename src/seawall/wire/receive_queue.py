@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Awaitable
 from typing import Final, Protocol, final
 
 import trio
@@ -52,7 +51,7 @@ class Consumer(Protocol):
 
 
 @final
-class _Guard:
+class _Nobody:
     """The `Consumer` who wants to know nothing."""
 
     def on_received(self) -> None:
@@ -63,7 +62,7 @@ class _Guard:
         return trio.EndOfChannel()
 
 
-_GUARD: Final = _Guard()
+_NOBODY: Final = _Nobody()
 
 
 def size_of(message: str | bytes) -> int:
@@ -207,22 +206,16 @@ class ReceiveQueue:
         self.clear()
         self._stop(Intake.DISCARDED if self._intake in _ENDLESS else Intake.DISCARDED_AND_ENDED)
 
-    def receive(self) -> Awaitable[str | bytes]:
-        """The next message; await the result at once.
-
-        Raises:
-          trio.EndOfChannel: the queue has ended, and every message has been received.
-          trio.BusyResourceError: another task is in `receive` or `receive_for`.
-        """
-        return self.receive_for(_GUARD)
-
     @trio.lowlevel.enable_ki_protection
-    async def receive_for(self, consumer: Consumer) -> str | bytes:
-        """The next message, of which `consumer` is told; here, because each coroutine around this one costs time.
+    async def receive(self, consumer: Consumer = _NOBODY) -> str | bytes:
+        """The next message.
+
+        Args:
+          consumer: is told of it; here, because each coroutine around this one costs time for each message.
 
         Raises:
-          trio.BusyResourceError: another task is in `receive` or `receive_for`.
-          Exception: what `Consumer.end_of_messages` says.
+          trio.EndOfChannel: the queue has ended, and every message has been received; or what the consumer says.
+          trio.BusyResourceError: another task is in `receive`.
         """
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving from this connection")

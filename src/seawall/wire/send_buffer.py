@@ -18,7 +18,7 @@ from seawall.wire.frames.deflate import Deflater
 from seawall.wire.frames.encoder import compress_frame
 from seawall.wire.state import Replying, ReplyingEvent, advance_replying
 from seawall.wire.transport.base import Transport
-from seawall.wire.waiter import Waiter
+from seawall.wire.waiter import Wakes
 
 #: The bytearray of every buffer in which nothing waits. Nothing is ever added to this one.
 _EMPTY: Final = bytearray()
@@ -90,11 +90,6 @@ class SendBuffer:
         """Whether the transport has failed or `abort` was called: nothing more can be written."""
         return self.replying >= _BROKEN
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether `begin_closing` was called: messages are refused and Pings are not answered."""
-        return self.replying is not _OPEN and self.replying is not _BROKEN
-
     def put(self, data: bytes) -> None:
         """Send whole frames, even above `limit`: for the 101, the Close and a Ping of ours.
 
@@ -158,20 +153,38 @@ class SendBuffer:
           trio.WouldBlock: there is no room, or other senders wait for room.
           trio.ClosedResourceError, trio.BrokenResourceError: as `put_message`.
         """
-        if self.pending or self._room is not None:
-            self._check_now(len(frame))
+        if (self._room is not None and self._room.has_queue()) or self.is_full(len(frame)):
+            raise trio.WouldBlock
         self.put_in_turn(frame)
 
     @trio.lowlevel.enable_ki_protection
-    def put_frame_nowait(self, frame: bytes) -> None:
-        """Send a data frame now and never compress it, so that one frame can go to many connections.
+    def put_shared(self, frames: bytes, messages: int) -> bool:
+        """Send data frames, which may go to many connections, if nothing waits; never adds to what waits.
 
-        Raises:
-          trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError: as `put_message_nowait`.
+        This is the way of what is published in rooms, and the shortest there is. Where compression was agreed on, each
+        connection compresses for itself, so give one frame at a time.
+
+        Args:
+          frames: whole frames, one behind the other.
+          messages: how many.
+
+        Returns:
+          Whether they are sent. If not, something waits, or no message is accepted any more; nothing is sent then.
         """
-        self._check_now(len(frame))
-        self._write(frame)
-        self.messages += 1
+        if self.pending or self.replying is not _OPEN:
+            return False
+        if self.deflater is not None:
+            frames = compress_frame(frames, self.deflater)
+        try:
+            written = self._transport.write(frames)
+        except trio.BrokenResourceError:
+            self.abort()
+            return False
+        self.bytes_written += written
+        self.messages += messages
+        if written < len(frames):
+            self._begin_waiting(frames, written)
+        return True
 
     def mark_written(self, count: int) -> None:
         """Remove the first `count` bytes of `pending`, which the transport has written."""
@@ -180,7 +193,10 @@ class SendBuffer:
         if self._room is not None:
             self._room.wake()
         if not self.pending:
-            self._end_waiting()
+            self.blocked_since = None
+            self._transport.update()
+            if self._room is not None:
+                self._room.wake_notified()
 
     def begin_closing(self) -> None:
         """Refuse all messages, those that wait for room too, because the connection is about to be closed."""
@@ -192,9 +208,12 @@ class SendBuffer:
         """Throw away what waits, write nothing more, and wake every task that waits."""
         self.replying = advance_replying(self.replying, ReplyingEvent.BREAK)
         self.pending = _EMPTY  # not cleared in place: a transport may be writing from the old one
+        self.mark_written(0)
+
+    def stop_notifying(self, waiter: Wakes) -> None:
+        """Do not wake `waiter` after all; does nothing if it would not be woken."""
         if self._room is not None:
-            self._room.wake()
-        self._end_waiting()
+            self._room.forget(waiter)
 
     async def wait_empty(self) -> None:
         """Wait until the transport has taken everything, or nothing more can be written."""
@@ -202,11 +221,11 @@ class SendBuffer:
             self._room = self._room or _SendWaiters()
             await self._room.wait_shrunk()
 
-    def notify_when_empty(self, waiter: Waiter) -> None:
+    def notify_when_empty(self, waiter: Wakes) -> None:
         """Wake `waiter` once, as soon as nothing is pending; at once if nothing is pending now.
 
-        `ControlStream` uses it to wait for this and for other things with one `Waiter`. A `wake` is lost while no task
-        waits, so the task has to look at `pending` before it waits.
+        `ControlStream` uses it to wait for this and for other things with one `Waiter`. A `wake` of that is lost while
+        no task waits, so the task has to look at `pending` before it waits.
         """
         if self.pending:
             self._room = self._room or _SendWaiters()
@@ -229,18 +248,15 @@ class SendBuffer:
             raise
         self.bytes_written += written
         if written < len(data):
-            self.pending = bytearray(memoryview(data)[written:])
-            self.blocked_since = trio.current_time()
-            self._transport.update()
-            if not self.is_watched:
-                self.is_watched = True
-                self._events.tell(_BLOCKED)
+            self._begin_waiting(data, written)
 
-    def _check_now(self, size: int) -> None:
-        if (self._room is not None and self._room.has_queue()) or self.is_full(size):
-            raise trio.WouldBlock
-        if self.replying is not _OPEN:
-            raise _refusal(self.replying)
+    def _begin_waiting(self, data: bytes, written: int) -> None:
+        self.pending = bytearray(memoryview(data)[written:])
+        self.blocked_since = trio.current_time()
+        self._transport.update()
+        if not self.is_watched:
+            self.is_watched = True
+            self._events.tell(_BLOCKED)
 
     @trio.lowlevel.enable_ki_protection
     async def _wait_turn(self, size: int, *, is_spent: bool) -> None:
@@ -253,15 +269,9 @@ class SendBuffer:
             return
         self._room = room = self._room or _SendWaiters()
         if room.has_queue() or self.is_full(size):
-            async with room.queue():  # only senders that wait hold the lock, which `_check_now` relies on
+            async with room.queue():  # only senders that wait hold the lock, which `put_message_nowait` relies on
                 while self.is_full(size):
                     await room.wait_shrunk()
-
-    def _end_waiting(self) -> None:
-        self.blocked_since = None
-        self._transport.update()
-        if self._room is not None:
-            self._room.wake_notified()
 
 
 @final
@@ -275,7 +285,7 @@ class _SendWaiters:
         self.sender_lock: trio.StrictFIFOLock | None = None
         """Held by the sender that is the next to send; None until a sender has had to wait."""
         self._less: trio.Event | None = None
-        self._when_empty: tuple[Waiter, ...] = ()
+        self._when_empty: tuple[Wakes, ...] = ()
 
     def has_queue(self) -> bool:
         """Whether a sender waits for room."""
@@ -299,10 +309,14 @@ class _SendWaiters:
             self._less.set()
             self._less = None
 
-    def notify(self, waiter: Waiter) -> None:
+    def notify(self, waiter: Wakes) -> None:
         """Wake `waiter` at the next `wake_notified`."""
         if waiter not in self._when_empty:
             self._when_empty += (waiter,)
+
+    def forget(self, waiter: Wakes) -> None:
+        """Do not wake `waiter`."""
+        self._when_empty = tuple(other for other in self._when_empty if other is not waiter)
 
     def wake_notified(self) -> None:
         """Wake every waiter of `notify`, once: the buffer is empty."""

@@ -1,10 +1,9 @@
-"""`Waiter`: something that one task waits for, again and again."""
+"""`Waiter`: something that one task waits for, again and again; `Wakes`: what may be told instead."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from collections.abc import AsyncGenerator, Generator
-from typing import Final, TypeVar, final
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from typing import Final, Protocol, TypeVar, final
 
 import trio
 from outcome import Outcome
@@ -31,6 +30,14 @@ class _Woken(Outcome[None]):
 
 
 _WOKEN: Final = _Woken()
+
+
+class Wakes(Protocol):
+    """What is told that something has happened: a `Waiter`, or what does more than wake a task."""
+
+    def wake(self) -> None:
+        """It has happened. Must not raise."""
+        ...
 
 
 @final

@@ -1,0 +1,220 @@
+"""`Engine`: where the logs of all rooms are; `MemoryEngine` has them in this process."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final, Protocol, final
+
+import trio
+
+from seawall.errors import TooManyRequests, Unavailable
+from seawall.limits import Limits
+from seawall.position import Position
+from seawall.topics.entry import Entry
+from seawall.topics.history_budget import HistoryBudget
+from seawall.topics.keys import RoomKey
+from seawall.topics.log import Log, Retention
+from seawall.topics.pump import Pump
+
+#: Events that the pump may be behind before who can wait does.
+FAR: Final = 64
+
+
+class Engine(Protocol):
+    """Has the logs of all rooms. A log that is open is in this process, with every event that is published in it."""
+
+    async def open(self, key: RoomKey, retention: Retention, /) -> Log:
+        """The log of a room, which is kept until `release`. There is no checkpoint after it has been found.
+
+        Raises:
+          TooManyRequests: there are ``Limits.max_rooms``.
+          Unavailable: the app is not served.
+        """
+        ...
+
+    def find(self, key: RoomKey, /) -> Log | None:
+        """The log of a room, if it is kept."""
+        ...
+
+    def release(self, log: Log, /) -> None:
+        """One who had it opened needs it no more. If nobody does, and it keeps nothing, the room is forgotten."""
+        ...
+
+    async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
+        """Publish as `publish_nowait`, once the readers of this room have been served. Cancelled, it has not."""
+        ...
+
+    def publish_nowait(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
+        """Add an event to the log of a room, and have all who read it served.
+
+        Raises:
+          TooManyRequests: there are ``Limits.max_rooms``, or the event is larger than ``Limits.room_history``.
+          Unavailable: the app is not served.
+        """
+        ...
+
+
+@final
+class MemoryEngine:
+    """The logs of all rooms, in this process; all of them are gone when the app is not served any more."""
+
+    def __init__(self, limits: Limits, pump: Pump) -> None:
+        """Begin with no rooms."""
+        self._is_open = False
+        self._most = limits.max_rooms
+        self._budget = HistoryBudget[Log](limits.room_history)
+        self._pump = pump
+        self._logs: dict[RoomKey, Log] = {}
+        self._due: list[tuple[float, int, Log]] = []  # when to look at those that have a ttl, each once
+        self._ties = count()
+
+    def __len__(self) -> int:
+        """How many rooms there are that take memory."""
+        return len(self._logs)
+
+    @property
+    def held(self) -> int:
+        """Bytes that all events take."""
+        return self._budget.total
+
+    async def open(self, key: RoomKey, retention: Retention, /) -> Log:
+        """The log of a room, made if there is none."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        log = self._logs.get(key)
+        if log is None:
+            log = self._make(key, retention)
+        log.use.count += 1
+        return log
+
+    def find(self, key: RoomKey, /) -> Log | None:
+        """The log of a room, if it is kept."""
+        return self._logs.get(key)
+
+    def release(self, log: Log, /) -> None:
+        """One needs it no more."""
+        log.use.count -= 1
+        if self._logs.get(log.use.key) is not log:
+            return  # the app is not served any more
+        if not log.use.count:
+            now = log.use.last = trio.current_time()
+            log.trim(log.end, now)
+            self._forget_unless_kept(log)
+        elif log.readers.count and len(log.entries) > log.retention.history:
+            self._pump.schedule(log)  # the one who has left may be the one for whom so much was kept
+
+    async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
+        """Publish, once the pump is not far behind in that room."""
+        await self._pump.turn(entry.size)
+        while (log := self._logs.get(key)) is not None and log.readers.is_behind(log.end - FAR):
+            await self._pump.progress.park()
+        return self.publish_nowait(key, retention, entry)
+
+    def publish_nowait(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
+        """Publish now."""
+        self._check_open()
+        if entry.size > self._budget.limit:
+            raise TooManyRequests("an event larger than Limits.room_history")
+        log = self._logs.get(key)
+        if log is None:
+            if not retention.history:
+                return Position(_new_epoch(), 1)  # there is nobody to read it, and nobody can come back to it
+            log = self._make(key, retention)
+        now = trio.current_time()
+        number = log.append(entry, now)
+        if log.readers.count:
+            self._pump.schedule(log)
+        else:
+            log.trim(log.end, now)
+        if self._budget.total > self._budget.limit:
+            self._make_room()
+        return log.position(number)
+
+    @property
+    def due(self) -> float:
+        """When there is something too old."""
+        return self._due[0][0] if self._due else math.inf
+
+    def run_due(self, now: float, /) -> None:
+        """Remove what is too old by now."""
+        while self._due and self._due[0][0] <= now:
+            _, _, log = heappop(self._due)
+            if self._logs.get(log.use.key) is not log:
+                continue
+            if log.readers.count:
+                self._pump.schedule(log)  # a round ends with `Log.trim`
+            else:
+                log.trim(log.end, now)
+            if log.use.count or now < self._kept_until(log):
+                self._look_again(log, now)
+            else:
+                self._forget(log)
+
+    def begin(self) -> None:
+        """The app is served."""
+        self._is_open = True
+
+    def end(self) -> None:
+        """The app is not served any more: forget all rooms, and end who still reads."""
+        self._is_open = False
+        for log in tuple(self._logs.values()):
+            for reader in log.readers:
+                reader.end(_unavailable())
+            log.drop()
+        self._logs.clear()
+        self._due.clear()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise _unavailable()
+
+    def _make(self, key: RoomKey, retention: Retention) -> Log:
+        if len(self._logs) >= self._most:
+            raise TooManyRequests("too many rooms")
+        log = self._logs[key] = Log(key, _new_epoch(), retention, self._budget)
+        if retention.history and retention.ttl is not None:
+            now = log.use.last = trio.current_time()
+            self._look_again(log, now)
+        return log
+
+    def _look_again(self, log: Log, now: float) -> None:
+        """Look at a log with a ttl when its first event is too old, or when it has not been used for so long."""
+        ttl = log.retention.ttl or 0.0
+        due = log.entries[0].at + ttl if log.entries else self._kept_until(log)
+        due = due if due > now else now + ttl
+        heappush(self._due, (due, next(self._ties), log))
+        self._pump.wake()
+
+    def _kept_until(self, log: Log) -> float:
+        """Until when a log is kept that nobody uses."""
+        if not log.retention.history:
+            return -math.inf
+        if log.retention.ttl is None:
+            return math.inf if log.entries else -math.inf
+        return log.use.last + log.retention.ttl
+
+    def _forget_unless_kept(self, log: Log) -> None:
+        if not log.use.count and self._kept_until(log) == -math.inf:
+            self._forget(log)
+
+    def _forget(self, log: Log) -> None:
+        del self._logs[log.use.key]
+        log.drop()
+
+    def _make_room(self) -> None:
+        for log in self._budget.make_room():
+            if log.readers.count:
+                self._pump.schedule(log)  # who has lost events is to be told
+            else:
+                self._forget_unless_kept(log)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("the app of this room is not served")
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(8)

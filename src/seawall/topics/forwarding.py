@@ -1,0 +1,321 @@
+"""`Forwarding`: a subscription of a connection, to which the pump writes what is published in a room."""
+
+from __future__ import annotations
+
+import enum
+from types import TracebackType
+from typing import Final, Protocol, final
+
+import trio
+from attrs import frozen
+
+from seawall.connection.connection import Connection, renewed_principal, state_of
+from seawall.connection.session_table import Registration
+from seawall.connection.state import ConnectionState
+from seawall.errors import SubscriptionLost
+from seawall.lag import Lag
+from seawall.position import Position, Since
+from seawall.room_event import Gap
+from seawall.topics.cursor import Cursor, Item
+from seawall.topics.ending import left
+from seawall.topics.keys import RoomKey
+from seawall.topics.kicks import Visitor
+from seawall.topics.log import Log
+from seawall.topics.pump import Pump
+from seawall.topics.rendering import Style, Styles, Wrap
+from seawall.wire.send_buffer import SendBuffer
+from seawall.wire.state import Replying
+
+#: Bytes of frames that are joined into one write, for who is behind. One frame may be larger.
+JOINED: Final = 4096
+#: Events that one turn passes over at most, whether or not anything of them is sent.
+_TURN: Final = 64
+
+
+@final
+@frozen
+class Arrival:
+    """Who wants to read which room, before it is let in."""
+
+    key: RoomKey
+    since: Since
+    wrap: Wrap | None
+
+
+class Entrance(Protocol):
+    """Where subscriptions come from: a topic."""
+
+    @property
+    def name(self) -> str:
+        """The pattern, for errors."""
+        ...
+
+    @property
+    def pump(self) -> Pump:
+        """What serves those who read its rooms."""
+        ...
+
+    @property
+    def styles(self) -> Styles:
+        """How events are written."""
+        ...
+
+    async def ask(self, key: RoomKey, principal: object, /) -> None:
+        """Ask whether `principal` may read a room. Raises what says no."""
+        ...
+
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
+        """The connection, as a visitor of a room. Raises if it may not come in."""
+        ...
+
+    async def open(self, key: RoomKey, /) -> Log:
+        """The log of a room, kept until `release`; there is no checkpoint after it has been found.
+
+        Raises:
+          SeawallError: there are too many rooms, or the app is not served.
+        """
+        ...
+
+    def release(self, log: Log, /) -> None:
+        """It is not needed any more."""
+        ...
+
+
+@final
+class Status(enum.Enum):
+    """How far a subscription is."""
+
+    NEW = "new"
+    """It has not been entered."""
+    READY = "ready"
+    """It can be written to."""
+    BEHIND = "behind"
+    """Something is pending in the send buffer, which will call `wake`."""
+    WOKEN = "woken"
+    """It is the pump's turn."""
+    OVER = "over"
+    """Nothing is written any more."""
+
+
+_READY: Final = Status.READY
+
+
+@final
+class Forwarding:
+    """Forwards what is published in a room to one connection, while the ``async with`` lasts."""
+
+    __slots__ = (
+        "_arrival",
+        "_buffer",
+        "_connection",
+        "_entrance",
+        "_failure",
+        "_registration",
+        "_scope",
+        "_status",
+        "cursor",
+        "outlet",
+        "slot",
+        "style",
+    )
+
+    def __init__(self, entrance: Entrance, arrival: Arrival, connection: Connection[object], lag: Lag[object]) -> None:
+        """Say to whom what is forwarded, and how."""
+        self.cursor = Cursor(lag)
+        """How far it is."""
+        self.slot = -1
+        self._entrance = entrance
+        self._arrival: Arrival | None = arrival  # dropped when it is let in, as it may be the only one who has the key
+        self._connection = connection
+        self._registration: Registration | None = None
+        self._status = Status.NEW
+        self._scope: trio.CancelScope | None = None
+        self._failure: Exception | None = None
+        self.style: Style | None = None
+        """How events are written; set when it is let in."""
+        self._buffer = state_of(connection).channel.send_buffer
+        self.outlet: SendBuffer | None = None
+        """Where they are written to, while the next one can be put there without more ado."""
+
+    async def __aenter__(self) -> Forwarding:
+        """Begin, with what was published before as `since` says."""
+        arrival, self._arrival = self._arrival, None
+        if arrival is None:
+            raise RuntimeError("a subscription is entered once; call subscribe() for another one")
+        state = state_of(self._connection)
+        state.hold(self)
+        try:
+            self._arrival = arrival  # for who asks during a renewal
+            self._entrance.admit(arrival.key, state)
+            await self._entrance.ask(arrival.key, self._connection.principal)
+            self._begin(arrival, await self._entrance.open(arrival.key))
+        except BaseException:
+            state.subscriptions.discard(self)
+            raise
+        finally:
+            self._arrival = None
+        return self
+
+    def _begin(self, arrival: Arrival, log: Log) -> None:
+        try:
+            if self._failure is not None:
+                raise self._failure
+            # Who has been kicked meanwhile does not come in, and from here on a kick finds it.
+            self._registration = self._entrance.admit(arrival.key, state_of(self._connection)).registration
+            self.cursor.place(log, arrival.since, trio.current_time())
+            gap = self.cursor.peek() if self.cursor.lost and arrival.wrap is None else None
+            if gap is not None:
+                self.cursor.leave()
+                raise SubscriptionLost(self._entrance.name, gap.lost if isinstance(gap, Gap) else None)
+        except BaseException:
+            self._entrance.release(log)
+            raise
+        self.style = self._entrance.styles.join(arrival.wrap, state_of(self._connection).format)
+        log.readers.add(self)
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+        self._status = Status.WOKEN
+        self._entrance.pump.put(self)
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool:
+        """End; raise why it has ended before, unless the body has raised something else."""
+        self._halt()
+        log, scope, self._scope = self.cursor.log, self._scope, None
+        log.readers.remove(self)
+        self.cursor.leave()
+        if self.style is not None:
+            self._entrance.styles.leave(self.style)
+        self._entrance.release(log)
+        state_of(self._connection).subscriptions.discard(self)
+        return left(scope, self._failure, raised, traceback)
+
+    @property
+    def position(self) -> Position:
+        """Where to go on, for who has had all that was handed to the connection."""
+        return self.cursor.position
+
+    @property
+    def visitor(self) -> Visitor:
+        """Whose it is, for a kick."""
+        if self._registration is None:
+            raise RuntimeError("a subscription that has not been let in")
+        return Visitor(self._connection.id, self._registration)
+
+    def end(self, failure: Exception) -> None:
+        """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
+        if self._failure is None:
+            self._failure = failure
+            self._halt()
+            if self._scope is not None:
+                self._scope.cancel()
+
+    async def ask(self, principal: object, /) -> None:
+        """Ask whether `principal`, of a renewal, may read on. Raises what says no."""
+        key = self.cursor.log.use.key if self._arrival is None else self._arrival.key
+        await self._entrance.ask(key, renewed_principal(self._connection, principal))
+
+    # What the pump does.
+
+    def visit(self) -> None:
+        """There are new events."""
+        self._end_on(self.cursor.fault())
+        if self._status is _READY:
+            if self._buffer.pending:
+                self._fall_behind()
+            else:
+                self._deliver()
+        if self._status is Status.BEHIND:
+            self._end_on(self.cursor.check_lag())
+
+    def wake(self) -> None:
+        """Nothing is pending any more."""
+        if self._status is Status.BEHIND:
+            self._status = Status.WOKEN
+            self._entrance.pump.put(self)
+
+    def resume(self) -> None:
+        """It is its turn."""
+        if self._status is not Status.WOKEN:
+            return
+        self._status = _READY
+        self.outlet = self._buffer
+        self._end_on(self.cursor.fault())
+        if self._status is not _READY:
+            return
+        if self._buffer.pending:
+            self._fall_behind()
+        else:
+            self._deliver()
+
+    def needs(self) -> int:
+        """What has to stay in the log for it."""
+        return self.cursor.log.end if self._status is Status.OVER else self.cursor.needs()
+
+    def _end_on(self, failure: Exception | None) -> None:
+        if failure is not None:
+            self.end(failure)
+
+    def _halt(self) -> None:
+        self._status = Status.OVER
+        self.outlet = None
+        self._buffer.stop_notifying(self)
+
+    def _fall_behind(self) -> None:
+        self._status = Status.BEHIND
+        self.outlet = None
+        self.cursor.fall_behind()
+        self._buffer.notify_when_empty(self)
+
+    def _deliver(self) -> None:
+        """Write what it has not had: up to 4 KiB, or one frame."""
+        if self._buffer.replying is not Replying.OPEN:
+            self._halt()  # the connection is over, and its handler will be soon
+            return
+        frames = self._take()
+        if frames:
+            self._buffer.put_shared(b"".join(frames), len(frames))
+        if self._status is _READY and self.cursor.peek() is not None:
+            if self._buffer.pending:
+                self._fall_behind()
+            else:
+                self._status = Status.WOKEN
+                self.outlet = None
+                self._entrance.pump.put(self)
+
+    def _take(self) -> list[bytes]:
+        """The next frames, for one write."""
+        frames: list[bytes] = []
+        size = 0
+        most = 0 if self._buffer.deflater is not None else JOINED  # those that are compressed go one by one
+        for _ in range(_TURN):
+            item = self.cursor.peek()
+            if item is None:
+                break
+            frame = self._frame(item)
+            if self._status is not _READY:
+                break
+            if frame is not None:
+                size += len(frame)
+                if frames and size > most:
+                    break
+                frames.append(frame)
+            self.cursor.move(item)
+        return frames
+
+    def _frame(self, item: Item) -> bytes | None:
+        """The frame of an event or a gap; None to send nothing. Ends the subscription if there can be none."""
+        style = self.style
+        if style is None or (isinstance(item, Gap) and style.wrap is None):
+            self.end(SubscriptionLost(self._entrance.name, item.lost if isinstance(item, Gap) else None))
+            return None
+        try:
+            if isinstance(item, Gap):
+                return style.gap(item)
+            if item.but is not None and item.but == self._connection.id:
+                return None
+            return style.frame(self.cursor.log, self.cursor.next, item)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it is this subscription's alone
+            self.end(failure)
+            return None

@@ -1,0 +1,127 @@
+"""`NewestIndex`: of the events of each key, which one is the newest. For who reads a room by `Latest`."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final, final
+
+from seawall.lag import Latest
+from seawall.topics.entry import Entry
+from seawall.topics.log import Log
+
+#: Numbers that are no longer the newest of their key, beyond one for each key, from which on they are removed.
+_SPARE: Final = 64
+
+
+@final
+class NewestIndex:
+    """The newest event of each key, in the order of the events; all who have the same `Latest` share one.
+
+    It pins those events in the log, and forgets the key whose newest event is the oldest when there are too many.
+    """
+
+    __slots__ = ("_at_most", "_key", "_keys", "_log", "_newest", "_numbers", "evicted", "failure", "users")
+
+    def __init__(self, log: Log, key: Callable[[object], Hashable], at_most: int) -> None:
+        """Begin with what is in the log."""
+        self._log = log
+        self._key = key
+        self._at_most = at_most
+        self._newest: OrderedDict[Hashable, int] = OrderedDict()  # by key, the number of its newest event; in order
+        self._keys: dict[int, Hashable] = {}  # by number
+        self._numbers: list[int] = []  # in order, and among them some that are not in `_keys` any more
+        self.evicted = 0
+        """The number of the last event that was forgotten though it was the newest of its key."""
+        self.failure: Exception | None = None
+        """What the key function has raised; the index is of no use then."""
+        self.users = 0
+        """How many read by it."""
+        for number in range(log.base, log.end):
+            entry = log.get(number)
+            if entry is not None:
+                self.add(number, entry)
+
+    def is_of(self, lag: Latest[object]) -> bool:
+        """Whether it is the index that `lag` asks for, and is of use."""
+        return self._key is lag.key and self._at_most == lag.at_most and self.failure is None
+
+    def add(self, number: int, entry: Entry, /) -> None:
+        """The event is the newest of its key."""
+        if self.failure is not None:
+            return
+        try:
+            key = self._key(entry.value)
+            replaced = self._newest.pop(key, None)
+            self._newest[key] = number
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it ends those who read by it, not the publisher
+            self.failure = failure
+            self.drop()
+            return
+        self._log.pin(number)
+        if replaced is not None:
+            self._forget(replaced)
+        self._keys[number] = key
+        self._numbers.append(number)
+        if len(self._newest) > self._at_most:
+            self._evict_oldest()
+        if len(self._numbers) > 2 * len(self._keys) + _SPARE:
+            self._numbers = [one for one in self._numbers if one in self._keys]
+
+    def evict(self, number: int, /) -> None:
+        """The log has given up this event, which no older one has survived."""
+        if number in self._keys:
+            del self._newest[self._keys.pop(number)]
+            self.evicted = number
+
+    def first_from(self, number: int) -> int | None:
+        """The first of the newest events that has at least this number."""
+        numbers, keys = self._numbers, self._keys
+        for at in range(bisect_left(numbers, number), len(numbers)):
+            if numbers[at] in keys:
+                return numbers[at]
+        return None
+
+    def drop(self) -> None:
+        """Pin nothing any more."""
+        for number in self._keys:
+            self._log.unpin(number)
+        self._keys.clear()
+        self._newest.clear()
+        self._numbers.clear()
+
+    def _forget(self, number: int) -> None:
+        if self._keys.pop(number, None) is not None:
+            self._log.unpin(number)
+
+    def _evict_oldest(self) -> None:
+        _, number = self._newest.popitem(last=False)
+        self._forget(number)
+        self.evicted = number
+
+
+def join_index(log: Log, lag: Latest[object]) -> NewestIndex:
+    """The index of a log that `lag` asks for; made if there is none.
+
+    Raises:
+      Exception: what the key function has raised about an event that is kept.
+    """
+    for index in log.indexes:
+        if isinstance(index, NewestIndex) and index.is_of(lag):
+            index.users += 1
+            return index
+    index = NewestIndex(log, lag.key, lag.at_most)
+    if index.failure is not None:
+        raise index.failure
+    index.users = 1
+    log.indexes += (index,)
+    return index
+
+
+def leave_index(log: Log, index: NewestIndex) -> None:
+    """One reads by it no longer."""
+    index.users -= 1
+    if not index.users:
+        index.drop()
+        log.indexes = tuple(other for other in log.indexes if other is not index)

@@ -1,0 +1,187 @@
+"""`Presence` and `People`: who is in a room, said by those who are there, and read by whoever wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Generic, TypeVar, final
+
+from attrs import frozen
+
+from seawall.callables import Parameter
+from seawall.connection.connection import Connection, state_of
+from seawall.entering import MustBeEntered
+from seawall.errors import ConfigurationError
+from seawall.topics.hub import Hub
+from seawall.topics.keys import RoomKey, RoomPattern
+from seawall.topics.kicking import kick, whom
+from seawall.topics.presence_changes import Member, PresenceEvent
+from seawall.topics.presence_membership import Entrance, Membership
+from seawall.topics.presence_reading import Changes
+from seawall.topics.presence_rooms import PresenceRooms
+
+M = TypeVar("M")
+
+#: Seconds that somebody may linger at most: a reload takes a few.
+MAX_LINGER: Final = 300.0
+
+
+@final
+class Presence(Generic[M]):
+    """Who is in the rooms of one pattern; made by `App.presence`. A topic of the same pattern has the same rooms.
+
+    ::
+
+        people = app.presence("rooms/{room}", Who)
+
+        async with people(room=room).joined(conn, Who(conn.principal.subject)) as me:
+            async for message in conn.messages(Typing):
+                await me.update(Who(conn.principal.subject, typing=True))
+    """
+
+    __slots__ = ("_hub", "_linger", "_pattern", "_rooms")
+
+    def __init__(self, hub: Hub, pattern: RoomPattern, linger: float) -> None:
+        """Made by `App.presence`."""
+        self._hub = hub
+        self._pattern = pattern
+        self._linger = linger
+        self._rooms: PresenceRooms[M] = PresenceRooms(hub)
+        hub.presences.add(pattern.text, self._rooms)
+
+    def __repr__(self) -> str:
+        """The pattern."""
+        return f"Presence({self._pattern.text!r})"
+
+    def __call__(self, **parameters: Parameter) -> People[M]:
+        """Those in one room.
+
+        Raises:
+          TypeError: a parameter is missing, or unknown, or not of the type that the pattern names.
+          InvalidMessage: a text is too long for the name of a room, or cannot be encoded; or a number is too large.
+        """
+        return People(Entrance(self._rooms, self._pattern.key(parameters), self._hub.kicks, self._linger), self._hub)
+
+
+@final
+@frozen(eq=False, repr=False)
+class People(Generic[M]):
+    """Those who are in one room. Nothing is kept of it while nobody is there."""
+
+    _entrance: Entrance[M]
+    _hub: Hub
+
+    @property
+    def _key(self) -> RoomKey:
+        return self._entrance.key
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they are of the same room of the same app."""
+        if not isinstance(other, People):
+            return NotImplemented
+        return self._hub is other._hub and self._key == other._key
+
+    def __hash__(self) -> int:
+        """One hash for those that are equal."""
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        """Which room it is."""
+        return f"People({self._key!r})"
+
+    def joined(self, connection: Connection[object], value: M, /) -> AbstractAsyncContextManager[Membership[M]]:
+        """Be in the room, with `value`, for as long as the ``async with`` lasts. There is one value a connection.
+
+        If the connection is then ended by its peer, which closes it, vanishes, or takes nothing for too long, the
+        member stays for the seconds of ``linger``. When the same subject of the same issuer, by the credentials of its
+        connection, joins again within them, it is the same member, and nobody has left: so a reload of a page does not
+        flicker. Nobody lingers who is nobody's: whose guards have named no subject. Nor does who has been revoked or
+        kicked, or whose lease has ended, not even for the rest of its time; or whose block ends otherwise.
+
+        It counts for ``Limits.max_subscriptions`` of the connection.
+
+        Args:
+          connection: whose it is.
+          value: what others see; keep it small, and do not change it: `Membership.update` says something else.
+
+        Raises, where it is entered:
+          Kicked: who is connected has been kicked out of the room, and may not come back yet.
+          TooManyRequests: there are ``Limits.max_subscriptions`` of this connection, or ``Limits.max_rooms``.
+          TypeError, ValueError: the value cannot be sent as a message, or has more than 16 KiB.
+          Unavailable: the app is not served.
+          Disconnected: the connection is over.
+          ConfigurationError: it is in the room already; it is another app's; or no message can carry the value.
+
+        Somebody who is kicked leaves at once: the body is cancelled, and the ``async with`` raises `Kicked`.
+        """
+        self._hub.check_here("joined")
+        state = state_of(connection)
+        if not self._hub.knows(state):
+            raise ConfigurationError(
+                f"joined() of {self._key.pattern!r}, which is another app's presence; use one of the app that serves "
+                "this connection"
+            )
+        return MustBeEntered("people(...).joined(...)", Membership(self._entrance, state, value))
+
+    def members(self) -> tuple[Member[M], ...]:
+        """Who is there now, in the order in which they have joined; nobody while the app is not served.
+
+        Raises:
+          ConfigurationError: it is another thread than the server's.
+        """
+        if self._hub.is_served:
+            self._hub.check_here("members")
+            return self._entrance.rooms.members(self._key)
+        return ()
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[PresenceEvent[M]]]:
+        """Who is there, as a `Snapshot`, and then each `Joined`, `Updated` and `Left`, as they happen.
+
+        ::
+
+            async with people(room=room).changes() as changes:
+                async for change in changes:
+                    match change:
+                        case Snapshot(members):
+                            ...
+                        case Joined(member) | Updated(member):
+                            ...
+                        case Left(member):
+                            ...
+                        case Gap():
+                            ...  # a new snapshot comes next
+                        case _:
+                            assert_never(change)
+
+        It waits for the next one and does not end by itself; whoever iterates is cancelled. A reader that is busy while
+        more than a thousand changes happen is told of the `Gap`, and then who is there.
+
+        Raises, where it is entered:
+          Unavailable: the app is not served, or not any more.
+          TooManyRequests: there are ``Limits.max_rooms``.
+          ConfigurationError: it is another thread than the server's.
+        """
+        self._hub.check_here("changes")
+        return MustBeEntered("people(...).changes()", Changes(self._entrance.rooms, self._key))
+
+    async def kick(
+        self,
+        *,
+        issuer: str | None = None,
+        subject: str | None = None,
+        session_id: str | None = None,
+        connection: str | None = None,
+        seconds: float = 3600,
+    ) -> int:
+        """Put somebody out of the room, as `Room.kick` of a topic of the same pattern does."""
+        return await kick(self._hub, self._key, whom(issuer, subject, session_id, connection), seconds)
+
+
+def check_linger(where: str, linger: object) -> None:
+    """Refuse what is no time for which somebody may linger.
+
+    Raises:
+      ConfigurationError: it is none; the text begins with `where`.
+    """
+    if not (isinstance(linger, int | float) and not isinstance(linger, bool) and 0 <= linger <= MAX_LINGER):
+        raise ConfigurationError(f"{where}: linger={linger!r}; give a number of seconds up to {MAX_LINGER:g}, or 0")

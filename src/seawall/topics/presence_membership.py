@@ -1,0 +1,176 @@
+"""`Membership`: a connection is in a room, for as long as an ``async with`` lasts, and perhaps a little longer."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
+
+import trio
+from attrs import frozen
+
+from seawall.connection.leases import Leases
+from seawall.connection.state import ConnectionState
+from seawall.errors import Disconnected, LeaseExpired, Revoked
+from seawall.exception_groups import flatten
+from seawall.policy.ending import Cause
+from seawall.topics.ending import left
+from seawall.topics.keys import RoomKey
+from seawall.topics.kicks import Kicks, Visitor
+from seawall.topics.presence_rooms import Arrival, Place, PresenceRooms
+
+M = TypeVar("M")
+
+#: Ends of connections after which somebody may come back in a moment.
+_BY_PEER: Final = frozenset({Cause.PEER_CLOSED, Cause.PEER_VANISHED, Cause.KEEPALIVE, Cause.SLOW_CONSUMER})
+
+
+@final
+@frozen
+class Entrance(Generic[M]):
+    """Where memberships begin: a room, for those who come in."""
+
+    rooms: PresenceRooms[M]
+    key: RoomKey
+    kicks: Kicks
+    linger: float
+    """Seconds."""
+
+
+@final
+class Membership(Generic[M]):
+    """What ``async with people(...).joined(conn, value)`` gives."""
+
+    __slots__ = ("_entrance", "_failure", "_is_new", "_leases", "_place", "_scope", "_state", "_value", "_visitor")
+
+    if TYPE_CHECKING:
+        _value: M  # deleted once it has been said
+
+    def __init__(self, entrance: Entrance[M], state: ConnectionState, value: M) -> None:
+        """Say who comes in where; nothing happens before ``async with``."""
+        self._entrance = entrance
+        self._state = state
+        self._value = value
+        self._is_new = True
+        self._visitor: Visitor | None = None
+        self._leases: Leases | None = None
+        self._place: Place[M] | None = None
+        self._scope: trio.CancelScope | None = None
+        self._failure: Exception | None = None
+
+    def __repr__(self) -> str:
+        """Which room it is in."""
+        return f"Membership({self._entrance.key!r})"
+
+    async def update(self, value: M, /) -> None:
+        """Say something else of this member. All who read the changes are told, unless it is the same.
+
+        Raises:
+          TypeError, ValueError, ConfigurationError: it cannot be sent as a message, or it is too large.
+          Kicked, TooManyRequests: as where it joined.
+          RuntimeError: the ``async with`` has ended.
+        """
+        said = self._entrance.rooms.say(value)
+        await trio.lowlevel.checkpoint()
+        if self._failure is not None:
+            raise self._failure
+        if self._place is None:
+            raise RuntimeError("update() outside of `async with people(...).joined(...)`; join again")
+        self._place.update(said)
+
+    # What joins and leaves.
+
+    async def __aenter__(self) -> Membership[M]:
+        """Come in."""
+        if not self._is_new:
+            raise RuntimeError("a membership is entered once; call joined() for another one")
+        self._is_new = False
+        self._state.hold(self)
+        try:
+            await self._begin()
+        except BaseException:
+            self._state.subscriptions.discard(self)
+            raise
+        return self
+
+    async def _begin(self) -> None:
+        rooms, key = self._entrance.rooms, self._entrance.key
+        kicks = self._entrance.kicks
+        kicks.admit(key, self._state.id)  # who is kicked does not wait
+        said = rooms.say(self._value)
+        log = await rooms.open(key)
+        try:
+            if self._failure is not None:
+                raise self._failure
+            self._visitor = visitor = kicks.admit(key, self._state.id)
+            self._place = rooms.enter(Arrival(key, log, visitor, said, self))
+        except BaseException:
+            rooms.release(log)
+            raise
+        self._leases = self._state.lifecycle.timeouts.leases
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool:
+        """Go; raise why it has ended before, unless the body has raised something else."""
+        self._state.subscriptions.discard(self)
+        self._go(raised)
+        scope, self._scope = self._scope, None
+        return left(scope, self._failure, raised, traceback)
+
+    def _go(self, raised: BaseException | None) -> None:
+        place, self._place = self._place, None
+        if place is None or self._visitor is None:
+            return
+        until = self._until(self._visitor, raised)
+        if until > trio.current_time():
+            place.linger(self._visitor, until)
+        else:
+            place.leave()
+
+    def _until(self, visitor: Visitor, raised: BaseException | None) -> float:
+        """Until when the member may linger, on Trio's clock; long ago if it may not."""
+        lifecycle, now = self._state.lifecycle, trio.current_time()
+        expired, held = lifecycle.timeouts.expired, visitor.held
+        if (
+            lifecycle.ended is None
+            or lifecycle.ended.cause not in _BY_PEER
+            or isinstance(expired, Revoked | LeaseExpired)
+            or (raised is not None and not _is_end(raised))
+            or not any(one.subject is not None for one in held)  # nobody could come back as the same
+            or any(map(self._entrance.kicks.table.revocations.is_revoked, held))
+        ):
+            return -math.inf
+        leases = self._leases  # which the connection has forgotten if its socket is closed
+        return min(now + self._entrance.linger, math.inf if leases is None else leases.end_by(now))
+
+    # As one of what the connection holds.
+
+    @property
+    def visitor(self) -> Visitor:
+        """Whose it is."""
+        if self._visitor is None:
+            raise RuntimeError("it is not in the room")
+        return self._visitor
+
+    async def ask(self, principal: object, /) -> None:
+        """A renewal changes nothing."""
+        await trio.lowlevel.checkpoint()
+
+    def end(self, failure: Exception, /) -> None:
+        """Leave at once, cancel the body, and raise `failure` where it ends. Only the first call counts."""
+        if self._failure is not None:
+            return
+        self._failure = failure
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave()
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+def _is_end(raised: BaseException) -> bool:
+    """Whether this is what becomes of a body whose connection has ended."""
+    return all(isinstance(leaf, trio.Cancelled | Disconnected) for leaf in flatten(raised))

@@ -1,0 +1,237 @@
+"""`PresenceRooms`: the rooms of one presence, their members, and the logs in which changes are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final
+
+import trio
+from attrs import define, field, frozen
+
+from seawall.errors import ConfigurationError
+from seawall.messages.codec import Sendable
+from seawall.topics.entry import Entry
+from seawall.topics.keys import RoomKey
+from seawall.topics.kicks import Attendant, Visitor
+from seawall.topics.lingering import Lingerer, Lingering
+from seawall.topics.log import Log, Retention
+from seawall.topics.presence_changes import Change, Joined, Left, Member, Updated
+from seawall.topics.presence_table import MemberEntry, MemberTable, Said, subjects_of
+
+if TYPE_CHECKING:
+    from seawall.topics.hub import Hub
+
+M = TypeVar("M")
+
+#: Bytes that a value may have where it is written. All who are in the room are told of it, and it is kept as long as
+#: somebody is there.
+MAX_VALUE: Final = 16_384
+
+#: Nobody reads the past of who is there: a snapshot says it.
+_RETENTION: Final = Retention()
+
+
+@final
+@frozen
+class Arrival(Generic[M]):
+    """A connection that comes into a room."""
+
+    key: RoomKey
+    log: Log
+    """That of the room, which is held for it."""
+    visitor: Visitor
+    said: Said[M]
+    attendant: Attendant
+    """What ends where somebody kicks it out."""
+
+
+@final
+@define(eq=False)
+class Place(Generic[M]):
+    """The place of one member in a room, which it has until it leaves."""
+
+    _rooms: PresenceRooms[M]
+    key: RoomKey
+    _log: Log
+    entry: MemberEntry[M]
+    _lingerer: Lingerer | None = field(init=False, default=None)
+
+    def update(self, said: Said[M]) -> None:
+        """Say something else of it, and tell it, unless it is the same. Raises as `PresenceRooms.enter`."""
+        if said.encoded != self.entry.said.encoded:
+            self._rooms.tell(self._log, Updated(Member(self.entry.id, said.value)), said)
+        self.entry.said = said
+
+    def linger(self, visitor: Visitor, until: float) -> None:
+        """Stay, though the connection has ended, until the same subject takes the place or it is `until`."""
+        held = visitor.held
+        lingerer = Lingerer(
+            key=self.key,
+            connection=visitor.connection,
+            held=held,
+            subjects=subjects_of(held),
+            until=until,
+            member=self,
+        )
+        self._lingerer = lingerer
+        self._rooms.linger(self, lingerer)
+
+    def take(self, arrival: Arrival[M]) -> None:
+        """Be that of another connection, and hold the log for it no more than before."""
+        self.update(arrival.said)
+        lingerer, self._lingerer = self._lingerer, None
+        if lingerer is not None:
+            self._rooms.lingering.discard(lingerer)
+        self._rooms.release(arrival.log)
+
+    def leave(self) -> None:
+        """Leave, and tell it; does nothing if it has left."""
+        lingerer, self._lingerer = self._lingerer, None
+        if lingerer is not None:
+            self._rooms.lingering.discard(lingerer)
+        if self._rooms.remove(self):
+            self._rooms.tell_left(self._log, self.entry)
+            self._rooms.release(self._log)
+
+
+@final
+class _Room(Generic[M]):
+    """One room with members."""
+
+    __slots__ = ("attendants", "lingering", "table")
+
+    def __init__(self) -> None:
+        self.table: MemberTable[M] = MemberTable()
+        self.attendants: dict[str, Attendant] = {}  # by the ids of connections
+        self.lingering: dict[MemberEntry[M], Place[M]] = {}
+
+
+@final
+class PresenceRooms(Generic[M]):
+    """The rooms of one presence: those that have members."""
+
+    def __init__(self, hub: Hub) -> None:
+        """Begin with none."""
+        self._hub = hub
+        self._rooms: dict[RoomKey, _Room[M]] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._rooms)
+
+    @property
+    def lingering(self) -> Lingering:
+        """Who lingers, in all rooms of the app."""
+        return self._hub.presences.lingering
+
+    def say(self, value: M) -> Said[M]:
+        """A value, and how it is written.
+
+        Raises:
+          TypeError, ValueError, ConfigurationError: it cannot be sent; or it has more than `MAX_VALUE` bytes.
+        """
+        encoded = self._hub.format.frame(cast("Sendable", value))  # which refuses what is not
+        if len(encoded) > MAX_VALUE:
+            raise ValueError(f"who is in a room is said in at most {MAX_VALUE} bytes; this are {len(encoded)}")
+        return Said(value, encoded)
+
+    async def open(self, key: RoomKey, /) -> Log:
+        """The log of a room, kept until `release`; there is no checkpoint after it has been found.
+
+        Raises:
+          TooManyRequests: there are ``Limits.max_rooms``.
+          Unavailable: the app is not served.
+        """
+        return await self._hub.engine.open(log_key(key), _RETENTION)
+
+    def release(self, log: Log, /) -> None:
+        """It is not needed any more."""
+        self._hub.engine.release(log)
+
+    def members(self, key: RoomKey) -> tuple[Member[M], ...]:
+        """Who is in a room now."""
+        self.end_overdue()
+        room = self._rooms.get(key)
+        return () if room is None else room.table.members()
+
+    def attendants(self, key: RoomKey) -> Iterable[Attendant]:
+        """The memberships in a room, as they are now."""
+        room = self._rooms.get(key)
+        return () if room is None else tuple(room.attendants.values())
+
+    def enter(self, arrival: Arrival[M]) -> Place[M]:
+        """Give a connection its place, that of the same subject who lingers or a new one, and tell it.
+
+        Raises:
+          ConfigurationError: the connection has a place already.
+          TooManyRequests: an event of this size is larger than ``Limits.room_history``.
+        """
+        self.end_overdue()
+        connection = arrival.visitor.connection
+        room = self._rooms.get(arrival.key) or _Room[M]()
+        if room.table.has(connection):
+            raise ConfigurationError(
+                f"joined() of {arrival.key.pattern!r}, where this connection is already; update what it has joined with"
+            )
+        found = room.table.to_take_over(subjects_of(arrival.visitor.held))
+        if found is not None:
+            place = room.lingering[found]
+            place.take(arrival)
+            del room.lingering[found]
+            room.table.take_over(found, connection)
+        else:
+            entry = MemberEntry(str(arrival.log.position(arrival.log.end)), arrival.said, connection)
+            self.tell(arrival.log, Joined(entry.member), arrival.said)
+            room.table.join(entry)
+            place = Place(self, arrival.key, arrival.log, entry)
+        room.attendants[connection] = arrival.attendant
+        self._rooms[arrival.key] = room
+        return place
+
+    def linger(self, place: Place[M], lingerer: Lingerer) -> None:
+        """Have a member linger."""
+        room = self._rooms[place.key]
+        del room.attendants[place.entry.connection]
+        room.table.linger(place.entry, lingerer.subjects)
+        room.lingering[place.entry] = place
+        is_first = lingerer.until < self.lingering.due
+        self.lingering.add(lingerer)
+        if is_first:
+            self._hub.pump.wake()
+
+    def remove(self, place: Place[M]) -> bool:
+        """Have a member leave; False if it has."""
+        if place.entry.has_left:
+            return False
+        room = self._rooms[place.key]
+        if room.lingering.pop(place.entry, None) is None:
+            del room.attendants[place.entry.connection]
+        room.table.leave(place.entry)
+        if not len(room.table):
+            del self._rooms[place.key]
+        return True
+
+    def tell(self, log: Log, change: Change[M], said: Said[M]) -> None:
+        """Tell all who read the changes of a room.
+
+        Raises:
+          TooManyRequests: this is larger than ``Limits.room_history``.
+          Unavailable: the app is not served any more.
+        """
+        entry = Entry(change, None)
+        entry.size += 2 * len(said.encoded)
+        self._hub.engine.publish_nowait(log.use.key, _RETENTION, entry)
+
+    def tell_left(self, log: Log, entry: MemberEntry[M]) -> None:
+        """Tell that somebody has left, if anybody can read it any more."""
+        if self._hub.engine.find(log.use.key) is log:
+            self.tell(log, Left(entry.member), entry.said)
+
+    def end_overdue(self) -> None:
+        """Have those leave whose time is over, also if the pump has not had its turn yet."""
+        self.lingering.run_due(trio.current_time())
+
+
+def log_key(key: RoomKey) -> RoomKey:
+    """What the log is called in which the changes of a room are told: as no room of a topic can be."""
+    return RoomKey(f"/{key.pattern}", key.parameters)

@@ -1,0 +1,185 @@
+"""`Pump`: the one task that writes to all who read rooms, some at a time, with the other tasks in between.
+
+A round goes over all who read one room, and ends with removing what nobody needs any more. There is one whenever
+something has been published, and another one if more was published meanwhile. Who has been behind, and can be written
+to again, is woken by its send buffer and has a turn of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final, Protocol, final
+
+import trio
+
+from seawall.topics.entry import Entry
+from seawall.topics.log import Log
+from seawall.topics.readers import Written
+from seawall.wire.budget import Budget
+from seawall.wire.waiter import Waiter
+
+#: What is done between two checkpoints, in units: so many deliveries, each of which costs as much as passing over so
+#: many readers for whom there is nothing to do.
+DELIVERIES: Final = 16
+_DELIVERY: Final = 16
+
+
+class Resumed(Protocol):
+    """Who has been woken."""
+
+    def resume(self) -> None:
+        """Have a turn. Must not raise."""
+        ...
+
+
+class Timed(Protocol):
+    """What has something to do at certain times."""
+
+    @property
+    def due(self) -> float:
+        """When, on Trio's clock; infinity for never."""
+        ...
+
+    def run_due(self, now: float, /) -> None:
+        """Do what is due at `now`. Must not raise."""
+        ...
+
+
+@final
+class Pump:
+    """Serves all who read the rooms of one app."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to do."""
+        self._rounds: deque[Log] = deque()  # those that have a round
+        self._woken: deque[Resumed] = deque()
+        self._waiter = Waiter()
+        self._budget = Budget()
+        self.timers: list[Timed] = []
+        """What is done at certain times."""
+        self.progress = trio.lowlevel.ParkingLot()
+        """Who waits until a round has ended."""
+
+    async def turn(self, size: int) -> None:
+        """A checkpoint of who publishes an event of so many bytes."""
+        if self._budget.is_spent(size):
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    def schedule(self, log: Log) -> None:
+        """Have a round over the readers of a log."""
+        readers = log.readers
+        if not readers.is_scheduled:
+            readers.begin_round(log.end)
+            self._rounds.append(log)
+            self._waiter.wake()
+
+    def put(self, reader: Resumed) -> None:
+        """Have a turn of one reader."""
+        self._woken.append(reader)
+        self._waiter.wake()
+
+    def wake(self) -> None:
+        """Look again at what is due when."""
+        self._waiter.wake()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            due = self._run_due(trio.current_time())
+            if self._rounds or self._woken:
+                self._serve_some()
+                await trio.lowlevel.checkpoint()
+            elif due == math.inf:
+                await self._waiter.wait()
+            else:
+                with trio.move_on_at(due):
+                    await self._waiter.wait()
+
+    def stop(self) -> None:
+        """Forget what was to be done."""
+        self._rounds.clear()
+        self._woken.clear()
+        self.progress.unpark_all()
+
+    def _run_due(self, now: float) -> float:
+        """Do what is due, and return when there is more to do."""
+        first = math.inf
+        for timer in self.timers:
+            if timer.due <= now:
+                timer.run_due(now)
+            first = min(first, timer.due)
+        return first
+
+    def _serve_some(self) -> None:
+        """Do what is done between two checkpoints."""
+        left = DELIVERIES * _DELIVERY
+        is_over = True
+        while is_over and left > 0 and self._rounds:
+            log = self._rounds.popleft()
+            share = left // 2 if self._woken and left > _DELIVERY else left
+            left -= share - self._go_round(log, share) + 1
+            is_over = not log.readers.is_scheduled
+            if not is_over:
+                self._rounds.append(log)
+        while left > 0 and self._woken:
+            self._woken.popleft().resume()
+            left -= _DELIVERY
+
+    def _go_round(self, log: Log, left: int) -> int:
+        """Serve readers of one room until so many units are used up, or the round is over; what is left of them.
+
+        Most of what all rooms do is done in this loop: the newest event, which nobody has yet, in one frame for all.
+        """
+        readers, end = log.readers, log.end
+        slots, at, lowest = readers.slots, readers.at, readers.lowest
+        newest, entry = end - 1, _newest_for_all(log)
+        style: Written | None = None  # the one that `frame` is of
+        frame = b""
+        while left > 0 and at < len(slots):
+            reader = slots[at]
+            at += 1
+            left -= 1
+            if reader is None:
+                continue
+            outlet, cursor = reader.outlet, reader.cursor
+            number = cursor.next
+            if outlet is not None:
+                if number == newest and entry is not None:
+                    if style is not reader.style:
+                        style = reader.style
+                        frame = (style and style.known(entry)) or b""
+                    if frame and outlet.put_shared(frame, 1):
+                        cursor.next = end
+                        left -= _DELIVERY
+                        continue
+                elif number == log.end:
+                    continue
+                style = None  # what is done now may make the frame
+            reader.visit()
+            lowest = min(lowest, reader.needs())
+            if cursor.next != number:
+                left -= _DELIVERY
+        readers.at, readers.lowest = at, lowest
+        if at >= len(slots):
+            self._end_round(log)
+        return left
+
+    def _end_round(self, log: Log) -> None:
+        readers = log.readers
+        readers.end_round()
+        log.trim(min(readers.lowest, readers.begun_at), trio.current_time())
+        if log.end > readers.begun_at:
+            readers.begin_round(log.end)
+        self.progress.unpark_all()
+
+
+def _newest_for_all(log: Log) -> Entry | None:
+    """The newest event of a log, unless it ends somebody, or somebody does not get it."""
+    entry = log.entries[-1] if log.entries else None
+    if entry is None or entry.but is not None or any(index.failure is not None for index in log.indexes):
+        return None
+    return entry

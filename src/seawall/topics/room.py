@@ -1,0 +1,236 @@
+"""`Room`: where something is published, and read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final, overload
+
+import trio
+
+from seawall.connection.connection import Connection, state_of
+from seawall.connection.subscriptions import Subscription, Terms
+from seawall.entering import MustBeEntered
+from seawall.errors import ConfigurationError
+from seawall.lag import DropNewest, DropOldest, Lag
+from seawall.messages.codec import Sendable
+from seawall.mistakes import is_count
+from seawall.position import Position, Since
+from seawall.room_event import Gap, RoomEvent
+from seawall.topics.definition import Definition
+from seawall.topics.entry import Entry
+from seawall.topics.forwarding import Arrival, Forwarding
+from seawall.topics.keys import RoomKey
+from seawall.topics.kicking import kick, whom
+from seawall.topics.reading import Reading
+from seawall.topics.rendering import Wrap
+
+T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R_contra = TypeVarWithDefault("R_contra", contravariant=True, default=object)
+else:
+    R_contra = TypeVar("R_contra", contravariant=True)
+
+
+@final
+class Room(Generic[T, R_contra]):
+    """One room of a topic: values of the type `T`, which may be read by those who have proved an `R_contra`.
+
+    A topic called with parameters makes it, and it costs nothing until somebody publishes or reads. Two that are made
+    with equal parameters are the same room.
+    """
+
+    __slots__ = ("_definition", "_key")
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, parameters: object) -> object:
+            """``Room[Said]`` is ``Room[Said, object]``, before Python 3.13 too."""
+            return super().__class_getitem__(parameters if isinstance(parameters, tuple) else (parameters, object))
+
+    def __init__(self, definition: Definition, key: RoomKey) -> None:
+        """Made by a topic."""
+        self._definition = definition
+        self._key = key
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same room of the same app."""
+        if not isinstance(other, Room):
+            return NotImplemented
+        room = cast("Room[object, object]", other)
+        return self._definition.hub is room._definition.hub and self._key == room._key
+
+    def __hash__(self) -> int:
+        """One hash for the same room."""
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        """Which room it is."""
+        return f"Room({self._key!r})"
+
+    async def publish(self, value: T, /, *, but: Connection[object] | None = None) -> Position:
+        """Publish a value to all who read the room, and return its place.
+
+        It is encoded once, here, and kept as the topic says. That this returns means that those who read will get it,
+        each as fast as it can; nobody makes the publisher wait. It waits only while the server itself has not come to
+        hand on what was published before. When it is cancelled, nothing has been published.
+
+        Args:
+          value: what is published.
+          but: a connection that does not get it: the one that it comes from, which has shown it already.
+
+        Raises:
+          Unavailable: the app is not served.
+          TooManyRequests: the value is larger than ``Limits.room_history``, or there are ``Limits.max_rooms``.
+          TypeError, ValueError, ConfigurationError: it cannot be encoded, as for `Connection.send`.
+          ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run``.
+        """
+        entry = self._entry("publish", value, but)
+        return await self._definition.hub.engine.publish(self._key, self._definition.retention, entry)
+
+    def publish_nowait(self, value: T, /, *, but: Connection[object] | None = None) -> Position:
+        """Publish now, and let nobody else run before. Raises as `publish`.
+
+        Whoever publishes much in one go makes the server hold it all, within ``Limits.room_history``.
+        """
+        entry = self._entry("publish_nowait", value, but)
+        return self._definition.hub.engine.publish_nowait(self._key, self._definition.retention, entry)
+
+    def events(
+        self, *, since: Since = None, lag: Lag[T] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent[T] | Gap]]:
+        """Read the room in code of your own, for as long as the ``async with`` lasts.
+
+        ::
+
+            async with said(room="lobby").events(since="joined") as events:
+                async for event in events:
+                    match event:
+                        case RoomEvent(value, at):
+                            ...
+                        case Gap(before, lost):
+                            ...
+
+        It is for the server's own eyes: no check is asked.
+
+        Args:
+          since: as for `Connection.subscribe`.
+          lag: what becomes of this reader if it is busy for too long; as the topic says, when left out.
+
+        Raises, where it is entered or, when it ends before its body, where it is left:
+          SlowConsumer: more events wait than `Disconnect` allows.
+          Unavailable: the app is not served, or not any more.
+          TooManyRequests: there are ``Limits.max_rooms``.
+          ConfigurationError: it is another thread than the server's; or `since` or `lag` is none.
+        """
+        self._definition.hub.check_here("events")
+        terms = Terms[T](since=since, lag=lag)
+        reading = Reading[T](self._definition, self._key, since=terms.since, lag=self._lag(terms))
+        return MustBeEntered("room.events(...)", reading)
+
+    @overload
+    async def history(self: Room[T, object], last: int, /) -> Sequence[RoomEvent[T]]: ...
+    @overload
+    async def history(self, last: int, /, *, to: Connection[R_contra]) -> Sequence[RoomEvent[T]]: ...
+    async def history(self, last: int, /, *, to: Connection[R_contra] | None = None) -> Sequence[RoomEvent[T]]:
+        """The last events that the room keeps for who comes back, the oldest one first.
+
+        Args:
+          last: so many at most.
+          to: for whom they are: the check of a readable topic is asked about its principal.
+
+        Raises:
+          Exception: what the check raises to refuse.
+          Unavailable: the app is not served.
+          ConfigurationError: the topic is readable, and `to` is missing; or it is another thread than the server's.
+        """
+        definition = self._definition
+        definition.hub.check_here("history")
+        if not is_count(last):
+            raise ConfigurationError(f"history({last!r}); give a number of events")
+        if to is not None:
+            await definition.ask(self._key, to.principal)
+        elif definition.check is not None:
+            raise ConfigurationError(
+                f"history() of {definition.name!r}, which is readable by some only; say for whom it is: to=conn"
+            )
+        await trio.lowlevel.checkpoint()
+        log = definition.hub.engine.find(self._key)
+        if log is None:
+            return ()
+        first = max(log.kept_from(trio.current_time()), log.end - last)
+        kept = [(number, log.get(number)) for number in range(first, log.end)]
+        return [RoomEvent(cast("T", entry.value), log.position(number)) for number, entry in kept if entry is not None]
+
+    async def kick(
+        self,
+        *,
+        issuer: str | None = None,
+        subject: str | None = None,
+        session_id: str | None = None,
+        connection: str | None = None,
+        seconds: float = 3600,
+    ) -> int:
+        """Put somebody out of the room, and keep them out for a while.
+
+        It is about the connections that match all that is given, by the credentials that let them in. Their
+        subscriptions and memberships in this room, which are those of its topic and of the presence of the same
+        pattern, end with `Kicked`: close code 3003 if the handler lets it out. New ones are refused in the same way,
+        whoever is on the way in included. All of that is done before anything is awaited. The connections go on
+        otherwise; `Sessions.end` and `Sessions.revoke` end them.
+
+        ::
+
+            await said(room="lobby").kick(subject="mallory", seconds=600)
+
+        Args:
+          issuer: who has issued the credential; empty for those that name nobody.
+          subject: whom it identifies.
+          session_id: one log-in, such as a token's ``sid``.
+          connection: the id of one connection. Whoever connects again has another one.
+          seconds: for how long, a week at most; 0 refuses nobody. It is remembered in memory, as long as the app is
+            served. Of two kicks the longer one counts.
+
+        Returns:
+          How many connections had something here that ends.
+
+        Raises:
+          ConfigurationError: nobody is named, a name is no text, or `seconds` no such time; or it is another thread
+            than the server's.
+          Unavailable: the app is not served; or theirs have ended, but so many kicks are remembered that new ones of
+            them are not refused.
+        """
+        return await kick(self._definition.hub, self._key, whom(issuer, subject, session_id, connection), seconds)
+
+    def subscription(
+        self, connection: Connection[R_contra], terms: Terms[T], /
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """For `Connection.subscribe`."""
+        definition, lag = self._definition, self._lag(terms)
+        definition.hub.check_here("subscribe")
+        state = state_of(connection)
+        if not definition.hub.knows(state):
+            raise ConfigurationError(
+                f"subscribe() to a room of {definition.name!r}, which is another app's; use a topic of the app that "
+                "serves this connection"
+            )
+        if terms.wrap is None and isinstance(lag, DropOldest | DropNewest):
+            raise ConfigurationError(
+                f"subscribe() to {definition.name!r} with {lag!r} and without wrap=, so that nothing tells the peer of "
+                "a gap; give a wrap that makes a message of a Gap, or lag=Disconnect(n)"
+            )
+        wrap = cast("Wrap | None", terms.wrap)  # it takes the values of this topic, and gets no others
+        return Forwarding(definition, Arrival(self._key, terms.since, wrap), connection, lag)
+
+    def _entry(self, call: str, value: T, but: Connection[object] | None) -> Entry:
+        hub = self._definition.hub
+        hub.check_here(call)
+        frame = hub.format.frame(cast("Sendable", value))  # raises if it is none
+        return Entry(value, frame, but=None if but is None else but.id)
+
+    def _lag(self, terms: Terms[T]) -> Lag[object]:
+        if terms.lag is None:
+            return self._definition.lag
+        return cast("Lag[object]", terms.lag)  # its key takes the values of this topic, and gets no others
