@@ -12,6 +12,7 @@ from attrs import frozen
 from seawall.connection.connection import Connection, renewed_principal, state_of
 from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
+from seawall.entering import warn_not_entered
 from seawall.errors import SubscriptionLost
 from seawall.lag import Lag
 from seawall.position import Position, Since
@@ -142,6 +143,7 @@ class Forwarding:
         arrival, self._arrival = self._arrival, None
         if arrival is None:
             raise RuntimeError("a subscription is entered once; call subscribe() for another one")
+        self._status = Status.OVER  # until it is let in
         state = state_of(self._connection)
         state.hold(self)
         try:
@@ -176,6 +178,11 @@ class Forwarding:
         self._scope.__enter__()
         self._status = Status.WOKEN
         self._entrance.pump.put(self)
+
+    def __del__(self) -> None:
+        """Warn, where the last reference has gone."""
+        if self._status is Status.NEW:
+            warn_not_entered("conn.subscribe(...)", self)
 
     async def __aexit__(
         self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
