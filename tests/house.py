@@ -62,7 +62,7 @@ EXCEPTIONS: Accepted = {
     "attributes": {
         "seawall.wire.send_buffer.SendBuffer": (
             13,
-            "who waits first is kept apart: 100 bytes less for each who is behind",
+            "who waits first is kept apart: who is behind takes less",
         ),
         "seawall.wire.frames.decoder.FrameDecoder": (18, "one pure parser: how far it is in a frame, and in a message"),
     },
