@@ -27,6 +27,7 @@ from benchmarks.measures import Failed, Unit, settled
 from benchmarks.memory import Memory, most_connections
 from benchmarks.picture import draw
 from benchmarks.report import Report, fill_in
+from benchmarks.rooms import Bystander, Stopped
 from benchmarks.target import Server, Target, running
 from benchmarks.warming import warm
 from benchmarks.works import SERVERS, WORKS, Served, Work
@@ -105,7 +106,7 @@ def shorter(work: Work) -> Work:
             return evolve(work, connections=work.connections // 10, before=work.before // 4)
         case Storm():
             return evolve(work, connections=work.connections // 4, seconds=work.seconds / 4)
-        case Echo() | Handshakes() | Latency() | Broadcast():
+        case Echo() | Handshakes() | Latency() | Broadcast() | Bystander() | Stopped():
             return evolve(work, seconds=work.seconds / 4)
         case Decoding():
             return work
@@ -120,9 +121,9 @@ def fitting(work: Work, most: int) -> Work:
             return evolve(work, connections=min(work.connections, most - work.before))
         case Storm():
             return evolve(work, connections=min(work.connections, most))
-        case Broadcast():
+        case Broadcast() | Bystander():
             return evolve(work, subscribers=min(work.subscribers, most))
-        case Echo() | Handshakes() | Latency() | Decoding():
+        case Stopped() | Echo() | Handshakes() | Latency() | Decoding():
             return work
         case _:
             assert_never(work)
@@ -142,16 +143,16 @@ def carry_out(plan: Plan, report: Report) -> None:
             for target in targets:
                 within(warm(target), target, "warming up")
             for work in plan.works:
-                if isinstance(work, Storm | Latency):  # time counts, and all servers share a core
+                if isinstance(work, Storm | Latency | Bystander):  # time counts, and all servers share a core
                     quieten(targets)
                 if isinstance(work, Decoding):
                     decode(work, theirs, report)
                     continue
                 for target in targets:
-                    if not isinstance(work, Memory) and can(target.server, work):
+                    if not isinstance(work, Memory | Stopped) and can(target.server, work):
                         measure(work, target, report)
         for work in plan.works:
-            if not isinstance(work, Memory) or turn >= MEMORY_ROUNDS:
+            if not isinstance(work, Memory | Stopped) or turn >= MEMORY_ROUNDS:
                 continue
             for server in servers:
                 if not can(server, work):
@@ -183,7 +184,7 @@ def can(server: Server, work: Served) -> bool:
     """Whether the server can do the work at all, and has the door that it knocks at."""
     if server.works is not None and work.name not in server.works:
         return False
-    return not isinstance(work, Handshakes | Broadcast | Echo) or work.path in server.paths
+    return not isinstance(work, Handshakes | Broadcast | Bystander | Stopped | Echo) or work.path in server.paths
 
 
 def measure(work: Served, target: Target, report: Report) -> None:

@@ -18,11 +18,14 @@ ENTERING = 0.2
 
 @define
 class Room:
-    """What is said in it: the next message when every subscriber has had the last one."""
+    """What is said in it: the next message when every subscriber has had the last one, and not before its time."""
 
     tally: Tally
     text: str
     subscribers: int
+    interval: float = 0.0
+    """Seconds from one message to the next, at the least."""
+    due: float = 0.0
     number: int = 0
     missing: int = 0
     expected: bytes = b""
@@ -34,6 +37,7 @@ class Room:
         client, transport = self.speaker
         self.number += 1
         said = f"{self.number:08}{self.text[8:]}"
+        self.due = asyncio.get_running_loop().time() + self.interval
         self.expected, self.missing = said.encode(), self.subscribers
         self.tally.sent += self.subscribers
         transport.send(client.kind, said)
@@ -42,6 +46,14 @@ class Room:
         """One more has had it."""
         self.missing -= 1
         if not self.missing and self.tally.running:
+            self.speak_in_time()
+
+    def speak_in_time(self) -> None:
+        """Say the next message, when it is time for it."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self.due:
+            loop.call_at(self.due, self.speak_in_time)
+        elif self.tally.running:
             self.speak()
 
 
@@ -74,12 +86,14 @@ class Broadcast:
     text: str = field(repr=False)
     path: str = "/room"
     subscribers: int = 500
+    interval: float = 0.0
+    """Seconds from one message to the next, so that all servers do the same; 0 for as many as there can be."""
     seconds: float = 1.0
 
     async def measure(self, target: Target) -> Measured:
         """The server's CPU time per delivery."""
         tally = Tally()
-        room = Room(tally, self.text, self.subscribers)
+        room = Room(tally, self.text, self.subscribers, self.interval)
         clients = [Subscriber(room) for _ in range(self.subscribers)]
         async with conversing(target, tally, clients, self.path):
             await asyncio.sleep(ENTERING)

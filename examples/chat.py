@@ -1,10 +1,11 @@
-"""A chat with rooms: typed messages, events, guards, and the page that talks to it.
+"""A chat: what was said before, resuming after a cut, who is there, and a host who can put others out.
 
     python examples/chat.py
 
-Open http://127.0.0.1:8765 and choose a name; then once more in a private window, to talk to yourself. Whoever asks is
-given a token for the name, in a cookie that no script can read. A real chat asks for a password first, which
-examples/login.py does. Tokens are good until the program ends; with SEAWALL_SECRET in the environment, longer.
+Open http://127.0.0.1:8765 and choose a name; then once more in a private window, to talk to yourself. "Go offline" cuts
+the connection, as a tunnel would: what was said meanwhile is there when it is back. Whoever asks is given a token for
+the name, in a cookie that no script can read. A real chat asks for a password first, which examples/login.py does.
+Tokens are good until the program ends; with SEAWALL_SECRET in the environment, longer.
 """
 
 from __future__ import annotations
@@ -16,16 +17,13 @@ import re
 import secrets
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import assert_never
 
 import jwt
-import trio
-from attrs import Attribute, define, field, frozen
-from attrs.validators import and_, ge, le, max_len, min_len
+from attrs import Attribute, field, frozen
+from attrs.validators import and_, max_len
 
 from seawall import (
     Anonymous,
@@ -34,7 +32,6 @@ from seawall import (
     Close,
     Connection,
     Cookie,
-    Disconnected,
     ErrorPolicy,
     Events,
     Forbidden,
@@ -49,10 +46,12 @@ from seawall import (
     guard,
     public,
 )
+from seawall.rooms import Gap, Joined, Left, Position, RoomEvent, Snapshot, Updated
 from seawall.tokens import cookie, header
 
 ROOMS = ("lobby", "kitchen")
 NAME = re.compile(r"[^\W_]{1,20}")
+KICKED_FOR = 60.0  # seconds
 
 COOKIE = "__Host-chat"
 SECONDS = 12 * 3600
@@ -71,69 +70,82 @@ def not_blank(_: object, attribute: Attribute[str], text: str) -> None:
 
 
 @frozen
+class Enter:
+    """Comes first. Who has been here before says what it has had already."""
+
+    since: Position | None = None
+
+
+@frozen
 class Say:
-    """Says something to all who are in the room. The answer is what they hear."""
+    """Says something to all who are in the room."""
 
     text: str = field(validator=and_(max_len(500), not_blank))
 
 
 @frozen
-class SetTopic:
-    """Changes what the room is about, which only its host may."""
+class Kick:
+    """Puts somebody out of the room for a minute, which only its host may."""
 
-    topic: str = field(validator=and_(min_len(3), max_len(60)))
-
-
-@frozen
-class History:
-    """Asks for what was said last, from the oldest on; the answers come one by one."""
-
-    last: int = field(default=50, validator=and_(ge(1), le(200)))
+    name: str = field(validator=max_len(20))
 
 
 # What the server sends.
 
 
 @frozen
-class Welcome:
-    """The room, as it is when a client comes in."""
-
-    topic: str
-    people: tuple[str, ...]
-    """In the order in which they came. The first one is the host."""
-
-
-@frozen
-class Joined:
-    """Somebody has come."""
-
-    name: str
-
-
-@frozen
-class Left:
-    """Somebody has gone."""
-
-    name: str
-
-
-@frozen
 class Said:
-    """Somebody has said something."""
+    """Somebody has said something. This is what the room keeps."""
 
-    number: int
-    """Counts what is said in the room, from 1."""
     name: str
     text: str
     at: datetime
 
 
 @frozen
-class TopicSet:
-    """The room is about something else."""
+class Heard:
+    """What was said, and its place, which the client keeps for when it comes back."""
 
-    topic: str
+    position: Position
+    said: Said
+
+
+@frozen
+class Missed:
+    """Some of what was said is missing at this place."""
+
+    position: Position
+    lost: int | None
+    """How many messages; None if nobody knows."""
+
+
+@frozen
+class Person:
+    """Somebody who is in the room."""
+
+    id: str
     name: str
+
+
+@frozen
+class Here:
+    """All who are in the room, in the order in which they came. The first one is the host."""
+
+    people: tuple[Person, ...]
+
+
+@frozen
+class Came:
+    """Somebody has come."""
+
+    person: Person
+
+
+@frozen
+class Gone:
+    """Somebody has gone."""
+
+    person: Person
 
 
 # Who is there.
@@ -155,41 +167,11 @@ class Host:
     name: str
 
 
-@define(eq=False)
-class Room:
-    """The connections in a room, and what was said there."""
+@frozen
+class Who:
+    """What a room knows of each connection in it."""
 
-    topic: str = "Anything"
-    connections: list[Connection[User]] = field(factory=list[Connection[User]])
-    said: deque[Said] = field(factory=lambda: deque[Said](maxlen=200))
-
-    @property
-    def people(self) -> tuple[str, ...]:
-        """The names of all who are here, in the order in which they came."""
-        return tuple(dict.fromkeys(conn.principal.name for conn in self.connections))
-
-    def tell(self, message: Joined | Left | Said | TopicSet, *, but: Connection[User] | None = None) -> None:
-        """Send to all who are here, and wait for nobody."""
-        for conn in self.connections:
-            if conn is not but:
-                try:
-                    conn.send_nowait(message)
-                except trio.WouldBlock:
-                    conn.close_nowait(1013, "too slow")  # its page connects again, and begins anew
-                except Disconnected:
-                    pass  # it is just leaving
-
-    def enter(self, conn: Connection[User]) -> None:
-        """Let somebody in, who may be here already in another window."""
-        if conn.principal.name not in self.people:
-            self.tell(Joined(conn.principal.name))
-        self.connections.append(conn)
-
-    def leave(self, conn: Connection[User]) -> None:
-        """Let somebody go."""
-        self.connections.remove(conn)
-        if conn.principal.name not in self.people:
-            self.tell(Left(conn.principal.name))
+    name: str
 
 
 class NoSuchRoom(Exception):
@@ -197,13 +179,8 @@ class NoSuchRoom(Exception):
 
 
 app = App(errors=ErrorPolicy().on(NoSuchRoom, Close(4404, "no such room")), limits=Limits(max_message_size=16 * 1024))
-
-
-@app.lifespan
-@asynccontextmanager
-async def hall() -> AsyncGenerator[dict[str, Room]]:
-    """The rooms, for as long as the app is served."""
-    yield {name: Room() for name in ROOMS}
+said = app.topic("rooms/{room}", Said, history=100)
+people = app.presence("rooms/{room}", Who)
 
 
 @guard
@@ -217,7 +194,7 @@ async def load_user(gate: Gate, claims: Claims) -> User:
 @guard
 async def host(gate: Gate, user: User, room: str) -> Host:
     """The host of the room; asked for each message that only a host may send."""
-    if gate.provided(hall)[room].people[0] != user.name:
+    if people(room=room).members()[0].value.name != user.name:
         raise Forbidden("not the host of the room")
     return Host(user.name)
 
@@ -228,47 +205,63 @@ member = bearer(verifier, header(), cookie(COOKIE)) >> load_user  # Guard[Anonym
 
 # The conversation.
 
-events = Events[User](sends=Welcome | Joined | Left | Said | TopicSet)
+events = Events[User](sends=Heard | Missed | Here | Came | Gone)
 
 
 @events.on(Say)
-async def say(conn: Connection[User], message: Say, room: str) -> Said:
-    """Tell the others, and answer who has said it with the same."""
-    place = conn.provided(hall)[room]
-    number = place.said[-1].number + 1 if place.said else 1
-    said = Said(number, conn.principal.name, message.text, datetime.now(UTC))
-    place.said.append(said)
-    place.tell(said, but=conn)
-    return said
+async def say(conn: Connection[User], message: Say, room: str) -> None:
+    """Tell everybody in the room, who has said it too."""
+    await said(room=room).publish(Said(conn.principal.name, message.text, datetime.now(UTC)))
 
 
-@events.on(SetTopic, guard=host)
-async def set_topic(conn: Connection[Host], message: SetTopic, room: str) -> None:
-    """Tell everybody. Who has asked with a ``ref`` is answered that it is done."""
-    place = conn.provided(hall)[room]
-    place.topic = message.topic
-    place.tell(TopicSet(message.topic, conn.principal.name))
+@events.on(Kick, guard=host)
+async def kick(conn: Connection[Host], message: Kick, room: str) -> None:
+    """End what somebody has in the room, and refuse them for a while."""
+    if message.name == conn.principal.name:
+        raise Forbidden("the host stays")
+    await said(room=room).kick(subject=message.name, seconds=KICKED_FOR)
 
 
-@events.on(History)
-async def history(conn: Connection[User], message: History, room: str) -> AsyncGenerator[Said]:
-    """One answer after the other, and then an end; a client that reads slowly holds up nobody else."""
-    for said in tuple(conn.provided(hall)[room].said)[-message.last :]:
-        yield said
+def told(event: RoomEvent[Said] | Gap) -> Heard | Missed:
+    """What clients are told: called once for each message, however many read it."""
+    match event:
+        case RoomEvent(value, at):
+            return Heard(at, value)
+        case Gap(before, lost):
+            return Missed(before, lost)
+        case _:
+            assert_never(event)
+
+
+async def tell_people(conn: Connection[User], room: str) -> None:
+    """Tell a client who is in the room, and then who comes and goes."""
+    async with people(room=room).changes() as changes:
+        async for change in changes:
+            match change:
+                case Snapshot(members):
+                    await conn.send(Here(tuple(Person(one.id, one.value.name) for one in members)))
+                case Joined(one) | Updated(one):
+                    await conn.send(Came(Person(one.id, one.value.name)))
+                case Left(one):
+                    await conn.send(Gone(Person(one.id, one.value.name)))
+                case Gap():
+                    pass  # all who are here come next
+                case _:
+                    assert_never(change)
 
 
 @app.route("/rooms/{room}", guard=member)
 async def chat(conn: Connection[User], room: str) -> None:
     """Be in the room for as long as the connection lasts."""
-    place = conn.provided(hall).get(room)
-    if place is None:
+    if room not in ROOMS:
         raise NoSuchRoom(room)
-    place.enter(conn)
-    try:
-        conn.send_nowait(Welcome(place.topic, place.people))  # at once: before anything that others cause
+    entry = await conn.receive_as(Enter)
+    async with (
+        people(room=room).joined(conn, Who(conn.principal.name)),
+        conn.subscribe(said(room=room), since=entry.since, wrap=told),
+    ):
+        conn.nursery.start_soon(tell_people, conn, room)
         await events(conn, room=room)
-    finally:
-        place.leave(conn)
 
 
 # The page, and logging in and out.

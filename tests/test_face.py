@@ -145,6 +145,7 @@ FURTHER = {
         "Position",
         "Presence",
         "PresenceEvent",
+        "Room",
         "RoomEvent",
         "Since",
         "SlowConsumer",
@@ -152,6 +153,7 @@ FURTHER = {
         "Subscribable",
         "Subscription",
         "SubscriptionLost",
+        "Topic",
         "Updated",
     ],
     "seawall.sessions": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_the_latest_of_each_key() -> None:
     with pytest.raises(ConfigurationError, match=r"Latest was given 'symbol', which cannot be called"):
         Latest("symbol")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # not checked on purpose
     with pytest.raises(ConfigurationError, match=r"Latest: later\(\) .* is async"):
-        Latest(later)  # type: ignore[arg-type,unused-ignore]  # pyright: ignore[reportUnknownArgumentType,reportUnnecessaryTypeIgnoreComment]  # a coroutine can be hashed
+        Latest(cast("Callable[[object], str]", later))
     with pytest.raises(ConfigurationError, match=r"Latest: both\(\) .* is called with \(value\)"):
         Latest(both)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # not checked on purpose
     with pytest.raises(ConfigurationError, match=r"Latest: at_most=0; give a number of keys"):

@@ -7,6 +7,7 @@ import trio
 from benchmarks.servers import common
 from benchmarks.typed import Say, SayStruct
 from seawall import Anonymous, App, Claims, Connection, Disconnected, Events, TokenVerifier, bearer, public
+from seawall.rooms import DropOldest, Gap, RoomEvent
 
 app = App()
 verifier = TokenVerifier(common.SECRET, algorithms=[common.ALGORITHM], audience=common.AUDIENCE, issuer=common.ISSUER)
@@ -56,6 +57,7 @@ room = set[Connection[Anonymous]]()
 
 
 @app.route("/room", guard=public)
+@app.route("/feed-loop", guard=public)
 @app.route("/room-tasks", guard=public)  # which needs none: `send_nowait` waits for nobody
 async def talk(conn: Connection[Anonymous]) -> None:
     """Tell everybody what anybody says; who does not keep up misses it."""
@@ -69,6 +71,41 @@ async def talk(conn: Connection[Anonymous]) -> None:
                     pass
     finally:
         room.remove(conn)
+
+
+feed = app.topic("feed", str)
+
+
+@app.route("/feed", guard=public)
+async def follow(conn: Connection[Anonymous]) -> None:
+    """The same by a topic: who falls behind by 256 messages is disconnected."""
+    room = feed()
+    async with conn.subscribe(room):
+        async for message in conn:
+            await room.publish(str(message))
+
+
+slow = app.topic("slow", str, lag=DropOldest(64))
+
+
+def told(event: RoomEvent[str] | Gap) -> str:
+    """What was said, or that something was missed."""
+    return "..." if isinstance(event, Gap) else event.value
+
+
+@app.route("/feed-slow", guard=public)
+async def follow_slowly(conn: Connection[Anonymous]) -> None:
+    """A topic whose subscribers miss what they are too slow for."""
+    async with conn.subscribe(slow(), wrap=told):
+        async for _ in conn:
+            pass
+
+
+@app.route("/feed-slow-speaker", guard=public)
+async def speak(conn: Connection[Anonymous]) -> None:
+    """Publish there."""
+    async for message in conn:
+        await slow().publish(str(message))
 
 
 async def main() -> None:

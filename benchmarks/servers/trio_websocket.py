@@ -65,7 +65,7 @@ async def echo(request: WebSocketRequest) -> None:
         return
     connection = await request.accept()
     try:
-        if request.path.startswith("/room"):
+        if request.path.startswith(("/room", "/feed")):
             await talk(connection, by_tasks=request.path == "/room-tasks")
         while True:
             await connection.send_message(await connection.get_message())

@@ -17,6 +17,8 @@ from seawall.room_event import Gap, RoomEvent
 from seawall.topics.presence import People, Presence
 from seawall.topics.presence_changes import Change, Joined, Left, Member, PresenceEvent, Snapshot, Updated
 from seawall.topics.presence_membership import Membership
+from seawall.topics.room import Room
+from seawall.topics.topic import Topic
 
 __all__ = [
     "Change",
@@ -35,6 +37,7 @@ __all__ = [
     "Position",
     "Presence",
     "PresenceEvent",
+    "Room",
     "RoomEvent",
     "Since",
     "SlowConsumer",
@@ -42,5 +45,6 @@ __all__ = [
     "Subscribable",
     "Subscription",
     "SubscriptionLost",
+    "Topic",
     "Updated",
 ]

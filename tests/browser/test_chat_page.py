@@ -1,4 +1,4 @@
-"""The chat among the examples in headless Chromium: two people, each in a browser of their own."""
+"""The chat among the examples in headless Chromium: two people, each in a browser of their own, and bad networks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.kit.browser import Browser, chromium, until
 from tests.kit.processes import Program, running
+from tests.kit.relay import relayed
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +107,7 @@ def people(browsers: tuple[Browser, Browser]) -> Iterator[tuple[Person, Person]]
         for person, name in ((ada, "Ada"), (grace, "Grace")):
             person.come(url)
             person.log_in(name)
-        ada.wait_texts("#people li", "Ada", "Grace")
+        ada.wait_texts("#people .name", "Ada", "Grace")
         yield ada, grace
         assert ada.leave() == grace.leave() == []
 
@@ -140,18 +141,93 @@ def test_what_is_wrong_is_shown_at_its_field(people: tuple[Person, Person]) -> N
     grace.wait_texts(".said p", "ahoy")
 
 
-def test_the_topic_is_for_the_host(people: tuple[Person, Person]) -> None:
-    """The host's is seen by all; somebody else's is refused, in words."""
+def test_a_reload_is_not_seen(people: tuple[Person, Person]) -> None:
+    """Who reloads the page has not been gone for the others; who closes it is, some seconds later."""
     ada, grace = people
-    ada.write("#topic input", "ab")
-    ada.wait_texts("#topic .problem", "expected at least 3 characters")
-    ada.write("#topic input", "Tides")
-    for person in people:
-        person.wait_texts(".note:last-child", "Ada has set the topic: Tides")
-        assert person.find("#topic input").get_attribute("value") == "Tides"
-    ada.wait_texts("#topic .problem", "")
-    grace.write("#topic input", "Mutiny")
-    grace.wait_texts("#topic .problem", "Only the host may do that: Ada.")
+    ada.chrome.execute_script(WATCH_PEOPLE)
+    grace.chrome.execute_script("location.reload()")
+    grace.wait_state("Online")
+    grace.wait_texts("#people .name", "Ada", "Grace")
+    grace.say("back")
+    ada.wait_texts(".said p", "back")
+    assert ada.chrome.execute_script("return seen") == []
+    assert ada.texts(".note") == ["Grace has come"]
+    grace.chrome.get("about:blank")
+    ada.wait_texts("#people .name", "Ada")
+    assert ada.texts(".note") == ["Grace has come", "Grace has gone"]
+    assert ada.chrome.execute_script("return seen") == [["Ada"]]
+
+
+def test_the_host_kicks(people: tuple[Person, Person]) -> None:
+    """Who is kicked is told so, and has gone; trying again at once is of no use here, and another room is open."""
+    ada, grace = people
+    assert grace.texts(".kick") == []
+    ada.find(".kick[aria-label='Kick Grace']").click()
+    until(lambda: grace.find("#out").is_displayed(), "told")
+    assert not grace.find("#say").is_displayed()
+    ada.wait_texts("#people .name", "Ada")
+    assert ada.texts(".note:last-child") == ["Grace has gone"]
+    ada.say("peace")
+    ada.wait_texts(".said p", "peace")
+    grace.find("#again").click()
+    until(lambda: grace.find("#out").is_displayed(), "told again")
+    grace.find("a[href='#kitchen']").click()
+    grace.wait_state("Online")
+    grace.wait_texts("#people .name", "Grace")
+    assert grace.find("#say").is_displayed()
+    assert grace.texts(".said") == []
+
+
+def test_a_cut_and_a_resume(browsers: tuple[Browser, Browser]) -> None:
+    """After the network was away there is all that was said meanwhile, once and in order, and nobody has been gone."""
+    with served() as (_, url), relayed(int(url.rpartition(":")[2])) as relay:
+        ada, grace = map(Person, browsers)
+        ada.come(url)
+        ada.log_in("Ada")
+        grace.come(f"://127.0.0.1:{relay.port}")
+        grace.log_in("Grace")
+        ada.say("before")
+        grace.wait_texts(".said p", "before")
+        grace.find("#say input").send_keys("half a")
+        relay.cut()
+        grace.wait_state("Offline")
+        for number in range(5):
+            ada.say(f"meanwhile {number}")
+            ada.wait_last(".said p", f"meanwhile {number}")
+        relay.mend()
+        grace.wait_state("Online")
+        grace.find("#say input").send_keys(" word", Keys.ENTER)
+        wanted = ["before", *(f"meanwhile {number}" for number in range(5)), "half a word"]
+        for person in (ada, grace):
+            person.wait_texts(".said p", *wanted)
+            assert person.texts(".gap") == []
+        relay.cut()
+        grace.wait_state("Offline")
+        for number in range(103):
+            ada.chrome.execute_script(f"ask({{ type: 'say', text: 'flood {number}' }}, () => {{}})")
+        ada.wait_last(".said p", "flood 102")
+        relay.mend()
+        grace.wait_last(".said p", "flood 102")
+        assert grace.texts(".said p") == [*wanted, *(f"flood {number}" for number in range(3, 103))]
+        assert grace.texts(".gap") == ["3 messages are missing here"]
+        assert grace.texts(".gap + .said p") == ["flood 3"]
+        ada.leave()
+        grace.leave()  # what is in the console is that the server did not answer
+
+
+def test_going_offline(people: tuple[Person, Person]) -> None:
+    """The button cuts the connection, and the page stays offline until it is pressed again."""
+    ada, grace = people
+    grace.find("#cut").click()
+    grace.wait_state("Cut off")
+    assert not grace.find("#say button").is_enabled()
+    ada.say("meanwhile")
+    ada.wait_texts(".said p", "meanwhile")
+    assert grace.texts(".said p") == []
+    grace.find("#cut").click()
+    grace.wait_texts(".said p", "meanwhile")
+    grace.wait_state("Online")
+    assert grace.find("#cut").text == "Go offline"
 
 
 def test_log_out_and_reload(people: tuple[Person, Person]) -> None:
@@ -161,28 +237,30 @@ def test_log_out_and_reload(people: tuple[Person, Person]) -> None:
     grace.wait_texts(".said p", "ahoy")
     grace.chrome.execute_script("location.reload()")
     grace.wait_texts(".said p", "ahoy")
-    grace.wait_texts("#people li", "Ada", "Grace")
+    grace.wait_texts("#people .name", "Ada", "Grace")
     grace.find("#logout").click()
     grace.wait_logged_out()
-    ada.wait_texts("#people li", "Ada")
+    ada.wait_texts("#people .name", "Ada")
     assert ada.texts(".note:last-child") == ["Grace has gone"]
     grace.chrome.execute_script("location.reload()")
     grace.wait_logged_out()
     grace.log_in("Eve")
-    ada.wait_texts("#people li", "Ada", "Eve")
+    ada.wait_texts("#people .name", "Ada", "Eve")
 
 
 def test_rooms(people: tuple[Person, Person]) -> None:
     """Another room has other people in it; one that is not there leads to the lobby."""
     ada, grace = people
     ada.find("a[href='#kitchen']").click()
-    ada.wait_texts("#people li", "Ada")
+    ada.wait_texts("#people .name", "Ada")
     ada.say("in the kitchen")
     grace.wait_texts(".note:last-child", "Ada has gone")
     ada.chrome.execute_script("location.hash = 'attic'")
-    ada.wait_texts("#people li", "Grace", "Ada")
+    ada.wait_texts("#people .name", "Grace", "Ada")
     assert ada.texts("nav a[aria-current]") == ["Lobby"]
     assert grace.texts(".said") == ada.texts(".said") == []
+    ada.find("a[href='#kitchen']").click()
+    ada.wait_texts(".said p", "in the kitchen")
 
 
 def test_what_is_no_name(browsers: tuple[Browser, Browser]) -> None:
@@ -198,7 +276,7 @@ def test_what_is_no_name(browsers: tuple[Browser, Browser]) -> None:
 
 
 def test_the_server_is_started_anew(browsers: tuple[Browser, Browser]) -> None:
-    """The page says that it is offline, keeps what was being written, and goes on with the next server by itself."""
+    """The page keeps what was being written, goes on with the next server, and shows that messages may be missing."""
     person = Person(browsers[0])
     with served() as (program, url):
         person.come(url)
@@ -212,9 +290,22 @@ def test_the_server_is_started_anew(browsers: tuple[Browser, Browser]) -> None:
     with served(int(url.rpartition(":")[2])):
         person.wait_state("Online")
         person.find("#say input").send_keys(" word", Keys.ENTER)
-        person.wait_texts(".said p", "half a word")
+        person.wait_texts(".said p", "ahoy", "half a word")
+        assert person.texts(".gap") == ["Messages may be missing here"]
         person.leave()  # what is in the console is that the server did not answer
 
+
+#: Notes each list of people that is shown from now on and differs from the one before.
+WATCH_PEOPLE: Final = """
+globalThis.seen = [];
+const list = document.getElementById("people");
+const names = () => [...list.querySelectorAll(".name")].map((name) => name.textContent);
+let last = String(names());
+new MutationObserver(() => {
+  if (String(names()) !== last) seen.push(names());
+  last = String(names());
+}).observe(list, { childList: true });
+"""
 
 #: What is seen of the last message; the list is higher than the screen.
 LAST_IS_SEEN: Final = (

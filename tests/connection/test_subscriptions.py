@@ -332,8 +332,8 @@ async def shout(event: RoomEvent[int] | Gap) -> str:
 
 async def test_arguments_that_no_type_checker_has_seen() -> None:
     """Are refused at once, each with what to write instead."""
-    board, problems = Board(anybody), list[tuple[object, dict[str, object], str]]()
-    problems += [
+    board = Board(anybody)
+    problems: list[tuple[object, dict[str, object], str]] = [
         ("lobby", {}, "subscribe() was given 'lobby'; give a room, as in topic(room='lobby')"),
         (board, {"since": "a-1"}, "since='a-1' is no position; give Position.parse(text)"),
         (board, {"since": 7}, "since=7 is no position"),

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from attrs import frozen
 from websockets.sync.client import ClientConnection, connect
 
 from tests.kit.processes import running
@@ -39,32 +40,45 @@ def p99(took: list[float]) -> float:
     return took[len(took) * 99 // 100]
 
 
+@frozen
+class Storm:
+    """What was measured beside one."""
+
+    statuses: dict[str, int]
+    """How often each was answered."""
+    took: list[float]
+    """How long each echo took, sorted."""
+
+    def is_weathered(self) -> bool:
+        """Whether echoes were answered soon while passwords were checked all the time."""
+        return p99(self.took) <= 0.05 and self.statuses.get("401", 0) >= 4
+
+    def __str__(self) -> str:
+        """All of it."""
+        times = f"median {self.took[len(self.took) // 2] * 1e3:.1f} ms, p99 {p99(self.took) * 1e3:.1f} ms"
+        return f"{self.statuses}; {len(self.took)} echoes: {times}"
+
+
 @pytest.mark.parametrize(("clients", "pause"), [(20, 0.0), (100, 0.5)])
 def test_an_echo_beside_a_storm(clients: int, pause: float) -> None:
     """Its 99th percentile is at most 50 ms, while passwords are checked all the time."""
+    storms: list[Storm] = []
     with running("-m", "tests.kit.login_server") as server:
         port = int(server.stdout.wait_for(r"listening on (\d+)")[1])
         with connect(f"ws://localhost:{port}/echo") as client:
-            alone = p99(echoed(client, 1))
-            if alone > ALONE:
-                pytest.skip(f"this machine is busy with others: alone, an echo takes {alone * 1e3:.0f} ms")
-            took, measured = beside_a_storm(client, port, clients, pause)
-            for _ in range(STORMS - 1):
-                if took > 0.05:
-                    took, measured = beside_a_storm(client, port, clients, pause)
-    assert took <= 0.05, measured
+            while len(storms) < STORMS and not any(storm.is_weathered() for storm in storms):
+                alone = p99(echoed(client, 1))
+                if alone > ALONE:
+                    pytest.skip(f"this machine is busy with others: alone, an echo takes {alone * 1e3:.0f} ms")
+                storms.append(storm_beside(client, port, clients, pause))
+                assert set(storms[-1].statuses) <= {"401", "429"}, storms[-1]
+    assert storms[-1].is_weathered(), "; ".join(map(str, storms))
 
 
-def beside_a_storm(client: ClientConnection, port: int, clients: int, pause: float) -> tuple[float, str]:
-    """The 99th percentile of the echoes beside one, and all that was measured."""
-    with running("-m", "tests.kit.login_storm", *map(str, (port, clients, pause, SECONDS))) as storm:
+def storm_beside(client: ClientConnection, port: int, clients: int, pause: float) -> Storm:
+    """Let so many storm while the client echoes."""
+    with running("-m", "tests.kit.login_storm", *map(str, (port, clients, pause, SECONDS))) as program:
         time.sleep(1)  # until they all storm
         took = echoed(client, SECONDS - 2)
-        assert storm.wait() == 0
-        statuses = json.loads(storm.stdout.text)
-    measured = (
-        f"{statuses}; {len(took)} echoes: median {took[len(took) // 2] * 1e3:.1f} ms, p99 {p99(took) * 1e3:.1f} ms"
-    )
-    assert statuses.get("401", 0) >= 4, measured  # passwords were checked all the time
-    assert set(statuses) <= {"401", "429"}, measured
-    return p99(took), measured
+        assert program.wait() == 0
+        return Storm(json.loads(program.stdout.text), took)
