@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import final
 
 import pytest
@@ -16,7 +14,6 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import seawall.topics
 from seawall import (
     Anonymous,
     App,
@@ -671,10 +668,3 @@ def test_types_at_run_time() -> None:
     """`Room[int]` and `Topic[int]` are filled in with `object`, which 3.11 would not do."""
     assert Room[int] == Room[int, object]
     assert Topic[int] == Topic[int, object]
-
-
-def test_only_the_pump_serves_readers() -> None:
-    """No task is started anywhere in `topics`: neither for a subscription, nor for an event."""
-    for path in Path(seawall.topics.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            assert not (isinstance(node, ast.Attribute) and node.attr in {"start_soon", "start"}), path

@@ -13,7 +13,7 @@ from seawall.connection.connection import Connection, renewed_principal, state_o
 from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
 from seawall.entering import warn_not_entered
-from seawall.errors import SubscriptionLost
+from seawall.errors import SlowConsumer, SubscriptionLost
 from seawall.lag import Lag
 from seawall.position import Position, Since
 from seawall.room_event import Gap
@@ -281,8 +281,8 @@ class Forwarding:
             self._halt()  # the connection is over, and its handler will be soon
             return
         frames = self._take()
-        if frames:
-            self._buffer.put_shared(b"".join(frames), len(frames))
+        if frames and not self._buffer.put_shared(b"".join(frames), len(frames)):
+            self._put_behind(frames)
         if self._status is _READY and self.cursor.peek() is not None:
             if self._buffer.pending:
                 self._fall_behind()
@@ -290,6 +290,16 @@ class Forwarding:
                 self._status = Status.WOKEN
                 self.outlet = None
                 self._entrance.pump.put(self)
+
+    def _put_behind(self, frames: list[bytes]) -> None:
+        """Write behind what a `wrap` has sent itself, so that something is pending now."""
+        try:
+            for frame in frames:
+                self._buffer.put_message_nowait(frame)
+        except trio.WouldBlock:
+            self.end(SlowConsumer())
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._halt()
 
     def _take(self) -> list[bytes]:
         """The next frames, for one write."""
