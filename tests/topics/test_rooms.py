@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import final
@@ -81,7 +83,7 @@ def said(number: object) -> str:
 
 def engine(app: App) -> MemoryEngine:
     """Where its rooms are."""
-    made = app._topics.hub.engine  # pyright: ignore[reportPrivateUsage]
+    made = app._topics.hub.engine  # pyright: ignore[reportPrivateUsage] # no user has a reason to look
     assert isinstance(made, MemoryEngine)
     return made
 
@@ -426,6 +428,80 @@ async def test_what_fails_for_one_fails_for_no_other(fault: str, autojump_clock:
             await topic().publish(object())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # a mistake
 
 
+async def test_a_function_of_one_connection_is_forgotten_with_it(autojump_clock: MockClock) -> None:
+    """What is kept of a room does not keep alive what belonged to a subscription; a method is one function."""
+    app, alive = App(), weakref.WeakSet[object]()
+    topic = app.topic("news", Said, history=10)
+
+    @define(eq=False)
+    class Wrapping:
+        """Belongs to a connection."""
+
+        conn: Connection[Anonymous]
+        calls: int = 0
+
+        def wrap(self, event: RoomEvent[Said] | Gap) -> Said | None:
+            """Pass it on."""
+            self.calls += 1
+            return event.value if isinstance(event, RoomEvent) else None
+
+    @app.route("/", guard=public)
+    async def enter(conn: Connection[Anonymous]) -> None:
+        wrapping = Wrapping(conn)
+        alive.add(wrapping)
+        async with conn.subscribe(topic(), wrap=wrapping.wrap), conn.subscribe(topic(), wrap=wrapping.wrap):
+            async for message in conn:
+                await conn.send(f"calls {wrapping.calls}" if message else "")
+
+    async with serve(app) as serving:
+        for before in range(20):
+            async with serving.connect("/") as one:
+                await wait_all_tasks_blocked()
+                await topic().publish(Said("x"))
+                await wait_all_tasks_blocked()
+                await one.send("calls")
+                while (heard := await one.receive()) == said("x"):
+                    pass
+                assert heard == f"calls {min(before, 10) + 1}"
+        gc.collect()
+        assert not alive
+
+
+async def test_renderings_count(autojump_clock: MockClock) -> None:
+    """What is made of an event takes its share of ``room_history``, and is not kept where that is full."""
+    hall = Hall(history=100, is_wrapped=True, limits=Limits(room_history=20_000))
+    async with hall.serving() as serving:
+        await hall.say(*range(60))
+        before = engine(hall.app).held
+        async with serving.connect("/lobby") as one:
+            for number in range(60):
+                assert (await placed_in(one)).text == str(number)
+            assert before < engine(hall.app).held <= 20_000
+
+
+async def test_a_wrap_that_sends_itself(autojump_clock: MockClock) -> None:
+    """What it sends goes before the event, and nothing is lost although something is pending then."""
+    app = App()
+    topic = app.topic("news", Said, history=100)
+
+    @app.route("/", guard=public)
+    async def enter(conn: Connection[Anonymous]) -> None:
+        def wrap(event: RoomEvent[Said] | Gap) -> Said | None:
+            assert isinstance(event, RoomEvent)
+            conn.send_nowait("sent")
+            return event.value
+
+        async with conn.subscribe(topic(), wrap=wrap):
+            await trio.sleep_forever()
+
+    async with serve(app) as serving:
+        for number in range(100):
+            await topic().publish(Said(str(number)))
+        async with serving.connect("/") as one:
+            heard = await hear(one, 200)
+            assert [message for message in heard if message != "sent"] == [said(number) for number in range(100)]
+
+
 async def test_reading_in_code(autojump_clock: MockClock) -> None:
     """`events` gives values and gaps, and ends who is busy for too long, if so told."""
     hall = Hall(history=2)
@@ -488,7 +564,7 @@ async def test_what_the_body_raises_comes_first(autojump_clock: MockClock) -> No
 
 def logs(hall: Hall) -> list[Log]:
     """Those of its lobby."""
-    log = engine(hall.app).find(hall.lobby._key)  # pyright: ignore[reportPrivateUsage]
+    log = engine(hall.app).find(hall.lobby._key)  # pyright: ignore[reportPrivateUsage] # no user has a reason to look
     return [] if log is None else [log]
 
 
@@ -533,7 +609,7 @@ async def test_checks_that_cannot_be(autojump_clock: MockClock) -> None:
     topic = App().topic("rooms/{room}/{id:int}", Said)
 
     async def other(user: Anonymous, floor: str) -> None: ...
-    async def typed(user: Anonymous, id: str) -> None: ...  # noqa: A002
+    async def typed(user: Anonymous, id: str) -> None: ...  # noqa: A002 - as the placeholder
     async def answering(user: Anonymous) -> bool:
         return True
 
