@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast, final
@@ -144,24 +144,17 @@ class Connection(Generic[P_co]):
           trio.BusyResourceError: another task is receiving.
         """
         try:
-            message = await self._state.channel.queue.receive()
-        except trio.EndOfChannel:
+            return await self._state.channel.queue.receive(self._state)
+        except StopAsyncIteration:
             raise ending_of(self._state) from None
-        self._state.on_received()
-        return message
 
     def __aiter__(self) -> Connection[P_co]:
         """Iterate over the messages."""
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
-        try:
-            message = await self._state.channel.queue.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-        self._state.on_received()
-        return message
+        return self._state.channel.queue.receive(self._state)
 
     def messages(self, kind: TypeForm[T], /) -> TypedMessages[T]:
         """The messages as values of one type, until the conversation is over.
@@ -214,8 +207,10 @@ class Connection(Generic[P_co]):
           ConfigurationError: no message can carry a field of its class.
         """
         state = self._state
+        frame, buffer = state.format.frame(message), state.channel.send_buffer
         try:
-            await state.channel.send_buffer.put_message(state.format.frame(message))
+            await buffer.wait_turn(len(frame))
+            buffer.put_in_turn(frame)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(state.id) from None
         state.lifecycle.timeouts.touch()
