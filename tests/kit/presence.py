@@ -95,6 +95,7 @@ class Watched:
     """Names by the ids of members, as snapshots and changes say."""
     log: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
     """When what was told."""
+    came: set[str] = field(factory=set[str])
     left: set[str] = field(factory=set[str])
     gaps: int = 0
     _is_lost: bool = True
@@ -106,11 +107,14 @@ class Watched:
                 assert self._is_lost, "a snapshot where nothing was lost"
                 self._is_lost = False
                 self.present = {member.id: member.value.name for member in members}
+                assert not self.left & self.present.keys(), "from the dead"
+                self.came |= self.present.keys()
                 self._keep("=" + ",".join(self.present.values()))
             case Joined(Member(name, value)):
                 assert name not in self.present, "twice"
                 assert name not in self.left, "from the dead"
                 self.present[name] = value.name
+                self.came.add(name)
                 self._keep(f"+{value.name}")
             case Updated(Member(name, value)):
                 assert self.present[name] != value.name, "it is the same"
@@ -126,6 +130,11 @@ class Watched:
                 self.gaps += 1
             case _:
                 assert_never(event)
+
+    @property
+    def is_told_of_all_that_left(self) -> bool:
+        """Whether all have left whom it has seen, unless something was lost."""
+        return self.came == self.left or self.gaps > 0
 
     def _keep(self, what: str) -> None:
         self.log.append((trio.current_time(), what))

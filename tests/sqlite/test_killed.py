@@ -26,7 +26,7 @@ from tests.kit.wire import SOON
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 12
+ROUNDS = 6
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
