@@ -111,8 +111,8 @@ def test_every_program_is_loaded_by_a_test() -> None:
         "tenants=[",
         "def load_keys",
         "HOUSE_CA",
-        "discard_input",
-        "@app.lifespan",
+        "this feed never receives",
+        "async def greeting",
         "test_later",
         "unplugged",
         "ask the proxy for",
@@ -133,8 +133,29 @@ def test_every_program_is_loaded_by_a_test() -> None:
         'audience="feed"',
         "JWKS.discover(REALM)",
         "gate.admit_by",
+        'said = app.topic("rooms/{room}", Said)\n',
+        "async def resumable",
+        "def share_of",
+        ".readable(is_member)",
+        "tell_who_is_here",
+        "waits for none of them",
+        "def bookkeeper",
+        "test_coming_back",
     ]
     assert [sum(line in program for line in tested) for program in PROGRAMS] == [1] * len(PROGRAMS) == [1] * len(tested)
+
+
+async def test_the_room_of_the_readme(load: Loader, autojump_clock: MockClock) -> None:
+    """Who comes in hears what was said before, and then what comes; in another room it is quiet."""
+    async with serve(load.app("waits for none of them")) as server, server.connect("/rooms/lobby") as ada:
+        await ada.send("one")
+        assert await ada.receive() == "one"
+        async with server.connect("/rooms/lobby") as grace, server.connect("/rooms/kitchen") as eve:
+            assert await grace.receive() == "one"
+            await grace.send("two")
+            assert await ada.receive() == await grace.receive() == "two"
+            with trio.move_on_after(1):
+                raise AssertionError(await eve.receive())
 
 
 async def test_the_chat_says_what_the_page_says(load: Loader, autojump_clock: object) -> None:
@@ -261,7 +282,7 @@ async def test_the_token_opens_the_chat(
 def test_mended_21_no_program_of_a_page_has_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each program that verifies tokens asks the environment for its secret or keys, and does not start without."""
     verifying = [program for program in PROGRAMS if "TokenVerifier(" in program or "TokenIssuer(" in program]
-    assert len(verifying) == 13
+    assert len(verifying) == 15
     for program in verifying:
         first, *others = re.findall(r'os\.environ\["(\w+)"\]', program)
         assert "environ.get" not in program
@@ -404,7 +425,7 @@ async def test_shops_have_routers(load: Loader, autojump_clock: object) -> None:
 
 async def test_embedded_program_runs(load: Loader, capsys: pytest.CaptureFixture[str]) -> None:
     """The embedded program listens, and ends by itself."""
-    module = load("discard_input")
+    module = load("this feed never receives")
     with trio.fail_after(5):
         await vars(module)["main"]()
     assert capsys.readouterr().out.startswith("listening on ws://127.0.0.1:")
@@ -414,7 +435,7 @@ async def test_mended_24_what_fails_in_the_embedded_program_is_seen(
     load: Loader, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It has not set up logging, and so a handler's traceback reaches standard error, under the peer's incident."""
-    app = load.app("discard_input")
+    app = load.app("this feed never receives")
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
     async with serve(app) as serving:
         async with serving.connect("/share/4") as client:
@@ -438,7 +459,7 @@ def test_mended_20_the_page_says_how_a_digest_is_made(monkeypatch: pytest.Monkey
 
 async def test_clock_sends_every_second(load: Loader, autojump_clock: object) -> None:
     """The embedded program's route sends once a second."""
-    async with connect(load.app("discard_input"), "/time") as client:
+    async with connect(load.app("this feed never receives"), "/time") as client:
         first = int(str(await client.receive()))
         assert int(str(await client.receive())) == first + 1
 
@@ -464,7 +485,7 @@ async def test_the_list_of_who_is_connected(load: Loader, buffer: int) -> None:
 
 async def test_lifespan_provides_the_greeting(load: Loader, autojump_clock: object) -> None:
     """The handler gets what the lifespan function yielded."""
-    async with connect(load.app("@app.lifespan"), "/") as client:
+    async with connect(load.app("async def greeting"), "/") as client:
         assert await client.receive() == "ahoy"
 
 

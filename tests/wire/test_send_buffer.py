@@ -65,7 +65,7 @@ class Bench:
 
     def at(self) -> tuple[Replying, Fact]:
         """The state that it is in, and what it says of that itself."""
-        silent, broken = self.out.is_closing, self.out.broken
+        silent, broken = self.out.replying.is_closing, self.out.broken
         return self.out.replying, (Fact.CLOSING if silent else Fact.NONE) | (Fact.BROKEN if broken else Fact.NONE)
 
     async def run(self, *, pace: float, size: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast, final
@@ -14,7 +14,6 @@ from attrs import define, field
 from seawall.connection.state import ConnectionState, wind_down
 from seawall.connection.subscriptions import Subscription, Terms
 from seawall.connection.typed_messages import TypedMessages, ending_of
-from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError, Disconnected
 from seawall.handshake import Handshake
 from seawall.lag import Lag
@@ -145,24 +144,17 @@ class Connection(Generic[P_co]):
           trio.BusyResourceError: another task is receiving.
         """
         try:
-            message = await self._state.channel.queue.receive()
-        except trio.EndOfChannel:
+            return await self._state.channel.queue.receive(self._state)
+        except StopAsyncIteration:
             raise ending_of(self._state) from None
-        self._state.on_received()
-        return message
 
     def __aiter__(self) -> Connection[P_co]:
         """Iterate over the messages."""
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """The next message; the iteration ends where `receive` would raise `Disconnected` or `Draining`."""
-        try:
-            message = await self._state.channel.queue.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-        self._state.on_received()
-        return message
+        return self._state.channel.queue.receive(self._state)
 
     def messages(self, kind: TypeForm[T], /) -> TypedMessages[T]:
         """The messages as values of one type, until the conversation is over.
@@ -215,8 +207,10 @@ class Connection(Generic[P_co]):
           ConfigurationError: no message can carry a field of its class.
         """
         state = self._state
+        frame, buffer = state.format.frame(message), state.channel.send_buffer
         try:
-            await state.channel.send_buffer.put_message(state.format.frame(message))
+            await buffer.wait_turn(len(frame))
+            buffer.put_in_turn(frame)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(state.id) from None
         state.lifecycle.timeouts.touch()
@@ -375,7 +369,7 @@ class Connection(Generic[P_co]):
             raise _wrong_thread("subscribe", by="run")
         _check_subscribable(room)
         terms = Terms(since=since, lag=lag, wrap=wrap)
-        return MustBeEntered("conn.subscribe(...)", room.subscription(self, terms))
+        return room.subscription(self, terms)
 
     def narrowed(self, principal: T, /) -> Connection[T]:
         """The same connection with another principal: what the guard of an event has made of it.
@@ -399,7 +393,7 @@ class Subscribable(Protocol[T_co, R_contra]):
     def subscription(
         self, connection: Connection[R_contra], terms: Terms[T_co], /
     ) -> AbstractAsyncContextManager[Subscription]:
-        """Send what is published there to the peer of `connection`, once that is entered."""
+        """Send what is published there to the peer of `connection`, once that is entered; warn if it never is."""
         ...
 
 

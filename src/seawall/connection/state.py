@@ -105,6 +105,10 @@ class ConnectionState:
             raise Disconnected(self.id)
         self.subscriptions.add(subscription, at_most=self.lifecycle.timeouts.limits.max_subscriptions)
 
+    def end_of_messages(self) -> Exception:
+        """What ends an iteration over the messages; `ending_of` says why there are no more."""
+        return StopAsyncIteration()
+
     def on_received(self) -> None:
         """Count for the idle time that a message has been received, and give time for the next if the peer has gone."""
         lifecycle = self.lifecycle

@@ -41,11 +41,7 @@ class TypedMessages(AsyncIterator[T_co], Generic[T_co]):
     async def __anext__(self) -> T_co:
         """The next one that is valid; the iteration ends with the conversation, which the policy may end."""
         while True:
-            try:
-                message = await self._queue.receive()
-            except trio.EndOfChannel:
-                raise StopAsyncIteration from None
-            self._state.on_received()
+            message = await self._queue.receive(self._state)
             try:
                 value = self._decode(message)
             except InvalidMessage as invalid:

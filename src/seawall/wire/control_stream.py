@@ -69,7 +69,7 @@ class ControlStream(trio.abc.Stream):
         channel, controls = self._channel, self._channel.controls
         controls.begin_reading()
         while not controls.closed:
-            if channel.send_buffer.is_closing:
+            if channel.send_buffer.replying.is_closing:
                 controls.drop_pings()
             if channel.accepted and (control := controls.take()):
                 return control

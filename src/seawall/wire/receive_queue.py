@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import trio
 
@@ -36,6 +36,33 @@ class Intake(enum.Enum):
 _OPEN: Final = Intake.OPEN
 _ENDLESS: Final = (Intake.OPEN, Intake.DISCARDED)
 _DISCARDING: Final = (Intake.DISCARDED, Intake.DISCARDED_AND_ENDED)
+
+
+class Consumer(Protocol):
+    """Who receives the messages of a `ReceiveQueue`. Every message is told, so what it does has to be cheap."""
+
+    def on_received(self) -> None:
+        """A message has been received, and has left the queue."""
+        ...
+
+    def end_of_messages(self) -> Exception:
+        """What is raised once the queue has ended, and every message has been received."""
+        ...
+
+
+@final
+class _Nobody:
+    """The `Consumer` who wants to know nothing."""
+
+    def on_received(self) -> None:
+        """Do nothing."""
+
+    def end_of_messages(self) -> Exception:
+        """As Trio's channels say it."""
+        return trio.EndOfChannel()
+
+
+_NOBODY: Final = _Nobody()
 
 
 def size_of(message: str | bytes) -> int:
@@ -101,17 +128,18 @@ class ReceiveQueue:
             if not self.discards:
                 self.dropped += 1
             return
-        if self._messages is _EMPTY:
-            self._messages = deque()
-        self._messages.append(message)
+        messages = self._messages
+        if messages is _EMPTY:
+            messages = self._messages = deque()
+        messages.append(message)
         # The memory that the message takes: an empty one is not free, and one emoji makes each character take 4 bytes.
-        self._size += message.__sizeof__()
-        if self._size >= self._hard:
+        size = self._size = self._size + message.__sizeof__()
+        if size >= self._hard:
             self.above_hard = self.above_soft = True
-        elif len(self._messages) >= self._soft:
+        elif len(messages) >= self._soft:
             self.above_soft = True
-        if self._size >= COUNTED_FROM:
-            self.budget.inbound.put(self, self._size)
+        if size >= COUNTED_FROM:
+            self.budget.inbound.put(self, size)
 
     def cut(self, most: int) -> None:
         """Throw away the first message of more than `most` bytes, and all that came behind it."""
@@ -179,11 +207,14 @@ class ReceiveQueue:
         self._stop(Intake.DISCARDED if self._intake in _ENDLESS else Intake.DISCARDED_AND_ENDED)
 
     @trio.lowlevel.enable_ki_protection
-    async def receive(self) -> str | bytes:
+    async def receive(self, consumer: Consumer = _NOBODY) -> str | bytes:
         """The next message.
 
+        Args:
+          consumer: is told of it; here, because each coroutine around this one costs time for each message.
+
         Raises:
-          trio.EndOfChannel: the queue has ended, and every message has been received.
+          trio.EndOfChannel: the queue has ended, and every message has been received; or what the consumer says.
           trio.BusyResourceError: another task is in `receive`.
         """
         if self._receiving:
@@ -199,12 +230,16 @@ class ReceiveQueue:
             # The message leaves the queue after the last checkpoint, so a cancelled call loses none.
             while not self._messages:
                 if self._intake not in _ENDLESS:
-                    raise trio.EndOfChannel
+                    raise consumer.end_of_messages()
                 await self._arrival.wait()
         finally:
             self._receiving = False
         message = self._messages.popleft()
-        self._forget_one(message)
+        if self._messages or self.above_soft or self._size >= COUNTED_FROM:
+            self._forget_one(message)
+        else:  # as nearly always; what follows is what `_forget_one` would do
+            self._messages, self._size = _EMPTY, 0
+        consumer.on_received()
         return message
 
     async def wait_arrival(self) -> bool:

@@ -7,6 +7,7 @@ whole frame, and never a part of one, into which the next frame would be written
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final, final
 
 import trio
@@ -41,6 +42,7 @@ class SendBuffer:
     __slots__ = (
         "_budget",
         "_events",
+        "_notified",
         "_room",
         "_transport",
         "blocked_since",
@@ -66,6 +68,7 @@ class SendBuffer:
         self._budget = budget
         self._events = events
         self._room: _SendWaiters | None = None  # made when a task has to wait; in most connections none ever has to
+        self._notified: Wakes | None = None  # the first that `notify_when_empty` was given; most often the only one
         self.pending = _EMPTY
         """The bytes that wait. Only transports read them, and call `mark_written` for those that they have written."""
         self.blocked_since: float | None = None
@@ -88,11 +91,6 @@ class SendBuffer:
     def broken(self) -> bool:
         """Whether the transport has failed or `abort` was called: nothing more can be written."""
         return self.replying >= _BROKEN
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether `begin_closing` was called: messages are refused and Pings are not answered."""
-        return self.replying is not _OPEN and self.replying is not _BROKEN
 
     def put(self, data: bytes) -> None:
         """Send whole frames, even above `limit`: for the 101, the Close and a Ping of ours.
@@ -118,7 +116,6 @@ class SendBuffer:
             self.put(frame)
             self.replying = advance_replying(self.replying, ReplyingEvent.CLOSE)
 
-    @trio.lowlevel.enable_ki_protection
     async def put_message(self, frame: bytes) -> None:
         """Send a data frame once there is room. Senders that wait send in the order in which they came.
 
@@ -126,15 +123,28 @@ class SendBuffer:
           trio.ClosedResourceError: the connection is about to be closed.
           trio.BrokenResourceError: the transport has failed.
         """
-        if self._budget.is_spent(len(frame)):
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        if self.pending or self._room is not None:
-            await self._wait_turn(len(frame))
+        await self.wait_turn(len(frame))
+        self.put_in_turn(frame)
+
+    def wait_turn(self, size: int) -> Awaitable[None]:
+        """Wait until a data frame of `size` bytes may be sent; await the result at once.
+
+        Then call `put_in_turn`, without a checkpoint in between. The two are `put_message`, for who sends often: a
+        coroutine more costs as much as both of them.
+        """
+        is_spent = self._budget.is_spent(size)
+        if is_spent or self.pending or self._room is not None:
+            return self._wait_turn(size, is_spent=is_spent)
+        return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105 - the caller awaits it at once
+
+    @trio.lowlevel.enable_ki_protection
+    def put_in_turn(self, frame: bytes) -> None:
+        """Send a data frame after `wait_turn`. Raises as `put_message`."""
         if self.replying is not _OPEN:
             raise _refusal(self.replying)
-        self._write(frame if self.deflater is None else compress_frame(frame, self.deflater))
+        if self.deflater is not None:
+            frame = compress_frame(frame, self.deflater)
+        self._write(frame)
         self.messages += 1
 
     @trio.lowlevel.enable_ki_protection
@@ -147,10 +157,7 @@ class SendBuffer:
         """
         if (self._room is not None and self._room.has_queue()) or self.is_full(len(frame)):
             raise trio.WouldBlock
-        if self.replying is not _OPEN:
-            raise _refusal(self.replying)
-        self._write(frame if self.deflater is None else compress_frame(frame, self.deflater))
-        self.messages += 1
+        self.put_in_turn(frame)
 
     @trio.lowlevel.enable_ki_protection
     def put_shared(self, frames: bytes, messages: int) -> bool:
@@ -188,7 +195,13 @@ class SendBuffer:
         if self._room is not None:
             self._room.wake()
         if not self.pending:
-            self._end_waiting()
+            self.blocked_since = None
+            self._transport.update()
+            first, self._notified = self._notified, None
+            if first is not None:
+                first.wake()
+            if self._room is not None:
+                self._room.wake_notified()
 
     def begin_closing(self) -> None:
         """Refuse all messages, those that wait for room too, because the connection is about to be closed."""
@@ -200,13 +213,13 @@ class SendBuffer:
         """Throw away what waits, write nothing more, and wake every task that waits."""
         self.replying = advance_replying(self.replying, ReplyingEvent.BREAK)
         self.pending = _EMPTY  # not cleared in place: a transport may be writing from the old one
-        if self._room is not None:
-            self._room.wake()
-        self._end_waiting()
+        self.mark_written(0)
 
     def stop_notifying(self, waiter: Wakes) -> None:
         """Do not wake `waiter` after all; does nothing if it would not be woken."""
-        if self._room is not None:
+        if self._notified is waiter:
+            self._notified = None
+        elif self._room is not None:
             self._room.forget(waiter)
 
     async def wait_empty(self) -> None:
@@ -221,11 +234,13 @@ class SendBuffer:
         `ControlStream` uses it to wait for this and for other things with one `Waiter`. A `wake` of that is lost while
         no task waits, so the task has to look at `pending` before it waits.
         """
-        if self.pending:
+        if not self.pending:
+            waiter.wake()
+        elif self._notified is None:
+            self._notified = waiter
+        elif waiter is not self._notified:
             self._room = self._room or _SendWaiters()
             self._room.notify(waiter)
-        else:
-            waiter.wake()
 
     def is_full(self, size: int) -> bool:
         """Whether a frame of `size` bytes has to wait for room."""
@@ -252,19 +267,20 @@ class SendBuffer:
             self.is_watched = True
             self._events.tell(_BLOCKED)
 
-    async def _wait_turn(self, size: int) -> None:
-        """Wait for room, after the senders that came before. The caller sends without a checkpoint in between."""
+    @trio.lowlevel.enable_ki_protection
+    async def _wait_turn(self, size: int, *, is_spent: bool) -> None:
+        """Let the other tasks run if it is their turn, and wait for room, after the senders that came before."""
+        if is_spent:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        if not self.pending and self._room is None:
+            return
         self._room = room = self._room or _SendWaiters()
         if room.has_queue() or self.is_full(size):
             async with room.queue():  # only senders that wait hold the lock, which `put_message_nowait` relies on
                 while self.is_full(size):
                     await room.wait_shrunk()
-
-    def _end_waiting(self) -> None:
-        self.blocked_since = None
-        self._transport.update()
-        if self._room is not None:
-            self._room.wake_notified()
 
 
 @final

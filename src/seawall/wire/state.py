@@ -85,6 +85,11 @@ class Replying(enum.IntEnum):
     OVER = 4
     """Nothing can be written any more, and the connection is about to be closed."""
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was decided to close the connection: messages are refused and Pings are not answered."""
+        return self is not Replying.OPEN and self is not Replying.BROKEN
+
 
 @final
 class ReplyingEvent(enum.IntEnum):

@@ -191,6 +191,13 @@ class FrameDecoder:
         """
         if self._at != len(self._buffer) or self._kind is not None or self._opcode is not None or self._stopped:
             return None
+        size = len(data) - 6
+        if 0 <= size <= MAX_CONTROL and data[1] == size + 0x80 and data[0] == _WHOLE_TEXT:
+            # Most messages are as short: to decode them here, and with the same result, takes half the time.
+            try:
+                return str(unmask(data[6:], data[2:6]), "utf-8") if size <= self.max_message_size else None
+            except UnicodeDecodeError:
+                return None
         self._buffer, self._at = data, 0
         try:
             message = self._read_whole()

@@ -37,7 +37,9 @@ if sys.platform == "linux" or TYPE_CHECKING:
 _READING: Final = (ReadInterest.READ, ReadInterest.DECODE)
 
 
-_OPEN: Final = Reading.OPEN  # to look a member up in its enum costs as much as a call
+# Globals, because to look a member up in its enum costs as much as a call.
+_OPEN: Final = Reading.OPEN
+_READ_ON: Final = ReadInterest.READ
 
 
 @final
@@ -129,7 +131,7 @@ class SocketTransport:
         """Read or write, as `events` says."""
         channel = self._channel
         try:
-            if events != _IN or self._read_interest is not ReadInterest.READ:
+            if events != _IN or self._read_interest is not _READ_ON:
                 self._serve(channel, events, now)
             elif not self._read(channel, now):
                 return  # as nearly always: a message has come, and reading goes on
@@ -243,7 +245,8 @@ class SocketTransport:
     def _read(self, channel: Receiver, now: float) -> bool:
         """Read once; whether `read_interest` may have changed."""
         wanted = size = READ_SIZE
-        if self._was_full or self._was_large or channel.reading is not _OPEN:
+        is_usual = channel.reading is _OPEN and not (self._was_full or self._was_large)
+        if not is_usual:
             wanted = channel.read_size
             size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # large messages come in rows
         data, changed, came = None, False, 0
@@ -256,6 +259,8 @@ class SocketTransport:
             changed = True
         if data is not None:
             changed, came = channel.feed(data, now), len(data)
+        if is_usual and came < READ_SIZE and not self.probing:
+            return changed  # none of what follows changes
         self._was_full = came == size  # then there may be more
         self._was_large = wanted > READ_SIZE or came > READ_SIZE
         if self.probing:
