@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from seawall import Unavailable
-from tests.kit.presence import Watched, meeting, watching
+from tests.kit.presence import Meeting, Watched, meeting, watching
 from tests.kit.processes import PATIENCE
 from tests.kit.sockets import DRIVEN, Place, Transport, serving, until
 from tests.kit.tokens import by, token
@@ -94,19 +95,23 @@ async def test_a_crowd(over: Transport) -> None:
             for _ in range(5):
                 await trio.sleep(0.05)
                 async with watching(met.room()) as late:
-                    await until(lambda late=late: told(late) == told(tea), PATIENCE)  # type: ignore[misc]
+                    await until(partial(agree, late, tea), PATIENCE)
         place.hang_up()
         for room, watched in (("tea", tea), ("milk", milk)):
-            await until(lambda room=room: not met.names(room), PATIENCE)  # type: ignore[misc]
-            await until(lambda watched=watched: not watched.present, PATIENCE)  # type: ignore[misc]
+            await until(partial(is_empty, met, room, watched), PATIENCE)
             assert watched.came == watched.left
             assert len(watched.left) > 5
             assert watched.gaps == 0
 
 
-def told(watched: Watched) -> dict[str, str]:
-    """Who is there, as somebody was told."""
-    return watched.present
+def agree(one: Watched, other: Watched) -> bool:
+    """Whether both have been told the same."""
+    return one.present == other.present
+
+
+def is_empty(met: Meeting, room: str, watched: Watched) -> bool:
+    """Whether nobody is there, and that has been told."""
+    return not met.names(room) and not watched.present
 
 
 async def by_websockets(place: Place, conversation: Callable[[ClientConnection], None], who: str) -> None:
