@@ -1,4 +1,7 @@
-"""`MustBeEntered`: a context manager that warns if nobody enters it, as a coroutine does if nobody awaits it."""
+"""`MustBeEntered`: a context manager that warns if nobody enters it, as a coroutine does if nobody awaits it.
+
+`warn_not_entered` is for those that do so themselves, because there may be many of them.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,14 @@ class MustBeEntered(AbstractAsyncContextManager[T_co]):
     def __del__(self) -> None:
         """Warn, where the last reference has gone."""
         if not self._is_entered:
-            warnings.warn(
-                f"{self._call} was never entered, and has done nothing; write `async with {self._call}`",
-                RuntimeWarning,
-                stacklevel=2,
-                source=self,
-            )
+            warn_not_entered(self._call, self)
+
+
+def warn_not_entered(call: str, source: object) -> None:
+    """Warn that the context manager `source`, which was made by `call`, is gone and has never been entered."""
+    warnings.warn(
+        f"{call} was never entered, and has done nothing; write `async with {call}`",
+        RuntimeWarning,
+        stacklevel=3,
+        source=source,
+    )

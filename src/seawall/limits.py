@@ -177,8 +177,8 @@ class Limits:
     message, where asyncio has 64 KiB; an empty buffer takes one message of any size. See ``send_timeout``."""
 
     max_subscriptions: int = 100
-    """Subscriptions to rooms that one connection has at a time. 100, where AWS IoT has 50: a person looks at a few.
-    One too many is a `TooManyRequests`."""
+    """Subscriptions to rooms that one connection has at a time, and memberships of them. 100, where AWS IoT has 50: a
+    person looks at a few. One too many is a `TooManyRequests`."""
 
     max_rooms: int = 100_000
     """Rooms of an app that take memory at a time, because somebody is in them or because of what they keep: clients

@@ -26,6 +26,7 @@ from seawall import (
 )
 from seawall.connection.connection import renewed_principal, state_of
 from seawall.connection.subscriptions import Review, Subscription, Subscriptions, Terms
+from seawall.entering import MustBeEntered
 from seawall.position import Position
 from seawall.room_event import Gap, RoomEvent
 from seawall.testing import connect
@@ -69,7 +70,7 @@ class Board(Generic[R]):
     def subscription(self, connection: Connection[R], terms: Terms[int], /) -> Entered:
         """As a room does it."""
         self.terms.append(terms)
-        return self._subscribed(connection)
+        return MustBeEntered("conn.subscribe(...)", self._subscribed(connection))
 
     @asynccontextmanager
     async def _subscribed(self, connection: Connection[R]) -> AsyncGenerator[Subscription]:

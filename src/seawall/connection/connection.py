@@ -14,7 +14,6 @@ from attrs import define, field
 from seawall.connection.state import ConnectionState, wind_down
 from seawall.connection.subscriptions import Subscription, Terms
 from seawall.connection.typed_messages import TypedMessages, ending_of
-from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError, Disconnected
 from seawall.handshake import Handshake
 from seawall.lag import Lag
@@ -370,7 +369,7 @@ class Connection(Generic[P_co]):
             raise _wrong_thread("subscribe", by="run")
         _check_subscribable(room)
         terms = Terms(since=since, lag=lag, wrap=wrap)
-        return MustBeEntered("conn.subscribe(...)", room.subscription(self, terms))
+        return room.subscription(self, terms)
 
     def narrowed(self, principal: T, /) -> Connection[T]:
         """The same connection with another principal: what the guard of an event has made of it.
@@ -394,7 +393,7 @@ class Subscribable(Protocol[T_co, R_contra]):
     def subscription(
         self, connection: Connection[R_contra], terms: Terms[T_co], /
     ) -> AbstractAsyncContextManager[Subscription]:
-        """Send what is published there to the peer of `connection`, once that is entered."""
+        """Send what is published there to the peer of `connection`, once that is entered; warn if it never is."""
         ...
 
 

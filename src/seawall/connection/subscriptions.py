@@ -80,7 +80,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._held: dict[Held, None] = {}
+        self._held: list[Held] = []  # a dict would cost each connection more than its one subscription
 
     def __len__(self) -> int:
         """How many there are."""
@@ -88,7 +88,7 @@ class Subscriptions:
 
     def __contains__(self, one: Held) -> bool:
         """Whether it is there."""
-        return one in self._held
+        return any(other is one for other in self._held)
 
     def add(self, one: Held, /, *, at_most: int) -> None:
         """Have one more, before anybody is asked whether it may be: a renewal meanwhile has to find it.
@@ -98,11 +98,14 @@ class Subscriptions:
         """
         if len(self._held) >= at_most:
             raise TooManyRequests("too many subscriptions of one connection")
-        self._held[one] = None
+        self._held.append(one)
 
     def discard(self, one: Held, /) -> None:
         """Have it no more; does nothing if it is not there."""
-        self._held.pop(one, None)
+        for at, other in enumerate(self._held):
+            if other is one:
+                del self._held[at]
+                return
 
     def without(self, asked: set[Held]) -> Held | None:
         """One that is not among `asked`; None if all are."""

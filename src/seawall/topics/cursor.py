@@ -18,6 +18,8 @@ from seawall.topics.log import Log
 
 #: In `Cursor.lost`: it is not known how many.
 UNKNOWN: Final = -1
+#: The position of who has to be told of a gap of unknown size: whoever comes back with it has that gap, too.
+NOWHERE: Final = Position("lost", 0)
 #: In `Cursor._stop_at`: nothing newer is lost.
 _NOWHERE: Final = -1
 
@@ -81,7 +83,7 @@ class Cursor:
     @property
     def position(self) -> Position:
         """Where the reader goes on that has had all that it was given, with nothing lost that it has not been told."""
-        return self.log.position(0 if self.lost == UNKNOWN else self.next - 1 - self.lost)
+        return NOWHERE if self.lost == UNKNOWN else self.log.position(self.next - 1 - self.lost)
 
     def fault(self) -> Exception | None:
         """What the key function by which it reads has raised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Concatenate, Final, Never, NoReturn, TypeAlias, TypeVar, final
+from typing import Concatenate, Final, Never, NoReturn, TypeAlias, TypeVar, cast, final
 
 from attrs import frozen
 
@@ -62,7 +62,8 @@ class ReadCheck:
                     f"{where}: parameter {one.name!r} of {one.owner} is annotated {shown(one.annotation)}, but the "
                     f"pattern gives {kind.__name__}; change the annotation, or the converter in the pattern"
                 )
-        return cls(check, frozenset(one.name for one in wanted if one.name in pattern.parameters))
+        asked = cast("_Asked", check)  # as it is an async function
+        return cls(asked, frozenset(one.name for one in wanted if one.name in pattern.parameters))
 
     def arguments(self, parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
         """Those that it takes."""

@@ -34,5 +34,5 @@ class Entry:
         """The bytes that count for it."""
         self.pins = 0
         """How many need it beside those who read the log."""
-        self.renderings: tuple[tuple[object, object, bytes | None], ...] = ()
-        """Its frames for who has a function that wraps it, another codec than the app, or both."""
+        self.renderings: tuple[tuple[object, bytes | None], ...] = ()
+        """By `Style`, its frames for who has a function that wraps it, another codec than the app, or both."""

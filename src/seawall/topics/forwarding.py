@@ -12,7 +12,8 @@ from attrs import frozen
 from seawall.connection.connection import Connection, renewed_principal, state_of
 from seawall.connection.session_table import Registration
 from seawall.connection.state import ConnectionState
-from seawall.errors import SubscriptionLost
+from seawall.entering import warn_not_entered
+from seawall.errors import SlowConsumer, SubscriptionLost
 from seawall.lag import Lag
 from seawall.position import Position, Since
 from seawall.room_event import Gap
@@ -142,6 +143,7 @@ class Forwarding:
         arrival, self._arrival = self._arrival, None
         if arrival is None:
             raise RuntimeError("a subscription is entered once; call subscribe() for another one")
+        self._status = Status.OVER  # until it is let in
         state = state_of(self._connection)
         state.hold(self)
         try:
@@ -176,6 +178,11 @@ class Forwarding:
         self._scope.__enter__()
         self._status = Status.WOKEN
         self._entrance.pump.put(self)
+
+    def __del__(self) -> None:
+        """Warn, where the last reference has gone."""
+        if self._status is Status.NEW:
+            warn_not_entered("conn.subscribe(...)", self)
 
     async def __aexit__(
         self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
@@ -274,8 +281,8 @@ class Forwarding:
             self._halt()  # the connection is over, and its handler will be soon
             return
         frames = self._take()
-        if frames:
-            self._buffer.put_shared(b"".join(frames), len(frames))
+        if frames and not self._buffer.put_shared(b"".join(frames), len(frames)):
+            self._put_behind(frames)
         if self._status is _READY and self.cursor.peek() is not None:
             if self._buffer.pending:
                 self._fall_behind()
@@ -283,6 +290,16 @@ class Forwarding:
                 self._status = Status.WOKEN
                 self.outlet = None
                 self._entrance.pump.put(self)
+
+    def _put_behind(self, frames: list[bytes]) -> None:
+        """Write behind what a `wrap` has sent itself, so that something is pending now."""
+        try:
+            for frame in frames:
+                self._buffer.put_message_nowait(frame)
+        except trio.WouldBlock:
+            self.end(SlowConsumer())
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._halt()
 
     def _take(self) -> list[bytes]:
         """The next frames, for one write."""

@@ -158,10 +158,13 @@ class Log:
             index.evict(number)
         self._budget.change(self, -entry.size)
 
-    def grow(self, entry: Entry, size: int) -> None:
-        """An event that is here takes `size` more bytes."""
+    def grow(self, entry: Entry, size: int) -> bool:
+        """Have an event that is here take `size` more bytes; False if that would be too much for all rooms together."""
+        if self._budget.total + size > self._budget.limit:
+            return False
         entry.size += size
         self._budget.change(self, size)
+        return True
 
     def pin(self, number: int) -> None:
         """Keep an event that is here until `unpin` is called as often."""

@@ -151,7 +151,7 @@ class Pump:
                 if number == newest and entry is not None:
                     if style is not reader.style:
                         style = reader.style
-                        frame = (style and style.known(entry)) or b""
+                        frame = b"" if style is None else style.known(entry) or b""
                     if frame and outlet.put_shared(frame, 1):
                         cursor.next = end
                         left -= _DELIVERY

@@ -65,7 +65,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         self.slot = -1
         self._source = source
         self._key = key
-        self._since = since
+        self._since: Since = since
         self._status = Status.NEW
         self._waiter = Waiter()
         self._scope: trio.CancelScope | None = None
@@ -108,18 +108,21 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         if self._status in {Status.WAITING, Status.WOKEN}:
             raise trio.BusyResourceError("another task reads these events")
         await trio.lowlevel.checkpoint()
-        while True:
-            if self._status is Status.OVER:
-                raise StopAsyncIteration
-            item = None if self.cursor.fault() is not None else self.cursor.peek()
-            if item is not None:
-                return self._read(item)
-            self._status = Status.WAITING
-            try:
-                await self._waiter.wait()
-            finally:
-                if self._status is not Status.OVER:
-                    self._status = Status.BUSY
+        while (item := self._next()) is None:
+            await self._wait()
+        return item
+
+    async def _wait(self) -> None:
+        self._status = Status.WAITING
+        try:
+            await self._waiter.wait()
+        finally:
+            if not self._is_over:
+                self._status = Status.BUSY
+
+    @property
+    def _is_over(self) -> bool:
+        return self._status is Status.OVER
 
     def end(self, failure: Exception) -> None:
         """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
@@ -146,6 +149,13 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
     def needs(self) -> int:
         """What has to stay in the log for it."""
         return self.cursor.log.end if self._status is Status.OVER else self.cursor.needs()
+
+    def _next(self) -> RoomEvent[T] | Gap | None:
+        """What is to be read next; None if there is nothing yet."""
+        if self._is_over:
+            raise StopAsyncIteration
+        item = None if self.cursor.fault() is not None else self.cursor.peek()
+        return None if item is None else self._read(item)
 
     def _read(self, item: Item) -> RoomEvent[T] | Gap:
         number = self.cursor.next

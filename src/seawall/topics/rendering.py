@@ -9,7 +9,7 @@ from typing import Final, TypeAlias, cast, final
 from seawall.connection.message_format import MessageFormat
 from seawall.messages.codec import Sendable
 from seawall.room_event import Gap, RoomEvent
-from seawall.topics.entry import Entry
+from seawall.topics.entry import OVERHEAD, Entry
 from seawall.topics.log import Log
 
 #: Frames that are kept with one event; more are made again each time.
@@ -39,12 +39,19 @@ class Style:
         self.users = 0
         """How many readers have it."""
 
-    def known(self, entry: Entry) -> bytes | None:
+    @property
+    def key(self) -> _Key:
+        """Equal for those that are alike, as long as they are in use."""
+        return _key(self.wrap, self.written)
+
+    def known(self, entry: Entry, /) -> bytes | None:
         """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
         if self._own:
             return entry.frame
-        found = self._find(entry)
-        return None if found is None else found[2]
+        for style, frame in entry.renderings:
+            if style is self:
+                return frame
+        return None
 
     def frame(self, log: Log, number: int, entry: Entry) -> bytes | None:
         """The frame of an event that is in the log; None to send nothing.
@@ -54,15 +61,14 @@ class Style:
         """
         if self._own and entry.frame is not None:
             return entry.frame
-        found = self._find(entry)
-        if found is not None:
-            return found[2]
+        for style, frame in entry.renderings:
+            if style is self:
+                return frame
         wrap = self.wrap
         message = cast("Sendable", entry.value) if wrap is None else wrap(RoomEvent(entry.value, log.position(number)))
         made = None if message is None else self.written.frame(message)
-        if len(entry.renderings) < MOST and log.get(number) is entry:  # what has been called may have published
-            entry.renderings += ((wrap, self.written.codec, made),)
-            log.grow(entry, 0 if made is None else len(made))
+        if log.get(number) is entry:  # what has been called may have published
+            self._keep(log, entry, made)
         return made
 
     def gap(self, gap: Gap) -> bytes | None:
@@ -70,12 +76,26 @@ class Style:
         message = None if self.wrap is None else self.wrap(gap)
         return None if message is None else self.written.frame(message)
 
-    def _find(self, entry: Entry) -> tuple[object, object, bytes | None] | None:
-        codec, wrap = self.written.codec, self.wrap
-        for known in entry.renderings:
-            if known[1] is codec and (known[0] is wrap or (isinstance(wrap, MethodType) and known[0] == wrap)):
-                return known  # a method is made anew each time that it is looked up
-        return None
+    def _keep(self, log: Log, entry: Entry, made: bytes | None) -> None:
+        renderings = entry.renderings
+        if len(renderings) >= MOST:
+            renderings = tuple(one for one in renderings if isinstance(one[0], Style) and one[0].users)
+        if len(renderings) < MOST and log.grow(entry, OVERHEAD if made is None else OVERHEAD + len(made)):
+            entry.renderings = (*renderings, (self, made))
+
+
+#: What tells styles apart: the ids of a function, of what it is a method of, and of a codec.
+_Key: TypeAlias = tuple[int, int, int]
+
+
+def _key(wrap: Wrap | None, written: MessageFormat) -> _Key:
+    if isinstance(wrap, MethodType):  # which is made anew each time that it is looked up
+        return id(wrap.__func__), id(wrap.__self__), id(written.codec)
+    return id(wrap), 0, id(written.codec)
+
+
+def _nothing(_: RoomEvent[object] | Gap) -> None:
+    """The wrap of a style that nobody has any more."""
 
 
 @final
@@ -85,7 +105,7 @@ class Styles:
     def __init__(self, written: MessageFormat) -> None:
         """Say how events are written when they are published."""
         self._written = written
-        self._styles: dict[tuple[int, int], Style] = {}  # by the ids of what each has
+        self._styles: dict[_Key, Style] = {}
         self.own = self._style(None, written)
         """That of who gets what is published as it is."""
 
@@ -93,7 +113,7 @@ class Styles:
         """The style of one more reader."""
         if wrap is None and written.codec is self._written.codec:
             return self.own
-        key = (id(wrap), id(written.codec))
+        key = _key(wrap, written)
         style = self._styles.get(key)
         if style is None:
             style = self._styles[key] = self._style(wrap, written)
@@ -101,10 +121,13 @@ class Styles:
         return style
 
     def leave(self, style: Style) -> None:
-        """One reader less."""
+        """One reader less. After the last, the function is forgotten: it may be all that keeps a connection alive."""
+        if style is self.own:
+            return
         style.users -= 1
-        if not style.users and style is not self.own:
-            del self._styles[id(style.wrap), id(style.written.codec)]
+        if not style.users:
+            del self._styles[style.key]
+            style.wrap = _nothing
 
     def _style(self, wrap: Wrap | None, written: MessageFormat) -> Style:
         return Style(wrap, written, own=written.codec is self._written.codec)

@@ -102,5 +102,5 @@ def check_kind(hub: Hub, kind: object, where: str) -> None:
     if origin_of(kind) in UNIONS:
         for member in arguments_of(kind):
             check_kind(hub, member, where)
-    elif kind not in (str, bytes):
+    elif kind is not str and kind is not bytes:
         hub.format.encoder.check(kind, where=where)

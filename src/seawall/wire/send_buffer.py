@@ -42,6 +42,7 @@ class SendBuffer:
     __slots__ = (
         "_budget",
         "_events",
+        "_notified",
         "_room",
         "_transport",
         "blocked_since",
@@ -67,6 +68,7 @@ class SendBuffer:
         self._budget = budget
         self._events = events
         self._room: _SendWaiters | None = None  # made when a task has to wait; in most connections none ever has to
+        self._notified: Wakes | None = None  # the first that `notify_when_empty` was given; most often the only one
         self.pending = _EMPTY
         """The bytes that wait. Only transports read them, and call `mark_written` for those that they have written."""
         self.blocked_since: float | None = None
@@ -195,6 +197,9 @@ class SendBuffer:
         if not self.pending:
             self.blocked_since = None
             self._transport.update()
+            first, self._notified = self._notified, None
+            if first is not None:
+                first.wake()
             if self._room is not None:
                 self._room.wake_notified()
 
@@ -212,7 +217,9 @@ class SendBuffer:
 
     def stop_notifying(self, waiter: Wakes) -> None:
         """Do not wake `waiter` after all; does nothing if it would not be woken."""
-        if self._room is not None:
+        if self._notified is waiter:
+            self._notified = None
+        elif self._room is not None:
             self._room.forget(waiter)
 
     async def wait_empty(self) -> None:
@@ -227,11 +234,13 @@ class SendBuffer:
         `ControlStream` uses it to wait for this and for other things with one `Waiter`. A `wake` of that is lost while
         no task waits, so the task has to look at `pending` before it waits.
         """
-        if self.pending:
+        if not self.pending:
+            waiter.wake()
+        elif self._notified is None:
+            self._notified = waiter
+        elif waiter is not self._notified:
             self._room = self._room or _SendWaiters()
             self._room.notify(waiter)
-        else:
-            waiter.wake()
 
     def is_full(self, size: int) -> bool:
         """Whether a frame of `size` bytes has to wait for room."""
