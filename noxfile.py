@@ -114,6 +114,9 @@ PURE = [
     "wire/traffic.py",
 ]
 
+# What measures how long something takes on a whole machine, and is skipped where tests run side by side.
+MEASURING = ["tests/login/test_login_storm.py"]
+
 # What reads frames, and so what may differ where the extra `fast` is not installed.
 UNMASKING = ["tests/wire", "tests/test_compressed.py", "tests/property/test_frames_property.py"]
 
@@ -211,6 +214,13 @@ def pure(session: nox.Session) -> None:
     """Does what reads frames pass without the extra `fast` too, so in Python alone?"""
     install(session, "-e", ".[fast]", *group("test"))
     session.run("python", "-m", "pytest", *SPREAD, "-p", "tests.without_speedups", *UNMASKING, *session.posargs)
+
+
+@nox.session(python=FOUND[MAIN], tags=["ci"])
+def quiet(session: nox.Session) -> None:
+    """Does what takes time take no more than it may, where no other test runs beside it?"""
+    install(session, "-e", ".[fast]", *group("test"))
+    session.run("pytest", *(session.posargs or MEASURING))
 
 
 @nox.session(python=FOUND[MAIN])

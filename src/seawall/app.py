@@ -300,7 +300,8 @@ class App(Router[Anonymous]):
         Args:
           pattern: what the rooms are called: words and placeholders between ``/``: ``{room}``, ``{id:int}``.
           kind: what is published: a class of messages, a union of such, `str`, or `bytes`.
-          history: how many events a room keeps for who comes back.
+          history: how many events a room keeps for who comes, and who comes back. With ``lag=Latest(key)`` it keeps the
+            newest of each key beside them, and who comes begins with these: the last price of every share.
           ttl: for how many seconds it keeps them; without end if that is None.
           lag: what becomes of a reader who does not keep up, unless it is said where it reads.
 

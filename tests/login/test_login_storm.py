@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import pytest
@@ -11,7 +12,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.kit.processes import running
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="measures time: `nox -s quiet` runs it alone"),
+]
 
 #: Seconds of a storm.
 SECONDS = 4.0

@@ -327,6 +327,59 @@ async def test_a_slow_reader(lag: Lag[Said], expected: Sequence[object], autojum
     assert engine(hall.app).held == 0
 
 
+async def test_who_comes_has_the_newest_of_each_key(autojump_clock: MockClock) -> None:
+    """A topic with a history and `Latest` keeps them, also of keys that change rarely; who comes back has the rest."""
+    lag = Latest[Said](lambda value: value.text[0], 3)
+    hall = Hall(history=2, ttl=100, lag=lag, is_wrapped=True)
+    async with hall.serving() as serving:
+        texts = ["a1", "b1", *(f"c{number}" for number in range(50))]
+        places = [await hall.lobby.publish(Said(text)) for text in texts]
+        async with serving.connect("/lobby") as one:
+            assert [(await placed_in(one)).text for _ in range(3)] == ["a1", "b1", "c49"]
+            await hall.lobby.publish(Said("b2"))
+            assert (await placed_in(one)).text == "b2"
+        for text in ("c50", "c51", "c52"):
+            await hall.lobby.publish(Said(text))
+        hall.since = places[-1]
+        async with serving.connect("/lobby") as back:
+            assert [(await placed_in(back)).text for _ in range(2)] == ["b2", "c52"]
+        await hall.lobby.publish(Said("d1"))  # for which a1 is pushed out
+        await hall.lobby.publish(Said("e1"))  # and b2
+        async with serving.connect("/lobby") as behind:
+            assert (await missing(behind)).lost is None
+            assert [(await placed_in(behind)).text for _ in range(3)] == ["c52", "d1", "e1"]
+        hall.since = None
+        async with serving.connect("/lobby") as new:
+            assert [(await placed_in(new)).text for _ in range(3)] == ["c52", "d1", "e1"]
+        await trio.sleep(99)
+        await hall.lobby.publish(Said("d2"))
+        await trio.sleep(2)
+        async with serving.connect("/lobby") as late:
+            assert (await placed_in(late)).text == "d2"
+        assert len(engine(hall.app)) == 1
+        await trio.sleep(101)
+        assert (len(engine(hall.app)), engine(hall.app).held) == (0, 0)
+
+
+async def test_a_key_that_fails_in_a_topic(autojump_clock: MockClock) -> None:
+    """A publisher is not told; who reads is, and who comes later begins with what has a key again."""
+    hall = Hall(history=2, lag=Latest[Said](lambda value: int(value.text)), is_wrapped=True)
+    async with hall.serving() as serving:
+        await hall.say(1)
+        async with serving.connect("/lobby") as one:
+            assert (await placed_in(one)).text == "1"
+            await hall.lobby.publish(Said("none"))
+            with pytest.raises(Closed):
+                await one.receive()
+        [end] = hall.ends
+        assert isinstance(end, ValueError)
+        await hall.say(3, 4)
+        async with serving.connect("/lobby") as two:
+            assert [(await placed_in(two)).text for _ in range(2)] == ["3", "4"]
+            await hall.say(4)
+            assert (await placed_in(two)).text == "4"
+
+
 async def test_a_slow_reader_is_disconnected(autojump_clock: MockClock) -> None:
     """With one event more than `Disconnect` allows it ends with `SlowConsumer`."""
     hall = Hall(lag=Disconnect(3))

@@ -6,6 +6,7 @@ than that came at once, before anybody could find out, from the last of these: a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never, final
 
 from seawall.errors import SlowConsumer
@@ -13,7 +14,7 @@ from seawall.lag import Disconnect, DropNewest, DropOldest, Lag, Latest
 from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.entry import Entry
-from seawall.topics.latest import NewestIndex, join_index, leave_index
+from seawall.topics.latest import NewestIndex, is_kept, join_index, leave_index
 from seawall.topics.log import Log
 
 #: In `Cursor.lost`: it is not known how many.
@@ -58,15 +59,24 @@ class Cursor:
             self._index = join_index(log, self._lag)
         self.log = log
         if since is None:
-            self.next = log.kept_from(now)
+            self.next = self._first(log, now)
         elif isinstance(since, Position):
-            self._resume(log, since, log.kept_from(now))
+            self._resume(log, since, self._first(log, now))
         else:
             self.next = log.end
 
+    def _first(self, log: Log, now: float) -> int:
+        """The number of the first event that is kept for who comes."""
+        if self._index is None or not isinstance(self._lag, Latest) or not is_kept(log, self._lag):
+            return log.kept_from(now)
+        ttl = log.retention.ttl
+        return max(self._index.evicted + 1, self._index.first_since(-math.inf if ttl is None else now - ttl))
+
     def _resume(self, log: Log, since: Position, kept_from: int) -> None:
         self.next = kept_from
-        if since.epoch != log.epoch or since.number >= log.end:
+        if self._index is not None and since.epoch == log.epoch and self._index.begins - 1 <= since.number < log.end:
+            self.next = since.number + 1  # what is no longer kept has been replaced, or `evicted` tells of it
+        elif since.epoch != log.epoch or since.number >= log.end:
             self.lost = UNKNOWN
         elif since.number < kept_from - 1:
             self.lost = kept_from - 1 - since.number
@@ -77,13 +87,18 @@ class Cursor:
         """Need nothing of the log any more."""
         self._release_window()
         if self._index is not None:
-            leave_index(self.log, self._index)
+            leave_index(self._index)
             self._index = None
 
     @property
     def position(self) -> Position:
         """Where the reader goes on that has had all that it was given, with nothing lost that it has not been told."""
         return NOWHERE if self.lost == UNKNOWN else self.log.position(self.next - 1 - self.lost)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether it reads the newest of each key."""
+        return self._index is not None
 
     def fault(self) -> Exception | None:
         """What the key function by which it reads has raised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast, final
 
-from seawall.lag import Lag, check_lag
+from seawall.lag import Lag, Latest, check_lag
 from seawall.topics.definition import Definition
 from seawall.topics.hub import Hub
 from seawall.topics.log import Retention
@@ -35,6 +35,8 @@ class DefinedTopics:
         check_lag(where, lag)
         check_kind(self.hub, kind, where)
         plain = cast("Lag[object]", lag)  # its key takes the values of this topic, and gets no others
+        if isinstance(plain, Latest):
+            retention = Retention(retention.history, retention.ttl, plain)
         return Topic[T](Definition(self.hub, self._patterns.add("topic", pattern), retention, plain))
 
     def presence(self, pattern: str, kind: TypeForm[T], linger: float) -> Presence[T]:

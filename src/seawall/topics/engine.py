@@ -16,6 +16,7 @@ from seawall.position import Position
 from seawall.topics.entry import Entry
 from seawall.topics.history_budget import HistoryBudget
 from seawall.topics.keys import RoomKey
+from seawall.topics.latest import keep_index
 from seawall.topics.log import Log, Retention
 from seawall.topics.pump import Pump
 
@@ -175,6 +176,8 @@ class MemoryEngine:
         if len(self._logs) >= self._most:
             raise TooManyRequests("too many rooms")
         log = self._logs[key] = Log(key, _new_epoch(), retention, self._budget)
+        if retention.history and retention.latest is not None:
+            keep_index(log, retention.latest)
         if retention.history and retention.ttl is not None:
             now = log.use.last = trio.current_time()
             self._look_again(log, now)
@@ -193,7 +196,7 @@ class MemoryEngine:
         if not log.retention.history:
             return -math.inf
         if log.retention.ttl is None:
-            return math.inf if log.entries else -math.inf
+            return math.inf if log.size else -math.inf
         return log.use.last + log.retention.ttl
 
     def _forget_unless_kept(self, log: Log) -> None:

@@ -247,7 +247,7 @@ class Forwarding:
         if self._status is not Status.WOKEN:
             return
         self._status = _READY
-        self.outlet = self._buffer
+        self.outlet = None if self.cursor.is_indexed else self._buffer  # else a fault of its key would go unnoticed
         self._end_on(self.cursor.fault())
         if self._status is not _READY:
             return

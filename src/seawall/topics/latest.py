@@ -22,7 +22,7 @@ class NewestIndex:
     It pins those events in the log, and forgets the key whose newest event is the oldest when there are too many.
     """
 
-    __slots__ = ("_at_most", "_key", "_keys", "_log", "_newest", "_numbers", "evicted", "failure", "users")
+    __slots__ = ("_at_most", "_key", "_keys", "_log", "_newest", "_numbers", "begins", "evicted", "failure", "users")
 
     def __init__(self, log: Log, key: Callable[[object], Hashable], at_most: int) -> None:
         """Begin with what is in the log."""
@@ -37,7 +37,9 @@ class NewestIndex:
         self.failure: Exception | None = None
         """What the key function has raised; the index is of no use then."""
         self.users = 0
-        """How many read by it."""
+        """How many read by it, and one more if it is kept though nobody does."""
+        self.begins = log.base
+        """The number from which on it has seen every event."""
         for number in range(log.base, log.end):
             entry = log.get(number)
             if entry is not None:
@@ -83,8 +85,17 @@ class NewestIndex:
                 return numbers[at]
         return None
 
+    def first_since(self, oldest: float) -> int:
+        """The first of the newest events that was not published before `oldest`; `Log.end` if there is none."""
+        for number in self._numbers:
+            entry = self._log.get(number) if number in self._keys else None
+            if entry is not None and entry.at >= oldest:
+                return number
+        return self._log.end
+
     def drop(self) -> None:
-        """Pin nothing any more."""
+        """Be told nothing, and pin nothing, any more."""
+        self._log.indexes = tuple(other for other in self._log.indexes if other is not self)
         for number in self._keys:
             self._log.unpin(number)
         self._keys.clear()
@@ -101,6 +112,13 @@ class NewestIndex:
         self.evicted = number
 
 
+def keep_index(log: Log, lag: Latest[object]) -> None:
+    """Keep the newest of each key in a log, whether or not somebody reads by it."""
+    index = NewestIndex(log, lag.key, lag.at_most)
+    index.users = 1
+    log.indexes += (index,)
+
+
 def join_index(log: Log, lag: Latest[object]) -> NewestIndex:
     """The index of a log that `lag` asks for; made if there is none.
 
@@ -114,14 +132,19 @@ def join_index(log: Log, lag: Latest[object]) -> NewestIndex:
     index = NewestIndex(log, lag.key, lag.at_most)
     if index.failure is not None:
         raise index.failure
-    index.users = 1
+    index.users = 2 if is_kept(log, lag) else 1
     log.indexes += (index,)
     return index
 
 
-def leave_index(log: Log, index: NewestIndex) -> None:
+def is_kept(log: Log, lag: Latest[object]) -> bool:
+    """Whether a log keeps the newest of each key, as `lag` asks for it, for who comes."""
+    kept = log.retention.latest
+    return kept is not None and log.retention.history > 0 and kept.key is lag.key and kept.at_most == lag.at_most
+
+
+def leave_index(index: NewestIndex) -> None:
     """One reads by it no longer."""
     index.users -= 1
     if not index.users:
         index.drop()
-        log.indexes = tuple(other for other in log.indexes if other is not index)

@@ -13,6 +13,7 @@ from typing import Protocol, final
 
 from attrs import frozen
 
+from seawall.lag import Latest
 from seawall.position import Position
 from seawall.topics.entry import Entry
 from seawall.topics.history_budget import HistoryBudget
@@ -29,15 +30,12 @@ class Retention:
     """At most so many events."""
     ttl: float | None = None
     """Those that are younger than so many seconds; None for any."""
+    latest: Latest[object] | None = None
+    """Beside them, where there is a history, the newest of each key; see `NewestIndex`."""
 
 
 class Index(Protocol):
     """What is told of each event: the newest value of each key."""
-
-    @property
-    def failure(self) -> Exception | None:
-        """Why it is of no use any more."""
-        ...
 
     def add(self, number: int, entry: Entry, /) -> None:
         """An event has been published. Must not raise."""
@@ -186,5 +184,6 @@ class Log:
         """Hold nothing more: the room is forgotten."""
         self.entries.clear()
         self.base = self.end
+        self.indexes = ()
         self._pinned = None
         self._budget.change(self, -self.size)

@@ -178,8 +178,6 @@ class Pump:
 
 
 def _newest_for_all(log: Log) -> Entry | None:
-    """The newest event of a log, unless it ends somebody, or somebody does not get it."""
+    """The newest event of a log, unless somebody does not get it."""
     entry = log.entries[-1] if log.entries else None
-    if entry is None or entry.but is not None or any(index.failure is not None for index in log.indexes):
-        return None
-    return entry
+    return None if entry is None or entry.but is not None else entry
