@@ -55,7 +55,7 @@ def test_a_value_is_encoded_each_time() -> None:
 def test_what_is_no_message_is_refused_first() -> None:
     """Before anything has been sent there is no frame for what is no message at all."""
     with pytest.raises(TypeError):
-        made().frame_for_many(None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        made().frame_for_many(None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # as no checker allows
 
 
 def test_a_long_frame_is_not_kept() -> None:
