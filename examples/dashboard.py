@@ -48,7 +48,7 @@ def turbine_of(reading: Reading) -> str:
 
 
 app = App()
-readings = app.topic("readings", Reading, history=len(TURBINES), lag=Latest(turbine_of))
+readings = app.topic("readings", Reading, history=1, lag=Latest(turbine_of))  # and the newest of each
 
 
 @app.lifespan

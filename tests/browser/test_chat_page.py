@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Final, cast
@@ -18,6 +19,9 @@ from tests.kit.processes import Program, running
 from tests.kit.relay import relayed
 
 pytestmark = pytest.mark.slow
+
+#: Seconds for which somebody who reloads is not missed.
+LINGER: Final = 5.0
 
 #: A secret that outlives the program.
 SECRET: Final = "a secret of the tests, long enough for HS256"
@@ -58,6 +62,14 @@ class Person:
         self.wait_logged_out()
         self.write("#name", name)
         self.wait_state("Online")
+
+    def reload(self) -> float:
+        """Load the page again; how many seconds it took until it was online."""
+        began = time.monotonic()
+        self.chrome.execute_script("globalThis.isOld = true; location.reload()")
+        until(lambda: bool(self.chrome.execute_script("return !globalThis.isOld")), "a new page")
+        self.wait_state("Online")
+        return time.monotonic() - began
 
     def wait_logged_out(self) -> None:
         """Wait for the form that asks for a name."""
@@ -145,17 +157,17 @@ def test_a_reload_is_not_seen(people: tuple[Person, Person]) -> None:
     """Who reloads the page has not been gone for the others; who closes it is, some seconds later."""
     ada, grace = people
     ada.chrome.execute_script(WATCH_PEOPLE)
-    grace.chrome.execute_script("location.reload()")
-    grace.wait_state("Online")
-    grace.wait_texts("#people .name", "Ada", "Grace")
+    took = grace.reload()
     grace.say("back")
     ada.wait_texts(".said p", "back")
-    assert ada.chrome.execute_script("return seen") == []
-    assert ada.texts(".note") == ["Grace has come"]
+    if took < LINGER:  # a machine that is busy may take longer
+        assert ada.chrome.execute_script("return seen") == []
+        assert ada.texts(".note") == ["Grace has come"]
     grace.chrome.get("about:blank")
     ada.wait_texts("#people .name", "Ada")
-    assert ada.texts(".note") == ["Grace has come", "Grace has gone"]
-    assert ada.chrome.execute_script("return seen") == [["Ada"]]
+    assert ada.texts(".note:last-child") == ["Grace has gone"]
+    if took < LINGER:
+        assert ada.chrome.execute_script("return seen") == [["Ada"]]
 
 
 def test_the_host_kicks(people: tuple[Person, Person]) -> None:
@@ -179,7 +191,7 @@ def test_the_host_kicks(people: tuple[Person, Person]) -> None:
 
 
 def test_a_cut_and_a_resume(browsers: tuple[Browser, Browser]) -> None:
-    """After the network was away there is all that was said meanwhile, once and in order, and nobody has been gone."""
+    """After the network was away there is all that was said meanwhile, once and in order; too much of it is a gap."""
     with served() as (_, url), relayed(int(url.rpartition(":")[2])) as relay:
         ada, grace = map(Person, browsers)
         ada.come(url)

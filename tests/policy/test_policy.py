@@ -793,6 +793,8 @@ def test_what_decided_is_known() -> None:
         (ProtocolViolation, Reply(answer)),
         (SlowConsumer, Refuse(400)),
         (TooManyInvalidMessages, Ignore()),
+        (SubscriptionLost, Refuse(503)),
+        (Kicked, Refuse(403)),
     ],
 )
 def test_a_verdict_that_could_never_act(kind: type[Exception], verdict: AnyVerdict) -> None:
@@ -801,4 +803,12 @@ def test_a_verdict_that_could_never_act(kind: type[Exception], verdict: AnyVerdi
         ConfigurationError, match=rf"ErrorPolicy.on\({kind.__name__}\): .* can never act.* give a Close"
     ):
         ErrorPolicy().on(kind, Close(4000), verdict)
-    assert verdict_of(ErrorPolicy().on(kind, Close(4000)), kind(1002, "odd")) == Close(4000)
+    failure = kind(1002, "odd") if kind is ProtocolViolation else kind()
+    assert verdict_of(ErrorPolicy().on(kind, Close(4000)), failure) == Close(4000)
+
+
+def test_a_lost_subscription_of_an_event_may_be_answered() -> None:
+    """The connection goes on then, and the client may ask for the room again."""
+    policy = ErrorPolicy().on((SubscriptionLost, Kicked), Reply(answer), Close(4000))
+    assert verdict_of(policy, Kicked("rooms/{room}"), MESSAGE) == Reply(answer)
+    assert verdict_of(policy, SubscriptionLost(), HANDLER) == Close(4000)

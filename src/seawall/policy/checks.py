@@ -16,12 +16,14 @@ from seawall.errors import (
     ConfigurationError,
     IdleTimeout,
     KeepaliveLost,
+    Kicked,
     LeaseExpired,
     LifetimeReached,
     MessageTimeout,
     ProtocolViolation,
     Revoked,
     SlowConsumer,
+    SubscriptionLost,
     TooManyInvalidMessages,
 )
 from seawall.policy.verdicts import AnyVerdict, Close, Context, Escalate, Ignore, Phase, Refuse, Reply, applies
@@ -36,6 +38,9 @@ _AFTER_UPGRADE = (
     ProtocolViolation,
     TooManyInvalidMessages,
 )
+
+#: Failures of subscriptions, which only open connections have. Those of an event may be answered.
+_OF_SUBSCRIPTIONS = (SubscriptionLost, Kicked)
 
 #: Failures by a deadline or a revocation, which may come before the upgrade or after it.
 _ENDINGS = (AuthTimeout, LeaseExpired, Revoked)
@@ -91,6 +96,11 @@ def _check_use(kind: type[Exception], verdict: object) -> None:
         raise ConfigurationError(
             f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this only happens to a connection "
             "that is open; give a Close, or Escalate()"
+        )
+    if issubclass(kind, _OF_SUBSCRIPTIONS) and isinstance(verdict, Refuse):
+        raise ConfigurationError(
+            f"ErrorPolicy.on({kind.__name__}): {verdict!r} can never act, because this only happens to a connection "
+            "that is open; give a Close, a Reply, or Escalate()"
         )
     if issubclass(kind, _ENDINGS) and isinstance(verdict, Reply | Ignore):
         raise ConfigurationError(
