@@ -110,7 +110,7 @@ class MemoryEngine:
     async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish, once the pump is not far behind in that room."""
         await self._pump.turn(entry.size)
-        while (log := self._logs.get(key)) is not None and log.readers.is_behind(log.end - FAR):
+        while self._pump.is_running and (log := self._logs.get(key)) and log.readers.is_behind(log.end - FAR):
             await self._pump.progress.park()
         return self.publish_nowait(key, retention, entry)
 

@@ -60,6 +60,8 @@ class Pump:
         """What is done at certain times."""
         self.progress = trio.lowlevel.ParkingLot()
         """Who waits until a round has ended."""
+        self.is_running = False
+        """Whether anybody is served now; in a lifespan nobody is."""
 
     async def turn(self, size: int) -> None:
         """A checkpoint of who publishes an event of so many bytes."""
@@ -88,16 +90,21 @@ class Pump:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Serve until cancelled."""
-        while True:
-            due = self._run_due(trio.current_time())
-            if self._rounds or self._woken:
-                self._serve_some()
-                await trio.lowlevel.checkpoint()
-            elif due == math.inf:
-                await self._waiter.wait()
-            else:
-                with trio.move_on_at(due):
+        self.is_running = True
+        try:
+            while True:
+                due = self._run_due(trio.current_time())
+                if self._rounds or self._woken:
+                    self._serve_some()
+                    await trio.lowlevel.checkpoint()
+                elif due == math.inf:
                     await self._waiter.wait()
+                else:
+                    with trio.move_on_at(due):
+                        await self._waiter.wait()
+        finally:
+            self.is_running = False
+            self.progress.unpark_all()
 
     def stop(self) -> None:
         """Forget what was to be done."""
