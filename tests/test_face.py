@@ -144,6 +144,7 @@ FURTHER = {
         "People",
         "Position",
         "Presence",
+        "PresenceChange",
         "PresenceEvent",
         "Room",
         "RoomEvent",

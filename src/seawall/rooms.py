@@ -15,7 +15,16 @@ from seawall.lag import Disconnect, DropNewest, DropOldest, Lag, Latest
 from seawall.position import Position, Since
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.presence import People, Presence
-from seawall.topics.presence_changes import Change, Joined, Left, Member, PresenceEvent, Snapshot, Updated
+from seawall.topics.presence_changes import (
+    Change,
+    Joined,
+    Left,
+    Member,
+    PresenceChange,
+    PresenceEvent,
+    Snapshot,
+    Updated,
+)
 from seawall.topics.presence_membership import Membership
 from seawall.topics.room import Room
 from seawall.topics.topic import Topic
@@ -36,6 +45,7 @@ __all__ = [
     "People",
     "Position",
     "Presence",
+    "PresenceChange",
     "PresenceEvent",
     "Room",
     "RoomEvent",

@@ -10,9 +10,10 @@ import trio
 from attrs import define, field, frozen
 
 from seawall import App, Claims, Connection, Limits, Unauthorized, bearer, public
-from seawall.room_event import Gap
+from seawall.position import Position
+from seawall.room_event import Gap, RoomEvent
 from seawall.topics.presence import People, Presence
-from seawall.topics.presence_changes import Joined, Left, Member, PresenceEvent, Snapshot, Updated
+from seawall.topics.presence_changes import Joined, Left, Member, PresenceChange, PresenceEvent, Snapshot, Updated
 from tests.kit.tokens import verifier
 
 
@@ -79,11 +80,51 @@ def meeting(limits: Limits | None = None, linger: float = 5.0) -> Meeting:
     async def member(conn: Connection[Claims], room: str, name: str) -> None:
         await be(conn, room, name)
 
+    @app.route("/watch/{room}", guard=public)
+    async def watch(conn: Connection[object], room: str) -> None:
+        async with conn.subscribe(made.room(room), wrap=tell):
+            async for _ in conn:
+                pass
+
     @app.route("/anybody/{room}/{name}", guard=public)
     async def anybody(conn: Connection[object], room: str, name: str) -> None:
         await be(conn, room, name)
 
     return made
+
+
+def tell(event: RoomEvent[PresenceChange[Who]] | Gap) -> str:
+    """What a peer is told that subscribes to a presence; see `heard`."""
+    if isinstance(event, Gap):
+        return "gap"
+    match event.value:
+        case Snapshot(members):
+            return " ".join(["=", *(f"{member.id}:{member.value.name}" for member in members)])
+        case Joined(member):
+            return f"+ {member.id}:{member.value.name}"
+        case Updated(member):
+            return f"> {member.id}:{member.value.name}"
+        case Left(member):
+            return f"- {member.id}:{member.value.name}"
+        case _:
+            assert_never(event.value)
+
+
+def heard(text: str) -> PresenceEvent[Who]:
+    """What a peer was told by `tell`."""
+    kind, *words = text.split(" ")
+    members = tuple(Member(name, Who(value)) for name, _, value in (word.partition(":") for word in words))
+    match kind:
+        case "=":
+            return Snapshot(members)
+        case "+":
+            return Joined(members[0])
+        case ">":
+            return Updated(members[0])
+        case "-":
+            return Left(members[0])
+        case _:
+            return Gap(Position("x", 0), None)
 
 
 @final

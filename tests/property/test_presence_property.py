@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.testing import Client, Closed, Rejected, Serving, serve
 from seawall.topics import presence_reading
-from tests.kit.presence import Meeting, Watched, meeting
+from tests.kit.presence import Meeting, Watched, heard, meeting
 from tests.kit.tokens import by, token
 
 LINGER = 5.0
@@ -75,7 +75,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(Act, st.sampled_from(["close", "close", "say"]), st.integers(-3, -1)),
     st.builds(Kick, st.sampled_from(["ada", "bob"]), rooms, st.sampled_from([0.0, 3.137])),
     st.builds(Wait, st.sampled_from([0.0, 0.313, 1.171, 2.737, 6.191])),
-    st.builds(Watch, st.sampled_from(["begin", "stop", "stop", "go on"]), rooms),
+    st.builds(Watch, st.sampled_from(["begin", "subscribe", "stop", "stop", "go on"]), rooms),
 )
 #: Most lists that hypothesis makes are short.
 histories = st.one_of(st.lists(steps, max_size=20), st.lists(steps, min_size=30, max_size=60))
@@ -147,6 +147,22 @@ class World:
                 one.watched.told(change)
                 await one.gate.wait()
 
+    async def subscribe(self, room: str) -> None:
+        """Have a client subscribe."""
+        one = Spectator(room)
+        one.gate.set()
+        self.spectators.append(one)
+        begun = trio.Event()
+        self.nursery.start_soon(self._hear, one, begun)
+        await begun.wait()
+
+    async def _hear(self, one: Spectator, begun: trio.Event) -> None:
+        async with self.served.connect(f"/watch/{one.room}") as client:
+            while True:
+                one.watched.told(heard(str(await client.receive())))
+                begun.set()
+                await one.gate.wait()
+
     async def connect(self, step: Connect) -> Guest:
         """Have somebody come, and wait until that has worked or not."""
         number = next(self.names)
@@ -204,7 +220,9 @@ class World:
         """Have a reader begin, be busy, or go on."""
         if step.how == "begin":
             await self.spectate(step.room)
-        for one in self.spectators[len(ROOMS) :]:
+        elif step.how == "subscribe":
+            await self.subscribe(step.room)
+        for one in self.spectators[2 * len(ROOMS) :]:
             if one.room == step.room:
                 if step.how == "stop":
                     if one.gate.is_set():
@@ -284,6 +302,7 @@ async def in_a_world(body: Callable[[World], Awaitable[None]]) -> None:
         world = World(met, served, nursery)
         for room in ROOMS:
             await world.spectate(room)
+            await world.subscribe(room)
         await body(world)
         for guest in world.guests:
             await world.act(guest, "close")

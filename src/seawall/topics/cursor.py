@@ -7,7 +7,7 @@ than that came at once, before anybody could find out, from the last of these: a
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, TypeAlias, assert_never, final
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from seawall.errors import SlowConsumer
 from seawall.lag import Disconnect, DropNewest, DropOldest, Lag, Latest
@@ -28,7 +28,6 @@ _NOWHERE: Final = -1
 Item: TypeAlias = Entry | Gap
 
 
-@final
 class Cursor:
     """A place in a log. `place` comes first, and `leave` last."""
 
@@ -131,6 +130,12 @@ class Cursor:
         self.next = number + 1
         if number < self._stop_at:
             self.log.unpin(number)
+
+    def skip(self) -> None:
+        """All up to now is known otherwise: go on with what comes next, and tell of no gap."""
+        self._release_window()
+        self.next = self.log.end
+        self.lost = 0
 
     def fall_behind(self) -> None:
         """It does not take what there is, as is found now: count from here what waits."""

@@ -12,6 +12,7 @@ from seawall.callables import Parameter, agrees, describe, is_async, path_argume
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.lag import Lag
+from seawall.topics.cursor import Cursor
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
 from seawall.topics.kicks import Visitor
@@ -109,6 +110,10 @@ class Definition:
     def parameters(self, key: RoomKey) -> dict[str, Parameter]:
         """Those of a room, by name."""
         return dict(zip(self.pattern.parameters, key.parameters, strict=True))
+
+    def cursor(self, _: RoomKey, lag: Lag[object], /) -> Cursor:
+        """One that is to read a room."""
+        return Cursor(lag)
 
     async def ask(self, key: RoomKey, principal: object, /) -> None:
         """Ask whether `principal` may read a room. Raises what says no."""

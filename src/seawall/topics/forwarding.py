@@ -61,6 +61,10 @@ class Entrance(Protocol):
         """How events are written."""
         ...
 
+    def cursor(self, key: RoomKey, lag: Lag[object], /) -> Cursor:
+        """One that is to read a room."""
+        ...
+
     async def ask(self, key: RoomKey, principal: object, /) -> None:
         """Ask whether `principal` may read a room. Raises what says no."""
         ...
@@ -122,7 +126,7 @@ class Forwarding:
 
     def __init__(self, entrance: Entrance, arrival: Arrival, connection: Connection[object], lag: Lag[object]) -> None:
         """Say to whom what is forwarded, and how."""
-        self.cursor = Cursor(lag)
+        self.cursor = entrance.cursor(arrival.key, lag)
         """How far it is."""
         self.slot = -1
         self._entrance = entrance

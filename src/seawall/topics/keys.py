@@ -68,6 +68,11 @@ class RoomKey:
         return f"{self.pattern}({', '.join(shown)})"
 
 
+def log_key(key: RoomKey) -> RoomKey:
+    """What the log is called in which the changes of a presence are told: as no room of a topic can be."""
+    return RoomKey(f"/{key.pattern}", key.parameters)
+
+
 @final
 @frozen(kw_only=True, eq=False)
 class RoomPattern:

@@ -10,7 +10,7 @@ import trio
 from seawall.connection.revocations import Selection
 from seawall.topics.forwarding import Forwarding
 from seawall.topics.hub import Hub
-from seawall.topics.keys import RoomKey
+from seawall.topics.keys import RoomKey, log_key
 from seawall.topics.kicks import Attendant, Who, check_kick
 
 
@@ -35,7 +35,7 @@ def whom(issuer: str | None, subject: str | None, session_id: str | None, connec
 
 def attendants(hub: Hub, key: RoomKey) -> Iterable[Attendant]:
     """All that connections have in a room."""
-    return chain(_subscriptions(hub, key), hub.presences.attendants(key))
+    return chain(_subscriptions(hub, key), _subscriptions(hub, log_key(key)), hub.presences.attendants(key))
 
 
 def _subscriptions(hub: Hub, key: RoomKey) -> Iterator[Attendant]:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, cast, final
 
 from attrs import frozen
 
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
+from seawall.connection.state import ConnectionState
+from seawall.connection.subscriptions import Subscription, Terms
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
+from seawall.lag import DropOldest, Latest
+from seawall.position import Position
+from seawall.topics.forwarding import Arrival, Forwarding
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
 from seawall.topics.kicking import kick, whom
-from seawall.topics.presence_changes import Member, PresenceEvent
+from seawall.topics.presence_changes import Member, PresenceChange, PresenceEvent
 from seawall.topics.presence_membership import Entrance, Membership
-from seawall.topics.presence_reading import Changes
+from seawall.topics.presence_reading import MAX_WAITING, Changes
 from seawall.topics.presence_rooms import PresenceRooms
+from seawall.topics.rendering import Wrap
 
 M = TypeVar("M")
 
@@ -46,7 +52,7 @@ class Presence(Generic[M]):
         self._hub = hub
         self._pattern = pattern
         self._linger = linger
-        self._rooms: PresenceRooms[M] = PresenceRooms(hub)
+        self._rooms: PresenceRooms[M] = PresenceRooms(hub, pattern.text)
         hub.presences.add(pattern.text, self._rooms)
 
     def __repr__(self) -> str:
@@ -116,11 +122,7 @@ class People(Generic[M]):
         """
         self._hub.check_here("joined")
         state = state_of(connection)
-        if not self._hub.knows(state):
-            raise ConfigurationError(
-                f"joined() of {self._key.pattern!r}, which is another app's presence; use one of the app that serves "
-                "this connection"
-            )
+        self._check_known("joined", state)
         return MustBeEntered("people(...).joined(...)", Membership(self._entrance, state, value))
 
     def members(self) -> tuple[Member[M], ...]:
@@ -163,6 +165,58 @@ class People(Generic[M]):
         """
         self._hub.check_here("changes")
         return MustBeEntered("people(...).changes()", Changes(self._entrance.rooms, self._key))
+
+    def subscription(
+        self, connection: Connection[object], terms: Terms[PresenceChange[M]], /
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """For `Connection.subscribe`: the peer is told who is there, and then what changes.
+
+        ::
+
+            def tell(event: RoomEvent[PresenceChange[Who]] | Gap) -> Sendable | None:
+                if isinstance(event, Gap):
+                    return None  # another snapshot comes next
+                match event.value:
+                    case Snapshot(members):
+                        ...
+                    case Joined(member) | Updated(member):
+                        ...
+                    case Left(member):
+                        ...
+                    case _:
+                        assert_never(event.value)
+
+
+            async with conn.subscribe(people(room=room), wrap=tell):
+                ...
+
+        It needs a ``wrap``, which makes a message of each `Snapshot`, `Joined`, `Updated` and `Left`, and takes no
+        ``since``: the snapshot says what was before. For a peer that does not keep up a thousand changes wait, or as
+        the `lag` says; behind a `Gap` there is a snapshot again.
+
+        Raises:
+          ConfigurationError: there is no ``wrap``; there is a ``since`` that is a position; `lag` is a `Latest`; or the
+            connection is another app's.
+        """
+        self._hub.check_here("subscribe")
+        self._check_known("subscribe", state_of(connection))
+        where = f"subscribe() to the presence {self._key.pattern!r}"
+        if terms.wrap is None:
+            raise ConfigurationError(f"{where} needs wrap=, a function that makes messages of what changes")
+        if isinstance(terms.since, Position):
+            raise ConfigurationError(f"{where} begins with who is there; leave since= out")
+        if isinstance(terms.lag, Latest):
+            raise ConfigurationError(f"{where} with Latest would hide who has left; use DropOldest(n) or Disconnect(n)")
+        wrap = cast("Wrap", terms.wrap)  # it takes the changes of this presence, and gets no others
+        lag = DropOldest(MAX_WAITING) if terms.lag is None else terms.lag
+        return Forwarding(self._entrance.rooms, Arrival(self._key, "joined", wrap), connection, lag)
+
+    def _check_known(self, call: str, state: ConnectionState) -> None:
+        if not self._hub.knows(state):
+            raise ConfigurationError(
+                f"{call}() of {self._key.pattern!r}, which is another app's presence; use one of the app that serves "
+                "this connection"
+            )
 
     async def kick(
         self,

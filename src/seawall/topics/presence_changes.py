@@ -59,8 +59,11 @@ class Left(Generic[M_co]):
     """As it was at last."""
 
 
-#: What is told of a room.
+#: What happens in a room.
 Change: TypeAlias = Joined[M] | Updated[M] | Left[M]
+
+#: What is told of a room: in a `RoomEvent`, to the ``wrap`` of a subscription.
+PresenceChange: TypeAlias = Snapshot[M] | Joined[M] | Updated[M] | Left[M]
 
 #: What a reader of the changes sees.
 PresenceEvent: TypeAlias = Snapshot[M] | Joined[M] | Updated[M] | Left[M] | Gap

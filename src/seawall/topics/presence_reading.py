@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final, Generic, TypeVar, final
 
-import trio
-
 from seawall.lag import DropOldest
 from seawall.room_event import Gap
 from seawall.topics.keys import RoomKey
-from seawall.topics.presence_changes import Change, PresenceEvent, Snapshot
+from seawall.topics.presence_changes import PresenceChange, PresenceEvent
 from seawall.topics.presence_rooms import PresenceRooms
 from seawall.topics.reading import Reading
 
@@ -23,18 +21,12 @@ MAX_WAITING: Final = 1000
 
 @final
 class Changes(AsyncIterator[PresenceEvent[M]], Generic[M]):
-    """Iterates over a snapshot and what follows it, while the ``async with`` lasts.
-
-    The log goes on while a snapshot is on its way, so what happened before it is passed over.
-    """
+    """Iterates over a snapshot and what follows it, while the ``async with`` lasts."""
 
     def __init__(self, rooms: PresenceRooms[M], key: RoomKey) -> None:
         """Say of which room."""
-        self._rooms = rooms
-        self._key = key
-        self._reading: Reading[Change[M]] = Reading(rooms, key, since="joined", lag=DropOldest(MAX_WAITING))
-        self._needs_snapshot = True
-        self._known = 0  # the number of the last change that was in a snapshot
+        lag = DropOldest(MAX_WAITING)
+        self._reading: Reading[PresenceChange[M]] = Reading(rooms, key, since="joined", lag=lag)
 
     async def __aenter__(self) -> Changes[M]:
         """Begin."""
@@ -53,18 +45,5 @@ class Changes(AsyncIterator[PresenceEvent[M]], Generic[M]):
         Raises:
           trio.BusyResourceError: another task waits for it.
         """
-        if self._needs_snapshot:
-            await trio.lowlevel.checkpoint()
-            members = self._rooms.members(self._key)
-            self._known = self._reading.cursor.log.end - 1
-            self._needs_snapshot = False
-            return Snapshot(members)
-        while True:
-            item = await anext(self._reading)
-            at = item.before if isinstance(item, Gap) else item.at
-            if at.number <= self._known:
-                continue
-            if isinstance(item, Gap):
-                self._needs_snapshot = True
-                return item
-            return item.value
+        item = await anext(self._reading)
+        return item if isinstance(item, Gap) else item.value

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final
 import trio
 from attrs import define, field, frozen
 
+from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
+from seawall.lag import Lag
 from seawall.messages.codec import Sendable
+from seawall.topics.cursor import Cursor
 from seawall.topics.entry import Entry
-from seawall.topics.keys import RoomKey
+from seawall.topics.keys import RoomKey, log_key
 from seawall.topics.kicks import Attendant, Visitor
 from seawall.topics.lingering import Lingerer, Lingering
 from seawall.topics.log import Log, Retention
-from seawall.topics.presence_changes import Change, Joined, Left, Member, Updated
+from seawall.topics.presence_changes import Change, Joined, Left, Member, Snapshot, Updated
+from seawall.topics.presence_cursor import PresenceCursor
 from seawall.topics.presence_table import MemberEntry, MemberTable, Said, subjects_of
+from seawall.topics.pump import Pump
+from seawall.topics.rendering import Styles
 
 if TYPE_CHECKING:
     from seawall.topics.hub import Hub
@@ -110,9 +116,11 @@ class _Room(Generic[M]):
 class PresenceRooms(Generic[M]):
     """The rooms of one presence: those that have members."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, pattern: str) -> None:
         """Begin with none."""
         self._hub = hub
+        self.name: Final = pattern
+        """The pattern, for errors."""
         self._rooms: dict[RoomKey, _Room[M]] = {}
 
     def __len__(self) -> int:
@@ -135,6 +143,30 @@ class PresenceRooms(Generic[M]):
             raise ValueError(f"who is in a room is said in at most {MAX_VALUE} bytes; this are {len(encoded)}")
         return Said(value, encoded)
 
+    # Who reads a room.
+
+    @property
+    def pump(self) -> Pump:
+        """What serves those who read."""
+        return self._hub.pump
+
+    @property
+    def styles(self) -> Styles:
+        """How changes are written, for who subscribes."""
+        return self._hub.styles
+
+    async def ask(self, _: RoomKey, __: object, /) -> None:
+        """Everybody may read."""
+        await trio.lowlevel.checkpoint()
+
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
+        """The connection as a visitor of a room. Raises as `Kicks.admit`."""
+        return self._hub.kicks.admit(key, state.id)
+
+    def cursor(self, key: RoomKey, lag: Lag[object], /) -> Cursor:
+        """One that is to read a room, and begins with who is there."""
+        return PresenceCursor(lag, lambda: Snapshot(self._present(key)))
+
     async def open(self, key: RoomKey, /) -> Log:
         """The log of a room, kept until `release`; there is no checkpoint after it has been found.
 
@@ -148,9 +180,14 @@ class PresenceRooms(Generic[M]):
         """It is not needed any more."""
         self._hub.engine.release(log)
 
+    # Who is in it.
+
     def members(self, key: RoomKey) -> tuple[Member[M], ...]:
         """Who is in a room now."""
         self.end_overdue()
+        return self._present(key)
+
+    def _present(self, key: RoomKey) -> tuple[Member[M], ...]:
         room = self._rooms.get(key)
         return () if room is None else room.table.members()
 
@@ -230,8 +267,3 @@ class PresenceRooms(Generic[M]):
     def end_overdue(self) -> None:
         """Have those leave whose time is over, also if the pump has not had its turn yet."""
         self.lingering.run_due(trio.current_time())
-
-
-def log_key(key: RoomKey) -> RoomKey:
-    """What the log is called in which the changes of a room are told: as no room of a topic can be."""
-    return RoomKey(f"/{key.pattern}", key.parameters)

@@ -24,6 +24,10 @@ T = TypeVar("T")
 class Source(Protocol):
     """Where logs come from: a topic."""
 
+    def cursor(self, key: RoomKey, lag: Lag[object], /) -> Cursor:
+        """One that is to read a room."""
+        ...
+
     async def open(self, key: RoomKey, /) -> Log:
         """The log of a room, kept until `release`; there is no checkpoint after it has been found."""
         ...
@@ -60,7 +64,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
 
     def __init__(self, source: Source, key: RoomKey, *, since: Since, lag: Lag[object]) -> None:
         """Say what is read, and from where."""
-        self.cursor = Cursor(lag)
+        self.cursor = source.cursor(key, lag)
         """How far it is."""
         self.slot = -1
         self._source = source
