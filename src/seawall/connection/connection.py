@@ -223,11 +223,11 @@ class Connection(Generic[P_co]):
           Disconnected, TypeError, ValueError: as `send`.
           ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run_sync``.
         """
-        if get_ident() != self._state.thread:
-            raise _wrong_thread("send_nowait")
         state = self._state
+        if get_ident() != state.thread:
+            raise _wrong_thread("send_nowait")
         try:
-            state.channel.send_buffer.put_message_nowait(state.format.frame(message))
+            state.channel.send_buffer.put_message_nowait(state.format.frame_for_many(message))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise Disconnected(state.id) from None
         state.lifecycle.timeouts.touch()

@@ -19,6 +19,13 @@ T = TypeVar("T")
 #: Types whose decoder is kept; a program that makes types without end has to wait for theirs.
 _MOST: Final = 256
 
+#: Types of messages that are the same as long as they are the same object. A subclass might not be.
+_IMMUTABLE: Final = (str, bytes)
+
+#: Bytes of the longest frame that is kept until the next message is sent to many: a longer one is sent for much longer
+#: than it is made.
+_KEPT: Final = 64 * 1024
+
 
 @final
 class MessageFormat:
@@ -35,6 +42,8 @@ class MessageFormat:
         self._answers = self.encoder
         self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
+        self._repeated = object()  # what `frame_for_many` has encoded last; nobody sends this one
+        self._repeated_frame = b""
 
     def sending(self, kinds: Collection[object], *, where: str) -> MessageFormat:
         """The same format for who sends values of these classes and of no others; answers may be any.
@@ -73,6 +82,18 @@ class MessageFormat:
         if isinstance(message, bytes):
             return encode_binary(message)
         return self.framed(self.encoder.encode(message))
+
+    def frame_for_many(self, message: Sendable) -> bytes:
+        """As `frame`, for who sends one object to many connections: the frame of a text or of bytes is made once.
+
+        Raises as `frame`.
+        """
+        if message is self._repeated:
+            return self._repeated_frame
+        frame = self.frame(message)
+        if type(message) in _IMMUTABLE and len(frame) <= _KEPT:
+            self._repeated, self._repeated_frame = message, frame
+        return frame
 
     def answer(self, value: Sendable, *, re: Ref | None = None) -> bytes:
         """The frame of an answer. `str` and `bytes` are sent as they are, without a `re`.

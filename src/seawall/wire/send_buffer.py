@@ -155,7 +155,7 @@ class SendBuffer:
           trio.WouldBlock: there is no room, or other senders wait for room.
           trio.ClosedResourceError, trio.BrokenResourceError: as `put_message`.
         """
-        if (self._room is not None and self._room.has_queue()) or self.is_full(len(frame)):
+        if (self._room is not None and self._room.has_queue()) or (self.pending and self.is_full(len(frame))):
             raise trio.WouldBlock
         self.put_in_turn(frame)
 

@@ -189,7 +189,7 @@ class FrameDecoder:
         Returns:
           The message. If it is None, nothing has been decoded: call `receive_data` with the same `data`.
         """
-        if self._at != len(self._buffer) or self._kind is not None or self._opcode is not None or self._stopped:
+        if self._buffer or self._kind is not None or self._opcode is not None or self._stopped:
             return None
         size = len(data) - 6
         if 0 <= size <= MAX_CONTROL and data[1] == size + 0x80 and data[0] == _WHOLE_TEXT:

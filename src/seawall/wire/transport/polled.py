@@ -244,9 +244,22 @@ class SocketTransport:
 
     def _read(self, channel: Receiver, now: float) -> bool:
         """Read once; whether `read_interest` may have changed."""
+        if self._was_full or self._was_large or self.probing or channel.reading is not _OPEN:
+            return self._read_adapted(channel, now)
+        try:
+            data = os.read(self._descriptor, READ_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            channel.lose(ReadingEvent.RESET)
+            return True
+        self._was_full = len(data) == READ_SIZE  # then there may be more
+        return channel.feed(data, now)
+
+    def _read_adapted(self, channel: Receiver, now: float) -> bool:
+        """The same with a size that suits what has been read before."""
         wanted = size = READ_SIZE
-        is_usual = channel.reading is _OPEN and not (self._was_full or self._was_large)
-        if not is_usual:
+        if self._was_full or self._was_large or channel.reading is not _OPEN:
             wanted = channel.read_size
             size = LARGE_READ_SIZE if self._was_large and wanted == READ_SIZE else wanted  # large messages come in rows
         data, changed, came = None, False, 0
@@ -259,9 +272,7 @@ class SocketTransport:
             changed = True
         if data is not None:
             changed, came = channel.feed(data, now), len(data)
-        if is_usual and came < READ_SIZE and not self.probing:
-            return changed  # none of what follows changes
-        self._was_full = came == size  # then there may be more
+        self._was_full = came == size
         self._was_large = wanted > READ_SIZE or came > READ_SIZE
         if self.probing:
             self.probing = self._was_full or channel.backlog
