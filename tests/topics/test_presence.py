@@ -307,6 +307,29 @@ async def test_a_kick_while_somebody_comes_in(autojump_clock: MockClock) -> None
     assert len(raised) == 30
 
 
+async def test_after_a_kick(autojump_clock: MockClock) -> None:
+    """Who is out says nothing any more, though its body still runs; what that raises itself goes before the kick."""
+    app, failed = App(), trio.Event()
+    people = app.presence("rooms", Who)
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[object]) -> None:
+        try:
+            async with people().joined(conn, Who("ada")) as me:
+                await people().kick(connection=conn.id)
+                assert people().members() == ()
+                with trio.CancelScope(shield=True), pytest.raises(Kicked):
+                    await me.update(Who("eve"))
+                raise LookupError
+        except LookupError:
+            failed.set()
+
+    async with serve(app) as served, watching(people()) as watched, served.connect("/"):
+        await failed.wait()
+        await wait_all_tasks_blocked()
+        assert watched.take() == ["=", "+ada", "-ada"]
+
+
 async def test_bounds(autojump_clock: MockClock) -> None:
     """Memberships count as subscriptions of their connection, and rooms for those of the app; nothing is left over."""
     app = App(limits=Limits(max_subscriptions=2, max_rooms=3))
