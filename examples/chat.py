@@ -46,7 +46,7 @@ from seawall import (
     guard,
     public,
 )
-from seawall.rooms import Gap, Joined, Left, Position, RoomEvent, Snapshot, Updated
+from seawall.rooms import Gap, Joined, Left, Position, PresenceChange, RoomEvent, Snapshot, Updated
 from seawall.tokens import cookie, header
 
 ROOMS = ("lobby", "kitchen")
@@ -233,21 +233,19 @@ def told(event: RoomEvent[Said] | Gap) -> Heard | Missed:
             assert_never(event)
 
 
-async def tell_people(conn: Connection[User], room: str) -> None:
-    """Tell a client who is in the room, and then who comes and goes."""
-    async with people(room=room).changes() as changes:
-        async for change in changes:
-            match change:
-                case Snapshot(members):
-                    await conn.send(Here(tuple(Person(one.id, one.value.name) for one in members)))
-                case Joined(one) | Updated(one):
-                    await conn.send(Came(Person(one.id, one.value.name)))
-                case Left(one):
-                    await conn.send(Gone(Person(one.id, one.value.name)))
-                case Gap():
-                    pass  # all who are here come next
-                case _:
-                    assert_never(change)
+def shown(event: RoomEvent[PresenceChange[Who]] | Gap) -> Here | Came | Gone | None:
+    """What clients are told of who is in the room: all who are there, and then who comes and goes."""
+    if isinstance(event, Gap):
+        return None  # all who are there come next
+    match event.value:
+        case Snapshot(members):
+            return Here(tuple(Person(one.id, one.value.name) for one in members))
+        case Joined(one) | Updated(one):
+            return Came(Person(one.id, one.value.name))
+        case Left(one):
+            return Gone(Person(one.id, one.value.name))
+        case _:
+            assert_never(event.value)
 
 
 @app.route("/rooms/{room}", guard=member)
@@ -259,8 +257,8 @@ async def chat(conn: Connection[User], room: str) -> None:
     async with (
         people(room=room).joined(conn, Who(conn.principal.name)),
         conn.subscribe(said(room=room), since=entry.since, wrap=told),
+        conn.subscribe(people(room=room), wrap=shown),
     ):
-        conn.nursery.start_soon(tell_people, conn, room)
         await events(conn, room=room)
 
 

@@ -157,6 +157,32 @@ async def test_kicks_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.
     assert len(kicks) == 1
 
 
+async def test_what_was_forgotten_early_is_no_memory(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short kicks that push long ones out, again and again, leave nothing behind; the long ones still end in time."""
+    monkeypatch.setattr(module, "MAX_KICKS", 8)
+    table = sessions()
+    kicks = Kicks(table)
+    connected(table, "1", Pass(subject="long"))
+    for round_ in range(50):
+        for number in range(8 - len(kicks)):
+            kicks.kick(TEA, who(subject=f"{round_} {number}"), 3600, ())
+        for number in range(3):
+            kicks.kick(MILK, who(subject=f"{number}"), 1, ())
+        await trio.sleep(1)
+        kicks.kick(TEA, who(subject="long"), 600, ())
+        assert len(kicks) <= 8
+        assert len(kicks._ends) <= 17  # pyright: ignore[reportPrivateUsage] # nothing else shows it
+    with pytest.raises(Kicked):
+        kicks.admit(TEA, "1")
+    await trio.sleep(600)
+    kicks.admit(TEA, "1")
+    await trio.sleep(3600)
+    kicks.kick(MILK, who(subject="ada"), 1, ())
+    assert len(kicks) == 1
+
+
 async def test_no_room_of_its_own_for_a_first_kick(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every room has one kick, none is forgotten for another."""
     monkeypatch.setattr(module, "MAX_KICKS", 2)

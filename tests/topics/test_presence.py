@@ -11,11 +11,22 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import App, ConfigurationError, Connection, InvalidMessage, Limits, TooManyRequests, Unavailable, public
+from seawall import (
+    App,
+    Claims,
+    ConfigurationError,
+    Connection,
+    InvalidMessage,
+    Limits,
+    TooManyRequests,
+    Unavailable,
+    bearer,
+    public,
+)
 from seawall.errors import Kicked
 from seawall.testing import Client, Closed, CloseFrame, serve
 from tests.kit.presence import Watched, Who, meeting, watching
-from tests.kit.tokens import by, token
+from tests.kit.tokens import by, token, verifier
 
 
 async def test_joining_updating_leaving(autojump_clock: MockClock) -> None:
@@ -144,6 +155,57 @@ async def test_revoked_while_it_lingers(autojump_clock: MockClock) -> None:
         assert watched.take() == ["-bob"]
 
 
+@pytest.mark.parametrize("how", ["revoke", "kick", "nothing"])
+async def test_between_the_end_and_the_linger(how: str, autojump_clock: MockClock) -> None:
+    """Who is revoked or kicked while its handler winds down leaves at once too; who is not, lingers."""
+    app = App(limits=Limits(wind_down=10))
+    people = app.presence("rooms", Who)
+
+    @app.route("/", guard=bearer(verifier))
+    async def handler(conn: Connection[Claims]) -> None:
+        async with people().joined(conn, Who("ada")):
+            await conn.send("in")
+            async for _ in conn:
+                pass
+            await trio.sleep(3)
+
+    async with serve(app) as served, watching(people()) as watched:
+        async with served.connect("/", headers=by(token("ada", seconds=100))) as client:
+            await client.receive()
+        began = trio.current_time()
+        await trio.sleep(1)
+        assert len(people().members()) == 1
+        match how:
+            case "revoke":
+                assert await app.sessions.revoke(subject="ada") == 0
+            case "kick":
+                assert await people().kick(subject="ada") == 1
+            case _:
+                pass
+        await trio.sleep(20)
+        expected = 3 + 5 if how == "nothing" else 1
+        assert [when - began for when, what in watched.log if what == "-ada"] == [pytest.approx(expected, abs=0.1)]
+
+
+async def test_a_renewal(autojump_clock: MockClock) -> None:
+    """Who has renewed lingers by what it has renewed with: a revocation of that token ends it, and its lease counts."""
+    met = meeting()
+    async with serve(met.app) as served, watching(met.room()) as watched:
+        first = token("ada", seconds=3, jti="1", sid="s")
+        async with served.connect("/tea/ada", headers=by(first)) as ada:
+            await ada.receive()
+            await ada.send(f"token {token('ada', seconds=100, jti='2', sid='s')}")
+            assert await ada.receive() == "renewed"
+        await trio.sleep(3.5)
+        assert met.names() == ["ada"], "the lease of the first token is no matter any more"
+        await met.app.sessions.revoke(token_id="1")
+        assert met.names() == ["ada"]
+        await met.app.sessions.revoke(token_id="2")
+        assert met.names() == []
+        await wait_all_tasks_blocked()
+        assert watched.take() == ["=", "+ada", "-ada"]
+
+
 async def test_a_lease_ends_while_it_lingers(autojump_clock: MockClock) -> None:
     """Nobody lingers for longer than what it was let in by is good."""
     met = meeting()
@@ -243,6 +305,29 @@ async def test_a_kick_while_somebody_comes_in(autojump_clock: MockClock) -> None
                 told.add(tuple(watched.take()))
     assert told == {("=",), ("=", "+ada", "-ada")}
     assert len(raised) == 30
+
+
+async def test_after_a_kick(autojump_clock: MockClock) -> None:
+    """Who is out says nothing any more, though its body still runs; what that raises itself goes before the kick."""
+    app, failed = App(), trio.Event()
+    people = app.presence("rooms", Who)
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[object]) -> None:
+        try:
+            async with people().joined(conn, Who("ada")) as me:
+                await people().kick(connection=conn.id)
+                assert people().members() == ()
+                with trio.CancelScope(shield=True), pytest.raises(Kicked):
+                    await me.update(Who("eve"))
+                raise LookupError
+        except LookupError:
+            failed.set()
+
+    async with serve(app) as served, watching(people()) as watched, served.connect("/"):
+        await failed.wait()
+        await wait_all_tasks_blocked()
+        assert watched.take() == ["=", "+ada", "-ada"]
 
 
 async def test_bounds(autojump_clock: MockClock) -> None:

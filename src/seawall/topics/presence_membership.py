@@ -17,7 +17,7 @@ from seawall.policy.ending import Cause
 from seawall.topics.ending import left
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicks import Kicks, Visitor
-from seawall.topics.presence_rooms import Arrival, Place, PresenceRooms
+from seawall.topics.presence_rooms import Arrival, MemberPlace, PresenceRooms
 
 M = TypeVar("M")
 
@@ -54,7 +54,7 @@ class Membership(Generic[M]):
         self._is_new = True
         self._visitor: Visitor | None = None
         self._leases: Leases | None = None
-        self._place: Place[M] | None = None
+        self._place: MemberPlace[M] | None = None
         self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
 

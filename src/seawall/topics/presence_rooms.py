@@ -53,7 +53,7 @@ class Arrival(Generic[M]):
 
 @final
 @define(eq=False)
-class Place(Generic[M]):
+class MemberPlace(Generic[M]):
     """The place of one member in a room, which it has until it leaves."""
 
     _rooms: PresenceRooms[M]
@@ -109,7 +109,7 @@ class _Room(Generic[M]):
     def __init__(self) -> None:
         self.table: MemberTable[M] = MemberTable()
         self.attendants: dict[str, Attendant] = {}  # by the ids of connections
-        self.lingering: dict[MemberEntry[M], Place[M]] = {}
+        self.lingering: dict[MemberEntry[M], MemberPlace[M]] = {}
 
 
 @final
@@ -196,7 +196,7 @@ class PresenceRooms(Generic[M]):
         room = self._rooms.get(key)
         return () if room is None else tuple(room.attendants.values())
 
-    def enter(self, arrival: Arrival[M]) -> Place[M]:
+    def enter(self, arrival: Arrival[M]) -> MemberPlace[M]:
         """Give a connection its place, that of the same subject who lingers or a new one, and tell it.
 
         Raises:
@@ -220,12 +220,12 @@ class PresenceRooms(Generic[M]):
             entry = MemberEntry(str(arrival.log.position(arrival.log.end)), arrival.said, connection)
             self.tell(arrival.log, Joined(entry.member), arrival.said)
             room.table.join(entry)
-            place = Place(self, arrival.key, arrival.log, entry)
+            place = MemberPlace(self, arrival.key, arrival.log, entry)
         room.attendants[connection] = arrival.attendant
         self._rooms[arrival.key] = room
         return place
 
-    def linger(self, place: Place[M], lingerer: Lingerer) -> None:
+    def linger(self, place: MemberPlace[M], lingerer: Lingerer) -> None:
         """Have a member linger."""
         room = self._rooms[place.key]
         del room.attendants[place.entry.connection]
@@ -236,7 +236,7 @@ class PresenceRooms(Generic[M]):
         if is_first:
             self._hub.pump.wake()
 
-    def remove(self, place: Place[M]) -> bool:
+    def remove(self, place: MemberPlace[M]) -> bool:
         """Have a member leave; False if it has."""
         if place.entry.has_left:
             return False
