@@ -19,7 +19,7 @@ from seawall.position import Position, Since
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.definition import Definition
 from seawall.topics.entry import Entry
-from seawall.topics.forwarding import Arrival, Forwarding
+from seawall.topics.forwarding import Forwarding, SubscribeRequest
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicking import kick, whom
 from seawall.topics.reading import Reading
@@ -222,7 +222,7 @@ class Room(Generic[T, R_contra]):
                 "a gap; give a wrap that makes a message of a Gap, or lag=Disconnect(n)"
             )
         wrap = cast("Wrap | None", terms.wrap)  # it takes the values of this topic, and gets no others
-        return Forwarding(definition, Arrival(self._key, terms.since, wrap), connection, lag)
+        return Forwarding(definition, SubscribeRequest(self._key, terms.since, wrap), connection, lag)
 
     def _entry(self, call: str, value: T, but: Connection[object] | None) -> Entry:
         hub = self._definition.hub
