@@ -11,7 +11,7 @@ from attrs import frozen
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.state import ConnectionState
-from seawall.connection.subscriptions import Subscription, Terms
+from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
 from seawall.lag import DropOldest, Latest
@@ -169,7 +169,7 @@ class People(Generic[M]):
         return MustBeEntered("people(...).changes()", Changes(self._room.rooms, self._key))
 
     def subscription(
-        self, connection: Connection[object], terms: Terms[PresenceChange[M]], /
+        self, connection: Connection[object], options: SubscribeOptions[PresenceChange[M]], /
     ) -> AbstractAsyncContextManager[Subscription]:
         """For `Connection.subscribe`: the peer is told who is there, and then what changes.
 
@@ -203,14 +203,14 @@ class People(Generic[M]):
         self._hub.check_here("subscribe")
         self._check_known("subscribe", state_of(connection))
         where = f"subscribe() to the presence {self._key.pattern!r}"
-        if terms.wrap is None:
+        if options.wrap is None:
             raise ConfigurationError(f"{where} needs wrap=, a function that makes messages of what changes")
-        if isinstance(terms.since, Position):
+        if isinstance(options.since, Position):
             raise ConfigurationError(f"{where} begins with who is there; leave since= out")
-        if isinstance(terms.lag, Latest):
+        if isinstance(options.lag, Latest):
             raise ConfigurationError(f"{where} with Latest would hide who has left; use DropOldest(n) or Disconnect(n)")
-        wrap = cast("Wrap", terms.wrap)  # it takes the changes of this presence, and gets no others
-        lag = DropOldest(MAX_WAITING) if terms.lag is None else terms.lag
+        wrap = cast("Wrap", options.wrap)  # it takes the changes of this presence, and gets no others
+        lag = DropOldest(MAX_WAITING) if options.lag is None else options.lag
         return Forwarding(self._room.rooms, SubscribeRequest(self._key, "joined", wrap), connection, lag)
 
     def _check_known(self, call: str, state: ConnectionState) -> None:
