@@ -35,8 +35,8 @@ class Subscription(Protocol):
 
 @final
 @frozen(kw_only=True)
-class Terms(Generic[T_contra]):
-    """How somebody reads a room.
+class SubscribeOptions(Generic[T_contra]):
+    """The arguments of `Connection.subscribe`, checked.
 
     Raises:
       ConfigurationError: a value is none of those that a type checker would let through.
