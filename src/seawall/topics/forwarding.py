@@ -18,7 +18,7 @@ from seawall.lag import Lag
 from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor, Item
-from seawall.topics.ending import left
+from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicks import Visitor
 from seawall.topics.log import Log
@@ -28,9 +28,9 @@ from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 
 #: Bytes of frames that are joined into one write, for who is behind. One frame may be larger.
-JOINED: Final = 4096
+MAX_WRITE: Final = 4096
 #: Events that one turn passes over at most, whether or not anything of them is sent.
-_TURN: Final = 64
+_MAX_PASSED: Final = 64
 
 
 @final
@@ -202,7 +202,7 @@ class Forwarding:
             self._source.styles.leave(self.style)
         self._source.release(log)
         state_of(self._connection).subscriptions.discard(self)
-        return left(scope, self._failure, raised, traceback)
+        return leave_block(scope, self._failure, raised, traceback)
 
     @property
     def position(self) -> Position:
@@ -240,7 +240,7 @@ class Forwarding:
             else:
                 self._deliver()
         if self._status is Status.BEHIND:
-            self._end_on(self.cursor.check_lag())
+            self._end_on(self.cursor.apply_lag())
 
     def wake(self) -> None:
         """Nothing is pending any more."""
@@ -311,8 +311,8 @@ class Forwarding:
         """The next frames, for one write."""
         frames: list[bytes] = []
         size = 0
-        most = 0 if self._buffer.deflater is not None else JOINED  # those that are compressed go one by one
-        for _ in range(_TURN):
+        most = 0 if self._buffer.deflater is not None else MAX_WRITE  # those that are compressed go one by one
+        for _ in range(_MAX_PASSED):
             item = self.cursor.peek()
             if item is None:
                 break

@@ -14,7 +14,7 @@ from seawall.connection.state import ConnectionState
 from seawall.errors import Disconnected, LeaseExpired, Revoked
 from seawall.exception_groups import flatten
 from seawall.policy.ending import Cause
-from seawall.topics.ending import left
+from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicks import Kicks, Visitor
 from seawall.topics.presence_rooms import JoinRequest, MemberHandle, PresenceRooms
@@ -118,7 +118,7 @@ class Membership(Generic[M]):
         self._state.subscriptions.discard(self)
         self._go(raised)
         scope, self._scope = self._scope, None
-        return left(scope, self._failure, raised, traceback)
+        return leave_block(scope, self._failure, raised, traceback)
 
     def _go(self, raised: BaseException | None) -> None:
         handle, self._handle = self._handle, None
