@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from itertools import count as count_from
 from typing import Final, NamedTuple, TypeAlias, cast, final
 
 import pytest
@@ -19,10 +20,12 @@ import trio
 from attrs import define, evolve, field, fields, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Outcome, guard, public
+from seawall import Anonymous, App, Connection, Gate, Guard, Limits, Outcome, TooManyRequests, guard, public
 from seawall.clock import unix_time
 from seawall.limits import LimitOverrides
+from seawall.rooms import Room, Topic
 from seawall.serving.server import Server
+from seawall.topics.entry import OVERHEAD
 from seawall.wire.transport.base import PACE
 from seawall.wire.transport.lingering import LINGER
 from tests.kit.log import attached
@@ -38,6 +41,9 @@ LESS_ONLY: Final = "close_timeout"
 
 #: Nobody has an address on a memory stream: `tests.promises.test_capacity` has it over TCP.
 NETWORKED: Final = "max_connections_per_address"
+
+#: What an event of 1 KiB counts for: its frame, its value, and what goes with them.
+EVENT_SIZE: Final = OVERHEAD + 2 * (4 + 1024)
 
 #: Nobody is asked anything where it is not the point.
 QUIET: Final = Limits(ping_interval=None)
@@ -61,7 +67,17 @@ class Scene:
     value: float = 0.0
     """Of the limit, as it should hold."""
     outcomes: list[Note] = field(factory=list[Note])
+    _topic: Topic[str] | None = field(init=False, default=None)
     _server: Server | None = field(init=False, default=None)
+
+    def define(self, app: App) -> None:
+        """Give `app` a topic."""
+        self._topic = app.topic("rooms/{room}", str, history=100)
+
+    def room(self, name: object = "lobby") -> Room[str]:
+        """A room of it."""
+        assert self._topic is not None
+        return self._topic(room=str(name))
 
     @property
     def server(self) -> Server:
@@ -593,6 +609,43 @@ async def take_late(scene: Scene) -> None:
     await trio.sleep(100)
 
 
+# Rooms.
+
+
+async def visit(scene: Scene) -> None:
+    """Come, after a second."""
+    await trio.sleep(1)
+    await scene.open()
+
+
+async def subscribe_to_many(scene: Scene, conn: Connection[Anonymous]) -> None:
+    """Subscribe as often as may be; and once more, when these subscriptions have ended."""
+    async with AsyncExitStack() as stack:
+        with suppress(TooManyRequests):
+            for number in count_from(0):
+                await stack.enter_async_context(conn.subscribe(scene.room(number)))
+        scene.note(number)
+    async with conn.subscribe(scene.room("last")):
+        scene.note("subscribed")
+
+
+async def publish_in_many(scene: Scene, conn: Connection[Anonymous]) -> None:
+    """Publish in as many rooms as there may be, which all keep it; then in one of them again."""
+    with suppress(TooManyRequests):
+        for number in count_from(0):
+            await scene.room(number).publish("hello")
+    scene.note(number)
+    await scene.room(0).publish("again")
+    scene.note("published")
+
+
+async def publish_much(scene: Scene, conn: Connection[Anonymous]) -> None:
+    """Publish a hundred events of 1 KiB, and note how many are kept."""
+    for _ in range(100):
+        await scene.room().publish("x" * 1024)
+    scene.note(len(await scene.room().history(100)))
+
+
 TOO_BIG: Final = (1009, "message too big")
 
 CASES: Final = (
@@ -774,6 +827,26 @@ CASES: Final = (
         low=1000,
         high=2000,
     ),
+    Case(
+        field="max_subscriptions",
+        handler=subscribe_to_many,
+        act=visit,
+        story=lambda value: [Note(value, 1), Note("subscribed", 1)],
+    ),
+    Case(
+        field="max_rooms",
+        handler=publish_in_many,
+        act=visit,
+        story=lambda value: [Note(value, 1), Note("published", 1)],
+    ),
+    Case(
+        field="room_history",
+        handler=publish_much,
+        act=visit,
+        story=lambda value: [Note(value // EVENT_SIZE, 1)],
+        low=20_000,
+        high=40_000,
+    ),
 )
 
 
@@ -810,6 +883,7 @@ def app_of(case: Case, level: Level, scene: Scene) -> App:
     async def handle(conn: Connection[Anonymous]) -> None:
         await case.handler(scene, conn)
 
+    scene.define(app)
     own: dict[str, float] = {} if level.route is None else {case.field: level.route}
     app.route("/", guard=case.door, limits=cast("LimitOverrides", own))(handle)
     app.route("/undecided", guard=undecided)(handle)

@@ -105,6 +105,25 @@ async def test_prices(load: Loader, autojump_clock: MockClock) -> None:
             assert [one["cents"] for one in await Talker(client).hear_many(2)] == [1, 4]
 
 
+async def test_several_rooms(load: Loader, autojump_clock: MockClock) -> None:
+    """Who has joined a room hears it until leaving it; one room too many ends the connection."""
+    async with serve(load.app("async def several")) as place, place.connect("/chat") as client:
+        ada = Talker(client)
+        for room in ("a", "b"):
+            await ada.say({"type": "join", "room": room})
+        await wait_all_tasks_blocked()
+        await ada.say({"type": "say", "room": "a", "text": "ahoy"})
+        assert await ada.hear() == {"type": "line", "room": "a", "text": "ahoy"}
+        await ada.say({"type": "leave", "room": "a"})
+        await wait_all_tasks_blocked()
+        await ada.say({"type": "say", "room": "a", "text": "still here?"})
+        await ada.say({"type": "say", "room": "b", "text": "well"})
+        assert await ada.hear() == {"type": "line", "room": "b", "text": "well"}
+        for number in range(20):
+            await ada.say({"type": "join", "room": str(number)})
+        assert await client.wait_closed() == (1013, "too many requests")
+
+
 async def test_readable(load: Loader, autojump_clock: MockClock) -> None:
     """Members see the last three and what comes, others are refused, and the names of groups are no secret."""
     module = load(".readable(is_member)")

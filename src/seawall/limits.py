@@ -182,7 +182,7 @@ class Limits:
 
     max_rooms: int = 100_000
     """Rooms of an app that take memory at a time, because somebody is in them or because of what they keep: clients
-    name rooms. 100,000, ten for each of ``max_connections``, at about a KiB each while empty. One too many is a
+    name rooms. 100,000, ten for each of ``max_connections``, at less than 2 KiB each. One too many is a
     `TooManyRequests`."""
 
     room_history: int = 64 * 1024 * 1024

@@ -25,7 +25,7 @@ from seawall import (
     public,
 )
 from seawall.connection.connection import renewed_principal, state_of
-from seawall.connection.subscriptions import Review, Subscription, Subscriptions, Terms
+from seawall.connection.subscriptions import Review, SubscribeOptions, Subscription, Subscriptions
 from seawall.entering import MustBeEntered
 from seawall.position import Position
 from seawall.room_event import Gap, RoomEvent
@@ -65,11 +65,11 @@ class Board(Generic[R]):
 
     check: Callable[[R], Awaitable[None]]
     readers: list[Reader[R]] = field(factory=list[Reader[R]])
-    terms: list[Terms[int]] = field(factory=list[Terms[int]])
+    options: list[SubscribeOptions[int]] = field(factory=list[SubscribeOptions[int]])
 
-    def subscription(self, connection: Connection[R], terms: Terms[int], /) -> Entered:
+    def subscription(self, connection: Connection[R], options: SubscribeOptions[int], /) -> Entered:
         """As a room does it."""
-        self.terms.append(terms)
+        self.options.append(options)
         return MustBeEntered("conn.subscribe(...)", self._subscribed(connection))
 
     @asynccontextmanager
@@ -348,9 +348,9 @@ async def test_arguments_that_no_type_checker_has_seen() -> None:
                 subscribe(given, **options)
         with pytest.raises(ConfigurationError, match=r"call it with trio.from_thread.run\(conn.subscribe"):
             await trio.to_thread.run_sync(subscribe, board)
-        assert board.terms == []
+        assert board.options == []
         async with subscribe(board, since=Position("a", 1), wrap=str):
-            assert board.terms == [Terms(since=Position("a", 1), wrap=str)]
+            assert board.options == [SubscribeOptions(since=Position("a", 1), wrap=str)]
 
 
 async def test_a_subscription_that_is_not_entered() -> None:

@@ -80,6 +80,12 @@ def held(app: App) -> int:
     return hub_of(app)._memory.held  # pyright: ignore[reportPrivateUsage] # as above
 
 
+def pinned(app: App) -> int:
+    """Events that are kept because somebody has pinned them, though they are older than what is kept anyway."""
+    logs = hub_of(app)._memory._logs.values()  # pyright: ignore[reportPrivateUsage] # as above
+    return sum(len(log._pinned or ()) for log in logs)  # pyright: ignore[reportPrivateUsage] # as above
+
+
 def table_entries(app: App) -> dict[str, int]:
     """What is in the tables of an app's rooms; those that are empty are left out."""
     hub = hub_of(app)

@@ -89,7 +89,7 @@ async def test_who_does_not_read_costs_nobody_anything(over: Transport) -> None:
             nursery.start_soon(read)
             for number in range(COUNT):
                 await topic(room="one").publish(Numbered(number))
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
         pending = max(len(state_of(conn).channel.send_buffer.pending) for conn in conns)
         assert pending < 3 * SIZE
         assert seen == list(range(COUNT))

@@ -37,7 +37,7 @@ from seawall import (
     has_scope,
     public,
 )
-from seawall.connection.subscriptions import Subscription, Terms
+from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.position import Position
 from seawall.serving.server import Server
 from seawall.sessions import limit_connections
@@ -504,7 +504,7 @@ class Ending:
 
     @asynccontextmanager
     async def subscription(
-        self, connection: Connection[object], terms: Terms[object], /
+        self, connection: Connection[object], options: SubscribeOptions[object], /
     ) -> AsyncGenerator[Subscription]:
         """As a room does it."""
         with trio.move_on_after(1):

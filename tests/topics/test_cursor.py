@@ -67,7 +67,7 @@ class Reader:
             if not self.is_behind:
                 self.cursor.fall_behind()
             self.is_behind = True
-            self.failed = self.cursor.check_lag()
+            self.failed = self.cursor.apply_lag()
 
 
 @define(eq=False)

@@ -221,3 +221,27 @@ async def test_an_unforeseen_gap_without_wrap(autojump_clock: MockClock) -> None
         assert isinstance(got[0], Gap)
         assert got[0].lost == 7
         assert [one.value.number for one in got[1:] if isinstance(one, RoomEvent)] == [7, 8, 9]
+
+
+async def test_a_wrap_that_publishes(autojump_clock: MockClock) -> None:
+    """What a `wrap` publishes in the room that it is called for comes behind what it wraps, for everybody."""
+
+    async def read(conn: Connection[object], name: str) -> None:
+        def wrap(event: RoomEvent[Said] | Gap) -> Seen | Lost:
+            if isinstance(event, RoomEvent) and event.value.number < 5:
+                said(room="x").publish_nowait(Said(event.value.number + 1))
+            return tell(event)
+
+        async with conn.subscribe(said(room="x"), wrap=wrap if name == "publishes" else tell):
+            await trio.sleep_forever()
+
+    app = room_app(read)
+    said: Topic[Said] = app.topic("rooms/{room}", Said)
+    async with in_memory(app) as dial, said(room="x").events() as events:
+        peers = [await dial(path) for path in ("/a", "/publishes", "/b")]
+        await wait_all_tasks_blocked()
+        said(room="x").publish_nowait(Said(0))
+        for peer in peers:
+            assert await numbers(peer, 6) == [0, 1, 2, 3, 4, 5]
+        mine = [await anext(events) for _ in range(6)]
+        assert [event.value.number for event in mine if isinstance(event, RoomEvent)] == [0, 1, 2, 3, 4, 5]

@@ -12,7 +12,7 @@ import trio
 from attrs import define, field
 
 from seawall.connection.state import ConnectionState, wind_down
-from seawall.connection.subscriptions import Subscription, Terms
+from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.connection.typed_messages import TypedMessages, ending_of
 from seawall.errors import ConfigurationError, Disconnected
 from seawall.handshake import Handshake
@@ -368,8 +368,8 @@ class Connection(Generic[P_co]):
         if get_ident() != self._state.thread:
             raise _wrong_thread("subscribe", by="run")
         _check_subscribable(room)
-        terms = Terms(since=since, lag=lag, wrap=wrap)
-        return room.subscription(self, terms)
+        options = SubscribeOptions(since=since, lag=lag, wrap=wrap)
+        return room.subscription(self, options)
 
     def narrowed(self, principal: T, /) -> Connection[T]:
         """The same connection with another principal: what the guard of an event has made of it.
@@ -391,7 +391,7 @@ class Subscribable(Protocol[T_co, R_contra]):
     """What `Connection.subscribe` takes: a room whose events are `T_co`, for those who have proved `R_contra`."""
 
     def subscription(
-        self, connection: Connection[R_contra], terms: Terms[T_co], /
+        self, connection: Connection[R_contra], options: SubscribeOptions[T_co], /
     ) -> AbstractAsyncContextManager[Subscription]:
         """Send what is published there to the peer of `connection`, once that is entered; warn if it never is."""
         ...

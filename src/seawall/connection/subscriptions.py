@@ -35,8 +35,8 @@ class Subscription(Protocol):
 
 @final
 @frozen(kw_only=True)
-class Terms(Generic[T_contra]):
-    """How somebody reads a room.
+class SubscribeOptions(Generic[T_contra]):
+    """The arguments of `Connection.subscribe`, checked.
 
     Raises:
       ConfigurationError: a value is none of those that a type checker would let through.
@@ -97,7 +97,10 @@ class Subscriptions:
           TooManyRequests: there are `at_most` others.
         """
         if len(self._held) >= at_most:
-            raise TooManyRequests("too many subscriptions of one connection")
+            raise TooManyRequests(
+                f"too many subscriptions of one connection: it has Limits.max_subscriptions={at_most}; have it leave a "
+                "room before it subscribes to another one, or raise the limit"
+            )
         self._held.append(one)
 
     def discard(self, one: Held, /) -> None:

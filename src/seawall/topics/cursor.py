@@ -20,9 +20,9 @@ from seawall.topics.log import Log
 #: In `Cursor.lost`: it is not known how many.
 UNKNOWN: Final = -1
 #: The position of who has to be told of a gap of unknown size: whoever comes back with it has that gap, too.
-NOWHERE: Final = Position("lost", 0)
+LOST: Final = Position("lost", 0)
 #: In `Cursor._stop_at`: nothing newer is lost.
-_NOWHERE: Final = -1
+_NO_STOP: Final = -1
 
 #: What a reader is to have next.
 Item: TypeAlias = Entry | Gap
@@ -42,7 +42,7 @@ class Cursor:
         self._lag = lag
         self._index: NewestIndex | None = None
         self._mark = 0  # from where what waits is counted, if that is further than `next`
-        self._stop_at = _NOWHERE  # the first number that is lost because it is too new
+        self._stop_at = _NO_STOP  # the first number that is lost because it is too new
         self.next = 0
         """The number of the event that is to come next, behind a gap, if there is one."""
         self.lost = 0
@@ -92,7 +92,7 @@ class Cursor:
     @property
     def position(self) -> Position:
         """Where the reader goes on that has had all that it was given, with nothing lost that it has not been told."""
-        return NOWHERE if self.lost == UNKNOWN else self.log.position(self.next - 1 - self.lost)
+        return LOST if self.lost == UNKNOWN else self.log.position(self.next - 1 - self.lost)
 
     @property
     def is_indexed(self) -> bool:
@@ -105,7 +105,7 @@ class Cursor:
 
     def needs(self) -> int:
         """The first event that has to stay in the log for it; `Log.end` if none has to."""
-        if self._index is not None or self._stop_at != _NOWHERE:
+        if self._index is not None or self._stop_at != _NO_STOP:
             return self.log.end
         return self.next
 
@@ -142,10 +142,10 @@ class Cursor:
         if self.next >= self._mark and not isinstance(self._lag, Latest):
             self._mark = self.log.end if self.log.end - self.next > self._lag.n else self.next
 
-    def check_lag(self) -> SlowConsumer | None:
+    def apply_lag(self) -> SlowConsumer | None:
         """It still does not take what there is: drop what is too much, or return why it has to end."""
         lag = self._lag
-        if isinstance(lag, Latest) or self._stop_at != _NOWHERE:
+        if isinstance(lag, Latest) or self._stop_at != _NO_STOP:
             return None
         first = max(self.next, self._mark)
         if self.log.end - first <= lag.n:
@@ -173,12 +173,12 @@ class Cursor:
 
     def _lose_newest(self) -> None:
         """What waited has been read; the rest is lost up to now."""
-        self._stop_at = _NOWHERE
+        self._stop_at = _NO_STOP
         self._lose_until(self.log.end)
 
     def _skip_given_up(self) -> None:
         """The next events have been given up, because all rooms together held too much."""
-        until = self.log.base if self._stop_at == _NOWHERE else self._stop_at
+        until = self.log.base if self._stop_at == _NO_STOP else self._stop_at
         found = self.next
         while found < until and self.log.get(found) is None:
             found += 1
@@ -194,4 +194,4 @@ class Cursor:
     def _release_window(self) -> None:
         for number in range(self.next, self._stop_at):
             self.log.unpin(number)
-        self._stop_at = _NOWHERE
+        self._stop_at = _NO_STOP

@@ -1,4 +1,4 @@
-"""`left`: the end of an ``async with`` whose body somebody else may have ended."""
+"""`leave_block`: the end of an ``async with`` whose body somebody else may have ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 import trio
 
 
-def left(
+def leave_block(
     scope: trio.CancelScope | None,
     failure: Exception | None,
     raised: BaseException | None,

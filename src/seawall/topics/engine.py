@@ -20,8 +20,8 @@ from seawall.topics.latest import keep_index
 from seawall.topics.log import Log, Retention
 from seawall.topics.pump import Pump
 
-#: Events that the pump may be behind before who can wait does.
-FAR: Final = 64
+#: Events of a room that the pump may have to serve still before `publish` waits for it.
+MAX_AHEAD: Final = 64
 
 
 class Engine(Protocol):
@@ -110,7 +110,7 @@ class MemoryEngine:
     async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish, once the pump is not far behind in that room."""
         await self._pump.turn(entry.size)
-        while self._pump.is_running and (log := self._logs.get(key)) and log.readers.is_behind(log.end - FAR):
+        while self._pump.is_running and (log := self._logs.get(key)) and log.readers.is_behind(log.end - MAX_AHEAD):
             await self._pump.progress.park()
         return self.publish_nowait(key, retention, entry)
 
@@ -118,7 +118,10 @@ class MemoryEngine:
         """Publish now."""
         self._check_open()
         if entry.size > self._budget.limit:
-            raise TooManyRequests("an event larger than Limits.room_history")
+            raise TooManyRequests(
+                f"an event takes {entry.size} bytes, and all rooms have Limits.room_history={self._budget.limit}; publish "
+                "less at once, or raise the limit"
+            )
         log = self._logs.get(key)
         if log is None:
             if not retention.history:
@@ -174,7 +177,10 @@ class MemoryEngine:
 
     def _make(self, key: RoomKey, retention: Retention) -> Log:
         if len(self._logs) >= self._most:
-            raise TooManyRequests("too many rooms")
+            raise TooManyRequests(
+                f"too many rooms: there are Limits.max_rooms={self._most}; give topics with a history a ttl, so that "
+                "rooms nobody uses are forgotten, or raise the limit"
+            )
         log = self._logs[key] = Log(key, _new_epoch(), retention, self._budget)
         if retention.history and retention.latest is not None:
             keep_index(log, retention.latest)

@@ -18,7 +18,7 @@ from seawall.lag import Lag
 from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor, Item
-from seawall.topics.ending import left
+from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicks import Visitor
 from seawall.topics.log import Log
@@ -28,22 +28,22 @@ from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 
 #: Bytes of frames that are joined into one write, for who is behind. One frame may be larger.
-JOINED: Final = 4096
+MAX_WRITE: Final = 4096
 #: Events that one turn passes over at most, whether or not anything of them is sent.
-_TURN: Final = 64
+_MAX_PASSED: Final = 64
 
 
 @final
 @frozen
-class Arrival:
-    """Who wants to read which room, before it is let in."""
+class SubscribeRequest:
+    """Which room a subscription is to read, from where, and how; needed only until it has been let in."""
 
     key: RoomKey
     since: Since
     wrap: Wrap | None
 
 
-class Entrance(Protocol):
+class SubscriptionSource(Protocol):
     """Where subscriptions come from: a topic."""
 
     @property
@@ -110,13 +110,13 @@ class Forwarding:
     """Forwards what is published in a room to one connection, while the ``async with`` lasts."""
 
     __slots__ = (
-        "_arrival",
         "_buffer",
         "_connection",
-        "_entrance",
         "_failure",
         "_registration",
+        "_request",
         "_scope",
+        "_source",
         "_status",
         "cursor",
         "outlet",
@@ -124,13 +124,15 @@ class Forwarding:
         "style",
     )
 
-    def __init__(self, entrance: Entrance, arrival: Arrival, connection: Connection[object], lag: Lag[object]) -> None:
+    def __init__(
+        self, source: SubscriptionSource, request: SubscribeRequest, connection: Connection[object], lag: Lag[object]
+    ) -> None:
         """Say to whom what is forwarded, and how."""
-        self.cursor = entrance.cursor(arrival.key, lag)
+        self.cursor = source.cursor(request.key, lag)
         """How far it is."""
         self.slot = -1
-        self._entrance = entrance
-        self._arrival: Arrival | None = arrival  # dropped when it is let in, as it may be the only one who has the key
+        self._source = source
+        self._request: SubscribeRequest | None = request  # until it is let in; the key takes memory
         self._connection = connection
         self._registration: Registration | None = None
         self._status = Status.NEW
@@ -144,44 +146,44 @@ class Forwarding:
 
     async def __aenter__(self) -> Forwarding:
         """Begin, with what was published before as `since` says."""
-        arrival, self._arrival = self._arrival, None
-        if arrival is None:
+        request, self._request = self._request, None
+        if request is None:
             raise RuntimeError("a subscription is entered once; call subscribe() for another one")
         self._status = Status.OVER  # until it is let in
         state = state_of(self._connection)
         state.hold(self)
         try:
-            self._arrival = arrival  # for who asks during a renewal
-            self._entrance.admit(arrival.key, state)
-            await self._entrance.ask(arrival.key, self._connection.principal)
-            self._begin(arrival, await self._entrance.open(arrival.key))
+            self._request = request  # for who asks during a renewal
+            self._source.admit(request.key, state)
+            await self._source.ask(request.key, self._connection.principal)
+            self._begin(request, await self._source.open(request.key))
         except BaseException:
             state.subscriptions.discard(self)
             raise
         finally:
-            self._arrival = None
+            self._request = None
         return self
 
-    def _begin(self, arrival: Arrival, log: Log) -> None:
+    def _begin(self, request: SubscribeRequest, log: Log) -> None:
         try:
             if self._failure is not None:
                 raise self._failure
             # Who has been kicked meanwhile does not come in, and from here on a kick finds it.
-            self._registration = self._entrance.admit(arrival.key, state_of(self._connection)).registration
-            self.cursor.place(log, arrival.since, trio.current_time())
-            gap = self.cursor.peek() if self.cursor.lost and arrival.wrap is None else None
+            self._registration = self._source.admit(request.key, state_of(self._connection)).registration
+            self.cursor.place(log, request.since, trio.current_time())
+            gap = self.cursor.peek() if self.cursor.lost and request.wrap is None else None
             if gap is not None:
                 self.cursor.leave()
-                raise SubscriptionLost(self._entrance.name, gap.lost if isinstance(gap, Gap) else None)
+                raise SubscriptionLost(self._source.name, gap.lost if isinstance(gap, Gap) else None)
         except BaseException:
-            self._entrance.release(log)
+            self._source.release(log)
             raise
-        self.style = self._entrance.styles.join(arrival.wrap, state_of(self._connection).format)
+        self.style = self._source.styles.join(request.wrap, state_of(self._connection).format)
         log.readers.add(self)
         self._scope = trio.CancelScope()
         self._scope.__enter__()
         self._status = Status.WOKEN
-        self._entrance.pump.put(self)
+        self._source.pump.put(self)
 
     def __del__(self) -> None:
         """Warn, where the last reference has gone."""
@@ -197,10 +199,10 @@ class Forwarding:
         log.readers.remove(self)
         self.cursor.leave()
         if self.style is not None:
-            self._entrance.styles.leave(self.style)
-        self._entrance.release(log)
+            self._source.styles.leave(self.style)
+        self._source.release(log)
         state_of(self._connection).subscriptions.discard(self)
-        return left(scope, self._failure, raised, traceback)
+        return leave_block(scope, self._failure, raised, traceback)
 
     @property
     def position(self) -> Position:
@@ -224,8 +226,8 @@ class Forwarding:
 
     async def ask(self, principal: object, /) -> None:
         """Ask whether `principal`, of a renewal, may read on. Raises what says no."""
-        key = self.cursor.log.use.key if self._arrival is None else self._arrival.key
-        await self._entrance.ask(key, renewed_principal(self._connection, principal))
+        key = self.cursor.log.use.key if self._request is None else self._request.key
+        await self._source.ask(key, renewed_principal(self._connection, principal))
 
     # What the pump does.
 
@@ -238,13 +240,13 @@ class Forwarding:
             else:
                 self._deliver()
         if self._status is Status.BEHIND:
-            self._end_on(self.cursor.check_lag())
+            self._end_on(self.cursor.apply_lag())
 
     def wake(self) -> None:
         """Nothing is pending any more."""
         if self._status is Status.BEHIND:
             self._status = Status.WOKEN
-            self._entrance.pump.put(self)
+            self._source.pump.put(self)
 
     def resume(self) -> None:
         """It is its turn."""
@@ -293,7 +295,7 @@ class Forwarding:
             else:
                 self._status = Status.WOKEN
                 self.outlet = None
-                self._entrance.pump.put(self)
+                self._source.pump.put(self)
 
     def _put_behind(self, frames: list[bytes]) -> None:
         """Write behind what a `wrap` has sent itself, so that something is pending now."""
@@ -309,8 +311,8 @@ class Forwarding:
         """The next frames, for one write."""
         frames: list[bytes] = []
         size = 0
-        most = 0 if self._buffer.deflater is not None else JOINED  # those that are compressed go one by one
-        for _ in range(_TURN):
+        most = 0 if self._buffer.deflater is not None else MAX_WRITE  # those that are compressed go one by one
+        for _ in range(_MAX_PASSED):
             item = self.cursor.peek()
             if item is None:
                 break
@@ -329,7 +331,7 @@ class Forwarding:
         """The frame of an event or a gap; None to send nothing. Ends the subscription if there can be none."""
         style = self.style
         if style is None or (isinstance(item, Gap) and style.wrap is None):
-            self.end(SubscriptionLost(self._entrance.name, item.lost if isinstance(item, Gap) else None))
+            self.end(SubscriptionLost(self._source.name, item.lost if isinstance(item, Gap) else None))
             return None
         try:
             if isinstance(item, Gap):

@@ -11,17 +11,17 @@ from attrs import frozen
 from seawall.callables import Parameter
 from seawall.connection.connection import Connection, state_of
 from seawall.connection.state import ConnectionState
-from seawall.connection.subscriptions import Subscription, Terms
+from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
 from seawall.lag import DropOldest, Latest
 from seawall.position import Position
-from seawall.topics.forwarding import Arrival, Forwarding
+from seawall.topics.forwarding import Forwarding, SubscribeRequest
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
 from seawall.topics.kicking import kick, whom
 from seawall.topics.presence_changes import Member, PresenceChange, PresenceEvent
-from seawall.topics.presence_membership import Entrance, Membership
+from seawall.topics.presence_membership import Membership, PresenceRoom
 from seawall.topics.presence_reading import MAX_WAITING, Changes
 from seawall.topics.presence_rooms import PresenceRooms
 from seawall.topics.rendering import Wrap
@@ -66,7 +66,9 @@ class Presence(Generic[M]):
           TypeError: a parameter is missing, or unknown, or not of the type that the pattern names.
           InvalidMessage: a text is too long for the name of a room, or cannot be encoded; or a number is too large.
         """
-        return People(Entrance(self._rooms, self._pattern.key(parameters), self._hub.kicks, self._linger), self._hub)
+        return People(
+            PresenceRoom(self._rooms, self._pattern.key(parameters), self._hub.kicks, self._linger), self._hub
+        )
 
 
 @final
@@ -74,12 +76,12 @@ class Presence(Generic[M]):
 class People(Generic[M]):
     """Those who are in one room. Nothing is kept of it while nobody is there."""
 
-    _entrance: Entrance[M]
+    _room: PresenceRoom[M]
     _hub: Hub
 
     @property
     def _key(self) -> RoomKey:
-        return self._entrance.key
+        return self._room.key
 
     def __eq__(self, other: object) -> bool:
         """Whether they are of the same room of the same app."""
@@ -123,7 +125,7 @@ class People(Generic[M]):
         self._hub.check_here("joined")
         state = state_of(connection)
         self._check_known("joined", state)
-        return MustBeEntered("people(...).joined(...)", Membership(self._entrance, state, value))
+        return MustBeEntered("people(...).joined(...)", Membership(self._room, state, value))
 
     def members(self) -> tuple[Member[M], ...]:
         """Who is there now, in the order in which they have joined; nobody while the app is not served.
@@ -133,7 +135,7 @@ class People(Generic[M]):
         """
         if self._hub.is_served:
             self._hub.check_here("members")
-            return self._entrance.rooms.members(self._key)
+            return self._room.rooms.members(self._key)
         return ()
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[PresenceEvent[M]]]:
@@ -164,10 +166,10 @@ class People(Generic[M]):
           ConfigurationError: it is another thread than the server's.
         """
         self._hub.check_here("changes")
-        return MustBeEntered("people(...).changes()", Changes(self._entrance.rooms, self._key))
+        return MustBeEntered("people(...).changes()", Changes(self._room.rooms, self._key))
 
     def subscription(
-        self, connection: Connection[object], terms: Terms[PresenceChange[M]], /
+        self, connection: Connection[object], options: SubscribeOptions[PresenceChange[M]], /
     ) -> AbstractAsyncContextManager[Subscription]:
         """For `Connection.subscribe`: the peer is told who is there, and then what changes.
 
@@ -201,15 +203,15 @@ class People(Generic[M]):
         self._hub.check_here("subscribe")
         self._check_known("subscribe", state_of(connection))
         where = f"subscribe() to the presence {self._key.pattern!r}"
-        if terms.wrap is None:
+        if options.wrap is None:
             raise ConfigurationError(f"{where} needs wrap=, a function that makes messages of what changes")
-        if isinstance(terms.since, Position):
+        if isinstance(options.since, Position):
             raise ConfigurationError(f"{where} begins with who is there; leave since= out")
-        if isinstance(terms.lag, Latest):
+        if isinstance(options.lag, Latest):
             raise ConfigurationError(f"{where} with Latest would hide who has left; use DropOldest(n) or Disconnect(n)")
-        wrap = cast("Wrap", terms.wrap)  # it takes the changes of this presence, and gets no others
-        lag = DropOldest(MAX_WAITING) if terms.lag is None else terms.lag
-        return Forwarding(self._entrance.rooms, Arrival(self._key, "joined", wrap), connection, lag)
+        wrap = cast("Wrap", options.wrap)  # it takes the changes of this presence, and gets no others
+        lag = DropOldest(MAX_WAITING) if options.lag is None else options.lag
+        return Forwarding(self._room.rooms, SubscribeRequest(self._key, "joined", wrap), connection, lag)
 
     def _check_known(self, call: str, state: ConnectionState) -> None:
         if not self._hub.knows(state):

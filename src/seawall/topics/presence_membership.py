@@ -14,10 +14,10 @@ from seawall.connection.state import ConnectionState
 from seawall.errors import Disconnected, LeaseExpired, Revoked
 from seawall.exception_groups import flatten
 from seawall.policy.ending import Cause
-from seawall.topics.ending import left
+from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicks import Kicks, Visitor
-from seawall.topics.presence_rooms import Arrival, MemberPlace, PresenceRooms
+from seawall.topics.presence_rooms import JoinRequest, MemberHandle, PresenceRooms
 
 M = TypeVar("M")
 
@@ -27,8 +27,8 @@ _BY_PEER: Final = frozenset({Cause.PEER_CLOSED, Cause.PEER_VANISHED, Cause.KEEPA
 
 @final
 @frozen
-class Entrance(Generic[M]):
-    """Where memberships begin: a room, for those who come in."""
+class PresenceRoom(Generic[M]):
+    """One room of a presence, for those who join it."""
 
     rooms: PresenceRooms[M]
     key: RoomKey
@@ -41,26 +41,26 @@ class Entrance(Generic[M]):
 class Membership(Generic[M]):
     """What ``async with people(...).joined(conn, value)`` gives."""
 
-    __slots__ = ("_entrance", "_failure", "_is_new", "_leases", "_place", "_scope", "_state", "_value", "_visitor")
+    __slots__ = ("_failure", "_handle", "_is_new", "_leases", "_room", "_scope", "_state", "_value", "_visitor")
 
     if TYPE_CHECKING:
         _value: M  # deleted once it has been said
 
-    def __init__(self, entrance: Entrance[M], state: ConnectionState, value: M) -> None:
+    def __init__(self, room: PresenceRoom[M], state: ConnectionState, value: M) -> None:
         """Say who comes in where; nothing happens before ``async with``."""
-        self._entrance = entrance
+        self._room = room
         self._state = state
         self._value = value
         self._is_new = True
         self._visitor: Visitor | None = None
         self._leases: Leases | None = None
-        self._place: MemberPlace[M] | None = None
+        self._handle: MemberHandle[M] | None = None
         self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
 
     def __repr__(self) -> str:
         """Which room it is in."""
-        return f"Membership({self._entrance.key!r})"
+        return f"Membership({self._room.key!r})"
 
     async def update(self, value: M, /) -> None:
         """Say something else of this member. All who read the changes are told, unless it is the same.
@@ -70,13 +70,13 @@ class Membership(Generic[M]):
           Kicked, TooManyRequests: as where it joined.
           RuntimeError: the ``async with`` has ended.
         """
-        said = self._entrance.rooms.say(value)
+        said = self._room.rooms.say(value)
         await trio.lowlevel.checkpoint()
         if self._failure is not None:
             raise self._failure
-        if self._place is None:
+        if self._handle is None:
             raise RuntimeError("update() outside of `async with people(...).joined(...)`; join again")
-        self._place.update(said)
+        self._handle.update(said)
 
     # What joins and leaves.
 
@@ -94,8 +94,8 @@ class Membership(Generic[M]):
         return self
 
     async def _begin(self) -> None:
-        rooms, key = self._entrance.rooms, self._entrance.key
-        kicks = self._entrance.kicks
+        rooms, key = self._room.rooms, self._room.key
+        kicks = self._room.kicks
         kicks.admit(key, self._state.id)  # who is kicked does not wait
         said = rooms.say(self._value)
         log = await rooms.open(key)
@@ -103,7 +103,7 @@ class Membership(Generic[M]):
             if self._failure is not None:
                 raise self._failure
             self._visitor = visitor = kicks.admit(key, self._state.id)
-            self._place = rooms.enter(Arrival(key, log, visitor, said, self))
+            self._handle = rooms.enter(JoinRequest(key, log, visitor, said, self))
         except BaseException:
             rooms.release(log)
             raise
@@ -118,17 +118,17 @@ class Membership(Generic[M]):
         self._state.subscriptions.discard(self)
         self._go(raised)
         scope, self._scope = self._scope, None
-        return left(scope, self._failure, raised, traceback)
+        return leave_block(scope, self._failure, raised, traceback)
 
     def _go(self, raised: BaseException | None) -> None:
-        place, self._place = self._place, None
-        if place is None or self._visitor is None:
+        handle, self._handle = self._handle, None
+        if handle is None or self._visitor is None:
             return
         until = self._until(self._visitor, raised)
         if until > trio.current_time():
-            place.linger(self._visitor, until)
+            handle.linger(self._visitor, until)
         else:
-            place.leave()
+            handle.leave()
 
     def _until(self, visitor: Visitor, raised: BaseException | None) -> float:
         """Until when the member may linger, on Trio's clock; long ago if it may not."""
@@ -140,11 +140,11 @@ class Membership(Generic[M]):
             or isinstance(expired, Revoked | LeaseExpired)
             or (raised is not None and not _is_end(raised))
             or not any(one.subject is not None for one in held)  # nobody could come back as the same
-            or any(map(self._entrance.kicks.table.revocations.is_revoked, held))
+            or any(map(self._room.kicks.table.revocations.is_revoked, held))
         ):
             return -math.inf
         leases = self._leases  # which the connection has forgotten if its socket is closed
-        return min(now + self._entrance.linger, math.inf if leases is None else leases.end_by(now))
+        return min(now + self._room.linger, math.inf if leases is None else leases.end_by(now))
 
     # As one of what the connection holds.
 
@@ -164,9 +164,9 @@ class Membership(Generic[M]):
         if self._failure is not None:
             return
         self._failure = failure
-        place, self._place = self._place, None
-        if place is not None:
-            place.leave()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.leave()
         if self._scope is not None:
             self._scope.cancel()
 

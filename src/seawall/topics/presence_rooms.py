@@ -39,12 +39,12 @@ _RETENTION: Final = Retention()
 
 @final
 @frozen
-class Arrival(Generic[M]):
-    """A connection that comes into a room."""
+class JoinRequest(Generic[M]):
+    """A connection that is to become a member of a room."""
 
     key: RoomKey
     log: Log
-    """That of the room, which is held for it."""
+    """That of the room, opened for it."""
     visitor: Visitor
     said: Said[M]
     attendant: Attendant
@@ -53,8 +53,8 @@ class Arrival(Generic[M]):
 
 @final
 @define(eq=False)
-class MemberPlace(Generic[M]):
-    """The place of one member in a room, which it has until it leaves."""
+class MemberHandle(Generic[M]):
+    """What a member of a room is changed by, until it leaves."""
 
     _rooms: PresenceRooms[M]
     key: RoomKey
@@ -69,7 +69,7 @@ class MemberPlace(Generic[M]):
         self.entry.said = said
 
     def linger(self, visitor: Visitor, until: float) -> None:
-        """Stay, though the connection has ended, until the same subject takes the place or it is `until`."""
+        """Stay, though the connection has ended, until the same subject joins again or it is `until`."""
         held = visitor.held
         lingerer = Lingerer(
             key=self.key,
@@ -82,13 +82,13 @@ class MemberPlace(Generic[M]):
         self._lingerer = lingerer
         self._rooms.linger(self, lingerer)
 
-    def take(self, arrival: Arrival[M]) -> None:
-        """Be that of another connection, and hold the log for it no more than before."""
-        self.update(arrival.said)
+    def take_over(self, request: JoinRequest[M]) -> None:
+        """Belong to another connection from now on; the log stays open once, not twice."""
+        self.update(request.said)
         lingerer, self._lingerer = self._lingerer, None
         if lingerer is not None:
             self._rooms.lingering.discard(lingerer)
-        self._rooms.release(arrival.log)
+        self._rooms.release(request.log)
 
     def leave(self) -> None:
         """Leave, and tell it; does nothing if it has left."""
@@ -109,7 +109,7 @@ class _Room(Generic[M]):
     def __init__(self) -> None:
         self.table: MemberTable[M] = MemberTable()
         self.attendants: dict[str, Attendant] = {}  # by the ids of connections
-        self.lingering: dict[MemberEntry[M], MemberPlace[M]] = {}
+        self.lingering: dict[MemberEntry[M], MemberHandle[M]] = {}
 
 
 @final
@@ -196,56 +196,56 @@ class PresenceRooms(Generic[M]):
         room = self._rooms.get(key)
         return () if room is None else tuple(room.attendants.values())
 
-    def enter(self, arrival: Arrival[M]) -> MemberPlace[M]:
-        """Give a connection its place, that of the same subject who lingers or a new one, and tell it.
+    def enter(self, request: JoinRequest[M]) -> MemberHandle[M]:
+        """Make a connection a member: the one of the same subject that lingers, or a new one; and tell it.
 
         Raises:
-          ConfigurationError: the connection has a place already.
+          ConfigurationError: the connection is a member already.
           TooManyRequests: an event of this size is larger than ``Limits.room_history``.
         """
         self.end_overdue()
-        connection = arrival.visitor.connection
-        room = self._rooms.get(arrival.key) or _Room[M]()
+        connection = request.visitor.connection
+        room = self._rooms.get(request.key) or _Room[M]()
         if room.table.has(connection):
             raise ConfigurationError(
-                f"joined() of {arrival.key.pattern!r}, where this connection is already; update what it has joined with"
+                f"joined() of {request.key.pattern!r}, where this connection is already; update what it has joined with"
             )
-        found = room.table.to_take_over(subjects_of(arrival.visitor.held))
+        found = room.table.to_take_over(subjects_of(request.visitor.held))
         if found is not None:
-            place = room.lingering[found]
-            place.take(arrival)
+            handle = room.lingering[found]
+            handle.take_over(request)
             del room.lingering[found]
             room.table.take_over(found, connection)
         else:
-            entry = MemberEntry(str(arrival.log.position(arrival.log.end)), arrival.said, connection)
-            self.tell(arrival.log, Joined(entry.member), arrival.said)
+            entry = MemberEntry(str(request.log.position(request.log.end)), request.said, connection)
+            self.tell(request.log, Joined(entry.member), request.said)
             room.table.join(entry)
-            place = MemberPlace(self, arrival.key, arrival.log, entry)
-        room.attendants[connection] = arrival.attendant
-        self._rooms[arrival.key] = room
-        return place
+            handle = MemberHandle(self, request.key, request.log, entry)
+        room.attendants[connection] = request.attendant
+        self._rooms[request.key] = room
+        return handle
 
-    def linger(self, place: MemberPlace[M], lingerer: Lingerer) -> None:
+    def linger(self, handle: MemberHandle[M], lingerer: Lingerer) -> None:
         """Have a member linger."""
-        room = self._rooms[place.key]
-        del room.attendants[place.entry.connection]
-        room.table.linger(place.entry, lingerer.subjects)
-        room.lingering[place.entry] = place
+        room = self._rooms[handle.key]
+        del room.attendants[handle.entry.connection]
+        room.table.linger(handle.entry, lingerer.subjects)
+        room.lingering[handle.entry] = handle
         is_first = lingerer.until < self.lingering.due
         self.lingering.add(lingerer)
         if is_first:
             self._hub.pump.wake()
 
-    def remove(self, place: MemberPlace[M]) -> bool:
+    def remove(self, handle: MemberHandle[M]) -> bool:
         """Have a member leave; False if it has."""
-        if place.entry.has_left:
+        if handle.entry.has_left:
             return False
-        room = self._rooms[place.key]
-        if room.lingering.pop(place.entry, None) is None:
-            del room.attendants[place.entry.connection]
-        room.table.leave(place.entry)
+        room = self._rooms[handle.key]
+        if room.lingering.pop(handle.entry, None) is None:
+            del room.attendants[handle.entry.connection]
+        room.table.leave(handle.entry)
         if not len(room.table):
-            del self._rooms[place.key]
+            del self._rooms[handle.key]
         return True
 
     def tell(self, log: Log, change: Change[M], said: Said[M]) -> None:

@@ -13,7 +13,7 @@ from seawall.lag import Lag
 from seawall.position import Since
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.cursor import Cursor, Item
-from seawall.topics.ending import left
+from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
 from seawall.topics.log import Log
 from seawall.wire.waiter import Waiter
@@ -101,7 +101,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         log.readers.remove(self)
         self.cursor.leave()
         self._source.release(log)
-        return left(scope, self._failure, raised, traceback)
+        return leave_block(scope, self._failure, raised, traceback)
 
     async def __anext__(self) -> RoomEvent[T] | Gap:
         """The next event, or the gap before it.
@@ -143,7 +143,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
             self._status = Status.BEHIND
             self.cursor.fall_behind()
         if failure is None and self._status is Status.BEHIND:
-            failure = self.cursor.check_lag()
+            failure = self.cursor.apply_lag()
         if failure is not None:
             self.end(failure)
         elif self._status is Status.WAITING and self.cursor.peek() is not None:

@@ -13,7 +13,7 @@ from seawall.topics.entry import OVERHEAD, Entry
 from seawall.topics.log import Log
 
 #: Frames that are kept with one event; more are made again each time.
-MOST: Final = 8
+MAX_RENDERINGS: Final = 8
 
 #: What makes the message of an event, or of a gap; None sends nothing.
 Wrap: TypeAlias = "Callable[[RoomEvent[object] | Gap], Sendable | None]"
@@ -78,9 +78,9 @@ class Style:
 
     def _keep(self, log: Log, entry: Entry, made: bytes | None) -> None:
         renderings = entry.renderings
-        if len(renderings) >= MOST:
+        if len(renderings) >= MAX_RENDERINGS:
             renderings = tuple(one for one in renderings if isinstance(one[0], Style) and one[0].users)
-        if len(renderings) < MOST and log.grow(entry, OVERHEAD if made is None else OVERHEAD + len(made)):
+        if len(renderings) < MAX_RENDERINGS and log.grow(entry, OVERHEAD if made is None else OVERHEAD + len(made)):
             entry.renderings = (*renderings, (self, made))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, final, overload
 import trio
 
 from seawall.connection.connection import Connection, state_of
-from seawall.connection.subscriptions import Subscription, Terms
+from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
 from seawall.lag import DropNewest, DropOldest, Lag
@@ -19,7 +19,7 @@ from seawall.position import Position, Since
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.definition import Definition
 from seawall.topics.entry import Entry
-from seawall.topics.forwarding import Arrival, Forwarding
+from seawall.topics.forwarding import Forwarding, SubscribeRequest
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicking import kick, whom
 from seawall.topics.reading import Reading
@@ -126,8 +126,8 @@ class Room(Generic[T, R_contra]):
           ConfigurationError: it is another thread than the server's; or `since` or `lag` is none.
         """
         self._definition.hub.check_here("events")
-        terms = Terms[T](since=since, lag=lag)
-        reading = Reading[T](self._definition, self._key, since=terms.since, lag=self._lag(terms))
+        options = SubscribeOptions[T](since=since, lag=lag)
+        reading = Reading[T](self._definition, self._key, since=options.since, lag=self._lag(options))
         return MustBeEntered("room.events(...)", reading)
 
     @overload
@@ -205,10 +205,10 @@ class Room(Generic[T, R_contra]):
         return await kick(self._definition.hub, self._key, whom(issuer, subject, session_id, connection), seconds)
 
     def subscription(
-        self, connection: Connection[R_contra], terms: Terms[T], /
+        self, connection: Connection[R_contra], options: SubscribeOptions[T], /
     ) -> AbstractAsyncContextManager[Subscription]:
         """For `Connection.subscribe`."""
-        definition, lag = self._definition, self._lag(terms)
+        definition, lag = self._definition, self._lag(options)
         definition.hub.check_here("subscribe")
         state = state_of(connection)
         if not definition.hub.knows(state):
@@ -216,13 +216,13 @@ class Room(Generic[T, R_contra]):
                 f"subscribe() to a room of {definition.name!r}, which is another app's; use a topic of the app that "
                 "serves this connection"
             )
-        if terms.wrap is None and isinstance(lag, DropOldest | DropNewest):
+        if options.wrap is None and isinstance(lag, DropOldest | DropNewest):
             raise ConfigurationError(
                 f"subscribe() to {definition.name!r} with {lag!r} and without wrap=, so that nothing tells the peer of "
                 "a gap; give a wrap that makes a message of a Gap, or lag=Disconnect(n)"
             )
-        wrap = cast("Wrap | None", terms.wrap)  # it takes the values of this topic, and gets no others
-        return Forwarding(definition, Arrival(self._key, terms.since, wrap), connection, lag)
+        wrap = cast("Wrap | None", options.wrap)  # it takes the values of this topic, and gets no others
+        return Forwarding(definition, SubscribeRequest(self._key, options.since, wrap), connection, lag)
 
     def _entry(self, call: str, value: T, but: Connection[object] | None) -> Entry:
         hub = self._definition.hub
@@ -230,7 +230,7 @@ class Room(Generic[T, R_contra]):
         frame = hub.format.frame(cast("Sendable", value))  # raises if it is none
         return Entry(value, frame, but=None if but is None else but.id)
 
-    def _lag(self, terms: Terms[T]) -> Lag[object]:
-        if terms.lag is None:
+    def _lag(self, options: SubscribeOptions[T]) -> Lag[object]:
+        if options.lag is None:
             return self._definition.lag
-        return cast("Lag[object]", terms.lag)  # its key takes the values of this topic, and gets no others
+        return cast("Lag[object]", options.lag)  # its key takes the values of this topic, and gets no others
