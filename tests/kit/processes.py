@@ -55,6 +55,12 @@ class Output:
         assert found is not None, f"no {pattern!r} in:\n{self.text}"
         return found
 
+    def wait_for_end(self) -> None:
+        """Wait as long as it is written to; each time for something new."""
+        with self._changed:
+            while not self._ended:
+                assert self._changed.wait(PATIENCE), f"nothing more in {PATIENCE} s, after:\n{self.text}"
+
 
 @final
 @define(eq=False)
@@ -116,8 +122,9 @@ def running(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Run Python with `arguments` to its end: its exit status, stdout and stderr."""
+    """Run Python with `arguments` to its end, as long as it prints: its exit status, stdout and stderr."""
     with running(*arguments, env=env) as program:
+        program.stdout.wait_for_end()
         return program.wait(), program.stdout.text, program.stderr.text
 
 

@@ -66,6 +66,8 @@ def everywhere(directory: Path, name: str) -> int:
     for number in count():
         path = directory / f"{name} {number}.db"
         shutil.copy(prepared, path)
+        sys.stdout.write(f"{name} {number}\n")
+        sys.stdout.flush()  # somebody may wait for a sign of life, and a child must not write it again
         was_ended, was_acknowledged = in_child(path, name, number)
         left = contents(path)
         assert left in ([after] if was_acknowledged else states), (name, number)

@@ -119,8 +119,8 @@ class MemoryEngine:
         self._check_open()
         if entry.size > self._budget.limit:
             raise TooManyRequests(
-                f"an event takes {entry.size} bytes, and all rooms have Limits.room_history={self._budget.limit}; publish "
-                "less at once, or raise the limit"
+                f"an event takes {entry.size} bytes, and all rooms have Limits.room_history={self._budget.limit}; "
+                "publish smaller ones, or raise the limit"
             )
         log = self._logs.get(key)
         if log is None:

@@ -52,7 +52,10 @@ class Reader(Protocol):
         ...
 
     def visit(self) -> None:
-        """Do what there is to do, because there are new events: write, wake somebody, see how far behind it is."""
+        """Do what there is to do, because there are new events: write, wake somebody, see how far behind it is.
+
+        What it raises ends it.
+        """
         ...
 
     def needs(self) -> int:
