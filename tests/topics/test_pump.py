@@ -82,9 +82,9 @@ async def test_others_have_their_turn(autojump_clock: MockClock) -> None:
             await trio.lowlevel.checkpoint()
             seen.append(len(steps) - before)
             before = len(steps)
-            if len(steps) > 3 * DELIVERIES:
+            if len(steps) > 5 * DELIVERIES:
                 assert other.steps == ["read"]
-        assert max(seen) <= DELIVERIES + 1
+        assert max(seen) <= 2 * (DELIVERIES + 1)  # Trio may run one of two tasks last in its turn, and then first
         assert len(steps) == 100
         assert len(large.entries) == len(small.entries) == 0
         nursery.cancel_scope.cancel()
