@@ -13,7 +13,7 @@ from seawall.topics.history_budget import HistoryBudget
 from seawall.topics.keys import RoomKey
 from seawall.topics.log import Log, Retention
 from seawall.topics.pump import DELIVERIES, Pump
-from seawall.topics.readers import Written
+from seawall.topics.readers import FrameCache
 from seawall.wire.send_buffer import SendBuffer
 
 
@@ -27,7 +27,7 @@ class Reader:
     fails: bool = False
     slot: int = -1
     outlet: SendBuffer | None = None
-    style: Written | None = None
+    renderer: FrameCache | None = None
     ended: Exception | None = None
     cursor: Cursor = field(init=False)
 
