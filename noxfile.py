@@ -193,7 +193,7 @@ def check(session: nox.Session) -> None:
     """Do all the tests pass on the oldest Python that is here, and, beside them, types and lint? A plain ``nox``."""
     again = (sys.executable, "-m", "nox", *session.posargs, "--session")
     with ThreadPoolExecutor() as beside:
-        checks = beside.submit(session.run, *again, "types", "lint", silent=True)  # said when the tests have ended
+        checks = beside.submit(lambda: session.run(*again, "types", "lint", silent=True))  # printed afterwards
         try:
             session.run(*again, f"tests({MAIN})")
         finally:
