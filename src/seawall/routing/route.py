@@ -76,8 +76,8 @@ class Admitted(ABC):
         """What the guards have proved."""
 
     @abstractmethod
-    async def handle(self, state: ConnectionState, /) -> None:
-        """Run the handler."""
+    def handle(self, state: ConnectionState, /) -> Awaitable[None]:
+        """Run the handler; await the result, in a frame without KI protection."""
 
 
 class AnyRouteTemplate(ABC, Generic[Start_contra]):
@@ -363,11 +363,8 @@ class _Admitted(Admitted, Generic[P]):
     def principal(self) -> object:
         return self.proved
 
-    @trio.lowlevel.disable_ki_protection
-    async def handle(self, state: ConnectionState, /) -> None:
-        handler, connection, arguments = self.handler, connection_of(self.proved, state), self.arguments
-        del self  # of no use any more, and it would be kept for as long as the handler runs
-        await handler(connection, **arguments)
+    def handle(self, state: ConnectionState, /) -> Awaitable[None]:
+        return self.handler(connection_of(self.proved, state), **self.arguments)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One connection, from accepted to closed. Read `run_connection`, then `ConnectionRunner.begin`, `_serve` and `finish`.
+"""One connection, from accepted to closed: read `run_connection`, then `ConnectionRunner.begin`, `_let_in`, `finish`.
 
 A connection has two nurseries, one inside the other:
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 from contextlib import suppress
+from functools import partial
 from typing import assert_never, cast, final
 
 import trio
@@ -34,7 +35,7 @@ from seawall.observability.reports import outcome_of
 from seawall.observability.snapshot import ConnectionSnapshot
 from seawall.policy.ending import Cause, End, Ends, http_end
 from seawall.policy.verdicts import Phase
-from seawall.routing.route import AnyRoute
+from seawall.routing.route import Admitted, AnyRoute
 from seawall.serving.admission import ask_guards
 from seawall.serving.closing import Closer, Closing, turn_away
 from seawall.serving.disconnect import DisconnectWatch
@@ -46,7 +47,7 @@ from seawall.serving.peer_end import await_end, begin_handling, on_peer_end
 from seawall.serving.receiving import UpgradeRequest, receive_request, refuse_upgrade
 from seawall.serving.renewal import renewal_of
 from seawall.serving.resources import ReleaseLimits, ResourceStack, task_names
-from seawall.serving.settlement import Settlement
+from seawall.serving.settlement import Settlement, handle
 from seawall.serving.snapshots import snapshot_of
 from seawall.serving.state import AcceptedConnection, ResolvedSettings, ServerState
 from seawall.wire.channel import ChannelSettings, MessageChannel
@@ -168,7 +169,8 @@ class ConnectionRunner:
             return
         self.lifecycle.limit_stage(settings.limits.auth_timeout)
         gate, state = await self._open_wire(request, settings)
-        self._inner_nursery.start_soon(self._serve, request.route, gate, state, name=entry.handler_name)
+        let_in = partial(self._let_in, request.route, gate, state)
+        self._inner_nursery.start_soon(handle, let_in, state, self.settlement, name=entry.handler_name)
 
     async def _open_wire(
         self, request: UpgradeRequest, settings: ResolvedSettings
@@ -224,18 +226,18 @@ class ConnectionRunner:
             self.settlement.settle(raised, Phase.GUARD)
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> None:
-        """Run the guards, accept the upgrade, run the handler. Opens no cancel scope around them: see `in_own_task`."""
+    async def _let_in(self, route: AnyRoute, gate: ConnectionGate, state: ConnectionState) -> Admitted | None:
+        """Run the guards, and accept the upgrade. None if the connection has ended."""
         try:
             admitted = await ask_guards(route, gate, self._failures)
         except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
             self.settlement.settle(raised, Phase.GUARD)
-            return  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
+            return None  # noqa: ASYNC104 - `settle` has raised it again if it belongs to a cancel scope
         try:
             state.channel.admit(self.lifecycle.timeouts.limits.max_message_size)
             await gate.let_in()
         except Disconnected:
-            return
+            return None
         self.lifecycle.begin()
         self._incoming.place.authenticated()
         self._failures.principal = admitted.principal
@@ -244,12 +246,7 @@ class ConnectionRunner:
         begin_handling(state.channel)
         self._registration.open(self._failures)
         self._server.tell_opened(self)
-        try:
-            handling = admitted.handle(state)
-            del gate, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
-            await handling
-        except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
-            self.settlement.settle_handler(raised)
+        return admitted
 
     async def finish(self) -> None:
         """Close, unless another task does so already, and leave the resources. Guards and handler have ended."""

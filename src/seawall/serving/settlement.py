@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import assert_never, final
 
 import trio
 from attrs import define, evolve, field
 
 from seawall.connection.lifecycle import Lifecycle
+from seawall.connection.state import ConnectionState
 from seawall.connection.task_watch import known_failures
 from seawall.errors import Disconnected, Draining, SlowConsumer
 from seawall.exception_groups import flatten, partition, replace_stray_cancelled
@@ -15,6 +17,7 @@ from seawall.http.response import refusal
 from seawall.observability.reports import note_of
 from seawall.policy.ending import Cause, End, Ends, Nothing, Replies, internal_error
 from seawall.policy.verdicts import Phase
+from seawall.routing.route import Admitted
 from seawall.serving.capacity import RETRY
 from seawall.serving.closing import Closing
 from seawall.serving.failures import FailureHandler
@@ -135,3 +138,22 @@ class Settlement:
     def _is_end(self, failure: Exception) -> bool:
         """Whether `failure` says that this connection is over, and nothing else."""
         return isinstance(failure, Disconnected | Draining) and failure.connection == self._failures.connection
+
+
+@trio.lowlevel.disable_ki_protection
+async def handle(
+    let_in: Callable[[], Awaitable[Admitted | None]], state: ConnectionState, settlement: Settlement
+) -> None:
+    """Run guards and handler, in one task; for as long as the handler runs, this is the only frame around it.
+
+    It opens no cancel scope: see `seawall.serving.resources.in_own_task`.
+    """
+    admitted = await let_in()
+    if admitted is None:
+        return
+    try:
+        handling = admitted.handle(state)
+        del let_in, admitted  # this frame would keep them, and what only they hold, for as long as the handler runs
+        await handling
+    except BaseException as raised:  # noqa: ASYNC103, ASYNC104, BLE001 - what is not for the policy is raised again
+        settlement.settle_handler(raised)

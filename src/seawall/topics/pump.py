@@ -15,7 +15,7 @@ import trio
 
 from seawall.topics.entry import Entry
 from seawall.topics.log import Log
-from seawall.topics.readers import Written
+from seawall.topics.readers import FrameCache
 from seawall.wire.budget import Budget
 from seawall.wire.waiter import Waiter
 
@@ -29,7 +29,11 @@ class Resumed(Protocol):
     """Who has been woken."""
 
     def resume(self) -> None:
-        """Have a turn. Must not raise."""
+        """Have a turn. What it raises ends it."""
+        ...
+
+    def end(self, failure: Exception, /) -> None:
+        """Have it read no more, and raise `failure` where it is used."""
         ...
 
 
@@ -133,8 +137,12 @@ class Pump:
             if not is_over:
                 self._rounds.append(log)
         while left > 0 and self._woken:
-            self._woken.popleft().resume()
+            reader = self._woken.popleft()
             left -= _DELIVERY
+            try:
+                reader.resume()
+            except Exception as failure:  # noqa: BLE001 - as below
+                reader.end(failure)
 
     def _go_round(self, log: Log, left: int) -> int:
         """Serve readers of one room until so many units are used up, or the round is over; what is left of them.
@@ -144,7 +152,7 @@ class Pump:
         readers, end = log.readers, log.end
         slots, at, lowest = readers.slots, readers.at, readers.lowest
         newest, entry = end - 1, _newest_for_all(log)
-        style: Written | None = None  # the one that `frame` is of
+        renderer: FrameCache | None = None  # the one that `frame` is of
         frame = b""
         while left > 0 and at < len(slots):
             reader = slots[at]
@@ -152,24 +160,27 @@ class Pump:
             left -= 1
             if reader is None:
                 continue
-            outlet, cursor = reader.outlet, reader.cursor
-            number = cursor.next
-            if outlet is not None:
-                if number == newest and entry is not None:
-                    if style is not reader.style:
-                        style = reader.style
-                        frame = b"" if style is None else style.known(entry) or b""
-                    if frame and outlet.put_shared(frame, 1):
-                        cursor.next = end
-                        left -= _DELIVERY
+            try:
+                outlet, cursor = reader.outlet, reader.cursor
+                number = cursor.next
+                if outlet is not None:
+                    if number == newest and entry is not None:
+                        if renderer is not reader.renderer:
+                            renderer = reader.renderer
+                            frame = b"" if renderer is None else renderer.known(entry) or b""
+                        if frame and outlet.put_shared(frame, 1):
+                            cursor.next = end
+                            left -= _DELIVERY
+                            continue
+                    elif number == log.end:
                         continue
-                elif number == log.end:
-                    continue
-                style = None  # what is done now may make the frame
-            reader.visit()
-            lowest = min(lowest, reader.needs())
-            if cursor.next != number:
-                left -= _DELIVERY
+                    renderer = None  # what is done now may make the frame
+                reader.visit()
+                lowest = min(lowest, reader.needs())
+                if cursor.next != number:
+                    left -= _DELIVERY
+            except Exception as failure:  # noqa: BLE001 - whatever it is, it is this reader's alone
+                reader.end(failure)
         readers.at, readers.lowest = at, lowest
         if at >= len(slots):
             self._end_round(log)

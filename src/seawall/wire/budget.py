@@ -30,9 +30,9 @@ class Budget:
 
         If so, the caller executes a full checkpoint first, and otherwise one that only looks for cancellation.
         """
-        self._operations += 1
-        self._bytes += size
-        if self._operations < OPERATIONS and self._bytes < BYTES:
+        operations = self._operations = self._operations + 1
+        total = self._bytes = self._bytes + size
+        if operations < OPERATIONS and total < BYTES:
             return False
         self._operations = self._bytes = 0
         return True

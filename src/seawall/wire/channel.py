@@ -272,9 +272,7 @@ class MessageChannel:
                 inbound.messages += 1
                 inbound.message_at = now
                 queue = self.queue
-                queue.put(message)
-                if not self.controls.defers_messages:
-                    queue.announce()
+                queue.put(message, announced=not self.controls.defers_messages)
                 return queue.above_soft
             self._decoder.receive_data(data)
             self.proceed()

@@ -119,10 +119,10 @@ class ReceiveQueue:
         self.above_hard = False
         """Whether the hard mark is reached."""
 
-    def put(self, message: str | bytes) -> None:
+    def put(self, message: str | bytes, *, announced: bool = False) -> None:
         """Queue a message, even above a mark; throw it away after `end` or `discard`.
 
-        The caller looks at the marks afterwards, and calls `announce` to wake the receiver.
+        The caller looks at the marks afterwards, and calls `announce` to wake the receiver unless it is `announced`.
         """
         if self._intake is not _OPEN:
             if not self.discards:
@@ -140,6 +140,8 @@ class ReceiveQueue:
             self.above_soft = True
         if size >= COUNTED_FROM:
             self.budget.inbound.put(self, size)
+        if announced:
+            self._arrival.wake()
 
     def cut(self, most: int) -> None:
         """Throw away the first message of more than `most` bytes, and all that came behind it."""

@@ -31,6 +31,11 @@ class _Woken(Outcome[None]):
 
 _WOKEN: Final = _Woken()
 
+# Globals, because each message looks these up.
+_current_task: Final = trio.lowlevel.current_task
+_reschedule: Final = trio.lowlevel.reschedule
+_wait_task_rescheduled: Final = trio.lowlevel.wait_task_rescheduled
+
 
 class Wakes(Protocol):
     """What is told that something has happened: a `Waiter`, or what does more than wake a task."""
@@ -55,15 +60,15 @@ class Waiter:
 
     def wait(self) -> Awaitable[object]:
         """Wait for the next `wake`; await the result at once. Only one task may wait."""
-        self._task = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
+        self._task = _current_task()
+        return _wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
 
     def wake(self) -> None:
         """Wake the task that waits, if there is one."""
         task = self._task
         if task is not None:
             self._task = None
-            trio.lowlevel.reschedule(task, _WOKEN)
+            _reschedule(task, _WOKEN)
 
     def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._task = None

@@ -1,0 +1,128 @@
+"""`Pump` alone, with readers that are made for it: turns, rounds, and what one of them raises."""
+
+from __future__ import annotations
+
+import trio
+from attrs import define, field
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall.lag import Disconnect
+from seawall.topics.cursor import Cursor
+from seawall.topics.entry import Entry
+from seawall.topics.history_budget import HistoryBudget
+from seawall.topics.keys import RoomKey
+from seawall.topics.log import Log, Retention
+from seawall.topics.pump import DELIVERIES, Pump
+from seawall.topics.readers import FrameCache
+from seawall.wire.send_buffer import SendBuffer
+
+
+@define(eq=False)
+class Reader:
+    """Reads one event in each visit, or raises."""
+
+    log: Log
+    pump: Pump
+    steps: list[str]
+    fails: bool = False
+    slot: int = -1
+    outlet: SendBuffer | None = None
+    renderer: FrameCache | None = None
+    ended: Exception | None = None
+    cursor: Cursor = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin."""
+        self.cursor = Cursor(Disconnect(100))
+        self.cursor.place(self.log, "joined", 0)
+        self.log.readers.add(self)
+
+    def visit(self) -> None:
+        """Read."""
+        if self.fails:
+            raise LookupError("mine")
+        if (item := self.cursor.peek()) is not None and self.ended is None:
+            self.cursor.move(item)
+            self.steps.append("read")
+
+    def resume(self) -> None:
+        """The same."""
+        self.visit()
+
+    def needs(self) -> int:
+        """What it has not read."""
+        return self.cursor.next
+
+    def end(self, failure: Exception) -> None:
+        """Remember."""
+        self.ended = failure
+        self.fails = False
+
+
+@define(eq=False)
+class StepSizes(trio.abc.Instrument):
+    """How many deliveries there are between two checkpoints, of whichever task."""
+
+    steps: list[str]
+    sizes: list[int] = field(factory=list[int])
+    _before: int = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count."""
+        self.sizes.append(len(self.steps) - self._before)
+        self._before = len(self.steps)
+
+
+def log_of(name: str) -> Log:
+    """One without history."""
+    return Log(RoomKey("rooms/{room}", (name,)), name, Retention(), HistoryBudget[Log](1 << 30))
+
+
+async def test_others_have_their_turn(autojump_clock: MockClock) -> None:
+    """After so many deliveries others run; a second room does not wait for the round of the first to end."""
+    pump, steps = Pump(), list[str]()
+    large, small = log_of("large"), log_of("small")
+    for _ in range(100):
+        Reader(large, pump, steps)
+    other = Reader(small, pump, list[str]())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        await wait_all_tasks_blocked()
+        for log in (large, small):
+            log.append(Entry("x", None), 0)
+            pump.schedule(log)
+        counted = StepSizes(steps)
+        trio.lowlevel.add_instrument(counted)
+        while large.readers.is_scheduled:
+            await trio.lowlevel.checkpoint()
+            if len(steps) > 3 * DELIVERIES:
+                assert other.steps == ["read"]
+        trio.lowlevel.remove_instrument(counted)
+        assert 0 < max(counted.sizes) <= DELIVERIES
+        assert len(steps) == 100
+        assert len(large.entries) == len(small.entries) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_one_reader_raises_is_its_own(autojump_clock: MockClock) -> None:
+    """It ends that reader, in a round and in a turn of its own; the others are served."""
+    pump, log = Pump(), log_of("room")
+    good, bad, woken = (Reader(log, pump, list[str]()) for _ in range(3))
+    bad.fails = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        await wait_all_tasks_blocked()
+        log.append(Entry("x", None), 0)
+        pump.schedule(log)
+        await wait_all_tasks_blocked()
+        assert isinstance(bad.ended, LookupError)
+        assert good.steps == woken.steps == ["read"]
+        woken.fails = True
+        pump.put(woken)
+        await wait_all_tasks_blocked()
+        assert isinstance(woken.ended, LookupError)
+        log.append(Entry("x", None), 0)
+        pump.schedule(log)
+        await wait_all_tasks_blocked()
+        assert good.steps == ["read", "read"]
+        nursery.cancel_scope.cancel()
