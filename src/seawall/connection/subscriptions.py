@@ -80,7 +80,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._held: list[Held] = []  # a dict would cost each connection more than its one subscription
+        self._held: tuple[Held, ...] = ()  # most connections have none, and then this one takes no memory
 
     def __len__(self) -> int:
         """How many there are."""
@@ -101,14 +101,11 @@ class Subscriptions:
                 f"too many subscriptions of one connection: it has Limits.max_subscriptions={at_most}; have it leave a "
                 "room before it subscribes to another one, or raise the limit"
             )
-        self._held.append(one)
+        self._held = (*self._held, one)
 
     def discard(self, one: Held, /) -> None:
         """Have it no more; does nothing if it is not there."""
-        for at, other in enumerate(self._held):
-            if other is one:
-                del self._held[at]
-                return
+        self._held = tuple(other for other in self._held if other is not one)
 
     def without(self, asked: set[Held]) -> Held | None:
         """One that is not among `asked`; None if all are."""
