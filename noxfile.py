@@ -152,13 +152,13 @@ MISSING = [version for version in SUPPORTED if version not in FOUND]
 MAIN = next(iter(FOUND))  # the oldest there is: what it accepts, the newer ones do too
 EACH = [nox.param(FOUND[one], id=one, tags=[] if one == MAIN else ["ci"]) for one in FOUND]
 
-nox.options.sessions = [f"tests({MAIN})", "types", "lint"]
+nox.options.sessions = ["check"]
 
 # A process for each core; who has nothing left to do takes over from the others.
 SPREAD = ("-n", "auto", "--dist", "worksteal")
 
-# Three for each core: half of the time a slow test waits, and another works.
-WAITING = ("-n", str(3 * (os.cpu_count() or 1)), "--dist", "worksteal")
+# Two for each core: while slow tests wait, others work.
+WAITING = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 
 
 def group(name: str) -> list[str]:
@@ -188,10 +188,22 @@ def install(session: nox.Session, *what: str) -> None:
     session.env["PYTHONPYCACHEPREFIX"] = str((session.cache_dir / "bytecode").resolve())
 
 
+@nox.session(venv_backend="none")
+def check(session: nox.Session) -> None:
+    """Do all the tests pass on the oldest Python that is here, and, beside them, types and lint? A plain ``nox``."""
+    again = (sys.executable, "-m", "nox", *session.posargs, "--session")
+    with ThreadPoolExecutor() as beside:
+        checks = beside.submit(lambda: session.run(*again, "types", "lint", silent=True))  # printed afterwards
+        try:
+            session.run(*again, f"tests({MAIN})")
+        finally:
+            session.log(checks.result())
+
+
 @nox.session
 @nox.parametrize("python", EACH)
 def tests(session: nox.Session) -> None:
-    """Do all the tests, fast and slow, pass on each Python that is here? A plain ``nox`` asks the oldest."""
+    """Do all the tests, fast and slow, pass on each Python that is here?"""
     install(session, "-e", ".[fast]", *group("test"))
     if MISSING:
         session.warn(f"not tested, because not on this machine: Python {', '.join(MISSING)}")

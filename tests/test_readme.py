@@ -136,6 +136,7 @@ def test_every_program_is_loaded_by_a_test() -> None:
         'said = app.topic("rooms/{room}", Said)\n',
         "async def resumable",
         "def share_of",
+        "async def several",
         ".readable(is_member)",
         "tell_who_is_here",
         "waits for none of them",

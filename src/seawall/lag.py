@@ -1,6 +1,9 @@
 """`Lag`: what becomes of a reader of a room who does not keep up.
 
 There is none that has the publisher wait: a room would stop as soon as one of its readers does.
+
+A reader is behind while its transport has not taken what was written. Over TLS that is so for some turns of the
+scheduler after each write, for who reads well too: give an `n` of some dozens at the least.
 """
 
 from __future__ import annotations

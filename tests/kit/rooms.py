@@ -98,7 +98,7 @@ def table_entries(app: App) -> dict[str, int]:
         "rounds": len(pump._rounds),  # pyright: ignore[reportPrivateUsage] # as above
         "woken": len(pump._woken),  # pyright: ignore[reportPrivateUsage] # as above
         "publishers that wait": len(pump.progress),
-        "styles": len(hub.styles._styles),  # pyright: ignore[reportPrivateUsage] # as above
+        "renderers": len(hub.renderers._renderers),  # pyright: ignore[reportPrivateUsage] # as above
         "kicks": len(hub.kicks),
     }
     return {name: count for name, count in found.items() if count}

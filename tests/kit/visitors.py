@@ -12,7 +12,7 @@ from seawall.connection.deadlines import Deadline, DeadlineQueue
 from seawall.connection.lifecycle import Lifecycle
 from seawall.connection.session_table import Registration, SessionTable
 from seawall.connection.timeouts import Timeouts
-from seawall.topics.kicks import Visitor
+from seawall.topics.kicks import RoomConnection
 from seawall.wire.lateness import Lateness
 
 
@@ -70,7 +70,7 @@ def connected(table: SessionTable, name: str, *passes: Pass) -> Registration:
 class Present:
     """What a connection has in a room."""
 
-    visitor: Visitor
+    owner: RoomConnection
     ended: list[Exception] = field(factory=list[Exception])
 
     def end(self, failure: Exception, /) -> None:

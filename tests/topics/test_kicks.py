@@ -15,7 +15,7 @@ from seawall.connection.session_table import SessionTable
 from seawall.errors import Kicked
 from seawall.topics import kicks as module
 from seawall.topics.keys import RoomKey
-from seawall.topics.kicks import MAX_SECONDS, Kicks, Visitor, Who, check_kick
+from seawall.topics.kicks import MAX_SECONDS, Kicks, Who, check_kick
 from tests.kit.visitors import Pass, Present, connected
 
 TEA, MILK = RoomKey("rooms/{room}", ("tea",)), RoomKey("rooms/{room}", ("milk",))
@@ -60,7 +60,7 @@ async def test_whom_a_kick_is_about(kicked: Who, expected: set[str], autojump_cl
     connected(table, "5")
     present = [Present(kicks.admit(TEA, name)) for name in "12345"]
     assert kicks.kick(TEA, kicked, 60, [*present, *present[:1]]) == len(expected)
-    assert {one.visitor.connection for one in present if one.ended} == expected
+    assert {one.owner.connection for one in present if one.ended} == expected
     assert all(isinstance(failure, Kicked) for one in present for failure in one.ended)
     refused = set[str]()
     for name in "12345":
@@ -125,7 +125,6 @@ async def test_who_is_gone_is_not_admitted(autojump_clock: MockClock) -> None:
     registration.leave()
     with pytest.raises(Disconnected):
         kicks.admit(TEA, "1")
-    assert not kicks.covers(TEA, Visitor("1", registration))
 
 
 async def test_kicks_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +213,7 @@ def test_wrong_arguments(wrong: Who, seconds: float, text: str) -> None:
 async def test_no_names_in_the_log(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """The log says by what somebody was kicked, and not whom."""
     caplog.set_level("INFO", "seawall")
-    kick = partial(Kicks(sessions()).kick, TEA, seconds=1, attendants=())
+    kick = partial(Kicks(sessions()).kick, TEA, seconds=1, kickables=())
     kick(who=who(subject="ada", session="s7"))
     kick(who=who(connection="c9"))
     assert "'rooms/{room}' by subject, session_id: 0 connections" in caplog.text

@@ -15,10 +15,10 @@ from seawall.lag import Lag
 from seawall.topics.cursor import Cursor
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
-from seawall.topics.kicks import Visitor
+from seawall.topics.kicks import RoomConnection
 from seawall.topics.log import Log, Retention
 from seawall.topics.pump import Pump
-from seawall.topics.rendering import Styles
+from seawall.topics.rendering import Renderers
 
 P = TypeVar("P")
 
@@ -103,9 +103,9 @@ class Definition:
         return self.hub.pump
 
     @property
-    def styles(self) -> Styles:
+    def renderers(self) -> Renderers:
         """How events are written."""
-        return self.hub.styles
+        return self.hub.renderers
 
     def parameters(self, key: RoomKey) -> dict[str, Parameter]:
         """Those of a room, by name."""
@@ -124,8 +124,8 @@ class Definition:
                     f"the check of topic {self.name!r} returned {answer!r}; raise to refuse, or return nothing"
                 )
 
-    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
-        """The connection as a visitor of a room. Raises as `Kicks.admit`."""
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> RoomConnection:
+        """The connection as one of a room. Raises as `Kicks.admit`."""
         return self.hub.kicks.admit(key, state.id)
 
     async def open(self, key: RoomKey, /) -> Log:

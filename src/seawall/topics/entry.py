@@ -35,4 +35,4 @@ class Entry:
         self.pins = 0
         """How many need it beside those who read the log."""
         self.renderings: tuple[tuple[object, bytes | None], ...] = ()
-        """By `Style`, its frames for who has a function that wraps it, another codec than the app, or both."""
+        """By `Renderer`, its frames for who has a function that wraps it, another codec than the app, or both."""

@@ -20,10 +20,10 @@ from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor, Item
 from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
-from seawall.topics.kicks import Visitor
+from seawall.topics.kicks import RoomConnection
 from seawall.topics.log import Log
 from seawall.topics.pump import Pump
-from seawall.topics.rendering import Style, Styles, Wrap
+from seawall.topics.rendering import Renderer, Renderers, Wrap
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 
@@ -57,7 +57,7 @@ class SubscriptionSource(Protocol):
         ...
 
     @property
-    def styles(self) -> Styles:
+    def renderers(self) -> Renderers:
         """How events are written."""
         ...
 
@@ -69,8 +69,8 @@ class SubscriptionSource(Protocol):
         """Ask whether `principal` may read a room. Raises what says no."""
         ...
 
-    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
-        """The connection, as a visitor of a room. Raises if it may not come in."""
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> RoomConnection:
+        """The connection, as one of a room. Raises if it may not come in."""
         ...
 
     async def open(self, key: RoomKey, /) -> Log:
@@ -120,8 +120,8 @@ class Forwarding:
         "_status",
         "cursor",
         "outlet",
+        "renderer",
         "slot",
-        "style",
     )
 
     def __init__(
@@ -138,7 +138,7 @@ class Forwarding:
         self._status = Status.NEW
         self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
-        self.style: Style | None = None
+        self.renderer: Renderer | None = None
         """How events are written; set when it is let in."""
         self._buffer = state_of(connection).channel.send_buffer
         self.outlet: SendBuffer | None = None
@@ -178,7 +178,7 @@ class Forwarding:
         except BaseException:
             self._source.release(log)
             raise
-        self.style = self._source.styles.join(request.wrap, state_of(self._connection).format)
+        self.renderer = self._source.renderers.join(request.wrap, state_of(self._connection).format)
         log.readers.add(self)
         self._scope = trio.CancelScope()
         self._scope.__enter__()
@@ -198,8 +198,8 @@ class Forwarding:
         log, scope, self._scope = self.cursor.log, self._scope, None
         log.readers.remove(self)
         self.cursor.leave()
-        if self.style is not None:
-            self._source.styles.leave(self.style)
+        if self.renderer is not None:
+            self._source.renderers.leave(self.renderer)
         self._source.release(log)
         state_of(self._connection).subscriptions.discard(self)
         return leave_block(scope, self._failure, raised, traceback)
@@ -210,11 +210,11 @@ class Forwarding:
         return self.cursor.position
 
     @property
-    def visitor(self) -> Visitor:
+    def owner(self) -> RoomConnection:
         """Whose it is, for a kick."""
         if self._registration is None:
             raise RuntimeError("a subscription that has not been let in")
-        return Visitor(self._connection.id, self._registration)
+        return RoomConnection(self._connection.id, self._registration)
 
     def end(self, failure: Exception) -> None:
         """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
@@ -332,16 +332,16 @@ class Forwarding:
 
     def _frame(self, item: Item) -> bytes | None:
         """The frame of an event or a gap; None to send nothing. Ends the subscription if there can be none."""
-        style = self.style
-        if style is None or (isinstance(item, Gap) and style.wrap is None):
+        renderer = self.renderer
+        if renderer is None or (isinstance(item, Gap) and renderer.wrap is None):
             self.end(SubscriptionLost(self._source.name, item.lost if isinstance(item, Gap) else None))
             return None
         try:
             if isinstance(item, Gap):
-                return style.gap(item)
+                return renderer.gap(item)
             if item.but is not None and item.but == self._connection.id:
                 return None
-            return style.frame(self.cursor.log, self.cursor.next, item)
+            return renderer.frame(self.cursor.log, self.cursor.next, item)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is this subscription's alone
             self.end(failure)
             return None

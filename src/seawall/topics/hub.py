@@ -21,7 +21,7 @@ from seawall.topics.engine import Engine, MemoryEngine
 from seawall.topics.kicks import Kicks
 from seawall.topics.presences import Presences
 from seawall.topics.pump import Pump
-from seawall.topics.rendering import Styles
+from seawall.topics.rendering import Renderers
 
 
 @final
@@ -38,7 +38,7 @@ class Hub(Service):
         """
         self.format = MessageFormat(codec, "App.topic")
         """How events are written when they are published."""
-        self.styles = Styles(self.format)
+        self.renderers = Renderers(self.format)
         """How they are written otherwise."""
         self.pump = Pump()
         """Serves who reads."""

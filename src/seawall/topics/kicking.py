@@ -11,7 +11,7 @@ from seawall.connection.revocations import Selection
 from seawall.topics.forwarding import Forwarding
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, log_key
-from seawall.topics.kicks import Attendant, Who, check_kick
+from seawall.topics.kicks import Kickable, Who, check_kick
 
 
 async def kick(hub: Hub, key: RoomKey, who: Who, seconds: float) -> int:
@@ -23,7 +23,7 @@ async def kick(hub: Hub, key: RoomKey, who: Who, seconds: float) -> int:
     hub.check_here("kick")
     hub.presences.lingering.on_kicked(key, who)
     try:
-        return hub.kicks.kick(key, who, seconds, attendants(hub, key))
+        return hub.kicks.kick(key, who, seconds, kickables(hub, key))
     finally:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -33,12 +33,12 @@ def whom(issuer: str | None, subject: str | None, session_id: str | None, connec
     return Who(Selection(issuer, subject, session_id, None), connection)
 
 
-def attendants(hub: Hub, key: RoomKey) -> Iterable[Attendant]:
+def kickables(hub: Hub, key: RoomKey) -> Iterable[Kickable]:
     """All that connections have in a room."""
-    return chain(_subscriptions(hub, key), _subscriptions(hub, log_key(key)), hub.presences.attendants(key))
+    return chain(_subscriptions(hub, key), _subscriptions(hub, log_key(key)), hub.presences.kickables(key))
 
 
-def _subscriptions(hub: Hub, key: RoomKey) -> Iterator[Attendant]:
+def _subscriptions(hub: Hub, key: RoomKey) -> Iterator[Kickable]:
     log = hub.engine.find(key)
     if log is not None:
         for reader in log.readers:

@@ -25,7 +25,7 @@ MAX_KICKS: Final = 100_000
 MAX_SECONDS: Final = 7 * 86_400.0
 
 
-class Visitor(NamedTuple):
+class RoomConnection(NamedTuple):
     """A connection, for a room that it is in."""
 
     connection: str
@@ -39,11 +39,11 @@ class Visitor(NamedTuple):
         return self.registration.matching(EVERYBODY)
 
 
-class Attendant(Protocol):
+class Kickable(Protocol):
     """What a connection has in a room: a subscription, or a membership."""
 
     @property
-    def visitor(self) -> Visitor:
+    def owner(self) -> RoomConnection:
         """Whose it is."""
         ...
 
@@ -95,11 +95,11 @@ class _RoomKicks:
         if not self.shapes[who.shape]:
             del self.shapes[who.shape]
 
-    def covers(self, visitor: Visitor, now: float) -> bool:
-        """Whether one of them is about `visitor`: a look-up for each kind of kick and credential, not for each kick."""
-        held = visitor.held
+    def covers(self, owner: RoomConnection, now: float) -> bool:
+        """Whether one of them is about `owner`: a look-up for each kind of kick and credential, not for each kick."""
+        held = owner.held
         for selected, by_connection in self.shapes:
-            connection = visitor.connection if by_connection else None
+            connection = owner.connection if by_connection else None
             named = {Selection.naming(one, selected) for one in held} if any(selected) else {EVERYBODY}
             if any(self.until.get(Who(selection, connection), -math.inf) > now for selection in named):
                 return True
@@ -124,8 +124,8 @@ class Kicks:
         """How many are remembered."""
         return self._len
 
-    def admit(self, key: RoomKey, connection: str) -> Visitor:
-        """The connection of this id, as a visitor of a room. Call it where nothing is awaited before the visit begins.
+    def admit(self, key: RoomKey, connection: str) -> RoomConnection:
+        """The connection of this id, as one of a room. Call it where nothing is awaited before what it begins there.
 
         Raises:
           Disconnected: it is not open any more.
@@ -134,19 +134,14 @@ class Kicks:
         registration = self.table.get(connection)
         if registration is None or registration.is_over:
             raise Disconnected(connection)
-        visitor = Visitor(connection, registration)
+        owner = RoomConnection(connection, registration)
         room = self._rooms.get(key)
-        if room is not None and room.covers(visitor, trio.current_time()):
+        if room is not None and room.covers(owner, trio.current_time()):
             raise Kicked(key.pattern)
-        return visitor
+        return owner
 
-    def covers(self, key: RoomKey, visitor: Visitor) -> bool:
-        """Whether `visitor` has been kicked out of the room."""
-        room = self._rooms.get(key)
-        return room is not None and room.covers(visitor, trio.current_time())
-
-    def kick(self, key: RoomKey, who: Who, seconds: float, attendants: Iterable[Attendant]) -> int:
-        """End what those who match have among `attendants`, and refuse them for so many `seconds`.
+    def kick(self, key: RoomKey, who: Who, seconds: float, kickables: Iterable[Kickable]) -> int:
+        """End what those who match have among `kickables`, and refuse them for so many `seconds`.
 
         Returns:
           How many connections they are.
@@ -154,10 +149,10 @@ class Kicks:
         Raises:
           Unavailable: theirs have been ended, but there is no room to remember it.
         """
-        found = self._found(who, attendants)
-        for attendant in found:
-            attendant.end(Kicked(key.pattern))
-        connections = len({attendant.visitor.connection for attendant in found})
+        found = self._found(who, kickables)
+        for kickable in found:
+            kickable.end(Kicked(key.pattern))
+        connections = len({kickable.owner.connection for kickable in found})
         server_log.info("kicked out of a room of %r by %s: %d connections", key.pattern, _said(who), connections)
         if seconds > 0:
             self._remember(key, who, trio.current_time() + seconds)
@@ -170,11 +165,11 @@ class Kicks:
         self._most = Owners()
         self._len = 0
 
-    def _found(self, who: Who, attendants: Iterable[Attendant]) -> list[Attendant]:
+    def _found(self, who: Who, kickables: Iterable[Kickable]) -> list[Kickable]:
         if who.selection == EVERYBODY:
-            return [one for one in attendants if one.visitor.connection == who.connection]
+            return [one for one in kickables if one.owner.connection == who.connection]
         named = self.table.named_by(who.selection)
-        some = ((one, one.visitor) for one in attendants)
+        some = ((one, one.owner) for one in kickables)
         return [one for one, at in some if at.registration in named and who.matches(at.connection, at.held)]
 
     def _remember(self, key: RoomKey, who: Who, until: float) -> None:

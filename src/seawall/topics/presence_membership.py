@@ -16,7 +16,7 @@ from seawall.exception_groups import flatten
 from seawall.policy.ending import Cause
 from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
-from seawall.topics.kicks import Kicks, Visitor
+from seawall.topics.kicks import Kicks, RoomConnection
 from seawall.topics.presence_rooms import JoinRequest, MemberHandle, PresenceRooms
 
 M = TypeVar("M")
@@ -41,7 +41,7 @@ class PresenceRoom(Generic[M]):
 class Membership(Generic[M]):
     """What ``async with people(...).joined(conn, value)`` gives."""
 
-    __slots__ = ("_failure", "_handle", "_is_new", "_leases", "_room", "_scope", "_state", "_value", "_visitor")
+    __slots__ = ("_failure", "_handle", "_is_new", "_leases", "_owner", "_room", "_scope", "_state", "_value")
 
     if TYPE_CHECKING:
         _value: M  # deleted once it has been said
@@ -52,7 +52,7 @@ class Membership(Generic[M]):
         self._state = state
         self._value = value
         self._is_new = True
-        self._visitor: Visitor | None = None
+        self._owner: RoomConnection | None = None
         self._leases: Leases | None = None
         self._handle: MemberHandle[M] | None = None
         self._scope: trio.CancelScope | None = None
@@ -102,8 +102,8 @@ class Membership(Generic[M]):
         try:
             if self._failure is not None:
                 raise self._failure
-            self._visitor = visitor = kicks.admit(key, self._state.id)
-            self._handle = rooms.enter(JoinRequest(key, log, visitor, said, self))
+            self._owner = owner = kicks.admit(key, self._state.id)
+            self._handle = rooms.enter(JoinRequest(key, log, owner, said, self))
         except BaseException:
             rooms.release(log)
             raise
@@ -122,18 +122,18 @@ class Membership(Generic[M]):
 
     def _go(self, raised: BaseException | None) -> None:
         handle, self._handle = self._handle, None
-        if handle is None or self._visitor is None:
+        if handle is None or self._owner is None:
             return
-        until = self._until(self._visitor, raised)
+        until = self._until(self._owner, raised)
         if until > trio.current_time():
-            handle.linger(self._visitor, until)
+            handle.linger(self._owner, until)
         else:
             handle.leave()
 
-    def _until(self, visitor: Visitor, raised: BaseException | None) -> float:
+    def _until(self, owner: RoomConnection, raised: BaseException | None) -> float:
         """Until when the member may linger, on Trio's clock; long ago if it may not."""
         lifecycle, now = self._state.lifecycle, trio.current_time()
-        expired, held = lifecycle.timeouts.expired, visitor.held
+        expired, held = lifecycle.timeouts.expired, owner.held
         if (
             lifecycle.ended is None
             or lifecycle.ended.cause not in _BY_PEER
@@ -149,11 +149,11 @@ class Membership(Generic[M]):
     # As one of what the connection holds.
 
     @property
-    def visitor(self) -> Visitor:
+    def owner(self) -> RoomConnection:
         """Whose it is."""
-        if self._visitor is None:
+        if self._owner is None:
             raise RuntimeError("it is not in the room")
-        return self._visitor
+        return self._owner
 
     async def ask(self, principal: object, /) -> None:
         """A renewal changes nothing."""

@@ -15,14 +15,14 @@ from seawall.messages.codec import Sendable
 from seawall.topics.cursor import Cursor
 from seawall.topics.entry import Entry
 from seawall.topics.keys import RoomKey, log_key
-from seawall.topics.kicks import Attendant, Visitor
+from seawall.topics.kicks import Kickable, RoomConnection
 from seawall.topics.lingering import Lingerer, Lingering
 from seawall.topics.log import Log, Retention
 from seawall.topics.presence_changes import Change, Joined, Left, Member, Snapshot, Updated
 from seawall.topics.presence_cursor import PresenceCursor
 from seawall.topics.presence_table import MemberEntry, MemberTable, Said, subjects_of
 from seawall.topics.pump import Pump
-from seawall.topics.rendering import Styles
+from seawall.topics.rendering import Renderers
 
 if TYPE_CHECKING:
     from seawall.topics.hub import Hub
@@ -45,9 +45,9 @@ class JoinRequest(Generic[M]):
     key: RoomKey
     log: Log
     """That of the room, opened for it."""
-    visitor: Visitor
+    owner: RoomConnection
     said: Said[M]
-    attendant: Attendant
+    kickable: Kickable
     """What ends where somebody kicks it out."""
 
 
@@ -68,12 +68,12 @@ class MemberHandle(Generic[M]):
             self._rooms.tell(self._log, Updated(Member(self.entry.id, said.value)), said)
         self.entry.said = said
 
-    def linger(self, visitor: Visitor, until: float) -> None:
+    def linger(self, owner: RoomConnection, until: float) -> None:
         """Stay, though the connection has ended, until the same subject joins again or it is `until`."""
-        held = visitor.held
+        held = owner.held
         lingerer = Lingerer(
             key=self.key,
-            connection=visitor.connection,
+            connection=owner.connection,
             held=held,
             subjects=subjects_of(held),
             until=until,
@@ -104,11 +104,11 @@ class MemberHandle(Generic[M]):
 class _Room(Generic[M]):
     """One room with members."""
 
-    __slots__ = ("attendants", "lingering", "table")
+    __slots__ = ("kickables", "lingering", "table")
 
     def __init__(self) -> None:
         self.table: MemberTable[M] = MemberTable()
-        self.attendants: dict[str, Attendant] = {}  # by the ids of connections
+        self.kickables: dict[str, Kickable] = {}  # by the ids of connections
         self.lingering: dict[MemberEntry[M], MemberHandle[M]] = {}
 
 
@@ -151,16 +151,16 @@ class PresenceRooms(Generic[M]):
         return self._hub.pump
 
     @property
-    def styles(self) -> Styles:
+    def renderers(self) -> Renderers:
         """How changes are written, for who subscribes."""
-        return self._hub.styles
+        return self._hub.renderers
 
     async def ask(self, _: RoomKey, __: object, /) -> None:
         """Everybody may read."""
         await trio.lowlevel.checkpoint()
 
-    def admit(self, key: RoomKey, state: ConnectionState, /) -> Visitor:
-        """The connection as a visitor of a room. Raises as `Kicks.admit`."""
+    def admit(self, key: RoomKey, state: ConnectionState, /) -> RoomConnection:
+        """The connection as one of a room. Raises as `Kicks.admit`."""
         return self._hub.kicks.admit(key, state.id)
 
     def cursor(self, key: RoomKey, lag: Lag[object], /) -> Cursor:
@@ -191,10 +191,10 @@ class PresenceRooms(Generic[M]):
         room = self._rooms.get(key)
         return () if room is None else room.table.members()
 
-    def attendants(self, key: RoomKey) -> Iterable[Attendant]:
+    def kickables(self, key: RoomKey) -> Iterable[Kickable]:
         """The memberships in a room, as they are now."""
         room = self._rooms.get(key)
-        return () if room is None else tuple(room.attendants.values())
+        return () if room is None else tuple(room.kickables.values())
 
     def enter(self, request: JoinRequest[M]) -> MemberHandle[M]:
         """Make a connection a member: the one of the same subject that lingers, or a new one; and tell it.
@@ -204,13 +204,13 @@ class PresenceRooms(Generic[M]):
           TooManyRequests: an event of this size is larger than ``Limits.room_history``.
         """
         self.end_overdue()
-        connection = request.visitor.connection
+        connection = request.owner.connection
         room = self._rooms.get(request.key) or _Room[M]()
         if room.table.has(connection):
             raise ConfigurationError(
                 f"joined() of {request.key.pattern!r}, where this connection is already; update what it has joined with"
             )
-        found = room.table.to_take_over(subjects_of(request.visitor.held))
+        found = room.table.to_take_over(subjects_of(request.owner.held))
         if found is not None:
             handle = room.lingering[found]
             handle.take_over(request)
@@ -221,14 +221,14 @@ class PresenceRooms(Generic[M]):
             self.tell(request.log, Joined(entry.member), request.said)
             room.table.join(entry)
             handle = MemberHandle(self, request.key, request.log, entry)
-        room.attendants[connection] = request.attendant
+        room.kickables[connection] = request.kickable
         self._rooms[request.key] = room
         return handle
 
     def linger(self, handle: MemberHandle[M], lingerer: Lingerer) -> None:
         """Have a member linger."""
         room = self._rooms[handle.key]
-        del room.attendants[handle.entry.connection]
+        del room.kickables[handle.entry.connection]
         room.table.linger(handle.entry, lingerer.subjects)
         room.lingering[handle.entry] = handle
         is_first = lingerer.until < self.lingering.due
@@ -242,7 +242,7 @@ class PresenceRooms(Generic[M]):
             return False
         room = self._rooms[handle.key]
         if room.lingering.pop(handle.entry, None) is None:
-            del room.attendants[handle.entry.connection]
+            del room.kickables[handle.entry.connection]
         room.table.leave(handle.entry)
         if not len(room.table):
             del self._rooms[handle.key]

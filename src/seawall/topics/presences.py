@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Final, Protocol, final
 
 from seawall.topics.keys import RoomKey
-from seawall.topics.kicks import Attendant
+from seawall.topics.kicks import Kickable
 from seawall.topics.lingering import Lingering
 
 
-class Attended(Protocol):
+class HasMembers(Protocol):
     """The rooms of one presence."""
 
-    def attendants(self, key: RoomKey, /) -> Iterable[Attendant]:
+    def kickables(self, key: RoomKey, /) -> Iterable[Kickable]:
         """The memberships in one of them."""
         ...
 
@@ -26,13 +26,13 @@ class Presences:
         """Begin with none."""
         self.lingering: Final = Lingering()
         """Members whose connection has ended, and who may come back."""
-        self._rooms: dict[str, Attended] = {}
+        self._rooms: dict[str, HasMembers] = {}
 
-    def add(self, pattern: str, rooms: Attended) -> None:
+    def add(self, pattern: str, rooms: HasMembers) -> None:
         """Have the rooms of a presence found by its pattern."""
         self._rooms[pattern] = rooms
 
-    def attendants(self, key: RoomKey, /) -> Iterable[Attendant]:
+    def kickables(self, key: RoomKey, /) -> Iterable[Kickable]:
         """The memberships in a room."""
         rooms = self._rooms.get(key.pattern)
-        return () if rooms is None else rooms.attendants(key)
+        return () if rooms is None else rooms.kickables(key)

@@ -15,7 +15,7 @@ import trio
 
 from seawall.topics.entry import Entry
 from seawall.topics.log import Log
-from seawall.topics.readers import Written
+from seawall.topics.readers import FrameCache
 from seawall.wire.budget import Budget
 from seawall.wire.waiter import Waiter
 
@@ -161,7 +161,7 @@ class Pump:
         readers, end = log.readers, log.end
         slots, at, lowest = readers.slots, readers.at, readers.lowest
         newest, entry = end - 1, _newest_for_all(log)
-        style: Written | None = None  # the one that `frame` is of
+        renderer: FrameCache | None = None  # the one that `frame` is of
         frame = b""
         while left > 0 and at < len(slots):
             reader = slots[at]
@@ -174,16 +174,16 @@ class Pump:
                 number = cursor.next
                 if outlet is not None:
                     if number == newest and entry is not None:
-                        if style is not reader.style:
-                            style = reader.style
-                            frame = b"" if style is None else style.known(entry) or b""
+                        if renderer is not reader.renderer:
+                            renderer = reader.renderer
+                            frame = b"" if renderer is None else renderer.known(entry) or b""
                         if frame and outlet.put_shared(frame, 1):
                             cursor.next = end
                             left -= _DELIVERY + len(frame) // _PER_UNIT
                             continue
                     elif number == log.end:
                         continue
-                    style = None  # what is done now may make the frame
+                    renderer = None  # what is done now may make the frame
                 reader.visit()
                 lowest = min(lowest, reader.needs())
                 if cursor.next != number:

@@ -15,15 +15,15 @@ ENDLESS: Final = 1 << 63
 _SPARE: Final = 8
 
 
-class Place(Protocol):
+class ReaderCursor(Protocol):
     """How far one reader is: a `Cursor`."""
 
     next: int
     """The number of the event that it is to have next."""
 
 
-class Written(Protocol):
-    """How events are written for some readers: a `Style`."""
+class FrameCache(Protocol):
+    """The frames of events for readers who are alike: a `Renderer`."""
 
     def known(self, entry: Entry, /) -> bytes | None:
         """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
@@ -37,7 +37,7 @@ class Reader(Protocol):
     """Its place among the readers; only `Readers` changes it."""
 
     @property
-    def cursor(self) -> Place:
+    def cursor(self) -> ReaderCursor:
         """How far it is."""
         ...
 
@@ -47,7 +47,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def style(self) -> Written | None:
+    def renderer(self) -> FrameCache | None:
         """How that frame is written."""
         ...
 

@@ -60,7 +60,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
     """Iterates over what is published in a room, while the ``async with`` lasts."""
 
     outlet = None
-    style = None
+    renderer = None
 
     def __init__(self, source: Source, key: RoomKey, *, since: Since, lag: Lag[object]) -> None:
         """Say what is read, and from where."""

@@ -1,4 +1,4 @@
-"""`Style`: how events are written for one kind of reader; each frame is made once for all who are alike."""
+"""`Renderer`: how events are written for one kind of reader; each frame is made once for all who are alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Wrap: TypeAlias = "Callable[[RoomEvent[object] | Gap], Sendable | None]"
 
 
 @final
-class Style:
+class Renderer:
     """How events are written for one kind of reader."""
 
     __slots__ = ("_own", "users", "wrap", "written")
@@ -48,8 +48,8 @@ class Style:
         """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
         if self._own:
             return entry.frame
-        for style, frame in entry.renderings:
-            if style is self:
+        for renderer, frame in entry.renderings:
+            if renderer is self:
                 return frame
         return None
 
@@ -61,8 +61,8 @@ class Style:
         """
         if self._own and entry.frame is not None:
             return entry.frame
-        for style, frame in entry.renderings:
-            if style is self:
+        for renderer, frame in entry.renderings:
+            if renderer is self:
                 return frame
         wrap = self.wrap
         message = cast("Sendable", entry.value) if wrap is None else wrap(RoomEvent(entry.value, log.position(number)))
@@ -79,12 +79,12 @@ class Style:
     def _keep(self, log: Log, entry: Entry, made: bytes | None) -> None:
         renderings = entry.renderings
         if len(renderings) >= MAX_RENDERINGS:
-            renderings = tuple(one for one in renderings if isinstance(one[0], Style) and one[0].users)
+            renderings = tuple(one for one in renderings if isinstance(one[0], Renderer) and one[0].users)
         if len(renderings) < MAX_RENDERINGS and log.grow(entry, OVERHEAD if made is None else OVERHEAD + len(made)):
             entry.renderings = (*renderings, (self, made))
 
 
-#: What tells styles apart: the ids of a function, of what it is a method of, and of a codec.
+#: What tells renderers apart: the ids of a function, of what it is a method of, and of a codec.
 _Key: TypeAlias = tuple[int, int, int]
 
 
@@ -95,39 +95,39 @@ def _key(wrap: Wrap | None, written: MessageFormat) -> _Key:
 
 
 def _nothing(_: RoomEvent[object] | Gap) -> None:
-    """The wrap of a style that nobody has any more."""
+    """The wrap of a renderer that nobody has any more."""
 
 
 @final
-class Styles:
+class Renderers:
     """Those that are in use, so that readers who are alike share one."""
 
     def __init__(self, written: MessageFormat) -> None:
         """Say how events are written when they are published."""
         self._written = written
-        self._styles: dict[_Key, Style] = {}
-        self.own = self._style(None, written)
+        self._renderers: dict[_Key, Renderer] = {}
+        self.own = self._renderer(None, written)
         """That of who gets what is published as it is."""
 
-    def join(self, wrap: Wrap | None, written: MessageFormat) -> Style:
-        """The style of one more reader."""
+    def join(self, wrap: Wrap | None, written: MessageFormat) -> Renderer:
+        """The renderer of one more reader."""
         if wrap is None and written.codec is self._written.codec:
             return self.own
         key = _key(wrap, written)
-        style = self._styles.get(key)
-        if style is None:
-            style = self._styles[key] = self._style(wrap, written)
-        style.users += 1
-        return style
+        renderer = self._renderers.get(key)
+        if renderer is None:
+            renderer = self._renderers[key] = self._renderer(wrap, written)
+        renderer.users += 1
+        return renderer
 
-    def leave(self, style: Style) -> None:
+    def leave(self, renderer: Renderer) -> None:
         """One reader less. After the last, the function is forgotten: it may be all that keeps a connection alive."""
-        if style is self.own:
+        if renderer is self.own:
             return
-        style.users -= 1
-        if not style.users:
-            del self._styles[style.key]
-            style.wrap = _nothing
+        renderer.users -= 1
+        if not renderer.users:
+            del self._renderers[renderer.key]
+            renderer.wrap = _nothing
 
-    def _style(self, wrap: Wrap | None, written: MessageFormat) -> Style:
-        return Style(wrap, written, own=written.codec is self._written.codec)
+    def _renderer(self, wrap: Wrap | None, written: MessageFormat) -> Renderer:
+        return Renderer(wrap, written, own=written.codec is self._written.codec)

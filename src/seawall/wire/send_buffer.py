@@ -144,7 +144,17 @@ class SendBuffer:
             raise _refusal(self.replying)
         if self.deflater is not None:
             frame = compress_frame(frame, self.deflater)
-        self._write(frame)
+        if self.pending:
+            self.pending += frame
+        else:  # as `_write`, of which each message would feel the call
+            try:
+                written = self._transport.write(frame)
+            except trio.BrokenResourceError:
+                self.abort()
+                raise
+            self.bytes_written += written
+            if written < len(frame):
+                self._begin_waiting(frame, written)
         self.messages += 1
 
     @trio.lowlevel.enable_ki_protection
