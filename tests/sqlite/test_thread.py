@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Generator
@@ -21,6 +20,7 @@ from seawall.sqlite.database import Database
 from seawall.sqlite.thread import MAX_WAITING
 from tests.kit.leaks import threads
 from tests.kit.log import recorded
+from tests.kit.processes import run
 from tests.kit.wire import SOON
 
 
@@ -230,10 +230,8 @@ async def main():
 threading.Thread(target=trio.run, args=(main,), daemon={daemon}).start()
 has_asked.wait()
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=4 * SOON, check=False
-    )
-    assert (ended.stdout, ended.stderr) == (printed, "")
+    _, out, err = run("-c", program)
+    assert (out, err) == (printed, "")
 
 
 async def test_cancelled_before_it_begins(database: Database) -> None:
