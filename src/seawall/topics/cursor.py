@@ -13,6 +13,7 @@ from seawall.errors import SlowConsumer
 from seawall.lag import Disconnect, DropNewest, DropOldest, Lag, Latest
 from seawall.position import Position, Since
 from seawall.room_event import Gap
+from seawall.topics.ending import copied
 from seawall.topics.entry import Entry
 from seawall.topics.latest import NewestIndex, is_kept, join_index, leave_index
 from seawall.topics.log import Log
@@ -100,8 +101,9 @@ class Cursor:
         return self._index is not None
 
     def fault(self) -> Exception | None:
-        """What the key function by which it reads has raised."""
-        return None if self._index is None else self._index.failure
+        """What the key function by which it reads has raised; each time another one, as it is raised again."""
+        failure = None if self._index is None else self._index.failure
+        return None if failure is None else copied(failure)
 
     def needs(self) -> int:
         """The first event that has to stay in the log for it; `Log.end` if none has to."""

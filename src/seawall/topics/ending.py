@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import TracebackType
 
 import trio
@@ -31,3 +32,18 @@ def leave_block(
     if failure is not None and (raised is None or is_caught):
         raise failure from failure.__cause__
     return is_caught
+
+
+def copied(failure: Exception) -> Exception:
+    """The same for one more block: what is raised in many tasks would have a traceback through all of them.
+
+    `failure` itself is returned if it is of a class that cannot be copied.
+    """
+    try:
+        made = copy.copy(failure)
+    except Exception:  # noqa: BLE001 - its class is code of the application
+        return failure
+    if type(made) is not type(failure):
+        return failure
+    made.__cause__, made.__suppress_context__ = failure.__cause__, failure.__suppress_context__
+    return made.with_traceback(failure.__traceback__)

@@ -69,7 +69,7 @@ class MemoryEngine:
         self._budget = HistoryBudget[Log](limits.room_history)
         self._pump = pump
         self._logs: dict[RoomKey, Log] = {}
-        self._due: list[tuple[float, int, Log]] = []  # when to look at those that have a ttl, each once
+        self._due: list[tuple[float, int, Log]] = []  # when to look at those with a ttl and an event, each once
         self._ties = count()
 
     def __len__(self) -> int:
@@ -129,6 +129,8 @@ class MemoryEngine:
             log = self._make(key, retention)
         now = trio.current_time()
         number = log.append(entry, now)
+        if number == 1 and retention.history and retention.ttl is not None:
+            self._look_again(log, now)
         if log.readers.count:
             self._pump.schedule(log)
         else:
@@ -184,9 +186,6 @@ class MemoryEngine:
         log = self._logs[key] = Log(key, _new_epoch(), retention, self._budget)
         if retention.history and retention.latest is not None:
             keep_index(log, retention.latest)
-        if retention.history and retention.ttl is not None:
-            now = log.use.last = trio.current_time()
-            self._look_again(log, now)
         return log
 
     def _look_again(self, log: Log, now: float) -> None:
@@ -199,8 +198,8 @@ class MemoryEngine:
 
     def _kept_until(self, log: Log) -> float:
         """Until when a log is kept that nobody uses."""
-        if not log.retention.history:
-            return -math.inf
+        if not log.retention.history or log.end == 1:
+            return -math.inf  # where nothing has been said there is nothing to come back to, and peers name rooms
         if log.retention.ttl is None:
             return math.inf if log.size else -math.inf
         return log.use.last + log.retention.ttl

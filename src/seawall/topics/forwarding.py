@@ -287,8 +287,11 @@ class Forwarding:
             self._halt()  # the connection is over, and its handler will be soon
             return
         frames = self._take()
-        if frames and not self._buffer.put_shared(b"".join(frames), len(frames)):
-            self._put_behind(frames)
+        if frames:
+            joined = b"".join(frames)
+            self._source.pump.written += len(joined)
+            if not self._buffer.put_shared(joined, len(frames)):
+                self._put_behind(frames)
         if self._status is _READY and self.cursor.peek() is not None:
             if self._buffer.pending:
                 self._fall_behind()

@@ -23,6 +23,8 @@ from seawall.wire.waiter import Waiter
 #: many readers for whom there is nothing to do.
 DELIVERIES: Final = 16
 _DELIVERY: Final = 16
+#: Bytes that are written for one more unit: large events take more of a slice, above all where they are compressed.
+_PER_UNIT: Final = 4096
 
 
 class Resumed(Protocol):
@@ -66,6 +68,8 @@ class Pump:
         """Who waits until a round has ended."""
         self.is_running = False
         """Whether anybody is served now; in a lifespan nobody is."""
+        self.written = 0
+        """Bytes that a reader has written in its turn, and adds here."""
 
     async def turn(self, size: int) -> None:
         """A checkpoint of who publishes an event of so many bytes."""
@@ -138,11 +142,16 @@ class Pump:
                 self._rounds.append(log)
         while left > 0 and self._woken:
             reader = self._woken.popleft()
-            left -= _DELIVERY
             try:
                 reader.resume()
             except Exception as failure:  # noqa: BLE001 - as below
                 reader.end(failure)
+            left -= self._cost()
+
+    def _cost(self) -> int:
+        """What one delivery costs, in units."""
+        written, self.written = self.written, 0
+        return _DELIVERY + written // _PER_UNIT
 
     def _go_round(self, log: Log, left: int) -> int:
         """Serve readers of one room until so many units are used up, or the round is over; what is left of them.
@@ -170,7 +179,7 @@ class Pump:
                             frame = b"" if renderer is None else renderer.known(entry) or b""
                         if frame and outlet.put_shared(frame, 1):
                             cursor.next = end
-                            left -= _DELIVERY
+                            left -= _DELIVERY + len(frame) // _PER_UNIT
                             continue
                     elif number == log.end:
                         continue
@@ -178,7 +187,7 @@ class Pump:
                 reader.visit()
                 lowest = min(lowest, reader.needs())
                 if cursor.next != number:
-                    left -= _DELIVERY
+                    left -= self._cost()
             except Exception as failure:  # noqa: BLE001 - whatever it is, it is this reader's alone
                 reader.end(failure)
         readers.at, readers.lowest = at, lowest
