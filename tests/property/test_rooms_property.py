@@ -11,7 +11,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from itertools import count
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, cast, final
 
 import pytest
 import trio
@@ -204,6 +204,12 @@ def traced() -> Generator[Callable[[], int]]:
         after = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
+
+
+def log_of(events: object) -> Log:
+    """What is read by who reads in the app."""
+    assert isinstance(events, Reading)
+    return cast("Reading[object]", events).cursor.log
 
 
 def newest_of(log: Log) -> Position:
@@ -453,8 +459,7 @@ class World:
         with scope:
             try:
                 async with room.events(since=reader.since, lag=reader.lag) as events:
-                    assert isinstance(events, Reading)
-                    reader.begin(newest_of(events.cursor.log))
+                    reader.begin(newest_of(log_of(events)))
                     async for event in events:
                         reader.got.append(event if isinstance(event, Gap) else event.value.number)
                         if isinstance(event, RoomEvent):

@@ -8,15 +8,30 @@ import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from attrs import evolve
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import App, Connection
-from seawall.rooms import DropOldest, Gap, Latest, Position, RoomEvent, Topic
+from seawall.errors import SlowConsumer
+from seawall.rooms import Disconnect, DropOldest, Gap, Latest, Position, RoomEvent, Topic
 from seawall.testing.network import MemoryListener
+from seawall.topics.forwarding import Forwarding
 from tests.kit.memory import Peer, text
-from tests.kit.rooms import PATIENT, Lost, Said, Seen, by_key, held, in_memory, network_of, room_app, tell
+from tests.kit.rooms import (
+    PATIENT,
+    Lost,
+    Said,
+    Seen,
+    by_key,
+    held,
+    in_memory,
+    network_of,
+    room_app,
+    table_entries,
+    tell,
+)
 
 
 async def numbers(peer: Peer, count: int) -> list[int]:
@@ -245,3 +260,63 @@ async def test_a_wrap_that_publishes(autojump_clock: MockClock) -> None:
             assert await numbers(peer, 6) == [0, 1, 2, 3, 4, 5]
         mine = [await anext(events) for _ in range(6)]
         assert [event.value.number for event in mine if isinstance(event, RoomEvent)] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_burst_ends_no_reader_in_the_app(autojump_clock: MockClock) -> None:
+    """One that is busy when more comes at once than may wait has it all; what comes while it still is ends it."""
+    app = App()
+    said = app.topic("rooms/{room}", Said, lag=Disconnect(3))
+    async with in_memory(app):
+        async with said(room="x").events() as events:
+            for number in range(10):
+                said(room="x").publish_nowait(Said(number))
+            await wait_all_tasks_blocked()
+            got = [await anext(events) for _ in range(10)]
+            assert [one.value.number for one in got if isinstance(one, RoomEvent)] == [*range(10)]
+
+        async def be_busy() -> None:
+            async with said(room="x").events():
+                for number in range(5):
+                    said(room="x").publish_nowait(Said(number))
+                    await wait_all_tasks_blocked()
+
+        with pytest.raises(SlowConsumer):
+            await be_busy()
+
+
+async def test_what_waited_for_who_has_left_is_forgotten(autojump_clock: MockClock) -> None:
+    """As soon as the only one leaves that was behind, though others go on to read, and nothing more is published."""
+    app = App()
+    said = app.topic("rooms/{room}", Said)
+    async with in_memory(app), said(room="x").events(lag=DropOldest(1)):
+        async with said(room="x").events(lag=Disconnect(1000)):
+            for number in range(100):
+                said(room="x").publish_nowait(Said(number))
+                await wait_all_tasks_blocked()
+            assert held(app) > 20_000
+        await wait_all_tasks_blocked()
+        assert held(app) < 2_000
+
+
+async def test_who_leaves_while_behind_is_forgotten(autojump_clock: MockClock) -> None:
+    """A connection whose peer has stopped subscribes and leaves, often: nothing of it waits for the peer."""
+
+    async def read(conn: Connection[object], _: str) -> None:
+        await conn.receive()
+        await conn.send("something that waits")
+        for number in range(200):
+            async with conn.subscribe(said(room="x")):
+                said(room="x").publish_nowait(Said(number))
+                await wait_all_tasks_blocked()
+        await conn.receive()
+
+    app = room_app(read)
+    said: Topic[Said] = app.topic("rooms/{room}", Said)
+    async with in_memory(app) as dial:
+        peer = await dial("/a")
+        network_of(peer).stall()
+        await peer.say(text("go"))
+        await trio.sleep(10)
+        gc.collect()
+        assert sum(isinstance(one, Forwarding) for one in gc.get_objects()) == 0
+        assert table_entries(app) == {}
