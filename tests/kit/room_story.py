@@ -78,7 +78,7 @@ class Story:
             return
         self._used = trio.current_time()
         is_empty = self._epoch is None or self._starts[self._epoch] == len(self.events)
-        if not self.history or (self.ttl is None and is_empty):
+        if not self.history or is_empty:
             self._epoch = None
 
     def _check_epoch(self, at: Position, *, is_new: bool, start: int) -> None:
