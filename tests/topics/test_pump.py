@@ -104,6 +104,29 @@ async def test_others_have_their_turn(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_who_was_behind_waits_for_no_round(autojump_clock: MockClock) -> None:
+    """One that can be written to again has its turn while a large room is served, and not after it."""
+    pump, steps = Pump(), list[str]()
+    large, small = log_of("large"), log_of("small")
+    for _ in range(100):
+        Reader(large, pump, steps)
+    other = Reader(small, pump, list[str]())
+    small.append(Entry("x", None), 0)
+    large.append(Entry("x", None), 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        await wait_all_tasks_blocked()
+        pump.schedule(large)
+        pump.put(other)
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+            if other.steps:
+                break
+        assert other.steps == ["read"]
+        assert len(steps) <= 2 * DELIVERIES
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_one_reader_raises_is_its_own(autojump_clock: MockClock) -> None:
     """It ends that reader, in a round and in a turn of its own; the others are served."""
     pump, log = Pump(), log_of("room")
