@@ -12,7 +12,6 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from itertools import count as count_from
 from typing import Final, NamedTuple, TypeAlias, cast, final
 
 import pytest
@@ -620,10 +619,12 @@ async def visit(scene: Scene) -> None:
 
 async def subscribe_to_many(scene: Scene, conn: Connection[Anonymous]) -> None:
     """Subscribe as often as may be; and once more, when these subscriptions have ended."""
+    number = 0
     async with AsyncExitStack() as stack:
         with suppress(TooManyRequests):
-            for number in count_from(0):
+            while True:
                 await stack.enter_async_context(conn.subscribe(scene.room(number)))
+                number += 1
         scene.note(number)
     async with conn.subscribe(scene.room("last")):
         scene.note("subscribed")
@@ -631,9 +632,11 @@ async def subscribe_to_many(scene: Scene, conn: Connection[Anonymous]) -> None:
 
 async def publish_in_many(scene: Scene, conn: Connection[Anonymous]) -> None:
     """Publish in as many rooms as there may be, which all keep it; then in one of them again."""
+    number = 0
     with suppress(TooManyRequests):
-        for number in count_from(0):
+        while True:
             await scene.room(number).publish("hello")
+            number += 1
     scene.note(number)
     await scene.room(0).publish("again")
     scene.note("published")

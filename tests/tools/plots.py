@@ -507,7 +507,7 @@ class Ending:
         self, connection: Connection[object], options: SubscribeOptions[object], /
     ) -> AsyncGenerator[Subscription]:
         """As a room does it."""
-        with trio.move_on_after(1):
+        with trio.move_on_after(1):  # noqa: ASYNC100 - what is yielded to waits
             yield self
         raise self.failure
 
