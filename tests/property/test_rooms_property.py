@@ -655,8 +655,9 @@ async def test_thousands_of_rooms_come_and_go(autojump_clock: MockClock) -> None
 
     async with in_memory(app) as dial:
         peer = await dial("/a")
-        await use(peer, range(10))  # Python leaves a table as large as it has been
+        await use(peer, range(10))
         with traced() as grown:
-            await use(peer, range(10, 20))
+            await use(peer, range(10, 30))
             assert table_entries(app) == {}
-        assert grown() < 60_000, "of 1,500 rooms"
+        # 72 KiB are the table that had them all, which Python leaves as it is; an object for each would be 140 KB more.
+        assert grown() < 130_000, "of 3,000 rooms"
