@@ -468,3 +468,37 @@ async def test_not_served(autojump_clock: MockClock) -> None:
             raise AssertionError
     with pytest.raises(Unavailable):
         await met.room().kick(subject="ada")
+
+
+async def test_leaving_and_joining_at_once(autojump_clock: MockClock) -> None:
+    """Whoever leaves in one task and joins in the next is told as that, also if the first block takes time to end."""
+    app = App()
+    people = app.presence("rooms/{room}", Who)
+
+    async def stay(conn: Connection[object], name: str, scope: trio.CancelScope) -> None:
+        with scope:
+            async with people(room="tea").joined(conn, Who(name)):
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with trio.move_on_after(0.5, shield=True):
+                        await trio.sleep_forever()
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[object]) -> None:
+        scope = trio.CancelScope()
+        async for message in conn:
+            scope.cancel()
+            scope = trio.CancelScope()
+            conn.nursery.start_soon(stay, conn, str(message), scope)
+        conn.nursery.cancel_scope.cancel()
+
+    async with serve(app) as served, watching(people(room="tea")) as watched, served.connect("/") as client:
+        for name in ("ada", "bob"):
+            await client.send(name)
+            await trio.sleep(0.1)
+        await trio.sleep(5)
+        assert watched.take() == ["=", "+ada", "-ada", "+bob"]
+        await client.send("eve")
+        await trio.sleep(5)
+        assert watched.take() == ["-bob", "+eve"]

@@ -106,7 +106,9 @@ class People(Generic[M]):
         flicker. Nobody lingers who is nobody's: whose guards have named no subject. Nor does who has been revoked or
         kicked, or whose lease has ended, not even for the rest of its time; or whose block ends otherwise.
 
-        It counts for ``Limits.max_subscriptions`` of the connection.
+        It counts for ``Limits.max_subscriptions`` of the connection. Where the connection is in the room already,
+        because a block of another task has been cancelled and still ends, it waits for that, but no longer than
+        ``Limits.wind_down`` seconds.
 
         Args:
           connection: whose it is.
@@ -118,7 +120,8 @@ class People(Generic[M]):
           TypeError, ValueError: the value cannot be sent as a message, or has more than 16 KiB.
           Unavailable: the app is not served.
           Disconnected: the connection is over.
-          ConfigurationError: it is in the room already; it is another app's; or no message can carry the value.
+          ConfigurationError: it is in the room already, and stays; it is another app's; or no message can carry the
+            value.
 
         Somebody who is kicked leaves at once: the body is cancelled, and the ``async with`` raises `Kicked`.
         """

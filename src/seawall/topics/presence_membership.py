@@ -98,6 +98,8 @@ class Membership(Generic[M]):
         kicks = self._room.kicks
         kicks.admit(key, self._state.id)  # who is kicked does not wait
         said = rooms.say(self._value)
+        with trio.move_on_after(self._state.lifecycle.timeouts.limits.wind_down):
+            await rooms.wait_left(key, self._state.id)  # another task of the connection may be about to leave
         log = await rooms.open(key)
         try:
             if self._failure is not None:

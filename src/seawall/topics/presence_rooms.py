@@ -58,14 +58,14 @@ class MemberHandle(Generic[M]):
 
     _rooms: PresenceRooms[M]
     key: RoomKey
-    _log: Log
+    log: Log
     entry: MemberEntry[M]
     _lingerer: Lingerer | None = field(init=False, default=None)
 
     def update(self, said: Said[M]) -> None:
         """Say something else of it, and tell it, unless it is the same. Raises as `PresenceRooms.enter`."""
         if said.encoded != self.entry.said.encoded:
-            self._rooms.tell(self._log, Updated(Member(self.entry.id, said.value)), said)
+            self._rooms.tell(self.log, Updated(Member(self.entry.id, said.value)), said)
         self.entry.said = said
 
     def linger(self, owner: RoomConnection, until: float) -> None:
@@ -96,17 +96,17 @@ class MemberHandle(Generic[M]):
         if lingerer is not None:
             self._rooms.lingering.discard(lingerer)
         if self._rooms.remove(self):
-            self._rooms.tell_left(self._log, self.entry)
-            self._rooms.release(self._log)
+            self._rooms.release(self.log)
 
 
 @final
 class _Room(Generic[M]):
     """One room with members."""
 
-    __slots__ = ("kickables", "lingering", "table")
+    __slots__ = ("kickables", "left", "lingering", "table")
 
     def __init__(self) -> None:
+        self.left: trio.Event | None = None  # set when a connection is no member any more, if somebody waits for that
         self.table: MemberTable[M] = MemberTable()
         self.kickables: dict[str, Kickable] = {}  # by the ids of connections
         self.lingering: dict[MemberEntry[M], MemberHandle[M]] = {}
@@ -196,6 +196,12 @@ class PresenceRooms(Generic[M]):
         room = self._rooms.get(key)
         return () if room is None else tuple(room.kickables.values())
 
+    async def wait_left(self, key: RoomKey, connection: str) -> None:
+        """Wait until no member of a room belongs to this connection; no checkpoint if none does."""
+        while (room := self._rooms.get(key)) is not None and room.table.has(connection):
+            room.left = room.left or trio.Event()
+            await room.left.wait()
+
     def enter(self, request: JoinRequest[M]) -> MemberHandle[M]:
         """Make a connection a member: the one of the same subject that lingers, or a new one; and tell it.
 
@@ -230,6 +236,7 @@ class PresenceRooms(Generic[M]):
         room = self._rooms[handle.key]
         del room.kickables[handle.entry.connection]
         room.table.linger(handle.entry, lingerer.subjects)
+        _wake_waiting(room)
         room.lingering[handle.entry] = handle
         is_first = lingerer.until < self.lingering.due
         self.lingering.add(lingerer)
@@ -237,15 +244,19 @@ class PresenceRooms(Generic[M]):
             self._hub.pump.wake()
 
     def remove(self, handle: MemberHandle[M]) -> bool:
-        """Have a member leave; False if it has."""
-        if handle.entry.has_left:
+        """Have a member leave, and tell it if anybody can read it any more; False if it has left before."""
+        entry, log = handle.entry, handle.log
+        if entry.has_left:
             return False
         room = self._rooms[handle.key]
-        if room.lingering.pop(handle.entry, None) is None:
-            del room.kickables[handle.entry.connection]
-        room.table.leave(handle.entry)
+        if room.lingering.pop(entry, None) is None:
+            del room.kickables[entry.connection]
+        room.table.leave(entry)
+        _wake_waiting(room)
         if not len(room.table):
             del self._rooms[handle.key]
+        if self._hub.engine.find(log.use.key) is log:
+            self.tell(log, Left(entry.member), entry.said)
         return True
 
     def tell(self, log: Log, change: Change[M], said: Said[M]) -> None:
@@ -259,11 +270,13 @@ class PresenceRooms(Generic[M]):
         entry.size += 2 * len(said.encoded)
         self._hub.engine.publish_nowait(log.use.key, _RETENTION, entry)
 
-    def tell_left(self, log: Log, entry: MemberEntry[M]) -> None:
-        """Tell that somebody has left, if anybody can read it any more."""
-        if self._hub.engine.find(log.use.key) is log:
-            self.tell(log, Left(entry.member), entry.said)
-
     def end_overdue(self) -> None:
         """Have those leave whose time is over, also if the pump has not had its turn yet."""
         self.lingering.run_due(trio.current_time())
+
+
+def _wake_waiting(room: _Room[M]) -> None:
+    """Wake those who wait for a connection to leave."""
+    if room.left is not None:
+        room.left.set()
+        room.left = None
