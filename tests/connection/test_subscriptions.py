@@ -44,7 +44,7 @@ class Reader(Generic[R]):
 
     connection: Connection[R]
     check: Callable[[R], Awaitable[None]]
-    position: Position | None = None
+    position: Position = field(factory=lambda: Position("test", 0))
     ended: Exception | None = None
     scope: trio.CancelScope = field(factory=trio.CancelScope)
 

@@ -500,7 +500,7 @@ class Ending:
     """What can be subscribed to, and ends the subscription after a second."""
 
     failure: Exception
-    position: Position | None = None
+    position: Position = field(factory=lambda: Position("test", 0))
 
     @asynccontextmanager
     async def subscription(

@@ -138,7 +138,7 @@ async def chat(conn: Connection[Person], room: str) -> None:
     """Forward a room, and say what comes in it."""
     async with conn.subscribe(said(room=room), since=Position.parse("a-1"), wrap=told) as subscription:
         assert_type(subscription, Subscription)
-        assert_type(subscription.position, Position | None)
+        assert_type(subscription.position, Position)
         assert_type(await said(room=room).publish(Said("hello"), but=conn), Position)
         assert_type(said(room=room).publish_nowait(Thanked("thanks")), Position)
     async with conn.subscribe(of_members(room=room), since="joined", lag=DropNewest(8), wrap=quiet):

@@ -80,7 +80,7 @@ async def mistakes(conn: Connection[Person], admin: Connection[Admin], machine: 
     conn.subscribe(ticks(market=1), wrap=told)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it takes what is said, and no price
     await conn.subscribe(room)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]  # a block, not a wait
     async with conn.subscribe(room) as subscription:
-        subscription.position = None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the server's to say
+        subscription.position = Position.parse("a-1")  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # it is the server's to say
     async with room.events() as events:
         async for event in events:
             event.value  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # it may be a Gap

@@ -25,11 +25,8 @@ class Subscription(Protocol):
     """What ``async with conn.subscribe(...)`` gives."""
 
     @property
-    def position(self) -> Position | None:
-        """That of the last event that was handed to the connection; before the first one, where reading began.
-
-        None if there is nothing behind which to go on.
-        """
+    def position(self) -> Position:
+        """That of the last event that was handed to the connection; before the first one, where reading began."""
         ...
 
 

@@ -78,7 +78,7 @@ class Room(Generic[T, R_contra]):
         hand on what was published before. When it is cancelled, nothing has been published.
 
         Args:
-          value: what is published.
+          value: what is published; do not change it afterwards, for readers are given it later.
           but: a connection that does not get it: the one that it comes from, which has shown it already.
 
         Raises:
