@@ -140,7 +140,7 @@ class MessageEncoder:
     def _record(self, value: object) -> Record:
         kind = type(value)
         if not is_class_of_fields(kind):
-            raise TypeError(_unsendable(value))
+            raise TypeError(unsendable(value))
         if self._only is not None and kind not in self._only:
             raise TypeError(f"a {kind.__qualname__} is none of what is sent here; add it to Events(sends=...)")
         if kind not in self._records and is_generic(kind):
@@ -188,7 +188,8 @@ def _too_much(error: OverflowError | RecursionError) -> ValueError:
     return ValueError("a number or a date is out of the range of the format")
 
 
-def _unsendable(value: object) -> str:
+def unsendable(value: object) -> str:
+    """Why no message can be made of `value`: it is no instance of a class of fields. A coroutine is closed."""
     if inspect.iscoroutine(value) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
         value.close()  # the error says that it was not awaited; Python's warning would say it again
     if inspect.isawaitable(value):

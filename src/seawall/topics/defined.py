@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeVar, cast, final
 from seawall.lag import Lag, Latest, check_lag
 from seawall.topics.definition import Definition
 from seawall.topics.hub import Hub
+from seawall.topics.kinds import Kinds
 from seawall.topics.log import Retention
 from seawall.topics.patterns import Patterns, check_retention
 from seawall.topics.presence import Presence, check_linger
-from seawall.topics.topic import Topic, check_kind
+from seawall.topics.topic import Topic
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -33,15 +34,16 @@ class DefinedTopics:
         where = f"topic({pattern!r})"
         check_retention(where, retention.history, retention.ttl)
         check_lag(where, lag)
-        check_kind(self.hub, kind, where)
+        kinds = Kinds.parse(self.hub.format, kind, where)
         plain = cast("Lag[object]", lag)  # its key takes the values of this topic, and gets no others
         if isinstance(plain, Latest):
             retention = Retention(retention.history, retention.ttl, plain)
-        return Topic[T](Definition(self.hub, self._patterns.add("topic", pattern), retention, plain))
+        named = self._patterns.add("topic", pattern)
+        return Topic[T](Definition(hub=self.hub, pattern=named, kinds=kinds, retention=retention, lag=plain))
 
     def presence(self, pattern: str, kind: TypeForm[T], linger: float) -> Presence[T]:
         """One more. Raises as `App.presence`."""
         where = f"presence({pattern!r})"
         check_linger(where, linger)
-        check_kind(self.hub, kind, where)
-        return Presence[T](self.hub, self._patterns.add("presence", pattern), linger)
+        kinds = Kinds.parse(self.hub.format, kind, where)
+        return Presence[T](self.hub, self._patterns.add("presence", pattern), kinds, linger)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Concatenate, Final, Never, NoReturn, TypeAlias, TypeVar, cast, final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from seawall.callables import Parameter, agrees, describe, is_async, path_arguments, return_types, shown
 from seawall.connection.state import ConnectionState
@@ -16,6 +16,7 @@ from seawall.topics.cursor import Cursor
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
 from seawall.topics.kicks import RoomConnection
+from seawall.topics.kinds import Kinds
 from seawall.topics.log import Log, Retention
 from seawall.topics.pump import Pump
 from seawall.topics.rendering import Renderers
@@ -72,25 +73,24 @@ class ReadCheck:
 
 
 @final
+@define(eq=False, kw_only=True)
 class Definition:
     """What a topic says about its rooms. The topic is a typed face of it, and so are they."""
 
-    __slots__ = ("check", "hub", "is_replaced", "lag", "pattern", "retention")
-
-    def __init__(self, hub: Hub, pattern: RoomPattern, retention: Retention, lag: Lag[object]) -> None:
-        """Begin with what everybody may read."""
-        self.hub = hub
-        """What all rooms of the app share."""
-        self.pattern = pattern
-        """What its rooms are called."""
-        self.retention = retention
-        """What they keep."""
-        self.lag = lag
-        """What becomes of a reader that is behind, unless it says otherwise itself."""
-        self.check: ReadCheck | None = None
-        """Who is asked whether somebody may read."""
-        self.is_replaced = False
-        """Whether `readable` has made another topic of it, which is the one to use."""
+    hub: Hub
+    """What all rooms of the app share."""
+    pattern: RoomPattern
+    """What its rooms are called."""
+    kinds: Kinds
+    """What is published in them."""
+    retention: Retention
+    """What they keep."""
+    lag: Lag[object]
+    """What becomes of a reader that is behind, unless it says otherwise itself."""
+    check: ReadCheck | None = None
+    """Who is asked whether somebody may read; None: everybody may."""
+    is_replaced: bool = field(init=False, default=False)
+    """Whether `readable` has made another topic of it, which is the one to use."""
 
     @property
     def name(self) -> str:

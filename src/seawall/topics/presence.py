@@ -20,6 +20,7 @@ from seawall.topics.forwarding import Forwarding, SubscribeRequest
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
 from seawall.topics.kicking import kick, whom
+from seawall.topics.kinds import Kinds
 from seawall.topics.presence_changes import Member, PresenceChange, PresenceEvent
 from seawall.topics.presence_membership import Membership, PresenceRoom
 from seawall.topics.presence_reading import MAX_WAITING, Changes
@@ -47,12 +48,12 @@ class Presence(Generic[M]):
 
     __slots__ = ("_hub", "_linger", "_pattern", "_rooms")
 
-    def __init__(self, hub: Hub, pattern: RoomPattern, linger: float) -> None:
+    def __init__(self, hub: Hub, pattern: RoomPattern, kinds: Kinds, linger: float) -> None:
         """Made by `App.presence`."""
         self._hub = hub
         self._pattern = pattern
         self._linger = linger
-        self._rooms: PresenceRooms[M] = PresenceRooms(hub, pattern.text)
+        self._rooms: PresenceRooms[M] = PresenceRooms(hub, pattern.text, kinds)
         hub.presences.add(pattern.text, self._rooms)
 
     def __repr__(self) -> str:
@@ -117,7 +118,8 @@ class People(Generic[M]):
         Raises, where it is entered:
           Kicked: who is connected has been kicked out of the room, and may not come back yet.
           TooManyRequests: there are ``Limits.max_subscriptions`` of this connection, or ``Limits.max_rooms``.
-          TypeError, ValueError: the value cannot be sent as a message, or has more than 16 KiB.
+          TypeError: the value is of another class than those of the presence.
+          TypeError, ValueError: it cannot be sent as a message, or has more than 16 KiB.
           Unavailable: the app is not served.
           Disconnected: the connection is over.
           ConfigurationError: it is in the room already, and stays; it is another app's; or no message can carry the

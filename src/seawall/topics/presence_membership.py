@@ -66,11 +66,12 @@ class Membership(Generic[M]):
         """Say something else of this member. All who read the changes are told, unless it is the same.
 
         Raises:
+          TypeError: it is of another class than those of the presence.
           TypeError, ValueError, ConfigurationError: it cannot be sent as a message, or it is too large.
           Kicked, TooManyRequests: as where it joined.
           RuntimeError: the ``async with`` has ended.
         """
-        said = self._room.rooms.say(value)
+        said = self._room.rooms.say("update", value)
         await trio.lowlevel.checkpoint()
         if self._failure is not None:
             raise self._failure
@@ -97,7 +98,7 @@ class Membership(Generic[M]):
         rooms, key = self._room.rooms, self._room.key
         kicks = self._room.kicks
         kicks.admit(key, self._state.id)  # who is kicked does not wait
-        said = rooms.say(self._value)
+        said = rooms.say("joined", self._value)
         with trio.move_on_after(self._state.lifecycle.timeouts.limits.wind_down):
             await rooms.wait_left(key, self._state.id)  # another task of the connection may be about to leave
         log = await rooms.open(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
 import trio
 from attrs import define, field, frozen
@@ -11,11 +11,11 @@ from attrs import define, field, frozen
 from seawall.connection.state import ConnectionState
 from seawall.errors import ConfigurationError
 from seawall.lag import Lag
-from seawall.messages.codec import Sendable
 from seawall.topics.cursor import Cursor
 from seawall.topics.entry import Entry
 from seawall.topics.keys import RoomKey, log_key
 from seawall.topics.kicks import Kickable, RoomConnection
+from seawall.topics.kinds import Kinds
 from seawall.topics.lingering import Lingerer, Lingering
 from seawall.topics.log import Log, Retention
 from seawall.topics.presence_changes import Change, Joined, Left, Member, Snapshot, Updated
@@ -116,9 +116,10 @@ class _Room(Generic[M]):
 class PresenceRooms(Generic[M]):
     """The rooms of one presence: those that have members."""
 
-    def __init__(self, hub: Hub, pattern: str) -> None:
+    def __init__(self, hub: Hub, pattern: str, kinds: Kinds) -> None:
         """Begin with none."""
         self._hub = hub
+        self._kinds = kinds
         self.name: Final = pattern
         """The pattern, for errors."""
         self._rooms: dict[RoomKey, _Room[M]] = {}
@@ -132,13 +133,16 @@ class PresenceRooms(Generic[M]):
         """Who lingers, in all rooms of the app."""
         return self._hub.presences.lingering
 
-    def say(self, value: M) -> Said[M]:
-        """A value, and how it is written.
+    def say(self, call: str, value: M) -> Said[M]:
+        """A value that was given to `call`, and how it is written.
 
         Raises:
-          TypeError, ValueError, ConfigurationError: it cannot be sent; or it has more than `MAX_VALUE` bytes.
+          TypeError: it is of another class than those of this presence.
+          ValueError, ConfigurationError: it cannot be sent; or it has more than `MAX_VALUE` bytes.
         """
-        encoded = self._hub.format.frame(cast("Sendable", value))  # which refuses what is not
+        if not isinstance(value, self._kinds.classes):
+            raise self._kinds.refusal(call, value)
+        encoded = self._hub.format.frame(value)
         if len(encoded) > MAX_VALUE:
             raise ValueError(f"who is in a room is said in at most {MAX_VALUE} bytes; this are {len(encoded)}")
         return Said(value, encoded)

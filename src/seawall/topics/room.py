@@ -13,7 +13,6 @@ from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
 from seawall.lag import DropNewest, DropOldest, Lag
-from seawall.messages.codec import Sendable
 from seawall.mistakes import is_count
 from seawall.position import Position, Since
 from seawall.room_event import Gap, RoomEvent
@@ -84,6 +83,7 @@ class Room(Generic[T, R_contra]):
         Raises:
           Unavailable: the app is not served.
           TooManyRequests: the value is larger than ``Limits.room_history``, or there are ``Limits.max_rooms``.
+          TypeError: the value is of another class than those of the topic; nothing is published.
           TypeError, ValueError, ConfigurationError: it cannot be encoded, as for `Connection.send`.
           ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run``.
         """
@@ -227,7 +227,10 @@ class Room(Generic[T, R_contra]):
     def _entry(self, call: str, value: T, but: Connection[object] | None) -> Entry:
         hub = self._definition.hub
         hub.check_here(call)
-        frame = hub.format.frame(cast("Sendable", value))  # raises if it is none
+        kinds = self._definition.kinds
+        if not isinstance(value, kinds.classes):
+            raise kinds.refusal(call, value)
+        frame = hub.format.frame(value)
         return Entry(value, frame, but=None if but is None else but.id)
 
     def _lag(self, options: SubscribeOptions[T]) -> Lag[object]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, final
 
+from attrs import evolve
+
 from seawall.callables import Parameter
 from seawall.errors import ConfigurationError
-from seawall.messages.forms import UNIONS, arguments_of, origin_of
 from seawall.topics.definition import Definition, MayRead, ReadCheck
-from seawall.topics.hub import Hub
 from seawall.topics.room import R_contra, Room
 
 P = TypeVar("P")
@@ -79,8 +79,7 @@ class Topic(Generic[T, R_contra]):
         definition = self._definition
         if definition.check is not None:
             raise ConfigurationError(f"topic {definition.name!r} is readable by a check already; put both into one")
-        made = Definition(definition.hub, definition.pattern, definition.retention, definition.lag)
-        made.check = ReadCheck.parse(definition.pattern, check)
+        made = evolve(definition, check=ReadCheck.parse(definition.pattern, check))
         definition.is_replaced = True
         return Topic[T, P](made)
 
@@ -90,17 +89,3 @@ class Topic(Generic[T, R_contra]):
                 f"topic {self._definition.name!r} was {used} after readable(), which has made another one of it; use "
                 "what readable() has returned"
             )
-
-
-def check_kind(hub: Hub, kind: object, where: str) -> None:
-    """Refuse what no message can carry: a topic has text, bytes, or classes of messages, or a union of such.
-
-    Raises:
-      ConfigurationError: it is none of these.
-    """
-    kind = getattr(kind, "__value__", kind)
-    if origin_of(kind) in UNIONS:
-        for member in arguments_of(kind):
-            check_kind(hub, member, where)
-    elif kind is not str and kind is not bytes:
-        hub.format.encoder.check(kind, where=where)
