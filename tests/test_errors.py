@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 
@@ -126,7 +127,7 @@ def test_a_limit_has_its_text(kind: type[LimitReached], text: str) -> None:
 
 
 def test_what_a_subscription_raises() -> None:
-    """It names the topic by its pattern, which a peer has not chosen, and what is known about the events."""
+    """It names the room, or the topic where no more is known, what is known about the events, and the policy."""
     lost = SubscriptionLost("rooms/{room}", 3)
     assert (lost.topic, lost.lost, str(lost)) == ("rooms/{room}", 3, "3 events of 'rooms/{room}' lost")
     assert [str(SubscriptionLost("feed", 1)), str(SubscriptionLost("feed")), str(SubscriptionLost())] == [
@@ -136,6 +137,22 @@ def test_what_a_subscription_raises() -> None:
     ]
     kicked = Kicked("rooms/{room}")
     assert (kicked.topic, str(kicked), str(Kicked())) == ("rooms/{room}", "kicked out of 'rooms/{room}'", "kicked")
+    room = "rooms/{room}('lobby')"
+    assert str(SubscriptionLost("rooms/{room}", 3, room)) == f"3 events of {room} lost"
+    assert str(Kicked("rooms/{room}", room)) == f"kicked out of {room}"
+    slow = SlowConsumer(room, "Disconnect(256)")
+    assert (slow.room, slow.lag) == (room, "Disconnect(256)")
+    assert str(slow) == f"slow consumer: further behind than Disconnect(256) allows in {room}"
+    assert str(SlowConsumer(room)) == f"slow consumer: behind in {room}"
+
+
+@pytest.mark.parametrize(
+    "error", [SubscriptionLost("feed", 3, "feed()"), Kicked("feed", "feed()"), SlowConsumer("feed()", "Disconnect(1)")]
+)
+def test_what_a_subscription_raises_can_be_copied(error: Exception) -> None:
+    """And pickled: what ends many blocks is copied for each, and some programs send errors to another process."""
+    for made in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(made), vars(made)) == (str(error), vars(error))
 
 
 def test_what_the_others_carry() -> None:

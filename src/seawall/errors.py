@@ -200,9 +200,27 @@ class SlowConsumer(LimitReached):
 
     A Close frame would wait behind the data that the peer does not take, and so none is sent. A subscription raises it,
     too, whose peer is further behind than its `Disconnect` allows.
+
+    Attributes:
+      room: of a subscription, its room as the log shows it, such as ``rooms/{room}('lobby')``; empty otherwise.
+      lag: what it was further behind than, such as ``Disconnect(256)``; empty if it was not that.
     """
 
     default = "slow consumer"
+
+    room: str = ""
+    lag: str = ""
+
+    def __init__(self, room: str = "", lag: str = "") -> None:
+        """Say which room a subscription was of, and by what it has ended."""
+        super().__init__(room, lag)
+        self.room = room
+        self.lag = lag
+
+    def __str__(self) -> str:
+        """Say so, for the log; the peer reads that it was too slow, and nothing of this."""
+        why = f"further behind than {self.lag} allows" if self.lag else "behind"
+        return f"{self.default}: {why} in {self.room}" if self.room else self.default
 
 
 class MessageTimeout(LimitReached):
@@ -258,21 +276,25 @@ class SubscriptionLost(SeawallError):
     Attributes:
       topic: the pattern of the topic.
       lost: how many events; None if that is not known.
+      room: the room as the log shows it, such as ``rooms/{room}('lobby')``; a peer may have chosen what it is called.
     """
 
     topic: str = ""
     lost: int | None = None
+    room: str = ""
 
-    def __init__(self, topic: str = "", lost: int | None = None) -> None:
-        """Say which topic it was, and how many events are missing."""
-        super().__init__(topic, lost)
+    def __init__(self, topic: str = "", lost: int | None = None, room: str = "") -> None:
+        """Say which topic and which room it was, and how many events are missing."""
+        super().__init__(topic, lost, room)
         self.topic = topic
         self.lost = lost
+        self.room = room
 
     def __str__(self) -> str:
-        """Say so, without the name of the room, which a peer may have chosen."""
+        """Say so, for the log."""
         count = "events" if self.lost is None else "1 event" if self.lost == 1 else f"{self.lost} events"
-        return f"{count} of {self.topic!r} lost" if self.topic else f"{count} lost"
+        where = _shown_room(self.topic, self.room)
+        return f"{count} of {where} lost" if where else f"{count} lost"
 
 
 class Kicked(SeawallError):
@@ -282,18 +304,27 @@ class Kicked(SeawallError):
 
     Attributes:
       topic: the pattern of the topic.
+      room: the room as the log shows it, such as ``rooms/{room}('lobby')``; a peer may have chosen what it is called.
     """
 
     topic: str = ""
+    room: str = ""
 
-    def __init__(self, topic: str = "") -> None:
-        """Say which topic it was."""
-        super().__init__(topic)
+    def __init__(self, topic: str = "", room: str = "") -> None:
+        """Say which topic and which room it was."""
+        super().__init__(topic, room)
         self.topic = topic
+        self.room = room
 
     def __str__(self) -> str:
-        """Say so, without the name of the room, which a peer may have chosen."""
-        return f"kicked out of {self.topic!r}" if self.topic else "kicked"
+        """Say so, for the log."""
+        where = _shown_room(self.topic, self.room)
+        return f"kicked out of {where}" if where else "kicked"
+
+
+def _shown_room(topic: str, room: str) -> str:
+    """The room; its topic where that is all that is known."""
+    return room or (repr(topic) if topic else "")
 
 
 class ProtocolViolation(SeawallError):

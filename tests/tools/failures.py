@@ -23,7 +23,6 @@ from seawall.errors import (
     IdleTimeout,
     InvalidMessage,
     KeepaliveLost,
-    Kicked,
     LeaseExpired,
     LifetimeReached,
     MessageTimeout,
@@ -31,7 +30,6 @@ from seawall.errors import (
     ProtocolViolation,
     Revoked,
     SlowConsumer,
-    SubscriptionLost,
     TokenExpired,
     TooManyInvalidMessages,
     TooManyRequests,
@@ -61,6 +59,7 @@ from tests.tools.rows import (
     EVENT_FAILURES,
     INCIDENT,
     SERVED,
+    SUBSCRIPTION_FAILURES,
     Answered,
     Replied,
     Row,
@@ -261,9 +260,9 @@ def of_limits() -> Iterator[Row]:
     for failure in EVENT_FAILURES[:-1]:
         yield failing(failure, Where.EVENT, GOES_ON, Phase.MESSAGE)
     yield failing(EVENT_FAILURES[-1], Where.EVENT, AT_ONCE, Phase.MESSAGE)
-    for ended in (SubscriptionLost("rooms/{room}", 3), Kicked("rooms/{room}")):
-        yield failing(ended, Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER)
-    yield evolve(failing(SlowConsumer(), Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER), peer=Told(1006))
+    for failure in SUBSCRIPTION_FAILURES:
+        row = failing(failure, Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER)
+        yield evolve(row, peer=Told(1006)) if isinstance(failure, SlowConsumer) else row
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)

@@ -25,13 +25,10 @@ from seawall import (
     Gate,
     Guard,
     InvalidMessage,
-    Kicked,
     Limits,
     Outcome,
     Refuse,
     Reply,
-    SlowConsumer,
-    SubscriptionLost,
     bearer,
     guard,
     has_scope,
@@ -45,7 +42,7 @@ from tests.kit.memory import BROKEN, Doorstep, Peer, Wire, close, request, text
 from tests.kit.sockets import undecided
 from tests.kit.tokens import token, verifier
 from tests.kit.wire import TEXT, frame
-from tests.tools.rows import ELSEWHERE, EVENT_FAILURES, SERVED, Row, Where
+from tests.tools.rows import ELSEWHERE, EVENT_FAILURES, SERVED, SUBSCRIPTION_FAILURES, Row, Where
 
 Body: TypeAlias = Callable[[Connection[Anonymous]], Awaitable[object]]
 
@@ -557,7 +554,7 @@ def plots() -> Iterator[tuple[str, Plot]]:
         yield name, Plot(handler=eventful(failure), busy=not goes_on, act=saying(*said))
     silly = ErrorPolicy().on(InvalidMessage, Reply(unprepared))
     yield "RuntimeError-MESSAGE", Plot(handler=count, errors=silly, act=saying(text('"x"')))
-    for ended in (SubscriptionLost("rooms/{room}", 3), Kicked("rooms/{room}"), SlowConsumer()):
+    for ended in SUBSCRIPTION_FAILURES:
         yield f"{type(ended).__name__}-SUBSCRIPTION", Plot(handler=subscribed(ended), busy=False)
     yield "IdleTimeout-WIRE", Plot(limits=evolve(quiet, idle_timeout=30))
     yield "LifetimeReached-WIRE", Plot(limits=evolve(quiet, lifetime=30))

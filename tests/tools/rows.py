@@ -9,7 +9,16 @@ from typing import Final, NamedTuple, TypeAlias, final
 
 from attrs import field, frozen
 
-from seawall.errors import EventTimeout, Forbidden, TooManyRequests, Unauthorized, Unavailable
+from seawall.errors import (
+    EventTimeout,
+    Forbidden,
+    Kicked,
+    SlowConsumer,
+    SubscriptionLost,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from tests.kit.log import Records
 
 #: Fields that every refusal has, whatever it says.
@@ -34,6 +43,16 @@ EVENT_FAILURES: Final = (
     Unavailable("no", retry_after=30),
     EventTimeout(),
     RuntimeError("out of paper"),
+)
+
+_TOPIC: Final = "rooms/{room}"
+_ROOM: Final = f"{_TOPIC}('lobby')"
+
+#: What a subscription ends with.
+SUBSCRIPTION_FAILURES: Final = (
+    SubscriptionLost(_TOPIC, 3, _ROOM),
+    Kicked(_TOPIC, _ROOM),
+    SlowConsumer(_ROOM, "Disconnect(256)"),
 )
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]

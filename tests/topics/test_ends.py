@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -9,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import Anonymous, App, Cause, Claims, Connection, Forbidden, Limits, Outcome, bearer, public
 from seawall.rooms import Disconnect
 from seawall.testing import CloseFrame, connect
+from tests.kit.log import recorded
 from tests.kit.tokens import by, token, verifier
 
 
@@ -28,6 +30,11 @@ class Ended:
     def app(self, limits: Limits | None = None) -> App:
         """An app that tells."""
         return App(on_end=self.outcomes.append, limits=limits)
+
+    @property
+    def details(self) -> list[str]:
+        """What the log says of each."""
+        return [one.detail for one in self.outcomes]
 
     @property
     def how(self) -> list[tuple[Cause, int, str]]:
@@ -52,6 +59,7 @@ async def test_messages_are_lost(autojump_clock: MockClock) -> None:
     async with connect(app, "/") as client:
         assert await client.wait_closed() == CloseFrame(1013, "messages lost")
     assert ended.how == [(Cause.MESSAGES_LOST, 1013, "messages lost")]
+    assert ended.details == ["SubscriptionLost: 1 event of rooms/{room}('a') lost"]
 
 
 async def test_somebody_is_kicked(autojump_clock: MockClock) -> None:
@@ -79,6 +87,7 @@ async def test_somebody_is_kicked(autojump_clock: MockClock) -> None:
             await room.publish(Said("back"))
             assert await later.receive() == '{"type":"said","text":"back"}'
     assert ended.how[:2] == [(Cause.KICKED, 3003, "kicked")] * 2
+    assert ended.details[:2] == ["Kicked: kicked out of rooms/{room}('a')"] * 2
 
 
 async def test_somebody_is_slow(autojump_clock: MockClock) -> None:
@@ -100,6 +109,87 @@ async def test_somebody_is_slow(autojump_clock: MockClock) -> None:
             await good.receive()
             await trio.sleep(1)
         assert ended.how == [(Cause.SLOW_CONSUMER, 1008, "slow consumer")]
+        said = "slow consumer: further behind than Disconnect(3) allows in rooms/{room}('a')"
+        assert ended.details == [f"SlowConsumer: {said}"]
+
+
+async def test_a_stalled_socket_is_told_from_who_is_behind_in_a_room(autojump_clock: MockClock) -> None:
+    """Both end as slow; the log has a room only where its policy was what ended it."""
+    ended = Ended()
+    app = ended.app(Limits(send_timeout=10, ping_interval=None))
+    room = app.topic("rooms", Said)()
+
+    @app.route("/", guard=public)
+    async def handle(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(room):
+            await trio.sleep_forever()
+
+    async with connect(app, "/") as slow:
+        slow.stall()
+        await wait_all_tasks_blocked()
+        for _ in range(40):
+            await room.publish(Said("x" * 20_000))
+        await trio.sleep(20)
+        assert ended.how == [(Cause.SLOW_CONSUMER, 1008, "slow consumer")]
+        assert ended.details == ["SlowConsumer: slow consumer"]
+
+
+async def test_a_room_whose_changes_are_too_many(autojump_clock: MockClock) -> None:
+    """It is called as the room is, and not as the log in which its changes are told."""
+    ended = Ended()
+    app = ended.app(Limits(send_timeout=1000, ping_interval=None))
+    people = app.presence("rooms/{room}", str)(room="a")
+
+    @app.route("/", guard=public)
+    async def handle(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(people, wrap=lambda _: "x" * 20_000, lag=Disconnect(3)):
+            await trio.sleep_forever()
+
+    @app.route("/member", guard=public)
+    async def member(conn: Connection[Anonymous]) -> None:
+        async with people.joined(conn, "") as me:
+            for number in range(40):
+                await me.update(str(number))
+                await trio.sleep(1)
+
+    async with connect(app, "/") as slow:
+        slow.stall()
+        await wait_all_tasks_blocked()
+        async with connect(app, "/member") as busy:
+            await busy.wait_closed()
+        said = "slow consumer: further behind than Disconnect(3) allows in rooms/{room}('a')"
+        assert f"SlowConsumer: {said}" in ended.details
+
+
+NAMES = {
+    "tea\r\nERROR forged": r"rooms/{room}('tea\r\nERROR forged')",
+    "\u202egnp": r"rooms/{room}('\u202egnp')",
+    "\x1b[31m": r"rooms/{room}('\x1b[31m')",
+    "x" * 1024: f"rooms/{{room}}('{'x' * 58}…)",
+    "token=abcdefghijklmnop": "rooms/{room}('token=[redacted]')",
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), NAMES.items(), ids=range(len(NAMES)))
+async def test_what_a_peer_calls_a_room_is_shown(name: str, shown: str, autojump_clock: MockClock) -> None:
+    """In the log alone: printable, shortened, and without credentials; the peer reads a constant."""
+    ended = Ended()
+    app = ended.app()
+    room = app.topic("rooms/{room}", Said)(room=name)
+
+    @app.route("/", guard=public)
+    async def handle(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(room):
+            await room.kick(connection=conn.id)
+            await trio.sleep_forever()
+
+    with recorded() as records:
+        async with connect(app, "/") as client:
+            assert await client.wait_closed() == CloseFrame(3003, "kicked")
+    assert ended.details == [f"Kicked: kicked out of {shown}"]
+    (line,) = records.lines("connection")
+    assert f"(Kicked: kicked out of {shown}; by the rule for Kicked)" in line
+    assert line.isprintable()
 
 
 async def test_a_renewal_is_refused_by_the_check_of_a_room(autojump_clock: MockClock) -> None:

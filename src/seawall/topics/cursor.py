@@ -15,6 +15,7 @@ from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.ending import copied
 from seawall.topics.entry import Entry
+from seawall.topics.keys import shown_room
 from seawall.topics.latest import NewestIndex, is_kept, join_index, leave_index
 from seawall.topics.log import Log
 
@@ -154,7 +155,7 @@ class Cursor:
             return None
         match lag:
             case Disconnect():
-                return SlowConsumer()
+                return SlowConsumer(shown_room(self.log.use.key), f"Disconnect({lag.n})")
             case DropOldest():
                 self._lose_until(self.log.end - lag.n)
             case DropNewest():

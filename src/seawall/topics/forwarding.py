@@ -19,7 +19,7 @@ from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor, Item
 from seawall.topics.ending import leave_block
-from seawall.topics.keys import RoomKey
+from seawall.topics.keys import RoomKey, shown_room
 from seawall.topics.kicks import RoomConnection
 from seawall.topics.log import Log
 from seawall.topics.pump import Pump
@@ -174,7 +174,7 @@ class Forwarding:
             gap = self.cursor.peek() if self.cursor.lost and request.wrap is None else None
             if gap is not None:
                 self.cursor.leave()
-                raise SubscriptionLost(self._source.name, gap.lost if isinstance(gap, Gap) else None)
+                raise _lost(self._source.name, self.cursor.log, gap)
         except BaseException:
             self._source.release(log)
             raise
@@ -306,7 +306,7 @@ class Forwarding:
             for frame in frames:
                 self._buffer.put_message_nowait(frame)
         except trio.WouldBlock:
-            self.end(SlowConsumer())
+            self.end(SlowConsumer(shown_room(self.cursor.log.use.key)))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self._halt()
 
@@ -334,7 +334,7 @@ class Forwarding:
         """The frame of an event or a gap; None to send nothing. Ends the subscription if there can be none."""
         renderer = self.renderer
         if renderer is None or (isinstance(item, Gap) and renderer.wrap is None):
-            self.end(SubscriptionLost(self._source.name, item.lost if isinstance(item, Gap) else None))
+            self.end(_lost(self._source.name, self.cursor.log, item))
             return None
         try:
             if isinstance(item, Gap):
@@ -345,3 +345,8 @@ class Forwarding:
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is this subscription's alone
             self.end(failure)
             return None
+
+
+def _lost(topic: str, log: Log, item: Item) -> SubscriptionLost:
+    """What ends who has nothing that tells of a gap."""
+    return SubscriptionLost(topic, item.lost if isinstance(item, Gap) else None, shown_room(log.use.key))

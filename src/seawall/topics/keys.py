@@ -68,6 +68,14 @@ class RoomKey:
         return f"{self.pattern}({', '.join(shown)})"
 
 
+def shown_room(key: RoomKey) -> str:
+    """How a room is called in the log: printable, however it is called, and each parameter of 60 characters at most.
+
+    The log in which the changes of a presence are told is called as their room.
+    """
+    return repr(key).removeprefix("/")
+
+
 def log_key(key: RoomKey) -> RoomKey:
     """What the log is called in which the changes of a presence are told: as no room of a topic can be."""
     return RoomKey(f"/{key.pattern}", key.parameters)

@@ -16,7 +16,7 @@ from seawall.connection.session_table import Registration, SessionTable
 from seawall.errors import ConfigurationError, Disconnected, Kicked, Unavailable
 from seawall.mistakes import is_number, is_text
 from seawall.observability.logs import server_log
-from seawall.topics.keys import RoomKey
+from seawall.topics.keys import RoomKey, shown_room
 
 #: Kicks that are remembered, in all rooms of an app.
 MAX_KICKS: Final = 100_000
@@ -137,7 +137,7 @@ class Kicks:
         owner = RoomConnection(connection, registration)
         room = self._rooms.get(key)
         if room is not None and room.covers(owner, trio.current_time()):
-            raise Kicked(key.pattern)
+            raise Kicked(key.pattern, shown_room(key))
         return owner
 
     def kick(self, key: RoomKey, who: Who, seconds: float, kickables: Iterable[Kickable]) -> int:
@@ -149,9 +149,9 @@ class Kicks:
         Raises:
           Unavailable: theirs have been ended, but there is no room to remember it.
         """
-        found = self._found(who, kickables)
+        found, room = self._found(who, kickables), shown_room(key)
         for kickable in found:
-            kickable.end(Kicked(key.pattern))
+            kickable.end(Kicked(key.pattern, room))
         connections = len({kickable.owner.connection for kickable in found})
         server_log.info("kicked out of a room of %r by %s: %d connections", key.pattern, _said(who), connections)
         if seconds > 0:
