@@ -260,9 +260,9 @@ def of_limits() -> Iterator[Row]:
     for failure in EVENT_FAILURES[:-1]:
         yield failing(failure, Where.EVENT, GOES_ON, Phase.MESSAGE)
     yield failing(EVENT_FAILURES[-1], Where.EVENT, AT_ONCE, Phase.MESSAGE)
-    for failure in SUBSCRIPTION_FAILURES:
-        row = failing(failure, Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER)
-        yield evolve(row, peer=Told(1006)) if isinstance(failure, SlowConsumer) else row
+    for ended in SUBSCRIPTION_FAILURES:
+        row = failing(ended, Where.SUBSCRIPTION, LEFT_OFF, Phase.HANDLER)
+        yield evolve(row, peer=Told(1006)) if isinstance(ended, SlowConsumer) else row
     yield failing(IdleTimeout(), Where.WIRE, ENDED)
     yield failing(LifetimeReached(), Where.WIRE, ENDED)
     yield failing(KeepaliveLost(), Where.WIRE, ENDED)
