@@ -139,7 +139,9 @@ class PresenceRooms(Generic[M]):
         Raises:
           TypeError: it is of another class than those of this presence.
           ValueError, ConfigurationError: it cannot be sent; or it has more than `MAX_VALUE` bytes.
+          Unavailable, ConfigurationError: the app is not served, or in another thread.
         """
+        self._hub.check_here(call)
         if not isinstance(value, self._kinds.classes):
             raise self._kinds.refusal(call, value)
         encoded = self._hub.format.frame(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar, cast, final
+from typing import Final, Generic, Protocol, TypeVar, cast, final
 
 import trio
 
@@ -19,6 +19,10 @@ from seawall.topics.log import Log
 from seawall.wire.waiter import Waiter
 
 T = TypeVar("T")
+
+#: Events that are read without letting the other tasks run, where they are there already: in one pass of the scheduler
+#: many tasks may publish, and who does nothing but read is to keep up with them.
+IN_ONE_GO: Final = 64
 
 
 class Source(Protocol):
@@ -47,6 +51,8 @@ class Status(enum.Enum):
     """It is busy with the last event."""
     BEHIND = "behind"
     """It still is, although there is another one."""
+    READING = "reading"
+    """It lets the other tasks run, and will read on: what comes meanwhile finds it neither busy nor behind."""
     WAITING = "waiting"
     """It waits for the next one."""
     WOKEN = "woken"
@@ -71,6 +77,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         self._key = key
         self._since: Since = since
         self._status = Status.NEW
+        self._read_in_one_go = 0
         self._waiter = Waiter()
         self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
@@ -109,12 +116,28 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         Raises:
           trio.BusyResourceError: another task waits for it.
         """
-        if self._status in {Status.WAITING, Status.WOKEN}:
+        if self._status in {Status.READING, Status.WAITING, Status.WOKEN}:
             raise trio.BusyResourceError("another task reads these events")
-        await trio.lowlevel.checkpoint()
+        await self._take_turn()
         while (item := self._next()) is None:
             await self._wait()
         return item
+
+    async def _take_turn(self) -> None:
+        """A checkpoint, which lets the other tasks run after so many events."""
+        self._read_in_one_go += 1
+        if self._read_in_one_go < IN_ONE_GO and not self._is_over:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        self._read_in_one_go = 0
+        before = self._status
+        if not self._is_over:
+            self._status = Status.READING
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            if self._status is Status.READING:
+                self._status = before
 
     async def _wait(self) -> None:
         self._status = Status.WAITING

@@ -84,14 +84,15 @@ class Renderer:
             entry.renderings = (*renderings, (self, made))
 
 
-#: What tells renderers apart: the ids of a function, of what it is a method of, and of a codec.
+#: What tells renderers apart: the ids of a function, of what it is a method of, and of a format. That of another route
+#: may have the same codec and refuse other classes, which is to fail for nobody else.
 _Key: TypeAlias = tuple[int, int, int]
 
 
 def _key(wrap: Wrap | None, written: MessageFormat) -> _Key:
     if isinstance(wrap, MethodType):  # which is made anew each time that it is looked up
-        return id(wrap.__func__), id(wrap.__self__), id(written.codec)
-    return id(wrap), 0, id(written.codec)
+        return id(wrap.__func__), id(wrap.__self__), id(written)
+    return id(wrap), 0, id(written)
 
 
 def _nothing(_: RoomEvent[object] | Gap) -> None:
