@@ -26,7 +26,10 @@ class Subscription(Protocol):
 
     @property
     def position(self) -> Position:
-        """That of the last event that was handed to the connection; before the first one, where reading began."""
+        """That of the last event that was handed to the connection; before the first one, where reading began.
+
+        It stays when the block has ended, and ``since=subscription.position`` goes on there without a loss or doubles.
+        """
         ...
 
 

@@ -134,6 +134,11 @@ class Cursor:
         if number < self._stop_at:
             self.log.unpin(number)
 
+    def rewind(self, number: int, lost: int) -> None:
+        """What has been read since these were `next` and `lost` has not reached anybody; and nothing more is read."""
+        self._release_window()
+        self.next, self.lost = number, lost
+
     def skip(self) -> None:
         """All up to now is known otherwise: go on with what comes next, and tell of no gap."""
         self._release_window()

@@ -156,6 +156,8 @@ class Forwarding:
             self._request = request  # for who asks during a renewal
             self._source.admit(request.key, state)
             await self._source.ask(request.key, self._connection.principal)
+            if len(state.subscriptions) > 1:  # one of them may be cancelled, and ends in its task's next turn
+                await trio.lowlevel.checkpoint()
             self._begin(request, await self._source.open(request.key))
         except BaseException:
             state.subscriptions.discard(self)
@@ -286,12 +288,13 @@ class Forwarding:
         if self._buffer.replying is not Replying.OPEN:
             self._halt()  # the connection is over, and its handler will be soon
             return
+        number, lost = self.cursor.next, self.cursor.lost
         frames = self._take()
         if frames:
             joined = b"".join(frames)
             self._source.pump.written += len(joined)
-            if not self._buffer.put_shared(joined, len(frames)):
-                self._put_behind(frames)
+            if not self._buffer.put_shared(joined, len(frames)) and not self._put_behind(frames, len(joined)):
+                self.cursor.rewind(number, lost)
         if self._status is _READY and self.cursor.peek() is not None:
             if self._buffer.pending:
                 self._fall_behind()
@@ -300,15 +303,20 @@ class Forwarding:
                 self.outlet = None
                 self._source.pump.put(self)
 
-    def _put_behind(self, frames: list[bytes]) -> None:
-        """Write behind what a `wrap` has sent itself, so that something is pending now."""
+    def _put_behind(self, frames: list[bytes], size: int) -> bool:
+        """Write behind what a `wrap` has sent itself, so that something is pending now; False if nothing is written."""
         try:
+            if self._buffer.is_full(size):
+                raise trio.WouldBlock
             for frame in frames:
-                self._buffer.put_message_nowait(frame)
+                self._buffer.put_message_nowait(frame)  # all of them or none: there is room for all
         except trio.WouldBlock:
             self.end(SlowConsumer(shown_room(self.cursor.log.use.key)))
+            return False
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self._halt()
+            return False
+        return True
 
     def _take(self) -> list[bytes]:
         """The next frames, for one write."""
