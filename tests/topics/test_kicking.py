@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import trio
@@ -84,6 +85,41 @@ async def test_both_end_and_are_refused(autojump_clock: MockClock) -> None:
         assert hall.kicked == ["ada", "ada"]
 
 
+async def test_a_kick_is_taken_back(autojump_clock: MockClock) -> None:
+    """By the topic or by the presence, whichever has kicked: both have the same rooms."""
+    hall = Hall()
+    tea, people = hall.said(room="tea"), hall.people(room="tea")
+    async with serve(hall.app) as served, inside(served, "ada") as ada, inside(served, "bob"):
+        assert await tea.kick(subject="ada", seconds=20) == 1
+        assert await ada.receive() == "out 1"
+        assert not await people.unkick(subject="bob")
+        assert not await hall.said(room="milk").unkick(subject="ada")
+        assert await people.unkick(subject="ada")
+        assert not await tea.unkick(subject="ada")
+        await ada.send("all")
+        assert await ada.receive() == "in"
+        assert [member.value for member in people.members()] == [Said("bob"), Said("ada")]
+        assert await people.kick(subject="ada", seconds=20) == 1
+        assert await ada.receive() == "out 1"
+        assert await tea.unkick(subject="ada")
+        await ada.send("all")
+        assert await ada.receive() == "in"
+
+
+async def test_taking_a_kick_back_is_done_though_it_is_cancelled(autojump_clock: MockClock) -> None:
+    """As a kick is: all is done before anything is awaited."""
+    hall = Hall()
+    tea = hall.said(room="tea")
+    async with serve(hall.app) as served, inside(served, "ada") as ada:
+        await tea.kick(subject="ada")
+        assert await ada.receive() == "out 1"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            assert await tea.unkick(subject="ada")
+        await ada.send("all")
+        assert await ada.receive() == "in"
+
+
 async def test_by_the_presence(autojump_clock: MockClock) -> None:
     """Who is kicked out of a presence is out of the topic of the same pattern, and of no other room."""
     hall = Hall()
@@ -126,6 +162,8 @@ async def test_where_it_cannot_be_called(autojump_clock: MockClock) -> None:
     tea = hall.said(room="tea")
     with pytest.raises(Unavailable):
         await tea.kick(subject="ada")
+    with pytest.raises(Unavailable, match=r"^unkick\(\)"):
+        await tea.unkick(subject="ada")
     async with serve(hall.app):
         with pytest.raises(ConfigurationError, match="nobody"):
             await tea.kick()
@@ -133,6 +171,12 @@ async def test_where_it_cannot_be_called(autojump_clock: MockClock) -> None:
             await tea.kick(subject="ada", seconds=-1)
         with pytest.raises(ConfigurationError, match="another thread"):
             await trio.to_thread.run_sync(trio.run, lambda: tea.kick(subject="ada"))
+        with pytest.raises(ConfigurationError, match=r"^unkick\(\) of nobody"):
+            await tea.unkick()
+        with pytest.raises(ConfigurationError, match=r"^unkick\(subject=7\)"):
+            await tea.unkick(subject=cast("str", 7))
+        with pytest.raises(ConfigurationError, match=r"^unkick\(\) in another thread"):
+            await trio.to_thread.run_sync(trio.run, lambda: tea.unkick(subject="ada"))
 
 
 async def test_kicks_are_forgotten_with_the_app(autojump_clock: MockClock) -> None:

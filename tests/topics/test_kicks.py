@@ -213,9 +213,63 @@ def test_wrong_arguments(wrong: Who, seconds: float, text: str) -> None:
 async def test_no_names_in_the_log(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """The log says by what somebody was kicked, and not whom."""
     caplog.set_level("INFO", "seawall")
-    kick = partial(Kicks(sessions()).kick, TEA, seconds=1, kickables=())
+    kicks = Kicks(sessions())
+    kick = partial(kicks.kick, TEA, seconds=1, kickables=())
     kick(who=who(subject="ada", session="s7"))
     kick(who=who(connection="c9"))
+    assert kicks.unkick(TEA, who(connection="c9"))
     assert "'rooms/{room}' by subject, session_id: 0 connections" in caplog.text
     assert "by connection: 0" in caplog.text
+    assert "let into a room of 'rooms/{room}' again by connection" in caplog.text
     assert not any(name in caplog.text for name in ("ada", "s7", "c9", "tea"))
+
+
+async def test_a_kick_is_taken_back(autojump_clock: MockClock) -> None:
+    """Whom it kept out comes in; another kick that is about the same connection stands, and so does another room's."""
+    table = sessions()
+    kicks = Kicks(table)
+    connected(table, "1", Pass(session_id="s1"))
+    for key, kicked in ((TEA, who(subject="ada")), (TEA, who(session="s1")), (MILK, who(subject="ada"))):
+        kicks.kick(key, kicked, 60, ())
+    assert kicks.unkick(TEA, who(subject="ada"))
+    assert len(kicks) == 2
+    with pytest.raises(Kicked):
+        kicks.admit(TEA, "1")
+    assert kicks.unkick(TEA, who(session="s1"))
+    kicks.admit(TEA, "1")
+    with pytest.raises(Kicked):
+        kicks.admit(MILK, "1")
+
+
+async def test_what_is_no_kick_is_not_taken_back(autojump_clock: MockClock) -> None:
+    """Not twice, not after its time, and not by a part of what it named, or by more."""
+    kicks = Kicks(sessions())
+    assert not kicks.unkick(TEA, who(subject="ada"))
+    kicks.kick(TEA, who(issuer="us", subject="ada"), 60, ())
+    for other in (who(subject="ada"), who(issuer="us"), who(issuer="us", subject="ada", connection="1")):
+        assert not kicks.unkick(TEA, other)
+    await trio.sleep(60)
+    assert not kicks.unkick(TEA, who(issuer="us", subject="ada"))
+    kicks.kick(TEA, who(subject="ada"), 60, ())
+    assert kicks.unkick(TEA, who(subject="ada"))
+    assert not kicks.unkick(TEA, who(subject="ada"))
+    assert len(kicks) == 0
+
+
+async def test_a_kick_after_one_that_was_taken_back_has_its_own_time(autojump_clock: MockClock) -> None:
+    """Whether that is shorter than what was left of the first one, or longer."""
+    table = sessions()
+    kicks = Kicks(table)
+    connected(table, "1", Pass())
+    for first, second in ((60, 10), (10, 60)):
+        kicks.kick(TEA, who(subject="ada"), first, ())
+        kicks.unkick(TEA, who(subject="ada"))
+        kicks.kick(TEA, who(subject="ada"), second, ())
+        await trio.sleep(second - 1)
+        with pytest.raises(Kicked):
+            kicks.admit(TEA, "1")
+        await trio.sleep(1)
+        kicks.admit(TEA, "1")
+    await trio.sleep(60)
+    kicks.kick(MILK, who(subject="bob"), 1, ())
+    assert len(kicks) == 1

@@ -79,6 +79,7 @@ async def attend(conn: Connection[Person]) -> None:
         await me.update(Admin("eve"))
     assert_type(lobby, People[Who])
     assert_type(await lobby.kick(issuer="us", subject="eve", session_id="s", seconds=0.5), int)
+    assert_type(await lobby.unkick(issuer="us", subject="eve", session_id="s"), bool)
 
 
 def of(event: PresenceEvent[Who]) -> Change[Who] | None:

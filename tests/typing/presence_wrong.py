@@ -37,6 +37,7 @@ async def attend(conn: Connection[Person]) -> None:
     conn.subscribe(lobby, wrap=told)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no events
     conn.subscribe(people, wrap=tell)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # of which room?
     await lobby.kick(user="eve")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a subject
+    await lobby.unkick(connection=conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # its id
     await lobby.kick(connection=conn)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # its id
     await people.kick(subject="eve")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # where?
     lobby.members = ()  # type: ignore[assignment, method-assign]  # pyright: ignore[reportAttributeAccessIssue]  # no

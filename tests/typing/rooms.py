@@ -150,6 +150,7 @@ async def chat(conn: Connection[Person], room: str) -> None:
     assert_type(await said(room=room).history(10), Sequence[RoomEvent[Said]])
     assert_type(await said(room=room).history(10, to=conn), Sequence[RoomEvent[Said]])
     assert_type(await said(room=room).kick(subject="eve", seconds=60), int)
+    assert_type(await said(room=room).unkick(subject="eve"), bool)
 
 
 async def of_admins(conn: Connection[Admin]) -> None:

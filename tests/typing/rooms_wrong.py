@@ -93,6 +93,7 @@ async def mistakes(conn: Connection[Person], admin: Connection[Admin], machine: 
         me.update(Who("ada"))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # nobody awaits it
     async with lobby.changes() as changes:
         (await anext(changes)).member  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # it may be a Snapshot
+    await room.unkick(subject="eve", seconds=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # all of it
     await room.kick("eve")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a subject, or an issuer?
     assert Position("a", 1) < Position("a", 2)  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]  # places have no order
     Missed(lost=1, since="a-1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a position is no text here

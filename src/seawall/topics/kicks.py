@@ -158,6 +158,16 @@ class Kicks:
             self._remember(key, who, trio.current_time() + seconds)
         return connections
 
+    def unkick(self, key: RoomKey, who: Who) -> bool:
+        """Take the kick of `who` out of a room back; False if there is none, or its time is over."""
+        self._expire(trio.current_time())
+        room = self._rooms.get(key)
+        is_kicked = room is not None and who in room.until
+        if is_kicked:
+            self._pop(key, who)
+            server_log.info("let into a room of %r again by %s", key.pattern, _said(who))
+        return is_kicked
+
     def clear(self) -> None:
         """Forget all: the next run of Trio counts its time anew."""
         self._rooms.clear()
@@ -224,18 +234,27 @@ class Kicks:
         heapq.heappush(self._ends, (until, next(self._counter), key, who))
 
 
-def check_kick(who: Who, seconds: float) -> None:
-    """Refuse what ``kick`` cannot be called with.
+def check_named(call: str, who: Who) -> None:
+    """Refuse what names nobody, for ``kick`` or ``unkick``.
 
     Raises:
-      ConfigurationError: `who` is everybody, or has a name of a wrong type; or `seconds` is no such time.
+      ConfigurationError: `who` is everybody, or has a name of a wrong type.
     """
     named = {**who.selection._asdict(), "connection": who.connection}
     for name, value in named.items():
         if not (value is None or is_text(value)):
-            raise ConfigurationError(f"kick({name}={value!r}) is about nobody; give a str")
+            raise ConfigurationError(f"{call}({name}={value!r}) is about nobody; give a str")
     if all(value is None for value in named.values()):
-        raise ConfigurationError("kick() of nobody; give an issuer, a subject, a session_id or a connection")
+        raise ConfigurationError(f"{call}() of nobody; give an issuer, a subject, a session_id or a connection")
+
+
+def check_kick(who: Who, seconds: float) -> None:
+    """Refuse what ``kick`` cannot be called with.
+
+    Raises:
+      ConfigurationError: as `check_named`; or `seconds` is no such time.
+    """
+    check_named("kick", who)
     if not (is_number(seconds) and 0 <= seconds <= MAX_SECONDS):
         raise ConfigurationError(f"kick(seconds={seconds!r}); give a number of seconds up to {MAX_SECONDS:.0f}, a week")
 

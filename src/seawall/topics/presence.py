@@ -19,7 +19,7 @@ from seawall.position import Position
 from seawall.topics.forwarding import Forwarding, SubscribeRequest
 from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey, RoomPattern
-from seawall.topics.kicking import kick, whom
+from seawall.topics.kicking import Moderated
 from seawall.topics.kinds import Kinds
 from seawall.topics.presence_changes import Member, PresenceChange, PresenceEvent
 from seawall.topics.presence_membership import Membership, PresenceRoom
@@ -74,7 +74,7 @@ class Presence(Generic[M]):
 
 @final
 @frozen(eq=False, repr=False)
-class People(Generic[M]):
+class People(Moderated, Generic[M]):
     """Those who are in one room. Nothing is kept of it while nobody is there."""
 
     _room: PresenceRoom[M]
@@ -83,6 +83,10 @@ class People(Generic[M]):
     @property
     def _key(self) -> RoomKey:
         return self._room.key
+
+    @property
+    def _place(self) -> tuple[Hub, RoomKey]:
+        return self._hub, self._key
 
     def __eq__(self, other: object) -> bool:
         """Whether they are of the same room of the same app."""
@@ -224,18 +228,6 @@ class People(Generic[M]):
                 f"{call}() of {self._key.pattern!r}, which is another app's presence; use one of the app that serves "
                 "this connection"
             )
-
-    async def kick(
-        self,
-        *,
-        issuer: str | None = None,
-        subject: str | None = None,
-        session_id: str | None = None,
-        connection: str | None = None,
-        seconds: float = 3600,
-    ) -> int:
-        """Put somebody out of the room, as `Room.kick` of a topic of the same pattern does."""
-        return await kick(self._hub, self._key, whom(issuer, subject, session_id, connection), seconds)
 
 
 def check_linger(where: str, linger: object) -> None:

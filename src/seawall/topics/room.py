@@ -19,8 +19,9 @@ from seawall.room_event import Gap, RoomEvent
 from seawall.topics.definition import Definition
 from seawall.topics.entry import Entry
 from seawall.topics.forwarding import Forwarding, SubscribeRequest
+from seawall.topics.hub import Hub
 from seawall.topics.keys import RoomKey
-from seawall.topics.kicking import kick, whom
+from seawall.topics.kicking import Moderated
 from seawall.topics.reading import Reading
 from seawall.topics.rendering import Wrap
 
@@ -34,7 +35,7 @@ else:
 
 
 @final
-class Room(Generic[T, R_contra]):
+class Room(Moderated, Generic[T, R_contra]):
     """One room of a topic: values of the type `T`, which may be read by those who have proved an `R_contra`.
 
     A topic called with parameters makes it, and it costs nothing until somebody publishes or reads. Two that are made
@@ -164,45 +165,9 @@ class Room(Generic[T, R_contra]):
         kept = [(number, log.get(number)) for number in range(first, log.end)]
         return [RoomEvent(cast("T", entry.value), log.position(number)) for number, entry in kept if entry is not None]
 
-    async def kick(
-        self,
-        *,
-        issuer: str | None = None,
-        subject: str | None = None,
-        session_id: str | None = None,
-        connection: str | None = None,
-        seconds: float = 3600,
-    ) -> int:
-        """Put somebody out of the room, and keep them out for a while.
-
-        It is about the connections that match all that is given, by the credentials that let them in. Their
-        subscriptions and memberships in this room, which are those of its topic and of the presence of the same
-        pattern, end with `Kicked`: close code 3003 if the handler lets it out. New ones are refused in the same way,
-        whoever is on the way in included. All of that is done before anything is awaited. The connections go on
-        otherwise; `Sessions.end` and `Sessions.revoke` end them.
-
-        ::
-
-            await said(room="lobby").kick(subject="mallory", seconds=600)
-
-        Args:
-          issuer: who has issued the credential; empty for those that name nobody.
-          subject: whom it identifies.
-          session_id: one log-in, such as a token's ``sid``.
-          connection: the id of one connection. Whoever connects again has another one.
-          seconds: for how long, a week at most; 0 refuses nobody. It is remembered in memory, as long as the app is
-            served. Of two kicks the longer one counts.
-
-        Returns:
-          How many connections had something here that ends.
-
-        Raises:
-          ConfigurationError: nobody is named, a name is no text, or `seconds` no such time; or it is another thread
-            than the server's.
-          Unavailable: the app is not served; or theirs have ended, but so many kicks are remembered that new ones of
-            them are not refused.
-        """
-        return await kick(self._definition.hub, self._key, whom(issuer, subject, session_id, connection), seconds)
+    @property
+    def _place(self) -> tuple[Hub, RoomKey]:
+        return self._definition.hub, self._key
 
     def subscription(
         self, connection: Connection[R_contra], options: SubscribeOptions[T], /
