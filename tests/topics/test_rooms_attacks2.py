@@ -16,6 +16,7 @@ from seawall.testing import Closed, serve
 from seawall.topics.presence_membership import Membership
 from seawall.topics.reading import IN_ONE_GO
 from tests.kit.presence import Who, meeting
+from tests.kit.rooms import held
 
 
 async def test_who_only_reads_is_not_behind(autojump_clock: MockClock) -> None:
@@ -65,6 +66,30 @@ async def test_a_reader_lets_others_run(autojump_clock: MockClock) -> None:
                     break
     most = max(after - before for before, after in pairwise(turns))
     assert most <= 2 * IN_ONE_GO  # which of two tasks is the first in a turn is by chance
+
+
+async def test_coming_again_and_again_is_no_memory(autojump_clock: MockClock) -> None:
+    """What was made for readers who have left counts no more: else one who comes back often takes the room's history."""
+    app = App()
+    topic = app.topic("news", str, history=100)
+
+    def shout(event: RoomEvent[str] | Gap) -> str | None:
+        return None if isinstance(event, Gap) else event.value.upper()
+
+    @app.route("/", guard=public)
+    async def read(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(topic(), wrap=shout):
+            await trio.sleep_forever()
+
+    async with serve(app) as serving:
+        for _ in range(100):
+            await topic().publish("said")
+        taken = list[int]()
+        for _ in range(20):
+            async with serving.connect("/") as client:
+                assert [await client.receive() for _ in range(100)] == ["SAID"] * 100
+            taken.append(held(app))
+        assert set(taken) == {taken[0]}
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import Final, TypeAlias, cast, final
 
@@ -77,11 +77,16 @@ class Renderer:
         return None if message is None else self.written.frame(message)
 
     def _keep(self, log: Log, entry: Entry, made: bytes | None) -> None:
-        renderings = entry.renderings
-        if len(renderings) >= MAX_RENDERINGS:
-            renderings = tuple(one for one in renderings if isinstance(one[0], Renderer) and one[0].users)
-        if len(renderings) < MAX_RENDERINGS and log.grow(entry, OVERHEAD if made is None else OVERHEAD + len(made)):
-            entry.renderings = (*renderings, (self, made))
+        used = [one for one in entry.renderings if isinstance(one[0], Renderer) and one[0].users]
+        if len(used) < MAX_RENDERINGS:
+            used.append((self, made))
+            if log.grow(entry, _size(used) - _size(entry.renderings)):  # those that nobody uses any more are forgotten
+                entry.renderings = tuple(used)
+
+
+def _size(renderings: Iterable[tuple[object, bytes | None]]) -> int:
+    """The bytes that renderings count for."""
+    return sum(OVERHEAD if frame is None else OVERHEAD + len(frame) for _, frame in renderings)
 
 
 #: What tells renderers apart: the ids of a function, of what it is a method of, and of a format. That of another route
