@@ -69,7 +69,7 @@ async def test_a_reader_lets_others_run(autojump_clock: MockClock) -> None:
 
 
 async def test_coming_again_and_again_is_no_memory(autojump_clock: MockClock) -> None:
-    """What was made for readers who have left counts no more: else one who comes back often takes the room's history."""
+    """What was made for readers who have left counts no more, or coming back often would take the history."""
     app = App()
     topic = app.topic("news", str, history=100)
 
