@@ -6,7 +6,7 @@ renewed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar, final
 
 from attrs import define, field, frozen
@@ -85,6 +85,10 @@ class Subscriptions:
     def __len__(self) -> int:
         """How many there are."""
         return len(self._held)
+
+    def __iter__(self) -> Iterator[Held]:
+        """A snapshot of them."""
+        return iter(self._held)
 
     def __contains__(self, one: Held) -> bool:
         """Whether it is there."""

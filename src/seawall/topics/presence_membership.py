@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast, final
 
 import trio
 from attrs import frozen
 
 from seawall.connection.leases import Leases
 from seawall.connection.state import ConnectionState
-from seawall.errors import Disconnected, LeaseExpired, Revoked
+from seawall.connection.subscriptions import Held
+from seawall.errors import Disconnected, LeaseExpired, Revoked, TooManyRequests
 from seawall.exception_groups import flatten
 from seawall.policy.ending import Cause
 from seawall.topics.ending import leave_block
 from seawall.topics.keys import RoomKey
 from seawall.topics.kicks import Kicks, RoomConnection
-from seawall.topics.presence_rooms import JoinRequest, MemberHandle, PresenceRooms
+from seawall.topics.presence_rooms import MAX_VALUE, JoinRequest, MemberHandle, PresenceRooms
+from seawall.topics.presence_table import Said
 
 M = TypeVar("M")
+
+#: Bytes that the values of one connection may have in all rooms together, where they are written: four of the largest.
+#: Unlike events they cannot be given up when there are too many, and so nobody holds many of them.
+MAX_VALUES: Final = 4 * MAX_VALUE
 
 #: Ends of connections after which somebody may come back in a moment.
 _BY_PEER: Final = frozenset({Cause.PEER_CLOSED, Cause.PEER_VANISHED, Cause.KEEPALIVE, Cause.SLOW_CONSUMER})
@@ -78,7 +85,22 @@ class Membership(Generic[M]):
             raise self._failure
         if self._handle is None:
             raise RuntimeError("update() outside of `async with people(...).joined(...)`; join again")
+        self._check_room_for(said)
         self._handle.update(said)
+
+    @property
+    def size(self) -> int:
+        """The bytes of its value; 0 while it is in no room."""
+        return 0 if self._handle is None else len(self._handle.entry.said.encoded)
+
+    def _check_room_for(self, said: Said[M]) -> None:
+        held = cast("Iterable[Membership[object] | Held]", self._state.subscriptions)  # of any presence of the app
+        size = sum(one.size for one in held if isinstance(one, Membership) and one is not self) + len(said.encoded)
+        if size > MAX_VALUES:
+            raise TooManyRequests(
+                f"one connection is said in at most {MAX_VALUES} bytes in all rooms; these would be {size}; say less, "
+                "or leave a room"
+            )
 
     # What joins and leaves.
 
@@ -107,6 +129,7 @@ class Membership(Generic[M]):
             if self._failure is not None:
                 raise self._failure
             self._owner = owner = kicks.admit(key, self._state.id)
+            self._check_room_for(said)
             self._handle = rooms.enter(JoinRequest(key, log, owner, said, self))
         except BaseException:
             rooms.release(log)
