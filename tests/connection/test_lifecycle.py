@@ -52,9 +52,9 @@ class Vital:
     begun: list[float] = field(factory=list[float])
     checked: list[float] = field(factory=list[float])
 
-    def begin(self) -> None:
+    def begin(self, now: float) -> None:
         """Remember."""
-        self.begun.append(trio.current_time())
+        self.begun.append(now)
 
     def due(self) -> float:
         """As it was told."""
@@ -88,7 +88,7 @@ class Subject:
         """Begin."""
         self.deadline = Deadline(self.deadlines, self)
         timeouts = Timeouts(self.limits, self.deadlines.lateness)
-        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), self.deadline, on_recorded=self.on_recorded)
+        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), self.deadline, listener=self)
 
     @property
     def ran_out(self) -> list[tuple[float, type[Exception]]]:
@@ -134,10 +134,17 @@ class Failing:
         self.faults.append(str(fault))
 
 
+@define(eq=False)
+class Listening:
+    """Who is told of the end, and does something."""
+
+    on_recorded: Callable[[End], None]
+
+
 def alone(on_recorded: Callable[[End], None]) -> Lifecycle:
     """The lifecycle of a connection that nobody looks at."""
     deadline = Deadline(DeadlineQueue(), Failing())
-    return Lifecycle(Timeouts(Limits(), Lateness()), trio.CancelScope(), deadline, on_recorded=on_recorded)
+    return Lifecycle(Timeouts(Limits(), Lateness()), trio.CancelScope(), deadline, listener=Listening(on_recorded))
 
 
 @asynccontextmanager

@@ -124,6 +124,18 @@ class Hand:
 
 @final
 @define(eq=False)
+class Told:
+    """Remembers what the wire tells."""
+
+    events: list[WireEvent] = field(factory=list[WireEvent])
+
+    def on_wire_event(self, event: WireEvent) -> None:
+        """Remember."""
+        self.events.append(event)
+
+
+@final
+@define(eq=False)
 class Alone:
     """A channel on a transport that does nothing by itself, with its control stream."""
 
@@ -140,11 +152,12 @@ class Alone:
     def __attrs_post_init__(self) -> None:
         """Make the channel."""
         settings = ChannelSettings(self.limits)
-        self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
+        self.channel = MessageChannel(self.transport, settings, self.budget, self)
         self.channel.admit(self.limits.max_message_size)
         self.control_stream = ControlStream(self.channel)
 
-    def _tell(self, event: WireEvent) -> None:
+    def on_wire_event(self, event: WireEvent) -> None:
+        """Remember."""
         if isinstance(event, SendBlocked):
             self.blocked.append(len(self.channel.send_buffer.pending))
         elif not isinstance(event, MessageBegun):
@@ -218,11 +231,12 @@ class Bench:
             watch = HangupWatch(self.poller, self.near.socket.fileno()) if self.over == "watched" else None
             self.transport = StreamTransport(self.stream, self.nursery, watch)
         settings = ChannelSettings(self.limits, self.agreement)
-        self.channel = MessageChannel(self.transport, settings, self.budget, self._tell)
+        self.channel = MessageChannel(self.transport, settings, self.budget, self)
         self.channel.admit(self.limits.max_message_size)
         self.present(b"")
 
-    def _tell(self, event: WireEvent) -> None:
+    def on_wire_event(self, event: WireEvent) -> None:
+        """Tell of what ends the conversation."""
         if not isinstance(event, SendBlocked | MessageBegun):
             self.on_end(event)
 
@@ -239,7 +253,7 @@ class Bench:
     async def read(self) -> None:
         """Read as trio-websocket does, until end-of-file."""
         while control := await self.control_stream.receive_some(4096):
-            self.controls.append(control)
+            self.controls.append(bytes(control))
         self._left = True
 
     def has_left(self) -> bool:

@@ -57,7 +57,7 @@ def connected(table: SessionTable, name: str, *passes: Pass) -> Registration:
     """A connection that the guards have let in by `passes`."""
     timeouts = Timeouts(Limits(), Lateness())
     deadline = Deadline(DeadlineQueue(), Silent())
-    lifecycle = Lifecycle(timeouts, trio.CancelScope(), deadline, on_recorded=lambda end: None)
+    lifecycle = Lifecycle(timeouts, trio.CancelScope(), deadline, listener=None)
     registration = Registration(table, lifecycle)
     for one in passes:
         registration.identify(one, None)

@@ -103,8 +103,8 @@ class Without:
         """Make the parts."""
         deadline = Deadline(self.deadlines, self)
         timeouts = Timeouts(Limits(), Lateness())
-        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), deadline, on_recorded=lambda end: None)
-        self.resources = ResourceStack(self.nursery, self.settle)
+        self.lifecycle = Lifecycle(timeouts, trio.CancelScope(), deadline, listener=None)
+        self.resources = ResourceStack(self.nursery, self)
 
     def settle(self, raised: BaseException, phase: Phase) -> None:
         """Remember."""

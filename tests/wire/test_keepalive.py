@@ -56,11 +56,11 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         """Make everything."""
         transport, settings = self.carrier or self.hand, ChannelSettings(self.limits)
-        self.channel = MessageChannel(transport, settings, Budget(), self.on_wire_event)
+        self.channel = MessageChannel(transport, settings, Budget(), self)
         self.channel.admit(settings.limits.max_message_size)
         deadline, scope = Deadline(self.deadlines, self), trio.CancelScope()
         timeouts = Timeouts(self.limits, self.deadlines.lateness)
-        self.lifecycle = Lifecycle(timeouts, scope, deadline, on_recorded=lambda end: None)
+        self.lifecycle = Lifecycle(timeouts, scope, deadline, listener=None)
         self.liveness = WireLiveness(self.channel, self.limits, self.transport, self.deadlines.lateness)
         self.lifecycle.timeouts.watch(self.liveness)
 
@@ -456,7 +456,7 @@ async def test_a_keepalive_knows_nothing_of_stalls(autojump_clock: MockClock) ->
     assert keepalive.due() == math.inf
     assert keepalive.check(1000) is None
     assert not made.transport.written
-    keepalive.begin()
+    keepalive.begin(0)
     assert keepalive.due() == 20
     made.transport.room = 0
     made.channel.send_buffer.put_message_nowait(encode_message("x"))

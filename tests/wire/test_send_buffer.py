@@ -13,13 +13,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.compression import Deflate
 from seawall.wire.budget import Budget
-from seawall.wire.events import SendBlocked, WireEvent, WireEvents
+from seawall.wire.events import SendBlocked, WireEvents
 from seawall.wire.frames.deflate import Deflater
 from seawall.wire.frames.encoder import encode_message
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 from seawall.wire.waiter import Waiter
-from tests.kit.channels import Hand
+from tests.kit.channels import Hand, Told
 from tests.kit.wire import frames
 
 
@@ -51,13 +51,13 @@ class Bench:
     transport: Hand = field(factory=Hand)
     changes: list[int] = field(factory=list[int])
     """How much waited, each time that the transport was updated."""
-    told: list[WireEvent] = field(factory=list[WireEvent])
+    told: Told = field(factory=Told)
     out: SendBuffer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the `SendBuffer`."""
         self.transport.on_update = self.on_update
-        self.out = SendBuffer(self.transport, Budget(), WireEvents(self.told.append), limit=self.limit)
+        self.out = SendBuffer(self.transport, Budget(), WireEvents(self.told), limit=self.limit)
 
     def on_update(self) -> None:
         """Remember."""
@@ -444,12 +444,12 @@ async def test_blocked_is_told_once_to_who_watches() -> None:
     bench.transport.room = 0
     for _ in range(3):
         bench.out.put(b"x")
-        assert bench.told == [SendBlocked()]
+        assert bench.told.events == [SendBlocked()]
         bench.transport.drain(bench.out, 1)
     assert bench.out.is_watched
     bench.out.is_watched = False  # as whoever was told says when it has found nothing
     bench.out.put(b"x")
-    assert bench.told == [SendBlocked()] * 2
+    assert bench.told.events == [SendBlocked()] * 2
 
 
 class Waiting:
@@ -530,7 +530,7 @@ async def test_shared_frames_are_sent_only_if_nothing_waits() -> None:
     bench.transport.room = 5
     assert bench.out.put_shared(frame, 1)
     assert bench.out.pending == frame[5:]
-    assert bench.told == [SendBlocked()]
+    assert bench.told.events == [SendBlocked()]
     assert not bench.out.put_shared(frame, 1)
     assert bench.out.messages == 4
     bench.transport.drain(bench.out, 1000)

@@ -40,7 +40,7 @@ class Subject:
     left: list[BaseException | None] = field(factory=list[BaseException | None])
     """What the reader raised, if anything."""
 
-    async def on_exited(self, crash: BaseException | None) -> None:
+    async def on_reader_exited(self, crash: BaseException | None) -> None:
         """Remember, and let nothing out but what belongs to a cancel scope."""
         self.left.append(crash)
         if isinstance(crash, trio.Cancelled):
@@ -58,7 +58,7 @@ async def reading(over: str, *, extensions: str = "") -> AsyncGenerator[Subject]
     async with bench(over, Limits(outbound_buffer=1000)) as made:
         made.present(canonical_head(ASKED, None))
         subject = Subject(made, TrioWebSocketAdapter(made.control_stream, extensions=extensions))
-        await subject.authority.start(made.nursery, on_exited=subject.on_exited)
+        await subject.authority.start(made.nursery, subject)
         yield subject
 
 
@@ -89,13 +89,10 @@ async def test_what_goes_into_the_answer(over: str, autojump_clock: MockClock) -
         assert "Extensions" not in head
         assert "Protocol:" not in head
 
-    async def ignore(crash: BaseException | None) -> None:
-        pass
-
     async with bench(over) as made:
         made.present(canonical_head(evolve(ASKED, subprotocols=("chat",)), "chat"))
         authority = TrioWebSocketAdapter(made.control_stream, extensions="permessage-deflate")
-        await authority.start(made.nursery, on_exited=ignore)
+        await authority.start(made.nursery, Subject(made, authority))
         await authority.accept("chat")
         head = (await made.peer.head()).lower()
         assert "sec-websocket-protocol: chat" in head.splitlines()
@@ -267,12 +264,12 @@ async def test_a_reader_that_crashes_while_we_wait_for_the_peers_close(
 
 
 async def test_cancelling_the_tasks_cancels_the_reader(over: str, autojump_clock: MockClock) -> None:
-    """What belongs to a cancel scope comes to `on_exited` too, which lets it out again."""
+    """What belongs to a cancel scope comes to the owner too, who lets it out again."""
     async with bench(over) as made:
         made.present(canonical_head(ASKED, None))
         subject = Subject(made, TrioWebSocketAdapter(made.control_stream))
         async with trio.open_nursery() as tasks:
-            await subject.authority.start(tasks, on_exited=subject.on_exited)
+            await subject.authority.start(tasks, subject)
             tasks.cancel_scope.cancel()
         assert [type(crash) for crash in subject.left] == [trio.Cancelled]
         assert tasks.cancel_scope.cancelled_caught

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Final, final
+from collections.abc import Iterable
+from typing import Final, Protocol, final
 
 import trio
 from attrs import define, field
@@ -25,8 +25,12 @@ from seawall.policy.ending import End
 _SILENCE: Final = (IdleTimeout, KeepaliveLost, MessageTimeout, SlowConsumer)
 
 
-def ignore(_: End) -> None:
-    """The listener that replaces ``on_recorded`` once the socket is closed."""
+class EndListener(Protocol):
+    """Who is told of the end: the connection."""
+
+    def on_recorded(self, end: End, /) -> None:
+        """`end` is recorded, and nothing has been cancelled yet."""
+        ...
 
 
 @final
@@ -40,8 +44,8 @@ class Lifecycle:
     """Around the guards, the handler, and all that the handler has started."""
     deadline: Deadline
     """Of the connection, in the server's queue."""
-    _on_recorded: Callable[[End], None] = field(kw_only=True, alias="on_recorded")
-    """Called once, when the end is recorded and before anything is cancelled."""
+    _listener: EndListener | None = field(kw_only=True, alias="listener")
+    """Told once; None when the socket is closed."""
     ended: End | None = field(init=False, default=None)
     """What ended it; None until then."""
     is_closed: bool = field(init=False, default=False)
@@ -68,7 +72,8 @@ class Lifecycle:
         self.ended = end
         self.timeouts.end_stage()
         self.deadline.disarm()
-        self._on_recorded(end)
+        if self._listener is not None:
+            self._listener.on_recorded(end)
         if grace > 0 and self.timeouts.expired is None:
             self.set_grace(grace)
         else:
@@ -198,7 +203,7 @@ class Lifecycle:
         """Wake `wait_closed` and drop references, because the socket has been closed."""
         self.is_closed = True
         self.timeouts.clear()
-        self._on_recorded = ignore  # a reference cycle would be left to the garbage collector
+        self._listener = None  # a reference cycle would be left to the garbage collector
         if self._closed is not None:
             self._closed.set()
 

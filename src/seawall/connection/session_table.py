@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 import trio
 
@@ -203,26 +203,19 @@ def _keys(held: CredentialSnapshot) -> Iterator[_Key]:
         yield "token", held.token_id
 
 
-class _Opened(NamedTuple):
-    """What is kept of a connection while it is open."""
-
-    about: About
-    at: float
-    """When the guards had let it in, in Unix time."""
-
-
 @final
 class Registration:
     """One connection in a `SessionTable`."""
 
-    __slots__ = ("_groups", "_lifecycle", "_limits", "_named", "_opened", "_table", "renewal")
+    __slots__ = ("_about", "_groups", "_lifecycle", "_limits", "_named", "_opened_at", "_table", "renewal")
 
     def __init__(self, table: SessionTable, lifecycle: Lifecycle) -> None:
         """Begin without a credential: the connection is not in `table` until `identify` or `open`."""
         self._table = table
         self._lifecycle = lifecycle
         self._named = _NONE_NAMED
-        self._opened: _Opened | None = None
+        self._about: About | None = None  # while it is open
+        self._opened_at = math.inf  # when the guards had let it in, in Unix time
         self._limits: tuple[ConnectionLimit, ...] = ()
         self._groups: tuple[Group, ...] = ()
         self.renewal: Renewable | None = None
@@ -290,43 +283,43 @@ class Registration:
         if self._groups and not self.is_over:
             self._table.limited.open(self, self._groups)
         if self._lifecycle.ended is None:
-            self._opened = opened = _Opened(about, unix_time())
+            self._about, self._opened_at = about, unix_time()
             self._table.open(about.connection, self)
             if self._table.watchers:
-                self._table.watchers.tell(SessionOpened(self._info(opened)))
+                self._table.watchers.tell(SessionOpened(self._info(about)))
 
     def close(self, end: End) -> None:
         """The opposite, because `end` has been recorded. Does nothing if the connection was not opened."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            self._table.close(opened.about.connection)
+        about, self._about = self._about, None
+        if about is not None:
+            self._table.close(about.connection)
             if self._table.watchers:
                 closed = SessionClosed(
-                    session=self._info(opened), cause=end.cause, code=end.code, reason=end.reason, at=unix_time()
+                    session=self._info(about), cause=end.cause, code=end.code, reason=end.reason, at=unix_time()
                 )
                 self._table.watchers.tell(closed)
 
     def info(self) -> SessionInfo | None:
         """The connection as it is now; None if it is not open."""
-        return None if self._opened is None else self._info(self._opened)
+        return None if self._about is None else self._info(self._about)
 
-    def _info(self, opened: _Opened) -> SessionInfo:
-        about, expires_at = opened.about, self._lifecycle.timeouts.leases.expires_at
+    def _info(self, about: About) -> SessionInfo:
+        expires_at = self._lifecycle.timeouts.leases.expires_at
         return SessionInfo(
             id=about.connection,
             route=about.route,
             peer=about.peer,
             principal=about.principal_name,
             credentials=tuple(HeldCredential.of(held) for held in self._named.held),
-            opened_at=opened.at,
+            opened_at=self._opened_at,
             expires_at=None if expires_at == math.inf else expires_at,
         )
 
     def is_at(self, route: str | None, address: str | None) -> bool:
         """Whether the connection is open, and of the route and from the `plain_host` that are given."""
-        if self._opened is None:
+        about = self._about
+        if about is None:
             return False
-        about = self._opened.about
         return route in {None, about.route} and (address is None or address == host_of(about.peer))
 
     def matching(self, selection: Selection) -> tuple[CredentialSnapshot, ...]:

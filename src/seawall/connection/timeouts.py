@@ -21,8 +21,8 @@ class Liveness(Protocol):
         """When the last message came from the peer, on Trio's clock, whether or not the handler has taken it."""
         ...
 
-    def begin(self) -> None:
-        """Start watching: the guards have passed, and the upgrade is accepted."""
+    def begin(self, now: float, /) -> None:
+        """Start watching at the time `now`, on Trio's clock: the guards have passed, and the upgrade is accepted."""
         ...
 
     def due(self) -> float:
@@ -79,7 +79,7 @@ class Timeouts:
         self.end_stage()
         self._last_activity = now
         if self._liveness is not None:
-            self._liveness.begin()
+            self._liveness.begin(now)
         if self.leases is not _NO_LEASES:
             self.leases.warning.open()
             self.leases.schedule()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar, cast, final
+from typing import Protocol, TypeVar, cast, final
 
 import trio
 from attrs import frozen
@@ -151,16 +151,24 @@ class ReleaseLimits:
     """Called with the resource's name when these have passed too. The resource is waited for all the same."""
 
 
+class Settles(Protocol):
+    """Handles what a resource raises after it has been entered: the `Settlement` of its connection."""
+
+    def settle(self, raised: BaseException, phase: Phase, /) -> None:
+        """Handle `raised`, which was raised in `phase`; raise again what belongs to a cancel scope."""
+        ...
+
+
 @final
 class ResourceStack:
     """What the guards of one connection have entered, in order."""
 
-    __slots__ = ("_held", "_nursery", "_settle")
+    __slots__ = ("_held", "_nursery", "_settlement")
 
-    def __init__(self, nursery: trio.Nursery, settle: Callable[[BaseException, Phase], None]) -> None:
+    def __init__(self, nursery: trio.Nursery, settlement: Settles) -> None:
         """Hold them in `nursery`."""
         self._nursery = nursery
-        self._settle = settle
+        self._settlement = settlement
         self._held: tuple[HeldResource, ...] = ()
 
     @property
@@ -175,7 +183,7 @@ class ResourceStack:
 
     async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T:
         """Enter one more; see `Gate.enter`."""
-        held = HeldResource(self._settle, context_manager)
+        held = HeldResource(self._settlement.settle, context_manager)
         value: T = await self._nursery.start(held.hold, context_manager, name=held.name)
         self._held += (held,)
         return value
@@ -189,4 +197,4 @@ class ResourceStack:
 
     def close(self) -> None:
         """Drop the references to the connection: reference cycles would be left to the garbage collector."""
-        del self._settle, self._nursery
+        del self._settlement, self._nursery

@@ -125,12 +125,12 @@ class ConnectionRunner:
         """Begin with the app's own settings."""
         server, outer, inner = self._server, self._outer_nursery, self._inner_nursery
         deadline, timeouts = Deadline(server.deadlines, self), Timeouts(server.limits, server.deadlines.lateness)
-        self.lifecycle = Lifecycle(timeouts, inner.cancel_scope, deadline, on_recorded=self._on_recorded)
+        self.lifecycle = Lifecycle(timeouts, inner.cancel_scope, deadline, listener=self)
         self._registration = Registration(server.sessions, self.lifecycle)
         self._failures = FailureHandler(server, self._incoming, server.errors)
         self._closing = Closing(self._incoming, self.lifecycle, self._failures, outer, inner)
         self.settlement = Settlement(server, self.lifecycle, self._failures, self._closing, inner)
-        self._resources = ResourceStack(outer, self.settlement.settle)
+        self._resources = ResourceStack(outer, self.settlement)
 
     @property
     def is_handled(self) -> bool:
@@ -181,13 +181,14 @@ class ConnectionRunner:
         compression = settings.compression
         agreement = None if compression is None else negotiate(asked.values("sec-websocket-extensions"), compression)
         transport, wanted = server.transport(stream, self._outer_nursery), ChannelSettings(settings.limits, agreement)
-        channel = MessageChannel(transport, wanted, server.budget, self._on_wire_event)
+        channel = MessageChannel(transport, wanted, server.budget, self)
         if request.early:
             channel.feed(request.early, trio.current_time())
         liveness = WireLiveness(channel, settings.limits, socket_of(stream), server.deadlines.lateness)
         self.lifecycle.timeouts.watch(liveness)
         selected = select(asked.subprotocols, settings.subprotocols) if asked.subprotocols else None
-        control_stream = ControlStream(channel, canonical_head(asked, selected))
+        head = bytearray(canonical_head(asked, selected))
+        control_stream = ControlStream(channel, head)
         adapter = TrioWebSocketAdapter(control_stream, extensions=agreement.response if agreement else "")
         self._closing.attach(channel, adapter)
         state = ConnectionState(
@@ -212,7 +213,8 @@ class ConnectionRunner:
             upgrade=WebSocketUpgrade(state, adapter, self._incoming.place),
             tickets=settings.tickets,
         )
-        await adapter.start(self._outer_nursery, on_exited=self._on_reader_exited)
+        await adapter.start(self._outer_nursery, self)
+        head.clear()  # it has been read, and trio-websocket's reader keeps what it has read last
         return gate, state
 
     @trio.lowlevel.enable_ki_protection
@@ -336,7 +338,8 @@ class ConnectionRunner:
                 self.lifecycle.end(End(Cause.FAILED, 1011, "internal error"))
             self.lifecycle.scope.cancel()
 
-    def _on_wire_event(self, event: WireEvent) -> None:
+    def on_wire_event(self, event: WireEvent) -> None:
+        """Act on what the wire tells."""
         match event:
             case SendBlocked() | MessageBegun():
                 self.lifecycle.rearm()
@@ -348,16 +351,17 @@ class ConnectionRunner:
             case _:
                 assert_never(event)
 
-    async def _on_reader_exited(self, crash: BaseException | None) -> None:
+    async def on_reader_exited(self, crash: BaseException | None) -> None:
         """End the connection, if it has not ended, because trio-websocket's reader has; `crash` is what that raised."""
         if crash is not None:
             self.settlement.settle(crash, Phase.TRANSPORT)
         elif self.lifecycle.ended is None:  # a reader that cannot write ends early, and nobody else reads the socket
-            self._on_wire_event(PeerVanished(reset=True))
+            self.on_wire_event(PeerVanished(reset=True))
         if self._closing.closed_by is Closer.READER:
             await self._closing.close()
 
-    def _on_recorded(self, end: End) -> None:
+    def on_recorded(self, end: End) -> None:
+        """Start closing, and let nobody find the connection any more: its end has just been recorded."""
         self._server.task_watch.discard(self._inner_nursery)
         self._registration.close(end)
         self._closing.on_recorded(end)

@@ -323,4 +323,5 @@ class Server:
             place=place,
             hosts=hosts,
         )
-        self._nursery.start_soon(run_connection, self._state, accepted)
+        # With a name, because Trio makes a new text for each task that has none.
+        self._nursery.start_soon(run_connection, self._state, accepted, name="connection")

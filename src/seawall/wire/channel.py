@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final, final
 
 import trio
@@ -31,7 +31,7 @@ from seawall.errors import ProtocolViolation
 from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.control_queue import ControlQueue
-from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, WireEvent, WireEvents
+from seawall.wire.events import MessageBegun, PeerClosed, PeerFinished, PeerVanished, WireEvents, WireListener
 from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import FrameDecoder, Position
@@ -109,7 +109,7 @@ class MessageChannel:
         transport: Transport,
         settings: ChannelSettings,
         budget: Budget,
-        on_wire_event: Callable[[WireEvent], None],
+        listener: WireListener,
     ) -> None:
         """Make the parts, and start the transport.
 
@@ -117,8 +117,8 @@ class MessageChannel:
           transport: carries the bytes; it has no channel yet.
           settings: hold for as long as the channel lives.
           budget: of the server.
-          on_wire_event: is called with `SendBlocked`, and with what ends the conversation. The latter may happen more
-            than once; then the first call counts.
+          listener: is told `SendBlocked`, and what ends the conversation. The latter may happen more than once; then
+            the first call counts.
         """
         limits, agreement = settings.limits, settings.agreement
         self.transport = transport
@@ -133,7 +133,7 @@ class MessageChannel:
         """Whether bytes that could be decoded now are still in the decoder."""
         self.inbound = Inbound()
         """How much has come so far, and when."""
-        self._events = WireEvents(on_wire_event)
+        self._events = WireEvents(listener)
         self.timer = MessageTimer()
         """Since when a message has been incomplete."""
         self.queue = ReceiveQueue(limits, budget, transport)

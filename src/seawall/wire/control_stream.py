@@ -35,7 +35,7 @@ class ControlStream(trio.abc.Stream):
 
     __slots__ = ("_channel", "_head", "_reader_exited", "reader_running")
 
-    def __init__(self, channel: MessageChannel, head: bytes = b"") -> None:
+    def __init__(self, channel: MessageChannel, head: bytes | bytearray = b"") -> None:
         """Prepare; `head` is the request head that trio-websocket reads first."""
         self._channel = channel
         self._head = head
@@ -61,7 +61,7 @@ class ControlStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """The request head, then one control frame for each call, then end-of-file."""
         if self._head:
             head, self._head = self._head, b""

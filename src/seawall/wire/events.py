@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias, final
+from typing import Protocol, TypeAlias, final
 
 from attrs import define, frozen
 
@@ -51,21 +50,29 @@ class MessageBegun:
 WireEvent: TypeAlias = PeerClosed | PeerVanished | PeerFinished | SendBlocked | MessageBegun | Exception
 
 
+class WireListener(Protocol):
+    """Who is told: a connection."""
+
+    def on_wire_event(self, event: WireEvent, /) -> None:
+        """It has happened."""
+        ...
+
+
 @final
 class WireEvents:
     """Tells the one listener of a connection. The channel and its send buffer share it."""
 
-    __slots__ = ("_on_wire_event",)
+    __slots__ = ("_listener",)
 
-    def __init__(self, on_wire_event: Callable[[WireEvent], None]) -> None:
+    def __init__(self, listener: WireListener) -> None:
         """Keep the listener, which `tell` calls at once and in the task that calls `tell`."""
-        self._on_wire_event: Callable[[WireEvent], None] | None = on_wire_event
+        self._listener: WireListener | None = listener
 
     def tell(self, event: WireEvent) -> None:
         """Call the listener, unless `close` has been called. Raises what the listener raises."""
-        if self._on_wire_event is not None:
-            self._on_wire_event(event)
+        if self._listener is not None:
+            self._listener.on_wire_event(event)
 
     def close(self) -> None:
         """Drop the listener: it refers to the connection, which refers to this, and that is a reference cycle."""
-        self._on_wire_event = None
+        self._listener = None

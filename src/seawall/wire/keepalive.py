@@ -48,6 +48,8 @@ _PING: Final = encode_frame(Opcode.PING, b"")
 
 _NONE: Final = Progress(0, behind=False)
 
+_NEVER: Final = -math.inf  # once: each `-math.inf` is a new float, in each connection
+
 
 def measure(buffer: SendBuffer, sock: trio.socket.SocketType | None) -> Progress:
     """Ask the kernel how much was acknowledged on `sock`; if it cannot tell, count what the transport has taken."""
@@ -89,7 +91,7 @@ class StallDetector:
         self._sock = sock
         self._next_sample = math.inf
         self._sample: Progress = _NONE
-        self._advanced_at = -math.inf
+        self._advanced_at = _NEVER
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock. Takes the first measurement if something has begun to wait."""
@@ -145,12 +147,12 @@ class Keepalive:
         self._timeout = math.inf if limits.ping_timeout is None else limits.ping_timeout
         self._alive_at = math.inf  # no Ping is due before `begin`
         self._first_ping_at: float | None = None  # the first Ping since something last came
-        self._last_ping_at = -math.inf  # the last Ping of all
+        self._last_ping_at = _NEVER  # the last Ping of all
         self._progress_at_ping: Progress = _NONE  # at the first of them
 
-    def begin(self) -> None:
-        """Count the peer's silence from now on."""
-        self._alive_at = trio.current_time()
+    def begin(self, now: float) -> None:
+        """Count the peer's silence from now on, which is the time `now`."""
+        self._alive_at = now
 
     def due(self) -> float:
         """When to `check` next, on Trio's clock."""
@@ -203,9 +205,9 @@ class WireLiveness:
         self._message_timeout = math.inf if limits.message_timeout is None else limits.message_timeout
         self._stall: StallDetector | None = None  # made when something has to wait; in most connections nothing does
 
-    def begin(self) -> None:
-        """Count the peer's silence from now on. Called when the guards have passed and the upgrade is accepted."""
-        self._keepalive.begin()
+    def begin(self, now: float) -> None:
+        """Count the peer's silence from `now` on. Called when the guards have passed and the upgrade is accepted."""
+        self._keepalive.begin(now)
 
     @property
     def message_at(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import TypeAlias, cast, final
+from typing import Protocol, TypeAlias, cast, final
 
 import trio
 import trio_websocket
@@ -14,8 +14,13 @@ from seawall.wire.frames.encoder import encode_close
 
 Reader: TypeAlias = Callable[[], Awaitable[None]]
 
-#: Called when the reader has exited, with what it raised, or None.
-OnReaderExited: TypeAlias = Callable[[BaseException | None], Awaitable[None]]
+
+class ReaderOwner(Protocol):
+    """Who is told that trio-websocket's reader has exited: a connection."""
+
+    async def on_reader_exited(self, crash: BaseException | None, /) -> None:
+        """It has, with `crash`, or at the end of the stream; called in its task."""
+        ...
 
 
 @final
@@ -39,15 +44,15 @@ class TrioWebSocketAdapter:
         self._closing_scope: trio.CancelScope | None = None
         self._accepted: trio.Event | None = None  # made when a second task wants to accept
 
-    async def start(self, tasks: trio.Nursery, *, on_exited: OnReaderExited) -> None:
+    async def start(self, tasks: trio.Nursery, owner: ReaderOwner) -> None:
         """Start trio-websocket's reader in `tasks`, and wait until it has read the request head.
 
-        The reader reads the stream to its end. Then its task calls `on_exited` with what the reader raised, which goes
-        nowhere else and cancels no other task.
+        The reader reads the stream to its end. Then its task tells `owner` what the reader raised, which goes nowhere
+        else and cancels no other task.
         """
 
         def start_soon(reader: Reader) -> None:
-            tasks.start_soon(self._read, reader, on_exited)
+            tasks.start_soon(self._read, reader(), owner, name="trio-websocket's reader")
 
         nursery = cast("trio.Nursery", SimpleNamespace(start_soon=start_soon))  # trio-websocket uses nothing else of it
         self._request = await trio_websocket.wrap_server_stream(nursery, self.stream)
@@ -94,15 +99,15 @@ class TrioWebSocketAdapter:
         await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, reader: Reader, on_exited: OnReaderExited) -> None:
+    async def _read(self, reading: Awaitable[None], owner: ReaderOwner) -> None:
         crash: BaseException | None = None
         try:
-            await reader()
-        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `on_exited`, if it is for a cancel scope
+            await reading
+        except BaseException as raised:  # noqa: ASYNC103, BLE001 - raised again by `owner`, if it is for a cancel scope
             crash = raised
         # After end-of-file the stream has called this itself; after a crash it has not.
         self.stream.mark_reader_exited()
         self._websocket = None
         if self._closing_scope is not None:
             self._closing_scope.cancel()
-        await on_exited(crash)
+        await owner.on_reader_exited(crash)

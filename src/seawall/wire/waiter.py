@@ -61,7 +61,7 @@ class Waiter:
     def wait(self) -> Awaitable[object]:
         """Wait for the next `wake`; await the result at once. Only one task may wait."""
         self._task = _current_task()
-        return _wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it at once
+        return _wait_task_rescheduled(self)  # noqa: ASYNC105 - the caller awaits it at once
 
     def wake(self) -> None:
         """Wake the task that waits, if there is one."""
@@ -70,6 +70,7 @@ class Waiter:
             self._task = None
             _reschedule(task, _WOKEN)
 
-    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+    def __call__(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        """The task that waits is cancelled. Trio calls this; a bound method would take memory while the task waits."""
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED

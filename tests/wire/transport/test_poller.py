@@ -24,7 +24,7 @@ from seawall.wire.frames.encoder import encode_message
 from seawall.wire.transport.base import PACE, ReadInterest
 from seawall.wire.transport.polled import HangupWatch, PolledReceiver, SocketTransport
 from seawall.wire.transport.poller import MAX_EVENTS, Poller, open_poller
-from tests.kit.channels import ANSWER, Bench, bench, benches, masked, opened, until
+from tests.kit.channels import ANSWER, Bench, Told, bench, benches, masked, opened, until
 from tests.kit.memory import BROKEN, close, text
 from tests.kit.wire import CLOSE, PING, TEXT, frame, frames
 
@@ -381,14 +381,14 @@ async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
 async def over(family: str) -> AsyncGenerator[tuple[Poller, MessageChannel, trio.SocketStream, list[WireEvent]]]:
     """An open channel on a socket, with its poller, the peer's end, and what ended it."""
     near, far = await tcp() if family == "tcp" else map(trio.SocketStream, trio.socket.socketpair())
-    ends: list[WireEvent] = []
+    told = Told()
     with near.socket, far.socket:
         async with polling() as poller:
-            channel = MessageChannel(SocketTransport(poller, near), ChannelSettings(Limits()), Budget(), ends.append)
+            channel = MessageChannel(SocketTransport(poller, near), ChannelSettings(Limits()), Budget(), told)
             channel.admit(Limits().max_message_size)
             channel.accept(ANSWER)
             try:
-                yield poller, channel, far, ends
+                yield poller, channel, far, told.events
             finally:
                 channel.abort()
 

@@ -15,11 +15,11 @@ from seawall.limits import Limits
 from seawall.wire.budget import Budget
 from seawall.wire.channel import FRAMES_PER_TURN, ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
-from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, SendBlocked, WireEvent
+from seawall.wire.events import MessageBegun, PeerClosed, PeerVanished, SendBlocked
 from seawall.wire.frames.encoder import encode_message
 from seawall.wire.transport.base import PACE, ReadInterest
 from seawall.wire.transport.stream import IDLE_READ_SECONDS, WRITE_SIZE, StreamTransport
-from tests.kit.channels import ANSWER, AfterStep, benches, masked, opened, until
+from tests.kit.channels import ANSWER, AfterStep, Told, benches, masked, opened, until
 from tests.kit.memory import BROKEN, Peer, Wire, close, text
 from tests.kit.wire import CLOSE, PING, TEXT, frame, frames
 
@@ -99,7 +99,7 @@ class Fragile(trio.abc.Stream):
 
 def channel_over(stream: trio.abc.Stream, nursery: trio.Nursery, limits: Limits) -> MessageChannel:
     """A channel whose transport writes `stream`."""
-    channel = MessageChannel(StreamTransport(stream, nursery), ChannelSettings(limits), Budget(), lambda event: None)
+    channel = MessageChannel(StreamTransport(stream, nursery), ChannelSettings(limits), Budget(), Told())
     channel.admit(limits.max_message_size)
     return channel
 
@@ -432,9 +432,9 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
     authority.configure_trust(client)  # pyright: ignore[reportUnknownMemberType]  # as above
     near = trio.SSLStream[trio.abc.Stream](wire, server, server_side=True, https_compatible=True)
     peer = Peer(trio.SSLStream(wire.far, client, server_hostname="seawall.test", https_compatible=True))
-    ends: list[WireEvent] = []
+    told = Told()
     async with trio.open_nursery() as nursery:
-        channel = MessageChannel(StreamTransport(near, nursery), ChannelSettings(SOFT), Budget(), ends.append)
+        channel = MessageChannel(StreamTransport(near, nursery), ChannelSettings(SOFT), Budget(), told)
         channel.admit(Limits().max_message_size)
         control_stream = ControlStream(channel)
         nursery.start_soon(control_stream.send_all, ANSWER)
@@ -451,5 +451,5 @@ async def test_over_tls(autojump_clock: MockClock) -> None:
             await channel.send(f"{number}" * 100_000)
             found = await peer.frame()
             assert found == (TEXT, f"{number}".encode() * 100_000)
-        assert [end for end in ends if not isinstance(end, SendBlocked | MessageBegun)] == [PeerClosed(4000, "")]
+        assert [end for end in told.events if not isinstance(end, SendBlocked | MessageBegun)] == [PeerClosed(4000, "")]
         nursery.cancel_scope.cancel()

@@ -74,7 +74,7 @@ class SocketTransport:
         self._was_large = False  # whether the last read was, or should have been, larger than `READ_SIZE`
         self._open = False
         self._finished = False  # whether the peer was found to have closed its side while reading was paused
-        self._linger_done = Waiter()  # for `linger`
+        self._linger_done: Waiter | None = None  # made by `linger`
         self.probing = False
 
     def start(self, channel: Receiver) -> None:
@@ -105,7 +105,7 @@ class SocketTransport:
         if is_reading and not channel.send_buffer.pending:
             return  # as nearly always
         if read_interest is ReadInterest.NOTHING:
-            self._linger_done.wake()
+            self._wake_lingering()
         self._poller.schedule(self, read_interest)
         self._read_interest = read_interest
         if read_interest in _READING or self._events & _IN:
@@ -170,6 +170,7 @@ class SocketTransport:
         except OSError:
             return  # the peer has gone already
         self._was_full = True  # so that the next read asks for as many bytes as the channel allows
+        self._linger_done = Waiter()
         self.update()
         while self._should_linger():
             await self._linger_done.wait()
@@ -180,7 +181,7 @@ class SocketTransport:
             self._open = False
             self._poller.schedule(self, ReadInterest.NOTHING)
             self._poller.remove(self._descriptor)
-            self._linger_done.wake()
+            self._wake_lingering()
             del self._channel
 
     async def wait_released(self) -> None:
@@ -193,6 +194,11 @@ class SocketTransport:
             self.update()
         except Exception:  # noqa: BLE001 - a second fault, most likely with the same cause
             channel.abort()
+
+    def _wake_lingering(self) -> None:
+        """Wake the task in `linger`, if there is one."""
+        if self._linger_done is not None:
+            self._linger_done.wake()
 
     def _should_linger(self) -> bool:
         """Whether the socket is still open in both directions, as far as we know, so that the peer's end can come."""

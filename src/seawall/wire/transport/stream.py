@@ -72,7 +72,7 @@ class StreamTransport:
     def start(self, channel: Receiver) -> None:
         """Read and write for `channel`."""
         self._channel = channel
-        self._nursery.start_soon(self._run)
+        self._nursery.start_soon(self._run, name="writer")  # with a name: else Trio makes a new text for each task
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:
@@ -80,7 +80,7 @@ class StreamTransport:
         try:
             with self._scope:
                 async with trio.open_nursery(strict_exception_groups=True) as self._nursery:
-                    self._nursery.start_soon(self._read_on)
+                    self._nursery.start_soon(self._read_on, name="reader")
                     await self._write_on()
         finally:
             self._stopped.set()
