@@ -28,7 +28,8 @@ class Subscription(Protocol):
     def position(self) -> Position:
         """That of the last event that was handed to the connection; before the first one, where reading began.
 
-        It stays when the block has ended, and ``since=subscription.position`` goes on there without a loss or doubles.
+        It stays when the block has ended: ``since=subscription.position`` goes on there, without doubles, and with a
+        `Gap` if the room has not kept what was published meanwhile.
         """
         ...
 
