@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.kit.forked import FORK_SERVER
 from tests.kit.leaks import OPEN, Watch, descriptors, threads
 
 # How long an example takes depends on what else the machine does; what must not take long has tests of its own.
@@ -32,6 +33,11 @@ def pytest_collection_finish() -> None:
     """What is here by now lives to the end: no test that collects garbage, and many do, has to look at it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Nothing that tests have started for each other outlives them."""
+    FORK_SERVER.stop()
 
 
 @pytest.hookimpl(wrapper=True)

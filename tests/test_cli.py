@@ -11,7 +11,7 @@ from importlib.metadata import entry_points, version
 import pytest
 
 from seawall.cli import main
-from tests.kit.processes import demo, run
+from tests.kit.processes import demo, run, run_forked
 
 
 @contextmanager
@@ -71,17 +71,17 @@ def test_a_busy_port_is_one_line(which: str) -> None:
     """A port that is in use is one line on stderr that says which, and status 1."""
     other = "--secure-port" if which == "--echo-port" else "--echo-port"
     with taken_port() as port:
-        status, stdout, stderr = run("-m", "seawall", "demo", which, str(port), other, "0")
+        status, stdout, stderr = run_forked("-m", "seawall", "demo", which, str(port), other, "0")
     assert (status, stdout) == (1, "")
     (line,) = stderr.splitlines()
     assert f"cannot listen on 127.0.0.1 port {port}: the port is in use" in line
     assert which in line
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_with_status_0(number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "fresh"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_signal_stops_with_status_0(number: signal.Signals, fresh: bool) -> None:
     """Ctrl-C, or what a service manager sends, drains and ends without a traceback."""
-    with demo() as running:
+    with demo(fresh=fresh) as running:
         running.program.tell(number)
         assert running.program.wait() == 0
         assert running.program.stdout.text.endswith("Stopped.\n")

@@ -12,7 +12,7 @@ import trio.testing
 from examples import embedded, guide
 from seawall.guards.jwt.verifier import TokenVerifier
 from seawall.testing import connect, serve
-from tests.kit.processes import PATIENCE, ending, opened, run, running
+from tests.kit.processes import PATIENCE, ending, opened, run_forked, running
 from tests.kit.tokens import signed
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def token(name: str, *, seconds: float = 60, **claims: str) -> str:
 @pytest.mark.parametrize("secret", ["", "too short"])
 def test_a_missing_or_short_secret_is_one_clear_line(secret: str) -> None:
     """An example that needs a secret says so, and how to make one."""
-    status, stdout, stderr = run("examples/guide.py", env={"SEAWALL_SECRET": secret})
+    status, stdout, stderr = run_forked("examples/guide.py", env={"SEAWALL_SECRET": secret})
     assert (status, stdout) == (1, "")
     (line,) = stderr.splitlines()
     assert line.startswith("Set SEAWALL_SECRET")

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from attrs import asdict, evolve
 
-from tests.kit.processes import run
+from tests.kit.processes import run_forked
 from tests.tools.soak import Sample, verdict
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def test_a_server_that_grows_is_not_flat(name: str, growth: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_runs() -> None:
     """A very short one goes through all its rounds; whether a server is flat that is not yet warm means nothing."""
-    status, said, complaints = run("-m", "tests.tools.soak", "--seconds", "1", "--rounds", "3", "--idlers", "20")
+    status, said, complaints = run_forked("-m", "tests.tools.soak", "--seconds", "1", "--rounds", "3", "--idlers", "20")
     assert complaints == ""
     assert "round 3 of 3" in said
     assert "echoes of an innocent client" in said

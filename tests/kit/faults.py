@@ -24,6 +24,10 @@ from seawall.sessions import Revocation, SqliteRevocations, SqliteSessions, Sqli
 
 START: Final = 1_750_000_000.0
 
+#: Where files are in memory, if somewhere: what a process leaves that ends is there without a disk, and syncing costs
+#: nothing. None is where files are by default.
+IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
 
 class Happening(Protocol):
     """What happens at a place."""

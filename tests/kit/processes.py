@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Final, final
 
 from attrs import define, field
@@ -21,7 +20,7 @@ from websockets.frames import Close
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
+from tests.kit.forked import CAN_FORK, FORK_SERVER, ROOT, Forked
 
 #: Seconds in which anything that a test waits for has to happen, on a machine that is busy with others.
 PATIENCE: Final = 20.0
@@ -67,7 +66,7 @@ class Output:
 class Program:
     """A program that runs."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     stdout: Output = field(init=False, factory=Output)
     stderr: Output = field(init=False, factory=Output)
     _readers: list[threading.Thread] = field(init=False, factory=list[threading.Thread])
@@ -108,6 +107,27 @@ def running(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
+    with _gone_afterwards(process) as program:
+        yield program
+
+
+@contextmanager
+def forked(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[Program]:
+    """As `running`, but the interpreter is not started for it: it is copied from one that has imported Seawall.
+
+    For programs that a test is not about the start of, which is most of what a short one takes.
+    """
+    if not CAN_FORK:
+        with running(*arguments, env=env) as program:
+            yield program
+        return
+    process = FORK_SERVER.fork(arguments, directory=ROOT, env={**os.environ, **(env or {})})
+    with _gone_afterwards(process) as program:
+        yield program
+
+
+@contextmanager
+def _gone_afterwards(process: subprocess.Popen[str] | Forked) -> Generator[Program]:
     program = Program(process)
     try:
         yield program
@@ -124,8 +144,18 @@ def running(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Run Python with `arguments` to its end, as long as it prints: its exit status, stdout and stderr."""
     with running(*arguments, env=env) as program:
-        program.stdout.wait_for_end()
-        return program.wait(), program.stdout.text, program.stderr.text
+        return _ended(program)
+
+
+def run_forked(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """As `run`, of a program that `forked` runs."""
+    with forked(*arguments, env=env) as program:
+        return _ended(program)
+
+
+def _ended(program: Program) -> tuple[int, str, str]:
+    program.stdout.wait_for_end()
+    return program.wait(), program.stdout.text, program.stderr.text
 
 
 @final
@@ -163,9 +193,11 @@ def _port(url: str) -> int:
 
 
 @contextmanager
-def demo(*options: str) -> Generator[Demo]:
-    """Run ``python -m seawall demo`` on free ports."""
-    with running("-m", "seawall", "demo", "--echo-port", "0", "--secure-port", "0", *options) as program:
+def demo(*options: str, fresh: bool = False) -> Generator[Demo]:
+    """Run ``python -m seawall demo`` on free ports; in a `fresh` interpreter, or in one as for `forked`."""
+    with (running if fresh else forked)(
+        "-m", "seawall", "demo", "--echo-port", "0", "--secure-port", "0", *options
+    ) as program:
         program.stdout.wait_for("Ctrl-C stops")
         page, echo, secure = (program.stdout.wait_for(rf"{name} +(\S+)")[1] for name in ("Page", "Echo", "Secure"))
         valid, expired = re.findall(r"^ *(ey\S+)$", program.stdout.text, re.MULTILINE)

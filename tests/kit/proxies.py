@@ -16,7 +16,8 @@ import pytest
 import trio
 from attrs import frozen
 
-from tests.kit.processes import ROOT, Program
+from tests.kit.forked import ROOT
+from tests.kit.processes import Program
 from tests.kit.sockets import certificate, client_context, until
 from tests.kit.wire import RawClient
 

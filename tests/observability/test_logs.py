@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from seawall.observability.logs import (
 )
 from seawall.printable import safe
 from seawall.testing import serve
+from tests.kit.processes import run, run_forked
 
 
 @pytest.fixture(autouse=True)
@@ -358,20 +358,27 @@ def test_configure_keeps_the_records_from_the_root_logger(
     assert caplog.records == []
 
 
-def in_a_new_process(program: str) -> tuple[str, str]:
-    """What a program prints, on stdout and on stderr."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout, done.stderr
+#: That all that has to do with logging is as in an interpreter that has just been started.
+UNTOUCHED = """
+import logging, seawall.observability.logs as logs
+logger = logging.getLogger("seawall")
+assert (logger.level, logger.propagate, logging.root.handlers, logs.is_configured()) == (0, True, [], False)
+assert not any(getattr(each, "disabled", False) for each in logging.root.manager.loggerDict.values())
+assert (logging.root.level, logging.root.manager.disable) == (logging.WARNING, 0)
+"""
 
 
-def test_importing_configures_nothing() -> None:
+def printed_by(program: str, *, fresh: bool = False) -> tuple[str, str]:
+    """What a program prints, on stdout and on stderr, in an interpreter in which nobody has configured logging."""
+    status, out, err = (run if fresh else run_forked)("-c", f"{UNTOUCHED}\n{program}")
+    assert status == 0, err
+    return out, err
+
+
+@pytest.mark.parametrize("modules", ["seawall", "seawall.cli, seawall.sessions, seawall.testing"])
+def test_importing_configures_nothing(modules: str) -> None:
     """An import leaves levels, and the root logger, to the program."""
-    program = (
-        "import logging, seawall.observability.logs as logs\n"
-        "logger = logging.getLogger('seawall')\n"
-        "print(logger.level, logger.propagate, logging.root.handlers, logs.is_configured())"
-    )
-    assert in_a_new_process(program) == ("0 True [] False\n", "")
+    assert printed_by(f"import {modules}\n{UNTOUCHED}", fresh=True) == ("", "")
 
 
 #: A configuration that takes what is logged, and shows nothing.
@@ -413,7 +420,7 @@ def test_mended_24_an_error_is_seen_unless_the_program_has_configured_logging(ho
         "    logs.error_log.log(logging.ERROR, 'incident %s', 'c0ffee', failure=error)\n"
         "logs.error_log.warning('careful')\n"
     )
-    _, printed = in_a_new_process(program)
+    _, printed = printed_by(program, fresh=how == "nothing")
     assert "chatter" not in printed
     lines = printed.splitlines()
     for line in ("ERROR seawall.error incident c0ffee", "    ZeroDivisionError: division by zero"):
@@ -457,7 +464,7 @@ def configure(**more):
 )
 def test_mended_24_a_program_that_configures_logging_late(then: str, seen: int, warned: int) -> None:
     """Before an app is served it may; afterwards a warning says so, if it has disabled our loggers."""
-    printed, complained = in_a_new_process(f"{LATE}\n{then}\n")
+    printed, complained = printed_by(f"{LATE}\n{then}\n")
     assert printed.count("Traceback") == seen
     for name in ("seawall.server", "seawall.error", "seawall.connection"):
         told = f"RuntimeWarning: the logger {name} is disabled, and failures are lost; give dictConfig or fileConfig"

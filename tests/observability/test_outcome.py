@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -38,6 +37,7 @@ from seawall.observability.principals import MAX_KEY, MIN_KEY, PrincipalNames
 from seawall.testing import Rejected, connect, serve
 from tests.kit.log import Records, recorded
 from tests.kit.memory import Wire, close, request, text, wired
+from tests.kit.processes import run
 
 
 @pytest.fixture
@@ -367,17 +367,17 @@ def test_mended_20_a_digest_needs_the_key() -> None:
 
 @pytest.mark.slow
 def test_mended_20_two_processes_have_two_keys() -> None:
-    """Unless they are given one: their digests of a subject cannot be compared."""
+    """Unless they are given one: the digests of a subject, here and in a new process, cannot be compared."""
     program = (
         "from seawall.observability.principals import PrincipalNames as P\n"
         "from types import SimpleNamespace as N\n"
         "print(P().name_of(N(subject='1')), P('0123456789abcdef').name_of(N(subject='1')))"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-        for _ in range(2)
-    ]
-    (mine, same), (yours, as_well) = (run.stdout.split() for run in runs)
+    status, out, err = run("-c", program)
+    assert (status, err) == (0, "")
+    one = SimpleNamespace(subject="1")
+    mine, same = PrincipalNames().name_of(one), PrincipalNames("0123456789abcdef").name_of(one)
+    yours, as_well = out.split()
     assert mine != yours
     assert same == as_well
 

@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from seawall import Anonymous, App, Connection, ErrorReport, Server, public
 from seawall.serving.signals import serve_until_signalled
-from tests.kit.processes import PATIENCE, ending, opened, running
+from tests.kit.processes import PATIENCE, ending, forked, opened
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_ctrl_c_tells_every_peer(report: bool) -> None:
 
 def test_the_exit_status_is_the_handlers() -> None:
     """Under ``app.run``, SystemExit stops the server in an orderly way, and the program ends as it says."""
-    with running("-c", EXITS) as program:
+    with forked("-c", EXITS) as program:
         url = program.stderr.wait_for(r"listening on (\S+)")[1]
         with opened(url) as client:
             assert ending(client)[1] == 1011
@@ -189,7 +189,7 @@ print("over")
 @pytest.mark.parametrize("when", ["start", "stop"])
 def test_a_lifespan_that_hangs_can_be_interrupted(when: str) -> None:
     """Before anything listens the first signal ends the program, while it drains the second one does."""
-    with running("-c", HANGING, when) as program:
+    with forked("-c", HANGING, when) as program:
         if when == "stop":
             program.stderr.wait_for("listening on")
             program.tell(signal.SIGTERM)

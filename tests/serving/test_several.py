@@ -14,7 +14,7 @@ from seawall import Anonymous, App, ConfigurationError, Connection, ListeningApp
 from seawall.serving.labels import label_of_server
 from seawall.testing import serve
 from tests.kit.log import recorded
-from tests.kit.processes import Program, ending, opened, running
+from tests.kit.processes import Program, ending, forked, opened
 
 PROGRAM = """
 import sys
@@ -74,7 +74,7 @@ def listening(program: Program) -> dict[str, str]:
 def test_mended_28_one_signal_drains_all(number: signal.Signals, program_file: Path, tmp_path: Path) -> None:
     """Each listens where it was told to, all drain at one signal, and each line of the log says whose it is."""
     path = tmp_path / "admin.sock"
-    with running(str(program_file), str(path)) as program:
+    with forked(str(program_file), str(path)) as program:
         at = listening(program)
         assert at["s2"] == f"unix:{path}"
         assert path.stat().st_mode & 0o777 == 0o600
@@ -99,7 +99,7 @@ def test_mended_28_all_or_none(program_file: Path, tmp_path: Path) -> None:
     """If one cannot listen, those before it stop again, and the program says which address it was."""
     path = tmp_path / "admin.sock"
     path.write_text("a file")
-    with running(str(program_file), str(path)) as program:
+    with forked(str(program_file), str(path)) as program:
         assert program.wait() == 1
         assert f"cannot listen on the Unix socket {path}" in program.stderr.text
         assert program.stdout.text.split() == ["chat", "begins", "admin", "begins", "admin", "ends", "chat", "ends"]

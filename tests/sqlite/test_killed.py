@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import signal
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -19,8 +20,8 @@ from seawall import App, Claims, Connection, Unavailable, bearer
 from seawall.login.session_store import Rotated, Rotation
 from seawall.sessions import SqliteRevocations, SqliteSessions, SqliteTickets
 from seawall.testing import Rejected, serve
-from tests.kit.faults import OPERATIONS, START, contents, digest, revocation, session, ticket
-from tests.kit.processes import run, running
+from tests.kit.faults import IN_MEMORY, OPERATIONS, START, contents, digest, revocation, session, ticket
+from tests.kit.processes import forked, run_forked
 from tests.kit.tokens import by, token, verifier
 from tests.kit.wire import SOON
 
@@ -29,24 +30,31 @@ pytestmark = pytest.mark.slow
 ROUNDS = 6
 
 
+@pytest.fixture
+def path() -> Generator[Path]:
+    """A file in memory for stores, which is not there yet."""
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
+        yield Path(directory) / "logins.db"
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_ended_between_two_statements(name: str) -> None:
     """Before and behind each: what was acknowledged is there afterwards, what was not wholly or not at all."""
-    status, out, err = run("-m", "tests.tools.killed", name)
+    status, out, err = run_forked("-m", "tests.tools.killed", name)
     assert (status, err) == (0, "")
     found = re.search(rf"^{name}: (\d+) places\n\Z", out, re.MULTILINE)
     assert found is not None
     assert int(found[1]) > 20
 
 
-def test_killed_while_writing(tmp_path: Path) -> None:
+def test_killed_while_writing(path: Path) -> None:
     """Two processes write, again and again until they are killed: all that they have acknowledged is there then."""
-    path, chance = tmp_path / "logins.db", random.Random(14)
+    chance = random.Random(14)
     lines = list[str]()
     for _ in range(ROUNDS):
         with (
-            running("-m", "tests.tools.killed", "writer", str(path)) as one,
-            running("-m", "tests.tools.killed", "writer", str(path)) as other,
+            forked("-m", "tests.tools.killed", "writer", str(path)) as one,
+            forked("-m", "tests.tools.killed", "writer", str(path)) as other,
         ):
             for program in (one, other):
                 program.stdout.wait_for(rf"renewed \S+ \S+ {chance.randrange(1, 30)}\n")
@@ -74,12 +82,11 @@ def check(path: Path, lines: list[str]) -> None:
         assert steps[digest(name)] in {digest(f"{name} {step}"), digest(f"{name} {step + 1}")}
 
 
-async def test_what_another_process_revokes(tmp_path: Path) -> None:
+async def test_what_another_process_revokes(path: Path) -> None:
     """It is known here within a second, whether this process has been writing or not."""
-    path = tmp_path / "logins.db"
     async with SqliteRevocations(path) as store, store.changes() as changes:
         known = {one.subject for one in await store.load()}
-        with running("-m", "tests.tools.killed", "writer", str(path)) as program:
+        with forked("-m", "tests.tools.killed", "writer", str(path)) as program:
             seen: dict[str, float] = {}
 
             async def follow() -> None:
@@ -125,15 +132,13 @@ trio.run(main)
 """
 
 
-async def test_two_processes_renew_one_session(tmp_path: Path) -> None:
+async def test_two_processes_renew_one_session(path: Path) -> None:
     """Both get the same successor, which is that of one of them; each wins some."""
-    path, program = tmp_path / "logins.db", tmp_path / "competing.py"
-    program.write_text(COMPETING)
     async with SqliteSessions(path) as store:
         for number in range(100):
             await store.add(evolve(session(f"{number}"), subject=f"{number}"))
         ours: list[str] = []
-        with running(str(program), str(path), "100", env={"PYTHONPATH": ":".join(python_path())}) as other:
+        with forked("-c", COMPETING, str(path), "100") as other:
             await trio.to_thread.run_sync(other.stdout.wait_for, "ready")
             for number in range(100):
                 found = await rotate(store, f"{number}", "ours")
@@ -160,27 +165,18 @@ trio.run(main)
 """
 
 
-async def test_two_processes_take_one_ticket(tmp_path: Path) -> None:
+async def test_two_processes_take_one_ticket(path: Path) -> None:
     """One of them gets it, each time."""
-    path, program = tmp_path / "logins.db", tmp_path / "taking.py"
-    program.write_text(TAKING)
     async with SqliteTickets(path, per_subject=1000) as store:
         for number in range(300):
             await store.put(digest(f"{number}"), ticket(f"{number}"), START)
-        with running(str(program), str(path), "300", env={"PYTHONPATH": ":".join(python_path())}) as other:
+        with forked("-c", TAKING, str(path), "300") as other:
             await trio.to_thread.run_sync(other.stdout.wait_for, "ready")
             ours = [await store.take(digest(f"{number}")) for number in range(300)]
             assert await trio.to_thread.run_sync(other.wait) == 0, other.stderr.text
         theirs = [line == "True" for line in other.stdout.text.splitlines()[1:]]
     assert [(one is not None) != other for one, other in zip(ours, theirs, strict=True)] == [True] * 300
     assert all(one == ticket(f"{number}") for number, one in enumerate(ours) if one is not None)
-
-
-def python_path() -> list[str]:
-    """Where a program of a test finds what we do."""
-    import sys  # noqa: PLC0415 - only here
-
-    return [str(Path(__file__).parent.parent.parent), *(each for each in sys.path if each)]
 
 
 @contextmanager

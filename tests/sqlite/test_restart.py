@@ -14,7 +14,7 @@ import pytest
 from attrs import define
 from websockets.exceptions import InvalidStatus
 
-from tests.kit.processes import PATIENCE, Program, ending, opened, running
+from tests.kit.processes import PATIENCE, Program, ending, forked, opened
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ class Serving:
 def serving(directory: Path) -> Generator[Serving]:
     """Run the app with the file in a directory."""
     (code := directory / "app.py").write_text(APP)
-    with running(str(code), str(directory / "logins.db")) as program:
+    with forked(str(code), str(directory / "logins.db")) as program:
         yield Serving(program, int(program.stdout.wait_for(r"port (\d+)\n")[1]))
 
 

@@ -21,6 +21,7 @@ from attrs import evolve
 from seawall.login.session_store import REUSE_WITHIN
 from seawall.sessions import Rotated, SqliteRevocations, SqliteSessions
 from tests.kit.faults import (
+    IN_MEMORY,
     OPERATIONS,
     START,
     at,
@@ -111,7 +112,7 @@ def main() -> None:
     if sys.argv[1:2] == ["writer"]:
         trio.run(write, Path(sys.argv[2]))
         return
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         trio.run(prepare, Path(directory) / "prepared.db")
         for name in sys.argv[1:] or OPERATIONS:
             sys.stdout.write(f"{name}: {everywhere(Path(directory), name)} places\n")
