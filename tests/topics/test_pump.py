@@ -7,6 +7,8 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall.lag import Disconnect
+from seawall.position import Position, Since
+from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor
 from seawall.topics.entry import Entry
 from seawall.topics.history_budget import HistoryBudget
@@ -25,6 +27,8 @@ class Reader:
     pump: Pump
     steps: list[str]
     fails: bool = False
+    has_left: bool = False
+    since: Since = "joined"
     slot: int = -1
     outlet: SendBuffer | None = None
     renderer: FrameCache | None = None
@@ -34,7 +38,7 @@ class Reader:
     def __attrs_post_init__(self) -> None:
         """Begin."""
         self.cursor = Cursor(Disconnect(100))
-        self.cursor.place(self.log, "joined", 0)
+        self.cursor.place(self.log, self.since, 0)
         self.log.readers.add(self)
 
     def visit(self) -> None:
@@ -43,11 +47,18 @@ class Reader:
             raise LookupError("mine")
         if (item := self.cursor.peek()) is not None and self.ended is None:
             self.cursor.move(item)
-            self.steps.append("read")
+            self.steps.append("gap" if isinstance(item, Gap) else "read")
 
-    def resume(self) -> None:
-        """The same."""
-        self.visit()
+    def resume(self) -> bool:
+        """The same, unless it has left."""
+        if not self.has_left:
+            self.visit()
+        return not self.has_left
+
+    def leave(self) -> None:
+        """Read no more."""
+        self.has_left = True
+        self.log.readers.remove(self)
 
     def needs(self) -> int:
         """What it has not read."""
@@ -73,9 +84,9 @@ class StepSizes(trio.abc.Instrument):
         self._before = len(self.steps)
 
 
-def log_of(name: str) -> Log:
-    """One without history."""
-    return Log(RoomKey("rooms/{room}", (name,)), name, Retention(), HistoryBudget[Log](1 << 30))
+def log_of(name: str, history: int = 0) -> Log:
+    """One that keeps so many events for who comes."""
+    return Log(RoomKey("rooms/{room}", (name,)), name, Retention(history), HistoryBudget[Log](1 << 30))
 
 
 async def test_others_have_their_turn(autojump_clock: MockClock) -> None:
@@ -124,6 +135,54 @@ async def test_who_was_behind_waits_for_no_round(autojump_clock: MockClock) -> N
                 break
         assert other.steps == ["read"]
         assert len(steps) <= 2 * DELIVERIES
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_comes_and_goes_holds_up_nobody(autojump_clock: MockClock) -> None:
+    """However many begin to read and end between two turns of the pump, who stays is served, and nothing grows."""
+    pump, log = Pump(), log_of("room")
+    stays = Reader(log, pump, list[str]())
+    passing = list[Reader]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        await wait_all_tasks_blocked()
+        for _ in range(50):
+            log.append(Entry("x", None), 0)
+            pump.schedule(log)
+            for reader in passing:
+                reader.leave()
+            passing = [Reader(log, pump, list[str]()) for _ in range(1000)]
+            for reader in passing:
+                pump.put(reader)
+            await trio.lowlevel.checkpoint()
+        assert len(stays.steps) >= 5
+        assert len(log.readers.slots) < 10_000
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_somebody_needs_who_comes_during_a_round(autojump_clock: MockClock) -> None:
+    """It is in no round yet, and has all the same what was kept where it begins to read."""
+    pump, log = Pump(), log_of("room", history=5)
+    for _ in range(5):
+        log.append(Entry("x", None), 0)
+    for _ in range(100):
+        Reader(log, pump, list[str]())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        await wait_all_tasks_blocked()
+        log.append(Entry("x", None), 0)
+        pump.schedule(log)
+        await trio.lowlevel.checkpoint()
+        assert log.readers.is_scheduled
+        comes = Reader(log, pump, list[str](), since=Position(log.epoch, 1))
+        log.append(Entry("x", None), 0)
+        await wait_all_tasks_blocked()
+        for _ in range(6):
+            log.append(Entry("x", None), 0)
+            pump.schedule(log)
+            await wait_all_tasks_blocked()
+        assert comes.steps == ["read"] * (comes.cursor.next - 2)
+        assert comes.cursor.next >= 9
         nursery.cancel_scope.cancel()
 
 

@@ -181,10 +181,10 @@ class Forwarding:
             self._source.release(log)
             raise
         self.renderer = self._source.renderers.join(request.wrap, state_of(self._connection).format)
-        log.readers.add(self)
         self._scope = trio.CancelScope()
         self._scope.__enter__()
         self._status = Status.WOKEN
+        log.readers.add(self)
         self._source.pump.put(self)
 
     def __del__(self) -> None:
@@ -250,19 +250,19 @@ class Forwarding:
             self._status = Status.WOKEN
             self._source.pump.put(self)
 
-    def resume(self) -> None:
-        """It is its turn."""
+    def resume(self) -> bool:
+        """It is its turn, unless it has left meanwhile."""
         if self._status is not Status.WOKEN:
-            return
+            return False
         self._status = _READY
         self.outlet = None if self.cursor.is_indexed else self._buffer  # else a fault of its key would go unnoticed
         self._end_on(self.cursor.fault())
-        if self._status is not _READY:
-            return
-        if self._buffer.pending:
-            self._fall_behind()
-        else:
-            self._deliver()
+        if self._status is _READY:
+            if self._buffer.pending:
+                self._fall_behind()
+            else:
+                self._deliver()
+        return True
 
     def needs(self) -> int:
         """What has to stay in the log for it."""

@@ -30,8 +30,8 @@ _PER_UNIT: Final = 4096
 class Resumed(Protocol):
     """Who has been woken."""
 
-    def resume(self) -> None:
-        """Have a turn. What it raises ends it."""
+    def resume(self) -> bool:
+        """Have a turn, unless it has left meanwhile; whether it had one. What it raises ends it."""
         ...
 
     def end(self, failure: Exception, /) -> None:
@@ -143,7 +143,8 @@ class Pump:
         while left > 0 and self._woken:
             reader = self._woken.popleft()
             try:
-                reader.resume()
+                if not reader.resume():
+                    continue  # this costs less than to come and go: what is left is for those who stay
             except Exception as failure:  # noqa: BLE001 - as below
                 reader.end(failure)
             left -= self._cost()
@@ -159,11 +160,11 @@ class Pump:
         Most of what all rooms do is done in this loop: the newest event, which nobody has yet, in one frame for all.
         """
         readers, end = log.readers, log.end
-        slots, at, lowest = readers.slots, readers.at, readers.lowest
+        slots, at, until, lowest = readers.slots, readers.at, readers.until, readers.lowest
         newest, entry = end - 1, _newest_for_all(log)
         renderer: FrameCache | None = None  # the one that `frame` is of
         frame = b""
-        while left > 0 and at < len(slots):
+        while left > 0 and at < until:
             reader = slots[at]
             at += 1
             left -= 1
@@ -191,7 +192,7 @@ class Pump:
             except Exception as failure:  # noqa: BLE001 - whatever it is, it is this reader's alone
                 reader.end(failure)
         readers.at, readers.lowest = at, lowest
-        if at >= len(slots):
+        if at >= until:
             self._end_round(log)
         return left
 

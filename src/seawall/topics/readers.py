@@ -71,7 +71,7 @@ class Reader(Protocol):
 class Readers:
     """Those who read one room. One who leaves leaves a hole behind, so that a round can go on in between."""
 
-    __slots__ = ("at", "begun_at", "count", "done", "is_scheduled", "lowest", "slots")
+    __slots__ = ("at", "begun_at", "count", "done", "is_scheduled", "lowest", "slots", "until")
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -83,10 +83,12 @@ class Readers:
         """Whether there is, or will be, a round."""
         self.at = 0
         """The index of the next one in this round."""
+        self.until = 0
+        """The index behind the last one in this round. Who comes meanwhile is in the next, or no round might end."""
         self.begun_at = 0
         """The number of the event that was the next to come when this round began."""
         self.lowest = ENDLESS
-        """The first number that one of those needs who have been visited in this round."""
+        """The first number that one of those needs who have been visited in this round, or have come meanwhile."""
         self.done = 0
         """The number of the event that was the next to come when the last round began that has ended."""
 
@@ -95,10 +97,12 @@ class Readers:
         return iter([reader for reader in self.slots if reader is not None])
 
     def add(self, reader: Reader) -> None:
-        """One more."""
+        """One more, whose `needs` count from now on."""
         reader.slot = len(self.slots)
         self.slots.append(reader)
         self.count += 1
+        if self.is_scheduled:
+            self.lowest = min(self.lowest, reader.needs())
 
     def remove(self, reader: Reader) -> None:
         """One less."""
@@ -115,6 +119,7 @@ class Readers:
         """Begin a round, when `end` is the number of the next event to come."""
         self.is_scheduled = True
         self.at = 0
+        self.until = len(self.slots)
         self.begun_at = end
         self.lowest = ENDLESS
 

@@ -93,10 +93,10 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         except BaseException:
             self._source.release(log)
             raise
-        log.readers.add(self)
         self._scope = trio.CancelScope()
         self._scope.__enter__()
         self._status = Status.BUSY
+        log.readers.add(self)
         return self
 
     async def __aexit__(
