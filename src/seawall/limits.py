@@ -178,8 +178,8 @@ class Limits:
 
     max_subscriptions: int = 100
     """Subscriptions to rooms that one connection has at a time, and memberships of them. 100, where AWS IoT has 50: a
-    person looks at a few. One too many is a `TooManyRequests`. What is said of the members has 64 KiB at most of one
-    connection, in all rooms together."""
+    person looks at a few. One too many is a `TooManyRequests`. The values of its memberships have 16 KiB at most, in
+    all rooms together."""
 
     max_rooms: int = 100_000
     """Rooms of an app that take memory at a time, because somebody is in them or because of what they keep: clients

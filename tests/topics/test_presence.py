@@ -382,7 +382,7 @@ async def test_values(autojump_clock: MockClock) -> None:
             except (TypeError, ValueError) as error:
                 raised.append(type(error).__name__)
         async with people().joined(conn, Who("ada")) as me:
-            with pytest.raises(ValueError, match="16384 bytes"):
+            with pytest.raises(ValueError, match="4096 bytes"):
                 await me.update(Who("x" * 20_000))
             assert repr(me) == "Membership(rooms())"
             assert people().members()[0].value == Who("ada")

@@ -15,11 +15,11 @@ from seawall.topics.presence_membership import MAX_VALUES
 from tests.kit.presence import Who
 
 #: As large as a value may be, with the frame and the names round it.
-LARGEST = 16_384 - len('{"type":"who","name":""}') - 4
+LARGEST = 4_096 - len('{"type":"who","name":""}') - 4
 
 
 async def test_values_of_one_connection(autojump_clock: MockClock) -> None:
-    """They have 64 KiB in all rooms of all presences; what is too much is refused, and changes nothing."""
+    """They have 16 KiB in all rooms of all presences; what is too much is refused, and changes nothing."""
     app = App()
     people, pets = app.presence("rooms/{room:int}", Who), app.presence("pets", str)
     ended: list[str] = []
@@ -44,7 +44,7 @@ async def test_values_of_one_connection(autojump_clock: MockClock) -> None:
                 await mine[0].update(Who("x"))
                 await pet.update("tiger")
             await mine[0].update(Who("x" * LARGEST))
-        async with pets().joined(conn, "x" * 10_000):
+        async with pets().joined(conn, "x" * 4_000):
             ended.append("it has room again when it has left")
 
     async with serve(app) as server, server.connect("/") as client:
@@ -79,7 +79,7 @@ async def test_the_default_is_a_close(autojump_clock: MockClock) -> None:
     async def handler(conn: Connection[Anonymous]) -> None:
         async with AsyncExitStack() as stack:
             for room in range(100):
-                await stack.enter_async_context(people(room=room).joined(conn, chr(97 + room) * 16_000))
+                await stack.enter_async_context(people(room=room).joined(conn, chr(97 + room) * 4_000))
                 await conn.send(str(room))
 
     rooms = 0

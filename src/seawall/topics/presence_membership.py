@@ -98,8 +98,8 @@ class Membership(Generic[M]):
         size = sum(one.size for one in held if isinstance(one, Membership) and one is not self) + len(said.encoded)
         if size > MAX_VALUES:
             raise TooManyRequests(
-                f"one connection is said in at most {MAX_VALUES} bytes in all rooms; these would be {size}; say less, "
-                "or leave a room"
+                f"the values of one connection have at most {MAX_VALUES} bytes in all rooms; these would be {size}; "
+                "say less, or leave a room"
             )
 
     # What joins and leaves.

@@ -31,7 +31,7 @@ M = TypeVar("M")
 
 #: Bytes that a value may have where it is written. All who are in the room are told of it, and it is kept as long as
 #: somebody is there.
-MAX_VALUE: Final = 16_384
+MAX_VALUE: Final = 4_096
 
 #: Nobody reads the past of who is there: a snapshot says it.
 _RETENTION: Final = Retention()
@@ -146,7 +146,7 @@ class PresenceRooms(Generic[M]):
             raise self._kinds.refusal(call, value)
         encoded = self._hub.format.frame(value)
         if len(encoded) > MAX_VALUE:
-            raise ValueError(f"who is in a room is said in at most {MAX_VALUE} bytes; this are {len(encoded)}")
+            raise ValueError(f"the value of a member has at most {MAX_VALUE} bytes; this one has {len(encoded)}")
         return Said(value, encoded)
 
     # Who reads a room.
