@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -412,6 +412,26 @@ async def test_another_process_that_writes(database: Database, monkeypatch: pyte
             nursery.start_soon(database.write, insert)
             await trio.sleep(0.05)
     assert await database.read(ended) == 2
+    await database.aclose()
+
+
+async def test_nobody_else_writes_meanwhile(database: Database) -> None:
+    """A function that writes has the file for itself from its beginning, also as long as it only reads."""
+    refused = list[str]()
+
+    def look_and_insert(connection: sqlite3.Connection) -> int:
+        found = ended(connection)
+        with closing(sqlite3.connect(database.file, timeout=0, isolation_level=None)) as other:
+            try:
+                insert(other)
+            except sqlite3.OperationalError as error:
+                refused.append(str(error))
+        insert(connection)
+        return found
+
+    assert await database.write(look_and_insert) == 0
+    assert refused == ["database is locked"]
+    assert await database.read(ended) == 1
     await database.aclose()
 
 

@@ -51,6 +51,7 @@ async def test_before_the_upgrade_early_data_are_bounded() -> None:
         size = made.channel.read_size
         assert 0 < size <= READ_SIZE
         made.feed(bytes(min(size, 10_000)))
+        assert made.channel.inbound.bytes <= EARLY_SIZE
     assert made.wants(ReadInterest.PAUSED)
     assert made.channel.inbound.messages == 0
     assert made.channel.inbound.heard_at == -math.inf

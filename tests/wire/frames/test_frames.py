@@ -293,6 +293,17 @@ def test_a_message_at_once(data: bytes, message: str | bytes | None) -> None:
     assert drain(decoding) == expected
 
 
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+def test_a_message_at_once_has_the_same_limit(opcode: Opcode) -> None:
+    """Whatever the limit is, a message that has as many bytes is read in one go, and one of a byte more is refused."""
+    for limit in (*range(130), 0xFFFF, 0x10000):
+        decoding, too_big = FrameDecoder(max_message_size=limit, max_fragments=1), frame(opcode, b"a" * (limit + 1))
+        assert decoding.receive_message(frame(opcode, b"a" * limit)) is not None
+        assert decoding.receive_message(too_big) is None
+        decoding.receive_data(too_big)
+        assert drain(decoding) == [(1009, "message too big")]
+
+
 @pytest.mark.parametrize(
     "before", [frame(Opcode.TEXT, b"a", fin=False), frame(Opcode.TEXT)[:1], frame(Opcode.TEXT, b"ab")[:-1], frame(3)]
 )
