@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Sequence
-from typing import cast
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.kit.forked import FORK_SERVER
 from tests.kit.leaks import OPEN, Watch, descriptors, threads
+
+if TYPE_CHECKING:
+    from tests.kit.browser import Browser, Chromium
 
 # How long an example takes depends on what else the machine does; what must not take long has tests of its own.
 settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -74,3 +77,26 @@ def leaves_nothing(request: pytest.FixtureRequest) -> Generator[None]:
         gc.collect()  # what a test itself has dropped without closing it
     left_open = descriptors().items() - before.items()
     assert not left_open, f"left open: {sorted(left_open)}"
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A Chromium for all tests of this process."""
+    from tests.kit import browser  # noqa: PLC0415 - Selenium takes long to import, and most processes need none
+
+    with browser.chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium: Chromium) -> Iterator[Browser]:
+    """A browser for all tests of a module."""
+    with chromium.browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def browsers(chromium: Chromium) -> Iterator[tuple[Browser, Browser]]:
+    """Two browsers that share no cookie."""
+    with chromium.browser() as one, chromium.browser() as other:
+        yield one, other

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -13,12 +13,15 @@ from typing import Final, cast
 
 import jwt
 import pytest
+from argon2 import PasswordHasher
 from attrs import frozen
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.kit.browser import Browser, chromium, until
+from examples import login
+from tests.kit.browser import Browser, displayed, read, until
 from tests.kit.processes import Program, running
+from tests.kit.served import served
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +40,11 @@ window.WebSocket = class extends Plain {
   }
 };
 """
+
+#: By browser that is listed, whether it is this one, and how many tabs it has.
+DEVICES: Final = (
+    f"{read('#devices li')}.map((entry) => [entry.includes('this browser') ? 'here' : 'there', entry.split(' · ')[1]])"
+)
 
 #: What is nearer to the right edge of the window than to the left one.
 CENTRED: Final = """
@@ -57,139 +65,130 @@ class Tab:
     @classmethod
     def opened(cls, chrome: Browser, url: str) -> Tab:
         """A new one, at a page that is watched."""
-        chrome.switch_to.new_window("tab")
-        tab = cls(chrome, chrome.current_window_handle)
+        chrome.open_tab()
         chrome.execute_cdp_cmd("Page.enable", {})
         chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
         chrome.get(url)
-        return tab
+        return cls(chrome, chrome.tab)
+
+    @property
+    def here(self) -> Browser:
+        """The browser, which means this tab now."""
+        self.chrome.tab = self.handle
+        return self.chrome
 
     def run(self, script: str) -> object:
         """Run JavaScript in it."""
-        self.chrome.switch_to.window(self.handle)
-        return self.chrome.execute_script(script)
+        return self.here.execute_script(script)
 
     def text(self, selector: str) -> str:
-        """What is read in the first element that matches; empty if it is not seen."""
-        return cast("str", self.run(f"return document.querySelector({selector!r})?.innerText ?? ''"))
-
-    def texts(self, selector: str) -> list[str]:
-        """What is read in each element that matches."""
-        return cast("list[str]", self.run(f"return [...document.querySelectorAll({selector!r})].map(e => e.innerText)"))
-
-    def sees(self, selector: str) -> bool:
-        """Whether an element is displayed."""
-        return bool(self.run(f"return document.querySelector({selector!r}).checkVisibility()"))
+        """What is read in the first element that matches."""
+        return cast("str", self.run(f"return {read(selector)}[0] ?? ''"))
 
     def click(self, selector: str) -> None:
         """Click on an element."""
-        self.chrome.switch_to.window(self.handle)
-        self.chrome.find_element(By.CSS_SELECTOR, selector).click()
+        self.here.find_element(By.CSS_SELECTOR, selector).click()
 
     @property
     def seen(self) -> list[str]:
         """What has become of its connections, since the page was loaded."""
         return cast("list[str]", self.run("return seen"))
 
-    @property
-    def renewals(self) -> int:
-        """How often its connection has been renewed, as the page says."""
-        return int(self.text("#renewals"))
-
-    @property
-    def devices(self) -> list[tuple[str, str]]:
-        """What the page says of each browser: whether it is this one, and how many tabs it has."""
-        entries = self.texts("#devices li")
-        return [("here" if "this browser" in entry else "there", entry.split(" · ")[1]) for entry in entries]
-
     def log_in(self, name: str, password: str) -> None:
         """Write both, and press Enter."""
         self.wait_logged_out()
         for field, text in (("username", name), ("password", password + Keys.ENTER)):
-            found = self.chrome.find_element(By.CSS_SELECTOR, f"[name={field}]")
+            found = self.here.find_element(By.CSS_SELECTOR, f"[name={field}]")
             found.clear()
             found.send_keys(text)
 
     def wait_logged_out(self) -> None:
         """Wait for the form."""
-        until(lambda: self.sees("#login") and not self.sees("#home"), "the form is seen")
+        self.here.wait(f"{displayed('#login')} && !{displayed('#home')}", "the form is seen")
+
+    def wait_state(self, state: str) -> None:
+        """Wait until the page says how its connection is."""
+        self.here.wait_same(read("#state"), [state])
 
     def wait_online(self) -> None:
         """Wait for the connection."""
-        until(lambda: self.text("#state") == "Online", "online")
+        self.wait_state("Online")
 
     def wait_devices(self, *devices: tuple[str, str]) -> None:
-        """Wait until exactly this is listed."""
-        until(lambda: self.devices == [*devices], f"{devices} in {self.texts('#devices li')}")
+        """Wait until exactly this is listed: of each browser, whether it is this one, and how many tabs it has."""
+        self.here.wait_same(DEVICES, [[*device] for device in devices])
 
     def wait_renewed(self, count: int) -> None:
-        """Wait until its connection has been renewed so often."""
-        until(lambda: self.renewals >= count, f"renewed {count} times")
+        """Wait until its connection has been renewed so often, as the page says."""
+        self.here.wait(f"Number({read('#renewals')}[0]) >= {count}", f"renewed {count} times")
 
     def wait_seen(self, *seen: str) -> None:
         """Wait until this, and nothing else, has become of its connections."""
-        until(lambda: self.seen == [*seen], f"{seen} in {self.seen}")
+        self.here.wait_same("seen", [*seen])
 
 
 @frozen
 class Site:
-    """The example, as a program."""
+    """Where the example is served, and the passwords that it has printed."""
 
-    program: Program
     url: str
-
-    @property
-    def port(self) -> str:
-        """Where it listens."""
-        return self.url.strip("/").rpartition(":")[2]
+    passwords: Mapping[str, str]
 
     def password(self, name: str) -> str:
-        """What it has printed."""
-        return self.program.stdout.wait_for(rf"as {name}, with the password (\S+)\n")[1]
+        """Somebody's."""
+        return self.passwords[name]
+
+
+def printed(lines: str) -> dict[str, str]:
+    """The passwords in what the example has printed."""
+    return dict(re.findall(r"as (\w+), with the password (\S+)\n", lines))
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Site]:
+    """The example, with passwords that are soon hashed."""
+    monkeypatch.setattr(login, "DATA", tmp_path)
+    monkeypatch.setattr(login, "hasher", PasswordHasher(1, 8, 1))
+    with served(login.app) as url:
+        login.make_accounts("ada", "grace")
+        yield Site(f"http{url}/", printed(capsys.readouterr().out))
+    assert login.browsers == {}
 
 
 @contextmanager
-def served(data: Path, port: str = "0") -> Generator[Site]:
-    """Start it, with what it has stored."""
-    with running("examples/login.py", port, env={"SEAWALL_SECRET": SECRET, "LOGIN_DATA": str(data)}) as program:
-        yield Site(program, "http" + program.stderr.wait_for(r"listening on ws(://\S+)\n")[1] + "/")
-
-
-@pytest.fixture(scope="module")
-def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, Browser]]:
-    """Two browsers that share no cookie."""
-    with chromium(tmp_path_factory.mktemp("one")) as one, chromium(tmp_path_factory.mktemp("two")) as other:
-        yield one, other
+def program(data: Path, port: str = "0") -> Generator[tuple[Program, str]]:
+    """Start it as it is, with what it has stored; and where it is."""
+    with running("examples/login.py", port, env={"SEAWALL_SECRET": SECRET, "LOGIN_DATA": str(data)}) as started:
+        yield started, "http" + started.stderr.wait_for(r"listening on ws(://\S+)\n")[1] + "/"
 
 
 @pytest.fixture(autouse=True)
 def _no_cookies(browsers: tuple[Browser, Browser]) -> None:
     """Nobody has ever been there."""
     for chrome in browsers:
-        chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        chrome.forget()
         chrome.get_log("browser")
 
 
 @contextmanager
-def opened(site: Site, *chromes: Browser) -> Generator[list[Tab]]:
+def opened(url: str, *chromes: Browser) -> Generator[list[Tab]]:
     """A tab in each; they are closed afterwards."""
-    first = [(chrome, chrome.current_window_handle) for chrome in dict.fromkeys(chromes)]
+    first = [(chrome, chrome.tab) for chrome in dict.fromkeys(chromes)]
     tabs: list[Tab] = []
     try:
-        tabs.extend(Tab.opened(chrome, site.url) for chrome in chromes)
+        tabs.extend(Tab.opened(chrome, url) for chrome in chromes)
         yield tabs
     finally:
         for tab in tabs:
-            tab.chrome.switch_to.window(tab.handle)
-            tab.chrome.close()
+            tab.here.close_tab(tab.handle)
         for chrome, handle in first:
-            chrome.switch_to.window(handle)
+            chrome.tab = handle
 
 
-def test_tabs_live_on_over_renewals_and_are_logged_out(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+def test_tabs_live_on_over_renewals_and_are_logged_out(browsers: tuple[Browser, Browser], site: Site) -> None:
     """Tokens end and connections do not; a log-out ends all tabs of one browser, and nothing of the other."""
     one, other = browsers
-    with served(tmp_path) as site, opened(site, one, one, one, other) as (*tabs, elsewhere):
+    with opened(site.url, one, one, one, other) as (*tabs, elsewhere):
         tabs[0].log_in("ada", site.password("ada"))
         for tab in tabs:  # the others learn of it from the first
             tab.wait_online()
@@ -214,10 +213,10 @@ def test_tabs_live_on_over_renewals_and_are_logged_out(browsers: tuple[Browser, 
         assert elsewhere.seen == ["open"]
 
 
-def test_log_out_everywhere_and_one_other_device(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+def test_log_out_everywhere_and_one_other_device(browsers: tuple[Browser, Browser], site: Site) -> None:
     """Each device can log out another one of the same user, and all; nobody else is logged out."""
     one, other = browsers
-    with served(tmp_path) as site, opened(site, one, other) as (tab, elsewhere):
+    with opened(site.url, one, other) as (tab, elsewhere):
         for each in (tab, elsewhere):
             each.log_in("ada", site.password("ada"))
             each.wait_online()
@@ -263,19 +262,21 @@ def lasting(cookies: list[dict[str, object]]) -> list[dict[str, object]]:
 def test_the_program_is_started_anew(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
     """Who was logged in still is, in the page that was open; a session that was ended is refused by its tokens."""
     one, other = browsers
-    with served(tmp_path) as site, opened(site, one, other) as (tab, elsewhere):
+    with program(tmp_path) as (first, url), opened(url, one, other) as (tab, elsewhere):
+        first.stdout.wait_for("as grace, with")
+        password = printed(first.stdout.text)["ada"]
         for each in (tab, elsewhere):
-            each.log_in("ada", site.password("ada"))
+            each.log_in("ada", password)
             each.wait_online()
         cookies = kept(other)
         elsewhere.click("#end")
         elsewhere.wait_logged_out()
         until(lambda: [each["name"] for each in kept(other)] == ["device"], "the cookies with tokens are gone")
 
-        site.program.tell(signal.SIGTERM)
-        until(lambda: tab.text("#state") == "Offline", "offline")
-        assert site.program.wait() == 0
-        with served(tmp_path, site.port) as again:
+        first.tell(signal.SIGTERM)
+        tab.wait_state("Offline")
+        assert first.wait() == 0
+        with program(tmp_path, url.strip("/").rpartition(":")[2]) as (again, _):
             tab.wait_online()
             assert tab.text("#me") == "ada"
             tab.wait_devices(("here", "1 tab"))
@@ -284,18 +285,19 @@ def test_the_program_is_started_anew(browsers: tuple[Browser, Browser], tmp_path
             other.execute_cdp_cmd("Network.setCookies", {"cookies": lasting(cookies)})
             elsewhere.run("new WebSocket(location.origin.replace('http', 'ws') + '/live')")
             elsewhere.wait_seen("open", "close 3003 revoked", "close 1006")
-            again.program.stderr.wait_for(r"/live: refused, 401 .*revoked")
+            again.stderr.wait_for(r"/live: refused, 401 .*revoked")
             elsewhere.run("location.reload()")
             elsewhere.wait_logged_out()
-            assert again.program.stdout.text == ""  # no new passwords
+            assert again.stdout.text == ""  # no new passwords
+            tab.here.get("about:blank")  # a program that ends waits some seconds for a page that is connected
 
 
-def test_a_wrong_password(browsers: tuple[Browser, Browser], tmp_path: Path) -> None:
+def test_a_wrong_password(browsers: tuple[Browser, Browser], site: Site) -> None:
     """It is said at the form, the same as for a name that nobody has; the next try is good."""
-    with served(tmp_path) as site, opened(site, browsers[0]) as (tab,):
+    with opened(site.url, browsers[0]) as (tab,):
         for name in ("ada", "nobody"):
             tab.log_in(name, "wrong")
-            until(lambda: tab.text("#login .problem") == "wrong name or password", "the problem is seen")
+            tab.here.wait_same(read("#login .problem"), ["wrong name or password"])
             tab.run("location.reload()")
         tab.log_in("ada", site.password("ada"))
         tab.wait_online()
@@ -309,17 +311,16 @@ def test_a_wrong_password(browsers: tuple[Browser, Browser], tmp_path: Path) -> 
 WIDTHS: Final = (360, 420, 1280)
 
 
-def test_the_page_fits(browsers: tuple[Browser, Browser], tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_page_fits(browsers: tuple[Browser, Browser], site: Site, request: pytest.FixtureRequest) -> None:
     """Nothing is wider than the screen, on a phone and on a desk, before the log-in and after it."""
-    with served(tmp_path) as site, opened(site, *browsers) as (tab, elsewhere):
+    with opened(site.url, *browsers) as (tab, elsewhere):
         elsewhere.log_in("ada", site.password("ada"))
         elsewhere.wait_online()
         tab.wait_logged_out()
 
         def look(what: str, width: int, scheme: str) -> None:
             size: dict[str, object] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-            tab.chrome.switch_to.window(tab.handle)
-            tab.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            tab.here.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             tab.chrome.execute_cdp_cmd(
                 "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
             )

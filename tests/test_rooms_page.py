@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
@@ -17,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import Anonymous, App, Request, Response
 from seawall.rooms import Topic
 from seawall.testing import Client, connect, serve
-from tests.kit.browser import Browser, chromium, until
+from tests.kit.browser import Browser
 from tests.kit.relay import relayed
 from tests.kit.sockets import serving
 from tests.kit.talk import Talker
@@ -206,16 +204,7 @@ class Looker:
 
     def sees(self, *texts: str) -> None:
         """Wait until exactly this is shown."""
-        until(
-            lambda: json.loads(str(self.chrome.execute_script("return JSON.stringify(shown)"))) == [*texts], str(texts)
-        )
-
-
-@pytest.fixture
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
+        self.chrome.wait_same("shown", [*texts])
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import cast
 from urllib.parse import urlencode
@@ -16,7 +15,7 @@ from trio.testing import MockClock
 from seawall import App
 from seawall.testing import Serving, serve
 from tests.kit.browser import Browser as Chromium
-from tests.kit.browser import chromium, until
+from tests.kit.browser import displayed, read
 from tests.kit.login import FORM, Answer, Browser
 from tests.kit.sockets import serving
 from tests.kit.wall import Wall
@@ -100,31 +99,22 @@ async def test_behind_nginx(load: Loader) -> None:
         assert await tries("203.0.113.3", Origin="http://chat.example") == [403] * 6
 
 
-@pytest.fixture
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    """A browser."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
-
-
 @pytest.mark.slow
 async def test_the_chat_in_a_browser(load: Loader, chrome: Chromium) -> None:
     """The page of the chat asks for a password, talks, is logged out, and is still logged in after a reload."""
 
     def visit(url: str) -> None:
-        def find(selector: str) -> str:
-            return str(chrome.execute_script(f"return document.querySelector({selector!r}).innerText"))
-
+        form, hello = displayed("#login"), f"{read('#said')}[0] === 'hello, ada'"
         chrome.get(url)
         for _ in range(2):
-            until(lambda: bool(chrome.execute_script("return find('login').checkVisibility()")), "the form")
+            chrome.wait(form, "the form")
             for name, text in (("username", "ada"), ("password", PASSWORD + "\n")):
                 chrome.find_element(By.NAME, name).send_keys(text)
-            until(lambda: find("#said") == "hello, ada", "let in")
+            chrome.wait(hello, "let in")
             chrome.execute_script("location.reload()")
-            until(lambda: find("#said") == "hello, ada", "still let in")
+            chrome.wait(hello, "still let in")
             chrome.find_element(By.ID, "end").click()
-            until(lambda: bool(chrome.execute_script("return find('login').checkVisibility()")), "logged out")
+            chrome.wait(form, "logged out")
             chrome.execute_script("location.reload()")
         chrome.get("about:blank")
 

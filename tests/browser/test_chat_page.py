@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Generator, Iterator
@@ -14,9 +15,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.kit.browser import Browser, chromium, until
+from examples import chat
+from tests.kit.browser import Browser, displayed, read
 from tests.kit.processes import Program, running
 from tests.kit.relay import relayed
+from tests.kit.served import served
 
 pytestmark = pytest.mark.slow
 
@@ -39,13 +42,14 @@ class Person:
 
     def texts(self, selector: str) -> list[str]:
         """What is read in each element that matches."""
-        script = f"return [...document.querySelectorAll({selector!r})].map((found) => found.innerText)"
-        return cast("list[str]", self.chrome.execute_script(script))  # at once: elements come and go
+        found = self.chrome.execute_script(f"return {read(selector)}")  # at once: elements come and go
+        return cast("list[str]", found)
 
     def write(self, field: str, text: str) -> None:
         """Replace what is in a field, and press Enter."""
-        self.find(field).clear()
-        self.find(field).send_keys(text, Keys.ENTER)
+        found = self.find(field)
+        found.clear()
+        found.send_keys(text, Keys.ENTER)
 
     def say(self, text: str) -> None:
         """Say something, as soon as that is possible."""
@@ -54,7 +58,7 @@ class Person:
 
     def come(self, url: str) -> None:
         """Open the page, as somebody who has never been there."""
-        self.chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.chrome.forget()
         self.chrome.get(f"http{url}/")
 
     def log_in(self, name: str) -> None:
@@ -67,29 +71,33 @@ class Person:
         """Load the page again; how many seconds it took until it was online."""
         began = time.monotonic()
         self.chrome.execute_script("globalThis.isOld = true; location.reload()")
-        until(lambda: bool(self.chrome.execute_script("return !globalThis.isOld")), "a new page")
+        self.chrome.wait("!globalThis.isOld", "a new page")
         self.wait_state("Online")
         return time.monotonic() - began
 
     def wait_logged_out(self) -> None:
         """Wait for the form that asks for a name."""
-        until(lambda: self.find("#login").is_displayed() and not self.find("#chat").is_displayed(), "logged out")
+        self.chrome.wait(f"{displayed('#login')} && !{displayed('#chat')}", "logged out")
 
     def wait_state(self, state: str) -> None:
         """Wait until the page says how its connection is."""
-        until(lambda: self.find("#state").text == state, state)
+        self.chrome.wait(f"{read('#state')}[0] === {state!r}", state)
+
+    def wait_displayed(self, selector: str, what: str) -> None:
+        """Wait until an element is seen."""
+        self.chrome.wait(displayed(selector), what)
 
     def wait_texts(self, selector: str, *texts: str) -> None:
         """Wait until exactly this is read."""
-        until(lambda: self.texts(selector) == [*texts], f"{texts} in {selector}: {self.texts(selector)}")
+        self.chrome.wait_same(read(selector), [*texts])
 
     def wait_last(self, selector: str, text: str) -> None:
         """Wait until this is read in the last element that matches."""
-        until(lambda: self.texts(selector)[-1:] == [text], f"{text} in the last of {selector}")
+        self.chrome.wait(f"{read(selector)}.at(-1) === {json.dumps(text)}", f"{text} in the last of {selector}")
 
     def wait_value(self, field: str, text: str) -> None:
         """Wait until this is in a field."""
-        until(lambda: self.find(field).get_attribute("value") == text, f"{text!r} in {field}")
+        self.chrome.wait(f"document.querySelector({field!r}).value === {json.dumps(text)}", f"{text!r} in {field}")
 
     def leave(self) -> list[object]:
         """Leave the page, before its server ends; what has been written to the console since the last time."""
@@ -97,24 +105,17 @@ class Person:
         return self.chrome.get_log("browser")
 
 
-@pytest.fixture(scope="module")
-def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, Browser]]:
-    """Two browsers that share no cookie."""
-    with chromium(tmp_path_factory.mktemp("one")) as one, chromium(tmp_path_factory.mktemp("two")) as other:
-        yield one, other
-
-
 @contextmanager
-def served(port: int = 0) -> Generator[tuple[Program, str]]:
+def program(port: int = 0) -> Generator[tuple[Program, str]]:
     """The chat as a program, and where its page is."""
-    with running("examples/chat.py", str(port), env={"SEAWALL_SECRET": SECRET}) as program:
-        yield program, program.stderr.wait_for(r"listening on ws(://\S+)\n")[1]
+    with running("examples/chat.py", str(port), env={"SEAWALL_SECRET": SECRET}) as started:
+        yield started, started.stderr.wait_for(r"listening on ws(://\S+)\n")[1]
 
 
 @pytest.fixture
 def people(browsers: tuple[Browser, Browser]) -> Iterator[tuple[Person, Person]]:
     """Ada, who has come first, and Grace: in the lobby, with nothing in the console."""
-    with served() as (_, url):
+    with served(chat.app) as url:
         ada, grace = map(Person, browsers)
         for person, name in ((ada, "Ada"), (grace, "Grace")):
             person.come(url)
@@ -175,14 +176,14 @@ def test_the_host_kicks(people: tuple[Person, Person]) -> None:
     ada, grace = people
     assert grace.texts(".kick") == []
     ada.find(".kick[aria-label='Kick Grace']").click()
-    until(lambda: grace.find("#out").is_displayed(), "told")
+    grace.wait_displayed("#out", "told")
     assert not grace.find("#say").is_displayed()
     ada.wait_texts("#people .name", "Ada")
     assert ada.texts(".note:last-child") == ["Grace has gone"]
     ada.say("peace")
     ada.wait_texts(".said p", "peace")
     grace.find("#again").click()
-    until(lambda: grace.find("#out").is_displayed(), "told again")
+    grace.wait_displayed("#out", "told again")
     grace.find("a[href='#kitchen']").click()
     grace.wait_state("Online")
     grace.wait_texts("#people .name", "Grace")
@@ -192,7 +193,7 @@ def test_the_host_kicks(people: tuple[Person, Person]) -> None:
 
 def test_a_cut_and_a_resume(browsers: tuple[Browser, Browser]) -> None:
     """After the network was away there is all that was said meanwhile, once and in order; too much of it is a gap."""
-    with served() as (_, url), relayed(int(url.rpartition(":")[2])) as relay:
+    with served(chat.app) as url, relayed(int(url.rpartition(":")[2])) as relay:
         ada, grace = map(Person, browsers)
         ada.come(url)
         ada.log_in("Ada")
@@ -277,7 +278,7 @@ def test_rooms(people: tuple[Person, Person]) -> None:
 
 def test_what_is_no_name(browsers: tuple[Browser, Browser]) -> None:
     """It is said at the field, and the next try is good."""
-    with served() as (_, url):
+    with served(chat.app) as url:
         person = Person(browsers[0])
         person.come(url)
         person.wait_logged_out()
@@ -290,16 +291,16 @@ def test_what_is_no_name(browsers: tuple[Browser, Browser]) -> None:
 def test_the_server_is_started_anew(browsers: tuple[Browser, Browser]) -> None:
     """The page keeps what was being written, goes on with the next server, and shows that messages may be missing."""
     person = Person(browsers[0])
-    with served() as (program, url):
+    with program() as (first, url):
         person.come(url)
         person.log_in("Ada")
         person.say("ahoy")
         person.wait_texts(".said p", "ahoy")
         person.find("#say input").send_keys("half a")
-        program.tell(signal.SIGTERM)
+        first.tell(signal.SIGTERM)
         person.wait_state("Offline")
-        assert program.wait() == 0
-    with served(int(url.rpartition(":")[2])):
+        assert first.wait() == 0
+    with program(int(url.rpartition(":")[2])):
         person.wait_state("Online")
         person.find("#say input").send_keys(" word", Keys.ENTER)
         person.wait_texts(".said p", "ahoy", "half a word")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 from examples import dashboard
-from tests.kit.browser import Browser, until
+from tests.kit.browser import Browser
 from tests.kit.relay import Relay, relayed
 from tests.kit.sockets import serving
 
@@ -21,12 +22,17 @@ pytestmark = pytest.mark.slow
 NUMBERS: Final = "return Object.fromEntries([...turbines].map(([name, turbine]) => [name, turbine.number]))"
 
 #: What the cards say.
-SHOWN: Final = "return [...document.querySelectorAll('#turbines li')].map((card) => card.innerText)"
+SHOWN: Final = "[...document.querySelectorAll('#turbines li')].map((card) => card.innerText)"
 
 
 def numbers(chrome: Browser) -> dict[str, int]:
     """Of which reports the page knows."""
     return cast("dict[str, int]", chrome.execute_script(NUMBERS))
+
+
+def newer(before: dict[str, int]) -> str:
+    """JavaScript for how many reports have come of that turbine of which the fewest have."""
+    return f"Math.min(...Object.entries({before}).map(([name, number]) => turbines.get(name).number - number))"
 
 
 def text(chrome: Browser, name: str) -> str:
@@ -52,17 +58,11 @@ async def test_the_numbers_move(chrome: Browser) -> None:
 
     def see() -> None:
         chrome.get(f"http://127.0.0.1:{relay.port}/")
-        until(lambda: text(chrome, "state") == "Live" and len(numbers(chrome)) == 12, "twelve turbines")
-        first = cast("list[str]", chrome.execute_script(SHOWN))
+        chrome.wait("find('state').innerText === 'Live' && turbines.size === 12", "twelve turbines")
+        first = cast("list[str]", chrome.execute_script(f"return {SHOWN}"))
         assert [card.split("\n")[0] for card in first] == list(dashboard.TURBINES)
-        until(
-            lambda: all(
-                before != after
-                for before, after in zip(first, cast("list[str]", chrome.execute_script(SHOWN)), strict=True)
-            ),
-            "all have moved",
-        )
-        until(lambda: text(chrome, "rate").isdecimal() and int(text(chrome, "rate")) > 60, "the rate")
+        chrome.wait(f"{json.dumps(first)}.every((text, card) => text !== {SHOWN}[card])", "all have moved")
+        chrome.wait("Number(find('rate').innerText) > 60", "the rate")
         assert text(chrome, "skipped") == "0"
         chrome.get("about:blank")
         assert chrome.get_log("browser") == []
@@ -76,7 +76,7 @@ async def test_a_stall(chrome: Browser) -> None:
 
     def see() -> None:
         chrome.get(f"http://127.0.0.1:{relay.port}/")
-        until(lambda: len(numbers(chrome)) == 12, "twelve turbines")
+        chrome.wait("turbines.size === 12", "twelve turbines")
         with relay.stalled():
             before = numbers(chrome)
             time.sleep(1)
@@ -84,7 +84,7 @@ async def test_a_stall(chrome: Browser) -> None:
                 time.sleep(1)
             time.sleep(5)
             assert numbers(chrome) == before
-        until(lambda: min(numbers(chrome)[name] - before[name] for name in before) > 45, "the newest")
+        chrome.wait(f"{newer(before)} > 45", "the newest")
         chrome.execute_script("count()")
         assert int(text(chrome, "skipped")) > 12 * 20
         assert text(chrome, "state") == "Live"
@@ -99,13 +99,13 @@ async def test_a_cut(chrome: Browser) -> None:
 
     def see() -> None:
         chrome.get(f"http://127.0.0.1:{relay.port}/")
-        until(lambda: len(numbers(chrome)) == 12, "twelve turbines")
+        chrome.wait("turbines.size === 12", "twelve turbines")
         relay.cut()
-        until(lambda: text(chrome, "state") == "Offline", "offline")
+        chrome.wait("find('state').innerText === 'Offline'", "offline")
         before = numbers(chrome)
         relay.mend()
-        until(lambda: text(chrome, "state") == "Live", "live again")
-        until(lambda: all(numbers(chrome)[name] != before[name] for name in before), "all have moved")
+        chrome.wait("find('state').innerText === 'Live'", "live again")
+        chrome.wait(f"{newer(before)} > 0", "all have moved")
         chrome.get("about:blank")
         chrome.get_log("browser")  # that the server did not answer
 
@@ -122,7 +122,7 @@ async def test_the_page_fits(chrome: Browser, width: int) -> None:
         chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         try:
             chrome.get(f"http://127.0.0.1:{relay.port}/")
-            until(lambda: len(numbers(chrome)) == 12, "twelve turbines")
+            chrome.wait("turbines.size === 12", "twelve turbines")
             assert chrome.execute_script("return innerWidth") == width
             assert chrome.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         finally:

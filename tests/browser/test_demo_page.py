@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from seawall import Anonymous, App, Claims, Connection, Deflate, any_host, bearer, public
 from seawall.http.hosts import Hosts
 from seawall.tokens import cookie, header
-from tests.kit.browser import Browser, until
+from tests.kit.browser import Browser
 from tests.kit.log import recorded
 from tests.kit.processes import Demo, demo
 from tests.kit.proxies import documented, nginx
@@ -30,6 +31,15 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 #: One line of a log on the page: what happened, and its text.
 Line: TypeAlias = tuple[str, str]
+
+#: What happened in a log, and the text beside it.
+LOG: Final = (
+    '[...document.querySelectorAll("#%s-log .entry")].map((entry) => '
+    '[entry.dataset.kind, entry.querySelector("strong, p:not(:has(strong))").innerText])'
+)
+
+#: The closes among them.
+CLOSES: Final = LOG + ".filter(([kind]) => kind === 'close').map(([, text]) => text)"
 
 
 @frozen
@@ -44,13 +54,8 @@ class Page:
 
     def click(self, name: str) -> None:
         """Click on what has this id, as soon as that is possible."""
-        self.until(lambda: self.find(name).is_enabled(), f"{name} can be clicked")
+        self.chrome.wait(f"!document.getElementById({name!r}).disabled", f"{name} can be clicked")
         self.find(name).click()
-
-    @property
-    def focused(self) -> object:
-        """The id of what the next key goes to."""
-        return self.chrome.execute_script("return document.activeElement.id")
 
     def choose(self, kind: str) -> None:
         """Choose a kind of token."""
@@ -58,19 +63,35 @@ class Page:
 
     def log(self, panel: str) -> list[Line]:
         """What the log of a panel says; of a close, only code and reason."""
-        lines: list[Line] = []
-        for entry in self.chrome.find_elements(By.CSS_SELECTOR, f"#{panel}-log .entry"):
-            body = entry.find_element(By.CSS_SELECTOR, "strong, p:not(:has(strong))")
-            lines.append((entry.get_attribute("data-kind") or "", body.text))
-        return lines
+        lines = cast("list[list[str]]", self.chrome.execute_script(f"return {LOG % panel}"))
+        return [(kind, text) for kind, text in lines]
 
-    def closes(self, panel: str) -> list[str]:
-        """The closes that a panel shows: code and reason."""
-        return [text for kind, text in self.log(panel) if kind == "close"]
+    def wait(self, condition: str, what: str) -> None:
+        """Wait until a JavaScript expression is true in the page."""
+        self.chrome.wait(condition, what)
 
-    def until(self, true: Callable[[], bool], what: str) -> None:
-        """Wait until something is true."""
-        until(true, what)
+    def wait_lines(self, panel: str, count: int) -> None:
+        """Wait until there are so many lines in the log of a panel."""
+        self.wait(f"{LOG % panel}.length === {count}", f"{count} lines")
+
+    def wait_last(self, panel: str, *line: str) -> None:
+        """Wait until this is the last line in the log of a panel."""
+        self.chrome.wait_same(f"{LOG % panel}.at(-1)", [*line])
+
+    def wait_closes(self, panel: str, *closes: str) -> None:
+        """Wait until these are the closes that a panel shows; whichever, if none is named."""
+        if closes:
+            self.chrome.wait_same(CLOSES % panel, [*closes])
+        else:
+            self.wait(f"{CLOSES % panel}.length", "closed")
+
+    def wait_text(self, name: str, text: str) -> None:
+        """Wait until what has this id contains a text."""
+        self.wait(f"document.getElementById({name!r}).innerText.includes({text!r})", text)
+
+    def wait_focus(self, name: str) -> None:
+        """Wait until the next key goes to what has this id."""
+        self.wait(f"document.activeElement.id === {name!r}", f"{name} has the focus")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +106,7 @@ def page(chrome: Browser, running: Demo) -> Iterator[Page]:
     """The page, freshly loaded; what it wrote to the console must be nothing."""
     chrome.get(running.page)
     loaded = Page(chrome)
-    loaded.until(lambda: bool(loaded.find("secure-token").get_attribute("value")), "there is a token")
+    loaded.wait("document.getElementById('secure-token').value", "there is a token")
     yield loaded
     assert chrome.get_log("browser") == []
 
@@ -99,9 +120,9 @@ def test_echo(page: Page, running: Demo) -> None:
     field = page.find("echo-text")
     field.clear()
     field.send_keys("Ahoy", Keys.ENTER)
-    page.until(lambda: len(page.log("echo")) == 5, "five entries")
+    page.wait_lines("echo", 5)
     page.click("echo-disconnect")
-    page.until(lambda: bool(page.closes("echo")), "closed")
+    page.wait_closes("echo")
     assert page.log("echo") == [
         ("open", "open"),
         ("out", "Hello, sea!"),
@@ -119,13 +140,13 @@ def test_echo(page: Page, running: Demo) -> None:
 def test_the_keyboard_is_enough(page: Page) -> None:
     """Connecting, sending and disconnecting by keys leaves the focus where the next key is of use."""
     page.find("echo-connect").send_keys(Keys.ENTER)
-    page.until(lambda: page.find("echo-send").is_enabled(), "connected")
-    page.until(lambda: page.focused == "echo-disconnect", "what ends it has the focus")
+    page.wait("!document.getElementById('echo-send').disabled", "connected")
+    page.wait_focus("echo-disconnect")  # what ends it
     page.find("echo-text").send_keys("!", Keys.ENTER)
-    page.until(lambda: len(page.log("echo")) == 3, "echoed")
+    page.wait_lines("echo", 3)
     page.find("echo-disconnect").send_keys(Keys.SPACE)
-    page.until(lambda: page.closes("echo") == ["1000 goodbye"], "closed")
-    page.until(lambda: page.focused == "echo-connect", "what begins it has the focus")
+    page.wait_closes("echo", "1000 goodbye")
+    page.wait_focus("echo-connect")  # what begins it
 
 
 def test_a_session_from_its_token_to_its_expiry(page: Page, running: Demo, tmp_path: Path) -> None:
@@ -133,11 +154,11 @@ def test_a_session_from_its_token_to_its_expiry(page: Page, running: Demo, tmp_p
     assert page.find("secure-address").text == running.secure
     page.click("secure-connect")
     page.click("secure-send")
-    page.until(lambda: page.find("secure-countdown").text.endswith(" s"), "counting down")
+    page.wait("document.getElementById('secure-countdown').innerText.endsWith(' s')", "counting down")
     assert page.find("secure-label").text == "Session expires in"
     assert page.find("secure-state").text == "open"
     assert page.chrome.save_screenshot(str(tmp_path / "session.png"))
-    page.until(lambda: bool(page.closes("secure")), "the session expires")
+    page.wait_closes("secure")
     opened, token, *rest = page.log("secure")
     assert opened == ("open", "open")
     assert token[1].startswith("eyJ")
@@ -153,9 +174,9 @@ def test_a_session_from_its_token_to_its_expiry(page: Page, running: Demo, tmp_p
     for picture in ("session", "expired"):
         assert (tmp_path / f"{picture}.png").read_bytes().startswith(PNG)
     page.click("secure-connect")
-    page.until(lambda: page.log("secure")[-1] == ("in", "Authenticated!"), "authenticated again")
+    page.wait_last("secure", "in", "Authenticated!")
     page.click("secure-disconnect")
-    page.until(lambda: page.closes("secure") == ["3000 Token Expired", "1000 goodbye"], "closed by the visitor")
+    page.wait_closes("secure", "3000 Token Expired", "1000 goodbye")
 
 
 @pytest.mark.parametrize(("kind", "answer"), [("expired", "Token Expired"), ("garbage", "Invalid Token")])
@@ -163,7 +184,7 @@ def test_a_refused_token(page: Page, kind: str, answer: str) -> None:
     """The page shows the message that refuses, and the close code and reason that follow."""
     page.choose(kind)
     page.click("secure-connect")
-    page.until(lambda: bool(page.closes("secure")), "refused")
+    page.wait_closes("secure")
     assert page.log("secure")[-2:] == [("in", answer), ("close", f"3000 {answer}")]
     assert page.find("secure-state").text == "closed 3000"
     assert page.find("secure-label").text == "No session"
@@ -177,9 +198,9 @@ def test_a_token_of_the_visitor(page: Page, running: Demo) -> None:
     page.find("secure-token").send_keys(running.valid_token)
     assert page.find("secure-claims").text.startswith("Subject: visitor. Good until ")
     page.click("secure-connect")
-    page.until(lambda: page.find("secure-countdown").text.startswith("59 min"), "an hour to go")
+    page.wait("document.getElementById('secure-countdown').innerText.startsWith('59 min')", "an hour to go")
     page.click("secure-disconnect")
-    page.until(lambda: page.closes("secure") == ["1000 goodbye"], "closed by the visitor")
+    page.wait_closes("secure", "1000 goodbye")
 
 
 #: What each scene shows at last: what the client sees, and how the server says that the connection ended.
@@ -197,13 +218,13 @@ def test_mended_30_a_scene_harms_nobody(page: Page, scene: str) -> None:
     """A scene is played to its end, its code beside it, and the bystander's messages are echoed all the time."""
     page.click("view-scenes")
     page.click(f"scene-{scene}")
-    page.until(lambda: page.find("trip-last").text.endswith(" ms"), "the bystander is connected")
+    page.wait("document.getElementById('trip-last').innerText.endsWith(' ms')", "the bystander is connected")
     page.click(f"{scene}-go")
     if scene in {"logout", "drain"}:
         page.click(f"{scene}-end")
     seen, told = SCENES[scene]
-    page.until(lambda: seen in page.find("stage-log").text, seen)
-    page.until(lambda: told in page.find("outcome-log").text, told)
+    page.wait_text("stage-log", seen)
+    page.wait_text("outcome-log", told)
     code = page.chrome.find_element(By.CSS_SELECTOR, f"#stage-{scene} pre").text
     assert code.startswith("@app.route(")
     assert "async def " in code
@@ -233,24 +254,23 @@ def test_mended_30_nothing_is_out_of_reach(page: Page, half: str) -> None:
         page.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("half", ["talk", "scenes"])
-@pytest.mark.parametrize("width", [360, 420, 1280])
-def test_the_page_fits(page: Page, scheme: str, half: str, width: int) -> None:
+def test_the_page_fits(page: Page, half: str) -> None:
     """Nothing is wider than the screen, in a phone and on a desk, and the ground follows the visitor's colours."""
     page.click(f"view-{half}")
-    page.chrome.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    page.chrome.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
     try:
-        assert page.chrome.execute_script("return innerWidth") == width
-        assert page.chrome.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        ground = page.chrome.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
-        assert (ground == "rgb(14, 21, 24)") == (scheme == "dark")
+        for width, scheme in product((360, 420, 1280), ("light", "dark")):
+            page.chrome.execute_cdp_cmd(
+                "Emulation.setDeviceMetricsOverride",
+                {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
+            )
+            page.chrome.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            )
+            assert page.chrome.execute_script("return innerWidth") == width
+            assert page.chrome.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+            ground = page.chrome.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
+            assert (ground == "rgb(14, 21, 24)") == (scheme == "dark"), (width, scheme)
     finally:
         page.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {})
@@ -263,16 +283,14 @@ def test_the_demo_stops_under_the_page(chrome: Browser) -> None:
         page = Page(chrome)
         page.click("echo-connect")
         page.click("echo-send")
-        page.until(lambda: len(page.log("echo")) == 3, "echoed")
+        page.wait_lines("echo", 3)
         page.find("echo-text").send_keys("!")
         stopping.program.process.terminate()
-        page.until(lambda: page.closes("echo") == ["1001 going away"], "told")
-        page.until(lambda: page.focused == "echo-connect", "what begins it again has the focus")
+        page.wait_closes("echo", "1001 going away")
+        page.wait_focus("echo-connect")  # what begins it again
         assert stopping.program.wait() == 0
         page.click("secure-connect")
-        page.until(
-            lambda: page.log("secure")[-1:] == [("note", "The demo does not answer. Is it still running?")], "noted"
-        )
+        page.wait_last("secure", "note", "The demo does not answer. Is it still running?")
         assert page.find("secure-connect").is_enabled()
     chrome.get_log("browser")  # that the connection was refused
 
@@ -310,12 +328,12 @@ async def test_mended_02_a_cookie_of_a_site_below_ours(chrome: Browser, before: 
 
     def visit(url: str, title: str) -> None:
         chrome.get(url)
-        Page(chrome).until(lambda: chrome.execute_script("return document.title") == title, title)
+        chrome.wait_same("document.title", title)
 
     def look(evil: int, ours: int) -> None:
         visit(f"http://evil.chat.localhost:{evil}/", "set")
         visit(f"http://chat.localhost:{ours}/", "Anonymous: None")
-        chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        chrome.forget()
 
     async with trio.open_nursery() as nursery, serving(app) as place:
         listeners = await nursery.start(trio.serve_tcp, below, 0)
@@ -350,8 +368,7 @@ async def test_chromium_compresses(chrome: Browser) -> None:
 
     def look(url: str) -> None:
         chrome.get(url)
-        page = Page(chrome)
-        page.until(lambda: chrome.execute_script("return document.title") != "talking", "it has heard everything")
+        chrome.wait("document.title !== 'talking'", "it has heard everything")
         title = str(chrome.execute_script("return document.title"))
         assert title.startswith("all the same: permessage-deflate")
 
@@ -377,9 +394,8 @@ async function ask(protocols) {
 
 def answer_to(chrome: Browser, *protocols: str) -> str:
     """What a page that asks has got from its server."""
-    page = Page(chrome)
     chrome.execute_script(f"ask({list(protocols)!r})")
-    page.until(lambda: chrome.execute_script("return document.title") not in {"waiting", "asking"}, "it was answered")
+    chrome.wait("!['waiting', 'asking'].includes(document.title)", "it was answered")
     return str(chrome.execute_script("return document.title"))
 
 
@@ -464,7 +480,7 @@ async def test_mended_31_the_three_lines_in_the_readme(chrome: Browser) -> None:
             "console.log = (text) => { document.title = text; };"
             + script.replace("ws://127.0.0.1:8765", url.replace("http:", "ws:"))
         )
-        Page(chrome).until(lambda: chrome.execute_script("return document.title") == "hello", "it has been echoed")
+        chrome.wait_same("document.title", "hello")
         chrome.get_log("browser")  # that the page was a 404
 
     async with serving(app) as place:

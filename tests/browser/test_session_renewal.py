@@ -13,7 +13,7 @@ from attrs import frozen
 
 from seawall import Anonymous, App, Claims, Connection, Cookie, Request, Response, bearer
 from seawall.tokens import cookie
-from tests.kit.browser import Browser, until
+from tests.kit.browser import Browser
 from tests.kit.sockets import serving
 from tests.kit.tokens import token, verifier
 
@@ -51,32 +51,32 @@ class Tab:
 
     def run(self, script: str) -> object:
         """Run JavaScript in it."""
-        self.chrome.switch_to.window(self.name)
+        self.chrome.tab = self.name
         return self.chrome.execute_script(script)
 
     def wait(self, *lines: str) -> None:
         """Wait until it has seen this, and nothing else."""
-        until(lambda: len(cast("list[str]", self.run("return seen"))) >= len(lines), f"it sees {lines}")
+        self.chrome.tab = self.name
+        self.chrome.wait(f"seen.length >= {len(lines)}", f"it sees {lines}")
         assert self.run("return seen") == [*lines]
 
 
 @contextmanager
 def tabs(chrome: Browser, *urls: str) -> Generator[list[Tab]]:
     """Tabs with these pages, beside the one that is there; without cookies of earlier ones."""
-    first = chrome.current_window_handle
-    chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    first = chrome.tab
+    chrome.forget()
     opened = list[Tab]()
     try:
         for url in urls:
-            chrome.switch_to.new_window("tab")
-            opened.append(Tab(chrome, chrome.current_window_handle))
+            chrome.open_tab()
+            opened.append(Tab(chrome, chrome.tab))
             chrome.get(url)
         yield opened
     finally:
         for tab in opened:
-            chrome.switch_to.window(tab.name)
-            chrome.close()
-        chrome.switch_to.window(first)
+            chrome.tab = tab.name
+            chrome.close_tab(first)
 
 
 def site() -> App:

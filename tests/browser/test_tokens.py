@@ -26,7 +26,7 @@ from seawall import (
 )
 from seawall.routing.refusing import RefuseWith
 from seawall.tokens import TokenSource, cookie, first_message, query, subprotocol
-from tests.kit.browser import Browser, until
+from tests.kit.browser import Browser
 from tests.kit.sockets import serving
 from tests.kit.tokens import token, verifier
 
@@ -121,10 +121,8 @@ class Page:
 
     def wait(self, *lines: str) -> None:
         """Wait until it has seen this, and nothing else."""
-        until(
-            lambda: len(seen := self.seen) >= len(lines) or any(line.startswith("closed") for line in seen),
-            f"it sees {lines}",
-        )
+        over = "seen.some((line) => line.startsWith('closed'))"
+        self.chrome.wait(f"seen.length >= {len(lines)} || {over}", f"it sees {lines}")
         assert self.seen == [*lines]
 
 
@@ -191,7 +189,7 @@ async def visit(chrome: Browser, at: Site, look: Callable[[Page], None]) -> None
     """Serve the site, and open its page, as somebody who has never been there."""
 
     def open_page(url: str) -> None:
-        chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        chrome.forget()
         chrome.get(url)
         look(Page(chrome))
         chrome.get("about:blank")
@@ -305,7 +303,7 @@ async def test_another_origin_is_told_nothing(chrome: Browser) -> None:
         page.reach(ours)
         page.knock("nothing")
         page.wait("closed 1006")
-        page.chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        page.chrome.forget()
         page.forget()
         page.knock("nothing")
         page.wait("closed 1006")

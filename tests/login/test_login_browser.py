@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import cast
 
 import pytest
 import trio
 
 from seawall import App, Outcome
-from tests.kit.browser import Browser, chromium, until
+from tests.kit.browser import Browser
 from tests.kit.login import PASSWORDS, Place
 from tests.kit.sockets import serving
 
@@ -66,36 +65,6 @@ function submit(site, path) {
 </script><body></body>"""
 
 
-class Switch(Protocol):
-    """What Selenium has for tabs."""
-
-    def new_window(self, type_hint: str) -> None:
-        """Open one, and go there."""
-        ...
-
-    def window(self, window_name: str) -> None:
-        """Go to one."""
-        ...
-
-
-class Tabs(Protocol):
-    """What Selenium has for tabs."""
-
-    current_window_handle: str
-    switch_to: Switch
-
-    def close(self) -> None:
-        """Close this one."""
-        ...
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all tests of this module."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
-
-
 @pytest.mark.parametrize("evil_host", ["localhost", "127.0.0.1"], ids=["same site", "another site"])
 async def test_a_page_of_another_origin(chrome: Browser, evil_host: str) -> None:
     """Not even one of the same site, to which the browser gives the cookies, logs anybody in or out, or renews.
@@ -122,27 +91,25 @@ def attacked(chrome: Browser, site: str, theirs: str) -> None:
     def said(script: str) -> object:
         return chrome.execute_script(f"return {script}")
 
-    chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chrome.forget()
     chrome.get(f"{site}/")
     chrome.execute_script(f"log_in('ada', '{PASSWORDS['ada']}')")
-    until(lambda: said("state") == "ada", "the site is logged in")
-    driver = cast("Tabs", chrome)
-    ours = driver.current_window_handle
-    driver.switch_to.new_window("tab")
+    chrome.wait("state === 'ada'", "the site is logged in")
+    ours = chrome.tab
+    chrome.open_tab()
     chrome.get(f"{theirs}/")
     chrome.execute_script(f"attack('{site}')")
-    until(lambda: said("done") is not None, "the attack is over")
+    chrome.wait("done !== null", "the attack is over")
     results = cast("list[str]", said("done"))
     assert set(results) <= {"opaque", "refused"}, results
     for path in ("", "/renew", "/end", "/end-all"):
         chrome.get(f"{theirs}/")
         chrome.execute_script(f"submit('{site}', '{path}')")
-        until(lambda: "origin not allowed" in str(said("document.body.textContent")), "the form is refused")
-    driver.close()
-    driver.switch_to.window(ours)
+        chrome.wait("document.body?.textContent.includes('origin not allowed')", "the form is refused")
+    chrome.close_tab(ours)
     assert (said("state"), said("closed")) == ("ada", None)
     chrome.execute_script("post('/session/renew').then((status) => { state = status; })")
-    until(lambda: said("state") == 200, "the session can be renewed")
+    chrome.wait("state === 200", "the session can be renewed")
     chrome.execute_script("post('/session/end').then((status) => { state = status; })")
-    until(lambda: said("closed") == "3003 revoked", "the site logs out")
+    chrome.wait("closed === '3003 revoked'", "the site logs out")
     chrome.get("about:blank")
