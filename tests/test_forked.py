@@ -51,7 +51,6 @@ def test_how_it_begins(how: str, tmp_path: Path) -> None:
 def test_a_module() -> None:
     """The same holds for a module of ours."""
     assert run_forked("-m", "seawall") == run("-m", "seawall")
-    assert run_forked("-m", "seawall", "--version") == run("-m", "seawall", "--version")
 
 
 @pytest.mark.parametrize("how", ENDS)

@@ -311,10 +311,11 @@ async def test_a_callback_that_raises(callback: str, raised: type[BaseException]
     assert any(record.levelname == "ERROR" and record.exc_text for record in records.found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("callback", CALLBACKS)
-async def test_a_callback_that_ends_the_program(callback: str, raised: type[BaseException]) -> None:
+async def test_a_callback_that_ends_the_program(
+    callback: str, raised: type[BaseException], autojump_clock: MockClock
+) -> None:
     """It comes out of ``serve`` in one flat group, with where it was; the others read 1001."""
     codes = list[int]()
     notes = pytest.RaisesExc(raised, check=lambda fatal: fatal.__notes__[0].startswith("seawall: "))

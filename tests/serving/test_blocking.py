@@ -41,10 +41,8 @@ async def computes(conn):
 @app.route("/keep", guard=public)
 async def keeps(conn):
     async for _ in conn:
-        began = time.process_time()
-        sum(range(10**7))
-        each = time.process_time() - began
-        sum(range(int(10**7 * 2.5 / each)))  # here; it lets no other thread run
+        over = (time.process_time() + 2.3).__lt__
+        any(map(over, iter(time.process_time, None)))  # here; it lets no other thread run
         await conn.send("done")
 
 @app.route("/wait", guard=public)

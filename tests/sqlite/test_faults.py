@@ -35,16 +35,16 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name != "rotate")) for n
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_failure_between_two_statements(name: str, prepared: Path, tmp_path: Path) -> None:
+def test_a_failure_between_two_statements(name: str, prepared: Path, memory: Path) -> None:
     """Wherever it is, what is refused is done wholly or not at all, and what was not done can be done then."""
     before = contents(prepared)
-    shutil.copy(prepared, tmp_path / "after.db")
-    assert attempt(tmp_path / "after.db", name)
-    after = contents(tmp_path / "after.db")
-    states = [before, after, *between(prepared, tmp_path, name)]
+    shutil.copy(prepared, memory / "after.db")
+    assert attempt(memory / "after.db", name)
+    after = contents(memory / "after.db")
+    states = [before, after, *between(prepared, memory, name)]
     number, acknowledged, found = 0, 0, list[bool]()
     while True:
-        path = tmp_path / f"{number}.db"
+        path = memory / f"{number}.db"
         shutil.copy(prepared, path)
         with at(number, fail) as place:
             acknowledged += (was_acknowledged := attempt(path, name))
@@ -57,6 +57,8 @@ def test_a_failure_between_two_statements(name: str, prepared: Path, tmp_path: P
             assert attempt(path, name)
             assert contents(path) == after
         number += 1
+        for each in memory.glob(f"{path.name}*"):
+            each.unlink()
     assert number > 20
     assert acknowledged == 1, "that of the last round, in which nothing failed"
     assert before == after or {*found} == {False, True}

@@ -6,7 +6,6 @@ import random
 import re
 import resource
 import signal
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +19,7 @@ from seawall import App, Claims, Connection, Unavailable, bearer
 from seawall.login.session_store import Rotated, Rotation
 from seawall.sessions import SqliteRevocations, SqliteSessions, SqliteTickets
 from seawall.testing import Rejected, serve
-from tests.kit.faults import IN_MEMORY, OPERATIONS, START, contents, digest, revocation, session, ticket
+from tests.kit.faults import OPERATIONS, START, contents, digest, revocation, session, ticket
 from tests.kit.processes import forked, run_forked
 from tests.kit.tokens import by, token, verifier
 from tests.kit.wire import SOON
@@ -31,10 +30,9 @@ ROUNDS = 6
 
 
 @pytest.fixture
-def path() -> Generator[Path]:
-    """A file in memory for stores, which is not there yet."""
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
-        yield Path(directory) / "logins.db"
+def path(memory: Path) -> Path:
+    """A file for stores, which is not there yet."""
+    return memory / "logins.db"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
