@@ -24,13 +24,16 @@ print(threading.active_count(), sorted(os.listdir("/proc/self/fd"))[:-1])
 print("to stderr", file=sys.stderr)
 """
 
-#: How programs end.
+#: How programs end. Whoever has started us may ignore SIGINT, and then they do too.
 ENDS = {
     "by itself": ("import atexit; atexit.register(print, 'at exit'); print('over')", 0),
     "with a status": ("import sys; sys.exit(7)", 7),
     "with a line": ("import sys; sys.exit('why')", 1),
     "with an exception": ("raise ValueError('why')", 1),
-    "by Ctrl-C": ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT),
+    "by Ctrl-C": (
+        "import signal as s; s.signal(s.SIGINT, s.default_int_handler); s.raise_signal(s.SIGINT)",
+        -signal.SIGINT,
+    ),
     "by SIGKILL": ("import os, signal; print('lost'); os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
     "when its thread does": ("import threading, time; threading.Timer(0.1, print, ['late']).start(); print('main')", 0),
 }

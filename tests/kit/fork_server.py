@@ -98,15 +98,18 @@ class Forking:
         connection, _ = self._listener.accept()
         connection.setblocking(True)
         data, outputs, _, _ = socket.recv_fds(connection, 65536, 2)
-        while not data.endswith(b"\n"):
-            data += connection.recv(65536)
-        child = os.fork()
-        if not child:
-            self._become(connection, outputs)
-            return Request(**json.loads(data))
+        while data and not data.endswith(b"\n"):
+            data = data + more if (more := connection.recv(65536)) else b""
+        if data:
+            child = os.fork()
+            if not child:
+                self._become(connection, outputs)
+                return Request(**json.loads(data))
+            self._asking[child] = connection
+        else:  # who asked has gone before that was done
+            connection.close()
         for output in outputs:
             os.close(output)
-        self._asking[child] = connection
         return None
 
     def _tell(self) -> None:

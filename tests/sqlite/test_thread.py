@@ -20,7 +20,7 @@ from seawall.sqlite.database import Database
 from seawall.sqlite.thread import MAX_WAITING
 from tests.kit.leaks import threads
 from tests.kit.log import recorded
-from tests.kit.processes import run
+from tests.kit.processes import run_forked
 from tests.kit.wire import SOON
 
 
@@ -230,7 +230,7 @@ async def main():
 threading.Thread(target=trio.run, args=(main,), daemon={daemon}).start()
 has_asked.wait()
 """
-    _, out, err = run("-c", program)
+    _, out, err = run_forked("-c", program)
     assert (out, err) == (printed, "")
 
 
