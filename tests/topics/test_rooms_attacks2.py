@@ -10,7 +10,7 @@ import trio
 from attrs import frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, ConfigurationError, Connection, Events, MessagePack, public
+from seawall import Anonymous, App, ConfigurationError, Connection, Events, Limits, MessagePack, public
 from seawall.rooms import Disconnect, Gap, RoomEvent
 from seawall.testing import Closed, serve
 from seawall.topics.presence_membership import Membership
@@ -90,6 +90,32 @@ async def test_coming_again_and_again_is_no_memory(autojump_clock: MockClock) ->
                 assert [await client.receive() for _ in range(100)] == ["SAID"] * 100
             taken.append(held(app))
         assert set(taken) == {taken[0]}
+
+
+async def test_a_room_that_fills_the_history_costs_others_no_more_calls(autojump_clock: MockClock) -> None:
+    """A wrap is called once for an event and all its readers, also where all rooms hold as much as they may."""
+    app, calls = App(limits=Limits(room_history=100_000)), list[object]()
+    topic = app.topic("rooms/{room}", str, history=1000)
+
+    def shout(event: RoomEvent[str] | Gap) -> str | None:
+        calls.append(event)
+        return None if isinstance(event, Gap) else event.value.upper()
+
+    @app.route("/", guard=public)
+    async def read(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(topic(room="small"), wrap=shout):
+            await trio.sleep_forever()
+
+    async with serve(app) as serving, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(serving.connect("/")) for _ in range(50)]
+        for number in range(1000):
+            await topic(room="large").publish(str(number))
+        for _ in range(10):
+            await topic(room="small").publish("said")
+            for client in clients:
+                assert await client.receive() == "SAID"
+        assert held(app) > 99_000
+        assert len(calls) == 10
 
 
 @frozen

@@ -15,6 +15,9 @@ from seawall.topics.log import Log
 #: Frames that are kept with one event; more are made again each time.
 MAX_RENDERINGS: Final = 8
 
+#: Bytes of the longest frame that a renderer keeps itself, where there is no room for it with its event.
+MAX_LAST: Final = 64 * 1024
+
 #: What makes the message of an event, or of a gap; None sends nothing.
 Wrap: TypeAlias = "Callable[[RoomEvent[object] | Gap], Sendable | None]"
 
@@ -23,7 +26,7 @@ Wrap: TypeAlias = "Callable[[RoomEvent[object] | Gap], Sendable | None]"
 class Renderer:
     """How events are written for one kind of reader."""
 
-    __slots__ = ("_own", "users", "wrap", "written")
+    __slots__ = ("_last", "_own", "users", "wrap", "written")
 
     def __init__(self, wrap: Wrap | None, written: MessageFormat, *, own: bool) -> None:
         """Say how.
@@ -36,6 +39,7 @@ class Renderer:
         self.wrap = wrap
         self.written = written
         self._own = own and wrap is None
+        self._last: tuple[Entry, bytes | None] | None = None  # made last, if there was no room for it with the event
         self.users = 0
         """How many readers have it."""
 
@@ -48,10 +52,8 @@ class Renderer:
         """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
         if self._own:
             return entry.frame
-        for renderer, frame in entry.renderings:
-            if renderer is self:
-                return frame
-        return None
+        found = self._find(entry)
+        return None if found is None else found[1]
 
     def frame(self, log: Log, number: int, entry: Entry) -> bytes | None:
         """The frame of an event that is in the log; None to send nothing.
@@ -61,9 +63,8 @@ class Renderer:
         """
         if self._own and entry.frame is not None:
             return entry.frame
-        for renderer, frame in entry.renderings:
-            if renderer is self:
-                return frame
+        if (found := self._find(entry)) is not None:
+            return found[1]
         wrap = self.wrap
         message = cast("Sendable", entry.value) if wrap is None else wrap(RoomEvent(entry.value, log.position(number)))
         made = None if message is None else self.written.frame(message)
@@ -71,17 +72,33 @@ class Renderer:
             self._keep(log, entry, made)
         return made
 
+    def forget(self) -> None:
+        """Nobody has it any more, though events may keep it with the frames that it has made."""
+        self.wrap, self._last = _nothing, None
+
     def gap(self, gap: Gap) -> bytes | None:
         """The frame that tells of a gap, for who has a `wrap`; None to send nothing. Raises as `frame`."""
         message = None if self.wrap is None else self.wrap(gap)
         return None if message is None else self.written.frame(message)
 
+    def _find(self, entry: Entry) -> tuple[object, bytes | None] | None:
+        """The frame of an event, behind whatever it is found by; None if it is not kept."""
+        for made in entry.renderings:
+            if made[0] is self:
+                return made
+        last = self._last
+        return last if last is not None and last[0] is entry else None
+
     def _keep(self, log: Log, entry: Entry, made: bytes | None) -> None:
+        self._last = None
         used = [one for one in entry.renderings if isinstance(one[0], Renderer) and one[0].users]
         if len(used) < MAX_RENDERINGS:
             used.append((self, made))
             if log.grow(entry, _size(used) - _size(entry.renderings)):  # those that nobody uses any more are forgotten
                 entry.renderings = tuple(used)
+                return
+        if self.users > 1 and len(made or b"") <= MAX_LAST:  # or each reader's would be made anew
+            self._last = entry, made
 
 
 def _size(renderings: Iterable[tuple[object, bytes | None]]) -> int:
@@ -133,7 +150,7 @@ class Renderers:
         renderer.users -= 1
         if not renderer.users:
             del self._renderers[renderer.key]
-            renderer.wrap = _nothing
+            renderer.forget()
 
     def _renderer(self, wrap: Wrap | None, written: MessageFormat) -> Renderer:
         return Renderer(wrap, written, own=written.codec is self._written.codec)
