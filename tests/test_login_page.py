@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 
 from examples import login
 from tests.kit.browser import Browser, displayed, read, until
-from tests.kit.processes import Program, running
+from tests.kit.processes import Program, forked
 from tests.kit.served import served
 
 pytestmark = pytest.mark.slow
@@ -158,7 +158,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 @contextmanager
 def program(data: Path, port: str = "0") -> Generator[tuple[Program, str]]:
     """Start it as it is, with what it has stored; and where it is."""
-    with running("examples/login.py", port, env={"SEAWALL_SECRET": SECRET, "LOGIN_DATA": str(data)}) as started:
+    with forked("examples/login.py", port, env={"SEAWALL_SECRET": SECRET, "LOGIN_DATA": str(data)}) as started:
         yield started, "http" + started.stderr.wait_for(r"listening on ws(://\S+)\n")[1] + "/"
 
 

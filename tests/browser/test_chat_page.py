@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Final, cast
 
 import pytest
@@ -17,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from examples import chat
 from tests.kit.browser import Browser, displayed, read
-from tests.kit.processes import Program, running
+from tests.kit.processes import Program, forked
 from tests.kit.relay import relayed
 from tests.kit.served import served
 
@@ -108,7 +109,7 @@ class Person:
 @contextmanager
 def program(port: int = 0) -> Generator[tuple[Program, str]]:
     """The chat as a program, and where its page is."""
-    with running("examples/chat.py", str(port), env={"SEAWALL_SECRET": SECRET}) as started:
+    with forked("examples/chat.py", str(port), env={"SEAWALL_SECRET": SECRET}) as started:
         yield started, started.stderr.wait_for(r"listening on ws(://\S+)\n")[1]
 
 
@@ -216,8 +217,7 @@ def test_a_cut_and_a_resume(browsers: tuple[Browser, Browser]) -> None:
             assert person.texts(".gap") == []
         relay.cut()
         grace.wait_state("Offline")
-        for number in range(103):
-            ada.chrome.execute_script(f"ask({{ type: 'say', text: 'flood {number}' }}, () => {{}})")
+        ada.chrome.execute_script("for (let i = 0; i < 103; i++) ask({ type: 'say', text: `flood ${i}` }, () => {})")
         ada.wait_last(".said p", "flood 102")
         relay.mend()
         grace.wait_last(".said p", "flood 102")
@@ -320,30 +320,35 @@ new MutationObserver(() => {
 }).observe(list, { childList: true });
 """
 
+#: Two phones and a desk.
+WIDTHS: Final = (360, 420, 1280)
+
 #: What is seen of the last message; the list is higher than the screen.
 LAST_IS_SEEN: Final = (
     "const log = document.getElementById('log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 2"
 )
 
 
-@pytest.mark.parametrize("width", [360, 420, 1280])
-def test_the_page_fits(people: tuple[Person, Person], width: int) -> None:
+def test_the_page_fits(people: tuple[Person, Person]) -> None:
     """Nothing is wider or higher than the screen, on a phone and on a desk, by day and by night, whatever is said."""
     ada, _ = people
-    ada.chrome.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
+
+    def resize(width: int) -> None:
+        size: dict[str, object] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        ada.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
     try:
+        resize(WIDTHS[0])  # what becomes a phone scrolls to the top, which no phone does
         for text in ("x" * 400, *["ahoy"] * 11):
             ada.say(text)
             ada.wait_last(".said p", text)
-        for scheme in ("light", "dark"):
+        for width, scheme in product(WIDTHS, ("light", "dark")):
+            resize(width)
             ada.chrome.execute_cdp_cmd(
                 "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
             )
-            ada.say(scheme)
-            ada.wait_last(".said p", scheme)
+            ada.say(f"{scheme}, {width}")
+            ada.wait_last(".said p", f"{scheme}, {width}")
             assert ada.chrome.execute_script("return innerWidth") == width
             for way in ("Width", "Height"):
                 assert ada.chrome.execute_script(f"return document.documentElement.scroll{way} <= inner{way}")
