@@ -57,6 +57,9 @@ class Reader(Generic[R]):
         self.ended = failure
         self.scope.cancel()
 
+    def leave(self) -> None:
+        """It has no place in any room."""
+
 
 @final
 @define(eq=False)

@@ -1,4 +1,4 @@
-"""Who leaves a room and comes back on the same connection reads each event once: nothing twice, and nothing lost."""
+"""Who leaves a room and comes back on the same connection reads each event once; who does not leave is made to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, Connection, Limits, SlowConsumer, public
+from seawall import Anonymous, App, Connection, Disconnected, Limits, SlowConsumer, public
 from seawall.rooms import Disconnect, Gap, Position, RoomEvent, Since, Subscription
 from seawall.testing import Client, Closed, serve
+from tests.kit.rooms import table_entries
 
 LAST = 300
 
@@ -201,3 +202,53 @@ async def test_a_block_that_was_cancelled_is_over_before_the_next_begins(autojum
             await read(client, seen)
     said = [number for number in seen if number != -1]
     assert len(said) == len({*map(str, said)})
+
+
+async def test_what_is_never_left_ends_with_the_connection(autojump_clock: MockClock) -> None:
+    """Of a block that is entered by hand, and not left, nothing stays in the rooms' tables."""
+    app = App()
+    topic, people = app.topic("rooms/{room}", str), app.presence("rooms/{room}", str)
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await people(room="a").joined(conn, "ada").__aenter__()
+        await conn.subscribe(topic(room="a")).__aenter__()
+
+    async with serve(app) as server:
+        async with server.connect("/") as client:
+            await client.wait_closed()
+        await wait_all_tasks_blocked()
+        assert people(room="a").members() == ()
+        assert table_entries(app) == {}
+
+
+async def test_what_another_task_has_ends_with_the_connection(autojump_clock: MockClock) -> None:
+    """A task that is none of the connection's, and subscribes for it, is told that it is disconnected."""
+    app, ended = App(), list[str]()
+    topic, people = app.topic("rooms/{room}", str), app.presence("rooms/{room}", str)
+    connections, outside = trio.open_memory_channel[Connection[Anonymous]](1)
+
+    @app.route("/", guard=public)
+    async def handler(conn: Connection[Anonymous]) -> None:
+        await connections.send(conn)
+        await conn.receive()
+
+    async def subscribe() -> None:
+        conn = await outside.receive()
+        with pytest.raises(Disconnected):  # noqa: PT012 - as a handler would
+            async with conn.subscribe(topic(room="a")):
+                try:
+                    async with people(room="a").joined(conn, "ada"):
+                        await conn.send("subscribed")
+                        await trio.sleep_forever()
+                finally:
+                    ended.append("body")
+
+    async with serve(app) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(subscribe)
+        async with server.connect("/") as client:
+            assert await client.receive() == "subscribed"
+        await wait_all_tasks_blocked()
+        assert ended == ["body"]
+        assert people(room="a").members() == ()
+        assert table_entries(app) == {}

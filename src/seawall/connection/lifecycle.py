@@ -10,6 +10,7 @@ import trio
 from attrs import define, field
 
 from seawall.connection.deadlines import Deadline
+from seawall.connection.subscriptions import Subscriptions
 from seawall.connection.timeouts import Timeouts
 from seawall.errors import (
     IdleTimeout,
@@ -46,6 +47,8 @@ class Lifecycle:
     """Of the connection, in the server's queue."""
     _listener: EndListener | None = field(kw_only=True, alias="listener")
     """Told once; None when the socket is closed."""
+    subscriptions: Subscriptions = field(init=False, factory=Subscriptions)
+    """What reads rooms for it, until its tasks are over."""
     ended: End | None = field(init=False, default=None)
     """What ended it; None until then."""
     is_closed: bool = field(init=False, default=False)

@@ -92,7 +92,11 @@ class ConnectionState:
     format: MessageFormat = field(repr=False)
     """Of the route: how typed messages are written."""
     renewal: Renewer = field(repr=False, default=NOT_RENEWABLE)
-    subscriptions: Subscriptions = field(init=False, repr=False, factory=Subscriptions)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Those that it has."""
+        return self.lifecycle.subscriptions
 
     def hold(self, subscription: Held) -> None:
         """Count one more subscription, until it is discarded from `subscriptions`.

@@ -72,6 +72,10 @@ class Held(Protocol):
         """End it because of `failure`, which its ``async with`` raises. Must not raise."""
         ...
 
+    def leave(self) -> None:
+        """Take no place in its room any more, whether or not its ``async with`` is left. Must not raise."""
+        ...
+
 
 @final
 class Subscriptions:
@@ -111,6 +115,13 @@ class Subscriptions:
     def discard(self, one: Held, /) -> None:
         """Have it no more; does nothing if it is not there."""
         self._held = tuple(other for other in self._held if other is not one)
+
+    def release(self, failure: Exception) -> None:
+        """End what is still there when no task of the connection is: what another task has, or was never left."""
+        held, self._held = self._held, ()
+        for one in held:
+            one.end(failure)
+            one.leave()
 
     def without(self, asked: set[Held]) -> Held | None:
         """One that is not among `asked`; None if all are."""

@@ -271,6 +271,7 @@ class ConnectionRunner:
     def record(self) -> None:
         """Count the connection no more, because it is over, and tell the log and the application how it ended."""
         self.lifecycle.on_finished()
+        self.lifecycle.subscriptions.release(Disconnected(self._incoming.id))
         self._release()
         end = self.lifecycle.ended or End(Cause.FAILED, 1011, "internal error")
         channel = self._closing.channel

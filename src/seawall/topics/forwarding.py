@@ -196,15 +196,22 @@ class Forwarding:
         self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
         """End; raise why it has ended before, unless the body has raised something else."""
+        self.leave()
+        scope, self._scope = self._scope, None
+        return leave_block(scope, self._failure, raised, traceback)
+
+    def leave(self) -> None:
+        """Read no more; does nothing the second time."""
+        renderer, self.renderer = self.renderer, None
+        if renderer is None:
+            return
         self._halt()
-        log, scope, self._scope = self.cursor.log, self._scope, None
+        log = self.cursor.log
         log.readers.remove(self)
         self.cursor.leave()
-        if self.renderer is not None:
-            self._source.renderers.leave(self.renderer)
+        self._source.renderers.leave(renderer)
         self._source.release(log)
         state_of(self._connection).subscriptions.discard(self)
-        return leave_block(scope, self._failure, raised, traceback)
 
     @property
     def position(self) -> Position:
@@ -235,14 +242,15 @@ class Forwarding:
 
     def visit(self) -> None:
         """There are new events."""
-        self._end_on(self.cursor.fault())
+        if (fault := self.cursor.fault()) is not None:
+            self.end(fault)
         if self._status is _READY:
             if self._buffer.pending:
                 self._fall_behind()
             else:
                 self._deliver()
-        if self._status is Status.BEHIND:
-            self._end_on(self.cursor.apply_lag())
+        if self._status is Status.BEHIND and (failure := self.cursor.apply_lag()) is not None:
+            self.end(failure)
 
     def wake(self) -> None:
         """Nothing is pending any more."""
@@ -256,7 +264,8 @@ class Forwarding:
             return False
         self._status = _READY
         self.outlet = None if self.cursor.is_indexed else self._buffer  # else a fault of its key would go unnoticed
-        self._end_on(self.cursor.fault())
+        if (fault := self.cursor.fault()) is not None:
+            self.end(fault)
         if self._status is _READY:
             if self._buffer.pending:
                 self._fall_behind()
@@ -267,10 +276,6 @@ class Forwarding:
     def needs(self) -> int:
         """What has to stay in the log for it."""
         return self.cursor.log.end if self._status is Status.OVER else self.cursor.needs()
-
-    def _end_on(self, failure: Exception | None) -> None:
-        if failure is not None:
-            self.end(failure)
 
     def _halt(self) -> None:
         self._status = Status.OVER

@@ -197,6 +197,9 @@ class Membership(Generic[M]):
         if self._scope is not None:
             self._scope.cancel()
 
+    def leave(self) -> None:
+        """It has left, because it has ended."""
+
 
 def _is_end(raised: BaseException) -> bool:
     """Whether this is what becomes of a body whose connection has ended."""
