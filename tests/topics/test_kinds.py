@@ -102,13 +102,13 @@ async def test_what_a_topic_is_of_is_published(kind: object, value: object) -> N
 
 
 REFUSED = [
-    (Said, Whispered("x"), f"_ was given a {HERE}.Whispered, and topic('rooms') is of {HERE}.Said; give one"),
-    (Louder, Said("x"), f"given a {HERE}.Said, and topic('rooms') is of {HERE}.Louder"),
-    (Said, "x", f"given a str, and topic('rooms') is of {HERE}.Said"),
-    (Said, 1, f"given a int, and topic('rooms') is of {HERE}.Said"),
-    (Said, None, f"given a NoneType, and topic('rooms') is of {HERE}.Said"),
-    (str, b"x", "given a bytes, and topic('rooms') is of str"),
-    (str | bytes, Said("x"), f"given a {HERE}.Said, and topic('rooms') is of str or bytes"),
+    (Said, Whispered("x"), f"_ was given {HERE}.Whispered, and topic('rooms') is of {HERE}.Said; give one"),
+    (Louder, Said("x"), f"given {HERE}.Said, and topic('rooms') is of {HERE}.Louder"),
+    (Said, "x", f"given str, and topic('rooms') is of {HERE}.Said"),
+    (Said, 1, f"given int, and topic('rooms') is of {HERE}.Said"),
+    (Said, None, f"given NoneType, and topic('rooms') is of {HERE}.Said"),
+    (str, b"x", "given bytes, and topic('rooms') is of str"),
+    (str | bytes, Said("x"), f"given {HERE}.Said, and topic('rooms') is of str or bytes"),
     (Said | Whispered, "x", f"topic('rooms') is of {HERE}.Said or {HERE}.Whispered"),
     (Page[int], Said("x"), f"topic('rooms') is of {HERE}.Page"),
     (Said, Said, "the class Said was to be sent; make an instance of it"),
@@ -188,6 +188,16 @@ async def test_a_member_is_said_by_a_value_of_the_presence() -> None:
             await client.receive()
     remedy = f"and presence('rooms') is of {HERE}.Said; give one of these, or define it with a union that has both"
     assert texts == [
-        f"joined() was given a {HERE}.Whispered, {remedy}",
-        f"update() was given a str, {remedy}",
+        f"joined() was given {HERE}.Whispered, {remedy}",
+        f"update() was given str, {remedy}",
     ]
+
+
+async def test_whoever_gets_nothing_is_a_connection() -> None:
+    """Not what it is called; and nothing is published."""
+    app = App()
+    room = app.topic("rooms", Said, history=1)()
+    async with serve(app):
+        with pytest.raises(TypeError, match=r"publish\(but=...\) was given str; give the Connection"):
+            await room.publish(Said("x"), but=cast("Connection[object]", "c1"))
+        assert await room.history(1) == ()

@@ -46,7 +46,7 @@ class Kinds:
         wanted = " or ".join(_names(classes))
         (given,) = _names([type(value)])
         return TypeError(
-            f"{call}() was given a {given}, and {self.where} is of {wanted}; give one of these, or define it with "
+            f"{call}() was given {given}, and {self.where} is of {wanted}; give one of these, or define it with "
             "a union that has both"
         )
 

@@ -196,7 +196,11 @@ class Room(Moderated, Generic[T, R_contra]):
         if not isinstance(value, kinds.classes):
             raise kinds.refusal(call, value)
         frame = hub.format.frame(value)
-        return Entry(value, frame, but=None if but is None else but.id)
+        if but is None:
+            return Entry(value, frame, but=None)
+        if not isinstance(but, Connection):
+            raise TypeError(f"{call}(but=...) was given {type(but).__name__}; give the Connection that gets nothing")
+        return Entry(value, frame, but=but.id)
 
     def _lag(self, options: SubscribeOptions[T]) -> Lag[object]:
         if options.lag is None:
