@@ -215,7 +215,7 @@ class MemoryEngine:
     def _make_room(self) -> None:
         for log in self._budget.make_room():
             if log.readers.count:
-                self._pump.schedule(log)  # who has lost events is to be told
+                self._pump.schedule(log)  # and what has been read of it goes before what is kept elsewhere
             else:
                 self._forget_unless_kept(log)
 

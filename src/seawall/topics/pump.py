@@ -115,10 +115,9 @@ class Pump:
             self.progress.unpark_all()
 
     def stop(self) -> None:
-        """Forget what was to be done."""
+        """Forget what was to be done; nobody waits for `progress` any more, as `run` has ended."""
         self._rounds.clear()
         self._woken.clear()
-        self.progress.unpark_all()
 
     def _run_due(self, now: float) -> float:
         """Do what is due, and return when there is more to do."""
