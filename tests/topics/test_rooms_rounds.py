@@ -1,0 +1,157 @@
+"""Rounds over the readers of a room, while readers leave, events come, and events become too old."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seawall import App, Connection
+from seawall.rooms import DropOldest, Gap, Room, RoomEvent, Topic
+from tests.kit.rooms import Said, held, in_memory, room_app
+
+
+async def test_many_leave_during_a_round(autojump_clock: MockClock) -> None:
+    """Whoever stays is given what the round is about, though their places among the readers change."""
+    app, heard = App(), list[int]()
+    said = app.topic("rooms/{room}", Said)
+
+    async def stay(task_status: trio.TaskStatus[None]) -> None:
+        async with said(room="x").events() as events:
+            task_status.started()
+            async for event in events:
+                assert isinstance(event, RoomEvent)
+                heard.append(event.value.number)
+
+    async with in_memory(app), trio.open_nursery() as nursery:
+        async with AsyncExitStack() as leaving:
+            for _ in range(600):
+                await leaving.enter_async_context(said(room="x").events(lag=DropOldest(1)))
+            for _ in range(20):
+                await nursery.start(stay)
+            await wait_all_tasks_blocked()
+            said(room="x").publish_nowait(Said(1))
+            for _ in range(2):  # of the three turns that the round takes
+                await trio.lowlevel.checkpoint()
+            assert heard == []
+        await wait_all_tasks_blocked()
+        assert heard == [1] * 20
+        nursery.cancel_scope.cancel()
+
+
+async def test_events_come_during_a_round(autojump_clock: MockClock) -> None:
+    """Who was served before them, in the same round, is given them in the next one: nothing is removed in between."""
+
+    async def read(conn: Connection[object], _: str) -> None:
+        async with conn.subscribe(said(room="x")):
+            await trio.sleep_forever()
+
+    app = room_app(read)
+    said: Topic[Said] = app.topic("rooms/{room}", Said)
+    async with in_memory(app) as dial:
+        peers = [await dial("/a") for _ in range(50)]  # four turns
+        await wait_all_tasks_blocked()
+        for number in range(40):
+            said(room="x").publish_nowait(Said(number))
+            await trio.lowlevel.checkpoint()
+        for peer in peers:
+            assert [json.loads(await peer.message())["number"] for _ in range(40)] == [*range(40)]
+        assert held(app) == 0
+
+
+async def last(room: Room[Said], count: int) -> list[int]:
+    """The numbers of the events that the room gives who asks for the last ones."""
+    return [event.value.number for event in await room.history(count)]
+
+
+async def take(events: AsyncIterator[RoomEvent[Said] | Gap], count: int) -> list[int | str]:
+    """What is read next, and is there: the numbers of events, and what gaps say."""
+    with trio.fail_after(1):
+        got = [await anext(events) for _ in range(count)]
+    return [f"{one.lost} lost" if isinstance(one, Gap) else one.value.number for one in got]
+
+
+async def test_too_old_and_still_to_be_read(autojump_clock: MockClock) -> None:
+    """Who is busy when events become too old is given them, and no gap; for everybody else they are no history."""
+    app = App()
+    said: Topic[Said] = app.topic("rooms/{room}", Said, history=3, ttl=10)
+    room = said(room="x")
+    async with in_memory(app), room.events(lag=DropOldest(100)) as busy:
+        for number in range(6):
+            room.publish_nowait(Said(number))
+        await trio.sleep(5)
+        assert await last(room, 100) == [3, 4, 5]
+        room.publish_nowait(Said(6))
+        assert await last(room, 100) == [4, 5, 6]
+        assert await last(room, 1) == [6]
+        await trio.sleep(6)
+        assert await last(room, 100) == [6]
+        async with room.events() as late:
+            assert await take(late, 1) == [6]
+        await trio.sleep(5)
+        assert await last(room, 100) == []
+        assert await take(busy, 7) == [*range(7)]
+        with trio.move_on_after(100) as waiting:
+            await anext(busy)
+        assert waiting.cancelled_caught
+        assert held(app) == 0
+
+
+async def test_caught_up_and_busy_again(autojump_clock: MockClock) -> None:
+    """Who was behind, and has read it all, is behind with nothing: what comes at once then costs it no event."""
+    app = App()
+    said = app.topic("rooms/{room}", Said)
+    room = said(room="x")
+    async with in_memory(app), room.events(lag=DropOldest(3)) as events:
+        for number in range(2):
+            room.publish_nowait(Said(number))
+            await wait_all_tasks_blocked()  # it is found behind, with the second one
+        assert await take(events, 2) == [0, 1]
+        await wait_all_tasks_blocked()
+        for number in range(2, 12):
+            room.publish_nowait(Said(number))
+        await wait_all_tasks_blocked()
+        assert await take(events, 10) == [*range(2, 12)]
+
+
+async def test_behind_and_still_busy(autojump_clock: MockClock) -> None:
+    """Who was behind, and has read some of it, still is: so many events wait as its `lag` says, and no more."""
+    app = App()
+    said = app.topic("rooms/{room}", Said)
+    room = said(room="x")
+    async with in_memory(app), room.events(lag=DropOldest(3)) as events:
+        for number in range(3):
+            room.publish_nowait(Said(number))
+            await wait_all_tasks_blocked()
+        assert await take(events, 1) == [0]
+        for number in range(3, 13):
+            room.publish_nowait(Said(number))
+        await wait_all_tasks_blocked()
+        assert await take(events, 4) == ["9 lost", 10, 11, 12]
+
+
+async def test_many_publishers_wait_for_their_own_room(autojump_clock: MockClock) -> None:
+    """However many there are, and whatever is served elsewhere, they are not far ahead of its readers."""
+    app, most, done = App(), list[int](), list[int]()
+    said = app.topic("rooms/{room}", Said)
+    large, small = said(room="large"), said(room="small")
+
+    async def publish(number: int) -> None:
+        for _ in range(20):
+            await large.publish(Said(number))
+        done.append(number)
+
+    async with in_memory(app), trio.open_nursery() as nursery, AsyncExitStack() as readers:
+        for _ in range(1_500):  # six turns
+            await readers.enter_async_context(large.events(lag=DropOldest(1)))
+        async with small.events(lag=DropOldest(1)):
+            for number in range(100):
+                nursery.start_soon(publish, number)
+            while len(done) < 100:
+                small.publish_nowait(Said(0))
+                most.append(held(app) // 350)
+                await trio.lowlevel.checkpoint()
+    assert max(most) < 250, "of 2,000 events"
