@@ -300,3 +300,14 @@ async def test_what_has_been_read_goes_before_what_is_kept(autojump_clock: MockC
             other.publish_nowait(Said(number))
             await wait_all_tasks_blocked()
         assert [event.value.number for event in await other.history(100)] == [*range(45)]
+
+
+async def test_which_key_is_forgotten(autojump_clock: MockClock) -> None:
+    """The one whose newest event is the oldest, however early the others were there first."""
+    app = App()
+    room = app.topic("rooms/{room}", Said)(room="x")
+    async with in_memory(app), room.events(lag=Latest(by_key, at_most=2)) as events:
+        for number, key in enumerate((1, 2, 1, 3)):
+            room.publish_nowait(Said(number, key=key))
+        await wait_all_tasks_blocked()
+        assert await take(events, 3) == ["None lost", 2, 3]
