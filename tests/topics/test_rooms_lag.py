@@ -311,3 +311,15 @@ async def test_which_key_is_forgotten(autojump_clock: MockClock) -> None:
             room.publish_nowait(Said(number, key=key))
         await wait_all_tasks_blocked()
         assert await take(events, 3) == ["None lost", 2, 3]
+
+
+async def test_what_waited_for_the_last_reader_is_forgotten(autojump_clock: MockClock) -> None:
+    """When it leaves, only what the room keeps for who comes back is still there."""
+    app = App()
+    room = app.topic("rooms/{room}", Said, history=2)(room="x")
+    async with in_memory(app):
+        async with room.events(lag=Disconnect(100)):
+            await say(room, range(100), at_once=False)
+            one = held(app) // 100
+        assert held(app) < 3 * one
+        assert [event.value.number for event in await room.history(100)] == [98, 99]
