@@ -196,13 +196,15 @@ class Room(Moderated, Generic[T, R_contra]):
         if not isinstance(value, kinds.classes):
             raise kinds.refusal(call, value)
         frame = hub.format.frame(value)
-        if but is None:
-            return Entry(value, frame, but=None)
-        if not isinstance(but, Connection):
-            raise TypeError(f"{call}(but=...) was given {type(but).__name__}; give the Connection that gets nothing")
-        return Entry(value, frame, but=but.id)
+        return Entry(value, frame, but=None if but is None else _id_of(call, but))
 
     def _lag(self, options: SubscribeOptions[T]) -> Lag[object]:
         if options.lag is None:
             return self._definition.lag
         return cast("Lag[object]", options.lag)  # its key takes the values of this topic, and gets no others
+
+
+def _id_of(call: str, but: object) -> str:
+    if not isinstance(but, Connection):
+        raise TypeError(f"{call}(but=...) was given {type(but).__name__}; give the Connection that gets nothing")
+    return but.id
