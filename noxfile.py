@@ -207,7 +207,7 @@ def tests(session: nox.Session) -> None:
     install(session, "-e", ".[fast]", *group("test"))
     if MISSING:
         session.warn(f"not tested, because not on this machine: Python {', '.join(MISSING)}")
-    if not session.posargs:  # the modules are compiled once, for pytest rewrites them; else each process would do it
+    if not session.posargs:  # pytest rewrites the modules of the tests: once here, or else in each of its processes
         session.run("pytest", "--collect-only", "-qq", silent=True)
     session.run("pytest", *(session.posargs or WAITING))
 

@@ -87,7 +87,7 @@ GONE = """
 import os
 from tests.kit.forked import FORK_SERVER, ROOT
 FORK_SERVER.fork(["-c", ""], directory=ROOT, env=os.environ).wait(60)
-print("gone", flush=True)
+print("gone", FORK_SERVER.directory, flush=True)
 os._exit(0)
 """
 
@@ -101,5 +101,6 @@ def test_nothing_is_left() -> None:
     server.stop()
     server.stop()
     with running("-c", GONE) as program:
-        program.stdout.wait_for("gone")
+        directory = Path(program.stdout.wait_for(r"gone (\S+)")[1])
         program.stderr.wait_for_end()  # which both have open
+    assert not directory.exists()

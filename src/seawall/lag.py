@@ -66,7 +66,8 @@ class Latest(Generic[T_contra]):
     """
 
     key: Callable[[T_contra], Hashable]
-    """Called once for each event, whoever reads; what it raises ends those who read by it."""
+    """Called once for each event for all who read by the same function, so give one that has a name, and not a new
+    lambda for each connection. What it raises ends those who read by it. It must not publish."""
     at_most: int = 1000
 
     def __attrs_post_init__(self) -> None:

@@ -62,8 +62,9 @@ return new Promise((resolve, reject) => {
       const holds = Boolean(%(condition)s);
       if (holds || performance.now() > end) resolve(holds);
       else setTimeout(look, 25);
-    } catch (problem) {
-      reject(problem);
+    } catch (problem) {  // the page may be half loaded
+      if (performance.now() > end) reject(problem);
+      else setTimeout(look, 25);
     }
   };
   look();
@@ -251,7 +252,7 @@ def read(selector: str) -> str:
 
 def displayed(selector: str) -> str:
     """JavaScript for whether an element is seen."""
-    return f"document.querySelector({selector!r}).checkVisibility()"
+    return f"document.querySelector({selector!r}).checkVisibility({{visibilityProperty: true, opacityProperty: true}})"
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -151,6 +152,8 @@ def main() -> None:
         gc.collect()
         gc.freeze()  # so that collecting garbage copies no memory
         request = Forking(listener).serve(parent)
+        if request is None:
+            shutil.rmtree(Path(listener.getsockname()).parent)  # nobody else is there to do it
     if request is not None:
         request.run()
 

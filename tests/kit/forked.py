@@ -84,7 +84,8 @@ class ForkServer:
     def __init__(self) -> None:
         """Nothing runs yet."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._directory = ""
+        self.directory = ""
+        """Where its socket is, while it runs."""
         self._lock = threading.Lock()
 
     def fork(self, arguments: Sequence[str], *, directory: Path, env: Mapping[str, str]) -> Forked:
@@ -112,15 +113,15 @@ class ForkServer:
                 self._process.terminate()
                 self._process.wait()
                 self._process = None
-                shutil.rmtree(self._directory)
+                shutil.rmtree(self.directory)
 
     @property
     def _path(self) -> str:
-        return f"{self._directory}/socket"
+        return f"{self.directory}/socket"
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start it. Who asks before it is ready waits."""
-        self._directory = tempfile.mkdtemp()  # nobody else may have programs run
+        self.directory = tempfile.mkdtemp()  # nobody else may have programs run
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self._path)
             listener.listen(100)

@@ -31,8 +31,9 @@ KIB: Final = 1024
 #: Resident memory that an idle connection may take. TLS keeps its own buffers and keys besides.
 IDLE: Final[dict[Transport, int]] = {"plain": 40 * KIB, "reader": 40 * KIB, "tls": 120 * KIB}
 
-#: What Python allocates for an idle connection, beside what it does for one of trio-websocket alone. By resident memory
-#: the aim is 1.2 (docs/benchmarks.md); this can be told exactly, and differs by a hundredth between versions of Python.
+#: What Python allocates for an idle connection, beside what it does for one of trio-websocket alone. Of resident
+#: memory it is to be 1.2 at most, which `benchmarks` measures; this can be told exactly, and differs by a hundredth
+#: between versions of Python.
 BESIDE: Final = 1.17
 
 #: Objects by which the heap may grow at all, which is a few for each connection: Trio itself keeps up to a thousand

@@ -566,7 +566,7 @@ def test_what_each_reader_sees(kept: Kept, script: list[Step]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, phases=[Phase.generate])  # an example is shrunk in the other test
+@settings(max_examples=200, phases=[Phase.generate])  # others on each Python; one is shrunk in the test above
 @given(kept=keeping(), script=scripts())
 def test_what_each_reader_sees_in_many_more(kept: Kept, script: list[Step]) -> None:
     """The same, with more examples."""

@@ -69,7 +69,7 @@ def serving(directory: Path) -> Generator[tuple[Program, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("route", "times"), [("sleep", 2), ("compute", 1)])
 def test_mended_29_a_handler_that_blocks_is_named(route: str, times: int, tmp_path: Path) -> None:
-    """One WARNING has the handler, its file and its line, and what it has called; each time that it blocks."""
+    """One WARNING has the handler, its file and its line, and what it has called, each of the times that it blocks."""
     line = 1 + next(
         at
         for at, text in enumerate(PROGRAM.splitlines())

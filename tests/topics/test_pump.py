@@ -138,6 +138,29 @@ async def test_who_was_behind_waits_for_no_round(autojump_clock: MockClock) -> N
         nursery.cancel_scope.cancel()
 
 
+async def test_many_small_rounds_hold_up_nobody_else(autojump_clock: MockClock) -> None:
+    """Though there is something new in more rooms than are served between two checkpoints, again and again."""
+    pump, steps = Pump(), list[str]()
+    rooms = [log_of(str(number)) for number in range(100)]
+    for log in rooms:
+        Reader(log, pump, steps)
+    other = Reader(log_of("other"), pump, list[str](), since=None)
+    other.log.append(Entry("x", None), 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        await wait_all_tasks_blocked()
+        pump.put(other)
+        for _ in range(10):
+            for log in rooms:
+                if not log.readers.is_scheduled:
+                    log.append(Entry("x", None), 0)
+                    pump.schedule(log)
+            await trio.lowlevel.checkpoint()
+        assert len(steps) > 50
+        assert other.steps == ["read"]
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_comes_and_goes_holds_up_nobody(autojump_clock: MockClock) -> None:
     """However many begin to read and end between two turns of the pump, who stays is served, and nothing grows."""
     pump, log = Pump(), log_of("room")

@@ -350,9 +350,9 @@ class Connection(Generic[P_co]):
             ``"joined"`` with what is published from now on.
           lag: what becomes of this peer if it does not keep up; as the topic says, when left out. `DropOldest` and
             `DropNewest` need a `wrap`.
-          wrap: makes the message of an event, or of a `Gap`; None sends nothing. It is called once for each event
-            on a route, also where many subscribe with it: give the same function to all. Without it the values are sent
-            as they are.
+          wrap: makes the message of an event, or of a `Gap`; None sends nothing. As a rule it is called once for each
+            event on a route, also where many subscribe with it: give the same function to all. Without it the values
+            are sent as they are.
 
         Raises, where it is entered:
           Refused: the check of the room says no; `Forbidden` for instance.

@@ -39,6 +39,8 @@ class MessageFormat:
         """The frame of what the codec has encoded."""
         self.encoder = MessageEncoder(codec)
         """For what is sent."""
+        self.is_limited = False
+        """Whether it sends values of some classes only."""
         self._answers = self.encoder
         self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
@@ -53,6 +55,7 @@ class MessageFormat:
         """
         limited = MessageFormat(self.codec, self._route)
         limited.encoder = MessageEncoder(self.codec, only=frozenset(map(class_of, kinds)))
+        limited.is_limited = True
         limited._answers = self.encoder
         for kind in kinds:
             limited.encoder.check(kind, where=where)

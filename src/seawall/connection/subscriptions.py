@@ -117,7 +117,7 @@ class Subscriptions:
         self._held = tuple(other for other in self._held if other is not one)
 
     def release(self, failure: Exception) -> None:
-        """End what is still there when no task of the connection is: what another task has, or was never left."""
+        """End those that are there when the connection's tasks are over: another task has them, or nobody left them."""
         held, self._held = self._held, ()
         for one in held:
             one.end(failure)

@@ -139,10 +139,10 @@ class Cursor:
         self._release_window()
         self.next, self.lost = number, lost
 
-    def skip(self) -> None:
-        """All up to now is known otherwise: go on with what comes next, and tell of no gap."""
+    def skip(self, number: int) -> None:
+        """All before the event with this number is known otherwise: go on with it, and tell of no gap."""
         self._release_window()
-        self.next = self.log.end
+        self.next = number
         self.lost = 0
 
     def fall_behind(self) -> None:

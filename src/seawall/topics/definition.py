@@ -107,6 +107,18 @@ class Definition:
         """How events are written."""
         return self.hub.renderers
 
+    def check_current(self, used: str) -> None:
+        """Refuse what would pass by the check that `readable` has put into another topic.
+
+        Raises:
+          ConfigurationError: there is one; the text says how this was `used`.
+        """
+        if self.is_replaced:
+            raise ConfigurationError(
+                f"topic {self.name!r} was {used} after readable(), which has made another one of it; use what "
+                "readable() has returned"
+            )
+
     def parameters(self, key: RoomKey) -> dict[str, Parameter]:
         """Those of a room, by name."""
         return dict(zip(self.pattern.parameters, key.parameters, strict=True))

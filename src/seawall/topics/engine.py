@@ -215,7 +215,8 @@ class MemoryEngine:
     def _make_room(self) -> None:
         for log in self._budget.make_room():
             if log.readers.count:
-                self._pump.schedule(log)  # and what has been read of it goes before what is kept elsewhere
+                # At the end of the round events go that all have read, before any of another room's history.
+                self._pump.schedule(log)
             else:
                 self._forget_unless_kept(log)
 

@@ -157,6 +157,7 @@ class Forwarding:
             self._source.admit(request.key, state)
             await self._source.ask(request.key, self._connection.principal)
             if len(state.subscriptions) > 1:  # one of them may be cancelled, and ends in its task's next turn
+                await trio.lowlevel.checkpoint()  # which may be behind ours, as Trio runs them in any order
                 await trio.lowlevel.checkpoint()
             self._begin(request, await self._source.open(request.key))
         except BaseException:

@@ -52,7 +52,8 @@ class Moderated(ABC):
           session_id: one log-in, such as a token's ``sid``.
           connection: the id of one connection. Whoever connects again has another one.
           seconds: for how long, a week at most; 0 refuses nobody. It is remembered in memory, as long as the app is
-            served. Of two kicks the longer one counts; `unkick` takes both back.
+            served. Of two kicks that name the same the longer one counts, and
+            `unkick` takes both back.
 
         Returns:
           How many connections had something here that ends.

@@ -165,7 +165,7 @@ class Kicks:
         is_kicked = room is not None and who in room.until
         if is_kicked:
             self._pop(key, who)
-            server_log.info("let into a room of %r again by %s", key.pattern, _said(who))
+            server_log.info("no longer kicked out of a room of %r by %s", key.pattern, _said(who))
         return is_kicked
 
     def clear(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from types import MethodType
 from typing import Final, final
 
 from seawall.lag import Latest
@@ -47,7 +48,7 @@ class NewestIndex:
 
     def is_of(self, lag: Latest[object]) -> bool:
         """Whether it is the index that `lag` asks for, and is of use."""
-        return self._key is lag.key and self._at_most == lag.at_most and self.failure is None
+        return is_same(self._key, lag.key) and self._at_most == lag.at_most and self.failure is None
 
     def add(self, number: int, entry: Entry, /) -> None:
         """The event is the newest of its key."""
@@ -73,9 +74,15 @@ class NewestIndex:
 
     def evict(self, number: int, /) -> None:
         """The log has given up this event, which no older one has survived."""
-        if number in self._keys:
-            del self._newest[self._keys.pop(number)]
-            self.evicted = number
+        if number not in self._keys:
+            return
+        self.evicted = number
+        key = self._keys.pop(number)
+        try:
+            del self._newest[key]
+        except Exception as failure:  # noqa: BLE001 - the key is an object of the application's, and so is its hash
+            self.failure = failure
+            self.drop()
 
     def first_from(self, number: int) -> int | None:
         """The first of the newest events that has at least this number."""
@@ -112,6 +119,11 @@ class NewestIndex:
         self.evicted = number
 
 
+def is_same(one: object, other: object) -> bool:
+    """Whether these are one function; a bound method is made anew each time that it is looked up."""
+    return one is other or (isinstance(one, MethodType) and isinstance(other, MethodType) and one == other)
+
+
 def keep_index(log: Log, lag: Latest[object]) -> None:
     """Keep the newest of each key in a log, whether or not somebody reads by it."""
     index = NewestIndex(log, lag.key, lag.at_most)
@@ -140,7 +152,9 @@ def join_index(log: Log, lag: Latest[object]) -> NewestIndex:
 def is_kept(log: Log, lag: Latest[object]) -> bool:
     """Whether a log keeps the newest of each key, as `lag` asks for it, for who comes."""
     kept = log.retention.latest
-    return kept is not None and log.retention.history > 0 and kept.key is lag.key and kept.at_most == lag.at_most
+    if kept is None or not log.retention.history:
+        return False
+    return is_same(kept.key, lag.key) and kept.at_most == lag.at_most
 
 
 def leave_index(index: NewestIndex) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, final
+from typing import Final, Literal, final
 
 from seawall.errors import ConfigurationError
 from seawall.topics.keys import RoomPattern
+
+#: Seconds that a history may be told to keep something for, at least: the clock has to tell them apart.
+_SHORTEST: Final = 0.001
 
 
 @final
@@ -51,7 +54,7 @@ def check_retention(where: str, history: object, ttl: object) -> None:
         raise ConfigurationError(f"{where}: history={history!r}; give a number of events, such as 100, or 0 for none")
     if ttl is None:
         return
-    if not (isinstance(ttl, int | float) and not isinstance(ttl, bool) and 0 < ttl < math.inf):
+    if not (isinstance(ttl, int | float) and not isinstance(ttl, bool) and _SHORTEST <= ttl < math.inf):
         raise ConfigurationError(f"{where}: ttl={ttl!r}; give a number of seconds, such as 300, or None for no end")
     if not history:
         raise ConfigurationError(f"{where}: ttl={ttl!r} of a history that keeps nothing; give it a history, too")

@@ -121,10 +121,10 @@ class People(Moderated, Generic[M]):
 
         Raises, where it is entered:
           Kicked: who is connected has been kicked out of the room, and may not come back yet.
-          TooManyRequests: there are ``Limits.max_subscriptions`` of this connection, or ``Limits.max_rooms``; or its
-            values have more than 16 KiB in all rooms together.
+          TooManyRequests: there are ``Limits.max_subscriptions`` of this connection, or ``Limits.max_rooms``; or the
+            value has more than 4 KiB, or those of this connection more than 16 KiB in all rooms together.
           TypeError: the value is of another class than those of the presence.
-          TypeError, ValueError: it cannot be sent as a message, or has more than 4 KiB.
+          TypeError, ValueError: it cannot be sent as a message.
           Unavailable: the app is not served.
           Disconnected: the connection is over.
           ConfigurationError: it is in the room already, and stays; it is another app's; or no message can carry the

@@ -18,17 +18,22 @@ Look: TypeAlias = Callable[[], object]
 class PresenceCursor(Cursor):
     """A cursor whose first item is a snapshot, and the one behind each gap. What was published before it, is in it."""
 
-    __slots__ = ("_look", "_needs_snapshot")
+    __slots__ = ("_look", "_looked_at", "_needs_snapshot")
 
     def __init__(self, lag: Lag[object], look: Look) -> None:
         """Begin nowhere."""
         super().__init__(lag)
         self._look = look
+        self._looked_at = 0  # the number of the first event that is not in the last snapshot
         self._needs_snapshot = True
 
     def peek(self) -> Item | None:
         """The snapshot, if it is its turn; what is lost before it does not matter any more."""
-        return Entry(self._look(), None) if self._needs_snapshot else super().peek()
+        if not self._needs_snapshot:
+            return super().peek()
+        snapshot = self._look()
+        self._looked_at = self.log.end  # what a `wrap` brings about is told after it
+        return Entry(snapshot, None)
 
     def move(self, item: Item) -> None:
         """What `peek` has just returned has been read."""
@@ -37,6 +42,6 @@ class PresenceCursor(Cursor):
             self._needs_snapshot = True
         elif self._needs_snapshot:
             self._needs_snapshot = False
-            self.skip()
+            self.skip(self._looked_at)
         else:
             super().move(item)

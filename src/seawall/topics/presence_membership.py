@@ -74,9 +74,9 @@ class Membership(Generic[M]):
 
         Raises:
           TypeError: it is of another class than those of the presence.
-          TypeError, ValueError, ConfigurationError: it cannot be sent as a message, or it is too large.
-          Kicked, TooManyRequests: as where it joined.
-          ConfigurationError: it is another thread than the server's.
+          TypeError, ValueError, ConfigurationError: it cannot be sent as a message; or it is another thread than the
+            server's.
+          Kicked, TooManyRequests, Unavailable: as where it joined.
           RuntimeError: the ``async with`` has ended.
         """
         said = self._room.rooms.say("update", value)

@@ -9,7 +9,7 @@ import trio
 from attrs import define, field, frozen
 
 from seawall.connection.state import ConnectionState
-from seawall.errors import ConfigurationError
+from seawall.errors import ConfigurationError, TooManyRequests
 from seawall.lag import Lag
 from seawall.topics.cursor import Cursor
 from seawall.topics.entry import Entry
@@ -138,15 +138,18 @@ class PresenceRooms(Generic[M]):
 
         Raises:
           TypeError: it is of another class than those of this presence.
-          ValueError, ConfigurationError: it cannot be sent; or it has more than `MAX_VALUE` bytes.
-          Unavailable, ConfigurationError: the app is not served, or in another thread.
+          TypeError, ValueError, ConfigurationError: it cannot be sent as a message; or the app is in another thread.
+          TooManyRequests: it has more than `MAX_VALUE` bytes.
+          Unavailable: the app is not served.
         """
         self._hub.check_here(call)
         if not isinstance(value, self._kinds.classes):
             raise self._kinds.refusal(call, value)
         encoded = self._hub.format.frame(value)
         if len(encoded) > MAX_VALUE:
-            raise ValueError(f"the value of a member has at most {MAX_VALUE} bytes; this one has {len(encoded)}")
+            raise TooManyRequests(
+                f"the value of a member has at most {MAX_VALUE} bytes, and this one {len(encoded)}; say less"
+            )
         return Said(value, encoded)
 
     # Who reads a room.

@@ -131,10 +131,11 @@ class Pump:
     def _serve_some(self) -> None:
         """Do what is done between two checkpoints."""
         left = DELIVERIES * _DELIVERY
+        for_woken = left // 2 if self._woken else 0  # however many small rooms have a round
         is_over = True
-        while is_over and left > 0 and self._rounds:
+        while is_over and left > for_woken and self._rounds:
             log = self._rounds.popleft()
-            share = left // 2 if self._woken and left > _DELIVERY else left
+            share = left - for_woken
             left -= share - self._go_round(log, share) + 1
             is_over = not log.readers.is_scheduled
             if not is_over:

@@ -103,7 +103,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         self, _: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
         """End; raise why it has ended before, unless the body has raised something else."""
-        self._status = Status.OVER
+        self._finish()
         log, scope, self._scope = self.cursor.log, self._scope, None
         log.readers.remove(self)
         self.cursor.leave()
@@ -155,9 +155,13 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         """Cancel the body, and raise `failure` where it ends. Only the first call counts."""
         if self._failure is None:
             self._failure = failure
-            self._status = Status.OVER
-            if self._scope is not None:
-                self._scope.cancel()
+            self._finish()
+
+    def _finish(self) -> None:
+        self._status = Status.OVER
+        if self._failure is not None and self._scope is not None:
+            self._scope.cancel()
+        self._waiter.wake()  # a task that waits all the same: the body does not wait for it
 
     def visit(self) -> None:
         """There are new events."""

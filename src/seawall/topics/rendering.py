@@ -15,7 +15,7 @@ from seawall.topics.log import Log
 #: Frames that are kept with one event; more are made again each time.
 MAX_RENDERINGS: Final = 8
 
-#: Bytes of the longest frame that a renderer keeps itself, where there is no room for it with its event.
+#: Bytes of the largest event and of the longest frame that a renderer keeps itself, where the history has no room.
 MAX_LAST: Final = 64 * 1024
 
 #: What makes the message of an event, or of a gap; None sends nothing.
@@ -97,7 +97,7 @@ class Renderer:
             if log.grow(entry, _size(used) - _size(entry.renderings)):  # those that nobody uses any more are forgotten
                 entry.renderings = tuple(used)
                 return
-        if self.users > 1 and len(made or b"") <= MAX_LAST:  # or each reader's would be made anew
+        if self.users > 1 and max(entry.size, len(made or b"")) <= MAX_LAST:  # or each reader's would be made anew
             self._last = entry, made
 
 
@@ -134,7 +134,7 @@ class Renderers:
 
     def join(self, wrap: Wrap | None, written: MessageFormat) -> Renderer:
         """The renderer of one more reader."""
-        if wrap is None and written.codec is self._written.codec:
+        if wrap is None and self._is_own(written):
             return self.own
         key = _key(wrap, written)
         renderer = self._renderers.get(key)
@@ -153,4 +153,8 @@ class Renderers:
             renderer.forget()
 
     def _renderer(self, wrap: Wrap | None, written: MessageFormat) -> Renderer:
-        return Renderer(wrap, written, own=written.codec is self._written.codec)
+        return Renderer(wrap, written, own=self._is_own(written))
+
+    def _is_own(self, written: MessageFormat) -> bool:
+        """Whether what is published is what a route of this format sends: by the same codec, and of any class."""
+        return written.codec is self._written.codec and not written.is_limited

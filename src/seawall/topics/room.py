@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, final, overload
 import trio
 
 from seawall.connection.connection import Connection, state_of
+from seawall.connection.state import ConnectionState
 from seawall.connection.subscriptions import SubscribeOptions, Subscription
 from seawall.entering import MustBeEntered
 from seawall.errors import ConfigurationError
@@ -84,7 +85,8 @@ class Room(Moderated, Generic[T, R_contra]):
         Raises:
           Unavailable: the app is not served.
           TooManyRequests: the value is larger than ``Limits.room_history``, or there are ``Limits.max_rooms``.
-          TypeError: the value is of another class than those of the topic; nothing is published.
+          TypeError: the value is of another class than those of the topic, or `but` is no connection; nothing is
+            published.
           TypeError, ValueError, ConfigurationError: it cannot be encoded, as for `Connection.send`.
           ConfigurationError: it is another thread than the server's; call it with ``trio.from_thread.run``.
         """
@@ -144,14 +146,19 @@ class Room(Moderated, Generic[T, R_contra]):
 
         Raises:
           Exception: what the check raises to refuse.
+          Kicked: `to` has been kicked out of the room, and may not come back yet.
+          Disconnected: it is over.
           Unavailable: the app is not served.
-          ConfigurationError: the topic is readable, and `to` is missing; or it is another thread than the server's.
+          ConfigurationError: the topic is readable, and `to` is missing; `to` is another app's; or it is another thread
+            than the server's.
         """
         definition = self._definition
+        definition.check_current("asked for its history")
         definition.hub.check_here("history")
         if not is_count(last):
             raise ConfigurationError(f"history({last!r}); give a number of events")
         if to is not None:
+            self._admit("history", to)
             await definition.ask(self._key, to.principal)
         elif definition.check is not None:
             raise ConfigurationError(
@@ -174,13 +181,9 @@ class Room(Moderated, Generic[T, R_contra]):
     ) -> AbstractAsyncContextManager[Subscription]:
         """For `Connection.subscribe`."""
         definition, lag = self._definition, self._lag(options)
+        definition.check_current("subscribed to")
         definition.hub.check_here("subscribe")
-        state = state_of(connection)
-        if not definition.hub.knows(state):
-            raise ConfigurationError(
-                f"subscribe() to a room of {definition.name!r}, which is another app's; use a topic of the app that "
-                "serves this connection"
-            )
+        self._check_known("subscribe", state_of(connection))
         if options.wrap is None and isinstance(lag, DropOldest | DropNewest):
             raise ConfigurationError(
                 f"subscribe() to {definition.name!r} with {lag!r} and without wrap=, so that nothing tells the peer of "
@@ -188,6 +191,18 @@ class Room(Moderated, Generic[T, R_contra]):
             )
         wrap = cast("Wrap | None", options.wrap)  # it takes the values of this topic, and gets no others
         return Forwarding(definition, SubscribeRequest(self._key, options.since, wrap), connection, lag)
+
+    def _check_known(self, call: str, state: ConnectionState) -> None:
+        if not self._definition.hub.knows(state):
+            raise ConfigurationError(
+                f"{call}() of a room of {self._definition.name!r}, which is another app's; use a topic of the app that "
+                "serves this connection"
+            )
+
+    def _admit(self, call: str, connection: Connection[R_contra]) -> None:
+        state = state_of(connection)
+        self._check_known(call, state)
+        self._definition.admit(self._key, state)
 
     def _entry(self, call: str, value: T, but: Connection[object] | None) -> Entry:
         hub = self._definition.hub

@@ -50,7 +50,7 @@ class Topic(Generic[T, R_contra]):
           InvalidMessage: text of more than 1,024 bytes, or that cannot be encoded; or a number of more than 64 bits.
           ConfigurationError: `readable` has made another topic of this one.
         """
-        self._check_current("called")
+        self._definition.check_current("called")
         return Room(self._definition, self._definition.pattern.key(parameters))
 
     def readable(self: Topic[T, object], check: MayRead[P], /) -> Topic[T, P]:
@@ -75,17 +75,10 @@ class Topic(Generic[T, R_contra]):
         Raises:
           ConfigurationError: the check is not async, or takes other parameters; or the topic is readable already.
         """
-        self._check_current("made readable")
         definition = self._definition
+        definition.check_current("made readable")
         if definition.check is not None:
             raise ConfigurationError(f"topic {definition.name!r} is readable by a check already; put both into one")
         made = evolve(definition, check=ReadCheck.parse(definition.pattern, check))
         definition.is_replaced = True
         return Topic[T, P](made)
-
-    def _check_current(self, used: str) -> None:
-        if self._definition.is_replaced:
-            raise ConfigurationError(
-                f"topic {self._definition.name!r} was {used} after readable(), which has made another one of it; use "
-                "what readable() has returned"
-            )

@@ -7,8 +7,10 @@ listener as a `WireEvent`.
 
 Which functions are called, in order:
 
-- a message in: `Transport` reads, `MessageChannel.feed`, `FrameDecoder.receive_message`, `ReceiveQueue.put`,
-  `ReceiveQueue.announce`; the handler waits in `ReceiveQueue.receive`.
+- a message in, whole in one read: `Transport` reads, `MessageChannel.feed`, `FrameDecoder.receive_message`,
+  `ReceiveQueue.put`; the handler waits in `ReceiveQueue.receive`.
+- one in several reads, or behind another: `feed`, `FrameDecoder.receive_data`, `proceed`, `ReceiveQueue.put`,
+  `ReceiveQueue.announce`.
 - a message out: `SendBuffer.put_message`, `Transport.write`.
 - a Ping in: `feed`, `proceed`, `ControlQueue.put`; trio-websocket reads it from `ControlStream.receive_some` and writes
   its answer to `ControlStream.send_all`.

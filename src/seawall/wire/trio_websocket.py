@@ -19,7 +19,7 @@ class ReaderOwner(Protocol):
     """Who is told that trio-websocket's reader has exited: a connection."""
 
     async def on_reader_exited(self, crash: BaseException | None, /) -> None:
-        """It has, with `crash`, or at the end of the stream; called in its task."""
+        """It has: it raised `crash`, or came to the end of the stream. Called in the task that it ran in."""
         ...
 
 

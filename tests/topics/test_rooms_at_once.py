@@ -10,7 +10,18 @@ import trio
 from attrs import frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import Anonymous, App, ConfigurationError, Connection, Events, Limits, MessagePack, public
+from seawall import (
+    JSON,
+    Anonymous,
+    App,
+    Codec,
+    ConfigurationError,
+    Connection,
+    Events,
+    Limits,
+    MessagePack,
+    public,
+)
 from seawall.rooms import Disconnect, Gap, RoomEvent
 from seawall.testing import Closed, serve
 from seawall.topics.presence_membership import Membership
@@ -140,15 +151,27 @@ def as_it_is(event: RoomEvent[Said] | Gap) -> Said | None:
     return None if isinstance(event, Gap) else event.value
 
 
+#: The codec of the routes, and, in it, what subscribes and what is heard. The first is that of the app.
+CODECS = [
+    (JSON(), '{"type":"join"}', '{"type":"said","text":"x"}'),
+    (MessagePack(), b"\x81\xa4type\xa4join", b"\x82\xa4type\xa4said\xa4text\xa1x"),
+]
+
+
+@pytest.mark.parametrize(("codec", "asked", "heard"), CODECS, ids=["JSON", "MessagePack"])
 @pytest.mark.parametrize("is_wrapped", [True, False])
 @pytest.mark.parametrize("order", [("/some", "/all"), ("/all", "/some")])
 async def test_what_one_route_does_not_send(
-    order: tuple[str, str], is_wrapped: bool, autojump_clock: MockClock
+    order: tuple[str, str],
+    is_wrapped: bool,
+    codec: Codec,
+    asked: str | bytes,
+    heard: str | bytes,
+    autojump_clock: MockClock,
 ) -> None:
     """A route whose `Events` send other classes refuses an event for itself alone, whoever subscribes first."""
-    app = App()
-    topic = app.topic("news", Said)
-    events, packed = Events[Anonymous](sends=Joined), MessagePack()
+    app = App(codec=CODECS[0][0])
+    topic, events = app.topic("news", Said), Events[Anonymous](sends=Joined)
 
     async def subscribe(conn: Connection[Anonymous]) -> None:
         async with conn.subscribe(topic(), wrap=as_it_is if is_wrapped else None):
@@ -158,11 +181,11 @@ async def test_what_one_route_does_not_send(
     async def join(conn: Connection[Anonymous], message: Join) -> None:
         await subscribe(conn)
 
-    @app.route("/some", guard=public, codec=packed)
+    @app.route("/some", guard=public, codec=codec)
     async def some(conn: Connection[Anonymous]) -> None:
         await events(conn)
 
-    @app.route("/all", guard=public, codec=packed)
+    @app.route("/all", guard=public, codec=codec)
     async def everything(conn: Connection[Anonymous]) -> None:
         await subscribe(conn)
 
@@ -173,10 +196,10 @@ async def test_what_one_route_does_not_send(
                 await clients.pop(path).aclose()
                 clients[path] = await stack.enter_async_context(serving.connect(path))
             else:
-                await clients[path].send(b"\x81\xa4type\xa4join")
+                await clients[path].send(asked)
             await wait_all_tasks_blocked()
         await topic().publish(Said("x"))
-        assert await clients["/all"].receive() == b"\x82\xa4type\xa4said\xa4text\xa1x"
+        assert await clients["/all"].receive() == heard
         with pytest.raises(Closed, match="1011"):
             await clients["/some"].receive()
 
