@@ -220,7 +220,7 @@ async def test_no_names_in_the_log(autojump_clock: MockClock, caplog: pytest.Log
     assert kicks.unkick(TEA, who(connection="c9"))
     assert "'rooms/{room}' by subject, session_id: 0 connections" in caplog.text
     assert "by connection: 0" in caplog.text
-    assert "let into a room of 'rooms/{room}' again by connection" in caplog.text
+    assert "no longer kicked out of a room of 'rooms/{room}' by connection" in caplog.text
     assert not any(name in caplog.text for name in ("ada", "s7", "c9", "tea"))
 
 

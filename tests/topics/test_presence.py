@@ -394,7 +394,7 @@ async def test_values(autojump_clock: MockClock) -> None:
 
     async with serve(app) as served, served.connect("/") as client:
         assert await client.receive() == "done"
-        assert raised == ["UnicodeEncodeError", "ValueError", "TypeError", "TypeError"]
+        assert raised == ["UnicodeEncodeError", "TooManyRequests", "TypeError", "TypeError"]
 
 
 async def test_another_app(autojump_clock: MockClock) -> None:

@@ -152,7 +152,7 @@ def as_it_is(event: RoomEvent[Said] | Gap) -> Said | None:
 
 
 #: The codec of the routes, and, in it, what subscribes and what is heard. The first is that of the app.
-CODECS = [
+CODECS: list[tuple[Codec, str | bytes, str | bytes]] = [
     (JSON(), '{"type":"join"}', '{"type":"said","text":"x"}'),
     (MessagePack(), b"\x81\xa4type\xa4join", b"\x82\xa4type\xa4said\xa4text\xa1x"),
 ]
