@@ -49,7 +49,7 @@ def wrongly(**options: object) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"pattern": "/rooms"}, "a topic is no path; write 'rooms'"),
+        ({"pattern": "/rooms"}, "what rooms are called is no path; write 'rooms'"),
         ({"pattern": 7}, "it is no text"),
         ({"kind": int}, "int"),
         ({"kind": Said | int}, "int"),

@@ -44,7 +44,7 @@ def test_the_shape() -> None:
     ("pattern", "problem"),
     [
         ("", "it has an empty segment"),
-        ("/rooms/{room}", "a topic is no path; write 'rooms/{room}'"),
+        ("/rooms/{room}", "what rooms are called is no path; write 'rooms/{room}'"),
         ("rooms//x", "it has an empty segment"),
         ("rooms/", "it has an empty segment"),
         ("rooms/x{room}", "the placeholder in 'x{room}' is not a whole segment"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import final
+from typing import cast, final
 
 import pytest
 import trio
@@ -11,7 +11,7 @@ from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import Anonymous, App, ConfigurationError, Connection, Forbidden, Limits, public
-from seawall.rooms import Gap, Kicked, Latest, PresenceChange, RoomEvent
+from seawall.rooms import DropOldest, Gap, Kicked, Latest, PresenceChange, RoomEvent
 from seawall.testing import serve
 from tests.kit.presence import Who, meeting
 from tests.kit.rooms import Said, held, in_memory, table_entries
@@ -49,7 +49,8 @@ async def test_a_key_that_fails_when_it_is_given_up(monkeypatch: pytest.MonkeyPa
             failures.append(failure)
 
     async with in_memory(app), trio.open_nursery() as nursery:
-        nursery.start_soon(read)
+        for _ in range(20):
+            nursery.start_soon(read)
         await wait_all_tasks_blocked()
         number = 0
         while held(app) < 9_000:
@@ -60,7 +61,7 @@ async def test_a_key_that_fails_when_it_is_given_up(monkeypatch: pytest.MonkeyPa
         assert held(app) <= 10_000
         await broken().publish(Said(6))
         await wait_all_tasks_blocked()
-        assert len(failures) == 1
+        assert len(failures) == 20
         assert [event.value.number for event in await other().history(1)] == [199]
     assert table_entries(app) == {}
 
@@ -184,3 +185,14 @@ def test_a_time_that_no_clock_tells(ttl: float) -> None:
     """A history that is over as it begins is refused where it is defined."""
     with pytest.raises(ConfigurationError, match="give a number of seconds"):
         App().topic("rooms", Said, history=1, ttl=ttl)
+
+
+async def test_mistakes_name_the_call(autojump_clock: MockClock) -> None:
+    """Not another one that takes the same."""
+    app = App()
+    room = app.topic("rooms", Said)()
+    async with in_memory(app):
+        with pytest.raises(ConfigurationError, match=r"^events: lag=3; give DropOldest\(n\)"):
+            room.events(lag=cast("DropOldest", 3))
+    with pytest.raises(ConfigurationError, match=r"^presence pattern '/people': .* is no path; write 'people'"):
+        app.presence("/people", Who)

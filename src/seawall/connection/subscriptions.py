@@ -47,12 +47,14 @@ class SubscribeOptions(Generic[T_contra]):
     lag: Lag[T_contra] | None = None
     """None: that of the topic."""
     wrap: Callable[[RoomEvent[T_contra] | Gap], Sendable | None] | None = None
+    call: str = "subscribe"
+    """Whose they are, for errors."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what a type checker would."""
         _check_since(self.since)
         if self.lag is not None:
-            check_lag("subscribe", self.lag)
+            check_lag(self.call, self.lag)
         if self.wrap is not None:
             _check_wrap(self.wrap)
 

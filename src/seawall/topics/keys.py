@@ -156,9 +156,9 @@ def _text(name: str, value: str) -> str:
 
 def _check_text(value: object) -> None:
     if not isinstance(value, str):
-        raise ConfigurationError(f"topic pattern {value!r}: it is no text; write one such as 'rooms/{{room}}'")
+        raise ConfigurationError(f"pattern {value!r}: it is no text; write one such as 'rooms/{{room}}'")
     if value.startswith("/"):
-        _refuse(value, f"a topic is no path; write {value.lstrip('/')!r}")
+        _refuse(value, f"what rooms are called is no path; write {value.lstrip('/')!r}")
     if _CONTROL.search(value):
         _refuse(value, "it has a character that cannot be printed; leave it out")
 
@@ -174,7 +174,7 @@ def _check_placeholder(pattern: str, name: str, converter: str, known: Mapping[s
 
 
 def _refuse(pattern: str, problem: str) -> NoReturn:
-    raise ConfigurationError(f"topic pattern {pattern!r}: {problem}")
+    raise ConfigurationError(f"pattern {pattern!r}: {problem}")
 
 
 def _listed(names: Mapping[str, object]) -> str:

@@ -28,7 +28,10 @@ class Patterns:
           ConfigurationError: it is no pattern, or is taken; or another one differs from it in the names only, so that
             the rooms of both would look alike and be different ones.
         """
-        pattern = RoomPattern.parse(text)
+        try:
+            pattern = RoomPattern.parse(text)
+        except ConfigurationError as mistake:
+            raise ConfigurationError(f"{what} {mistake}") from None
         if (what, text) in self._taken:
             raise ConfigurationError(
                 f"{what} {text!r}: this app has a {what} of this pattern already; use that one, or give them a union "

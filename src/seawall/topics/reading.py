@@ -119,9 +119,12 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
         if self._status in {Status.READING, Status.WAITING, Status.WOKEN}:
             raise trio.BusyResourceError("another task reads these events")
         await self._take_turn()
-        while (item := self._next()) is None:
+        while not self._is_over:
+            if (item := self._next()) is not None:
+                return item
             await self._wait()
-        return item
+        await trio.lowlevel.checkpoint()  # where this is the body, whose end by a failure is a cancellation
+        raise StopAsyncIteration
 
     async def _take_turn(self) -> None:
         """A checkpoint, which lets the other tasks run after so many events."""
@@ -183,8 +186,6 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
 
     def _next(self) -> RoomEvent[T] | Gap | None:
         """What is to be read next; None if there is nothing yet."""
-        if self._is_over:
-            raise StopAsyncIteration
         item = None if self.cursor.fault() is not None else self.cursor.peek()
         return None if item is None else self._read(item)
 

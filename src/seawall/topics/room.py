@@ -129,7 +129,7 @@ class Room(Moderated, Generic[T, R_contra]):
           ConfigurationError: it is another thread than the server's; or `since` or `lag` is none.
         """
         self._definition.hub.check_here("events")
-        options = SubscribeOptions[T](since=since, lag=lag)
+        options = SubscribeOptions[T](since=since, lag=lag, call="events")
         reading = Reading[T](self._definition, self._key, since=options.since, lag=self._lag(options))
         return MustBeEntered("room.events(...)", reading)
 
