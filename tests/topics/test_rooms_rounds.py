@@ -42,6 +42,32 @@ async def test_many_leave_during_a_round(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_who_leaves_during_a_round_holds_nothing(autojump_clock: MockClock) -> None:
+    """What was kept for a slow reader goes when it leaves, though the round had come to it before."""
+    app, leaves = App(), trio.Event()
+    room = app.topic("rooms/{room}", Said)(room="x")
+
+    async def slow(task_status: trio.TaskStatus[None]) -> None:
+        async with room.events(lag=DropOldest(100)):
+            task_status.started()
+            await leaves.wait()
+
+    async with in_memory(app), trio.open_nursery() as nursery, AsyncExitStack() as stay:
+        await nursery.start(slow)
+        for _ in range(1200):
+            await stay.enter_async_context(room.events(lag=DropOldest(1)))
+        for number in range(10):
+            room.publish_nowait(Said(number))
+            await wait_all_tasks_blocked()
+        ten = held(app)
+        room.publish_nowait(Said(10))
+        for _ in range(2):  # of the five turns that the round takes
+            await trio.lowlevel.checkpoint()
+        leaves.set()
+        await wait_all_tasks_blocked()
+        assert held(app) <= ten / 5
+
+
 async def test_events_come_during_a_round(autojump_clock: MockClock) -> None:
     """Who was served before them, in the same round, is given them in the next one: nothing is removed in between."""
 

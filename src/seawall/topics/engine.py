@@ -105,6 +105,7 @@ class MemoryEngine:
             log.trim(log.end, now)
             self._forget_unless_kept(log)
         elif log.readers.count and len(log.entries) > log.retention.history:
+            log.readers.is_repeated = True  # a round that goes on may have counted what this one needed
             self._pump.schedule(log)  # the one who has left may be the one for whom so much was kept
 
     async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:

@@ -200,7 +200,7 @@ class Pump:
         readers = log.readers
         readers.end_round()
         log.trim(min(readers.lowest, readers.begun_at), trio.current_time())
-        if log.end > readers.begun_at:
+        if log.end > readers.begun_at or readers.is_repeated:
             readers.begin_round(log.end)
         self.progress.unpark_all()
 

@@ -71,7 +71,7 @@ class Reader(Protocol):
 class Readers:
     """Those who read one room. One who leaves leaves a hole behind, so that a round can go on in between."""
 
-    __slots__ = ("at", "begun_at", "count", "done", "is_scheduled", "lowest", "slots", "until")
+    __slots__ = ("at", "begun_at", "count", "done", "is_repeated", "is_scheduled", "lowest", "slots", "until")
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -81,6 +81,8 @@ class Readers:
         """How many they are."""
         self.is_scheduled = False
         """Whether there is, or will be, a round."""
+        self.is_repeated = False
+        """Whether another round follows this one, although nothing new may come."""
         self.at = 0
         """The index of the next one in this round."""
         self.until = 0
@@ -118,6 +120,7 @@ class Readers:
     def begin_round(self, end: int) -> None:
         """Begin a round, when `end` is the number of the next event to come."""
         self.is_scheduled = True
+        self.is_repeated = False
         self.at = 0
         self.until = len(self.slots)
         self.begun_at = end
