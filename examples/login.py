@@ -131,8 +131,10 @@ async def live(conn: Connection[Claims]) -> None:
     """Be connected."""
     browsers[conn.id] = conn.handshake.header("User-Agent") or ""
     try:
-        conn.nursery.start_soon(tell_devices, conn)
-        await events(conn)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell_devices, conn)
+            await events(conn)
+            nursery.cancel_scope.cancel()  # no more messages: the peer has gone, or the server is stopping
     finally:
         del browsers[conn.id]
 
