@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, cast, final
 import pytest
 import trio
 from attrs import define, evolve, field, frozen
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -559,6 +559,10 @@ async def play(kept: Kept, script: list[Step]) -> None:
 
 
 @settings(max_examples=60)
+@example(  # whose subscription is over with its connection, but not left yet
+    kept=Kept(history=4, ttl=6.5, is_tight=False, keeps_newest=False),
+    script=[Flood(Read(0, 0, "last", DropNewest(1), tell), (2, 4, 4, 2), goes_on=False), Do(0, "reset")],
+)
 @given(kept=keeping(), script=scripts())
 def test_what_each_reader_sees(kept: Kept, script: list[Step]) -> None:
     """It is contiguous, or a gap says what is missing; in the one order, without doubles, and nothing after its end."""

@@ -86,7 +86,7 @@ class Cursor:
 
     def leave(self) -> None:
         """Need nothing of the log any more."""
-        self._release_window()
+        self.release_window()
         if self._index is not None:
             leave_index(self._index)
             self._index = None
@@ -136,12 +136,12 @@ class Cursor:
 
     def rewind(self, number: int, lost: int) -> None:
         """What has been read since these were `next` and `lost` has not reached anybody; and nothing more is read."""
-        self._release_window()
+        self.release_window()
         self.next, self.lost = number, lost
 
     def skip(self, number: int) -> None:
         """All before the event with this number is known otherwise: go on with it, and tell of no gap."""
-        self._release_window()
+        self.release_window()
         self.next = number
         self.lost = 0
 
@@ -199,7 +199,8 @@ class Cursor:
             self.lost += number - self.next
         self.next = number
 
-    def _release_window(self) -> None:
+    def release_window(self) -> None:
+        """Hold nothing in the log of what is yet to be read before what `DropNewest` has dropped."""
         for number in range(self.next, self._stop_at):
             self.log.unpin(number)
         self._stop_at = _NO_STOP

@@ -281,6 +281,7 @@ class Forwarding:
     def _halt(self) -> None:
         self._status = Status.OVER
         self.outlet = None
+        self.cursor.release_window()  # the block may take its time to end
         self._buffer.stop_notifying(self)
 
     def _fall_behind(self) -> None:

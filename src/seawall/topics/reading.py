@@ -162,6 +162,7 @@ class Reading(AsyncIterator[RoomEvent[T] | Gap], Generic[T]):
 
     def _finish(self) -> None:
         self._status = Status.OVER
+        self.cursor.release_window()
         if self._failure is not None and self._scope is not None:
             self._scope.cancel()
         self._waiter.wake()  # a task that waits all the same: the body does not wait for it
