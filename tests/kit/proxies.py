@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, final
 
@@ -70,11 +71,15 @@ class Proxy:
 
 
 def free_ports() -> tuple[int, int]:
-    """Two TCP ports of this machine that nobody has."""
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+    """Two TCP ports of this machine that nobody has, nor is given by the system before the proxy has them."""
+    found: set[int] = set()
+    while len(found) < 2:
+        port = random.randrange(10_000, 30_000)  # Linux gives out those from 32,768 on
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    one, other = found
+    return one, other
 
 
 def answers(at: int | Path) -> bool:
