@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -56,6 +56,16 @@ def tell(event: RoomEvent[Said] | Gap) -> Seen | Lost:
     if isinstance(event, Gap):
         return Lost(event.before, event.lost)
     return Seen(event.value.number, event.at)
+
+
+async def take(events: AsyncIterator[RoomEvent[Said] | Gap], count: int) -> list[int | str]:
+    """What is read next, and is there: the numbers of events, and what gaps say."""
+    got = list[int | str]()
+    with trio.fail_after(1):
+        while len(got) < count:
+            one = await anext(events)
+            got.append(f"{one.lost} lost" if isinstance(one, Gap) else one.value.number)
+    return got
 
 
 def tell_some(event: RoomEvent[Said] | Gap) -> Seen | Lost | None:

@@ -103,7 +103,9 @@ async def test_leaving_and_coming_back(seed: int, *, sends: bool, autojump_clock
             try:
                 async with conn.subscribe(room, since=since, wrap=wanderer.wrap) as reading:
                     left.append(reading)
-                    await (trio.sleep_forever() if wanderer.stays else wanderer.pause())
+                    if wanderer.stays:
+                        await trio.sleep_forever()
+                    await wanderer.pause()
             except SlowConsumer:
                 pass  # it was too far behind, and comes back at once
             since = left[-1].position

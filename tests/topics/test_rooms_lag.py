@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -13,14 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seawall import App, Connection
 from seawall.rooms import Disconnect, DropNewest, DropOldest, Gap, Lag, Latest, Position, Room, RoomEvent, Topic
 from tests.kit.memory import text
-from tests.kit.rooms import PATIENT, Said, by_key, held, in_memory, network_of, pinned, room_app, tell
-
-
-async def take(events: AsyncIterator[RoomEvent[Said] | Gap], count: int) -> list[int | str]:
-    """What is read next, and is there: the numbers of events, and what gaps say."""
-    with trio.fail_after(1):
-        got = [await anext(events) for _ in range(count)]
-    return [f"{one.lost} lost" if isinstance(one, Gap) else one.value.number for one in got]
+from tests.kit.rooms import PATIENT, Said, by_key, held, in_memory, network_of, pinned, room_app, take, tell
 
 
 async def say(room: Room[Said], numbers: range, *, at_once: bool) -> list[Position]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import App, Connection
-from seawall.rooms import DropOldest, Gap, Room, RoomEvent, Topic
-from tests.kit.rooms import Said, held, in_memory, room_app
+from seawall.rooms import DropOldest, Room, RoomEvent, Topic
+from tests.kit.rooms import Said, held, in_memory, room_app, take
 
 
 async def test_many_leave_during_a_round(autojump_clock: MockClock) -> None:
@@ -91,13 +90,6 @@ async def test_events_come_during_a_round(autojump_clock: MockClock) -> None:
 async def last(room: Room[Said], count: int) -> list[int]:
     """The numbers of the events that the room gives who asks for the last ones."""
     return [event.value.number for event in await room.history(count)]
-
-
-async def take(events: AsyncIterator[RoomEvent[Said] | Gap], count: int) -> list[int | str]:
-    """What is read next, and is there: the numbers of events, and what gaps say."""
-    with trio.fail_after(1):
-        got = [await anext(events) for _ in range(count)]
-    return [f"{one.lost} lost" if isinstance(one, Gap) else one.value.number for one in got]
 
 
 async def test_too_old_and_still_to_be_read(autojump_clock: MockClock) -> None:
