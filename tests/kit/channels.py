@@ -21,6 +21,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.channel import ChannelSettings, MessageChannel
 from seawall.wire.control_stream import ControlStream
 from seawall.wire.events import MessageBegun, SendBlocked, WireEvent
+from seawall.wire.frames import encoder
 from seawall.wire.frames.deflate import Agreement
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Reading
@@ -89,10 +90,11 @@ class Hand:
         self.started += 1
         self.on_start(channel)
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, frame: encoder.Frame, /) -> int:
         """Take what there is room for."""
         if self.broken:
             raise trio.BrokenResourceError
+        data = bytes(frame)
         count = int(min(self.room, len(data)))
         self.room -= count
         self.written += data[:count]

@@ -18,7 +18,7 @@ from seawall.wire.frames.codes import Opcode
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import Event, FrameDecoder
 from seawall.wire.frames.deflate import Agreement, Inflater, negotiate
-from seawall.wire.frames.encoder import encode_close, encode_frame, encode_message
+from seawall.wire.frames.encoder import encode_close, encode_control, encode_message
 
 MAX_SIZE = 1000
 MAX_FRAGMENTS = 5
@@ -202,8 +202,10 @@ def test_wsproto_client_is_understood(
 def test_wsproto_client_understands(sent: list[str | bytes], ping: bytes, code: int, reason: str) -> None:
     """What we send arrives at a wsproto client as it was meant."""
     client = Connection(ConnectionType.CLIENT)
-    client.receive_data(b"".join(encode_message(message) for message in sent) + encode_frame(Opcode.PING, ping))
-    client.receive_data(encode_frame(Opcode.PONG, ping) + encode_close(code, reason))
+    client.receive_data(
+        b"".join(bytes(encode_message(message)) for message in sent) + encode_control(Opcode.PING, ping)
+    )
+    client.receive_data(encode_control(Opcode.PONG, ping) + encode_close(code, reason))
     events = list(client.events())
     got = [event.data for event in events if isinstance(event, (TextMessage, BytesMessage))]
     assert got == sent
@@ -276,6 +278,6 @@ def test_compressing_wsproto_client_understands(
     deflater = agreed(extension, config).deflater()
     client = Connection(ConnectionType.CLIENT, [extension])
     for message, _ in sent:
-        client.receive_data(encode_message(message, deflater))
+        client.receive_data(bytes(encode_message(message, deflater)))
     got = [event.data for event in client.events() if isinstance(event, (TextMessage, BytesMessage))]
     assert got == [message for message, _ in sent]

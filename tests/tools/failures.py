@@ -120,7 +120,7 @@ def failing(failure: Exception, where: Where, handler: View, phase: Phase = Phas
             peer = Answered(end.code, end.reason, refusal_headers(end.code, failure))
         case Replies(reply, exception):
             frame = MessageFormat(JSON(), "/").answer(reply.make(exception))
-            end, peer = End(Cause.RETURNED, 1000), Replied(frame[2:].decode())  # it is short
+            end, peer = End(Cause.RETURNED, 1000), Replied(bytes(frame)[2:].decode())  # it is short
         case _:
             end, peer = End(Cause.RETURNED, 1000), Told(1000)
     with recorded() as records:

@@ -97,6 +97,23 @@ async def test_large_messages_fill_a_turn() -> None:
     assert made.channel.inbound.messages == 7
 
 
+async def test_the_last_large_message_ends_no_turn() -> None:
+    """Behind a message that fills a turn, if nothing has come, the channel reads on without a turn for nothing."""
+    made = await alone()
+    large, more = frame(BINARY, bytes(BYTES_PER_TURN + 1)), frame(TEXT, b"more")
+    made.feed(large)
+    assert made.wants(ReadInterest.READ)
+    made.feed(large[:-1])
+    made.feed(large[-1:])
+    assert made.wants(ReadInterest.READ)
+    made.feed(large + more[:1])
+    assert made.wants(ReadInterest.DECODE)
+    made.channel.proceed()
+    assert made.wants(ReadInterest.READ)
+    made.feed(more[1:])
+    assert made.channel.inbound.messages == 4
+
+
 async def test_pieces_fill_a_turn() -> None:
     """A message of many pieces is no more than as many messages: its turn ends in the middle of it."""
     made = await alone()

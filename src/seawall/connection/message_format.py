@@ -9,7 +9,7 @@ from seawall.messages.codec import Codec, Sendable
 from seawall.messages.decoder import MessageDecoder, Ref, decoder_for
 from seawall.messages.encoder import ErrorFrame, MessageEncoder
 from seawall.messages.forms import class_of
-from seawall.wire.frames.encoder import encode_binary, encode_text
+from seawall.wire.frames.encoder import Frame, encode_binary, encode_text
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -45,7 +45,7 @@ class MessageFormat:
         self._route = route
         self._decoders: dict[object, MessageDecoder[object]] = {}
         self._repeated = object()  # what `frame_for_many` has encoded last; nobody sends this one
-        self._repeated_frame = b""
+        self._repeated_frame: Frame = b""
 
     def sending(self, kinds: Collection[object], *, where: str) -> MessageFormat:
         """The same format for who sends values of these classes and of no others; answers may be any.
@@ -74,7 +74,7 @@ class MessageFormat:
                 self._decoders[kind] = found
         return cast("MessageDecoder[T]", found)
 
-    def frame(self, message: Sendable) -> bytes:
+    def frame(self, message: Sendable) -> Frame:
         """The frame of a message.
 
         Raises:
@@ -86,7 +86,11 @@ class MessageFormat:
             return encode_binary(message)
         return self.framed(self.encoder.encode(message))
 
-    def frame_for_many(self, message: Sendable) -> bytes:
+    def joinable_frame(self, message: Sendable) -> bytes:
+        """As `frame`, as one object, for who writes several frames at once. Raises as `frame`."""
+        return bytes(self.frame(message))
+
+    def frame_for_many(self, message: Sendable) -> Frame:
         """As `frame`, for who sends one object to many connections: the frame of a text or of bytes is made once.
 
         Raises as `frame`.
@@ -98,7 +102,7 @@ class MessageFormat:
             self._repeated, self._repeated_frame = message, frame
         return frame
 
-    def answer(self, value: Sendable, *, re: Ref | None = None) -> bytes:
+    def answer(self, value: Sendable, *, re: Ref | None = None) -> Frame:
         """The frame of an answer. `str` and `bytes` are sent as they are, without a `re`.
 
         Raises:

@@ -17,6 +17,7 @@ from seawall.messages.decoder import MessageDecoder, Ref
 from seawall.messages.encoder import ErrorFrame
 from seawall.policy.ending import Ends, Nothing, Replies
 from seawall.policy.verdicts import Phase
+from seawall.wire.frames.encoder import Frame
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -78,7 +79,7 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
     Returns:
       Whether the connection goes on; if not, it has ended because of this message.
     """
-    answer: bytes | Ends | None
+    answer: Frame | Ends | None
     if isinstance(failure, InvalidMessage) and _is_one_too_many(state):
         answer = state.reports.judge_end(TooManyInvalidMessages(), Phase.TRANSPORT)
     else:
@@ -94,7 +95,7 @@ async def fail_message(state: ConnectionState, failure: Exception, *, ref: Ref |
     return True
 
 
-async def send_frame(state: ConnectionState, frame: bytes) -> None:
+async def send_frame(state: ConnectionState, frame: Frame) -> None:
     """Send the frame of a message; as `Connection.send`."""
     try:
         await state.channel.send_buffer.put_message(frame)
@@ -110,7 +111,7 @@ def _is_one_too_many(state: ConnectionState) -> bool:
     return most is not None and inbound.invalid >= most
 
 
-def _answer(state: ConnectionState, failure: Exception, ref: Ref | None, message: str) -> bytes | Ends | None:
+def _answer(state: ConnectionState, failure: Exception, ref: Ref | None, message: str) -> Frame | Ends | None:
     """The frame that the policy answers to `failure` with; None for nothing."""
     consequence = state.reports.judge_message(failure, message)
     match consequence:

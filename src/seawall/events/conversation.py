@@ -27,6 +27,7 @@ from seawall.exception_groups import partition, replace_stray_cancelled, wrap_un
 from seawall.messages.codec import Fields
 from seawall.messages.decoder import Control, EventDecoder, MessageDecoder, Ref
 from seawall.messages.encoder import ErrorCode, ErrorFrame, MessageEncoder
+from seawall.wire.frames.encoder import Frame
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Protocol(Generic[P]):
     decoder: EventDecoder
     encoder: MessageEncoder
     """For answers and questions."""
-    framed: Callable[[bytes], bytes]
+    framed: Callable[[bytes], Frame]
     """The frame of what `encoder` has encoded."""
     concurrent: int
     """How many events are handled at a time; streams are not counted."""

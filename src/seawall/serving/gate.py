@@ -31,6 +31,7 @@ from seawall.serving.capacity import Place
 from seawall.serving.eviction import Waiting
 from seawall.serving.resources import ResourceStack
 from seawall.serving.tickets import Redeemer
+from seawall.wire.frames.encoder import Frame
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.trio_websocket import TrioWebSocketAdapter
 
@@ -266,7 +267,7 @@ class _FrameNotice:
     """One frame, for a peer that takes what it is sent."""
 
     buffer: SendBuffer
-    frame: bytes = field(repr=False)
+    frame: Frame = field(repr=False)
 
     def send(self) -> None:
         """Send it now, unless it would have to wait behind others, or the connection is about to be closed."""

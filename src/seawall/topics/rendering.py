@@ -67,7 +67,7 @@ class Renderer:
             return found[1]
         wrap = self.wrap
         message = cast("Sendable", entry.value) if wrap is None else wrap(RoomEvent(entry.value, log.position(number)))
-        made = None if message is None else self.written.frame(message)
+        made = None if message is None else self.written.joinable_frame(message)
         if log.get(number) is entry:  # what has been called may have published
             self._keep(log, entry, made)
         return made
@@ -79,7 +79,7 @@ class Renderer:
     def gap(self, gap: Gap) -> bytes | None:
         """The frame that tells of a gap, for who has a `wrap`; None to send nothing. Raises as `frame`."""
         message = None if self.wrap is None else self.wrap(gap)
-        return None if message is None else self.written.frame(message)
+        return None if message is None else self.written.joinable_frame(message)
 
     def _find(self, entry: Entry) -> tuple[object, bytes | None] | None:
         """The frame of an event, behind whatever it is found by; None if it is not kept."""

@@ -311,7 +311,7 @@ class MessageChannel:
                     self.guards = _DECIDE
                 elif queue.above_soft and (queue.above_hard or not self.transport.probing):
                     break
-                if decoded > BYTES_PER_TURN:
+                if decoded > BYTES_PER_TURN and self._decoder.position is not Position.BETWEEN:
                     break
         except ProtocolViolation as violation:
             self.reading = advance_reading(self.reading, ReadingEvent.VIOLATION)

@@ -21,7 +21,7 @@ from seawall.errors import KeepaliveLost, MessageTimeout, SlowConsumer
 from seawall.limits import Limits
 from seawall.wire.channel import MessageChannel
 from seawall.wire.frames.codes import Opcode
-from seawall.wire.frames.encoder import encode_frame
+from seawall.wire.frames.encoder import encode_control
 from seawall.wire.lateness import Lateness
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.transport.base import ReadInterest
@@ -44,7 +44,7 @@ class Progress:
     """Whether further bytes are on their way, or wait to be written."""
 
 
-_PING: Final = encode_frame(Opcode.PING, b"")
+_PING: Final = encode_control(Opcode.PING, b"")
 
 _NONE: Final = Progress(0, behind=False)
 

@@ -21,7 +21,7 @@ from seawall.wire.frames.codes import Opcode, sendable_code
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import MAX_PIECES, Event, FrameDecoder
 from seawall.wire.frames.deflate import Deflater, Inflater, negotiate
-from seawall.wire.frames.encoder import compress_frame, encode_close, encode_frame, encode_message
+from seawall.wire.frames.encoder import LongFrame, compress_frame, encode_close, encode_control, encode_message
 from seawall.wire.frames.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"
@@ -652,13 +652,29 @@ def test_every_accepted_close_is_known_below() -> None:
 )
 def test_encoded_lengths_are_minimal(size: int, header: bytes) -> None:
     """A server's frame is final, unmasked, and has the shortest length there is."""
-    assert encode_frame(Opcode.BINARY, b"x" * size) == header + b"x" * size
+    assert bytes(encode_message(b"x" * size)) == header + b"x" * size
+
+
+@pytest.mark.parametrize("size", [0x10000, 0x10001, 200_000])
+def test_a_long_frame_is_no_copy(size: int) -> None:
+    """From 64 KiB on, what is sent is the header and the payload itself, and so is what remains of it."""
+    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    long = encode_message(payload)
+    assert isinstance(long, LongFrame)
+    assert long.payload is payload
+    assert len(long) == len(long.header) + size
+    for written in (0, 1, 9, 10, 11, 1000, len(long) - 1, len(long)):
+        rest = long.after(written)
+        assert rest == bytes(long)[written:]
+        assert written < len(long.header) or rest.obj is payload
+    assert len(repr(long)) < 100
+    assert isinstance(encode_message(payload[:0xFFFF]), bytes)
 
 
 @pytest.mark.parametrize("message", ["", "☃" * 100, b"", b"\xff" * 300], ids=["no text", "text", "no bytes", "bytes"])
 def test_encoded_messages(message: str | bytes) -> None:
     """A client reads from our frame the message that went in, of the same kind."""
-    (read,) = client_reads(encode_message(message))
+    (read,) = client_reads(bytes(encode_message(message)))
     kind = WsprotoOpcode.TEXT if isinstance(message, str) else WsprotoOpcode.BINARY
     assert (read.opcode, read.message_finished) == (kind, True)
     assert read.payload == message
@@ -676,7 +692,7 @@ def deflater(config: Deflate) -> Deflater:
 )
 def test_compressed_messages(message: str | bytes) -> None:
     """A compressed message is one frame with RSV1, of minimal length, and inflates to what went in."""
-    data = encode_message(message, deflater(Deflate()))
+    data = bytes(encode_message(message, deflater(Deflate())))
     size, start = data[1], 2
     if size > 125:
         start = 4 if size == 126 else 10
@@ -691,7 +707,7 @@ def test_compressed_messages(message: str | bytes) -> None:
 def test_what_is_worth_compressing(size: int, first: int) -> None:
     """From the threshold on messages are compressed; those below go out as they are."""
     message = "x" * size
-    data = encode_message(message, deflater(Deflate(threshold=10)))
+    data = bytes(encode_message(message, deflater(Deflate(threshold=10))))
     assert data[0] == first
     assert (data == encode_message(message)) == (first == 0x81)
 
@@ -730,7 +746,7 @@ def test_close_that_cannot_be_sent(code: int, reason: str) -> None:
 def test_control_frames_have_a_limit() -> None:
     """A ping of 126 bytes cannot be made."""
     with pytest.raises(ValueError, match="holds 125 bytes, not 126"):
-        encode_frame(Opcode.PING, b"x" * 126)
+        encode_control(Opcode.PING, b"x" * 126)
 
 
 def test_text_that_is_no_text() -> None:

@@ -9,7 +9,6 @@ reported. Both have the code 1007.
 from __future__ import annotations
 
 import enum
-from io import BytesIO
 from typing import Final, TypeAlias, final
 
 from attrs import define, field
@@ -19,7 +18,8 @@ from seawall.wire.frames.codes import PROTOCOL_ERROR, TOO_BIG, Opcode
 from seawall.wire.frames.control import MAX_CONTROL, Control, check_close
 from seawall.wire.frames.deflate import Inflater
 from seawall.wire.frames.masking import unmask
-from seawall.wire.frames.text import decode, unfinished
+from seawall.wire.frames.parts import BinaryParts, Parts, TextParts
+from seawall.wire.frames.text import decode
 
 #: Frames of one message that one call reads: the frames of a message count for a turn like as many messages.
 MAX_PIECES: Final = 64
@@ -139,11 +139,8 @@ class FrameDecoder:
     _inflating: Inflater | None = field(init=False, default=None)  # None if it is not compressed
     _announced: int = field(init=False, default=0)  # bytes of payload in its frames so far
     _fragments: int = field(init=False, default=0)
-    # The payload so far of a message that did not come at once. A BytesIO, unlike a bytearray, returns bytes without a
-    # copy: fresh memory for a copy of 1 MiB costs as much time as unmasking it.
-    _message: BytesIO | None = field(init=False, default=None)
-    _held: int = field(init=False, default=0)  # bytes in it
-    _cut: bytes | bytearray = field(init=False, default=b"")  # the incomplete character at its end
+    _parts: Parts | None = field(init=False, default=None)  # of a message that did not come at once
+    _held: int = field(init=False, default=0)  # bytes of payload in them
 
     @property
     def pending(self) -> int:
@@ -367,17 +364,11 @@ class FrameDecoder:
         return payload
 
     def _append(self, payload: bytes | bytearray) -> None:
-        """Append to a message that is not complete; raise if it is text and can no longer become valid UTF-8.
-
-        Text is decoded again at the end, from the bytes. Strings of a few characters each would take many times the
-        memory of the bytes that have come.
-        """
-        if self._message is None:
-            self._message = BytesIO()
-        self._message.write(payload)
+        """Append to a message that is not complete; raise if it is text and can no longer become valid UTF-8."""
+        if self._parts is None:
+            self._parts = TextParts() if self._kind is _TEXT else BinaryParts()
         self._held += len(payload)
-        if self._kind is _TEXT:
-            self._cut = unfinished(self._cut + payload if self._cut else payload)
+        self._parts.add(payload)
 
     def _finish_data(self) -> str | bytes | None:
         """Read the rest of a data frame that has come completely; the message if this was its last frame."""
@@ -386,16 +377,13 @@ class FrameDecoder:
         if not self._final:
             self._append(payload)
             return None
-        if self._message is not None:
-            self._message.write(payload)
-            payload, self._message = self._message.getvalue(), None
+        parts, self._parts = self._parts, None
         kind, self._kind = self._kind, None
         self._inflating = None
         self._announced = self._fragments = self._held = 0
-        self._cut = b""
-        if kind is _TEXT:
-            return decode(payload)
-        return bytes(payload)
+        if parts is not None:
+            return parts.join(payload)
+        return decode(payload) if kind is _TEXT else bytes(payload)
 
     def _finish_control(self, opcode: Opcode) -> Control:
         """Read the payload of a control frame that has come completely."""
@@ -410,7 +398,7 @@ class FrameDecoder:
         """Decode nothing more, and drop all that is held."""
         self._stopped = True
         self._buffer, self._at = b"", 0
-        self._message, self._held = None, 0
+        self._parts, self._held = None, 0
         self._kind = self._opcode = None
         self._inflater = self._inflating = None
 

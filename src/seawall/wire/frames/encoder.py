@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, TypeAlias, final
+
+from attrs import frozen
 
 from seawall.wire.frames.codes import Opcode, sendable_code
 from seawall.wire.frames.control import MAX_CONTROL
@@ -21,31 +23,57 @@ _BINARY: Final = _FIN | Opcode.BINARY
 # The headers of short texts, which are sent most: to look one up takes a fifth of the time that making it takes.
 _SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(MAX_CONTROL + 1))
 
-# Where the payload of an unmasked frame begins, by its second byte; at 2 for every other second byte.
-_PAYLOAD_AT: Final = {126: _HEADER_16.size, 127: _HEADER_64.size}
+
+@final
+@frozen(eq=False, repr=False)
+class LongFrame:
+    """A frame of 64 KiB of payload and more, in two parts. To make one `bytes` of it would copy the payload.
+
+    The two are written at once. Of an echo of 1 MiB, the copy was a tenth of the time.
+    """
+
+    header: bytes
+    payload: bytes
+
+    def __len__(self) -> int:
+        """The bytes of both."""
+        return len(self.header) + len(self.payload)
+
+    def __bytes__(self) -> bytes:
+        """Both as one."""
+        return self.header + self.payload
+
+    def after(self, written: int) -> memoryview:
+        """What remains when so many bytes have been written. It is not copied, unless the header remains."""
+        at = written - len(self.header)
+        return memoryview(bytes(self))[written:] if at < 0 else memoryview(self.payload)[at:]
 
 
-def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
-    """One unfragmented, unmasked frame, as a server sends it (RFC 6455, section 5.2).
+#: A whole frame, as it is sent; ``bytes(frame)`` if it has to be one object.
+Frame: TypeAlias = bytes | LongFrame
+
+
+def encode_control(opcode: Opcode, payload: bytes) -> bytes:
+    """A control frame.
 
     Raises:
-      ValueError: a control frame with more than 125 bytes of payload (RFC 6455, section 5.5).
+      ValueError: more than 125 bytes of payload (RFC 6455, section 5.5).
     """
-    if opcode >= Opcode.CLOSE and len(payload) > MAX_CONTROL:
+    if len(payload) > MAX_CONTROL:
         raise ValueError(f"a control frame holds {MAX_CONTROL} bytes, not {len(payload)}")
-    return _frame(_FIN | opcode, payload)
+    return bytes((_FIN | opcode, len(payload))) + payload
 
 
-def _frame(first: int, payload: bytes) -> bytes:
+def _frame(first: int, payload: bytes) -> Frame:
     size = len(payload)
     if size <= MAX_CONTROL:
         return (_SHORT_TEXT[size] if first == _TEXT else bytes((first, size))) + payload
     if size < 0x10000:
         return _HEADER_16.pack(first, 126, size) + payload
-    return _HEADER_64.pack(first, 127, size) + payload
+    return LongFrame(_HEADER_64.pack(first, 127, size), payload)
 
 
-def encode_message(message: str | bytes, deflater: Deflater | None = None) -> bytes:
+def encode_message(message: str | bytes, deflater: Deflater | None = None) -> Frame:
     """One message as one frame: a str as text, bytes as binary (RFC 6455, section 5.6).
 
     Args:
@@ -67,13 +95,13 @@ def encode_message(message: str | bytes, deflater: Deflater | None = None) -> by
     return frame if deflater is None else compress_frame(frame, deflater)
 
 
-def encode_text(payload: bytes) -> bytes:
+def encode_text(payload: bytes) -> Frame:
     """A text message as one frame, encoded already: `payload` is UTF-8."""
     size = len(payload)
     return _SHORT_TEXT[size] + payload if size <= MAX_CONTROL else _frame(_TEXT, payload)
 
 
-def encode_binary(payload: bytes) -> bytes:
+def encode_binary(payload: bytes) -> Frame:
     """A binary message as one frame."""
     return _frame(_BINARY, payload)
 
@@ -83,16 +111,17 @@ def _is_bytes(message: object) -> bool:
     return isinstance(message, bytes)
 
 
-def compress_frame(frame: bytes, deflater: Deflater) -> bytes:
+def compress_frame(frame: Frame, deflater: Deflater) -> Frame:
     """A frame of `encode_message`, compressed if its payload is long enough for that (RFC 7692, section 6.1).
 
     Send the result at once, without a checkpoint in between: `Deflater` says why. A payload that cannot be compressed
     becomes longer, by 8 bytes and 7 % at most.
     """
-    at = _PAYLOAD_AT.get(frame[1], 2)
-    if len(frame) - at < deflater.threshold:
-        return frame
-    return _frame(frame[0] | _RSV1, deflater.deflate(memoryview(frame)[at:]))
+    if isinstance(frame, LongFrame):
+        first, payload = frame.header[0], memoryview(frame.payload)
+    else:
+        first, payload = frame[0], memoryview(frame)[_HEADER_16.size if frame[1] == 126 else 2 :]
+    return frame if len(payload) < deflater.threshold else _frame(first | _RSV1, deflater.deflate(payload))
 
 
 def encode_close(code: int, reason: str) -> bytes:
@@ -107,4 +136,4 @@ def encode_close(code: int, reason: str) -> bytes:
     """
     if not sendable_code(code):
         raise ValueError(f"{code} cannot be sent as a close code; see RFC 6455, section 7.4")
-    return encode_frame(Opcode.CLOSE, _CODE.pack(code) + reason.encode())
+    return encode_control(Opcode.CLOSE, _CODE.pack(code) + reason.encode())

@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 from typing import Final, Protocol, final
 
+from seawall.wire.frames.encoder import Frame
 from seawall.wire.state import Reading, ReadingEvent
 
 #: Seconds between two probes of a peer whose handler is behind; see above.
@@ -48,7 +49,7 @@ class Outgoing(Protocol):
     """The part of a `SendBuffer` that a transport uses."""
 
     @property
-    def pending(self) -> bytearray:
+    def pending(self) -> bytearray | memoryview:
         """What waits to be written."""
         ...
 
@@ -135,8 +136,8 @@ class Transport(Protocol):
         """Begin to read and to write for `channel`. Called once, at the end of the channel's constructor."""
         ...
 
-    def write(self, data: bytes, /) -> int:
-        """Write what the stream takes at once, and return the number of bytes; the caller keeps the rest as `pending`.
+    def write(self, frame: Frame, /) -> int:
+        """Write what the stream takes at once of `frame`, and return the number of bytes; the rest becomes `pending`.
 
         Raises:
           trio.BrokenResourceError: nothing can be written any more.

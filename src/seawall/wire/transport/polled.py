@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from seawall.wire.frames.encoder import Frame, LongFrame
 from seawall.wire.state import Reading, ReadingEvent
 from seawall.wire.transport.base import LARGE_READ_SIZE, READ_SIZE, ReadInterest, Receiver
 from seawall.wire.transport.poller import Polled, Poller
@@ -40,6 +41,19 @@ _READING: Final = (ReadInterest.READ, ReadInterest.DECODE)
 # Globals, because to look a member up in its enum costs as much as a call.
 _OPEN: Final = Reading.OPEN
 _READ_ON: Final = ReadInterest.READ
+
+
+#: Bytes of long frames that the kernel takes before it has sent them. Trio allows it 16 KiB, less than one segment.
+#: What it holds for a peer that does not read costs memory, so connections without long frames are left at that.
+UNSENT: Final = 64 * 1024
+
+
+def _allow_unsent(plain: trio.socket.SocketType) -> None:
+    """Let the kernel take `UNSENT` bytes, if it is TCP."""
+    if plain.family == socket.AF_UNIX:
+        return
+    if 0 <= plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) < UNSENT:  # else it is set, or more is
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 @final
@@ -83,12 +97,15 @@ class SocketTransport:
         self._open = True
         self._poller.add(self._descriptor, self, self._events)
 
-    def write(self, data: bytes | bytearray) -> int:
+    def write(self, frame: Frame | bytearray | memoryview, /) -> int:
         """Write to the socket."""
         if not self._open:
             raise trio.BrokenResourceError
         try:
-            return os.write(self._descriptor, data)
+            if not isinstance(frame, LongFrame):
+                return os.write(self._descriptor, frame)
+            _allow_unsent(self._socket)
+            return os.writev(self._descriptor, (frame.header, frame.payload))
         except BlockingIOError:
             return 0
         except OSError:

@@ -12,6 +12,7 @@ from typing import Final, final
 
 import trio
 
+from seawall.wire.frames.encoder import Frame
 from seawall.wire.state import Reading, ReadingEvent
 from seawall.wire.transport.base import PACE, ReadInterest, Receiver
 from seawall.wire.transport.lingering import linger
@@ -88,7 +89,7 @@ class StreamTransport:
             self._watch = None
             del self._channel, self._nursery  # else reference cycles would be left to the garbage collector
 
-    def write(self, data: bytes) -> int:
+    def write(self, frame: Frame, /) -> int:
         """Take nothing, and wake the writer, which writes what is pending."""
         self._wake_writer.wake()
         return 0
