@@ -189,6 +189,38 @@ async def test_positions_among_the_newest_of_each_key(autojump_clock: MockClock)
                 assert await take(events, len(expected)) == expected
 
 
+async def test_the_newest_of_a_key_is_too_old_for_who_comes_back(autojump_clock: MockClock) -> None:
+    """Who was away while it came is told of a gap instead; who had it misses nothing."""
+    app = App()
+    room = app.topic("rooms/{room}", Said, history=1, ttl=10, lag=Latest(by_key))(room="x")
+    async with in_memory(app):
+        at = [room.publish_nowait(Said(number, key=number)) for number in range(4)]
+        await trio.sleep(6)
+        at += [room.publish_nowait(Said(number, key=number)) for number in range(4, 6)]
+        await trio.sleep(6)
+        first: dict[int, list[int | str]] = {
+            0: ["None lost", 4, 5],
+            3: ["None lost", 4, 5],
+            4: [4, 5],
+            5: [5],
+            6: [],
+        }
+        for since, expected in first.items():
+            async with room.events(since=Position(at[0].epoch, since)) as events:
+                assert await take(events, len(expected)) == expected
+        room.publish_nowait(Said(6, key=0))
+        await trio.sleep(6)
+        second: dict[int, list[int | str]] = {0: ["None lost", 6], 5: ["None lost", 6], 6: [6]}
+        for since, expected in second.items():
+            async with room.events(since=Position(at[0].epoch, since)) as events:
+                assert await take(events, len(expected)) == expected
+        await trio.sleep(5)
+        async with room.events(since=Position(at[0].epoch, 3)) as events:
+            assert await take(events, 1) == ["None lost"]
+            room.publish_nowait(Said(7))
+            assert await take(events, 1) == [7]
+
+
 async def test_two_who_read_the_newest_in_two_ways(autojump_clock: MockClock) -> None:
     """By one function, but of so many keys each: whoever has room for more keys is told of no gap."""
     app = App()

@@ -62,7 +62,7 @@ class Cursor:
         if since is None:
             self.next = self._first(log, now)
         elif isinstance(since, Position):
-            self._resume(log, since, self._first(log, now))
+            self._resume(log, since, now)
         else:
             self.next = log.end
 
@@ -70,13 +70,16 @@ class Cursor:
         """The number of the first event that is kept for who comes."""
         if self._index is None or not isinstance(self._lag, Latest) or not is_kept(log, self._lag):
             return log.kept_from(now)
-        ttl = log.retention.ttl
-        return max(self._index.evicted + 1, self._index.first_since(-math.inf if ttl is None else now - ttl))
+        return max(self._index.evicted + 1, self._index.first_since(_oldest(log, now)))
 
-    def _resume(self, log: Log, since: Position, kept_from: int) -> None:
-        self.next = kept_from
-        if self._index is not None and since.epoch == log.epoch and self._index.begins - 1 <= since.number < log.end:
+    def _resume(self, log: Log, since: Position, now: float) -> None:
+        self.next = kept_from = self._first(log, now)
+        index = self._index
+        if index is not None and since.epoch == log.epoch and index.begins - 1 <= since.number < log.end:
             self.next = since.number + 1  # what is no longer kept has been replaced, or `evicted` tells of it
+            found, young = index.first_from(self.next), index.first_since(_oldest(log, now))
+            if found is not None and found < young:  # kept for nobody who comes, though it is the newest of its key
+                self.next, self.lost = young, UNKNOWN
         elif since.epoch != log.epoch or since.number >= log.end:
             self.lost = UNKNOWN
         elif since.number < kept_from - 1:
@@ -204,3 +207,9 @@ class Cursor:
         for number in range(self.next, self._stop_at):
             self.log.unpin(number)
         self._stop_at = _NO_STOP
+
+
+def _oldest(log: Log, now: float) -> float:
+    """When an event was published at the earliest that is kept for who comes."""
+    ttl = log.retention.ttl
+    return -math.inf if ttl is None else now - ttl
