@@ -1,6 +1,7 @@
 """`Lingering`: members of rooms whose connection has ended, and who may come back. Pure but for its clock.
 
-There is no task for each: `run_due` ends those whose time is over, and `due` says when there is something to do again.
+There is no task for each: `run_due` ends those whose time is over, some at a time, and `due` says when there is
+something to do again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from seawall.topics.presence_table import Subjects
 
 #: Members that linger at a time, in all rooms of an app. One more, and whoever has most of them loses the first.
 MAX_LINGERING: Final = 10_000
+
+#: Members that leave before other tasks have their turn: about a millisecond's worth.
+AT_A_TIME: Final = 100
 
 
 class Leaves(Protocol):
@@ -96,8 +100,10 @@ class Lingering:
             self._owners.discard(lingerer.subjects, lingerer)
 
     def run_due(self, now: float) -> None:
-        """Have those leave whose time is over."""
-        while self.due <= now:
+        """Have some of those leave whose time is over: all of a large room at once would hold up everybody else."""
+        for _ in range(AT_A_TIME):
+            if self.due > now:
+                return
             self._end(heapq.heappop(self._ends)[2])
 
     def end(self) -> None:

@@ -20,7 +20,7 @@ from seawall.topics.lingering import Lingerer, Lingering
 from seawall.topics.log import Log, Retention
 from seawall.topics.presence_changes import Change, Joined, Left, Member, Snapshot, Updated
 from seawall.topics.presence_cursor import PresenceCursor
-from seawall.topics.presence_table import MemberEntry, MemberTable, Said, subjects_of
+from seawall.topics.presence_table import MemberEntry, MemberTable, Said, Subjects, subjects_of
 from seawall.topics.pump import Pump
 from seawall.topics.rendering import Renderers
 
@@ -32,6 +32,10 @@ M = TypeVar("M")
 #: Bytes that a value may have where it is written. All who are in the room are told of it, and it is kept as long as
 #: somebody is there.
 MAX_VALUE: Final = 4_096
+
+#: What the pump counts for each member in a snapshot, as bytes that were written: it is made anew for each who comes,
+#: though what a `wrap` makes of it may be short.
+_PER_MEMBER: Final = 1_024
 
 #: Nobody reads the past of who is there: a snapshot says it.
 _RETENTION: Final = Retention()
@@ -61,6 +65,10 @@ class MemberHandle(Generic[M]):
     log: Log
     entry: MemberEntry[M]
     _lingerer: Lingerer | None = field(init=False, default=None)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether it lingers, and its time is over: the pump is about to have it leave."""
+        return self._lingerer is not None and self._lingerer.until <= now
 
     def update(self, said: Said[M]) -> None:
         """Say something else of it, and tell it, unless it is the same. Raises as `PresenceRooms.enter`."""
@@ -174,7 +182,7 @@ class PresenceRooms(Generic[M]):
 
     def cursor(self, key: RoomKey, lag: Lag[object], /) -> Cursor:
         """One that is to read a room, and begins with who is there."""
-        return PresenceCursor(lag, lambda: Snapshot(self._present(key)))
+        return PresenceCursor(lag, lambda: self._look(key))
 
     async def open(self, key: RoomKey, /) -> Log:
         """The log of a room, kept until `release`; there is no checkpoint after it has been found.
@@ -192,13 +200,19 @@ class PresenceRooms(Generic[M]):
     # Who is in it.
 
     def members(self, key: RoomKey) -> tuple[Member[M], ...]:
-        """Who is in a room now."""
-        self.end_overdue()
-        return self._present(key)
+        """Who is in a room now; without those whose time is over, also if the pump has not had its turn yet."""
+        room, now = self._rooms.get(key), trio.current_time()
+        if room is None:
+            return ()
+        overdue = {entry.id for entry, handle in room.lingering.items() if handle.is_overdue(now)}
+        return tuple(member for member in room.table.members() if member.id not in overdue)
 
-    def _present(self, key: RoomKey) -> tuple[Member[M], ...]:
+    def _look(self, key: RoomKey) -> Snapshot[M]:
+        """Who is in a room, for a reader: those who are still to be told to have left are there."""
         room = self._rooms.get(key)
-        return () if room is None else room.table.members()
+        members = () if room is None else room.table.members()
+        self.pump.written += _PER_MEMBER * len(members)
+        return Snapshot(members)
 
     def kickables(self, key: RoomKey) -> Iterable[Kickable]:
         """The memberships in a room, as they are now."""
@@ -218,14 +232,13 @@ class PresenceRooms(Generic[M]):
           ConfigurationError: the connection is a member already.
           TooManyRequests: an event of this size is larger than ``Limits.room_history``.
         """
-        self.end_overdue()
         connection = request.owner.connection
         room = self._rooms.get(request.key) or _Room[M]()
         if room.table.has(connection):
             raise ConfigurationError(
                 f"joined() of {request.key.pattern!r}, where this connection is already; update what it has joined with"
             )
-        found = room.table.to_take_over(subjects_of(request.owner.held))
+        found = self._to_take_over(room, subjects_of(request.owner.held))
         if found is not None:
             handle = room.lingering[found]
             handle.take_over(request)
@@ -239,6 +252,13 @@ class PresenceRooms(Generic[M]):
         room.kickables[connection] = request.kickable
         self._rooms[request.key] = room
         return handle
+
+    def _to_take_over(self, room: _Room[M], subjects: Subjects) -> MemberEntry[M] | None:
+        """The member that lingers for `subjects`. Those whose time is over leave, if the pump has not had its turn."""
+        now = trio.current_time()
+        while (found := room.table.to_take_over(subjects)) is not None and room.lingering[found].is_overdue(now):
+            room.lingering[found].leave()
+        return found
 
     def linger(self, handle: MemberHandle[M], lingerer: Lingerer) -> None:
         """Have a member linger."""
@@ -278,10 +298,6 @@ class PresenceRooms(Generic[M]):
         entry = Entry(change, None)
         entry.size += 2 * len(said.encoded)
         self._hub.engine.publish_nowait(log.use.key, _RETENTION, entry)
-
-    def end_overdue(self) -> None:
-        """Have those leave whose time is over, also if the pump has not had its turn yet."""
-        self.lingering.run_due(trio.current_time())
 
 
 def _wake_waiting(room: _Room[M]) -> None:

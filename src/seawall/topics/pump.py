@@ -48,7 +48,7 @@ class Timed(Protocol):
         ...
 
     def run_due(self, now: float, /) -> None:
-        """Do what is due at `now`. Must not raise."""
+        """Do some of what is due at `now`, and leave the rest for the next turn: it is still `due`. Must not raise."""
         ...
 
 
@@ -120,7 +120,7 @@ class Pump:
         self._woken.clear()
 
     def _run_due(self, now: float) -> float:
-        """Do what is due, and return when there is more to do."""
+        """Do some of what is due, and return when there is more to do."""
         first = math.inf
         for timer in self.timers:
             if timer.due <= now:
