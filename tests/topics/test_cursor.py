@@ -17,6 +17,7 @@ from seawall.topics.entry import OVERHEAD, Entry
 from seawall.topics.history_budget import HistoryBudget
 from seawall.topics.keys import RoomKey
 from seawall.topics.log import Log, Retention
+from tests.kit.steps import steps
 
 KEY = RoomKey("rooms/{room}", ("lobby",))
 
@@ -312,6 +313,24 @@ def test_who_needs_what_has_been_given_up_has_a_gap() -> None:
     before = Gap(Position("epoch", 16), 16)
     assert readers[0].read() == readers[2].read() == [before, *range(17, 27)]
     assert readers[1].read() == [Gap(Position("epoch", 26), 26)]
+
+
+def test_a_gap_costs_the_same_however_large_it_is() -> None:
+    """Many who find that much has been given up are no more work than many who find that a little has."""
+    few, many = Bench(Retention()), Bench(Retention())
+    costs = list[int]()
+    for bench, lost in ((few, 10), (many, 1000)):
+        reader = bench.reader(DropOldest(10_000))
+        bench.publish(lost + 1)
+        for _ in range(lost):
+            bench.log.give_up()
+
+        def find(cursor: Cursor = reader.cursor, lost: int = lost) -> None:
+            cursor.rewind(1, 0)
+            assert cursor.peek() == Gap(Position("epoch", lost), lost)
+
+        costs.append(steps(find))
+    assert costs[0] == costs[1]
 
 
 def test_a_key_function_that_raises() -> None:

@@ -190,9 +190,7 @@ class Cursor:
     def _skip_given_up(self) -> None:
         """The next events have been given up, because all rooms together held too much."""
         until = self.log.base if self._stop_at == _NO_STOP else self._stop_at
-        found = self.next
-        while found < until and self.log.get(found) is None:
-            found += 1
+        found = min(self.log.first_kept(self.next), until)
         self._lose_until(found)
         if found == self._stop_at:
             self._lose_newest()

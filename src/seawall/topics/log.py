@@ -124,6 +124,10 @@ class Log:
             return self.entries[number - self.base] if number < self.end else None
         return None if self._pinned is None else self._pinned.get(number)
 
+    def first_kept(self, number: int) -> int:
+        """The number of the first event that is kept, from `number` on, which is before `base`."""
+        return next((pinned for pinned in self._pinned or () if pinned >= number), self.base)
+
     def kept_from(self, now: float) -> int:
         """The number of the first event that is kept for who comes back, at the time `now`; `end` if there is none."""
         start = max(self.base, self.end - self.retention.history)
