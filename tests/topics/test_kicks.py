@@ -156,6 +156,27 @@ async def test_kicks_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.
     assert len(kicks) == 1
 
 
+async def test_many_kicks_are_over_at_once(autojump_clock: MockClock) -> None:
+    """Those that come next forget some of them each, and nobody is refused by one that is not forgotten yet."""
+    kicks = Kicks(sessions())
+    for number in range(500):
+        kicks.kick(TEA, who(subject=str(number)), 60, ())
+    await trio.sleep(60)
+    kicks.kick(TEA, who(subject="new"), 3600, ())
+    assert len(kicks) == 401
+    assert not kicks.unkick(TEA, who(subject="499"))
+    assert len(kicks) == 301
+    connected(kicks.table, "1", Pass(subject="499"))
+    kicks.admit(TEA, "1")
+    kicks.kick(TEA, who(subject="499"), 60, ())
+    with pytest.raises(Kicked):
+        kicks.admit(TEA, "1")
+    for _ in range(10):
+        kicks.kick(TEA, who(subject="new"), 60, ())
+    assert len(kicks) == 2
+    assert kicks.unkick(TEA, who(subject="499"))
+
+
 async def test_what_was_forgotten_early_is_no_memory(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,9 @@ from seawall.topics.keys import RoomKey, shown_room
 #: Kicks that are remembered, in all rooms of an app.
 MAX_KICKS: Final = 100_000
 
+#: Kicks whose time is over, of which one call forgets so many, for all of them at once would hold up everybody.
+_AT_A_TIME: Final = 100
+
 #: So many seconds are the most: a week. Who is to be kept out for good is refused by a guard.
 MAX_SECONDS: Final = 7 * 86_400.0
 
@@ -160,9 +163,10 @@ class Kicks:
 
     def unkick(self, key: RoomKey, who: Who) -> bool:
         """Take the kick of `who` out of a room back; False if there is none, or its time is over."""
-        self._expire(trio.current_time())
+        now = trio.current_time()
+        self._expire(now)
         room = self._rooms.get(key)
-        is_kicked = room is not None and who in room.until
+        is_kicked = room is not None and room.until.get(who, -math.inf) > now
         if is_kicked:
             self._pop(key, who)
             server_log.info("no longer kicked out of a room of %r by %s", key.pattern, _said(who))
@@ -196,8 +200,10 @@ class Kicks:
         room.put(who, until if known is None else max(known, until))
 
     def _expire(self, now: float) -> None:
-        """Forget those whose time is over."""
-        while self._ends and self._ends[0][0] <= now:
+        """Forget some of those whose time is over; where there are too many, one at least."""
+        expired = 0
+        while self._ends and self._ends[0][0] <= now and (expired < _AT_A_TIME or self._len >= MAX_KICKS):
+            expired += 1
             noted, _, key, who = heapq.heappop(self._ends)
             room = self._rooms.get(key)
             until = None if room is None else room.until.get(who)
