@@ -98,6 +98,26 @@ async def test_off_unless_asked_for() -> None:
     await talk(app, "/echo", partial(_echoed, extensions=0))
 
 
+def _read_events(client: ClientConnection) -> None:
+    for size in (100, 0xFFFF, 0x10000, 100_000):
+        client.send(str(size))
+        assert client.recv(PATIENCE) == "ä" * (size // 2) + "." * (size % 2)
+
+
+async def test_events_of_rooms_are_compressed() -> None:
+    """A client reads what is published in a room as it was, whatever the length of the frame's header was before."""
+    app = App(compression=Deflate())
+    news = app.topic("news", str)
+
+    @app.route("/", guard=public)
+    async def enter(conn: Connection[Anonymous]) -> None:
+        async with conn.subscribe(news()):
+            async for size in conn:
+                await news().publish("ä" * (int(size) // 2) + "." * (int(size) % 2))
+
+    await talk(app, "/", _read_events)
+
+
 def _too_big(client: ClientConnection) -> None:
     client.send(b"\0" * 5_000_000)  # 5 KB on the wire
     with pytest.raises(ConnectionClosed) as closed:

@@ -23,6 +23,9 @@ _BINARY: Final = _FIN | Opcode.BINARY
 # The headers of short texts, which are sent most: to look one up takes a fifth of the time that making it takes.
 _SHORT_TEXT: Final = tuple(bytes((_TEXT, size)) for size in range(MAX_CONTROL + 1))
 
+# Where the payload of an unmasked frame begins, by its second byte; at 2 for every other second byte.
+_PAYLOAD_AT: Final = {126: _HEADER_16.size, 127: _HEADER_64.size}
+
 
 @final
 @frozen(eq=False, repr=False)
@@ -120,7 +123,7 @@ def compress_frame(frame: Frame, deflater: Deflater) -> Frame:
     if isinstance(frame, LongFrame):
         first, payload = frame.header[0], memoryview(frame.payload)
     else:
-        first, payload = frame[0], memoryview(frame)[_HEADER_16.size if frame[1] == 126 else 2 :]
+        first, payload = frame[0], memoryview(frame)[_PAYLOAD_AT.get(frame[1], 2) :]  # rooms have long ones as bytes
     return frame if len(payload) < deflater.threshold else _frame(first | _RSV1, deflater.deflate(payload))
 
 
