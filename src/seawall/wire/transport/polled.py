@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, final
 
 import trio
@@ -49,11 +50,10 @@ UNSENT: Final = 64 * 1024
 
 
 def _allow_unsent(plain: trio.socket.SocketType) -> None:
-    """Let the kernel take `UNSENT` bytes, if it is TCP."""
-    if plain.family == socket.AF_UNIX:
-        return
-    if 0 <= plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) < UNSENT:  # else it is set, or more is
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    """Let the kernel take `UNSENT` bytes, if it allowed less. 0 is the system's default, and -1 no limit."""
+    with suppress(OSError):  # no TCP
+        if 0 < plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) < UNSENT:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 @final
