@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
+import msgspec
 import pytest
 
 from seawall import JSON
 from seawall.connection.message_format import MessageFormat
+from seawall.messages.codec import Rename, UnknownFields
 from seawall.wire.frames.encoder import encode_message
 
 
@@ -20,6 +24,36 @@ class Score:
     """A value that can change."""
 
     points: int
+
+
+@attrs.frozen
+class Said:
+    """A value of any length."""
+
+    text: str
+
+
+@attrs.frozen
+class Refilling:
+    """A codec that fills one buffer again and again."""
+
+    buffer: bytearray
+    binary: bool = False
+    rename: Rename | None = None
+    unknown_fields: UnknownFields = "refuse"
+
+    def decoder(self, kind: object, /) -> Callable[[str | bytes], object]:
+        """As JSON."""
+        return JSON().decoder(kind)
+
+    def encoder(self) -> Callable[[object], bytes]:
+        """Fill the buffer."""
+
+        def encode(value: object) -> bytes:
+            msgspec.json.Encoder().encode_into(value, self.buffer)
+            return self.buffer  # type: ignore[return-value]  # pyright: ignore[reportReturnType] # not all checkers refuse it
+
+        return encode
 
 
 class Name(str):
@@ -62,3 +96,13 @@ def test_a_long_frame_is_not_kept() -> None:
     """A route does not hold a message of any size until the next one is sent."""
     form, message = made(), "x" * 70_000
     assert form.frame_for_many(message) is not form.frame_for_many(message)
+
+
+@pytest.mark.parametrize("size", [1, 100, 1000, 70_000])
+def test_a_frame_is_as_it_was_made(size: int) -> None:
+    """What a codec does with its buffer afterwards changes no frame, which may have to wait."""
+    form = MessageFormat(Refilling(bytearray()), "/x")
+    first = form.frame(Said("a" * size))
+    before = bytes(first)
+    form.frame(Said("b" * size))
+    assert bytes(first) == before

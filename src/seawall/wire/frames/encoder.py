@@ -73,7 +73,7 @@ def _frame(first: int, payload: bytes) -> Frame:
         return (_SHORT_TEXT[size] if first == _TEXT else bytes((first, size))) + payload
     if size < 0x10000:
         return _HEADER_16.pack(first, 126, size) + payload
-    return LongFrame(_HEADER_64.pack(first, 127, size), payload)
+    return LongFrame(_HEADER_64.pack(first, 127, size), bytes(payload))  # no copy, unless a codec made no bytes
 
 
 def encode_message(message: str | bytes, deflater: Deflater | None = None) -> Frame:
