@@ -78,3 +78,19 @@ def test_parts_take_the_memory_of_what_has_come(kind: type[TextParts | BinaryPar
         tracemalloc.stop()
     assert taken < 200_000 * 7 / 6
     assert len(held.join(b"")) == count * size
+
+
+@pytest.mark.parametrize("part", [b"", b"x", "ü".encode() * DECODED_FROM], ids=["nothing", "small", "not ASCII"])
+def test_text_is_encoded_again_within_twice_its_size(part: bytes) -> None:
+    """Where a part ends the decoding, what has come is held twice for a moment, and not three times."""
+    held, count = TextParts(), 30
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            held.add(b"x" * 100_000)
+        held.add(part)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < count * 100_000 * 9 / 4
+    assert held.join(b"") == "x" * count * 100_000 + part.decode()

@@ -76,7 +76,7 @@ class TextParts:
                 else:
                     return
             self._encoded = BytesIO()
-            self._encoded.write("".join(self._decoded).encode())
+            self._encoded.writelines(text.encode() for text in self._decoded)
             self._decoded.clear()
         self._encoded.write(part)
         self._cut = unfinished(self._cut + part if self._cut else part)
