@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Final, Protocol, final
+from typing import Final, TypeAlias, final
 
 from seawall.wire.frames.text import decode, unfinished
 
@@ -12,25 +12,9 @@ from seawall.wire.frames.text import decode, unfinished
 DECODED_FROM: Final = 1024
 
 
-class Parts(Protocol):
-    """The payload so far of one message."""
-
-    def add(self, part: bytes | bytearray, /) -> None:
-        """Hold a part, of which more will come.
-
-        Raises:
-          ProtocolViolation: 1007, it is text, and whatever comes it cannot become valid UTF-8.
-        """
-        ...
-
-    def join(self, last: bytes | bytearray, /) -> str | bytes:
-        """The whole message, with its last part. Called once. Raises as `add`."""
-        ...
-
-
 @final
 class BinaryParts:
-    """Of a binary message. A BytesIO, unlike a bytearray, returns bytes without a copy."""
+    """The parts of a binary message. A BytesIO, unlike a bytearray, returns bytes without a copy."""
 
     __slots__ = ("_payload",)
 
@@ -39,22 +23,22 @@ class BinaryParts:
         self._payload = BytesIO()
 
     def add(self, part: bytes | bytearray, /) -> None:
-        """Hold a part."""
+        """Hold a part, of which more will come."""
         self._payload.write(part)
 
     def join(self, last: bytes | bytearray, /) -> bytes:
-        """The whole message."""
+        """The whole message, with its last part. Called once."""
         self._payload.write(last)
         return self._payload.getvalue()
 
 
 @final
 class TextParts:
-    """Of a text, whose parts are checked as they come.
+    """The parts of a text, which are checked as they come.
 
     As long as they are ASCII and large, they are decoded as they come, while they are in the processor's cache: so an
-    echo of 1 MiB takes a tenth less. Other text is held as bytes, and decoded at the end: in a str, one character may
-    make four bytes of each.
+    echo of 1 MiB takes a tenth less. Other text is held as bytes, and decoded at the end: in a str, one emoji makes
+    every character take four bytes.
     """
 
     __slots__ = ("_cut", "_decoded", "_encoded")
@@ -66,7 +50,11 @@ class TextParts:
         self._cut: bytes | bytearray = b""  # the incomplete character at its end
 
     def add(self, part: bytes | bytearray, /) -> None:
-        """Hold a part."""
+        """Hold a part, of which more will come.
+
+        Raises:
+          ProtocolViolation: 1007, whatever comes, it cannot become valid UTF-8.
+        """
         if self._encoded is None:
             if len(part) >= DECODED_FROM:
                 try:
@@ -82,9 +70,17 @@ class TextParts:
         self._cut = unfinished(self._cut + part if self._cut else part)
 
     def join(self, last: bytes | bytearray, /) -> str:
-        """The whole text."""
+        """The whole text, with its last part. Called once.
+
+        Raises:
+          ProtocolViolation: 1007, it is not UTF-8.
+        """
         if self._encoded is None:
             self._decoded.append(decode(last))
             return "".join(self._decoded)
         self._encoded.write(last)
         return decode(self._encoded.getvalue())
+
+
+#: The payload so far of one message.
+Parts: TypeAlias = TextParts | BinaryParts
