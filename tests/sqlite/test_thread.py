@@ -397,6 +397,31 @@ async def test_what_fails_for_all(database: Database) -> None:
     await database.aclose()
 
 
+async def test_nobody_is_told_before_it_is_committed(database: Database) -> None:
+    """Of what is written together, the first has not returned while another one is still being written."""
+    first, last, told = Gate(), Gate(), list[str]()
+
+    async def write() -> None:
+        await database.write(insert)
+        told.append("written")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, first.insert)
+        await first.wait_until_entered()
+        nursery.start_soon(write)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(database.write, last.insert)
+        await wait_all_tasks_blocked()
+        first.opened.set()
+        await last.wait_until_entered()
+        await wait_all_tasks_blocked()
+        assert not told
+        last.opened.set()
+    assert told == ["written"]
+    assert await database.read(ended) == 3
+    await database.aclose()
+
+
 async def test_another_process_that_writes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading goes on; writing waits for a while, and then is `Unavailable`, with the reason."""
     monkeypatch.setattr("seawall.sqlite.file.BUSY_TIMEOUT", 0.2)
