@@ -70,8 +70,8 @@ class SendBuffer:
         self._room: _SendWaiters | None = None  # made when a task has to wait; in most connections none ever has to
         self._notified: Wakes | None = None  # the first that `notify_when_empty` was given; most often the only one
         self.pending: bytearray | memoryview = _EMPTY
-        """The bytes that wait: a view of the rest of one frame, or a copy of it with what came behind it. Only
-        transports read them, and call `mark_written` for those that they have written."""
+        """The bytes that wait: a view of the rest of one frame, which keeps all of it; or a copy of it with what came
+        behind it. Only transports read them, and call `mark_written` for those that they have written."""
         self.blocked_since: float | None = None
         """When something began to wait, on Trio's clock; None while nothing waits."""
         self.is_watched = False

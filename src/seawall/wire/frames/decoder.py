@@ -365,6 +365,8 @@ class FrameDecoder:
 
     def _append(self, payload: bytes | bytearray) -> None:
         """Append to a message that is not complete; raise if it is text and can no longer become valid UTF-8."""
+        if not payload:
+            return  # a header that came alone, or an empty frame; a text is decoded as it comes while parts are large
         if self._parts is None:
             self._parts = TextParts() if self._kind is _TEXT else BinaryParts()
         self._held += len(payload)
