@@ -86,10 +86,6 @@ class MessageFormat:
             return encode_binary(message)
         return self.framed(self.encoder.encode(message))
 
-    def joinable_frame(self, message: Sendable) -> bytes:
-        """As `frame`, as one object, for who writes several frames at once. Raises as `frame`."""
-        return bytes(self.frame(message))
-
     def frame_for_many(self, message: Sendable) -> Frame:
         """As `frame`, for who sends one object to many connections: the frame of a text or of bytes is made once.
 

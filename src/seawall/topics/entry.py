@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from seawall.wire.frames.encoder import Frame
+
 #: Bytes that an event takes beside its frame, about.
 OVERHEAD: Final = 256
 
@@ -14,7 +16,7 @@ class Entry:
 
     __slots__ = ("at", "but", "frame", "pins", "renderings", "size", "value")
 
-    def __init__(self, value: object, frame: bytes | None, *, but: str | None = None) -> None:
+    def __init__(self, value: object, frame: Frame | None, *, but: str | None = None) -> None:
         """An event that is not in a log yet.
 
         Args:
@@ -34,5 +36,5 @@ class Entry:
         """The bytes that count for it."""
         self.pins = 0
         """How many need it beside those who read the log."""
-        self.renderings: tuple[tuple[object, bytes | None], ...] = ()
+        self.renderings: tuple[tuple[object, Frame | None], ...] = ()
         """By `Renderer`, its frames for who has a function that wraps it, another codec than the app, or both."""

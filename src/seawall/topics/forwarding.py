@@ -24,6 +24,7 @@ from seawall.topics.kicks import RoomConnection
 from seawall.topics.log import Log
 from seawall.topics.pump import Pump
 from seawall.topics.rendering import Renderer, Renderers, Wrap
+from seawall.wire.frames.encoder import Frame
 from seawall.wire.send_buffer import SendBuffer
 from seawall.wire.state import Replying
 
@@ -298,7 +299,7 @@ class Forwarding:
         number, lost = self.cursor.next, self.cursor.lost
         frames = self._take()
         if frames:
-            joined = b"".join(frames)
+            joined = frames[0] if len(frames) == 1 else b"".join(map(bytes, frames))  # a long one goes by itself
             self._source.pump.written += len(joined)
             if not self._buffer.put_shared(joined, len(frames)) and not self._put_behind(frames, len(joined)):
                 self.cursor.rewind(number, lost)
@@ -310,7 +311,7 @@ class Forwarding:
                 self.outlet = None
                 self._source.pump.put(self)
 
-    def _put_behind(self, frames: list[bytes], size: int) -> bool:
+    def _put_behind(self, frames: list[Frame], size: int) -> bool:
         """Write behind what a `wrap` has sent itself, so that something is pending now; False if nothing is written."""
         try:
             if self._buffer.is_full(size):
@@ -325,9 +326,9 @@ class Forwarding:
             return False
         return True
 
-    def _take(self) -> list[bytes]:
+    def _take(self) -> list[Frame]:
         """The next frames, for one write."""
-        frames: list[bytes] = []
+        frames: list[Frame] = []
         size = 0
         most = 0 if self._buffer.deflater is not None else MAX_WRITE  # those that are compressed go one by one
         for _ in range(_MAX_PASSED):
@@ -345,7 +346,7 @@ class Forwarding:
             self.cursor.move(item)
         return frames
 
-    def _frame(self, item: Item) -> bytes | None:
+    def _frame(self, item: Item) -> Frame | None:
         """The frame of an event or a gap; None to send nothing. Ends the subscription if there can be none."""
         renderer = self.renderer
         if renderer is None or (isinstance(item, Gap) and renderer.wrap is None):

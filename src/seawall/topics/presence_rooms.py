@@ -153,7 +153,7 @@ class PresenceRooms(Generic[M]):
         self._hub.check_here(call)
         if not isinstance(value, self._kinds.classes):
             raise self._kinds.refusal(call, value)
-        encoded = self._hub.format.joinable_frame(value)
+        encoded = bytes(self._hub.format.frame(value))
         if len(encoded) > MAX_VALUE:
             raise TooManyRequests(
                 f"the value of a member has at most {MAX_VALUE} bytes, and this one {len(encoded)}; say less"

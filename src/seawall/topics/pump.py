@@ -17,6 +17,7 @@ from seawall.topics.entry import Entry
 from seawall.topics.log import Log
 from seawall.topics.readers import FrameCache
 from seawall.wire.budget import Budget
+from seawall.wire.frames.encoder import Frame
 from seawall.wire.waiter import Waiter
 
 #: What is done between two checkpoints, in units: so many deliveries, each of which costs as much as passing over so
@@ -163,7 +164,7 @@ class Pump:
         slots, at, until, lowest = readers.slots, readers.at, readers.until, readers.lowest
         newest, entry = end - 1, _newest_for_all(log)
         renderer: FrameCache | None = None  # the one that `frame` is of
-        frame = b""
+        frame: Frame = b""
         while left > 0 and at < until:
             reader = slots[at]
             at += 1

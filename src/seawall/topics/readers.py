@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol, final
 
 from seawall.topics.entry import Entry
+from seawall.wire.frames.encoder import Frame
 from seawall.wire.send_buffer import SendBuffer
 
 #: A number that no event has.
@@ -25,7 +26,7 @@ class ReaderCursor(Protocol):
 class FrameCache(Protocol):
     """The frames of events for readers who are alike: a `Renderer`."""
 
-    def known(self, entry: Entry, /) -> bytes | None:
+    def known(self, entry: Entry, /) -> Frame | None:
         """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
         ...
 

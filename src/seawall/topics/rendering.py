@@ -11,6 +11,7 @@ from seawall.messages.codec import Sendable
 from seawall.room_event import Gap, RoomEvent
 from seawall.topics.entry import OVERHEAD, Entry
 from seawall.topics.log import Log
+from seawall.wire.frames.encoder import Frame
 
 #: Frames that are kept with one event; more are made again each time.
 MAX_RENDERINGS: Final = 8
@@ -39,7 +40,7 @@ class Renderer:
         self.wrap = wrap
         self.written = written
         self._own = own and wrap is None
-        self._last: tuple[Entry, bytes | None] | None = None  # made last, if there was no room for it with the event
+        self._last: tuple[Entry, Frame | None] | None = None  # made last, if there was no room for it with the event
         self.users = 0
         """How many readers have it."""
 
@@ -48,14 +49,14 @@ class Renderer:
         """Equal for those that are alike, as long as they are in use."""
         return _key(self.wrap, self.written)
 
-    def known(self, entry: Entry, /) -> bytes | None:
+    def known(self, entry: Entry, /) -> Frame | None:
         """The frame of an event, if it has been made before; None, too, if nothing is to be sent."""
         if self._own:
             return entry.frame
         found = self._find(entry)
         return None if found is None else found[1]
 
-    def frame(self, log: Log, number: int, entry: Entry) -> bytes | None:
+    def frame(self, log: Log, number: int, entry: Entry) -> Frame | None:
         """The frame of an event that is in the log; None to send nothing.
 
         Raises:
@@ -67,7 +68,7 @@ class Renderer:
             return found[1]
         wrap = self.wrap
         message = cast("Sendable", entry.value) if wrap is None else wrap(RoomEvent(entry.value, log.position(number)))
-        made = None if message is None else self.written.joinable_frame(message)
+        made = None if message is None else self.written.frame(message)
         if log.get(number) is entry:  # what has been called may have published
             self._keep(log, entry, made)
         return made
@@ -76,12 +77,12 @@ class Renderer:
         """Nobody has it any more, though events may keep it with the frames that it has made."""
         self.wrap, self._last = _nothing, None
 
-    def gap(self, gap: Gap) -> bytes | None:
+    def gap(self, gap: Gap) -> Frame | None:
         """The frame that tells of a gap, for who has a `wrap`; None to send nothing. Raises as `frame`."""
         message = None if self.wrap is None else self.wrap(gap)
-        return None if message is None else self.written.joinable_frame(message)
+        return None if message is None else self.written.frame(message)
 
-    def _find(self, entry: Entry) -> tuple[object, bytes | None] | None:
+    def _find(self, entry: Entry) -> tuple[object, Frame | None] | None:
         """The frame of an event, behind whatever it is found by; None if it is not kept."""
         for made in entry.renderings:
             if made[0] is self:
@@ -89,7 +90,7 @@ class Renderer:
         last = self._last
         return last if last is not None and last[0] is entry else None
 
-    def _keep(self, log: Log, entry: Entry, made: bytes | None) -> None:
+    def _keep(self, log: Log, entry: Entry, made: Frame | None) -> None:
         self._last = None
         used = [one for one in entry.renderings if isinstance(one[0], Renderer) and one[0].users]
         if len(used) < MAX_RENDERINGS:
@@ -101,7 +102,7 @@ class Renderer:
             self._last = entry, made
 
 
-def _size(renderings: Iterable[tuple[object, bytes | None]]) -> int:
+def _size(renderings: Iterable[tuple[object, Frame | None]]) -> int:
     """The bytes that renderings count for."""
     return sum(OVERHEAD if frame is None else OVERHEAD + len(frame) for _, frame in renderings)
 

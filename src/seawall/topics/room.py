@@ -210,7 +210,7 @@ class Room(Moderated, Generic[T, R_contra]):
         kinds = self._definition.kinds
         if not isinstance(value, kinds.classes):
             raise kinds.refusal(call, value)
-        frame = hub.format.joinable_frame(value)
+        frame = hub.format.frame(value)
         return Entry(value, frame, but=None if but is None else _id_of(call, but))
 
     def _lag(self, options: SubscribeOptions[T]) -> Lag[object]:

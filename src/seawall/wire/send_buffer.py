@@ -181,14 +181,14 @@ class SendBuffer:
         self.put_in_turn(frame)
 
     @trio.lowlevel.enable_ki_protection
-    def put_shared(self, frames: bytes, messages: int) -> bool:
+    def put_shared(self, frames: Frame, messages: int) -> bool:
         """Send data frames, which may go to many connections, if nothing waits; never adds to what waits.
 
         This is the way of what is published in rooms, and the shortest there is. Where compression was agreed on, each
         connection compresses for itself, so give one frame at a time.
 
         Args:
-          frames: whole frames, one behind the other.
+          frames: one, or several short ones, one behind the other.
           messages: how many.
 
         Returns:

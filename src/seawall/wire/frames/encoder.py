@@ -123,7 +123,7 @@ def compress_frame(frame: Frame, deflater: Deflater) -> Frame:
     if isinstance(frame, LongFrame):
         first, payload = frame.header[0], memoryview(frame.payload)
     else:
-        first, payload = frame[0], memoryview(frame)[_PAYLOAD_AT.get(frame[1], 2) :]  # rooms have long ones as bytes
+        first, payload = frame[0], memoryview(frame)[_PAYLOAD_AT.get(frame[1], 2) :]
     return frame if len(payload) < deflater.threshold else _frame(first | _RSV1, deflater.deflate(payload))
 
 
