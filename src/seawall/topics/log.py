@@ -139,7 +139,7 @@ class Log:
 
     def trim(self, lowest: int, now: float) -> None:
         """Remove what is not kept for who comes back; `lowest` is the first number that somebody else needs."""
-        keep = min(lowest, self.kept_from(now))
+        keep, freed = min(lowest, self.kept_from(now)), 0
         while self.base < keep:
             number, entry = self.base, self.entries.popleft()
             self.base = number + 1
@@ -147,7 +147,9 @@ class Log:
                 self._pinned = OrderedDict() if self._pinned is None else self._pinned
                 self._pinned[number] = entry
             else:
-                self._budget.change(self, -entry.size)
+                freed += entry.size
+        if freed:
+            self._budget.change(self, -freed)  # once: it may be all that rooms may hold, in one turn
 
     def give_up(self) -> None:
         """Remove the oldest event, whoever needs it: all rooms together hold too much."""
