@@ -99,7 +99,7 @@ async def test_off_unless_asked_for() -> None:
 
 
 def _read_events(client: ClientConnection) -> None:
-    for size in (100, 0xFFFF, 0x10000, 100_000):
+    for size in (100, 0xFFFF, 0x10000, 100_000, 600_000):
         client.send(str(size))
         assert client.recv(PATIENCE) == "ä" * (size // 2) + "." * (size % 2)
 

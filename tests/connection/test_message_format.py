@@ -98,7 +98,7 @@ def test_a_long_frame_is_not_kept() -> None:
     assert form.frame_for_many(message) is not form.frame_for_many(message)
 
 
-@pytest.mark.parametrize("size", [1, 100, 1000, 70_000])
+@pytest.mark.parametrize("size", [1, 100, 1000, 70_000, 600_000])
 def test_a_frame_is_as_it_was_made(size: int) -> None:
     """What a codec does with its buffer afterwards changes no frame, which may have to wait."""
     form = MessageFormat(Refilling(bytearray()), "/x")

@@ -1949,7 +1949,7 @@ async def handle(chance: random.Random, conn: Connection[Anonymous]) -> None:
         await stumble(chance)
         match chance.randrange(9):
             case 0 | 1:
-                await conn.send("x" * chance.choice([1, 1000, 70_000]))
+                await conn.send("x" * chance.choice([1, 1000, 70_000, 600_000]))
             case 2:
                 conn.send_nowait("x")
             case 3 | 4:

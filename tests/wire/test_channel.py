@@ -19,7 +19,7 @@ from seawall.wire.channel import BYTES_PER_TURN, EARLY_SIZE, FRAMES_PER_TURN
 from seawall.wire.events import PeerClosed, PeerVanished
 from seawall.wire.frames.decoder import MAX_PIECES
 from seawall.wire.frames.deflate import negotiate
-from seawall.wire.frames.encoder import encode_message
+from seawall.wire.frames.encoder import LONG_FROM, encode_message
 from seawall.wire.keepalive import ping
 from seawall.wire.state import Reading
 from seawall.wire.traffic import Traffic
@@ -849,7 +849,7 @@ async def test_frames_stay_whole(seed: int, over: str, autojump_clock: MockClock
 
     async def sender(made: Bench, name: int) -> None:
         for count in range(10):
-            message = f"{name}.{count}." + "x" * chance.choice([0, 10, 3000, 70_000])
+            message = f"{name}.{count}." + "x" * chance.choice([0, 10, 3000, 70_000, LONG_FROM])
             with trio.move_on_after(chance.choice([0, 0.1, 1, 100])):
                 await made.channel.send(message)
                 done.append(message)

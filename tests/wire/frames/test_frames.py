@@ -21,7 +21,14 @@ from seawall.wire.frames.codes import Opcode, sendable_code
 from seawall.wire.frames.control import Control
 from seawall.wire.frames.decoder import MAX_PIECES, Event, FrameDecoder
 from seawall.wire.frames.deflate import Deflater, Inflater, negotiate
-from seawall.wire.frames.encoder import LongFrame, compress_frame, encode_close, encode_control, encode_message
+from seawall.wire.frames.encoder import (
+    LONG_FROM,
+    LongFrame,
+    compress_frame,
+    encode_close,
+    encode_control,
+    encode_message,
+)
 from seawall.wire.frames.masking import STRIDED_FROM, unmask
 
 KEY = b"\x81\x02\xfe\x37"
@@ -648,6 +655,7 @@ def test_every_accepted_close_is_known_below() -> None:
         (126, b"\x82\x7e\x00\x7e"),
         (65535, b"\x82\x7e\xff\xff"),
         (65536, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+        (LONG_FROM, b"\x82\x7f\x00\x00\x00\x00\x00\x08\x00\x00"),
     ],
 )
 def test_encoded_lengths_are_minimal(size: int, header: bytes) -> None:
@@ -655,9 +663,9 @@ def test_encoded_lengths_are_minimal(size: int, header: bytes) -> None:
     assert bytes(encode_message(b"x" * size)) == header + b"x" * size
 
 
-@pytest.mark.parametrize("size", [0x10000, 0x10001, 200_000])
+@pytest.mark.parametrize("size", [LONG_FROM, LONG_FROM + 1, 1_000_000])
 def test_a_long_frame_is_no_copy(size: int) -> None:
-    """From 64 KiB on, what is sent is the header and the payload itself, and so is what remains of it."""
+    """From `LONG_FROM` on, what is sent is the header and the payload itself, and so is what remains of it."""
     payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
     long = encode_message(payload)
     assert isinstance(long, LongFrame)
@@ -668,7 +676,7 @@ def test_a_long_frame_is_no_copy(size: int) -> None:
         assert rest == bytes(long)[written:]
         assert written < len(long.header) or rest.obj is payload
     assert len(repr(long)) < 100
-    assert isinstance(encode_message(payload[:0xFFFF]), bytes)
+    assert isinstance(encode_message(payload[: LONG_FROM - 1]), bytes)
 
 
 @pytest.mark.parametrize("message", ["", "☃" * 100, b"", b"\xff" * 300], ids=["no text", "text", "no bytes", "bytes"])
@@ -703,7 +711,9 @@ def test_compressed_messages(message: str | bytes) -> None:
     assert plain == (message.encode() if isinstance(message, str) else message)
 
 
-@pytest.mark.parametrize(("size", "first"), [(0, 0x81), (9, 0x81), (10, 0xC1), (11, 0xC1), (70_000, 0xC1)])
+@pytest.mark.parametrize(
+    ("size", "first"), [(0, 0x81), (9, 0x81), (10, 0xC1), (11, 0xC1), (70_000, 0xC1), (LONG_FROM, 0xC1)]
+)
 def test_what_is_worth_compressing(size: int, first: int) -> None:
     """From the threshold on messages are compressed; those below go out as they are."""
     message = "x" * size

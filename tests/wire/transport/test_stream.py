@@ -117,7 +117,7 @@ async def test_one_write_at_a_time(seed: int, autojump_clock: MockClock) -> None
 
         async def sender(name: int) -> None:
             for count in range(8):
-                message = f"{name}.{count}." + "x" * chance.choice([0, 10, 300, 170_000])
+                message = f"{name}.{count}." + "x" * chance.choice([0, 10, 300, 170_000, 600_000])
                 with trio.move_on_after(chance.choice([0, 0.1, 0.7, 1.4, 3, 1000])):
                     await channel.send(message)
                     done.append(message)
