@@ -257,6 +257,19 @@ class RawClient:
         assert took < within, f"it took {took:.2f} s"
         return found
 
+    async def rest(self) -> list[Frame]:
+        """The frames that come before the server ends the connection, which may be in the middle of another one.
+
+        A Close is answered.
+        """
+        found = list[Frame]()
+        while await self._fill():
+            while (one := take(self._buffer)) is not None:
+                found.append(one)
+                if one.opcode == CLOSE:
+                    await self.send(frame(CLOSE, one.payload[:2]))
+        return found
+
     async def dismissal(self, *, within: float = PROMPT, answer: bool = False) -> Frame:
         """The Close frame that ends it all, whatever comes before it; as `end`."""
         *_, last = await self.end(within=within, answer=answer)
