@@ -563,6 +563,17 @@ async def play(kept: Kept, script: list[Step]) -> None:
     kept=Kept(history=4, ttl=6.5, is_tight=False, keeps_newest=False),
     script=[Flood(Read(0, 0, "last", DropNewest(1), tell), (2, 4, 4, 2), goes_on=False), Do(0, "reset")],
 )
+@example(  # who leaves a room later than its events come, and nobody uses it from then on
+    kept=Kept(history=100, ttl=6.5, is_tight=False, keeps_newest=False),
+    script=[
+        Flood(Read(None, 1, "joined", Disconnect(3), None), (2, 2), goes_on=False),
+        Wait(1),
+        Do(None, "cancel"),
+        Wait(4),
+        Wait(4),
+        Publish(1, (0,), None, "nowait", is_large=False),
+    ],
+)
 @given(kept=keeping(), script=scripts())
 def test_what_each_reader_sees(kept: Kept, script: list[Step]) -> None:
     """It is contiguous, or a gap says what is missing; in the one order, without doubles, and nothing after its end."""

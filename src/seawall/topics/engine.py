@@ -196,9 +196,9 @@ class MemoryEngine:
 
     def _look_again(self, log: Log, now: float) -> None:
         """Look at a log with a ttl when its first event is too old, or when it has not been used for so long."""
-        ttl = log.retention.ttl or 0.0
-        due = log.entries[0].at + ttl if log.entries else self._kept_until(log)
-        due = due if due > now else now + ttl
+        ttl, kept_until = log.retention.ttl or 0.0, self._kept_until(log)
+        too_old = log.entries[0].at + ttl if log.entries else kept_until  # an event is kept for all of that moment
+        due = next((due for due in (too_old, kept_until) if due > now), now + ttl)
         heappush(self._due, (due, next(self._ties), log))
         self._pump.wake()
 
