@@ -107,7 +107,7 @@ def table_entries(app: App) -> dict[str, int]:
         "classes of rooms": len(engine._budget._classes),  # pyright: ignore[reportPrivateUsage] # as above
         "rounds": len(pump._rounds),  # pyright: ignore[reportPrivateUsage] # as above
         "woken": len(pump._woken),  # pyright: ignore[reportPrivateUsage] # as above
-        "publishers that wait": len(pump.progress),
+        "publishers that wait": pump.waiting,
         "renderers": len(hub.renderers._renderers),  # pyright: ignore[reportPrivateUsage] # as above
         "kicks": len(hub.kicks),
     }

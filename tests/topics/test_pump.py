@@ -6,15 +6,17 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from seawall import Limits
 from seawall.lag import Disconnect
 from seawall.position import Position, Since
 from seawall.room_event import Gap
 from seawall.topics.cursor import Cursor
+from seawall.topics.engine import MemoryEngine
 from seawall.topics.entry import Entry
 from seawall.topics.history_budget import HistoryBudget
 from seawall.topics.keys import RoomKey
 from seawall.topics.log import Log, Retention
-from seawall.topics.pump import DELIVERIES, Pump
+from seawall.topics.pump import DELIVERIES, MAX_AHEAD, Pump
 from seawall.topics.readers import FrameCache
 from seawall.wire.send_buffer import SendBuffer
 
@@ -231,3 +233,27 @@ async def test_what_one_reader_raises_is_its_own(autojump_clock: MockClock) -> N
         await wait_all_tasks_blocked()
         assert good.steps == ["read", "read"]
         nursery.cancel_scope.cancel()
+
+
+async def test_publishers_that_wait_when_their_room_is_forgotten(autojump_clock: MockClock) -> None:
+    """They all go on, without a round that ends: whoever publishes in a room of the same name is not behind in this."""
+    pump = Pump()
+    memory, key, published = MemoryEngine(Limits(), pump), RoomKey("rooms/{room}", ("x",)), list[Position]()
+    memory.begin()
+    pump.is_running = True  # but it is not
+    log = await memory.open(key, Retention())
+    reader = Reader(log, pump, [])
+
+    async def publish() -> None:
+        published.append(await memory.publish(key, Retention(), Entry("x", None)))
+
+    for _ in range(MAX_AHEAD + 1):
+        memory.publish_nowait(key, Retention(), Entry("x", None))
+    async with trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(publish)
+        await wait_all_tasks_blocked()
+        assert (pump.waiting, published) == (200, [])
+        reader.leave()
+        memory.release(log)
+    assert (pump.waiting, len(published)) == (0, 200)

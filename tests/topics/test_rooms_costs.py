@@ -13,13 +13,12 @@ from seawall import Anonymous, App, Connection, public
 from seawall.lag import Disconnect, Latest
 from seawall.room_event import Gap, RoomEvent
 from seawall.testing import Closed, serve
-from seawall.topics.engine import MAX_AHEAD
 from seawall.topics.entry import Entry
 from seawall.topics.history_budget import HistoryBudget
 from seawall.topics.keys import RoomKey
 from seawall.topics.latest import NewestIndex
 from seawall.topics.log import Log, Retention
-from seawall.topics.pump import DELIVERIES
+from seawall.topics.pump import DELIVERIES, MAX_AHEAD
 from tests.topics.test_rooms import Hall, Said, engine, said
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import final
 
+import pytest
 import trio
+from attrs import define
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seawall import App, Connection
+from seawall import App, Connection, Limits, TooManyRequests
 from seawall.rooms import DropOldest, Room, RoomEvent, Topic
+from seawall.topics.pump import MAX_AHEAD
 from tests.kit.rooms import Said, held, in_memory, room_app, take
 
 
@@ -173,3 +179,71 @@ async def test_many_publishers_wait_for_their_own_room(autojump_clock: MockClock
                 most.append(held(app) // 350)
                 await trio.lowlevel.checkpoint()
     assert max(most) < 250, "of 2,000 events"
+
+
+@final
+@define(eq=False)
+class Steps(trio.abc.Instrument):
+    """How often any task has its turn."""
+
+    count: int = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count."""
+        self.count += 1
+
+
+@asynccontextmanager
+async def crowded(room: Room[Said], readers: int) -> AsyncGenerator[None]:
+    """So many read a room, none of whom takes anything, and as much is published as need not wait for them."""
+    async with AsyncExitStack() as stack:
+        for _ in range(readers):
+            await stack.enter_async_context(room.events(lag=DropOldest(1)))
+        await wait_all_tasks_blocked()
+        for number in range(MAX_AHEAD + 1):
+            room.publish_nowait(Said(number))
+        yield
+
+
+async def test_a_round_wakes_no_more_publishers_than_may_go_on(autojump_clock: MockClock) -> None:
+    """However many wait, each is woken once or twice; where all were woken at each end of a round they were 60,000."""
+    app, steps = App(), Steps()
+    room = app.topic("rooms/{room}", Said)(room="x")
+    done = list[int]()
+
+    async def publish(number: int) -> None:
+        await room.publish(Said(number))
+        done.append(number)
+
+    async with in_memory(app), crowded(room, readers=20):
+        async with trio.open_nursery() as nursery:
+            for number in range(2_000):
+                nursery.start_soon(publish, number)
+            trio.lowlevel.add_instrument(steps)
+        trio.lowlevel.remove_instrument(steps)
+    assert sorted(done) == list(range(2_000))
+    assert steps.count < 3 * 2_000
+
+
+async def test_a_publisher_that_fails_lets_the_next_on(autojump_clock: MockClock) -> None:
+    """Those behind it wait for no round that does not come, because it has published nothing."""
+    app, done = App(limits=Limits(room_history=50_000)), list[int]()
+    room = app.topic("rooms/{room}", Said)(room="x")
+
+    async def publish(number: int, *, is_too_large: bool) -> None:
+        if is_too_large:
+            with pytest.raises(TooManyRequests, match="an event takes"):
+                await room.publish(Said(number, filling="x" * 60_000))
+        else:
+            await room.publish(Said(number))
+        done.append(number)
+
+    async with in_memory(app), crowded(room, readers=2_000):
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery:
+                for number in range(3 * MAX_AHEAD):
+                    nursery.start_soon(partial(publish, number, is_too_large=True))
+                for _ in range(2):  # of the eight turns that the round takes
+                    await trio.lowlevel.checkpoint()
+                nursery.start_soon(partial(publish, 3 * MAX_AHEAD, is_too_large=False))
+    assert sorted(done) == list(range(3 * MAX_AHEAD + 1))

@@ -20,9 +20,6 @@ from seawall.topics.latest import keep_index
 from seawall.topics.log import Log, Retention
 from seawall.topics.pump import Pump
 
-#: Events of a room that the pump may have to serve still before `publish` waits for it.
-MAX_AHEAD: Final = 64
-
 #: Rooms with something too old that are looked at before other tasks have their turn: about a millisecond's worth.
 AT_A_TIME: Final = 100
 
@@ -114,9 +111,15 @@ class MemoryEngine:
     async def publish(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish, once the pump is not far behind in that room."""
         await self._pump.turn(entry.size)
-        while self._pump.is_running and (log := self._logs.get(key)) and log.readers.is_behind(log.end - MAX_AHEAD):
-            await self._pump.progress.park()
-        return self.publish_nowait(key, retention, entry)
+        waited: Log | None = None
+        try:
+            while (log := self._logs.get(key)) is not None and self._pump.is_behind(log):
+                waited = log
+                await self._pump.wait_round(log)
+            return self.publish_nowait(key, retention, entry)
+        finally:
+            if waited is not None:
+                self._pump.let_next(waited)
 
     def publish_nowait(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish now."""
@@ -217,6 +220,7 @@ class MemoryEngine:
     def _forget(self, log: Log) -> None:
         del self._logs[log.use.key]
         log.drop()
+        self._pump.let_all(log)
 
     def _make_room(self) -> None:
         for log in self._budget.make_room():

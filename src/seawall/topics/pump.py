@@ -20,6 +20,9 @@ from seawall.wire.budget import Budget
 from seawall.wire.frames.encoder import Frame
 from seawall.wire.waiter import Waiter
 
+#: Events of a room that may have to be served still before who publishes there waits.
+MAX_AHEAD: Final = 64
+
 #: What is done between two checkpoints, in units: so many deliveries, each of which costs as much as passing over so
 #: many readers for whom there is nothing to do.
 DELIVERIES: Final = 16
@@ -65,8 +68,8 @@ class Pump:
         self._budget = Budget()
         self.timers: list[Timed] = []
         """What is done at certain times."""
-        self.progress = trio.lowlevel.ParkingLot()
-        """Who waits until a round has ended."""
+        self._publishers: dict[Log, trio.lowlevel.ParkingLot] = {}
+        """Who waits until a round over this log has ended, in the order in which they came."""
         self.is_running = False
         """Whether anybody is served now; in a lifespan nobody is."""
         self.written = 0
@@ -78,6 +81,37 @@ class Pump:
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
+
+    def is_behind(self, log: Log) -> bool:
+        """Whether who publishes there has to wait: so many events are still to be served."""
+        return self.is_running and log.readers.is_behind(log.end - MAX_AHEAD)
+
+    async def wait_round(self, log: Log) -> None:
+        """Wait until a round over a log has ended, and no more are let on than may publish now.
+
+        Whoever has waited calls `let_next` afterwards, whether it has published or not.
+        """
+        lot = self._publishers.setdefault(log, trio.lowlevel.ParkingLot())
+        try:
+            await lot.park()
+        finally:
+            if not lot and self._publishers.get(log) is lot:  # and not one that has been made since
+                del self._publishers[log]
+
+    def let_next(self, log: Log) -> None:
+        """Let the next one on that waits for a round, if there will be none: what it waits for has not happened."""
+        if not log.readers.is_scheduled and (lot := self._publishers.get(log)) is not None:
+            lot.unpark()
+
+    def let_all(self, log: Log) -> None:
+        """Let all on that wait for a round of a log: its room is forgotten."""
+        if (lot := self._publishers.get(log)) is not None:
+            lot.unpark_all()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a round."""
+        return sum(map(len, self._publishers.values()))
 
     def schedule(self, log: Log) -> None:
         """Have a round over the readers of a log."""
@@ -113,10 +147,11 @@ class Pump:
                         await self._waiter.wait()
         finally:
             self.is_running = False
-            self.progress.unpark_all()
+            for lot in self._publishers.values():
+                lot.unpark_all()
 
     def stop(self) -> None:
-        """Forget what was to be done; nobody waits for `progress` any more, as `run` has ended."""
+        """Forget what was to be done; nobody waits for a round any more, as `run` has ended."""
         self._rounds.clear()
         self._woken.clear()
 
@@ -203,7 +238,8 @@ class Pump:
         log.trim(min(readers.lowest, readers.begun_at), trio.current_time())
         if log.end > readers.begun_at or readers.is_repeated:
             readers.begin_round(log.end)
-        self.progress.unpark_all()
+        if (lot := self._publishers.get(log)) is not None:
+            lot.unpark(count=max(0, readers.done + MAX_AHEAD + 1 - log.end))
 
 
 def _newest_for_all(log: Log) -> Entry | None:
