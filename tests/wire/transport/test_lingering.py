@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trustme
-from trio.testing import MockClock
+from trio.testing import MockClock, open_stream_to_socket_listener
 
-from seawall.wire.transport.lingering import LINGER, linger
+from seawall.wire.transport.lingering import LINGER, abandon, linger
 from tests.kit.memory import Wire
 
 LAST_WORD = b"HTTP/1.1 503 Service Unavailable\r\n\r\n"
@@ -25,14 +25,14 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def secure(wire: Wire, authority: trustme.CA) -> tuple[Tls, Tls]:
-    """The server's and the client's end of a TLS connection over `wire`."""
+def secure(plain: trio.abc.Stream, plain_far: trio.abc.Stream, authority: trustme.CA) -> tuple[Tls, Tls]:
+    """The server's and the client's end of a TLS connection, over those of a plain one."""
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("seawall.test").configure_cert(server)  # pyright: ignore[reportUnknownMemberType]  # of pyOpenSSL
     client = ssl.create_default_context()
     authority.configure_trust(client)  # pyright: ignore[reportUnknownMemberType]  # as above
-    near: Tls = trio.SSLStream(wire, server, server_side=True, https_compatible=True)
-    far: Tls = trio.SSLStream(wire.far, client, server_hostname="seawall.test", https_compatible=True)
+    near: Tls = trio.SSLStream(plain, server, server_side=True, https_compatible=True)
+    far: Tls = trio.SSLStream(plain_far, client, server_hostname="seawall.test", https_compatible=True)
     return near, far
 
 
@@ -130,7 +130,7 @@ async def test_a_stream_that_cannot_be_half_closed(autojump_clock: MockClock) ->
 async def test_tls_that_is_ended_in_order(autojump_clock: MockClock, authority: trustme.CA) -> None:
     """Over TLS the peer reads a close_notify after the last word; it answers with its own, and the socket is closed."""
     wire = Wire()
-    near, far = secure(wire, authority)
+    near, far = secure(wire, wire.far, authority)
     async with put_away(near, 0.5):
         assert await far.receive_some() == LAST_WORD
         assert await far.receive_some() == b""
@@ -144,7 +144,7 @@ async def test_tls_that_is_ended_in_order(autojump_clock: MockClock, authority: 
 async def test_tls_whose_peer_stays(autojump_clock: MockClock, authority: trustme.CA) -> None:
     """A peer that answers our close_notify and then keeps the socket costs `LINGER`."""
     wire = Wire()
-    near, far = secure(wire, authority)
+    near, far = secure(wire, wire.far, authority)
     async with put_away(near, LINGER):
         assert await far.receive_some() == LAST_WORD
         await far.unwrap()
@@ -154,7 +154,7 @@ async def test_tls_whose_peer_stays(autojump_clock: MockClock, authority: trustm
 async def test_tls_whose_peer_is_mute(autojump_clock: MockClock, authority: trustme.CA) -> None:
     """A peer that has read the last word and does not answer our close_notify costs `LINGER`."""
     wire = Wire()
-    near, far = secure(wire, authority)
+    near, far = secure(wire, wire.far, authority)
     async with put_away(near, LINGER):
         assert await far.receive_some() == LAST_WORD
     assert wire.closed_at == LINGER
@@ -163,7 +163,7 @@ async def test_tls_whose_peer_is_mute(autojump_clock: MockClock, authority: trus
 async def test_tls_whose_peer_talks_on(autojump_clock: MockClock, authority: trustme.CA) -> None:
     """A peer that sends data where a close_notify was due still has its second to read the last word."""
     wire = Wire()
-    near, far = secure(wire, authority)
+    near, far = secure(wire, wire.far, authority)
     async with put_away(near, LINGER):
         assert await far.receive_some() == LAST_WORD
         for _ in range(4):
@@ -176,9 +176,38 @@ async def test_tls_whose_peer_talks_on(autojump_clock: MockClock, authority: tru
 async def test_tls_whose_peer_goes(autojump_clock: MockClock, authority: trustme.CA) -> None:
     """A peer that just closes its socket, as most do, is not waited for."""
     wire = Wire()
-    near, far = secure(wire, authority)
+    near, far = secure(wire, wire.far, authority)
     async with put_away(near, 0.25):
         assert await far.receive_some() == LAST_WORD
         await trio.sleep(0.25)
         await wire.far.aclose()
     assert wire.closed_at == 0.25
+
+
+@asynccontextmanager
+async def connected(authority: trustme.CA | None) -> AsyncGenerator[tuple[trio.abc.Stream, trio.abc.Stream]]:
+    """The server's and the client's end of a TCP connection; a TLS one, if there is an authority."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, await open_stream_to_socket_listener(listener) as far, await listener.accept() as near:
+        if authority is None:
+            yield near, far
+        else:
+            secure_near, secure_far = secure(near, far, authority)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(secure_near.do_handshake)
+                await secure_far.do_handshake()
+            yield secure_near, secure_far
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+async def test_its_time_has_passed(*, is_secure: bool, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine was busy for so long the peer reads the last word and an end, however much is unread of it."""
+    monkeypatch.setattr("seawall.wire.transport.lingering.LINGER", 0.0)
+    async with connected(authority if is_secure else None) as (near, far):
+        await far.send_all(b"x")
+        assert await near.receive_some(1) == b"x"
+        await far.send_all(bytes(50_000))
+        await near.send_all(LAST_WORD)
+        await linger(near)
+        await abandon(near)
+        assert b"".join([data async for data in far]) == LAST_WORD

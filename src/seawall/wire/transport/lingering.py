@@ -78,17 +78,18 @@ def _limit_kernel(connected: trio.socket.SocketType, *, reset: bool) -> None:
 
 
 async def _half_close(stream: trio.abc.Stream, transport: trio.abc.Stream) -> None:
-    if _is_tls(stream):
-        try:
+    try:
+        if _is_tls(stream):
             await stream.unwrap()
-        except trio.BrokenResourceError:
-            pass  # the peer sent no close_notify; but ours has been written, and no more is needed
-    if isinstance(transport, trio.SocketStream):
-        try:
-            transport.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the peer has gone already
-    elif isinstance(transport, trio.abc.HalfCloseableStream):
+    except trio.BrokenResourceError:
+        pass  # the peer sent no close_notify; but ours has been written, and no more is needed
+    finally:  # also when it is cancelled: a peer that has read an end reads no reset after it
+        if isinstance(transport, trio.SocketStream):
+            try:
+                transport.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the peer has gone already
+    if not isinstance(transport, trio.SocketStream) and isinstance(transport, trio.abc.HalfCloseableStream):
         await transport.send_eof()
 
 
