@@ -107,7 +107,8 @@ def table_entries(app: App) -> dict[str, int]:
         "classes of rooms": len(engine._budget._classes),  # pyright: ignore[reportPrivateUsage] # as above
         "rounds": len(pump._rounds),  # pyright: ignore[reportPrivateUsage] # as above
         "woken": len(pump._woken),  # pyright: ignore[reportPrivateUsage] # as above
-        "publishers that wait": pump.waiting,
+        "queues of publishers": len(pump._queues),  # pyright: ignore[reportPrivateUsage] # as above
+        "publishers that wait": sum(len(queue.lot) for queue in pump._queues.values()),  # pyright: ignore[reportPrivateUsage] # as above
         "renderers": len(hub.renderers._renderers),  # pyright: ignore[reportPrivateUsage] # as above
         "kicks": len(hub.kicks),
     }

@@ -235,25 +235,42 @@ async def test_what_one_reader_raises_is_its_own(autojump_clock: MockClock) -> N
         nursery.cancel_scope.cancel()
 
 
+async def published(memory: MemoryEngine, key: RoomKey, done: list[int], number: int) -> None:
+    """Publish one event, and note that it is done."""
+    await memory.publish(key, Retention(), Entry("x", None))
+    done.append(number)
+
+
 async def test_publishers_that_wait_when_their_room_is_forgotten(autojump_clock: MockClock) -> None:
     """They all go on, without a round that ends: whoever publishes in a room of the same name is not behind in this."""
     pump = Pump()
-    memory, key, published = MemoryEngine(Limits(), pump), RoomKey("rooms/{room}", ("x",)), list[Position]()
+    memory, key, done = MemoryEngine(Limits(), pump), RoomKey("rooms/{room}", ("x",)), list[int]()
     memory.begin()
     pump.is_running = True  # but it is not
     log = await memory.open(key, Retention())
     reader = Reader(log, pump, [])
-
-    async def publish() -> None:
-        published.append(await memory.publish(key, Retention(), Entry("x", None)))
-
     for _ in range(MAX_AHEAD + 1):
         memory.publish_nowait(key, Retention(), Entry("x", None))
-    async with trio.open_nursery() as nursery:
-        for _ in range(200):
-            nursery.start_soon(publish)
-        await wait_all_tasks_blocked()
-        assert (pump.waiting, published) == (200, [])
-        reader.leave()
-        memory.release(log)
-    assert (pump.waiting, len(published)) == (0, 200)
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(published, memory, key, done, number)
+            await wait_all_tasks_blocked()
+            assert done == []
+            reader.leave()
+            memory.release(log)
+    assert len(done) == 200
+
+
+def test_what_nobody_has_read_is_not_waited_for() -> None:
+    """A room whose events had no readers is not behind when the first one has come."""
+    pump, log = Pump(), log_of("x", history=10)
+    pump.is_running = True  # but it is not
+    for _ in range(2 * MAX_AHEAD):
+        log.append(Entry("x", None), 0)
+    Reader(log, pump, [])
+    for _ in range(MAX_AHEAD + 1):
+        assert not pump.is_behind(log)
+        log.append(Entry("x", None), 0)
+        pump.schedule(log)
+    assert pump.is_behind(log)

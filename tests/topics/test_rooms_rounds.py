@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,8 +16,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seawall import App, Connection, Limits, TooManyRequests
 from seawall.rooms import DropOldest, Room, RoomEvent, Topic
+from seawall.topics.keys import RoomKey
+from seawall.topics.log import Log
 from seawall.topics.pump import MAX_AHEAD
-from tests.kit.rooms import Said, held, in_memory, room_app, take
+from tests.kit.rooms import Said, held, hub_of, in_memory, room_app, table_entries, take
 
 
 async def test_many_leave_during_a_round(autojump_clock: MockClock) -> None:
@@ -225,6 +228,33 @@ async def test_a_round_wakes_no_more_publishers_than_may_go_on(autojump_clock: M
     assert steps.count < 3 * 2_000
 
 
+async def test_publishers_take_turns(autojump_clock: MockClock) -> None:
+    """Of many that publish without a pause none is passed over; who comes rarely waits once for each of them."""
+    app, counts, waits, ahead = App(), Counter[int](), list[int](), set[int]()
+    room = app.topic("rooms/{room}", Said)(room="x")
+
+    async def publish_on(log: Log, number: int) -> None:
+        while True:
+            await room.publish(Said(number))
+            counts[number] += 1
+            if log.readers.is_scheduled:
+                ahead.add(log.end - log.readers.done)
+
+    async with in_memory(app), crowded(room, readers=600), trio.open_nursery() as nursery:
+        log = hub_of(app).engine.find(RoomKey("rooms/{room}", ("x",)))
+        assert log is not None
+        for number in range(100):
+            nursery.start_soon(publish_on, log, number)
+        while counts.total() < 20_000:
+            before = counts.total()
+            await room.publish(Said(-1))
+            waits.append(counts.total() - before)
+        nursery.cancel_scope.cancel()
+    assert max(ahead) == MAX_AHEAD + 1
+    assert max(waits) <= 100 + 2 * MAX_AHEAD
+    assert max(counts.values()) <= 1.1 * min(counts.values()) + 2 * MAX_AHEAD
+
+
 async def test_a_publisher_that_fails_lets_the_next_on(autojump_clock: MockClock) -> None:
     """Those behind it wait for no round that does not come, because it has published nothing."""
     app, done = App(limits=Limits(room_history=50_000)), list[int]()
@@ -247,3 +277,24 @@ async def test_a_publisher_that_fails_lets_the_next_on(autojump_clock: MockClock
                     await trio.lowlevel.checkpoint()
                 nursery.start_soon(partial(publish, 3 * MAX_AHEAD, is_too_large=False))
     assert sorted(done) == list(range(3 * MAX_AHEAD + 1))
+
+
+async def test_publishers_that_wait_when_all_readers_have_left(autojump_clock: MockClock) -> None:
+    """They all go on, and nobody who comes after that waits, though the room is kept and no round will be."""
+    app, done = App(), list[int]()
+    room = app.topic("rooms/{room}", Said, history=10)(room="x")
+
+    async def publish(number: int) -> None:
+        await room.publish(Said(number))
+        done.append(number)
+
+    async with in_memory(app):
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery, crowded(room, readers=2_000):
+                for number in range(200):
+                    nursery.start_soon(publish, number)
+                for _ in range(3):  # of the eight turns that the round takes
+                    await trio.lowlevel.checkpoint()
+                assert table_entries(app)["publishers that wait"] == 200
+        assert len(done) == 200
+        assert "queues of publishers" not in table_entries(app)

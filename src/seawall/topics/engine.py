@@ -113,13 +113,13 @@ class MemoryEngine:
         await self._pump.turn(entry.size)
         waited: Log | None = None
         try:
-            while (log := self._logs.get(key)) is not None and self._pump.is_behind(log):
+            while (log := self._logs.get(key)) is not None and log is not waited and self._pump.is_behind(log):
                 waited = log
-                await self._pump.wait_round(log)
+                await self._pump.wait_turn(log)
             return self.publish_nowait(key, retention, entry)
         finally:
             if waited is not None:
-                self._pump.let_next(waited)
+                self._pump.let_on(waited)
 
     def publish_nowait(self, key: RoomKey, retention: Retention, entry: Entry, /) -> Position:
         """Publish now."""
@@ -220,7 +220,7 @@ class MemoryEngine:
     def _forget(self, log: Log) -> None:
         del self._logs[log.use.key]
         log.drop()
-        self._pump.let_all(log)
+        self._pump.let_all_on(log)
 
     def _make_room(self) -> None:
         for log in self._budget.make_room():

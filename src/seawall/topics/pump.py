@@ -20,7 +20,7 @@ from seawall.wire.budget import Budget
 from seawall.wire.frames.encoder import Frame
 from seawall.wire.waiter import Waiter
 
-#: Events of a room that may have to be served still before who publishes there waits.
+#: Events of a room that may still have to be served when somebody publishes there without waiting.
 MAX_AHEAD: Final = 64
 
 #: What is done between two checkpoints, in units: so many deliveries, each of which costs as much as passing over so
@@ -57,6 +57,20 @@ class Timed(Protocol):
 
 
 @final
+class _Queue:
+    """Who waits to publish in one room."""
+
+    __slots__ = ("let_on", "lot")
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self.lot = trio.lowlevel.ParkingLot()
+        """They, in the order in which they came."""
+        self.let_on = 0
+        """How many have been woken, and have not run yet."""
+
+
+@final
 class Pump:
     """Serves all who read the rooms of one app."""
 
@@ -68,8 +82,7 @@ class Pump:
         self._budget = Budget()
         self.timers: list[Timed] = []
         """What is done at certain times."""
-        self._publishers: dict[Log, trio.lowlevel.ParkingLot] = {}
-        """Who waits until a round over this log has ended, in the order in which they came."""
+        self._queues: dict[Log, _Queue] = {}  # of logs where somebody waits to publish
         self.is_running = False
         """Whether anybody is served now; in a lifespan nobody is."""
         self.written = 0
@@ -83,40 +96,36 @@ class Pump:
             await trio.lowlevel.checkpoint_if_cancelled()
 
     def is_behind(self, log: Log) -> bool:
-        """Whether who publishes there has to wait: so many events are still to be served."""
-        return self.is_running and log.readers.is_behind(log.end - MAX_AHEAD)
+        """Whether who publishes there has to wait: for the readers, or for those who have come before."""
+        return self.is_running and (log in self._queues or log.readers.is_behind(log.end - MAX_AHEAD))
 
-    async def wait_round(self, log: Log) -> None:
-        """Wait until a round over a log has ended, and no more are let on than may publish now.
-
-        Whoever has waited calls `let_next` afterwards, whether it has published or not.
-        """
-        lot = self._publishers.setdefault(log, trio.lowlevel.ParkingLot())
+    async def wait_turn(self, log: Log) -> None:
+        """Wait until one may publish, before the next checkpoint. After that, or instead, call `let_on`."""
+        queue = self._queues.setdefault(log, _Queue())
         try:
-            await lot.park()
+            await queue.lot.park()
+            queue.let_on -= 1
         finally:
-            if not lot and self._publishers.get(log) is lot:  # and not one that has been made since
-                del self._publishers[log]
+            if not queue.lot and not queue.let_on and self._queues.get(log) is queue:  # not one that has come since
+                del self._queues[log]
 
-    def let_next(self, log: Log) -> None:
-        """Let the next one on that waits for a round, if there will be none: what it waits for has not happened."""
-        if not log.readers.is_scheduled and (lot := self._publishers.get(log)) is not None:
-            lot.unpark()
+    def let_on(self, log: Log) -> None:
+        """Let on as many of those who wait to publish as may."""
+        if (queue := self._queues.get(log)) is not None:
+            unserved = log.end - log.readers.done if log.readers.is_scheduled else 0
+            free = MAX_AHEAD + 1 - unserved - queue.let_on
+            queue.let_on += len(queue.lot.unpark(count=max(0, free)))
 
-    def let_all(self, log: Log) -> None:
-        """Let all on that wait for a round of a log: its room is forgotten."""
-        if (lot := self._publishers.get(log)) is not None:
-            lot.unpark_all()
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for a round."""
-        return sum(map(len, self._publishers.values()))
+    def let_all_on(self, log: Log) -> None:
+        """Let on all who wait to publish, because the room is forgotten."""
+        if (queue := self._queues.get(log)) is not None:
+            queue.let_on += len(queue.lot.unpark_all())
 
     def schedule(self, log: Log) -> None:
         """Have a round over the readers of a log."""
         readers = log.readers
         if not readers.is_scheduled:
+            readers.done = max(readers.done, log.end - 1)  # what came before has been served, or had no readers
             readers.begin_round(log.end)
             self._rounds.append(log)
             self._waiter.wake()
@@ -147,8 +156,8 @@ class Pump:
                         await self._waiter.wait()
         finally:
             self.is_running = False
-            for lot in self._publishers.values():
-                lot.unpark_all()
+            for log in self._queues:
+                self.let_all_on(log)
 
     def stop(self) -> None:
         """Forget what was to be done; nobody waits for a round any more, as `run` has ended."""
@@ -238,8 +247,7 @@ class Pump:
         log.trim(min(readers.lowest, readers.begun_at), trio.current_time())
         if log.end > readers.begun_at or readers.is_repeated:
             readers.begin_round(log.end)
-        if (lot := self._publishers.get(log)) is not None:
-            lot.unpark(count=max(0, readers.done + MAX_AHEAD + 1 - log.end))
+        self.let_on(log)
 
 
 def _newest_for_all(log: Log) -> Entry | None:
