@@ -138,15 +138,21 @@ def test_refuses_aiohttp_in_the_same_way(running: Demo) -> None:
 
 def test_the_session_ends_with_its_token(running: Demo) -> None:
     """The tokens for the page live as long as was asked for, and close their session with 3000 when they end."""
-    tokens = fresh_tokens(running)
-    assert tokens.session_seconds == 1
-    assert tokens.secure_port == running.secure_port
-    expires_at = jwt.decode_complete(tokens.valid, options={"verify_signature": False})["payload"]["exp"]
-    assert 1 <= expires_at - tokens.now < 2
-    with opened(running.secure, origin=running.origin) as client:
-        client.send(tokens.valid)
-        assert ending(client) == (["Authenticated!"], 3000, "Token Expired")
-        assert 0 <= time.time() - expires_at < 2
+    for _ in range(5):
+        tokens = fresh_tokens(running)
+        assert tokens.session_seconds == 1
+        assert tokens.secure_port == running.secure_port
+        expires_at = jwt.decode_complete(tokens.valid, options={"verify_signature": False})["payload"]["exp"]
+        assert 1 <= expires_at - tokens.now < 2
+        with opened(running.secure, origin=running.origin) as client:
+            client.send(tokens.valid)
+            answers, code, reason = ending(client)
+        late = time.time() - expires_at
+        assert (code, reason) == (3000, "Token Expired")
+        if answers == ["Authenticated!"] and 0 <= late < 2:
+            return
+        assert late > 1, (answers, late)  # the machine did something else for so long
+    pytest.fail("it never ends in time")
 
 
 def test_the_other_tokens_for_the_page(running: Demo) -> None:

@@ -453,7 +453,7 @@ async def test_all_shapes_over_sockets(farewell: Farewell, over: Transport) -> N
         def found() -> dict[str, dict[str, str]]:
             return {name: hows(log.ends(0)) for name, (_, log) in acts.items()}
 
-        await until(lambda: found() == expected, 1.5, lambda: f"{found()} instead of {expected}")
+        await until(lambda: found() == expected, describe=lambda: f"{found()} instead of {expected}")
         for _, log in acts.values():
             log.release.set()
 

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from tests.kit.keys import PrivateKey, jwk
 from tests.kit.sockets import server_context
-from tests.kit.wire import SOON
+from tests.kit.wire import PATIENCE
 
 #: What is done with a client whose request has been read.
 Behaviour: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
@@ -73,7 +73,7 @@ class Provider:
 
     async def wait_until(self, condition: Callable[[Provider], bool]) -> None:
         """Wait until that is so, for a few seconds at most."""
-        with trio.fail_after(SOON):
+        with trio.fail_after(PATIENCE):
             while not condition(self):
                 await self._changed.wait()
 

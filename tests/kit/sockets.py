@@ -389,8 +389,7 @@ async def until(
     with trio.move_on_after(within):
         while not true():  # noqa: ASYNC110 - what is waited for is in the server, and has no event for a test
             await trio.sleep(step)
-        return
-    raise AssertionError(f"not within {within} s: {describe()}")
+    assert true(), f"not within {within} s: {describe()}"
 
 
 @asynccontextmanager

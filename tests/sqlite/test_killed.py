@@ -94,6 +94,7 @@ async def test_what_another_process_revokes(path: Path) -> None:
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(follow)
+                delays = list[float]()
                 for number in range(1, 100, 20):
                     wait = partial(program.stdout.wait_for, rf"revoked (\d+ {number})\n")
                     found = await trio.to_thread.run_sync(wait)
@@ -101,9 +102,10 @@ async def test_what_another_process_revokes(path: Path) -> None:
                     with trio.fail_after(SOON):
                         while found[1] not in seen:  # noqa: ASYNC110 - it may have come before
                             await trio.sleep(0.01)
-                    assert seen[found[1]] - told < 1.0
+                    delays.append(seen[found[1]] - told)
                     assert found[1] not in known
                     await store.add(revocation(f"ours {number}"))
+                assert sorted(delays)[-2] < 1.0  # once the machine may have done something else for so long
                 nursery.cancel_scope.cancel()
 
 

@@ -26,7 +26,7 @@ from seawall.wire.transport.polled import HangupWatch, PolledReceiver, SocketTra
 from seawall.wire.transport.poller import MAX_EVENTS, Poller, open_poller
 from tests.kit.channels import ANSWER, Bench, Told, bench, benches, masked, opened, until
 from tests.kit.memory import BROKEN, close, text
-from tests.kit.wire import CLOSE, PING, TEXT, frame, frames
+from tests.kit.wire import CLOSE, PING, SOON, TEXT, frame, frames
 
 HARD = Limits(max_message_size=1000, inbound_buffer=1000)
 SOFT = Limits(inbound_queue=2)
@@ -373,7 +373,7 @@ async def test_nobody_lingers_for_a_dead_socket(family: str) -> None:
         await far.send_all(close(1000))
         reset(far)
         await until(lambda: not len(poller))
-        with trio.fail_after(0.2):
+        with trio.fail_after(SOON):
             await channel.linger()
 
 
