@@ -569,6 +569,13 @@ def test_decoders_are_made_once() -> None:
     assert decoder(Say, JSON()) is not decoder(Say, JSON(rename="camel"))
 
 
+def test_an_unknown_field_of_a_message_that_is_cut_off() -> None:
+    """Its name, which may look like a place, is in no answer, though it cannot be looked up."""
+    whole = '{"type":"say","room":"a","text":"hi","n":3,"x` - at `$.secret":1}'
+    assert refused(Say, whole) == ("$", "a field that is not known")
+    assert refused(Say, whole[:-1]) == ("$", "malformed")
+
+
 def test_a_validator_that_changes_its_mind() -> None:
     """What is refused once stays refused, although nothing is found when it is asked again."""
     answers = iter([False, True, True, False, True, False])

@@ -142,6 +142,19 @@ def test_a_planted_secret_is_found_nowhere(size: int, codec: Codec, caplog: pyte
     assert not caplog.records
 
 
+@pytest.mark.parametrize("codec", [JSON(), MessagePack()])
+def test_a_planted_secret_in_what_is_cut_off(codec: Codec) -> None:
+    """Nor where the message ends too soon, so that what it has at which place cannot be told."""
+    decoder = decoder_for(codec, Careless, where="here")
+    for message in planted(SECRET):
+        encoded = msgspec.msgpack.encode(message) if codec.binary else json.dumps(message)
+        error = refusal(decoder.decode, encoded[:-1])
+        assert error is not None
+        for text in told(error):
+            assert "411111" not in text
+            assert "hunter2" not in text
+
+
 def refusal(decode: Callable[[str | bytes], object], message: str | bytes) -> InvalidMessage | None:
     """Why a message is refused, if it is."""
     try:

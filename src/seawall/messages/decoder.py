@@ -146,7 +146,7 @@ class _Wire:
             try:
                 outermost = self._anything(message)
             except Exception:  # noqa: BLE001 - as above
-                outermost = None
+                return Problem("$", "malformed")  # behind the field; and whether that is at a place cannot be told
             if isinstance(outermost, dict) and key in outermost:
                 text = text[: -len(key) - 1]
         problem = problems.of_msgspec(text)
