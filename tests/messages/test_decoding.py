@@ -20,6 +20,7 @@ from seawall import JSON, Invalid, InvalidMessage, MessagePack, tag
 from seawall.messages.codec import Codec
 from seawall.messages.decoder import MessageDecoder, answer_decoder_for, decoder_for
 from seawall.messages.encoder import MessageEncoder
+from seawall.messages.problems import Problem, of_msgspec
 from tests.kit.messages import (
     Circle,
     Level,
@@ -574,6 +575,11 @@ def test_an_unknown_field_of_a_message_that_is_cut_off() -> None:
     whole = '{"type":"say","room":"a","text":"hi","n":3,"x` - at `$.secret":1}'
     assert refused(Say, whole) == ("$", "a field that is not known")
     assert refused(Say, whole[:-1]) == ("$", "malformed")
+
+
+def test_what_another_msgspec_may_say() -> None:
+    """Words that are not known are not repeated; the place is."""
+    assert of_msgspec("Expect this `and` that - at `$.n[2]`") == Problem("$.n[2]", "not what is expected here")
 
 
 def test_a_validator_that_changes_its_mind() -> None:

@@ -93,6 +93,18 @@ def test_mended_13_who_holds_most_is_paused_first() -> None:
     assert large.hard == middle.hard == 4 * 1024 * KIB
 
 
+def test_mended_13_what_is_small_is_not_counted() -> None:
+    """Of complete messages and of others, as they come and as they go."""
+    budget = InboundBudget(1000 * KIB)
+    small = One(budget)
+    small.put(COUNTED_FROM - 1)
+    small.hold(COUNTED_FROM - 1)
+    assert budget.held == 0
+    small.take(KIB)
+    small.leave()
+    assert budget.held == 0
+
+
 def test_mended_13_what_was_begun_first_ends() -> None:
     """If unfinished messages alone are too much, the oldest goes, with 1013; one that has finished is no longer old."""
     budget = InboundBudget(1000 * KIB)
