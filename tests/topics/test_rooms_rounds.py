@@ -209,7 +209,7 @@ async def crowded(room: Room[Said], readers: int) -> AsyncGenerator[None]:
 
 
 async def test_a_round_wakes_no_more_publishers_than_may_go_on(autojump_clock: MockClock) -> None:
-    """However many wait, each is woken once or twice; where all were woken at each end of a round they were 60,000."""
+    """However many wait, each runs about twice; where all are woken at each end of a round it is 45,000 times."""
     app, steps = App(), Steps()
     room = app.topic("rooms/{room}", Said)(room="x")
     done = list[int]()

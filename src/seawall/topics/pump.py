@@ -2,7 +2,8 @@
 
 A round goes over all who read one room, and ends with removing what nobody needs any more. There is one whenever
 something has been published, and another one if more was published meanwhile. Who has been behind, and can be written
-to again, is woken by its send buffer and has a turn of its own.
+to again, is woken by its send buffer and has a turn of its own. Whoever publishes in a room whose round is far behind
+waits here for its turn.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ class Timed(Protocol):
 class _Queue:
     """Who waits to publish in one room."""
 
-    __slots__ = ("let_on", "lot")
+    __slots__ = ("lot", "woken")
 
     def __init__(self) -> None:
         """Begin with nobody."""
         self.lot = trio.lowlevel.ParkingLot()
         """They, in the order in which they came."""
-        self.let_on = 0
-        """How many have been woken, and have not run yet."""
+        self.woken = 0
+        """How many have been let on, and have not run yet."""
 
 
 @final
@@ -104,22 +105,22 @@ class Pump:
         queue = self._queues.setdefault(log, _Queue())
         try:
             await queue.lot.park()
-            queue.let_on -= 1
+            queue.woken -= 1
         finally:
-            if not queue.lot and not queue.let_on and self._queues.get(log) is queue:  # not one that has come since
+            if not queue.lot and not queue.woken and self._queues.get(log) is queue:  # not one that has come since
                 del self._queues[log]
 
     def let_on(self, log: Log) -> None:
         """Let on as many of those who wait to publish as may."""
         if (queue := self._queues.get(log)) is not None:
             unserved = log.end - log.readers.done if log.readers.is_scheduled else 0
-            free = MAX_AHEAD + 1 - unserved - queue.let_on
-            queue.let_on += len(queue.lot.unpark(count=max(0, free)))
+            free = MAX_AHEAD + 1 - unserved - queue.woken
+            queue.woken += len(queue.lot.unpark(count=max(0, free)))
 
     def let_all_on(self, log: Log) -> None:
-        """Let on all who wait to publish, because the room is forgotten."""
+        """Let on all who wait to publish: the room is forgotten, or nobody is served any more."""
         if (queue := self._queues.get(log)) is not None:
-            queue.let_on += len(queue.lot.unpark_all())
+            queue.woken += len(queue.lot.unpark_all())
 
     def schedule(self, log: Log) -> None:
         """Have a round over the readers of a log."""
